@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lockstep: runs GGUF language models with the same bits on every backend.
+ *
+ * The whole public interface. A program that answers a prompt:
+ *
+ *     lk_error err; lk_model *m; lk_tokenizer *t; lk_engine *e; lk_session *s;
+ *     int32_t ids[512]; size_t n; char text[256]; size_t len;
+ *     if (lk_model_open("model.gguf", &m, &err)) die(err.message);
+ *     if (lk_tokenizer_open(m, &t, &err)) die(err.message);
+ *     if (lk_engine_open(m, NULL, &e, &err)) die(err.message);
+ *     if (lk_session_open(e, &s, &err)) die(err.message);
+ *     if (lk_tokenize(t, prompt, strlen(prompt), LK_TOKENIZE_BOS, ids, 512, &n, &err)) die(..);
+ *     while (n < 512) {
+ *         if (lk_session_sync(s, ids, n, &err)) die(err.message);
+ *         ids[n] = lk_argmax(lk_session_logits(s), lk_engine_n_vocab(e));
+ *         if (lk_token_is_eog(t, ids[n])) break;
+ *         lk_token_bytes(t, ids[n++], text, sizeof text, &len); fwrite(text, 1, len, stdout);
+ *     }
+ *
+ * Conventions. Every function that can fail returns an lk_status and fills `err` (which may be
+ * NULL) with one line that names the file, key, tensor or option, what was found and what was
+ * expected. `lk_x_close(&x)` frees, sets NULL and takes NULL. Pointers returned by accessors
+ * belong to the object they came from. Sizes are in bytes unless a name says otherwise; token
+ * counts are size_t, token ids int32_t. Text is UTF-8 bytes with a length, never needing a final 0.
+ *
+ * Threads. An lk_model, lk_tokenizer and lk_engine may be shared by threads; an lk_session
+ * belongs to one thread at a time. There is no global state.
+ */
+#ifndef LOCKSTEP_H
+#define LOCKSTEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__) && defined(LK_BUILDING)
+#define LK_API __attribute__((visibility("default")))
+#else
+#define LK_API
+#endif
+
+#define LK_VERSION_MAJOR 0
+#define LK_VERSION_MINOR 1
+#define LK_VERSION_PATCH 0
+#define LK_VERSION "0.1.0"
+
+/* Raised whenever any logit of any model may change; saved sessions carry it. */
+#define LK_NUMERICS_VERSION 1
+
+/* ---- status ------------------------------------------------------------------------------ */
+
+typedef enum lk_status {
+    LK_OK = 0,
+    LK_E_INVALID,     /* an argument or option is out of its domain */
+    LK_E_IO,          /* a file could not be opened, read or written */
+    LK_E_FORMAT,      /* a file's content is broken */
+    LK_E_UNSUPPORTED, /* well formed, but not something lockstep runs */
+    LK_E_NOMEM,       /* an allocation failed, on the host or on a device */
+    LK_E_DEVICE,      /* a backend or device could not be opened or used */
+    LK_E_DEVICE_LOST, /* a device was lost in mid-work; no token of a session is lost with it */
+    LK_E_RANGE,       /* a value left the numeric range of the contract (docs/NUMERICS.md, rule 1) */
+    LK_E_FULL,        /* the context or the KV cache is full */
+    LK_E_CANCELLED,   /* a progress callback said stop */
+    LK_E_INTERNAL     /* a bug in lockstep */
+} lk_status;
+
+typedef struct lk_error {
+    lk_status status;
+    char message[1024]; /* one line, UTF-8, 0-terminated, no final newline */
+} lk_error;
+
+LK_API const char *lk_status_name(lk_status status); /* "ok", "invalid argument", ...; static */
+LK_API const char *lk_version(void);                 /* "0.1.0 (COMMIT), numerics 1"; static */
+
+typedef enum lk_log_level { LK_LOG_ERROR, LK_LOG_WARN, LK_LOG_INFO, LK_LOG_DEBUG } lk_log_level;
+
+/* One line of log without its newline. May be called from any thread of the engine. */
+typedef void (*lk_log_fn)(void *user, lk_log_level level, const char *line);
+
+/* Progress of a long step, done of total units. Return false to cancel: LK_E_CANCELLED. */
+typedef bool (*lk_progress_fn)(void *user, const char *what, uint64_t done, uint64_t total);
+
+/* ---- model: a GGUF file, mapped and checked ------------------------------------------------ */
+
+typedef struct lk_model lk_model;
+
+/* Maps the file (and the other parts of a split file) and checks every length, offset and type
+ * in it. A vocabulary-only file opens too. Cost: O(metadata); tensor data is not read. */
+LK_API lk_status lk_model_open(const char *path, lk_model **out, lk_error *err);
+LK_API void lk_model_close(lk_model **model);
+
+typedef struct lk_meta {
+    const char *key;
+    size_t key_len;
+    const char *type; /* "u32", "string", "array of f32 [49152]", ...; 0-terminated */
+    char value[160];  /* a printable rendering, shortened with "..." where needed */
+} lk_meta;
+
+typedef struct lk_tensor_info {
+    const char *name;
+    size_t name_len;
+    const char *type; /* "Q4_K", ... or "type 31" when unknown */
+    bool supported;   /* a type this build can run */
+    int n_dims;
+    uint64_t dims[4]; /* GGUF order: dims[0] is the contiguous one */
+    uint64_t n_bytes;
+    uint64_t file_offset; /* absolute, in its part */
+    int part;             /* 0 for an unsplit file */
+} lk_tensor_info;
+
+LK_API const char *lk_model_path(const lk_model *model);
+LK_API const char *lk_model_arch(const lk_model *model); /* general.architecture or "" */
+LK_API const char *lk_model_name(const lk_model *model); /* general.name or "" */
+LK_API uint32_t lk_model_gguf_version(const lk_model *model);
+LK_API uint64_t lk_model_file_bytes(const lk_model *model); /* of all parts */
+LK_API uint64_t lk_model_n_params(const lk_model *model);   /* tensor elements */
+LK_API size_t lk_model_n_meta(const lk_model *model);
+LK_API void lk_model_meta(const lk_model *model, size_t i, lk_meta *out);
+LK_API size_t lk_model_n_tensors(const lk_model *model);
+LK_API void lk_model_tensor(const lk_model *model, size_t i, lk_tensor_info *out);
+/* The context length the model was trained for; 0 when the file does not say. */
+LK_API uint32_t lk_model_n_ctx_train(const lk_model *model);
+/* Whether an engine could run it; LK_E_UNSUPPORTED or LK_E_FORMAT with the reason if not. */
+LK_API lk_status lk_model_check(const lk_model *model, lk_error *err);
+/* SHA-256 over header, tensor directory, file size and numerics version: what a saved session is
+ * bound to. */
+LK_API void lk_model_fingerprint(const lk_model *model, uint8_t out[32]);
+
+/* ---- tokenizer ------------------------------------------------------------------------------ */
+
+typedef struct lk_tokenizer lk_tokenizer;
+
+enum {
+    LK_TOKENIZE_BOS = 1,  /* add BOS/EOS where the model's metadata asks for them */
+    LK_TOKENIZE_PLAIN = 2 /* text of control tokens is ordinary text */
+};
+
+/* Reads the vocabulary of the model. The model must outlive the tokenizer. */
+LK_API lk_status lk_tokenizer_open(const lk_model *model, lk_tokenizer **out, lk_error *err);
+LK_API void lk_tokenizer_close(lk_tokenizer **tokenizer);
+
+LK_API size_t lk_tokenizer_n_vocab(const lk_tokenizer *t);
+/* -1 when the vocabulary has none. */
+LK_API int32_t lk_token_bos(const lk_tokenizer *t);
+LK_API int32_t lk_token_eos(const lk_tokenizer *t);
+LK_API bool lk_tokenizer_adds_bos(const lk_tokenizer *t);
+LK_API bool lk_token_is_eog(const lk_tokenizer *t, int32_t id);     /* ends generation */
+LK_API bool lk_token_is_control(const lk_tokenizer *t, int32_t id); /* not printed */
+
+/* Bytes to ids. `ids` may be NULL with cap 0 to ask for the count. `*n` is the full count even
+ * when it is larger than cap (then LK_E_FULL and ids[0..cap) are valid). Any bytes are taken. */
+LK_API lk_status lk_tokenize(const lk_tokenizer *t, const char *text, size_t len, unsigned flags,
+                             int32_t *ids, size_t cap, size_t *n, lk_error *err);
+/* The exact bytes of one token (control tokens: their text). May be part of a UTF-8 sequence. */
+LK_API lk_status lk_token_bytes(const lk_tokenizer *t, int32_t id, char *buf, size_t cap,
+                                size_t *len);
+
+/* A decoder holds back incomplete UTF-8 so that what it returns never breaks a character;
+ * bytes that can't become valid are passed on as they are when `flush` is called. */
+typedef struct lk_decoder {
+    unsigned char held[4];
+    unsigned n_held;
+    bool started; /* the first token of an SPM text loses its space prefix */
+} lk_decoder;
+/* Appends the printable bytes of token `id` to buf. control tokens give nothing unless
+ * `special`. cap must be >= 4 + the token's length (lk_tokenizer_max_bytes + 4 always does). */
+LK_API lk_status lk_decode(const lk_tokenizer *t, lk_decoder *d, int32_t id, bool special,
+                           char *buf, size_t cap, size_t *len);
+LK_API size_t lk_decode_flush(lk_decoder *d, char *buf, size_t cap);
+LK_API size_t lk_tokenizer_max_bytes(const lk_tokenizer *t);
+
+/* The known instruct formats, recognised from the model's chat template. */
+typedef enum lk_chat_format {
+    LK_CHAT_NONE,
+    LK_CHAT_CHATML,
+    LK_CHAT_LLAMA3,
+    LK_CHAT_GEMMA,
+    LK_CHAT_PHI3,
+    LK_CHAT_MISTRAL
+} lk_chat_format;
+LK_API lk_chat_format lk_model_chat_format(const lk_model *model);
+LK_API const char *lk_chat_format_name(lk_chat_format format);
+typedef struct lk_chat_message {
+    const char *role; /* "system", "user" or "assistant" */
+    const char *text;
+    size_t len;
+} lk_chat_message;
+/* Formats a dialogue, ending where the assistant's next turn begins. Messages' own text is
+ * tokenized LK_TOKENIZE_PLAIN by lk_chat_tokenize, so a user can't inject control tokens. The
+ * model's own default system prompt (as its template adds one) is added where it has one. */
+LK_API lk_status lk_chat_tokenize(const lk_tokenizer *t, lk_chat_format format,
+                                  const lk_chat_message *messages, size_t n_messages,
+                                  int32_t *ids, size_t cap, size_t *n, lk_error *err);
+
+/* ---- engine: a model ready to run on one or more backends ------------------------------------ */
+
+typedef struct lk_engine lk_engine;
+typedef struct lk_session lk_session;
+
+#define LK_GPU_LAYERS_AUTO (-1)
+#define LK_GPU_LAYERS_ALL (-2)
+
+typedef struct lk_engine_options {
+    size_t size;           /* sizeof(lk_engine_options): set by the default function */
+    const char *backend;   /* "auto", "vulkan", "cpu", "scalar" or "ref" */
+    const char *device;    /* Vulkan device: number or part of its name; NULL: choose */
+    int gpu_layers;        /* LK_GPU_LAYERS_AUTO, _ALL or a number; only for vulkan and auto */
+    uint32_t n_ctx;        /* tokens a session can hold; 0: min(the model's, 4096) */
+    uint32_t n_sessions;   /* sessions that can be full at once (sizes the KV cache); default 1 */
+    uint32_t n_batch;      /* tokens of one step handed to a backend at once; default 512 */
+    int threads;           /* CPU threads for decode; 0: physical cores allowed to us */
+    int threads_batch;     /* CPU threads for prefill; 0: as threads */
+    bool pin;              /* pin CPU threads to cores */
+    const char *cpu_level; /* "auto", "generic", "avx2", "avx-vnni", "avx512", "amx", "neon",
+                              "dotprod", "i8mm": the CPU kernels used; one the CPU lacks is an error */
+    bool fuse;             /* let backends fuse neighbouring ops (same bits); default true */
+    const char *vk_disable; /* comma-separated Vulkan features not to use; NULL: none */
+    const char *cache_dir; /* pipelines and probe verdicts; NULL: none are kept */
+    bool keep_ops;         /* keep every op's output for lk_engine_peek (slower, more memory) */
+    lk_log_fn log;
+    lk_progress_fn progress; /* while loading */
+    void *user;              /* passed to log and progress */
+} lk_engine_options;
+
+LK_API lk_engine_options lk_engine_options_default(void);
+
+/* Binds the weights and opens the backends. options may be NULL. The model must outlive the
+ * engine. "auto" takes a Vulkan GPU (discrete, then integrated), else the CPU, and logs why. */
+LK_API lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options,
+                                lk_engine **out, lk_error *err);
+LK_API void lk_engine_close(lk_engine **engine); /* after all of its sessions */
+
+LK_API size_t lk_engine_n_vocab(const lk_engine *engine); /* floats in a logits row */
+LK_API uint32_t lk_engine_n_ctx(const lk_engine *engine);
+LK_API uint32_t lk_engine_n_layers(const lk_engine *engine);
+LK_API const char *lk_engine_describe(const lk_engine *engine); /* "cpu avx512, 8 threads", ... */
+
+/* ---- session: one token timeline, its KV cache and its logits --------------------------------- */
+
+LK_API lk_status lk_session_open(lk_engine *engine, lk_session **out, lk_error *err);
+LK_API void lk_session_close(lk_session **session);
+
+/* Makes the session's timeline equal tokens[0..n): what it already holds of that prefix is
+ * reused, the rest is evaluated, anything beyond is dropped. After it, lk_session_logits gives the
+ * row of the last token. n >= 1; n > the context: LK_E_FULL, and nothing changed. On any error
+ * the session keeps a valid prefix and can be synced again. */
+LK_API lk_status lk_session_sync(lk_session *session, const int32_t *tokens, size_t n,
+                                 lk_error *err);
+/* The same, and delivers the logits of every newly evaluated position in order: rows of n_vocab
+ * floats, valid during the call. Returning false cancels. Positions already held are evaluated
+ * again when `from` is less than the held length: rows come for positions from..n-1. */
+typedef bool (*lk_logits_fn)(void *user, size_t pos, const float *row);
+LK_API lk_status lk_session_sync_rows(lk_session *session, const int32_t *tokens, size_t n,
+                                      size_t from, lk_logits_fn rows, void *user, lk_error *err);
+/* Row of the last token after a sync or step, n_vocab floats; NULL before the first. */
+LK_API const float *lk_session_logits(const lk_session *session);
+LK_API size_t lk_session_n_tokens(const lk_session *session);
+LK_API const int32_t *lk_session_tokens(const lk_session *session);
+
+/* Advances many sessions by one token each in one batch: session i takes tokens[i]. All sessions
+ * must be open on `engine` and live on the same backend, each listed once. */
+LK_API lk_status lk_engine_step(lk_engine *engine, lk_session *const *sessions,
+                                const int32_t *tokens, size_t n, lk_error *err);
+
+/* Keeps the first n tokens (n <= n_tokens). Logits become NULL unless nothing was dropped. */
+LK_API lk_status lk_session_truncate(lk_session *session, size_t n, lk_error *err);
+/* A second session with the same timeline; full KV blocks are shared, not copied. */
+LK_API lk_status lk_session_fork(lk_session *session, lk_session **out, lk_error *err);
+/* Saves tokens, KV cache and logits; written to PATH.part, then renamed. */
+LK_API lk_status lk_session_save(lk_session *session, const char *path, lk_error *err);
+/* Loads into an open session what was saved with the same model file and numerics version, on any
+ * backend; LK_E_FORMAT otherwise, and the session is as before. */
+LK_API lk_status lk_session_load(lk_session *session, const char *path, lk_error *err);
+/* Moves a live session to another backend ("cpu", "vulkan", "scalar"); opened on first use. */
+LK_API lk_status lk_session_move(lk_session *session, const char *backend, lk_error *err);
+LK_API const char *lk_session_backend(const lk_session *session);
+/* Called between backend batches of a long sync with tokens done and total; false cancels. */
+LK_API void lk_session_on_progress(lk_session *session, lk_progress_fn fn, void *user);
+
+/* ---- sampling: pure functions on a row of logits ------------------------------------------------ */
+
+typedef struct lk_sampler lk_sampler;
+
+typedef struct lk_sampler_options {
+    size_t size;             /* sizeof(lk_sampler_options): set by the default function */
+    float temperature;       /* default 0: greedy, ties to the lowest id */
+    int top_k;               /* 0: off */
+    float top_p;             /* 1: off */
+    float min_p;             /* 0: off */
+    float repeat_penalty;    /* 1: off; logits of seen tokens divided (or multiplied if < 0) */
+    float presence_penalty;  /* 0: off */
+    float frequency_penalty; /* 0: off */
+    int penalty_last_n;      /* tokens looked back at; default 64 */
+    uint64_t seed;           /* default 0 */
+    const int32_t *bias_ids; /* logit bias: ids and values, n_bias of each; copied */
+    const float *bias_values;
+    size_t n_bias;
+} lk_sampler_options;
+
+LK_API lk_sampler_options lk_sampler_options_default(void);
+LK_API lk_status lk_sampler_open(const lk_sampler_options *options, size_t n_vocab,
+                                 lk_sampler **out, lk_error *err);
+LK_API void lk_sampler_close(lk_sampler **sampler);
+/* Chooses the token at position `pos` of a timeline: bias, penalties over the last tokens of
+ * history[0..n_history), top-k, temperature, softmax, top-p, min-p, draw. The draw depends on seed
+ * and pos alone, so a restored session continues with the same text. */
+LK_API int32_t lk_sample(lk_sampler *sampler, const float *logits, const int32_t *history,
+                         size_t n_history, uint64_t pos);
+LK_API int32_t lk_argmax(const float *logits, size_t n_vocab);
+
+/* SHA-256 over rows of logits as little-endian f32. */
+typedef struct lk_sha256 {
+    uint32_t state[8];
+    uint64_t n_bytes;
+    uint8_t block[64];
+} lk_sha256;
+LK_API void lk_sha256_init(lk_sha256 *h);
+LK_API void lk_sha256_bytes(lk_sha256 *h, const void *data, size_t n);
+LK_API void lk_sha256_floats(lk_sha256 *h, const float *row, size_t n);
+LK_API void lk_sha256_final(lk_sha256 *h, uint8_t out[32]);
+
+/* ---- devices ------------------------------------------------------------------------------------- */
+
+typedef struct lk_device_info {
+    char backend[16];    /* "cpu" or "vulkan" */
+    char name[256];
+    char driver[256];    /* driver and version; "" for the CPU */
+    char type[32];       /* "discrete", "integrated", "virtual", "cpu", "other" */
+    uint64_t memory;     /* bytes of device-local memory (CPU: physical memory) */
+    uint64_t available;  /* bytes free by the budget extension, else memory */
+    char features[1024]; /* space separated: what was found and is used */
+    bool usable;
+    bool exact;          /* the exactness probe passed; always true for the CPU */
+    bool chosen;         /* what "auto" takes */
+    char note[512];      /* why not usable or not chosen; which probe item failed; why not a
+                            higher CPU level */
+} lk_device_info;
+
+/* Calls `each` for every device; the CPU comes last. Probes devices (50 ms each at most, or read
+ * from cache_dir of the options, which may be NULL). */
+LK_API lk_status lk_devices(const lk_engine_options *options,
+                            void (*each)(void *user, const lk_device_info *device), void *user,
+                            lk_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
