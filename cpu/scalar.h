@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Scalar: the numerics contract, complete, in plain C: the measure of every kernel. Works on
+ * weights as they lie in the file. One function an op, no cleverness. Pure functions; each op's
+ * stored results pass rule 1, and the return value of an op is false when one was out of range.
+ * Knows no threads, no packing, no backend.
+ */
+#ifndef LK_SCALAR_H
+#define LK_SCALAR_H
+
+#include "src/kv_layout.h"
+#include "src/op.h"
+
+/* ---- activations quantized for a weight type (rule 4) ---- */
+
+/* One row of K activations in blocks of `block` (32 or 256): q int8 [K], d f32 [K/block],
+ * sum int32 [K/16]: sums of q over each 16 (a block of 32 has two, of 256 sixteen). K is a
+ * multiple of the weight's block. */
+struct lk_qrow {
+    int8_t *q;
+    float *d;
+    int32_t *sum;
+};
+void lk_scalar_quantize(const float *x, int64_t k, int block, struct lk_qrow *out);
+
+/* ---- ops; x and y are f32 rows ---- */
+
+/* y = row `row` of w dequantized, times scale when scale != 1. */
+bool lk_scalar_embed(const struct lk_weight *w, int64_t row, float scale, float *y);
+/* n floats in groups of `group`; w has `group` floats. */
+bool lk_scalar_norm(const float *x, const float *w, int n, int group, float eps, float *y);
+/* y[w->rows] = w [rows][cols] x[cols]; scratch: lk_scalar_matmul_scratch bytes, 64-aligned. */
+size_t lk_scalar_matmul_scratch(const struct lk_weight *w);
+bool lk_scalar_matmul(const struct lk_weight *w, const float *x, float *y, void *scratch);
+/* The sum of one row before the flush: what a kernel must reproduce. dot_q for quantized types;
+ * dot_f for F32, F16, BF16, whose x is rounded already (lk_scalar_round_row). */
+float lk_scalar_dot_q(enum lk_type type, const void *row, int64_t k, const struct lk_qrow *x);
+float lk_scalar_dot_f(enum lk_type type, const void *row, int64_t k, const float *x);
+/* Rounds a row for F16 (13 bits) or BF16 (16 bits) weights; copies it for F32. */
+void lk_scalar_round_row(enum lk_type type, const float *x, int64_t k, float *out);
+
+bool lk_scalar_bias(const float *x, const float *b, int n, float *y);
+bool lk_scalar_add(const float *a, const float *b, int n, float *y);
+bool lk_scalar_glu(enum lk_act act, const float *g, const float *u, int n, float *y);
+bool lk_scalar_softcap(const float *x, int n, float cap_in, float cap_out, float *y);
+/* One row of n_head heads of head_dim; cs from lk_rope_table, n_dims floats. */
+bool lk_scalar_rope(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,
+                    const float *cs, float *y);
+/* One token's K and V rows [n_kv_head][head_dim] to slot `slot` of block `block`; pads are zeroed.
+ * k and v are a layer's buffers of f16 in the layout of kv_layout.h. Values
+ * beyond +-65504 are clamped (the contract's f16). */
+void lk_scalar_kv_store(const float *k_row, const float *v_row, int n_kv_head, int head_dim,
+                        int dim, int block, int slot, uint16_t *k, uint16_t *v);
+/* One query head (rule 8) at position pos: q[head_dim] -> out[head_dim]; `head` is the KV head.
+ * Keys from max(0, pos - window + 1) (window 0: from 0) to pos, in the blocks of the table. False
+ * also when a score is out of range. */
+struct lk_attn_params {
+    int n_kv_head, head_dim, dim, window;
+    float score_in, score_cap; /* lk_op.u.attention */
+};
+bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const uint16_t *k,
+                         const uint16_t *v, const int32_t *blocks, int pos, int head, float *out);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Kv: block tables: which blocks of the cache a sequence uses. Allocates, shares, forks,
+ * truncates. Knows no device and no bytes (src/kv_layout.h does).
+ */
+#ifndef LK_KV_H
+#define LK_KV_H
+
+#include "base.h"
+#include "kv_layout.h"
+
+/* Geometry of a backend's cache, the same for all of its layers. */
+struct lk_kv_geom {
+    int n_layers;  /* layers [first_layer, first_layer + n_layers) of the model */
+    int first_layer;
+    int n_kv_head;
+    int head_dim;  /* as the model has it */
+    int dim;       /* head_dim rounded up to LK_KV_DIM_ALIGN */
+    int n_blocks;  /* of LK_KV_BLOCK positions */
+};
+/* Elements of one layer's K (or V) buffer. */
+static inline size_t lk_kv_layer_elems(const struct lk_kv_geom *g)
+{
+    return (size_t)g->n_blocks * (size_t)LK_KV_BLOCK_ELEMS((size_t)g->n_kv_head, (size_t)g->dim);
+}
+
+struct lk_kv_pool {
+    int n_blocks;
+    int n_free;
+    int32_t *free_list; /* owned, [n_blocks] */
+    int32_t *refs;      /* owned, [n_blocks] */
+};
+lk_status lk_kv_pool_init(struct lk_kv_pool *pool, int n_blocks, lk_error *err);
+void lk_kv_pool_free(struct lk_kv_pool *pool);
+
+struct lk_kv_seq {
+    int32_t *blocks; /* owned, [cap] */
+    int n_blocks, cap;
+    int n_tokens;
+};
+lk_status lk_kv_seq_init(struct lk_kv_seq *seq, int max_tokens, lk_error *err);
+void lk_kv_seq_free(struct lk_kv_seq *seq, struct lk_kv_pool *pool); /* gives its blocks back */
+
+/* Makes room for n more tokens: new blocks are taken, and a shared last block that would be
+ * written is replaced by a private one; then copy->from >= 0 and the caller copies that block
+ * (all layers, K and V) before anything is written. LK_E_FULL, and nothing changed, when the
+ * pool has too few blocks or the sequence would pass its cap. n_tokens is not changed. */
+struct lk_kv_copy {
+    int32_t from, to; /* from = -1: nothing to copy */
+};
+lk_status lk_kv_seq_reserve(struct lk_kv_seq *seq, struct lk_kv_pool *pool, int n,
+                            struct lk_kv_copy *copy, lk_error *err);
+/* Keeps the first n tokens; blocks beyond are given back. n <= n_tokens. */
+void lk_kv_seq_truncate(struct lk_kv_seq *seq, struct lk_kv_pool *pool, int n);
+/* `to` (empty, initialised) shares all blocks of `from`. */
+lk_status lk_kv_seq_fork(const struct lk_kv_seq *from, struct lk_kv_seq *to,
+                         struct lk_kv_pool *pool, lk_error *err);
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The contract's conversions and primitives (docs/NUMERICS.md, notation and rule 6): one text,
+ * compiled as C and as GLSL (LK_GLSL defined), so that the two can't drift. Every float operation
+ * stands alone in its statement: rounded to nearest even on its own, never contracted.
+ *
+ * Here are functions of numbers only; sums over rows are written in cpu/scalar.c and shaders/.
+ */
+#ifndef LK_NUMERICS_H
+#define LK_NUMERICS_H
+
+#ifdef LK_GLSL
+#define LK_FN
+#define LK_F32 precise float
+#define LK_U32 uint
+#define LK_I32 int
+#define lk_bits(x) floatBitsToUint(x)
+#define lk_flt(u)  uintBitsToFloat(u)
+#define LK_UINT(i) uint(i)
+#define LK_INT(u) int(u)
+#define LK_TO_F32(i) float(i)
+#else
+#include <float.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+_Static_assert(FLT_EVAL_METHOD == 0, "float arithmetic must not be carried in a wider type");
+#define LK_FN  static inline
+#define LK_F32 float
+#define LK_U32 uint32_t
+#define LK_I32 int32_t
+#define LK_UINT(i) ((uint32_t)(i))
+#define LK_INT(u) ((int32_t)(u))
+#define LK_TO_F32(i) ((float)(i))
+static inline uint32_t lk_bits(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+static inline float lk_flt(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+#endif
+
+#define LK_PANEL       256          /* floats or elements folded before the outer chain (rule 3) */
+#define LK_MIN_BITS    0x26800000u  /* 2^-50: smaller results become +0 (rule 1) */
+#define LK_MAX_BITS    0x53800000u  /* 2^40: this and larger is the range error (rule 1) */
+#define LK_MAGIC       12582912.0f  /* 1.5 * 2^23 */
+#define LK_MAGIC_BITS  0x4B400000u
+#define LK_SCORE_LIMIT 0x49800000u  /* 2^20: attention scores stay below (rule 8) */
+#define LK_P_CUT       (-30)        /* p is +0 below 2^-30 of its chunk's maximum (rule 8) */
+#define LK_MERGE_CUT   (-40)        /* a merge factor below 2^-40 is +0 (rule 8) */
+
+LK_FN LK_U32 lk_magnitude(float x)
+{
+    return lk_bits(x) & 0x7fffffffu;
+}
+
+/* Rule 1: what an op stores. Small results and -0 become +0. */
+LK_FN float lk_flush(float x)
+{
+    return lk_magnitude(x) < LK_MIN_BITS ? lk_flt(0u) : x;
+}
+
+/* Rule 1: large, infinite or NaN. */
+LK_FN bool lk_out_of_range(float x)
+{
+    return lk_magnitude(x) >= LK_MAX_BITS;
+}
+
+/* x to nearest even with 24 - t significant bits: t = 11 keeps 13, t = 8 keeps 16. */
+LK_FN float lk_round_bits(float x, LK_U32 t)
+{
+    LK_U32 u = lk_bits(x);
+    LK_U32 low = 1u << t;
+    u = (u + (low >> 1) - 1u + ((u >> t) & 1u)) & ~(low - 1u);
+    return lk_flt(u);
+}
+
+LK_FN float lk_round13(float x)
+{
+    return lk_round_bits(x, 11u);
+}
+
+LK_FN float lk_round16(float x)
+{
+    return lk_round_bits(x, 8u);
+}
+
+/* Nearest even integer, |x| <= 2^22. */
+LK_FN LK_I32 lk_rte(float x)
+{
+    LK_F32 t = x + LK_MAGIC;
+    return LK_INT(lk_bits(t) - LK_MAGIC_BITS);
+}
+
+/* int -> float, exact, |i| < 2^22. */
+LK_FN float lk_f22(LK_I32 i)
+{
+    LK_F32 t = lk_flt(LK_MAGIC_BITS + LK_UINT(i));
+    t = t - LK_MAGIC;
+    return t;
+}
+
+/* int -> float, nearest even, any i: the product is exact, the sum rounds once. */
+LK_FN float lk_f32_of_int(LK_I32 i)
+{
+    LK_F32 h = LK_TO_F32(i >> 12);
+    h = h * 4096.0f;
+    LK_F32 l = LK_TO_F32(i & 4095);
+    h = h + l;
+    return h;
+}
+
+/* f32 -> f16 bits: clamped to +-65504, nearest even, subnormals kept, -0 becomes +0. x is no NaN. */
+LK_FN LK_U32 lk_f32_to_f16(float x)
+{
+    LK_U32 u = lk_magnitude(x);
+    LK_U32 sign = (lk_bits(x) >> 16) & 0x8000u;
+    LK_U32 h;
+    if (u >= 0x477FF000u) {
+        h = 0x7BFFu;
+    } else if (u < 0x38800000u) {
+        LK_F32 t = lk_flt(u);
+        t = t + 0.5f;
+        h = lk_bits(t) - 0x3F000000u;
+    } else {
+        h = (u - 0x38000000u + 0xFFFu + ((u >> 13) & 1u)) >> 13;
+    }
+    return h == 0u ? 0u : (h | sign);
+}
+
+/* f16 bits -> f32, exact for every finite half; only the low 16 bits of h count. */
+LK_FN float lk_f16_to_f32(LK_U32 h)
+{
+    LK_U32 e = (h & 0x7fffu) << 13;
+    LK_F32 r;
+    if (e < 0x00800000u) {
+        r = lk_flt(e + 0x38800000u);
+        r = r - lk_flt(0x38800000u);
+    } else {
+        r = lk_flt(e + 0x38000000u);
+    }
+    return lk_flt(lk_bits(r) | ((h & 0x8000u) << 16));
+}
+
+LK_FN float lk_bf16_to_f32(LK_U32 h)
+{
+    return lk_flt(h << 16);
+}
+
+/* 1 / a, 2^-100 <= a <= 2^100, within 1.5 * 2^-24 relative, exact at powers of two. */
+LK_FN float lk_rcp(float a)
+{
+    LK_F32 r = lk_flt(0x7EF311C7u - lk_bits(a));
+    LK_F32 t = a * r;
+    t = 2.0f - t;
+    r = r * t;
+    t = a * r;
+    t = 2.0f - t;
+    r = r * t;
+    t = a * r;
+    t = 1.0f - t;
+    t = r * t;
+    r = r + t;
+    return r;
+}
+
+/* 1 / sqrt(a), 2^-100 <= a <= 2^100, within 1.8 * 2^-24 relative, exact at powers of four. */
+LK_FN float lk_rsqrt(float a)
+{
+    LK_F32 r = lk_flt(0x5F3759DFu - (lk_bits(a) >> 1));
+    LK_F32 h = 0.5f * a;
+    LK_F32 t = r * r;
+    t = h * t;
+    t = 1.5f - t;
+    r = r * t;
+    t = r * r;
+    t = h * t;
+    t = 1.5f - t;
+    r = r * t;
+    t = r * r;
+    t = h * t;
+    t = 0.5f - t;
+    t = r * t;
+    r = r + t;
+    return r;
+}
+
+/* e^f, |f| <= 0.347. */
+LK_FN float lk_exp_core(float f)
+{
+    LK_F32 p = lk_flt(0x3AB511F2u);
+    p = p * f;
+    p = p + lk_flt(0x3C091D10u);
+    p = p * f;
+    p = p + lk_flt(0x3D2AAC79u);
+    p = p * f;
+    p = p + lk_flt(0x3E2AAA49u);
+    p = p * f;
+    p = p + lk_flt(0x3EFFFFFEu);
+    LK_F32 s = f * f;
+    p = p * s;
+    p = p + f;
+    p = p + 1.0f;
+    return p;
+}
+
+/* x * 2^k by the exponent bits; the caller knows that the result is normal. */
+LK_FN float lk_scale2(float x, LK_I32 k)
+{
+    return lk_flt(lk_bits(x) + (LK_UINT(k) << 23));
+}
+
+/* The exp2 form split as attention needs it: for a score s, |s| < 2^20, k = rte(s) and
+ * m = 2^(s - k) in [0.70, 1.42], so that 2^s = m * 2^k. */
+LK_FN float lk_exp2_mantissa(float s, LK_I32 k)
+{
+    LK_F32 f = s - lk_f22(k);
+    f = f * lk_flt(0x3F317218u);
+    return lk_exp_core(f);
+}
+
+/* e^v for v <= 0; +0 for v < -69. */
+LK_FN float lk_exp(float v)
+{
+    bool cut = lk_bits(v) > 0xC28A0000u;
+    LK_F32 a = cut ? lk_flt(0u) : v;
+    LK_F32 t = a * lk_flt(0x3FB8AA3Bu);
+    LK_I32 k = lk_rte(t);
+    LK_F32 n = lk_f22(k);
+    LK_F32 g = n * 0.693359375f;
+    LK_F32 f = a - g;
+    g = n * lk_flt(0x395E8083u);
+    f = f + g;
+    LK_F32 r = lk_scale2(lk_exp_core(f), k);
+    return cut ? lk_flt(0u) : r;
+}
+
+/* 2^z for z <= 0; +0 for z < -100. */
+LK_FN float lk_exp2(float z)
+{
+    bool cut = lk_bits(z) > 0xC2C80000u;
+    LK_F32 a = cut ? lk_flt(0u) : z;
+    LK_I32 k = lk_rte(a);
+    LK_F32 r = lk_scale2(lk_exp2_mantissa(a, k), k);
+    return cut ? lk_flt(0u) : r;
+}
+
+LK_FN float lk_sigmoid(float x)
+{
+    LK_F32 e = lk_exp(lk_flt(lk_bits(x) | 0x80000000u));
+    LK_F32 d = 1.0f + e;
+    LK_F32 r = lk_rcp(d);
+    LK_F32 q = e * r;
+    return (lk_bits(x) >> 31) != 0u ? q : r;
+}
+
+LK_FN float lk_silu(float x)
+{
+    LK_F32 y = lk_sigmoid(x);
+    y = x * y;
+    return y;
+}
+
+/* The tanh form of GELU written as x * sigmoid(2u), which does not cancel. */
+LK_FN float lk_gelu(float x)
+{
+    LK_F32 s = x * x;
+    s = lk_flt(0x3D922279u) * s;
+    s = lk_flt(0x3FCC422Au) + s;
+    s = x * s;
+    LK_F32 y = lk_sigmoid(s);
+    y = x * y;
+    return y;
+}
+
+LK_FN float lk_tanh(float x)
+{
+    LK_U32 u = lk_magnitude(x);
+    LK_F32 a = lk_flt(u);
+    bool small = u < 0x3F200000u; /* 0.625 */
+    LK_F32 b = small ? a : lk_flt(0u);
+    LK_F32 s = b * b;
+    LK_F32 p = lk_flt(0xBBBAF0EAu);
+    p = p * s;
+    p = p + lk_flt(0x3CA9134Eu);
+    p = p * s;
+    p = p + lk_flt(0xBD5C1E2Du);
+    p = p * s;
+    p = p + lk_flt(0x3E088393u);
+    p = p * s;
+    p = p + lk_flt(0xBEAAAA99u);
+    p = p * s;
+    p = p * b;
+    p = p + b;
+    LK_F32 e = a + a;
+    e = lk_exp(lk_flt(lk_bits(e) | 0x80000000u));
+    LK_F32 n = 1.0f - e;
+    LK_F32 d = 1.0f + e;
+    n = n * lk_rcp(d);
+    LK_F32 y = small ? p : n;
+    y = u < 0x39800000u ? a : y; /* 2^-12 */
+    return lk_flt(lk_bits(y) | (lk_bits(x) & 0x80000000u));
+}
+
+/* An order key: for finite a, b: a < b exactly when lk_order_key(a) < lk_order_key(b). */
+LK_FN LK_I32 lk_order_key(float x)
+{
+    LK_I32 i = LK_INT(lk_bits(x));
+    return i < 0 ? LK_INT(0x80000000u - lk_bits(x)) : i;
+}
+
+#endif
