@@ -62,6 +62,8 @@ const struct lk_type_info *lk_type_info(uint32_t type);
 const struct lk_type_info *lk_types(size_t *n);
 /* The usual name of any ggml type number, runnable or not; NULL for a number nobody knows. */
 const char *lk_type_name(uint32_t type);
+/* Elements and bytes of a block of any type that has a name; false for the others. */
+bool lk_type_block(uint32_t type, int *block, int *block_bytes);
 /* Bytes of `n` elements (a multiple of the block). */
 size_t lk_type_row_bytes(enum lk_type type, size_t n);
 
