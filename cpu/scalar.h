@@ -29,9 +29,11 @@ void lk_scalar_quantize(const float *x, int64_t k, int block, struct lk_qrow *ou
 bool lk_scalar_embed(const struct lk_weight *w, int64_t row, float scale, float *y);
 /* n floats in groups of `group`; w has `group` floats. */
 bool lk_scalar_norm(const float *x, const float *w, int n, int group, float eps, float *y);
-/* y[w->rows] = w [rows][cols] x[cols]; scratch: lk_scalar_matmul_scratch bytes, 64-aligned. */
-size_t lk_scalar_matmul_scratch(const struct lk_weight *w);
-bool lk_scalar_matmul(const struct lk_weight *w, const float *x, float *y, void *scratch);
+/* y[n_rows][w->rows] = w [rows][cols] times each of x[n_rows][cols]; scratch:
+ * lk_scalar_matmul_scratch bytes, aligned to 64. */
+size_t lk_scalar_matmul_scratch(const struct lk_weight *w, int n_rows);
+bool lk_scalar_matmul(const struct lk_weight *w, const float *x, int n_rows, float *y,
+                      void *scratch);
 /* The sum of one row before the flush: what a kernel must reproduce. dot_q for quantized types;
  * dot_f for F32, F16, BF16, whose x is rounded already (lk_scalar_round_row). */
 float lk_scalar_dot_q(enum lk_type type, const void *row, int64_t k, const struct lk_qrow *x);

@@ -112,6 +112,9 @@ const struct lk_backend_impl *lk_backend_find(const char *name); /* NULL when th
 lk_status lk_batch_check(const struct lk_exec_options *options, const struct lk_batch *batch,
                          lk_error *err);
 
+/* The range error of rule 1 for an op: names op, layer and weight. Returns LK_E_RANGE. */
+lk_status lk_fail_range(lk_error *err, const struct lk_plan *plan, const struct lk_op *op);
+
 extern const struct lk_backend_impl lk_backend_scalar; /* cpu/backend_scalar.c */
 extern const struct lk_backend_impl lk_backend_cpu;    /* cpu/backend_cpu.c */
 extern const struct lk_backend_impl lk_backend_ref;    /* src/ref.c */

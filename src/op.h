@@ -13,6 +13,9 @@
 #include "base.h"
 #include "quant.h"
 
+/* Largest head dimension of any backend; a model beyond it is refused when its plan is built. */
+#define LK_MAX_HEAD_DIM 1024
+
 enum lk_op_kind {
     LK_OP_EMBED,     /* out[r][:] = row token[r] of w, dequantized, times `scale` if it is not 1 */
     LK_OP_NORM,      /* RMS norm of each group of `group` floats of a row, times w[group] */

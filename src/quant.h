@@ -88,4 +88,8 @@ void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints 
 void lk_dequantize_f32(enum lk_type type, const void *row, size_t n, float *out);
 void lk_dequantize_f64(enum lk_type type, const void *row, size_t n, double *out);
 
+/* Index of the first element whose value, or whose block's f16 scale, is NaN or infinite among n
+ * elements (a multiple of the block); -1 when there is none. */
+int64_t lk_row_find_bad(enum lk_type type, const void *row, size_t n);
+
 #endif

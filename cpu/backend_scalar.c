@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The backend "scalar": walks the plan op by op with cpu/scalar.c on one thread, on weights as
+ * they lie in the file. The measure of every other backend: it must stay simple enough to be read.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu/host_kv.h"
+#include "cpu/scalar.h"
+#include "src/mem.h"
+#include "src/rope.h"
+
+struct lk_backend {
+    struct lk_log log;
+};
+
+struct lk_kv_mem {
+    struct lk_host_kv host;
+};
+
+struct lk_exec {
+    struct lk_exec_options o;
+    struct lk_arena arena;
+    float *slots;
+    size_t *offset; /* [n_slots], floats */
+    float *cs;      /* [n_ropes][max_tokens][head_dim] */
+    void *scratch;  /* of matmul */
+    int n_tokens, n_outputs; /* of the last run, for peek */
+};
+
+static lk_status scalar_probe(const struct lk_backend_options *options, struct lk_caps *caps,
+                              lk_error *err)
+{
+    (void)options;
+    (void)err;
+    *caps = (struct lk_caps){.exact = true};
+    snprintf(caps->describe, sizeof caps->describe, "scalar, 1 thread");
+    return LK_OK;
+}
+
+static lk_status scalar_open(const struct lk_backend_options *options, struct lk_backend **out,
+                             struct lk_caps *caps, lk_error *err)
+{
+    *out = lk_alloc(sizeof **out);
+    if (!*out) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory opening the scalar backend");
+    }
+    (*out)->log = options->log;
+    return scalar_probe(options, caps, err);
+}
+
+static void scalar_close(struct lk_backend *backend)
+{
+    lk_free(backend);
+}
+
+static void scalar_exec_free(struct lk_exec *exec)
+{
+    if (exec) {
+        lk_free(exec->offset);
+        lk_arena_free(&exec->arena);
+        lk_free(exec);
+    }
+}
+
+static lk_status scalar_prepare(struct lk_backend *backend, const struct lk_exec_options *o,
+                                struct lk_exec **out, lk_error *err)
+{
+    (void)backend;
+    const struct lk_plan *plan = o->plan;
+    lk_status status;
+    struct lk_exec *exec = lk_alloc(sizeof *exec);
+    if (!exec) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
+    }
+    exec->o = *o;
+    exec->offset = lk_alloc_array((size_t)plan->n_slots, sizeof *exec->offset);
+    if (!exec->offset) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
+        goto fail;
+    }
+    size_t floats = lk_plan_layout(plan, (size_t)o->max_tokens, (size_t)o->max_outputs,
+                                   o->keep_ops, 16, exec->offset);
+    size_t slots_bytes, scratch = 0;
+    if (!lk_mul_size(floats, sizeof(float), &slots_bytes)) {
+        status = lk_fail(err, LK_E_NOMEM, "activations of %d tokens: size overflows",
+                         o->max_tokens);
+        goto fail;
+    }
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->weight >= 0) {
+            const struct lk_weight *w = &plan->weights[op->weight];
+            int64_t bad = lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols));
+            if (bad >= 0) {
+                status = lk_fail(err, LK_E_FORMAT,
+                                 "tensor '%s': NaN or infinity in element %lld or its block",
+                                 w->name, (long long)bad);
+                goto fail;
+            }
+            if (op->kind == LK_OP_MATMUL) {
+                size_t n = lk_scalar_matmul_scratch(w, o->max_tokens);
+                scratch = n > scratch ? n : scratch;
+            }
+        }
+    }
+    int slots = lk_arena_reserve(&exec->arena, "activations", slots_bytes);
+    int cs = lk_arena_reserve(&exec->arena, "rope tables",
+                              (size_t)plan->n_ropes * (size_t)o->max_tokens *
+                                  (size_t)plan->head_dim * sizeof(float));
+    int work = lk_arena_reserve(&exec->arena, "matmul scratch", scratch);
+    if (slots < 0 || cs < 0 || work < 0) {
+        status = lk_fail(err, LK_E_NOMEM, "activations of %d tokens: size overflows",
+                         o->max_tokens);
+        goto fail;
+    }
+    status = lk_arena_commit(&exec->arena, err);
+    if (status) {
+        goto fail;
+    }
+    exec->slots = lk_arena_at(&exec->arena, slots);
+    exec->cs = lk_arena_at(&exec->arena, cs);
+    exec->scratch = lk_arena_at(&exec->arena, work);
+    *out = exec;
+    return LK_OK;
+fail:
+    scalar_exec_free(exec);
+    return status;
+}
+
+static lk_status scalar_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom *geom,
+                                 struct lk_kv_mem **out, lk_error *err)
+{
+    (void)backend;
+    struct lk_kv_mem *kv = lk_alloc(sizeof *kv);
+    if (!kv) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: KV cache");
+    }
+    lk_status status = lk_host_kv_init(&kv->host, geom, err);
+    if (status) {
+        lk_free(kv);
+        return status;
+    }
+    *out = kv;
+    return LK_OK;
+}
+
+static void scalar_kv_free(struct lk_kv_mem *kv)
+{
+    if (kv) {
+        lk_host_kv_free(&kv->host);
+        lk_free(kv);
+    }
+}
+
+static lk_status scalar_kv_read(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
+                                size_t offset, void *data, size_t n, lk_error *err)
+{
+    return lk_host_kv_read(&kv->host, layer, which, offset, data, n, err);
+}
+
+static lk_status scalar_kv_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
+                                 size_t offset, const void *data, size_t n, lk_error *err)
+{
+    return lk_host_kv_write(&kv->host, layer, which, offset, data, n, err);
+}
+
+static lk_status scalar_kv_check(struct lk_kv_mem *kv, lk_error *err)
+{
+    return lk_host_kv_check(&kv->host, err);
+}
+
+static float *slot_of(const struct lk_exec *e, int slot)
+{
+    return e->slots + e->offset[slot];
+}
+
+static int rows_of(const struct lk_exec *e, int slot)
+{
+    return e->o.plan->slots[slot].rows == LK_ROWS_TOKENS ? e->n_tokens : e->n_outputs;
+}
+
+static bool run_rope(const struct lk_exec *e, const struct lk_op *op, const struct lk_batch *b)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_rope *rope = &plan->ropes[op->u.rope.rope];
+    size_t width = (size_t)op->u.rope.n_head * (size_t)op->u.rope.head_dim;
+    const float *cs = e->cs + (size_t)op->u.rope.rope * (size_t)e->o.max_tokens *
+                                  (size_t)plan->head_dim;
+    bool ok = true;
+    for (int t = 0; t < b->n_tokens; t++) {
+        size_t at = (size_t)t * width;
+        ok &= lk_scalar_rope(slot_of(e, op->in[0]) + at, op->u.rope.n_head, op->u.rope.head_dim,
+                             rope->n_dims, rope->interleaved,
+                             cs + (size_t)t * (size_t)plan->head_dim, slot_of(e, op->out) + at);
+    }
+    return ok;
+}
+
+static void run_kv_store(const struct lk_exec *e, const struct lk_op *op,
+                         const struct lk_host_kv *kv, const struct lk_batch *b)
+{
+    int layer = op->layer - kv->geom.first_layer;
+    size_t width = (size_t)op->u.kv_store.n_kv_head * (size_t)op->u.kv_store.head_dim;
+    for (int t = 0; t < b->n_tokens; t++) {
+        int pos = b->pos[t];
+        lk_scalar_kv_store(slot_of(e, op->in[0]) + (size_t)t * width,
+                           slot_of(e, op->in[1]) + (size_t)t * width, op->u.kv_store.n_kv_head,
+                           op->u.kv_store.head_dim, kv->geom.dim,
+                           b->seqs[b->seq[t]].blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK,
+                           lk_host_kv_at(kv, layer, LK_KV_K), lk_host_kv_at(kv, layer, LK_KV_V));
+    }
+}
+
+static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
+                          const struct lk_host_kv *kv, const struct lk_batch *b)
+{
+    int layer = op->layer - kv->geom.first_layer;
+    int n_head = op->u.attention.n_head, hd = op->u.attention.head_dim;
+    int group = n_head / op->u.attention.n_kv_head;
+    struct lk_attn_params p = {.n_kv_head = op->u.attention.n_kv_head,
+                               .head_dim = hd,
+                               .dim = kv->geom.dim,
+                               .window = op->u.attention.window,
+                               .score_in = op->u.attention.score_in,
+                               .score_cap = op->u.attention.score_cap};
+    bool ok = true;
+    for (int t = 0; t < b->n_tokens; t++) {
+        for (int h = 0; h < n_head; h++) {
+            size_t at = ((size_t)t * (size_t)n_head + (size_t)h) * (size_t)hd;
+            ok &= lk_scalar_attention(&p, slot_of(e, op->in[0]) + at,
+                                      lk_host_kv_at(kv, layer, LK_KV_K),
+                                      lk_host_kv_at(kv, layer, LK_KV_V),
+                                      b->seqs[b->seq[t]].blocks, b->pos[t], h / group,
+                                      slot_of(e, op->out) + at);
+        }
+    }
+    return ok;
+}
+
+static bool run_op(const struct lk_exec *e, const struct lk_op *op, const struct lk_host_kv *kv,
+                   const struct lk_batch *b)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
+    const float *x = op->in[0] >= 0 ? slot_of(e, op->in[0]) : NULL;
+    float *y = op->out >= 0 ? slot_of(e, op->out) : NULL;
+    int width = op->out >= 0 ? plan->slots[op->out].width : 0;
+    int rows = op->out >= 0 ? rows_of(e, op->out) : 0;
+    bool ok = true;
+    switch (op->kind) {
+    case LK_OP_EMBED:
+        for (int r = 0; r < rows; r++) {
+            ok &= lk_scalar_embed(w, b->token[r], op->u.embed.scale, y + (size_t)r * (size_t)width);
+        }
+        return ok;
+    case LK_OP_NORM:
+        for (int r = 0; r < rows; r++) {
+            size_t at = (size_t)r * (size_t)width;
+            ok &= lk_scalar_norm(x + at, w->data, width, op->u.norm.group, op->u.norm.eps, y + at);
+        }
+        return ok;
+    case LK_OP_MATMUL:
+        return lk_scalar_matmul(w, x, rows, y, e->scratch);
+    case LK_OP_BIAS:
+        for (int r = 0; r < rows; r++) {
+            size_t at = (size_t)r * (size_t)width;
+            ok &= lk_scalar_bias(x + at, w->data, width, y + at);
+        }
+        return ok;
+    case LK_OP_ROPE:
+        return run_rope(e, op, b);
+    case LK_OP_KV_STORE:
+        run_kv_store(e, op, kv, b);
+        return true;
+    case LK_OP_ATTENTION:
+        return run_attention(e, op, kv, b);
+    case LK_OP_GLU:
+        return lk_scalar_glu(op->u.glu.act, x, slot_of(e, op->in[1]), rows * width, y);
+    case LK_OP_ADD:
+        return lk_scalar_add(x, slot_of(e, op->in[1]), rows * width, y);
+    case LK_OP_GATHER:
+        for (int r = 0; r < rows; r++) {
+            memcpy(y + (size_t)r * (size_t)width, x + (size_t)b->outputs[r] * (size_t)width,
+                   (size_t)width * sizeof *y);
+        }
+        return true;
+    case LK_OP_SOFTCAP:
+        return lk_scalar_softcap(x, rows * width, op->u.softcap.cap_in, op->u.softcap.cap_out, y);
+    case LK_OP_KINDS:
+        break;
+    }
+    return false;
+}
+
+static lk_status scalar_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b,
+                            lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    lk_status status = lk_batch_check(&e->o, b, err);
+    if (status) {
+        return status;
+    }
+    e->n_tokens = b->n_tokens;
+    e->n_outputs = b->n_outputs;
+    for (int r = 0; r < plan->n_ropes; r++) {
+        float *cs = e->cs + (size_t)r * (size_t)e->o.max_tokens * (size_t)plan->head_dim;
+        for (int t = 0; t < b->n_tokens; t++) {
+            lk_rope_table(&plan->ropes[r], b->pos[t], cs + (size_t)t * (size_t)plan->head_dim);
+        }
+    }
+    if (plan->in_slot >= 0) {
+        memcpy(slot_of(e, plan->in_slot), b->hidden_in,
+               (size_t)b->n_tokens * (size_t)plan->n_embd * sizeof(float));
+    }
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (!run_op(e, op, &kv->host, b)) {
+            return lk_fail_range(err, plan, op);
+        }
+    }
+    size_t n = (size_t)rows_of(e, plan->out_slot) * (size_t)plan->slots[plan->out_slot].width;
+    memcpy(b->out, slot_of(e, plan->out_slot), n * sizeof *b->out);
+    return LK_OK;
+}
+
+static lk_status scalar_peek(struct lk_exec *e, int slot, float *data, size_t n, lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    if (!e->o.keep_ops || slot < 0 || slot >= plan->n_slots) {
+        return lk_fail(err, LK_E_INVALID, "slot %d was not kept", slot);
+    }
+    size_t have = (size_t)rows_of(e, slot) * (size_t)plan->slots[slot].width;
+    memcpy(data, slot_of(e, slot), (n < have ? n : have) * sizeof *data);
+    return LK_OK;
+}
+
+const struct lk_backend_impl lk_backend_scalar = {
+    .name = "scalar",
+    .probe = scalar_probe,
+    .open = scalar_open,
+    .close = scalar_close,
+    .prepare = scalar_prepare,
+    .exec_free = scalar_exec_free,
+    .kv_alloc = scalar_kv_alloc,
+    .kv_free = scalar_kv_free,
+    .kv_read = scalar_kv_read,
+    .kv_write = scalar_kv_write,
+    .kv_check = scalar_kv_check,
+    .run = scalar_run,
+    .peek = scalar_peek,
+};

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Scalar: see scalar.h. The rule numbers are those of docs/NUMERICS.md.
+ */
+#include "cpu/scalar.h"
+
+#include <string.h>
+
+#include "src/numerics.h"
+#include "src/quant.h"
+
+/* ---- activations ---- */
+
+void lk_scalar_quantize(const float *x, int64_t k, int block, struct lk_qrow *out)
+{
+    for (int64_t b = 0; b < k / block; b++) {
+        const float *xb = x + b * block;
+        int8_t *q = out->q + b * block;
+        int32_t *sum = out->sum + b * block / 16;
+        uint32_t a = 0;
+        for (int i = 0; i < block; i++) {
+            uint32_t u = lk_magnitude(xb[i]);
+            a = u > a ? u : a;
+        }
+        float d = 0.0f, r = 0.0f;
+        if (a != 0) {
+            d = lk_flt(a) * lk_flt(0x3C010204u); /* 1/127 */
+            r = 127.0f * lk_rcp(lk_flt(a));
+        }
+        out->d[b] = d;
+        memset(sum, 0, (size_t)(block / 16) * sizeof *sum);
+        for (int i = 0; i < block; i++) {
+            float t = xb[i] * r;
+            q[i] = (int8_t)lk_rte(t);
+            sum[i / 16] += q[i];
+        }
+    }
+}
+
+void lk_scalar_round_row(enum lk_type type, const float *x, int64_t k, float *out)
+{
+    for (int64_t i = 0; i < k; i++) {
+        out[i] = type == LK_TYPE_F16    ? lk_round13(x[i])
+                 : type == LK_TYPE_BF16 ? lk_round16(x[i])
+                                        : x[i];
+    }
+}
+
+/* ---- rows (rules 2, 3, 5) ---- */
+
+/* One block's contribution: integers exactly, then the float steps of rule 5. */
+static float block_product(enum lk_type type, const struct lk_block_ints *w, const int8_t *q,
+                           float dx, const int32_t *sum)
+{
+    int32_t dot = 0;
+    for (int g = 0; g < w->n / w->group; g++) {
+        int32_t part = 0;
+        for (int i = g * w->group; i < (g + 1) * w->group; i++) {
+            part += (int32_t)w->q[i] * q[i];
+        }
+        dot += w->sc[g] * part;
+    }
+    float scale = w->d * dx;
+    float p = scale * lk_f32_of_int(dot);
+    switch (type) {
+    case LK_TYPE_Q4_1:
+    case LK_TYPE_Q5_1: {
+        float t = dx * lk_f32_of_int(sum[0] + sum[1]);
+        t = w->m * t;
+        return p + t;
+    }
+    case LK_TYPE_Q2_K:
+    case LK_TYPE_Q4_K:
+    case LK_TYPE_Q5_K: {
+        int32_t mins = 0;
+        for (int h = 0; h < 16; h++) {
+            mins += w->mn[h * 16 / w->group] * sum[h];
+        }
+        float t = w->m * dx;
+        t = t * lk_f32_of_int(mins);
+        return p - t;
+    }
+    default:
+        return p;
+    }
+}
+
+static float dot_blocks(enum lk_type type, const struct lk_block_ints *w, int64_t n_blocks,
+                        const struct lk_qrow *x)
+{
+    int n = w->n;
+    int per_panel = LK_PANEL / n;
+    float y = 0.0f;
+    for (int64_t b = 0; b < n_blocks; b += per_panel) {
+        float g = 0.0f;
+        for (int64_t c = b; c < b + per_panel && c < n_blocks; c++) {
+            float p = block_product(type, &w[c], x->q + c * n, x->d[c], x->sum + c * n / 16);
+            g = g + p;
+        }
+        y = y + g;
+    }
+    return y;
+}
+
+float lk_scalar_dot_q(enum lk_type type, const void *row, int64_t k, const struct lk_qrow *x)
+{
+    const struct lk_type_info *info = lk_type_info(type);
+    const uint8_t *blocks = row;
+    int per_panel = LK_PANEL / info->block;
+    int64_t n_blocks = k / info->block;
+    float y = 0.0f;
+    for (int64_t b = 0; b < n_blocks; b += per_panel) {
+        struct lk_block_ints w[LK_PANEL / 32];
+        int n = (int)(n_blocks - b < per_panel ? n_blocks - b : per_panel);
+        for (int c = 0; c < n; c++) {
+            lk_block_unpack(type, blocks + (b + c) * info->block_bytes, &w[c]);
+        }
+        struct lk_qrow part = {x->q + b * info->block, x->d + b, x->sum + b * info->block / 16};
+        float g = dot_blocks(type, w, n, &part);
+        y = y + g;
+    }
+    return y;
+}
+
+/* Weights of F32, F16 or BF16 as f32; f32 and bf16 below 2^-50 are read as +0 (rule 1). */
+static void widen_row(enum lk_type type, const void *row, int64_t k, float *out)
+{
+    lk_dequantize_f32(type, row, (size_t)k, out);
+    if (type != LK_TYPE_F16) {
+        for (int64_t i = 0; i < k; i++) {
+            out[i] = lk_flush(out[i]);
+        }
+    }
+}
+
+static float dot_floats(const float *w, int64_t k, const float *x)
+{
+    float y = 0.0f;
+    for (int64_t b = 0; b < k; b += LK_PANEL) {
+        float g = 0.0f;
+        for (int64_t i = b; i < b + LK_PANEL && i < k; i++) {
+            float p = w[i] * x[i];
+            g = g + p;
+        }
+        y = y + g;
+    }
+    return y;
+}
+
+float lk_scalar_dot_f(enum lk_type type, const void *row, int64_t k, const float *x)
+{
+    const struct lk_type_info *info = lk_type_info(type);
+    const uint8_t *bytes = row;
+    float y = 0.0f;
+    for (int64_t b = 0; b < k; b += LK_PANEL) {
+        float w[LK_PANEL];
+        int64_t n = k - b < LK_PANEL ? k - b : LK_PANEL;
+        widen_row(type, bytes + b * info->block_bytes, n, w);
+        float g = dot_floats(w, n, x + b);
+        y = y + g;
+    }
+    return y;
+}
+
+/* ---- ops ---- */
+
+/* Rule 1 at the end of every op. */
+static bool store(float value, float *y)
+{
+    *y = lk_flush(value);
+    return !lk_out_of_range(value);
+}
+
+bool lk_scalar_embed(const struct lk_weight *w, int64_t row, float scale, float *y)
+{
+    const uint8_t *data = w->data;
+    size_t row_bytes = lk_type_row_bytes(w->type, (size_t)w->cols);
+    bool ok = true;
+    lk_dequantize_f32(w->type, data + (size_t)row * row_bytes, (size_t)w->cols, y);
+    for (int64_t i = 0; i < w->cols; i++) {
+        float e = lk_flush(y[i]);
+        if (scale != 1.0f) {
+            e = e * scale;
+        }
+        ok &= store(e, &y[i]);
+    }
+    return ok;
+}
+
+bool lk_scalar_norm(const float *x, const float *w, int n, int group, float eps, float *y)
+{
+    float inv_n = (float)(1.0 / group);
+    bool ok = true;
+    for (int base = 0; base < n; base += group) {
+        float s[256] = {0};
+        for (int i = 0; i < group; i++) {
+            float sq = x[base + i] * x[base + i];
+            s[i % 256] = s[i % 256] + sq;
+        }
+        for (int h = 128; h >= 1; h /= 2) {
+            for (int t = 0; t < h; t++) {
+                s[t] = s[t] + s[t + h];
+            }
+        }
+        float mean = s[0] * inv_n;
+        mean = mean + eps;
+        float r = lk_rsqrt(mean);
+        for (int i = 0; i < group; i++) {
+            float v = x[base + i] * r;
+            v = v * lk_flush(w[i]);
+            ok &= store(v, &y[base + i]);
+        }
+    }
+    return ok;
+}
+
+/* Scratch of matmul: one row of weights as integers or floats, then the activations. */
+struct matmul_scratch {
+    size_t weights, q, d, sum, total; /* byte offsets */
+};
+
+static struct matmul_scratch matmul_layout(const struct lk_weight *w, int n_rows)
+{
+    const struct lk_type_info *info = lk_type_info(w->type);
+    size_t k = (size_t)w->cols, n = (size_t)n_rows;
+    struct matmul_scratch s = {0};
+    if (info->quantized) {
+        size_t blocks = k / (size_t)info->block;
+        s.q = lk_round_up(blocks * sizeof(struct lk_block_ints), 64);
+        s.d = s.q + lk_round_up(n * k, 64);
+        s.sum = s.d + lk_round_up(n * blocks * sizeof(float), 64);
+        s.total = s.sum + lk_round_up(n * (k / 16) * sizeof(int32_t), 64);
+    } else {
+        s.q = lk_round_up(k * sizeof(float), 64);
+        s.total = s.q + lk_round_up(n * k * sizeof(float), 64);
+    }
+    return s;
+}
+
+size_t lk_scalar_matmul_scratch(const struct lk_weight *w, int n_rows)
+{
+    return matmul_layout(w, n_rows).total;
+}
+
+static bool matmul_quantized(const struct lk_weight *w, const float *x, int n_rows, float *y,
+                             uint8_t *scratch)
+{
+    const struct lk_type_info *info = lk_type_info(w->type);
+    struct matmul_scratch s = matmul_layout(w, n_rows);
+    struct lk_block_ints *ints = (struct lk_block_ints *)(void *)scratch;
+    int64_t k = w->cols, n_blocks = k / info->block;
+    struct lk_qrow all = {(int8_t *)(scratch + s.q), (float *)(void *)(scratch + s.d),
+                          (int32_t *)(void *)(scratch + s.sum)};
+    for (int t = 0; t < n_rows; t++) {
+        struct lk_qrow xq = {all.q + t * k, all.d + t * n_blocks, all.sum + t * (k / 16)};
+        lk_scalar_quantize(x + t * k, k, info->block, &xq);
+    }
+    const uint8_t *row = w->data;
+    size_t row_bytes = lk_type_row_bytes(w->type, (size_t)k);
+    bool ok = true;
+    for (int64_t r = 0; r < w->rows; r++, row += row_bytes) {
+        for (int64_t b = 0; b < n_blocks; b++) {
+            lk_block_unpack(w->type, row + b * info->block_bytes, &ints[b]);
+        }
+        for (int t = 0; t < n_rows; t++) {
+            struct lk_qrow xq = {all.q + t * k, all.d + t * n_blocks, all.sum + t * (k / 16)};
+            ok &= store(dot_blocks(w->type, ints, n_blocks, &xq), &y[t * w->rows + r]);
+        }
+    }
+    return ok;
+}
+
+static bool matmul_floats(const struct lk_weight *w, const float *x, int n_rows, float *y,
+                          uint8_t *scratch)
+{
+    struct matmul_scratch s = matmul_layout(w, n_rows);
+    float *wide = (float *)(void *)scratch;
+    float *rounded = (float *)(void *)(scratch + s.q);
+    int64_t k = w->cols;
+    lk_scalar_round_row(w->type, x, n_rows * k, rounded);
+    const uint8_t *row = w->data;
+    size_t row_bytes = lk_type_row_bytes(w->type, (size_t)k);
+    bool ok = true;
+    for (int64_t r = 0; r < w->rows; r++, row += row_bytes) {
+        widen_row(w->type, row, k, wide);
+        for (int t = 0; t < n_rows; t++) {
+            ok &= store(dot_floats(wide, k, rounded + t * k), &y[t * w->rows + r]);
+        }
+    }
+    return ok;
+}
+
+bool lk_scalar_matmul(const struct lk_weight *w, const float *x, int n_rows, float *y,
+                      void *scratch)
+{
+    return lk_type_info(w->type)->quantized ? matmul_quantized(w, x, n_rows, y, scratch)
+                                            : matmul_floats(w, x, n_rows, y, scratch);
+}
+
+bool lk_scalar_bias(const float *x, const float *b, int n, float *y)
+{
+    bool ok = true;
+    for (int i = 0; i < n; i++) {
+        ok &= store(x[i] + lk_flush(b[i]), &y[i]);
+    }
+    return ok;
+}
+
+bool lk_scalar_add(const float *a, const float *b, int n, float *y)
+{
+    bool ok = true;
+    for (int i = 0; i < n; i++) {
+        ok &= store(a[i] + b[i], &y[i]);
+    }
+    return ok;
+}
+
+bool lk_scalar_glu(enum lk_act act, const float *g, const float *u, int n, float *y)
+{
+    bool ok = true;
+    for (int i = 0; i < n; i++) {
+        float a = act == LK_ACT_SILU ? lk_silu(g[i]) : lk_gelu(g[i]);
+        ok &= store(a * u[i], &y[i]);
+    }
+    return ok;
+}
+
+bool lk_scalar_softcap(const float *x, int n, float cap_in, float cap_out, float *y)
+{
+    bool ok = true;
+    for (int i = 0; i < n; i++) {
+        float t = lk_tanh(x[i] * cap_in);
+        ok &= store(t * cap_out, &y[i]);
+    }
+    return ok;
+}
+
+bool lk_scalar_rope(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,
+                    const float *cs, float *y)
+{
+    bool ok = true;
+    int half = n_dims / 2;
+    for (int h = 0; h < n_head; h++, x += head_dim, y += head_dim) {
+        for (int i = 0; i < half; i++) {
+            int i0 = interleaved ? 2 * i : i;
+            int i1 = interleaved ? 2 * i + 1 : i + half;
+            float c = cs[2 * i], s = cs[2 * i + 1];
+            float x0 = x[i0], x1 = x[i1];
+            float a = x0 * c, b = x1 * s;
+            ok &= store(a - b, &y[i0]);
+            a = x0 * s;
+            b = x1 * c;
+            ok &= store(a + b, &y[i1]);
+        }
+        memcpy(y + n_dims, x + n_dims, (size_t)(head_dim - n_dims) * sizeof *y);
+    }
+    return ok;
+}
+
+/* ---- attention (rule 8) ---- */
+
+void lk_scalar_kv_store(const float *k_row, const float *v_row, int n_kv_head, int head_dim,
+                        int dim, int block, int slot, uint16_t *k, uint16_t *v)
+{
+    size_t b = (size_t)block, nh = (size_t)n_kv_head, nd = (size_t)dim, at = (size_t)slot;
+    for (size_t h = 0; h < nh; h++) {
+        for (size_t d = 0; d < nd; d++) {
+            bool pad = d >= (size_t)head_dim;
+            size_t i = h * (size_t)head_dim + d;
+            k[LK_KV_K_AT(b, h, d, at, nh, nd)] = pad ? 0 : (uint16_t)lk_f32_to_f16(k_row[i]);
+            v[LK_KV_V_AT(b, h, at, d, nh, nd)] = pad ? 0 : (uint16_t)lk_f32_to_f16(v_row[i]);
+        }
+    }
+}
+
+/* 2^k as a float for LK_MERGE_CUT <= k <= 0, else +0. */
+static float merge_factor(int32_t k)
+{
+    return k < LK_MERGE_CUT ? 0.0f : lk_flt((uint32_t)(127 + k) << 23);
+}
+
+bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const uint16_t *k,
+                         const uint16_t *v, const int32_t *blocks, int pos, int head, float *out)
+{
+    size_t nh = (size_t)p->n_kv_head, nd = (size_t)p->dim, h = (size_t)head;
+    int first = p->window > 0 && pos - p->window + 1 > 0 ? pos - p->window + 1 : 0;
+    float qr[LK_MAX_HEAD_DIM], o[LK_MAX_HEAD_DIM], l = 0.0f;
+    int32_t n = 0;
+    bool ok = true, started = false;
+    for (int d = 0; d < p->head_dim; d++) {
+        qr[d] = lk_round13(q[d]);
+    }
+    for (int c = first / LK_KV_BLOCK; c <= pos / LK_KV_BLOCK; c++) {
+        size_t block = (size_t)blocks[c];
+        int from = first > c * LK_KV_BLOCK ? first - c * LK_KV_BLOCK : 0;
+        int to = pos - c * LK_KV_BLOCK < LK_KV_BLOCK - 1 ? pos - c * LK_KV_BLOCK : LK_KV_BLOCK - 1;
+        float m[LK_KV_BLOCK];
+        int32_t kj[LK_KV_BLOCK], nc = INT32_MIN;
+        for (int j = from; j <= to; j++) {
+            float dot = 0.0f;
+            for (int d = 0; d < p->head_dim; d++) {
+                float kd = lk_f16_to_f32(k[LK_KV_K_AT(block, h, (size_t)d, (size_t)j, nh, nd)]);
+                float t = qr[d] * kd;
+                dot = dot + t;
+            }
+            float s = dot * p->score_in;
+            if (p->score_cap != 0.0f) {
+                s = lk_tanh(s) * p->score_cap;
+            }
+            if (lk_magnitude(s) >= LK_SCORE_LIMIT) {
+                ok = false;
+                s = 0.0f;
+            }
+            kj[j] = lk_rte(s);
+            m[j] = lk_round13(lk_exp2_mantissa(s, kj[j]));
+            nc = kj[j] > nc ? kj[j] : nc;
+        }
+        float lc = 0.0f, oc[LK_MAX_HEAD_DIM] = {0};
+        for (int j = from; j <= to; j++) {
+            float pj = kj[j] - nc < LK_P_CUT ? 0.0f : lk_scale2(m[j], kj[j] - nc);
+            lc = lc + pj;
+            for (int d = 0; d < p->head_dim; d++) {
+                float vd = lk_f16_to_f32(v[LK_KV_V_AT(block, h, (size_t)j, (size_t)d, nh, nd)]);
+                float t = pj * vd;
+                oc[d] = oc[d] + t;
+            }
+        }
+        int32_t nn = started && n > nc ? n : nc;
+        float f_old = started ? merge_factor(n - nn) : 0.0f, f_new = merge_factor(nc - nn);
+        l = started ? l * f_old + lc * f_new : lc;
+        for (int d = 0; d < p->head_dim; d++) {
+            float add = lk_flush(oc[d]);
+            if (started) {
+                float a = o[d] * f_old, b = add * f_new;
+                add = lk_flush(a + b);
+            }
+            o[d] = add;
+        }
+        n = nn;
+        started = true;
+    }
+    float r = lk_rcp(l);
+    for (int d = 0; d < p->head_dim; d++) {
+        ok &= store(o[d] * r, &out[d]);
+    }
+    return ok;
+}
