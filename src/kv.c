@@ -46,7 +46,8 @@ static void give(struct lk_kv_pool *pool, int32_t b)
 
 lk_status lk_kv_seq_init(struct lk_kv_seq *seq, int max_tokens, lk_error *err)
 {
-    *seq = (struct lk_kv_seq){.cap = (max_tokens + LK_KV_BLOCK - 1) / LK_KV_BLOCK};
+    *seq = (struct lk_kv_seq){.cap = (max_tokens + LK_KV_BLOCK - 1) / LK_KV_BLOCK,
+                              .max_tokens = max_tokens};
     seq->blocks = lk_alloc_array((size_t)seq->cap, sizeof *seq->blocks);
     if (!seq->blocks) {
         return lk_fail(err, LK_E_NOMEM, "out of memory: a block table of %d entries", seq->cap);
@@ -67,9 +68,9 @@ lk_status lk_kv_seq_reserve(struct lk_kv_seq *seq, struct lk_kv_pool *pool, int 
                             struct lk_kv_copy *copy, lk_error *err)
 {
     *copy = (struct lk_kv_copy){-1, -1};
-    if (n > seq->cap * LK_KV_BLOCK - seq->n_tokens) {
+    if (n > seq->max_tokens - seq->n_tokens) {
         return lk_fail(err, LK_E_FULL, "context full: %d tokens held and %d more, room for %d",
-                       seq->n_tokens, n, seq->cap * LK_KV_BLOCK);
+                       seq->n_tokens, n, seq->max_tokens);
     }
     int need = (seq->n_tokens + n + LK_KV_BLOCK - 1) / LK_KV_BLOCK;
     int tail = seq->n_tokens / LK_KV_BLOCK; /* the block the next token goes into */
@@ -106,9 +107,9 @@ void lk_kv_seq_truncate(struct lk_kv_seq *seq, struct lk_kv_pool *pool, int n)
 lk_status lk_kv_seq_fork(const struct lk_kv_seq *from, struct lk_kv_seq *to,
                          struct lk_kv_pool *pool, lk_error *err)
 {
-    if (from->n_blocks > to->cap) {
-        return lk_fail(err, LK_E_FULL, "context full: a fork needs %d KV blocks, room for %d",
-                       from->n_blocks, to->cap);
+    if (from->n_tokens > to->max_tokens) {
+        return lk_fail(err, LK_E_FULL, "context full: a fork of %d tokens, room for %d",
+                       from->n_tokens, to->max_tokens);
     }
     for (int i = 0; i < from->n_blocks; i++) {
         to->blocks[i] = from->blocks[i];

@@ -36,7 +36,7 @@ void lk_kv_pool_free(struct lk_kv_pool *pool);
 struct lk_kv_seq {
     int32_t *blocks; /* owned, [cap] */
     int n_blocks, cap;
-    int n_tokens;
+    int n_tokens, max_tokens;
 };
 lk_status lk_kv_seq_init(struct lk_kv_seq *seq, int max_tokens, lk_error *err);
 void lk_kv_seq_free(struct lk_kv_seq *seq, struct lk_kv_pool *pool); /* gives its blocks back */

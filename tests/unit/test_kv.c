@@ -97,11 +97,11 @@ Test(kv, a_full_context_is_an_error_and_changes_nothing)
     lk_error err;
     struct lk_kv_copy copy;
     cr_assert_eq(lk_kv_pool_init(&pool, 100, &err), LK_OK);
-    cr_assert_eq(lk_kv_seq_init(&seq[0], 128, &err), LK_OK);
-    cr_assert_eq(lk_kv_seq_reserve(&seq[0], &pool, 129, &copy, &err), LK_E_FULL);
-    cr_assert(strstr(err.message, "129") && strstr(err.message, "128"));
-    cr_assert_eq(lk_kv_seq_reserve(&seq[0], &pool, 128, &copy, &err), LK_OK);
-    seq[0].n_tokens = 128;
+    cr_assert_eq(lk_kv_seq_init(&seq[0], 100, &err), LK_OK);
+    cr_assert_eq(lk_kv_seq_reserve(&seq[0], &pool, 101, &copy, &err), LK_E_FULL);
+    cr_assert(strstr(err.message, "101") && strstr(err.message, "100"));
+    cr_assert_eq(lk_kv_seq_reserve(&seq[0], &pool, 100, &copy, &err), LK_OK);
+    seq[0].n_tokens = 100;
     cr_assert_eq(lk_kv_seq_reserve(&seq[0], &pool, 1, &copy, &err), LK_E_FULL);
     cr_assert_eq(lk_kv_seq_reserve(&seq[0], &pool, 0, &copy, &err), LK_OK);
     lk_kv_seq_free(&seq[0], &pool);
