@@ -23,9 +23,9 @@ struct lk_exec {
     struct lk_exec_options o;
     struct lk_arena arena;
     float *slots;
-    size_t *offset; /* [n_slots], floats */
-    float *cs;      /* [n_ropes][max_tokens][head_dim] */
-    void *scratch;  /* of matmul */
+    size_t *offset;          /* [n_slots], floats */
+    float *cs;               /* [n_ropes][max_tokens][head_dim] */
+    void *scratch;           /* of matmul */
     int n_tokens, n_outputs; /* of the last run, for peek */
 };
 
@@ -80,12 +80,12 @@ static lk_status scalar_prepare(struct lk_backend *backend, const struct lk_exec
         status = lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
         goto fail;
     }
-    size_t floats = lk_plan_layout(plan, (size_t)o->max_tokens, (size_t)o->max_outputs,
-                                   o->keep_ops, 16, exec->offset);
+    size_t floats = lk_plan_layout(plan, (size_t)o->max_tokens, (size_t)o->max_outputs, o->keep_ops,
+                                   16, exec->offset);
     size_t slots_bytes, scratch = 0;
     if (!lk_mul_size(floats, sizeof(float), &slots_bytes)) {
-        status = lk_fail(err, LK_E_NOMEM, "activations of %d tokens: size overflows",
-                         o->max_tokens);
+        status =
+            lk_fail(err, LK_E_NOMEM, "activations of %d tokens: size overflows", o->max_tokens);
         goto fail;
     }
     for (int i = 0; i < plan->n_ops; i++) {
@@ -111,8 +111,8 @@ static lk_status scalar_prepare(struct lk_backend *backend, const struct lk_exec
                                   (size_t)plan->head_dim * sizeof(float));
     int work = lk_arena_reserve(&exec->arena, "matmul scratch", scratch);
     if (slots < 0 || cs < 0 || work < 0) {
-        status = lk_fail(err, LK_E_NOMEM, "activations of %d tokens: size overflows",
-                         o->max_tokens);
+        status =
+            lk_fail(err, LK_E_NOMEM, "activations of %d tokens: size overflows", o->max_tokens);
         goto fail;
     }
     status = lk_arena_commit(&exec->arena, err);
@@ -186,8 +186,8 @@ static bool run_rope(const struct lk_exec *e, const struct lk_op *op, const stru
     const struct lk_plan *plan = e->o.plan;
     const struct lk_rope *rope = &plan->ropes[op->u.rope.rope];
     size_t width = (size_t)op->u.rope.n_head * (size_t)op->u.rope.head_dim;
-    const float *cs = e->cs + (size_t)op->u.rope.rope * (size_t)e->o.max_tokens *
-                                  (size_t)plan->head_dim;
+    const float *cs =
+        e->cs + (size_t)op->u.rope.rope * (size_t)e->o.max_tokens * (size_t)plan->head_dim;
     bool ok = true;
     for (int t = 0; t < b->n_tokens; t++) {
         size_t at = (size_t)t * width;
@@ -231,9 +231,8 @@ static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
             size_t at = ((size_t)t * (size_t)n_head + (size_t)h) * (size_t)hd;
             ok &= lk_scalar_attention(&p, slot_of(e, op->in[0]) + at,
                                       lk_host_kv_at(kv, layer, LK_KV_K),
-                                      lk_host_kv_at(kv, layer, LK_KV_V),
-                                      b->seqs[b->seq[t]].blocks, b->pos[t], h / group,
-                                      slot_of(e, op->out) + at);
+                                      lk_host_kv_at(kv, layer, LK_KV_V), b->seqs[b->seq[t]].blocks,
+                                      b->pos[t], h / group, slot_of(e, op->out) + at);
         }
     }
     return ok;

@@ -32,8 +32,10 @@ lk_status lk_host_kv_init(struct lk_host_kv *kv, const struct lk_kv_geom *geom, 
     }
     kv->pages = lk_pages_alloc(kv->n_bytes);
     if (!kv->pages) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory: KV cache of %zu bytes (%d blocks of %d "
-                       "tokens)", kv->n_bytes, geom->n_blocks, LK_KV_BLOCK);
+        return lk_fail(err, LK_E_NOMEM,
+                       "out of memory: KV cache of %zu bytes (%d blocks of %d "
+                       "tokens)",
+                       kv->n_bytes, geom->n_blocks, LK_KV_BLOCK);
     }
     for (int i = 0; i <= n; i++) {
         memset(guard_at(kv, i), GUARD_BYTE, GUARD);
@@ -63,9 +65,10 @@ static lk_status check_range(const struct lk_host_kv *kv, int layer, size_t offs
 {
     size_t end, have = buffer_bytes(kv);
     if (layer < 0 || layer >= kv->geom.n_layers || !lk_add_size(offset, n, &end) || end > have) {
-        return lk_fail(err, LK_E_INVALID,
-                       "KV range: layer %d bytes %zu+%zu, expected layer < %d and at most %zu bytes",
-                       layer, offset, n, kv->geom.n_layers, have);
+        return lk_fail(
+            err, LK_E_INVALID,
+            "KV range: layer %d bytes %zu+%zu, expected layer < %d and at most %zu bytes", layer,
+            offset, n, kv->geom.n_layers, have);
     }
     return LK_OK;
 }
@@ -100,8 +103,10 @@ lk_status lk_host_kv_check(const struct lk_host_kv *kv, lk_error *err)
         for (size_t j = 0; j < before + GUARD; j++) {
             if (guard[(ptrdiff_t)j - (ptrdiff_t)before] != GUARD_BYTE) {
                 int at = j < before || i == n ? i - 1 : i;
-                return lk_fail(err, LK_E_INTERNAL, "KV guard overwritten: layer %d, %s, byte %zu %s "
-                               "the buffer", kv->geom.first_layer + at / 2, at % 2 ? "V" : "K",
+                return lk_fail(err, LK_E_INTERNAL,
+                               "KV guard overwritten: layer %d, %s, byte %zu %s "
+                               "the buffer",
+                               kv->geom.first_layer + at / 2, at % 2 ? "V" : "K",
                                at == i ? GUARD - (j - before) : j,
                                at == i ? "before" : "past the end of");
             }

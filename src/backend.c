@@ -59,8 +59,8 @@ lk_status lk_batch_check(const struct lk_exec_options *o, const struct lk_batch 
             return bad(err, "first token of a sequence", q->first, next);
         }
         if ((q->pos + q->n_tokens - 1) / LK_KV_BLOCK >= o->max_blocks) {
-            return bad(err, "last KV block of a sequence",
-                       (q->pos + q->n_tokens - 1) / LK_KV_BLOCK, o->max_blocks - 1);
+            return bad(err, "last KV block of a sequence", (q->pos + q->n_tokens - 1) / LK_KV_BLOCK,
+                       o->max_blocks - 1);
         }
         next += q->n_tokens;
         if (next > b->n_tokens) {

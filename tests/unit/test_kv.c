@@ -62,8 +62,8 @@ Test(kv, sequences_never_disturb_each_other)
             refused += !append(i, (int)(next_random(&rng) % 90), &stamp);
             break;
         case 2:
-            lk_kv_seq_truncate(&seq[i], &pool, (int)(next_random(&rng) %
-                                                     (unsigned)(seq[i].n_tokens + 1)));
+            lk_kv_seq_truncate(&seq[i], &pool,
+                               (int)(next_random(&rng) % (unsigned)(seq[i].n_tokens + 1)));
             break;
         case 3:
             if (i != j) {
@@ -76,8 +76,8 @@ Test(kv, sequences_never_disturb_each_other)
         }
         for (int s = 0; s < SEQS; s++) {
             for (int p = 0; p < seq[s].n_tokens; p++) {
-                cr_assert_eq(cache[seq[s].blocks[p / LK_KV_BLOCK]][p % LK_KV_BLOCK],
-                             expected[s][p], "step %d sequence %d position %d", step, s, p);
+                cr_assert_eq(cache[seq[s].blocks[p / LK_KV_BLOCK]][p % LK_KV_BLOCK], expected[s][p],
+                             "step %d sequence %d position %d", step, s, p);
             }
         }
     }
