@@ -46,7 +46,8 @@ struct lk_gguf; /* opaque */
 /* Opens PATH; for NAME-00001-of-0000N.gguf all N parts. Everything is checked before use, in
  * O(metadata) time and memory. */
 lk_status lk_gguf_open(const char *path, struct lk_gguf **out, lk_error *err);
-/* The same over bytes in memory (fuzzing); `data` must outlive it. Split files are refused. */
+/* The same over bytes in memory (fuzzing); `data`, aligned to 8, must outlive it. Split files are
+ * refused. */
 lk_status lk_gguf_open_memory(const void *data, size_t n_bytes, struct lk_gguf **out,
                               lk_error *err);
 void lk_gguf_close(struct lk_gguf **gguf);
@@ -54,8 +55,9 @@ void lk_gguf_close(struct lk_gguf **gguf);
 const char *lk_gguf_path(const struct lk_gguf *g); /* of the first part; "(memory)" */
 uint32_t lk_gguf_version(const struct lk_gguf *g);
 uint64_t lk_gguf_file_bytes(const struct lk_gguf *g); /* all parts */
-/* Header and directory of the first part: bytes [0, n) for the fingerprint. */
-const uint8_t *lk_gguf_head(const struct lk_gguf *g, size_t *n_bytes);
+int lk_gguf_n_parts(const struct lk_gguf *g);
+/* Header, metadata and tensor directory of a part: bytes [0, n) for the fingerprint. */
+const uint8_t *lk_gguf_head(const struct lk_gguf *g, int part, size_t *n_bytes);
 
 size_t lk_gguf_n_values(const struct lk_gguf *g);
 const struct lk_gguf_value *lk_gguf_value_at(const struct lk_gguf *g, size_t i);
@@ -63,7 +65,8 @@ const struct lk_gguf_value *lk_gguf_find(const struct lk_gguf *g, const char *ke
 
 /* Typed getters. Missing key: LK_E_FORMAT naming the key when `required`, else LK_OK and *out is
  * untouched (so preset it). A key of another type is always an error naming key, found, expected.
- * u32 takes any integer type whose value fits; f32 takes F32 and F64; bool takes BOOL. */
+ * u32 takes any integer type whose value fits; f32 takes F32 and F64; bool takes BOOL. f32 must be
+ * finite. */
 lk_status lk_gguf_u32(const struct lk_gguf *g, const char *key, bool required, uint32_t *out,
                       lk_error *err);
 lk_status lk_gguf_f32(const struct lk_gguf *g, const char *key, bool required, float *out,
@@ -77,14 +80,16 @@ lk_status lk_gguf_array(const struct lk_gguf *g, const char *key, bool required,
                         enum lk_gguf_type elem, const struct lk_gguf_value **out, lk_error *err);
 /* Elements of an array, unchecked index. Strings are walked with the iterator: O(1) a step. */
 float lk_gguf_array_f32(const struct lk_gguf_value *v, uint64_t i);
-int64_t lk_gguf_array_int(const struct lk_gguf_value *v, uint64_t i); /* any integer elem */
+double lk_gguf_array_f64(const struct lk_gguf_value *v, uint64_t i);  /* F32 and F64 elem */
+int64_t lk_gguf_array_int(const struct lk_gguf_value *v, uint64_t i); /* any integer elem, bool */
 struct lk_str lk_gguf_next_str(const struct lk_gguf_value *v, size_t *cursor); /* start at 0 */
 
 size_t lk_gguf_n_tensors(const struct lk_gguf *g);
 const struct lk_gguf_tensor *lk_gguf_tensor_at(const struct lk_gguf *g, size_t i);
 const struct lk_gguf_tensor *lk_gguf_find_tensor(const struct lk_gguf *g, const char *name);
 
-/* "u32", "array of string", ... static */
+/* "u32", "string", "array", ...; the second says "array of string". Static. */
 const char *lk_gguf_type_name(enum lk_gguf_type type);
+const char *lk_gguf_value_type_name(const struct lk_gguf_value *v);
 
 #endif

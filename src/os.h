@@ -12,7 +12,6 @@
 struct lk_map {
     const uint8_t *data; /* NULL for an empty file */
     size_t n_bytes;
-    int fd;
 };
 /* Maps a regular file read-only. Errors name the path and the system's reason. */
 lk_status lk_map_open(const char *path, struct lk_map *out, lk_error *err);
