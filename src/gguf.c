@@ -170,7 +170,8 @@ static int by_place(const void *items, uint32_t a, uint32_t b)
     if (t[a].file_offset != t[b].file_offset) {
         return t[a].file_offset < t[b].file_offset ? -1 : 1;
     }
-    return 0;
+    /* the larger first, so that one of unknown size (0) shows as overlapping */
+    return (t[a].n_bytes < t[b].n_bytes) - (t[a].n_bytes > t[b].n_bytes);
 }
 
 /* ---- metadata ---------------------------------------------------------------------------------
