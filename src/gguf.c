@@ -61,6 +61,14 @@ static struct shown show(struct lk_str s)
     return out;
 }
 
+/* lk_grow with the path in its error. */
+static lk_status grow(const struct reader *r, void *p, size_t *cap, size_t need, size_t size,
+                      lk_error *err)
+{
+    lk_status status = lk_grow(p, cap, need, size, err);
+    return status ? lk_fail_prefix(err, status, "%s", r->path) : LK_OK;
+}
+
 static lk_status need(const struct reader *r, uint64_t n, const char *what, lk_error *err)
 {
     if (n > r->n - r->at) {
@@ -264,7 +272,7 @@ static lk_status read_values(struct reader *r, uint64_t count, struct lk_gguf_va
 {
     lk_status status;
     for (; out->n < count; out->n++) {
-        if ((status = lk_grow(&out->v, &out->cap, out->n + 1, sizeof *out->v, err))) {
+        if ((status = grow(r, &out->v, &out->cap, out->n + 1, sizeof *out->v, err))) {
             return status;
         }
         if ((status = read_value(r, &out->v[out->n], err))) {
@@ -482,8 +490,8 @@ static lk_status read_part(struct lk_gguf *g, int i, struct lk_gguf_values *valu
                       first + n_tensors, MAX_TENSORS);
     }
     for (; g->n_tensors < first + n_tensors; g->n_tensors++) {
-        if ((status = lk_grow(&g->tensors, &g->cap_tensors, g->n_tensors + 1, sizeof *g->tensors,
-                              err)) ||
+        if ((status = grow(&r, &g->tensors, &g->cap_tensors, g->n_tensors + 1, sizeof *g->tensors,
+                           err)) ||
             (status = read_tensor(&r, alignment, &g->tensors[g->n_tensors], err))) {
             return status;
         }

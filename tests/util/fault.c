@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Fault: see fault.h. The linker sends calls of X to __wrap_X and calls of __real_X to X.
+ */
+#include "fault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct trap {
+    size_t left; /* calls until it strikes; 0: never */
+    bool on, open;
+};
+
+static struct trap alloc_trap, io_trap;
+static bool struck_once;
+static struct fault_held held;
+
+static bool strikes(struct trap *trap)
+{
+    if (trap->open) {
+        return true;
+    }
+    if (trap->left == 0 || --trap->left > 0) {
+        return false;
+    }
+    trap->open = trap->on;
+    struck_once = true;
+    return true;
+}
+
+void fault_alloc(size_t nth, bool on)
+{
+    alloc_trap = (struct trap){nth, on, false};
+    struck_once = false;
+}
+
+void fault_io(size_t nth, bool on)
+{
+    io_trap = (struct trap){nth, on, false};
+    struck_once = false;
+}
+
+bool fault_struck(void)
+{
+    return struck_once;
+}
+
+struct fault_held fault_held(void)
+{
+    return held;
+}
+
+void fault_reset(void)
+{
+    fault_alloc(0, false);
+    fault_io(0, false);
+    held.peak_bytes = held.bytes;
+}
+
+/* ---- the heap -----------------------------------------------------------------------------------
+ */
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__real_aligned_alloc(size_t align, size_t n);
+int __real_posix_memalign(void **p, size_t align, size_t n);
+void __real_free(void *p);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_aligned_alloc(size_t align, size_t n);
+int __wrap_posix_memalign(void **p, size_t align, size_t n);
+char *__wrap_strdup(const char *s);
+void __wrap_free(void *p);
+
+static void *gained(void *p)
+{
+    held.bytes += p ? malloc_usable_size(p) : 0;
+    if (held.bytes > held.peak_bytes) {
+        held.peak_bytes = held.bytes;
+    }
+    return p;
+}
+
+void *__wrap_malloc(size_t n)
+{
+    return strikes(&alloc_trap) ? NULL : gained(__real_malloc(n));
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return strikes(&alloc_trap) ? NULL : gained(__real_calloc(n, size));
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    if (strikes(&alloc_trap)) {
+        return NULL;
+    }
+    size_t old = p ? malloc_usable_size(p) : 0;
+    void *moved = __real_realloc(p, n);
+    if (moved) {
+        held.bytes -= old;
+        gained(moved);
+    }
+    return moved;
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t n)
+{
+    return strikes(&alloc_trap) ? NULL : gained(__real_aligned_alloc(align, n));
+}
+
+int __wrap_posix_memalign(void **p, size_t align, size_t n)
+{
+    if (strikes(&alloc_trap)) {
+        return ENOMEM;
+    }
+    int e = __real_posix_memalign(p, align, n);
+    if (!e) {
+        gained(*p);
+    }
+    return e;
+}
+
+char *__wrap_strdup(const char *s)
+{
+    size_t n = strlen(s) + 1;
+    char *p = __wrap_malloc(n);
+    return p ? memcpy(p, s, n) : NULL;
+}
+
+void __wrap_free(void *p)
+{
+    held.bytes -= p ? malloc_usable_size(p) : 0;
+    __real_free(p);
+}
+
+/* ---- files
+ * ---------------------------------------------------------------------------------------- */
+
+int __real_open(const char *path, int flags, ...);
+int __real_close(int fd);
+int __real_fstat(int fd, struct stat *st);
+void *__real_mmap(void *p, size_t n, int prot, int flags, int fd, off_t offset);
+int __real_munmap(void *p, size_t n);
+ssize_t __real_read(int fd, void *p, size_t n);
+ssize_t __real_write(int fd, const void *p, size_t n);
+int __real_fsync(int fd);
+int __real_rename(const char *from, const char *to);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_close(int fd);
+int __wrap_fstat(int fd, struct stat *st);
+void *__wrap_mmap(void *p, size_t n, int prot, int flags, int fd, off_t offset);
+int __wrap_munmap(void *p, size_t n);
+ssize_t __wrap_read(int fd, void *p, size_t n);
+ssize_t __wrap_write(int fd, const void *p, size_t n);
+int __wrap_fsync(int fd);
+int __wrap_rename(const char *from, const char *to);
+
+static bool io_fails(void)
+{
+    if (strikes(&io_trap)) {
+        errno = EIO;
+        return true;
+    }
+    return false;
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    int fd = io_fails() ? -1 : __real_open(path, flags, mode);
+    held.fds += fd >= 0;
+    return fd;
+}
+
+int __wrap_close(int fd)
+{
+    int e = __real_close(fd);
+    held.fds -= e == 0;
+    return e;
+}
+
+int __wrap_fstat(int fd, struct stat *st)
+{
+    return io_fails() ? -1 : __real_fstat(fd, st);
+}
+
+void *__wrap_mmap(void *p, size_t n, int prot, int flags, int fd, off_t offset)
+{
+    void *at = io_fails() ? MAP_FAILED : __real_mmap(p, n, prot, flags, fd, offset);
+    held.maps += at != MAP_FAILED;
+    return at;
+}
+
+int __wrap_munmap(void *p, size_t n)
+{
+    int e = __real_munmap(p, n);
+    held.maps -= e == 0;
+    return e;
+}
+
+ssize_t __wrap_read(int fd, void *p, size_t n)
+{
+    return io_fails() ? -1 : __real_read(fd, p, n);
+}
+
+ssize_t __wrap_write(int fd, const void *p, size_t n)
+{
+    return io_fails() ? -1 : __real_write(fd, p, n);
+}
+
+int __wrap_fsync(int fd)
+{
+    return io_fails() ? -1 : __real_fsync(fd);
+}
+
+int __wrap_rename(const char *from, const char *to)
+{
+    return io_fails() ? -1 : __real_rename(from, to);
+}
