@@ -14,6 +14,8 @@
 /* ---- opening
  * -------------------------------------------------------------------------------------- */
 
+enum { MAX_NAME = 4096 }; /* bytes of general.architecture and general.name */
+
 /* A general.* string as a 0-terminated copy; "" when the key is missing. */
 static lk_status copy_string(const struct lk_gguf *g, const char *key, char **out, lk_error *err)
 {
@@ -21,6 +23,10 @@ static lk_status copy_string(const struct lk_gguf *g, const char *key, char **ou
     lk_status status = lk_gguf_str(g, key, false, &s, err);
     if (status) {
         return status;
+    }
+    if (s.len > MAX_NAME) {
+        return lk_fail(err, LK_E_FORMAT, "%s: key '%s': found %zu bytes, expected at most %d",
+                       lk_gguf_path(g), key, s.len, MAX_NAME);
     }
     *out = lk_alloc(s.len + 1);
     if (!*out) {
@@ -60,23 +66,33 @@ static lk_status name_types(struct lk_model *m, lk_error *err)
     return LK_OK;
 }
 
-lk_status lk_model_open(const char *path, lk_model **out, lk_error *err)
+lk_status lk_model_of_gguf(struct lk_gguf *gguf, lk_model **out, lk_error *err)
 {
     *out = NULL;
     lk_model *m = lk_alloc(sizeof *m);
     if (!m) {
-        return lk_fail(err, LK_E_NOMEM, "%s: out of memory", path);
+        lk_status status = lk_fail(err, LK_E_NOMEM, "%s: out of memory", lk_gguf_path(gguf));
+        lk_gguf_close(&gguf);
+        return status;
     }
+    m->gguf = gguf;
     lk_status status;
-    if ((status = lk_gguf_open(path, &m->gguf, err)) ||
-        (status = copy_string(m->gguf, "general.architecture", &m->arch, err)) ||
-        (status = copy_string(m->gguf, "general.name", &m->name, err)) ||
+    if ((status = copy_string(gguf, "general.architecture", &m->arch, err)) ||
+        (status = copy_string(gguf, "general.name", &m->name, err)) ||
         (status = name_types(m, err))) {
         lk_model_close(&m);
         return status;
     }
     *out = m;
     return LK_OK;
+}
+
+lk_status lk_model_open(const char *path, lk_model **out, lk_error *err)
+{
+    struct lk_gguf *gguf;
+    *out = NULL;
+    lk_status status = lk_gguf_open(path, &gguf, err);
+    return status ? status : lk_model_of_gguf(gguf, out, err);
 }
 
 void lk_model_close(lk_model **model)

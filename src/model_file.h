@@ -14,4 +14,7 @@ struct lk_model {
     char (*tensor_type)[20]; /* [n_tensors] "Q4_K" or "type 31"; owned */
 };
 
+/* Makes a model of an open gguf, which it owns from then on, also when it fails. */
+lk_status lk_model_of_gguf(struct lk_gguf *gguf, lk_model **out, lk_error *err);
+
 #endif

@@ -240,6 +240,14 @@ Test(model_file, unknown_types_are_listed_as_unsupported)
     cr_assert(!m && strstr(err.message, "'general.architecture': found u32, expected string"));
     gb_free(&b);
     gb_start(&b, 3);
+    gb_key(&b, "general.name", LK_GGUF_STRING);
+    gb_u64(&b, 4097);
+    gb_fill(&b, 'n', 4097);
+    gb_save(&b, path);
+    cr_assert_eq(lk_model_open(path, &m, &err), LK_E_FORMAT);
+    cr_assert(strstr(err.message, "'general.name': found 4097 bytes, expected at most 4096"));
+    gb_free(&b);
+    gb_start(&b, 3);
     gb_key_str(&b, "general.architecture", "x");
     gb_key_str(&b, "x.context_length", "many");
     gb_save(&b, path);
