@@ -123,7 +123,7 @@ void gb_tensor(struct gguf_build *b, const char *name, uint32_t n_dims, const ui
     gb_str(b, name);
     gb_u32(b, n_dims);
     for (uint32_t i = 0; i < n_dims && i < 8; i++) {
-        gb_u64(b, ne[i]);
+        gb_u64(b, i < 4 ? ne[i] : 1);
     }
     gb_u32(b, type);
     gb_u64(b, offset);

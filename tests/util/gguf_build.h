@@ -34,7 +34,7 @@ void gb_key_f32(struct gguf_build *b, const char *key, float v);
 void gb_key_bool(struct gguf_build *b, const char *key, bool v);
 void gb_key_str(struct gguf_build *b, const char *key, const char *v);
 
-/* A tensor's directory entry; unused dimensions are not written. */
+/* A tensor's directory entry; ne has min(n_dims, 4) numbers, and dimensions beyond are 1. */
 void gb_tensor(struct gguf_build *b, const char *name, uint32_t n_dims, const uint64_t *ne,
                uint32_t type, uint64_t offset);
 
