@@ -28,8 +28,9 @@ lk_status lk_fail_prefix(lk_error *err, lk_status status, const char *format, ..
         va_start(args, format);
         int n = vsnprintf(err->message, sizeof err->message, format, args);
         va_end(args);
-        if (n >= 0 && (size_t)n < sizeof err->message) {
-            snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", rest);
+        if (n >= 0 && (size_t)n + 3 < sizeof err->message) {
+            size_t room = sizeof err->message - (size_t)n; /* of which 3 are for ": " and the 0 */
+            snprintf(err->message + n, room, ": %.*s", (int)(room - 3), rest);
         }
         err->status = status;
     }
