@@ -221,7 +221,6 @@ typedef struct lk_engine_options {
     bool fuse;             /* let backends fuse neighbouring ops (same bits); default true */
     const char *vk_disable; /* comma-separated Vulkan features not to use; NULL: none */
     const char *cache_dir; /* pipelines and probe verdicts; NULL: none are kept */
-    bool keep_ops;         /* keep every op's output for lk_engine_peek (slower, more memory) */
     lk_log_fn log;
     lk_progress_fn progress; /* while loading */
     void *user;              /* passed to log and progress */

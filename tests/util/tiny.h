@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tiny: small helpers over engine and session for tests: open a model file or die, make random
+ * timelines, compare rows by bits.
+ */
+#ifndef LK_TESTS_TINY_H
+#define LK_TESTS_TINY_H
+
+#include "lockstep.h"
+
+/* Opens PATH on a backend; dies with the error's message. *model must be closed after *engine. */
+lk_engine *tiny_engine(const char *path, const char *backend, uint32_t n_ctx, uint32_t n_batch,
+                       uint32_t n_sessions, lk_model **model);
+lk_engine *tiny_engine_with(const char *path, const lk_engine_options *options, lk_model **model);
+/* n pseudo-random ids below n_vocab. */
+void tiny_tokens(int32_t *ids, size_t n, size_t n_vocab, unsigned seed);
+/* Rows of positions 0..n-1 of a fresh session: [n][n_vocab], malloc'd. */
+float *tiny_rows(lk_engine *engine, const int32_t *ids, size_t n);
+/* Dies unless a and b are equal by bits; says what, and the first index that differs. */
+void tiny_same(const float *a, const float *b, size_t n, const char *what);
+
+#endif
