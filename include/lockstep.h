@@ -47,7 +47,7 @@ extern "C" {
 #define LK_VERSION_MAJOR 0
 #define LK_VERSION_MINOR 1
 #define LK_VERSION_PATCH 0
-#define LK_VERSION "0.1.0"
+#define LK_VERSION       "0.1.0"
 
 /* Raised whenever any logit of any model may change; saved sessions carry it. */
 #define LK_NUMERICS_VERSION 1
@@ -63,10 +63,10 @@ typedef enum lk_status {
     LK_E_NOMEM,       /* an allocation failed, on the host or on a device */
     LK_E_DEVICE,      /* a backend or device could not be opened or used */
     LK_E_DEVICE_LOST, /* a device was lost in mid-work; no token of a session is lost with it */
-    LK_E_RANGE,       /* a value left the numeric range of the contract (docs/NUMERICS.md, rule 1) */
-    LK_E_FULL,        /* the context or the KV cache is full */
-    LK_E_CANCELLED,   /* a progress callback said stop */
-    LK_E_INTERNAL     /* a bug in lockstep */
+    LK_E_RANGE,     /* a value left the numeric range of the contract (docs/NUMERICS.md, rule 1) */
+    LK_E_FULL,      /* the context or the KV cache is full */
+    LK_E_CANCELLED, /* a progress callback said stop */
+    LK_E_INTERNAL   /* a bug in lockstep */
 } lk_status;
 
 typedef struct lk_error {
@@ -194,8 +194,8 @@ typedef struct lk_chat_message {
  * tokenized LK_TOKENIZE_PLAIN by lk_chat_tokenize, so a user can't inject control tokens. The
  * model's own default system prompt (as its template adds one) is added where it has one. */
 LK_API lk_status lk_chat_tokenize(const lk_tokenizer *t, lk_chat_format format,
-                                  const lk_chat_message *messages, size_t n_messages,
-                                  int32_t *ids, size_t cap, size_t *n, lk_error *err);
+                                  const lk_chat_message *messages, size_t n_messages, int32_t *ids,
+                                  size_t cap, size_t *n, lk_error *err);
 
 /* ---- engine: a model ready to run on one or more backends ------------------------------------ */
 
@@ -203,24 +203,25 @@ typedef struct lk_engine lk_engine;
 typedef struct lk_session lk_session;
 
 #define LK_GPU_LAYERS_AUTO (-1)
-#define LK_GPU_LAYERS_ALL (-2)
+#define LK_GPU_LAYERS_ALL  (-2)
 
 typedef struct lk_engine_options {
-    size_t size;           /* sizeof(lk_engine_options): set by the default function */
-    const char *backend;   /* "auto", "vulkan", "cpu", "scalar" or "ref" */
-    const char *device;    /* Vulkan device: number or part of its name; NULL: choose */
-    int gpu_layers;        /* LK_GPU_LAYERS_AUTO, _ALL or a number; only for vulkan and auto */
-    uint32_t n_ctx;        /* tokens a session can hold; 0: min(the model's, 4096) */
-    uint32_t n_sessions;   /* sessions that can be full at once (sizes the KV cache); default 1 */
-    uint32_t n_batch;      /* tokens of one step handed to a backend at once; default 512 */
-    int threads;           /* CPU threads for decode; 0: physical cores allowed to us */
-    int threads_batch;     /* CPU threads for prefill; 0: as threads */
-    bool pin;              /* pin CPU threads to cores */
-    const char *cpu_level; /* "auto", "generic", "avx2", "avx-vnni", "avx512", "amx", "neon",
-                              "dotprod", "i8mm": the CPU kernels used; one the CPU lacks is an error */
-    bool fuse;             /* let backends fuse neighbouring ops (same bits); default true */
+    size_t size;         /* sizeof(lk_engine_options): set by the default function */
+    const char *backend; /* "auto", "vulkan", "cpu", "scalar" or "ref" */
+    const char *device;  /* Vulkan device: number or part of its name; NULL: choose */
+    int gpu_layers;      /* LK_GPU_LAYERS_AUTO, _ALL or a number; only for vulkan and auto */
+    uint32_t n_ctx;      /* tokens a session can hold; 0: min(the model's, 4096) */
+    uint32_t n_sessions; /* sessions that can be full at once (sizes the KV cache); default 1 */
+    uint32_t n_batch;    /* tokens of one step handed to a backend at once; default 512 */
+    int threads;         /* CPU threads for decode; 0: physical cores allowed to us */
+    int threads_batch;   /* CPU threads for prefill; 0: as threads */
+    bool pin;            /* pin CPU threads to cores */
+    const char
+        *cpu_level;         /* "auto", "generic", "avx2", "avx-vnni", "avx512", "amx", "neon",
+                               "dotprod", "i8mm": the CPU kernels used; one the CPU lacks is an error */
+    bool fuse;              /* let backends fuse neighbouring ops (same bits); default true */
     const char *vk_disable; /* comma-separated Vulkan features not to use; NULL: none */
-    const char *cache_dir; /* pipelines and probe verdicts; NULL: none are kept */
+    const char *cache_dir;  /* pipelines and probe verdicts; NULL: none are kept */
     lk_log_fn log;
     lk_progress_fn progress; /* while loading */
     void *user;              /* passed to log and progress */
@@ -239,7 +240,8 @@ LK_API uint32_t lk_engine_n_ctx(const lk_engine *engine);
 LK_API uint32_t lk_engine_n_layers(const lk_engine *engine);
 LK_API const char *lk_engine_describe(const lk_engine *engine); /* "cpu avx512, 8 threads", ... */
 
-/* ---- session: one token timeline, its KV cache and its logits --------------------------------- */
+/* ---- session: one token timeline, its KV cache and its logits ---------------------------------
+ */
 
 LK_API lk_status lk_session_open(lk_engine *engine, lk_session **out, lk_error *err);
 LK_API void lk_session_close(lk_session **session);
@@ -281,7 +283,8 @@ LK_API const char *lk_session_backend(const lk_session *session);
 /* Called between backend batches of a long sync with tokens done and total; false cancels. */
 LK_API void lk_session_on_progress(lk_session *session, lk_progress_fn fn, void *user);
 
-/* ---- sampling: pure functions on a row of logits ------------------------------------------------ */
+/* ---- sampling: pure functions on a row of logits ------------------------------------------------
+ */
 
 typedef struct lk_sampler lk_sampler;
 
@@ -323,10 +326,11 @@ LK_API void lk_sha256_bytes(lk_sha256 *h, const void *data, size_t n);
 LK_API void lk_sha256_floats(lk_sha256 *h, const float *row, size_t n);
 LK_API void lk_sha256_final(lk_sha256 *h, uint8_t out[32]);
 
-/* ---- devices ------------------------------------------------------------------------------------- */
+/* ---- devices
+ * ------------------------------------------------------------------------------------- */
 
 typedef struct lk_device_info {
-    char backend[16];    /* "cpu" or "vulkan" */
+    char backend[16]; /* "cpu" or "vulkan" */
     char name[256];
     char driver[256];    /* driver and version; "" for the CPU */
     char type[32];       /* "discrete", "integrated", "virtual", "cpu", "other" */
@@ -334,10 +338,10 @@ typedef struct lk_device_info {
     uint64_t available;  /* bytes free by the budget extension, else memory */
     char features[1024]; /* space separated: what was found and is used */
     bool usable;
-    bool exact;          /* the exactness probe passed; always true for the CPU */
-    bool chosen;         /* what "auto" takes */
-    char note[512];      /* why not usable or not chosen; which probe item failed; why not a
-                            higher CPU level */
+    bool exact;     /* the exactness probe passed; always true for the CPU */
+    bool chosen;    /* what "auto" takes */
+    char note[512]; /* why not usable or not chosen; which probe item failed; why not a
+                       higher CPU level */
 } lk_device_info;
 
 /* Calls `each` for every device; the CPU comes last. Probes devices (50 ms each at most, or read

@@ -29,9 +29,9 @@ struct lk_backend_options {
 };
 
 struct lk_caps {
-    bool exact;        /* false: results may differ from the contract (a failed probe item) */
+    bool exact;         /* false: results may differ from the contract (a failed probe item) */
     char describe[256]; /* "cpu avx512, 8 threads" */
-    uint64_t memory;   /* bytes the backend can use for weights, KV and scratch; 0: no limit known */
+    uint64_t memory; /* bytes the backend can use for weights, KV and scratch; 0: no limit known */
 };
 
 struct lk_exec_options {
@@ -100,7 +100,8 @@ struct lk_backend_impl {
      * and weight. LK_E_DEVICE_LOST: the backend is dead, close it. */
     lk_status (*run)(struct lk_exec *exec, struct lk_kv_mem *kv, const struct lk_batch *batch,
                      lk_error *err);
-    /* Copies slot `slot` of the last run as f32 [rows][width]; LK_E_INVALID when it was not kept. */
+    /* Copies slot `slot` of the last run as f32 [rows][width]; LK_E_INVALID when it was not kept.
+     */
     lk_status (*peek)(struct lk_exec *exec, int slot, float *data, size_t n, lk_error *err);
 };
 

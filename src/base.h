@@ -38,7 +38,7 @@ struct lk_log {
     lk_log_fn fn; /* NULL: silence */
     void *user;
 };
-__attribute__((format(printf, 3, 4))) void lk_log_line(const struct lk_log *log,
-                                                       lk_log_level level, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void lk_log_line(const struct lk_log *log, lk_log_level level,
+                                                       const char *format, ...);
 
 #endif

@@ -130,7 +130,8 @@ static lk_status lane_open(struct lk_engine *e, const char *name, int on_device,
     const struct lk_backend_impl *impl = lk_backend_find(name);
     if (!impl) {
         return lk_fail(err, LK_E_INVALID,
-                       "backend '%s': not one of auto, vulkan (if built in), cpu, scalar, ref", name);
+                       "backend '%s': not one of auto, vulkan (if built in), cpu, scalar, ref",
+                       name);
     }
     struct lk_lane *lane = lk_alloc(sizeof *lane);
     if (!lane) {
@@ -141,7 +142,7 @@ static lk_status lane_open(struct lk_engine *e, const char *name, int on_device,
     lk_status status = LK_OK;
     if (split > 0) {
         lane->n_parts = 1;
-        status = part_open(e, &lane->part[0], &lk_backend_cpu, 0, split, err);
+        status = part_open(e, &lane->part[0], lk_backend_find("cpu"), 0, split, err);
     }
     if (!status) {
         struct lk_part *part = &lane->part[lane->n_parts++];
@@ -331,7 +332,8 @@ static lk_status take_options(struct lk_engine *e, const lk_engine_options *opti
     if (o->size != sizeof *o) {
         return lk_fail(err, LK_E_INVALID,
                        "engine options: size is %zu, expected %zu; make them with "
-                       "lk_engine_options_default()", o->size, sizeof *o);
+                       "lk_engine_options_default()",
+                       o->size, sizeof *o);
     }
     if (!o->backend || !o->cpu_level) {
         return lk_fail(err, LK_E_INVALID, "engine options: %s is NULL, expected a name",
@@ -350,8 +352,10 @@ static lk_status take_options(struct lk_engine *e, const lk_engine_options *opti
                        o->threads, o->threads_batch);
     }
     if (o->gpu_layers < LK_GPU_LAYERS_ALL) {
-        return lk_fail(err, LK_E_INVALID, "engine options: gpu_layers is %d, expected auto, all or "
-                       "a number", o->gpu_layers);
+        return lk_fail(err, LK_E_INVALID,
+                       "engine options: gpu_layers is %d, expected auto, all or "
+                       "a number",
+                       o->gpu_layers);
     }
     e->log = (struct lk_log){o->log, o->user};
     const char **strings[] = {&o->backend, &o->device, &o->cpu_level, &o->vk_disable,

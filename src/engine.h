@@ -23,13 +23,13 @@ struct lk_part {
 enum { LK_LANE_PARTS = 2 };
 
 struct lk_lane {
-    char name[16];      /* what sessions ask for: "vulkan", "cpu", "scalar", "ref" */
+    char name[16]; /* what sessions ask for: "vulkan", "cpu", "scalar", "ref" */
     char describe[320];
     int n_parts;
     struct lk_part part[LK_LANE_PARTS];
     struct lk_kv_pool pool;
-    float *hidden;      /* [n_batch][n_embd]: rows between two parts */
-    bool lost;          /* its device is gone; sessions move away */
+    float *hidden; /* [n_batch][n_embd]: rows between two parts */
+    bool lost;     /* its device is gone; sessions move away */
 };
 
 enum { LK_ENGINE_LANES = 8 };

@@ -10,8 +10,19 @@
 #include "quant.h"
 
 enum lk_gguf_type {
-    LK_GGUF_U8 = 0, LK_GGUF_I8, LK_GGUF_U16, LK_GGUF_I16, LK_GGUF_U32, LK_GGUF_I32, LK_GGUF_F32,
-    LK_GGUF_BOOL, LK_GGUF_STRING, LK_GGUF_ARRAY, LK_GGUF_U64, LK_GGUF_I64, LK_GGUF_F64
+    LK_GGUF_U8 = 0,
+    LK_GGUF_I8,
+    LK_GGUF_U16,
+    LK_GGUF_I16,
+    LK_GGUF_U32,
+    LK_GGUF_I32,
+    LK_GGUF_F32,
+    LK_GGUF_BOOL,
+    LK_GGUF_STRING,
+    LK_GGUF_ARRAY,
+    LK_GGUF_U64,
+    LK_GGUF_I64,
+    LK_GGUF_F64
 };
 
 /* A byte string inside the mapping: not 0-terminated. */
@@ -23,21 +34,21 @@ struct lk_str {
 struct lk_gguf_value {
     struct lk_str key;
     enum lk_gguf_type type;
-    enum lk_gguf_type elem;  /* of an array */
-    uint64_t count;          /* of an array, else 1 */
-    const uint8_t *data;     /* first element; strings: u64 length, bytes; unaligned */
-    size_t n_bytes;          /* of data */
-    uint64_t file_offset;    /* of the key, in its part */
+    enum lk_gguf_type elem; /* of an array */
+    uint64_t count;         /* of an array, else 1 */
+    const uint8_t *data;    /* first element; strings: u64 length, bytes; unaligned */
+    size_t n_bytes;         /* of data */
+    uint64_t file_offset;   /* of the key, in its part */
 };
 
 struct lk_gguf_tensor {
     struct lk_str name;
-    uint32_t type;           /* enum lk_type when lk_type_info(type) != NULL */
+    uint32_t type; /* enum lk_type when lk_type_info(type) != NULL */
     int n_dims;
-    uint64_t ne[4];          /* ne[0] contiguous; 1 beyond n_dims */
-    const uint8_t *data;     /* in the mapping of its part; NULL for a type nobody knows */
-    uint64_t n_bytes;        /* 0 for a type nobody knows */
-    uint64_t file_offset;    /* absolute, in its part */
+    uint64_t ne[4];       /* ne[0] contiguous; 1 beyond n_dims */
+    const uint8_t *data;  /* in the mapping of its part; NULL for a type nobody knows */
+    uint64_t n_bytes;     /* 0 for a type nobody knows */
+    uint64_t file_offset; /* absolute, in its part */
     int part;
 };
 

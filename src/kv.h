@@ -11,12 +11,12 @@
 
 /* Geometry of a backend's cache, the same for all of its layers. */
 struct lk_kv_geom {
-    int n_layers;  /* layers [first_layer, first_layer + n_layers) of the model */
+    int n_layers; /* layers [first_layer, first_layer + n_layers) of the model */
     int first_layer;
     int n_kv_head;
-    int head_dim;  /* as the model has it */
-    int dim;       /* head_dim rounded up to LK_KV_DIM_ALIGN */
-    int n_blocks;  /* of LK_KV_BLOCK positions */
+    int head_dim; /* as the model has it */
+    int dim;      /* head_dim rounded up to LK_KV_DIM_ALIGN */
+    int n_blocks; /* of LK_KV_BLOCK positions */
 };
 /* Elements of one layer's K (or V) buffer. */
 static inline size_t lk_kv_layer_elems(const struct lk_kv_geom *g)

@@ -14,16 +14,16 @@
 #ifndef LK_KV_LAYOUT_H
 #define LK_KV_LAYOUT_H
 
-#define LK_KV_BLOCK 64
+#define LK_KV_BLOCK     64
 #define LK_KV_DIM_ALIGN 32
 
 /* Elements of one block of K (or of V). */
 #define LK_KV_BLOCK_ELEMS(n_kv_head, dim) ((n_kv_head) * (dim)*LK_KV_BLOCK)
 
 /* Element index in a layer's K or V buffer. */
-#define LK_KV_K_AT(block, head, d, slot, n_kv_head, dim) \
+#define LK_KV_K_AT(block, head, d, slot, n_kv_head, dim)                                           \
     ((((block) * (n_kv_head) + (head)) * (dim) + (d)) * LK_KV_BLOCK + (slot))
-#define LK_KV_V_AT(block, head, slot, d, n_kv_head, dim) \
+#define LK_KV_V_AT(block, head, slot, d, n_kv_head, dim)                                           \
     ((((block) * (n_kv_head) + (head)) * LK_KV_BLOCK + (slot)) * (dim) + (d))
 
 #endif

@@ -72,14 +72,14 @@ static void read_rope(struct reader *r, struct lk_hparams *h)
     h->n_rot = read_int(r, "rope.dimension_count", false, h->head_dim, 2, h->head_dim);
     h->rope_base = (double)read_float(r, "rope.freq_base", false, 10000.0f, 1.0f, 1e12f);
     h->rope_linear = (double)read_float(r, "rope.scale_linear", false, 1.0f, 1e-3f, 1e6f);
-    h->rope_attn_factor = (double)read_float(r, "rope.scaling.attn_factor", false, 1.0f, 1e-3f,
-                                             1e3f);
+    h->rope_attn_factor =
+        (double)read_float(r, "rope.scaling.attn_factor", false, 1.0f, 1e-3f, 1e3f);
     if (!r->status && h->n_rot % 2 != 0) {
         refuse(r, "rope.dimension_count", "odd", "an even number");
     }
     if (!r->status) {
-        r->status = lk_gguf_str(r->gguf, key_of(r, "rope.scaling.type", full), false, &type,
-                                r->err);
+        r->status =
+            lk_gguf_str(r->gguf, key_of(r, "rope.scaling.type", full), false, &type, r->err);
     }
     float factor = read_float(r, "rope.scaling.factor", false, 1.0f, 1e-3f, 1e6f);
     bool linear = type.len == 6 && memcmp(type.ptr, "linear", 6) == 0;
@@ -207,13 +207,16 @@ static lk_status find(const struct lk_gguf *gguf, const char *name, int n_dims, 
     }
     if (!lk_type_info(t->type)) {
         const char *type = lk_type_name(t->type);
-        return lk_fail(err, LK_E_UNSUPPORTED, "%s: tensor '%s' has type %s (%u), which is not "
-                       "supported", lk_gguf_path(gguf), name, type ? type : "unknown", t->type);
+        return lk_fail(err, LK_E_UNSUPPORTED,
+                       "%s: tensor '%s' has type %s (%u), which is not "
+                       "supported",
+                       lk_gguf_path(gguf), name, type ? type : "unknown", t->type);
     }
     if ((uintptr_t)t->data % sizeof(float) != 0) {
-        return lk_fail(err, LK_E_UNSUPPORTED, "%s: tensor '%s' starts at byte %llu, expected a "
-                       "multiple of 4", lk_gguf_path(gguf), name,
-                       (unsigned long long)t->file_offset);
+        return lk_fail(err, LK_E_UNSUPPORTED,
+                       "%s: tensor '%s' starts at byte %llu, expected a "
+                       "multiple of 4",
+                       lk_gguf_path(gguf), name, (unsigned long long)t->file_offset);
     }
     *out = t;
     return LK_OK;

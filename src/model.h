@@ -14,8 +14,8 @@ struct lk_hparams {
     int n_layer, n_embd, n_ff, n_head, n_kv_head, head_dim, n_rot, n_vocab;
     uint32_t n_ctx; /* positions the model can be run to */
     float eps;
-    int window;        /* 0: none */
-    float embed_scale; /* 1: none */
+    int window;                                     /* 0: none */
+    float embed_scale;                              /* 1: none */
     double attn_scale, attn_softcap, final_softcap; /* softcaps: 0 = none */
     double rope_base, rope_linear, rope_attn_factor;
     const char *rope_factors; /* name of the tensor with frequency factors, or NULL */

@@ -11,13 +11,13 @@
 
 #ifdef LK_GLSL
 #define LK_FN
-#define LK_F32 precise float
-#define LK_U32 uint
-#define LK_I32 int
-#define lk_bits(x) floatBitsToUint(x)
-#define lk_flt(u)  uintBitsToFloat(u)
-#define LK_UINT(i) uint(i)
-#define LK_INT(u) int(u)
+#define LK_F32       precise float
+#define LK_U32       uint
+#define LK_I32       int
+#define lk_bits(x)   floatBitsToUint(x)
+#define lk_flt(u)    uintBitsToFloat(u)
+#define LK_UINT(i)   uint(i)
+#define LK_INT(u)    int(u)
 #define LK_TO_F32(i) float(i)
 #else
 #include <float.h>
@@ -25,12 +25,12 @@
 #include <stdint.h>
 #include <string.h>
 _Static_assert(FLT_EVAL_METHOD == 0, "float arithmetic must not be carried in a wider type");
-#define LK_FN  static inline
-#define LK_F32 float
-#define LK_U32 uint32_t
-#define LK_I32 int32_t
-#define LK_UINT(i) ((uint32_t)(i))
-#define LK_INT(u) ((int32_t)(u))
+#define LK_FN        static inline
+#define LK_F32       float
+#define LK_U32       uint32_t
+#define LK_I32       int32_t
+#define LK_UINT(i)   ((uint32_t)(i))
+#define LK_INT(u)    ((int32_t)(u))
 #define LK_TO_F32(i) ((float)(i))
 static inline uint32_t lk_bits(float x)
 {
@@ -46,14 +46,14 @@ static inline float lk_flt(uint32_t u)
 }
 #endif
 
-#define LK_PANEL       256          /* floats or elements folded before the outer chain (rule 3) */
-#define LK_MIN_BITS    0x26800000u  /* 2^-50: smaller results become +0 (rule 1) */
-#define LK_MAX_BITS    0x53800000u  /* 2^40: this and larger is the range error (rule 1) */
-#define LK_MAGIC       12582912.0f  /* 1.5 * 2^23 */
+#define LK_PANEL       256         /* floats or elements folded before the outer chain (rule 3) */
+#define LK_MIN_BITS    0x26800000u /* 2^-50: smaller results become +0 (rule 1) */
+#define LK_MAX_BITS    0x53800000u /* 2^40: this and larger is the range error (rule 1) */
+#define LK_MAGIC       12582912.0f /* 1.5 * 2^23 */
 #define LK_MAGIC_BITS  0x4B400000u
-#define LK_SCORE_LIMIT 0x49800000u  /* 2^20: attention scores stay below (rule 8) */
-#define LK_P_CUT       (-30)        /* p is +0 below 2^-30 of its chunk's maximum (rule 8) */
-#define LK_MERGE_CUT   (-40)        /* a merge factor below 2^-40 is +0 (rule 8) */
+#define LK_SCORE_LIMIT 0x49800000u /* 2^20: attention scores stay below (rule 8) */
+#define LK_P_CUT       (-30)       /* p is +0 below 2^-30 of its chunk's maximum (rule 8) */
+#define LK_MERGE_CUT   (-40)       /* a merge factor below 2^-40 is +0 (rule 8) */
 
 LK_FN LK_U32 lk_magnitude(float x)
 {
@@ -116,7 +116,8 @@ LK_FN float lk_f32_of_int(LK_I32 i)
     return h;
 }
 
-/* f32 -> f16 bits: clamped to +-65504, nearest even, subnormals kept, -0 becomes +0. x is no NaN. */
+/* f32 -> f16 bits: clamped to +-65504, nearest even, subnormals kept, -0 becomes +0. x is no NaN.
+ */
 LK_FN LK_U32 lk_f32_to_f16(float x)
 {
     LK_U32 u = lk_magnitude(x);

@@ -66,11 +66,11 @@ struct lk_op {
         } kv_store;
         struct {
             int n_head, n_kv_head, head_dim;
-            int window;       /* keys at p - window < j <= p take part; 0: all j <= p */
-            double scale;     /* of q.k, before any softcap */
-            double softcap;   /* 0: none */
-            float score_in;   /* f32(scale * log2 e); with softcap f32(scale / softcap) */
-            float score_cap;  /* f32(softcap * log2 e); 0: no softcap */
+            int window;      /* keys at p - window < j <= p take part; 0: all j <= p */
+            double scale;    /* of q.k, before any softcap */
+            double softcap;  /* 0: none */
+            float score_in;  /* f32(scale * log2 e); with softcap f32(scale / softcap) */
+            float score_cap; /* f32(softcap * log2 e); 0: no softcap */
         } attention;
         struct {
             enum lk_act act;

@@ -51,7 +51,7 @@ void lk_thread_join(struct lk_thread **thread); /* takes NULL in *thread */
 lk_status lk_thread_pin(int cpu);               /* the calling thread to one logical cpu */
 void lk_thread_yield(void);
 /* Sleep while *word == value (may wake early); wake up to n sleepers. */
-struct lk_mutex; /* opaque, heap */
+struct lk_mutex;                     /* opaque, heap */
 struct lk_mutex *lk_mutex_new(void); /* NULL: no memory */
 void lk_mutex_free(struct lk_mutex *m);
 void lk_mutex_lock(struct lk_mutex *m);

@@ -28,8 +28,8 @@ static int add_slot(struct builder *b, int width, enum lk_rows rows)
 {
     struct lk_plan *p = b->plan;
     if (!b->status) {
-        b->status = lk_grow(&p->slots, &b->cap_slots, (size_t)p->n_slots + 1, sizeof *p->slots,
-                            b->err);
+        b->status =
+            lk_grow(&p->slots, &b->cap_slots, (size_t)p->n_slots + 1, sizeof *p->slots, b->err);
     }
     if (b->status) {
         return -1;
@@ -228,8 +228,7 @@ static int attention(struct builder *b, int layer, int x)
     int o = matmul(b, layer, a, matrix(b, blk(name, layer, "attn_output.weight"), h->n_embd, nq));
     o = bias(b, layer, o, blk(name, layer, "attn_output.bias"), false);
     if (arch->post_norms) {
-        o = norm(b, layer, o, h->n_embd, h->n_embd,
-                 blk(name, layer, "post_attention_norm.weight"));
+        o = norm(b, layer, o, h->n_embd, h->n_embd, blk(name, layer, "post_attention_norm.weight"));
     }
     return add(b, layer, x, o);
 }
@@ -295,9 +294,10 @@ static void make_ropes(struct builder *b)
         factors = w.data;
         for (int i = 0; i < h->n_rot / 2; i++) {
             if (!(factors[i] >= 1e-6f && factors[i] <= 1e6f)) {
-                b->status = lk_fail(b->err, LK_E_FORMAT, "%s: tensor '%s' element %d is %g, "
-                                    "expected 1e-6 to 1e6", lk_gguf_path(b->gguf),
-                                    h->rope_factors, i, (double)factors[i]);
+                b->status = lk_fail(b->err, LK_E_FORMAT,
+                                    "%s: tensor '%s' element %d is %g, "
+                                    "expected 1e-6 to 1e6",
+                                    lk_gguf_path(b->gguf), h->rope_factors, i, (double)factors[i]);
                 return;
             }
         }
@@ -326,9 +326,8 @@ static void refuse_leftovers(struct builder *b)
         if (!b->bound[i]) {
             b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
                                 "%s: tensor '%.*s' has no meaning in architecture '%s'",
-                                lk_gguf_path(b->gguf),
-                                (int)(t->name.len < 96 ? t->name.len : 96), t->name.ptr,
-                                b->h.arch->name);
+                                lk_gguf_path(b->gguf), (int)(t->name.len < 96 ? t->name.len : 96),
+                                t->name.ptr, b->h.arch->name);
         }
     }
 }
@@ -392,4 +391,3 @@ lk_status lk_model_check(const lk_model *model, lk_error *err)
     }
     return status;
 }
-

@@ -26,16 +26,56 @@ enum lk_type {
     LK_TYPE_BF16 = 30
 };
 
-struct lk_q4_0 { uint16_t d; uint8_t qs[16]; };                      /* (q - 8) d */
-struct lk_q4_1 { uint16_t d, m; uint8_t qs[16]; };                   /* q d + m */
-struct lk_q5_0 { uint16_t d; uint8_t qh[4]; uint8_t qs[16]; };       /* (q - 16) d */
-struct lk_q5_1 { uint16_t d, m; uint8_t qh[4]; uint8_t qs[16]; };    /* q d + m */
-struct lk_q8_0 { uint16_t d; int8_t qs[32]; };                       /* q d */
-struct lk_q2_k { uint8_t scales[16]; uint8_t qs[64]; uint16_t d, dmin; };
-struct lk_q3_k { uint8_t hmask[32]; uint8_t qs[64]; uint8_t scales[12]; uint16_t d; };
-struct lk_q4_k { uint16_t d, dmin; uint8_t scales[12]; uint8_t qs[128]; };
-struct lk_q5_k { uint16_t d, dmin; uint8_t scales[12]; uint8_t qh[32]; uint8_t qs[128]; };
-struct lk_q6_k { uint8_t ql[128]; uint8_t qh[64]; int8_t scales[16]; uint16_t d; };
+struct lk_q4_0 {
+    uint16_t d;
+    uint8_t qs[16];
+}; /* (q - 8) d */
+struct lk_q4_1 {
+    uint16_t d, m;
+    uint8_t qs[16];
+}; /* q d + m */
+struct lk_q5_0 {
+    uint16_t d;
+    uint8_t qh[4];
+    uint8_t qs[16];
+}; /* (q - 16) d */
+struct lk_q5_1 {
+    uint16_t d, m;
+    uint8_t qh[4];
+    uint8_t qs[16];
+}; /* q d + m */
+struct lk_q8_0 {
+    uint16_t d;
+    int8_t qs[32];
+}; /* q d */
+struct lk_q2_k {
+    uint8_t scales[16];
+    uint8_t qs[64];
+    uint16_t d, dmin;
+};
+struct lk_q3_k {
+    uint8_t hmask[32];
+    uint8_t qs[64];
+    uint8_t scales[12];
+    uint16_t d;
+};
+struct lk_q4_k {
+    uint16_t d, dmin;
+    uint8_t scales[12];
+    uint8_t qs[128];
+};
+struct lk_q5_k {
+    uint16_t d, dmin;
+    uint8_t scales[12];
+    uint8_t qh[32];
+    uint8_t qs[128];
+};
+struct lk_q6_k {
+    uint8_t ql[128];
+    uint8_t qh[64];
+    int8_t scales[16];
+    uint16_t d;
+};
 
 _Static_assert(sizeof(struct lk_q4_0) == 18, "q4_0");
 _Static_assert(sizeof(struct lk_q4_1) == 20, "q4_1");
@@ -50,10 +90,10 @@ _Static_assert(sizeof(struct lk_q6_k) == 210, "q6_k");
 
 struct lk_type_info {
     enum lk_type type;
-    const char *name;  /* "Q4_K" */
-    int block;         /* elements of a block: 1, 32 or 256 */
+    const char *name; /* "Q4_K" */
+    int block;        /* elements of a block: 1, 32 or 256 */
     int block_bytes;
-    bool quantized;    /* activations are quantized for it (numerics rule 4) */
+    bool quantized; /* activations are quantized for it (numerics rule 4) */
 };
 
 /* NULL for a type number that this build does not run. */
@@ -71,13 +111,13 @@ size_t lk_type_row_bytes(enum lk_type type, size_t n);
  * and the block's scales. y_i = d * sc[i/group] * q_i - dmin * m[i/group], or + m for Q4_1/Q5_1.
  * Centred already (Q4_0: q - 8, Q3_K: -4, Q6_K: -32). */
 struct lk_block_ints {
-    int n;            /* 32 or 256 */
-    int group;        /* elements a sub-scale spans: 16 or 32 (n for 32-blocks) */
-    float d;          /* widened exactly from f16 */
-    float m;          /* Q4_1, Q5_1: +m; Q2_K, Q4_K, Q5_K: dmin; else 0 */
+    int n;     /* 32 or 256 */
+    int group; /* elements a sub-scale spans: 16 or 32 (n for 32-blocks) */
+    float d;   /* widened exactly from f16 */
+    float m;   /* Q4_1, Q5_1: +m; Q2_K, Q4_K, Q5_K: dmin; else 0 */
     int16_t q[256];
-    int16_t sc[16];   /* 1 for 32-blocks */
-    int16_t mn[16];   /* integer mins of Q2_K, Q4_K, Q5_K; else 0 */
+    int16_t sc[16]; /* 1 for 32-blocks */
+    int16_t mn[16]; /* integer mins of Q2_K, Q4_K, Q5_K; else 0 */
 };
 /* `block` points at one block of a quantized type. */
 void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints *out);

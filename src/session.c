@@ -28,8 +28,8 @@ lk_status lk_session_open(lk_engine *engine, lk_session **out, lk_error *err)
     s->logits = lk_alloc_array((size_t)engine->plan->n_vocab, sizeof *s->logits);
     lk_status status = LK_OK;
     if (!s->tokens || !s->logits) {
-        status = lk_fail(err, LK_E_NOMEM, "out of memory opening a session of %u tokens",
-                         engine->n_ctx);
+        status =
+            lk_fail(err, LK_E_NOMEM, "out of memory opening a session of %u tokens", engine->n_ctx);
     }
     if (!status) {
         status = lk_kv_seq_init(&s->kv, (int)engine->n_ctx, err);
@@ -72,8 +72,8 @@ static lk_status copy_block(struct lk_engine *e, struct lk_lane *lane, struct lk
         for (int which = LK_KV_K; which <= LK_KV_V && !status; which++) {
             status = lk_lane_kv_read(lane, layer, (enum lk_kv_which)which, copy.from, block, err);
             if (!status) {
-                status = lk_lane_kv_write(lane, layer, (enum lk_kv_which)which, copy.to, block,
-                                          err);
+                status =
+                    lk_lane_kv_write(lane, layer, (enum lk_kv_which)which, copy.to, block, err);
             }
         }
     }
@@ -88,8 +88,7 @@ lk_status lk_session_reserve(struct lk_session *s, int n, lk_error *err)
     if (!status && copy.from >= 0) {
         status = copy_block(s->engine, s->lane, copy, err);
         if (status) { /* the new block holds nothing: keep the whole blocks before it */
-            lk_kv_seq_truncate(&s->kv, &s->lane->pool,
-                               s->kv.n_tokens / LK_KV_BLOCK * LK_KV_BLOCK);
+            lk_kv_seq_truncate(&s->kv, &s->lane->pool, s->kv.n_tokens / LK_KV_BLOCK * LK_KV_BLOCK);
             s->has_logits = false;
         }
     }
@@ -99,8 +98,10 @@ lk_status lk_session_reserve(struct lk_session *s, int n, lk_error *err)
 /* Adds n tokens of one session, starting at its kv.n_tokens, to the batch. */
 static void batch_add(struct lk_engine *e, struct lk_batch *b, const struct lk_session *s, int n)
 {
-    e->seqs[b->n_seqs] = (struct lk_batch_seq){
-        .blocks = s->kv.blocks, .first = b->n_tokens, .n_tokens = n, .pos = s->kv.n_tokens};
+    e->seqs[b->n_seqs] = (struct lk_batch_seq){.blocks = s->kv.blocks,
+                                               .first = b->n_tokens,
+                                               .n_tokens = n,
+                                               .pos = s->kv.n_tokens};
     for (int i = 0; i < n; i++) {
         e->pos[b->n_tokens + i] = s->kv.n_tokens + i;
         e->seq[b->n_tokens + i] = b->n_seqs;
@@ -158,8 +159,8 @@ static lk_status evaluate(struct lk_session *s, size_t n, const struct rows_sink
         if (!status && s->progress &&
             !s->progress(s->progress_user, "evaluating", (uint64_t)s->kv.n_tokens - start,
                          n - start)) {
-            status = lk_fail(err, LK_E_CANCELLED, "cancelled after %d of %zu tokens",
-                             s->kv.n_tokens, n);
+            status =
+                lk_fail(err, LK_E_CANCELLED, "cancelled after %d of %zu tokens", s->kv.n_tokens, n);
         }
     }
     if (status) {
@@ -307,7 +308,8 @@ lk_status lk_engine_step(lk_engine *e, lk_session *const *sessions, const int32_
         if (s->engine != e || s->lane != sessions[0]->lane) {
             return lk_fail(err, LK_E_INVALID,
                            "session %zu is on %s, session 0 on %s: a step takes sessions of one "
-                           "engine and one backend", i, s->lane->name, sessions[0]->lane->name);
+                           "engine and one backend",
+                           i, s->lane->name, sessions[0]->lane->name);
         }
         for (size_t j = 0; j < i; j++) {
             if (sessions[j] == s) {

@@ -137,17 +137,19 @@ static lk_status check_header(const struct lk_session *s, const char *path, cons
 {
     struct header want = header_of(s);
     if (memcmp(h->magic, MAGIC, sizeof MAGIC) != 0) {
-        return lk_fail(err, LK_E_FORMAT, "%s: not a saved session: starts with other bytes than "
-                       "'LKSESS01'", path);
+        return lk_fail(err, LK_E_FORMAT,
+                       "%s: not a saved session: starts with other bytes than "
+                       "'LKSESS01'",
+                       path);
     }
     lk_status status = check_u32(path, "numerics version", h->numerics, want.numerics, err);
     if (!status && memcmp(h->fingerprint, want.fingerprint, sizeof want.fingerprint) != 0) {
         status = lk_fail(err, LK_E_FORMAT,
                          "%s: saved with another model: its fingerprint starts %02x%02x%02x%02x, "
-                         "this model's %02x%02x%02x%02x", path, h->fingerprint[0],
-                         h->fingerprint[1], h->fingerprint[2], h->fingerprint[3],
-                         want.fingerprint[0], want.fingerprint[1], want.fingerprint[2],
-                         want.fingerprint[3]);
+                         "this model's %02x%02x%02x%02x",
+                         path, h->fingerprint[0], h->fingerprint[1], h->fingerprint[2],
+                         h->fingerprint[3], want.fingerprint[0], want.fingerprint[1],
+                         want.fingerprint[2], want.fingerprint[3]);
     }
     if (!status) {
         status = check_u32(path, "layer count", h->n_layer, want.n_layer, err);
@@ -222,9 +224,9 @@ static lk_status load_cache(struct lk_session *s, const struct lk_map *map, size
     for (int layer = 0; layer < e->plan->n_layer && !status; layer++) {
         for (int i = 0; i < 2 * blocks && !status; i++, at += bytes) {
             enum lk_kv_which which = i < blocks ? LK_KV_K : LK_KV_V;
-            status = lk_lane_kv_write(s->lane, layer, which,
-                                      s->kv.blocks[i < blocks ? i : i - blocks], map->data + at,
-                                      err);
+            status =
+                lk_lane_kv_write(s->lane, layer, which, s->kv.blocks[i < blocks ? i : i - blocks],
+                                 map->data + at, err);
         }
     }
     return status;
@@ -274,10 +276,11 @@ lk_status lk_session_load(lk_session *s, const char *path, lk_error *err)
         goto done;
     }
     /* The header's numbers are the model's own or at most n_ctx: no overflow below. */
-    size_t kv_at = sizeof h + h.n_tokens * sizeof(int32_t) +
-                   (h.has_logits ? h.n_vocab * sizeof(float) : 0);
-    size_t want = kv_at + 32 + (size_t)2 * h.n_layer * n_blocks_of(h.n_tokens) *
-                                   lk_engine_block_bytes(s->engine);
+    size_t kv_at =
+        sizeof h + h.n_tokens * sizeof(int32_t) + (h.has_logits ? h.n_vocab * sizeof(float) : 0);
+    size_t want =
+        kv_at + 32 +
+        (size_t)2 * h.n_layer * n_blocks_of(h.n_tokens) * lk_engine_block_bytes(s->engine);
     if (map.n_bytes != want) {
         status = lk_fail(err, LK_E_FORMAT, "%s: %zu bytes, expected %zu for %u tokens", path,
                          map.n_bytes, want, h.n_tokens);
