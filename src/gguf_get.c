@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Gguf: lookups and typed getters over a directory that gguf.c has checked. Allocates nothing.
+ * Gguf: order, lookups and typed getters over a checked directory. Allocates nothing.
  */
 #include "gguf_priv.h"
 
@@ -9,8 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- types and order ----------------------------------------------------------------------------
- */
+/* ---- types and order ---- */
 
 static const struct {
     const char *name, *array_name;
@@ -80,8 +79,38 @@ const struct lk_gguf_value *lk_gguf_values_find(const struct lk_gguf_values *val
     return NULL;
 }
 
-/* ---- the file
- * ------------------------------------------------------------------------------------- */
+static void sift(uint32_t *order, size_t from, size_t n, lk_gguf_order compare, const void *items)
+{
+    uint32_t moved = order[from];
+    for (size_t child; (child = 2 * from + 1) < n; from = child) {
+        if (child + 1 < n && compare(items, order[child], order[child + 1]) < 0) {
+            child++;
+        }
+        if (compare(items, moved, order[child]) >= 0) {
+            break;
+        }
+        order[from] = order[child];
+    }
+    order[from] = moved;
+}
+
+void lk_gguf_sort(uint32_t *order, size_t n, lk_gguf_order compare, const void *items)
+{
+    for (size_t i = 0; i < n; i++) {
+        order[i] = (uint32_t)i;
+    }
+    for (size_t i = n / 2; i-- > 0;) {
+        sift(order, i, n, compare, items);
+    }
+    for (size_t end = n; end-- > 1;) {
+        uint32_t top = order[0];
+        order[0] = order[end];
+        order[end] = top;
+        sift(order, 0, end, compare, items);
+    }
+}
+
+/* ---- the file ---- */
 
 const char *lk_gguf_path(const struct lk_gguf *g)
 {
@@ -158,8 +187,7 @@ const struct lk_gguf_tensor *lk_gguf_find_tensor(const struct lk_gguf *g, const 
     return NULL;
 }
 
-/* ---- elements
- * --------------------------------------------------------------------------------------- */
+/* ---- elements ---- */
 
 static double load_f64(const uint8_t *p)
 {
@@ -220,8 +248,7 @@ struct lk_str lk_gguf_next_str(const struct lk_gguf_value *v, size_t *cursor)
     return s;
 }
 
-/* ---- typed getters
- * ------------------------------------------------------------------------------------ */
+/* ---- typed getters ---- */
 
 static lk_status missing(const struct lk_gguf *g, const char *key, const char *expected,
                          bool required, lk_error *err)

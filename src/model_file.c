@@ -11,8 +11,7 @@
 
 #include "mem.h"
 
-/* ---- opening
- * -------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 enum { MAX_NAME = 4096 }; /* bytes of general.architecture and general.name */
 
@@ -109,8 +108,7 @@ void lk_model_close(lk_model **model)
     }
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------------ */
+/* ---- the whole ---- */
 
 const char *lk_model_path(const lk_model *model)
 {
@@ -178,8 +176,7 @@ void lk_model_fingerprint(const lk_model *model, uint8_t out[32])
     lk_sha256_final(&h, out);
 }
 
-/* ---- metadata
- * --------------------------------------------------------------------------------------- */
+/* ---- metadata ---- */
 
 /* Text that grows in a fixed buffer; once it is full, it ends in "...". */
 struct line {
@@ -263,8 +260,7 @@ void lk_model_meta(const lk_model *model, size_t i, lk_meta *out)
     put(&line, "]", array ? 1 : 0);
 }
 
-/* ---- tensors
- * ------------------------------------------------------------------------------------------ */
+/* ---- tensors ---- */
 
 size_t lk_model_n_tensors(const lk_model *model)
 {

@@ -94,7 +94,7 @@ size_t lk_type_row_bytes(enum lk_type type, size_t n)
     return n / (size_t)info->block * (size_t)info->block_bytes;
 }
 
-/* ---- blocks of 32: one scale -------------------------------------------------------------- */
+/* ---- blocks of 32: one scale ---- */
 
 /* Nibbles: low ones are elements 0..15, high ones 16..31; qh (may be NULL) holds bit 4 of element
  * i in bit i; `centre` is taken off. */
@@ -110,7 +110,7 @@ static void unpack_nibbles32(const uint8_t *qs, const uint8_t *qh, int centre,
     }
 }
 
-/* ---- super-blocks of 256 ------------------------------------------------------------------ */
+/* ---- super-blocks of 256 ---- */
 
 /* Q4_K and Q5_K: eight 6-bit scales and eight 6-bit mins in 12 bytes. Bytes 0..3 and 4..7: the
  * low 6 bits of scale and min 0..3, above them bits 4..5 of scale and min 4..7, whose low nibbles
@@ -267,7 +267,7 @@ void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints 
     }
 }
 
-/* ---- dequantization ----------------------------------------------------------------------- */
+/* ---- dequantization ---- */
 
 /* How the offset of a block enters its elements. */
 enum offset { OFFSET_NONE, OFFSET_PLUS_M, OFFSET_MINUS_MINS };
@@ -302,7 +302,8 @@ static float load_float(enum lk_type type, const uint8_t *row, size_t i)
 }
 
 /* The products (d * sc) * q and m * mn are exact in binary32 (23 bits at most), so each element is
- * rounded once, where the offset is added. */
+ * rounded once, where the offset is added. Against d * (sc * q) only the sign of a zero differs,
+ * which rule 1's flush takes away. */
 void lk_dequantize_f32(enum lk_type type, const void *row, size_t n, float *out)
 {
     const struct lk_type_info *info = lk_type_info((uint32_t)type);
