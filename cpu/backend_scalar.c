@@ -75,6 +75,10 @@ static lk_status scalar_prepare(struct lk_backend *backend, const struct lk_exec
         return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
     }
     exec->o = *o;
+    status = lk_plan_check_weights(plan, err);
+    if (status) {
+        goto fail;
+    }
     exec->offset = lk_alloc_array((size_t)plan->n_slots, sizeof *exec->offset);
     if (!exec->offset) {
         status = lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
@@ -92,13 +96,6 @@ static lk_status scalar_prepare(struct lk_backend *backend, const struct lk_exec
         const struct lk_op *op = &plan->ops[i];
         if (op->weight >= 0) {
             const struct lk_weight *w = &plan->weights[op->weight];
-            int64_t bad = lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols));
-            if (bad >= 0) {
-                status = lk_fail(err, LK_E_FORMAT,
-                                 "tensor '%s': NaN or infinity in element %lld or its block",
-                                 w->name, (long long)bad);
-                goto fail;
-            }
             if (op->kind == LK_OP_MATMUL) {
                 size_t n = lk_scalar_matmul_scratch(w, o->max_tokens);
                 scratch = n > scratch ? n : scratch;

@@ -12,6 +12,7 @@ static const struct lk_backend_impl *const TABLE[] = {
     &lk_backend_vulkan,
 #endif
     &lk_backend_scalar,
+    &lk_backend_ref,
 };
 
 const struct lk_backend_impl *const *lk_backends(size_t *n)
@@ -96,4 +97,21 @@ lk_status lk_fail_range(lk_error *err, const struct lk_plan *plan, const struct 
                    lk_op_name(op->kind), where, op->weight >= 0 ? " (tensor '" : "",
                    op->weight >= 0 ? plan->weights[op->weight].name : "",
                    op->weight >= 0 ? "')" : "");
+}
+
+lk_status lk_plan_check_weights(const struct lk_plan *plan, lk_error *err)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].weight < 0) {
+            continue;
+        }
+        const struct lk_weight *w = &plan->weights[plan->ops[i].weight];
+        int64_t bad = lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols));
+        if (bad >= 0) {
+            return lk_fail(err, LK_E_FORMAT,
+                           "tensor '%s': NaN or infinity in element %lld or its block's scale",
+                           w->name, (long long)bad);
+        }
+    }
+    return LK_OK;
 }

@@ -113,6 +113,9 @@ const struct lk_backend_impl *lk_backend_find(const char *name); /* NULL when th
 lk_status lk_batch_check(const struct lk_exec_options *options, const struct lk_batch *batch,
                          lk_error *err);
 
+/* LK_E_FORMAT naming the tensor when a weight of the plan holds NaN or infinity. */
+lk_status lk_plan_check_weights(const struct lk_plan *plan, lk_error *err);
+
 /* The range error of rule 1 for an op: names op, layer and weight. Returns LK_E_RANGE. */
 lk_status lk_fail_range(lk_error *err, const struct lk_plan *plan, const struct lk_op *op);
 

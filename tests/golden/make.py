@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Write tiny random models of each architecture and what `transformers` says of them.
+
+    make.py [OUT_DIR]        needs torch, transformers, gguf, numpy
+
+For each case: tiny-NAME.gguf (hidden 64, small vocabulary, weights as below) and tiny-NAME.bin, the
+logits of a fixed token sequence computed in float64: u32 n_tokens, u32 n_vocab, i32 tokens,
+f32 logits [n_tokens][n_vocab]. Weights are drawn in float32, stored as F32 or rounded to F16 or
+quantized by the gguf package, and the transformers model runs on the stored (dequantized) values,
+so the comparison has no quantization in it, but for the activations.
+"""
+import os
+import struct
+import sys
+
+import gguf
+import numpy as np
+import torch
+import transformers as tf
+from gguf import GGMLQuantizationType as T
+
+torch.manual_seed(1)
+torch.set_default_dtype(torch.float64)
+
+HIDDEN, FF, VOCAB, LAYERS, N_TOKENS = 64, 96, 256, 2, 40
+COMMON = dict(hidden_size=HIDDEN, intermediate_size=FF, vocab_size=VOCAB, num_hidden_layers=LAYERS,
+              num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+              rms_norm_eps=1e-5, attn_implementation="eager", bos_token_id=1, eos_token_id=2,
+              pad_token_id=0)
+
+
+def cases():
+    llama = lambda **k: tf.LlamaConfig(**{**COMMON, "rope_theta": 10000.0, "tie_word_embeddings": False, **k})
+    yield "llama", "llama", llama(), T.F16
+    yield "llama-linear", "llama", llama(rope_scaling={"rope_type": "linear", "factor": 4.0},
+                                         num_key_value_heads=4), T.F16
+    yield "llama3", "llama", llama(tie_word_embeddings=True, intermediate_size=64, rope_theta=500000.0, rope_scaling={
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64}), T.F32
+    yield "qwen2", "qwen2", tf.Qwen2Config(**{**COMMON, "rope_theta": 1e6, "tie_word_embeddings": True}), T.F16
+    yield "qwen3", "qwen3", tf.Qwen3Config(**{**COMMON, "rope_theta": 1e6, "head_dim": 24,
+                                              "tie_word_embeddings": False}), T.F16
+    g = {**COMMON, "num_hidden_layers": 7, "intermediate_size": 16, "num_attention_heads": 2,
+         "num_key_value_heads": 1}
+    yield "gemma3", "gemma3", tf.Gemma3TextConfig(
+        **{**g, "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 9,
+           "rope_theta": 1e6, "rope_local_base_freq": 10000.0, "tie_word_embeddings": True,
+           "layer_types": ["full_attention" if i % 6 == 5 else "sliding_attention"
+                           for i in range(7)]}), T.F16
+    yield "phi3", "phi3", tf.Phi3Config(**{**COMMON, "rope_theta": 10000.0, "sliding_window": 17,
+                                           "partial_rotary_factor": 0.75, "tie_word_embeddings": False}), T.F16
+
+
+def interleave(w, n_head):
+    """llama's rotary pairs are neighbours in GGUF: rows of each head, halves interleaved."""
+    return w.reshape(n_head, 2, w.shape[0] // n_head // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
+
+
+def store(w, qtype):
+    """What the file holds, and the values it stands for."""
+    if w.ndim == 1:
+        return w.astype(np.float32), w.astype(np.float32)
+    if qtype == T.F32:
+        return w.astype(np.float32), w.astype(np.float32)
+    data = gguf.quantize(w.astype(np.float32), qtype)
+    return data, gguf.dequantize(data, qtype).reshape(w.shape)
+
+
+def keys(writer, arch, c):
+    writer.add_block_count(c.num_hidden_layers)
+    writer.add_context_length(c.max_position_embeddings)
+    writer.add_embedding_length(c.hidden_size)
+    writer.add_feed_forward_length(c.intermediate_size)
+    writer.add_head_count(c.num_attention_heads)
+    writer.add_head_count_kv(c.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(c.rms_norm_eps)
+    rope = getattr(c, "rope_parameters", None) or {}
+    if arch == "gemma3":
+        writer.add_rope_freq_base(1e6)
+    else:
+        writer.add_rope_freq_base(float(rope.get("rope_theta", getattr(c, "rope_theta", 10000.0))))
+    if getattr(c, "head_dim", None):
+        writer.add_key_length(c.head_dim)
+        writer.add_value_length(c.head_dim)
+    if arch in ("gemma3", "phi3"):
+        writer.add_sliding_window(c.sliding_window)
+    if arch == "phi3":
+        writer.add_rope_dimension_count(int(0.75 * c.hidden_size // c.num_attention_heads))
+
+
+NAMES = {
+    "model.embed_tokens.weight": "token_embd.weight", "lm_head.weight": "output.weight",
+    "model.norm.weight": "output_norm.weight",
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "self_attn.qkv_proj": "attn_qkv",
+    "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "mlp.gate_up_proj": "ffn_up", "input_layernorm": "attn_norm",
+}
+
+
+def name_of(arch, key):
+    if key in NAMES:
+        return NAMES[key]
+    _, _, layer, rest = key.split(".", 3)
+    part, kind = rest.rsplit(".", 1)
+    other = {"post_attention_layernorm": "post_attention_norm" if arch == "gemma3" else "ffn_norm",
+             "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm"}
+    return f"blk.{layer}.{NAMES.get(part) or other[part]}.{kind}"
+
+
+def vocabulary(writer):
+    tokens = [b"<unk>", b"<s>", b"</s>"] + [b"<0x%02X>" % i for i in range(VOCAB - 3)]
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * VOCAB)
+    writer.add_token_types([2, 3, 3] + [6] * (VOCAB - 3))
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+
+
+def make(out, name, arch, config, qtype):
+    model = tf.AutoModelForCausalLM.from_config(config).double().eval()
+    rng = np.random.default_rng(sum(map(ord, name)))
+    w = gguf.GGUFWriter(os.path.join(out, f"tiny-{name}.gguf"), arch)
+    w.add_name(f"tiny-{name}")
+    keys(w, arch, config)
+    if name == "llama-linear":
+        w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        w.add_rope_scaling_factor(4.0)
+    vocabulary(w)
+    if name == "llama3":
+        inv = model.model.rotary_emb.inv_freq.numpy().astype(np.float64)
+        n = HIDDEN // 4
+        plain = 500000.0 ** (-np.arange(0, n, 2) / n)
+        factors = (plain / inv).astype(np.float32)
+        w.add_tensor("rope_freqs.weight", factors)
+    state = model.state_dict()
+    for key, t in state.items():
+        if key == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        shape = tuple(t.shape)
+        if len(shape) == 1:
+            x = rng.normal(0, 0.1, shape)
+            if key.endswith("norm.weight") and arch != "gemma3":
+                x += 1.0
+        else:
+            x = rng.normal(0, 1.0 if "embed" in key else 1.5 / shape[1] ** 0.5, shape)
+        x = x.astype(np.float32)
+        is_norm = len(shape) == 1 and not key.endswith("bias")
+        file_value = x + np.float32(1) if arch == "gemma3" and is_norm else x
+        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+        proj = key.split(".")[-2]
+        if arch == "llama" and proj in heads:
+            data, _ = store(interleave(x, heads[proj]), qtype)
+            _, value = store(x, qtype)
+        else:
+            data, value = store(file_value, qtype)
+        if arch == "gemma3" and is_norm:
+            value = value.astype(np.float64) - 1.0
+        kind = qtype if x.ndim > 1 and qtype != T.F32 else None
+        w.add_tensor(name_of(arch, key), data, raw_dtype=kind)
+        state[key] = torch.from_numpy(value.astype(np.float64))
+    model.load_state_dict(state)
+    w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
+    ids = rng.integers(3, VOCAB, N_TOKENS)
+    with torch.no_grad():
+        logits = model(torch.from_numpy(ids)[None]).logits[0].numpy()
+    with open(os.path.join(out, f"tiny-{name}.bin"), "wb") as f:
+        f.write(struct.pack("<II", N_TOKENS, VOCAB))
+        f.write(ids.astype("<i4").tobytes())
+        f.write(logits.astype("<f4").tobytes())
+    print(name, os.path.getsize(os.path.join(out, f"tiny-{name}.gguf")), logits.std())
+
+
+if __name__ == "__main__":
+    target = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
+    for case in cases():
+        make(target, *case)

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Models: see models.h.
+ */
+#include "tests/util/models.h"
+
+#include <criterion/criterion.h>
+
+#include "lockstep.h"
+
+#define TINY(name) LK_TEST_DIR "/golden/tiny-" name ".gguf"
+
+static const char *const PATHS[] = {
+    TINY("llama"), TINY("llama-linear"), TINY("llama3"), TINY("qwen2"),
+    TINY("qwen3"), TINY("gemma3"),       TINY("phi3"),
+};
+
+size_t test_n_models(void)
+{
+    return sizeof PATHS / sizeof PATHS[0];
+}
+
+const char *test_model_path(size_t i)
+{
+    return PATHS[i];
+}
+
+size_t test_model_n_vocab(const char *path)
+{
+    lk_model *m;
+    lk_error err;
+    size_t n = 0;
+    cr_assert_eq(lk_model_open(path, &m, &err), LK_OK, "%s", err.message);
+    for (size_t i = 0; i < lk_model_n_tensors(m); i++) {
+        lk_tensor_info t;
+        lk_model_tensor(m, i, &t);
+        if (t.name_len == 17 && __builtin_memcmp(t.name, "token_embd.weight", 17) == 0) {
+            n = t.dims[1];
+        }
+    }
+    lk_model_close(&m);
+    return n;
+}
