@@ -186,8 +186,7 @@ static void saved(const char *path, const char *backend, const int32_t *ids, con
     cr_assert_eq(lk_session_sync(s, ids, 77, &err), LK_OK, "%s", err.message);
     cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
     /* Loaded on the other backend. */
-    lk_engine *e2 =
-        tiny_engine(path, strcmp(backend, "ref") == 0 ? "scalar" : "cpu", CTX, 64, 1, &m2);
+    lk_engine *e2 = tiny_engine(path, other_than(backend), CTX, 64, 1, &m2);
     cr_assert_eq(lk_session_open(e2, &t, &err), LK_OK);
     cr_assert_eq(lk_session_load(t, file, &err), LK_OK, "%s", err.message);
     cr_assert_eq(lk_session_n_tokens(t), 77);
@@ -232,7 +231,7 @@ static void moved(const char *path, const char *backend, const int32_t *ids, con
 {
     lk_model *m;
     lk_error err;
-    const char *other = strcmp(backend, "ref") == 0 ? "scalar" : "cpu";
+    const char *other = other_than(backend);
     lk_engine *e = tiny_engine(path, backend, CTX, 64, 1, &m);
     lk_session *s;
     cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
