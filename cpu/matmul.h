@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Matmul: weights packed for SIMD, activations prepared once, and the kernels that multiply them,
+ * one table an instruction-set level. The bits are those of lk_scalar_matmul (numerics rules 2 to
+ * 5): the layout is free, the order of float sums is not.
+ *
+ * Packed weights are groups of LK_PACK_ROWS rows, interleaved so that a SIMD lane owns an output
+ * row; the last group is padded with zero rows. Any thread may multiply any groups. One packed
+ * layout serves every level of a machine and every batch size. Knows no plan and no threads.
+ */
+#ifndef LK_MATMUL_H
+#define LK_MATMUL_H
+
+#include "cpu/detect.h"
+#include "src/op.h"
+
+#define LK_PACK_ROWS 16
+
+struct lk_packed {
+    enum lk_type type;
+    int64_t rows, cols;
+    int64_t n_groups;   /* rows / 16 rounded up */
+    size_t group_bytes; /* a multiple of 64 */
+    uint8_t *data;      /* n_groups * group_bytes, aligned to 256; owned by the caller */
+};
+/* Fills everything but data. */
+void lk_packed_init(struct lk_packed *p, const struct lk_weight *w);
+/* Packs groups [first, last) of w into p->data. Threads may pack different groups at once. */
+void lk_pack_groups(const struct lk_packed *p, const struct lk_weight *w, int64_t first,
+                    int64_t last);
+
+/* Activations of a batch, prepared for the weights of one `kind`; several matmuls with the same
+ * input and kind share them. */
+enum lk_acts_kind {
+    LK_ACTS_Q32,  /* int8 in blocks of 32: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 */
+    LK_ACTS_Q256, /* int8 in blocks of 256: K-quants */
+    LK_ACTS_F32,  /* as they are */
+    LK_ACTS_F16,  /* f32 rounded to 13 bits */
+    LK_ACTS_BF16  /* f32 rounded to 16 bits */
+};
+enum lk_acts_kind lk_acts_kind_of(enum lk_type type);
+struct lk_acts {
+    enum lk_acts_kind kind;
+    int64_t k;
+    size_t row_bytes; /* a multiple of 64 */
+    uint8_t *data;    /* [n_tok] rows, aligned to 64; what a row holds is the kernels' affair */
+};
+/* Bytes of one row; the same at every level. */
+size_t lk_acts_row_bytes(enum lk_acts_kind kind, int64_t k);
+
+struct lk_matmul_kernels {
+    enum lk_cpu_level level;
+    /* Prepares rows [first, last) of x [n_tok][k] (any thread any rows). */
+    void (*prepare)(const struct lk_acts *a, const float *x, int first, int last);
+    /* y[t * ldy + r] for rows r of groups [first, last) below w->rows and tokens [0, n_tok),
+     * flushed (rule 1). Mat-vec for few tokens, GEMM for more: the same bits. False when a value
+     * was out of range. Stack use is bounded (below 256 KiB); nothing is allocated. */
+    bool (*mul)(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
+                int64_t last, float *y, size_t ldy);
+};
+/* The table of a level; the level must be one that lk_cpu_has. Entries that a level has no kernel
+ * for are those of the level below it. */
+const struct lk_matmul_kernels *lk_matmul_kernels(enum lk_cpu_level level, enum lk_type type);
+
+#endif
