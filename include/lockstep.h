@@ -152,16 +152,19 @@ LK_API bool lk_tokenizer_adds_bos(const lk_tokenizer *t);
 LK_API bool lk_token_is_eog(const lk_tokenizer *t, int32_t id);     /* ends generation */
 LK_API bool lk_token_is_control(const lk_tokenizer *t, int32_t id); /* not printed */
 
-/* Bytes to ids. `ids` may be NULL with cap 0 to ask for the count. `*n` is the full count even
- * when it is larger than cap (then LK_E_FULL and ids[0..cap) are valid). Any bytes are taken. */
+/* Bytes to ids. `ids` may be NULL with cap 0 to ask for the count (LK_OK). `*n` is the full count
+ * even when it is larger than cap (then LK_E_FULL and ids[0..cap) are valid). Any bytes are taken;
+ * a byte for which a byte-level vocabulary has no token is left out. Memory and time are linear in
+ * len (times its logarithm where one word is the whole text). */
 LK_API lk_status lk_tokenize(const lk_tokenizer *t, const char *text, size_t len, unsigned flags,
                              int32_t *ids, size_t cap, size_t *n, lk_error *err);
 /* The exact bytes of one token (control tokens: their text). May be part of a UTF-8 sequence. */
 LK_API lk_status lk_token_bytes(const lk_tokenizer *t, int32_t id, char *buf, size_t cap,
                                 size_t *len);
 
-/* A decoder holds back incomplete UTF-8 so that what it returns never breaks a character;
- * bytes that can't become valid are passed on as they are when `flush` is called. */
+/* A decoder holds back incomplete UTF-8 so that what it returns never breaks a character; bytes
+ * that can't become valid are passed on as they are, at the latest when `flush` is called. A
+ * zeroed one is at the start of a text. */
 typedef struct lk_decoder {
     unsigned char held[4];
     unsigned n_held;

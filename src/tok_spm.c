@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tok_spm: SentencePiece's BPE with byte fallback. Characters are symbols; the neighbours that
+ * make the piece with the highest score are merged first, the leftmost of equals; what is no piece
+ * in the end becomes byte tokens. Knows nothing of special tokens.
+ */
+#include "tok.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "mem.h"
+#include "utf8.h"
+
+#define SCORES    "tokenizer.ggml.scores"
+#define SPACE     "\xE2\x96\x81" /* U+2581 stands for a space */
+#define SPACE_LEN 3
+
+size_t lk_spm_token_bytes(const struct lk_tok_entry *e, char *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->text_len;) {
+        if (e->text_len - i >= SPACE_LEN && memcmp(e->text + i, SPACE, SPACE_LEN) == 0) {
+            out[n++] = ' ';
+            i += SPACE_LEN;
+        } else {
+            out[n++] = e->text[i++];
+        }
+    }
+    return n;
+}
+
+lk_status lk_spm_open(struct lk_tokenizer *t, lk_error *err)
+{
+    const struct lk_gguf_value *v;
+    const char *file = lk_gguf_path(t->gguf);
+    lk_status status = lk_gguf_array(t->gguf, SCORES, true, LK_GGUF_F32, &v, err);
+    if (status) {
+        return status;
+    }
+    if (v->count != t->n_vocab) {
+        return lk_fail(err, LK_E_FORMAT, "%s: key '" SCORES "' has %zu elements, expected %zu",
+                       file, (size_t)v->count, t->n_vocab);
+    }
+    for (size_t i = 0; i < t->n_vocab; i++) {
+        float score = lk_gguf_array_f32(v, i);
+        if (isnan(score)) {
+            return lk_fail(err, LK_E_FORMAT, "%s: key '" SCORES "'[%zu] is not a number", file, i);
+        }
+        t->entry[i].score = score;
+    }
+    t->add_bos = t->bos >= 0;
+    t->add_space_prefix = true;
+    return LK_OK;
+}
+
+/* ---- encoding ---------------------------------------------------------------------------- */
+
+/* A run of bytes of the text. Only where the vocabulary has unused pieces, which are merged but
+ * are no result, is it kept how a run was made: from the nodes `a` and `b`. */
+struct symbol {
+    size_t begin, len; /* len 0: merged into its left neighbour */
+    size_t prev, next;
+    int32_t id; /* -1: no piece */
+    size_t node;
+};
+
+struct node {
+    size_t begin, len;
+    int32_t id;
+    size_t a, b; /* SIZE_MAX: a character */
+};
+
+struct pair {
+    float score;
+    int32_t id;
+    size_t left, right, len;
+};
+
+struct work {
+    const struct lk_tokenizer *t;
+    const char *text; /* with U+2581 for spaces */
+    struct symbol *symbol;
+    struct pair *heap; /* the highest score first, then the leftmost */
+    size_t heap_cap, n_heap;
+    struct node *node;
+    size_t n_nodes;
+    bool after_unknown; /* a run of unknown characters is one unknown token */
+    struct lk_tok_out *out;
+};
+
+static bool before(const struct pair *a, const struct pair *b)
+{
+    return a->score != b->score ? a->score > b->score : a->left < b->left;
+}
+
+static void push(struct work *w, struct pair p)
+{
+    size_t i = w->n_heap++;
+    for (; i > 0 && before(&p, &w->heap[(i - 1) / 2]); i = (i - 1) / 2) {
+        w->heap[i] = w->heap[(i - 1) / 2];
+    }
+    w->heap[i] = p;
+}
+
+static struct pair pop(struct work *w)
+{
+    struct pair top = w->heap[0], last = w->heap[--w->n_heap];
+    size_t i = 0;
+    for (size_t child; (child = 2 * i + 1) < w->n_heap; i = child) {
+        if (child + 1 < w->n_heap && before(&w->heap[child + 1], &w->heap[child])) {
+            child++;
+        }
+        if (!before(&w->heap[child], &last)) {
+            break;
+        }
+        w->heap[i] = w->heap[child];
+    }
+    w->heap[i] = last;
+    return top;
+}
+
+/* The piece a run of bytes is, or -1. Control, unknown and byte tokens are not made from text. */
+static int32_t find_piece(const struct work *w, size_t begin, size_t len)
+{
+    int32_t id = len <= w->t->max_text ? lk_tok_find(w->t, w->text + begin, len) : -1;
+    uint8_t type = id >= 0 ? w->t->entry[id].type : LK_TOK_UNKNOWN;
+    return type == LK_TOK_CONTROL || type == LK_TOK_UNKNOWN || type == LK_TOK_BYTE ? -1 : id;
+}
+
+static void offer(struct work *w, size_t left, size_t right)
+{
+    if (left == SIZE_MAX || right == SIZE_MAX) {
+        return;
+    }
+    size_t len = w->symbol[left].len + w->symbol[right].len;
+    int32_t id = find_piece(w, w->symbol[left].begin, len);
+    if (id >= 0) {
+        push(w, (struct pair){w->t->entry[id].score, id, left, right, len});
+    }
+}
+
+static lk_status put_bytes(struct work *w, size_t begin, size_t len, lk_error *err)
+{
+    const struct lk_tokenizer *t = w->t;
+    for (size_t i = begin; i < begin + len; i++) {
+        unsigned char byte = (unsigned char)w->text[i];
+        if (t->byte_id[byte] >= 0) {
+            lk_tok_put(w->out, t->byte_id[byte]);
+            w->after_unknown = false;
+        } else if (t->unk < 0) {
+            return lk_fail(err, LK_E_INVALID,
+                           "the vocabulary has neither a piece nor a byte token nor an unknown "
+                           "token for byte 0x%02x of the text",
+                           byte);
+        } else if (!w->after_unknown) {
+            lk_tok_put(w->out, t->unk);
+            w->after_unknown = true;
+        }
+    }
+    return LK_OK;
+}
+
+static lk_status put_piece(struct work *w, size_t begin, size_t len, int32_t id, lk_error *err)
+{
+    if (id < 0) {
+        return put_bytes(w, begin, len, err);
+    }
+    lk_tok_put(w->out, id);
+    w->after_unknown = false;
+    return LK_OK;
+}
+
+/* An unused piece is no result: it falls apart into what it was made from. A piece has at most
+ * LK_TOK_MAX_TEXT bytes, and so many nodes deep is the stack: kept explicitly. */
+static lk_status put_node(struct work *w, size_t root, size_t *stack, lk_error *err)
+{
+    size_t depth = 0;
+    lk_status status = LK_OK;
+    stack[depth++] = root;
+    while (depth && !status) {
+        const struct node *n = &w->node[stack[--depth]];
+        bool unused = n->id >= 0 && w->t->entry[n->id].type == LK_TOK_UNUSED;
+        if (unused && n->a != SIZE_MAX) {
+            stack[depth++] = n->b;
+            stack[depth++] = n->a;
+        } else {
+            status = put_piece(w, n->begin, n->len, unused ? -1 : n->id, err);
+        }
+    }
+    return status;
+}
+
+/* Symbols, one a character; a byte that is no UTF-8 is one too. */
+static size_t cut_characters(struct work *w, size_t len)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len; n++) {
+        size_t step = lk_utf8_next(w->text + i, len - i, NULL);
+        step = step ? step : 1;
+        int32_t id = find_piece(w, i, step);
+        w->symbol[n] = (struct symbol){i, step, n - 1, n + 1, id, n};
+        if (w->node) {
+            w->node[w->n_nodes++] = (struct node){i, step, id, SIZE_MAX, SIZE_MAX};
+        }
+        i += step;
+    }
+    w->symbol[n - 1].next = SIZE_MAX;
+    return n;
+}
+
+static void merge_all(struct work *w)
+{
+    while (w->n_heap) {
+        struct pair p = pop(w);
+        struct symbol *left = &w->symbol[p.left], *right = &w->symbol[p.right];
+        if (left->len == 0 || right->len == 0 || left->len + right->len != p.len) {
+            continue; /* one of the two was merged with another */
+        }
+        left->len = p.len;
+        left->id = p.id;
+        left->next = right->next;
+        right->len = 0;
+        if (left->next != SIZE_MAX) {
+            w->symbol[left->next].prev = p.left;
+        }
+        if (w->node) {
+            w->node[w->n_nodes] =
+                (struct node){left->begin, left->len, left->id, left->node, right->node};
+            left->node = w->n_nodes++;
+        }
+        offer(w, left->prev, p.left);
+        offer(w, p.left, left->next);
+    }
+}
+
+static lk_status encode_escaped(struct work *w, size_t len, lk_error *err)
+{
+    size_t *stack = NULL;
+    size_t n = 0, twice;
+    lk_status status = LK_OK;
+    if (!lk_mul_size(len, 2, &twice)) {
+        return lk_fail(err, LK_E_NOMEM, "a text of %zu bytes", len);
+    }
+    w->symbol = lk_alloc_array(len, sizeof *w->symbol);
+    w->heap = lk_alloc_array(twice, sizeof *w->heap);
+    if (w->t->has_unused) {
+        w->node = lk_alloc_array(twice, sizeof *w->node);
+        stack = lk_alloc_array(len + 1, sizeof *stack);
+    }
+    if (!w->symbol || !w->heap || (w->t->has_unused && (!w->node || !stack))) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory tokenizing %zu bytes of text", len);
+        goto done;
+    }
+    n = cut_characters(w, len);
+    for (size_t i = 0; i + 1 < n; i++) {
+        offer(w, i, i + 1);
+    }
+    merge_all(w);
+    for (size_t i = 0; i != SIZE_MAX && !status; i = w->symbol[i].next) {
+        const struct symbol *s = &w->symbol[i];
+        status =
+            w->node ? put_node(w, s->node, stack, err) : put_piece(w, s->begin, s->len, s->id, err);
+    }
+done:
+    lk_free(w->symbol);
+    lk_free(w->heap);
+    lk_free(w->node);
+    lk_free(stack);
+    return status;
+}
+
+lk_status lk_spm_encode(const struct lk_tokenizer *t, const char *text, size_t len,
+                        bool space_prefix, struct lk_tok_out *out, lk_error *err)
+{
+    size_t spaces = space_prefix, more, total;
+    if (len == 0) {
+        return LK_OK;
+    }
+    for (size_t i = 0; i < len; i++) {
+        spaces += text[i] == ' ';
+    }
+    if (!lk_mul_size(spaces, SPACE_LEN, &more) || !lk_add_size(len, more, &total)) {
+        return lk_fail(err, LK_E_NOMEM, "a text of %zu bytes", len);
+    }
+    char *escaped = lk_alloc(total);
+    if (!escaped) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory tokenizing %zu bytes of text", len);
+    }
+    size_t n = 0;
+    for (size_t i = space_prefix ? SIZE_MAX : 0; i != len; i++) {
+        if (i == SIZE_MAX || text[i] == ' ') {
+            memcpy(escaped + n, SPACE, SPACE_LEN);
+            n += SPACE_LEN;
+        } else {
+            escaped[n++] = text[i];
+        }
+    }
+    struct work w = {.t = t, .text = escaped, .out = out};
+    lk_status status = encode_escaped(&w, n, err);
+    lk_free(escaped);
+    return status;
+}
