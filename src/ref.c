@@ -13,6 +13,8 @@
 #include "mem.h"
 #include "numerics.h"
 
+#define TILE 32 /* tokens that share a pass over a row of weights */
+
 struct lk_backend {
     bool rounded;
 };
@@ -28,8 +30,8 @@ struct lk_exec {
     bool rounded;
     double *slots;
     size_t *offset; /* [n_slots], in doubles */
-    double *xt;     /* [cols][n_rows]: a matmul's input, transposed */
-    double *row;    /* one row of weights, and one row of sums */
+    double *xt;     /* a matmul's input: [rows / TILE][cols][TILE], then rows of no full tile */
+    double *row;    /* one row of weights */
     double *cs;     /* [head_dim] */
     double *scores; /* [max_blocks * LK_KV_BLOCK] */
     int n_tokens, n_outputs;
@@ -103,7 +105,7 @@ static lk_status ref_prepare(struct lk_backend *backend, const struct lk_exec_op
     }
     e->slots = lk_alloc_array(n, sizeof *e->slots);
     e->xt = lk_alloc_array(cols * rows, sizeof *e->xt);
-    e->row = lk_alloc_array(cols + rows, sizeof *e->row);
+    e->row = lk_alloc_array(cols, sizeof *e->row);
     e->cs = lk_alloc_array((size_t)plan->head_dim, sizeof *e->cs);
     e->scores = lk_alloc_array((size_t)o->max_blocks * LK_KV_BLOCK, sizeof *e->scores);
     if (!e->slots || !e->xt || !e->row || !e->cs || !e->scores) {
@@ -247,29 +249,44 @@ static void norm(const double *x, const float *w, int width, int group, double e
     }
 }
 
+/* Each row of weights is dequantized once. Tokens meet it in transposed tiles, so that the loop
+ * over a tile vectorizes, and one by one where a tile is not full; every sum runs over k in order.
+ */
 static void matmul(const struct lk_exec *e, const struct lk_weight *w, const double *x, int n_rows,
                    double *y)
 {
     size_t n = (size_t)n_rows, cols = (size_t)w->cols, rows = (size_t)w->rows;
+    size_t tiled = n - n % TILE;
     int bits = w->type == LK_TYPE_F16 ? 13 : w->type == LK_TYPE_BF16 ? 16 : 53;
     const uint8_t *data = w->data;
-    double *row = e->row, *sum = e->row + cols;
     for (size_t t = 0; t < n; t++) {
+        size_t at = t < tiled ? t / TILE * cols * TILE + t % TILE : t * cols;
         for (size_t k = 0; k < cols; k++) {
             double v = x[t * cols + k];
-            e->xt[k * n + t] = e->rounded && bits < 53 ? round_to(v, bits) : v;
+            e->xt[at + (t < tiled ? k * TILE : k)] =
+                e->rounded && bits < 53 ? round_to(v, bits) : v;
         }
     }
     for (size_t r = 0; r < rows; r++) {
-        lk_dequantize_f64(w->type, data + r * lk_type_row_bytes(w->type, cols), cols, row);
-        memset(sum, 0, n * sizeof *sum);
-        for (size_t k = 0; k < cols; k++) {
-            for (size_t t = 0; t < n; t++) {
-                sum[t] += row[k] * e->xt[k * n + t];
+        lk_dequantize_f64(w->type, data + r * lk_type_row_bytes(w->type, cols), cols, e->row);
+        for (size_t base = 0; base < tiled; base += TILE) {
+            const double *xt = e->xt + base * cols;
+            double sum[TILE] = {0};
+            for (size_t k = 0; k < cols; k++) {
+                for (size_t t = 0; t < TILE; t++) {
+                    sum[t] += e->row[k] * xt[k * TILE + t];
+                }
+            }
+            for (size_t t = 0; t < TILE; t++) {
+                y[(base + t) * rows + r] = sum[t];
             }
         }
-        for (size_t t = 0; t < n; t++) {
-            y[t * rows + r] = sum[t];
+        for (size_t t = tiled; t < n; t++) {
+            double sum = 0;
+            for (size_t k = 0; k < cols; k++) {
+                sum += e->row[k] * e->xt[t * cols + k];
+            }
+            y[t * rows + r] = sum;
         }
     }
 }
@@ -327,16 +344,23 @@ static void attention(const struct lk_exec *e, const struct lk_op *op, const str
     const double *k = cells_at(kv, layer, LK_KV_K), *v = cells_at(kv, layer, LK_KV_V);
     const int32_t *blocks = b->seqs[b->seq[t]].blocks;
     double best = -INFINITY, cap = op->u.attention.softcap;
-    for (int j = first; j <= pos; j++) {
-        size_t block = (size_t)blocks[j / LK_KV_BLOCK], slot = (size_t)(j % LK_KV_BLOCK);
-        double dot = 0;
+    for (int c = first / LK_KV_BLOCK; c <= pos / LK_KV_BLOCK; c++) {
+        double dot[LK_KV_BLOCK] = {0};
         for (size_t d = 0; d < hd; d++) {
             double qd = e->rounded ? round_to(q[d], 13) : q[d];
-            dot += qd * k[LK_KV_K_AT(block, h, d, slot, nh, dim)];
+            const double *kd = k + LK_KV_K_AT((size_t)blocks[c], h, d, 0, nh, dim);
+            for (int i = 0; i < LK_KV_BLOCK; i++) {
+                dot[i] += qd * kd[i];
+            }
         }
-        dot *= op->u.attention.scale;
-        e->scores[j - first] = (cap > 0 ? cap * tanh(dot / cap) : dot) * log2e;
-        best = fmax(best, e->scores[j - first]);
+        for (int i = 0; i < LK_KV_BLOCK; i++) {
+            int j = c * LK_KV_BLOCK + i;
+            if (j >= first && j <= pos) {
+                double s = dot[i] * op->u.attention.scale;
+                e->scores[j - first] = (cap > 0 ? cap * tanh(s / cap) : s) * log2e;
+                best = fmax(best, e->scores[j - first]);
+            }
+        }
     }
     double sum = 0;
     memset(out, 0, hd * sizeof *out);
