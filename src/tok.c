@@ -18,7 +18,7 @@
 
 /* ---- text -> id -------------------------------------------------------------------------- */
 
-static size_t text_hash(const char *text, size_t len)
+static uint64_t text_hash(const char *text, size_t len)
 {
     uint64_t h = len * 0x9E3779B97F4A7C15u;
     for (; len >= 8; text += 8, len -= 8) {
@@ -31,16 +31,17 @@ static size_t text_hash(const char *text, size_t len)
     memcpy(&rest, text, len);
     h = (h ^ rest) * 0xD6E8FEB86659FD93u;
     h = (h ^ h >> 32) * 0xD6E8FEB86659FD93u;
-    return (size_t)(h ^ h >> 32);
+    return h ^ h >> 29;
 }
 
 /* The slot of a text, or the empty one where it would be. */
-static size_t find_slot(const struct lk_tokenizer *t, const char *text, size_t len)
+static size_t find_slot(const struct lk_tokenizer *t, const char *text, size_t len, uint64_t hash)
 {
-    size_t at = text_hash(text, len) & t->slot_mask;
+    size_t at = (size_t)hash & t->slot_mask;
     for (;; at = (at + 1) & t->slot_mask) {
-        int32_t id = t->slot[at];
-        if (id < 0 || (t->entry[id].text_len == len && memcmp(t->entry[id].text, text, len) == 0)) {
+        const struct lk_tok_slot *s = &t->slot[at];
+        if (s->id < 0 || (s->hash == (uint32_t)(hash >> 32) && t->entry[s->id].text_len == len &&
+                          memcmp(t->entry[s->id].text, text, len) == 0)) {
             return at;
         }
     }
@@ -48,7 +49,7 @@ static size_t find_slot(const struct lk_tokenizer *t, const char *text, size_t l
 
 int32_t lk_tok_find(const struct lk_tokenizer *t, const char *text, size_t len)
 {
-    return t->slot[find_slot(t, text, len)];
+    return t->slot[find_slot(t, text, len, text_hash(text, len))].id;
 }
 
 /* ---- reading the vocabulary -------------------------------------------------------------- */
@@ -112,13 +113,14 @@ static lk_status read_texts(struct lk_tokenizer *t, lk_error *err)
         if (s.len == 0) {
             continue; /* stands for nothing and is never found */
         }
-        size_t at = find_slot(t, s.ptr, s.len);
-        if (t->slot[at] >= 0) {
+        uint64_t hash = text_hash(s.ptr, s.len);
+        size_t at = find_slot(t, s.ptr, s.len, hash);
+        if (t->slot[at].id >= 0) {
             return lk_fail(err, LK_E_FORMAT,
                            "%s: key '" TOKENS "'[%zu] is '%.*s', the same as [%" PRId32 "]", file,
-                           i, (int)(s.len < 64 ? s.len : 64), s.ptr, t->slot[at]);
+                           i, (int)(s.len < 64 ? s.len : 64), s.ptr, t->slot[at].id);
         }
-        t->slot[at] = (int32_t)i;
+        t->slot[at] = (struct lk_tok_slot){(uint32_t)(hash >> 32), (int32_t)i};
     }
     return LK_OK;
 }
@@ -474,6 +476,8 @@ void lk_tokenizer_close(lk_tokenizer **tokenizer)
         lk_free(t->pool);
         lk_free(t->slot);
         lk_free(t->merge);
+        lk_free(t->merged);
+        lk_free(t->rank);
         lk_free(t->special.ids);
         lk_free(t->user.ids);
         lk_free(t);

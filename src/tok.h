@@ -30,15 +30,19 @@ struct lk_tok_entry {
     const char *text;  /* in the mapping: as the file spells it */
     const char *bytes; /* in the pool: what the token stands for */
     uint32_t text_len, bytes_len;
-    float score; /* SPM only */
     uint8_t type;
     bool eog;
     bool rstrip; /* swallows the white space after it */
 };
 
 struct lk_tok_merge {
-    int32_t left, right, id; /* id < 0: an empty slot */
-    uint32_t rank;
+    int32_t left, right;
+    uint32_t rank; /* LK_TOK_NO_RANK: an empty slot */
+};
+
+struct lk_tok_slot {
+    uint32_t hash;
+    int32_t id; /* -1: empty */
 };
 
 /* Tokens found in text as they are, sorted by bytes so that a prefix is a range of them. */
@@ -54,13 +58,15 @@ struct lk_tokenizer {
     enum lk_tok_kind kind;
     struct lk_tok_entry *entry; /* [n_vocab] */
     size_t n_vocab;
-    char *pool;       /* every entry's bytes */
-    size_t max_bytes; /* of one token */
-    size_t max_text;  /* likewise, of text */
-    int32_t *slot;    /* text -> id, open addressing; -1: empty */
+    char *pool;               /* every entry's bytes */
+    size_t max_bytes;         /* of one token */
+    size_t max_text;          /* likewise, of text */
+    struct lk_tok_slot *slot; /* text -> id, open addressing */
     size_t slot_mask;
-    struct lk_tok_merge *merge; /* BPE: pair -> rank and id, open addressing */
+    struct lk_tok_merge *merge; /* BPE: pair -> rank, open addressing */
     size_t merge_mask;
+    int32_t *merged;                      /* rank -> the token that the merge makes */
+    uint32_t *rank;                       /* SPM: token -> place of its score, the highest is 0 */
     struct lk_tok_specials special, user; /* all of them; the user-defined ones */
     int32_t byte_id[256];                 /* -1: no token for this byte */
     int32_t bos, eos, unk;

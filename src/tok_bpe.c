@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "tok_heap.h"
 #include "utf8.h"
 
 #define MERGES "tokenizer.ggml.merges"
@@ -72,7 +73,7 @@ static const struct lk_tok_merge *find_merge(const struct lk_tokenizer *t, int32
 {
     for (size_t i = pair_hash(left, right);; i++) {
         const struct lk_tok_merge *m = &t->merge[i & t->merge_mask];
-        if (m->id < 0) {
+        if (m->rank == LK_TOK_NO_RANK) {
             return NULL;
         }
         if (m->left == left && m->right == right) {
@@ -81,9 +82,9 @@ static const struct lk_tok_merge *find_merge(const struct lk_tokenizer *t, int32
     }
 }
 
-/* "left right" -> the tokens left, right and leftright. */
+/* "left right" -> the tokens left, right and leftright; *id is the last one. */
 static lk_status read_merge(const struct lk_tokenizer *t, struct lk_str s, uint64_t rank,
-                            struct lk_tok_merge *m, lk_error *err)
+                            struct lk_tok_merge *m, int32_t *id, lk_error *err)
 {
     char joined[LK_TOK_MAX_TEXT];
     const char *file = lk_gguf_path(t->gguf);
@@ -97,8 +98,9 @@ static lk_status read_merge(const struct lk_tokenizer *t, struct lk_str s, uint6
     memcpy(joined, s.ptr, left);
     memcpy(joined + left, space + 1, right);
     *m = (struct lk_tok_merge){lk_tok_find(t, joined, left), lk_tok_find(t, joined + left, right),
-                               lk_tok_find(t, joined, left + right), (uint32_t)rank};
-    if (m->left < 0 || m->right < 0 || m->id < 0) {
+                               (uint32_t)rank};
+    *id = lk_tok_find(t, joined, left + right);
+    if (m->left < 0 || m->right < 0 || *id < 0) {
         const char *lost = m->left >= 0 && m->right < 0 ? joined + left : joined;
         size_t len = m->left < 0 ? left : m->right < 0 ? right : left + right;
         return lk_fail(err, LK_E_FORMAT, "%s: key '" MERGES "'[%zu]: '%.*s' is not a token", file,
@@ -124,26 +126,28 @@ static lk_status read_merges(struct lk_tokenizer *t, lk_error *err)
         n_slots *= 2;
     }
     t->merge = lk_alloc_array(n_slots, sizeof *t->merge);
-    if (!t->merge) {
+    t->merged = lk_alloc_array((size_t)v->count, sizeof *t->merged);
+    if (!t->merge || !t->merged) {
         return lk_fail(err, LK_E_NOMEM, "%s: out of memory for %zu merges", lk_gguf_path(t->gguf),
                        (size_t)v->count);
     }
     t->merge_mask = n_slots - 1;
     for (size_t i = 0; i < n_slots; i++) {
-        t->merge[i].id = -1;
+        t->merge[i].rank = LK_TOK_NO_RANK;
     }
     size_t cursor = 0;
     for (uint64_t rank = 0; rank < v->count; rank++) {
         struct lk_tok_merge m;
-        status = read_merge(t, lk_gguf_next_str(v, &cursor), rank, &m, err);
+        status = read_merge(t, lk_gguf_next_str(v, &cursor), rank, &m, &t->merged[rank], err);
         if (status) {
             return status;
         }
-        if (t->entry[m.id].type == LK_TOK_CONTROL || find_merge(t, m.left, m.right)) {
+        uint8_t type = t->entry[t->merged[rank]].type;
+        if (type == LK_TOK_CONTROL || type == LK_TOK_UNKNOWN || find_merge(t, m.left, m.right)) {
             continue; /* plain text makes no control token; the first of equals counts */
         }
         size_t at = pair_hash(m.left, m.right);
-        while (t->merge[at & t->merge_mask].id >= 0) {
+        while (t->merge[at & t->merge_mask].rank != LK_TOK_NO_RANK) {
             at++;
         }
         t->merge[at & t->merge_mask] = m;
@@ -170,69 +174,32 @@ lk_status lk_bpe_open(struct lk_tokenizer *t, lk_error *err)
 /* ---- encoding ---------------------------------------------------------------------------- */
 
 struct symbol {
-    int32_t id; /* -1: merged into its left neighbour */
+    int32_t id;
+    uint32_t rank; /* of the pair that begins here; LK_TOK_NO_RANK: none, or merged away */
     size_t prev, next;
-};
-
-/* A pair that may be merged: right stands behind left, at the symbol `at`. */
-struct pair {
-    uint32_t rank;
-    int32_t left, right, id;
-    size_t at;
 };
 
 struct work {
     const struct lk_tokenizer *t;
     struct symbol *symbol;
     size_t symbol_cap;
-    struct pair *heap; /* the lowest rank first, then the leftmost */
-    size_t heap_cap, n_heap;
+    struct lk_tok_heap heap; /* places are symbols */
     char *spelling;
     size_t spelling_cap;
     struct lk_tok_out *out;
 };
 
-static bool before(const struct pair *a, const struct pair *b)
-{
-    return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
-}
-
-static void push(struct work *w, struct pair p)
-{
-    size_t i = w->n_heap++;
-    for (; i > 0 && before(&p, &w->heap[(i - 1) / 2]); i = (i - 1) / 2) {
-        w->heap[i] = w->heap[(i - 1) / 2];
-    }
-    w->heap[i] = p;
-}
-
-static struct pair pop(struct work *w)
-{
-    struct pair top = w->heap[0], last = w->heap[--w->n_heap];
-    size_t i = 0;
-    for (size_t child; (child = 2 * i + 1) < w->n_heap; i = child) {
-        if (child + 1 < w->n_heap && before(&w->heap[child + 1], &w->heap[child])) {
-            child++;
-        }
-        if (!before(&w->heap[child], &last)) {
-            break;
-        }
-        w->heap[i] = w->heap[child];
-    }
-    w->heap[i] = last;
-    return top;
-}
-
-/* Offers the pair that begins at symbol `at`, if there is one. */
+/* Finds the rank of the pair that begins at symbol `at` and queues it. */
 static void offer(struct work *w, size_t at)
 {
-    size_t next = w->symbol[at].next;
-    if (next == SIZE_MAX) {
-        return;
-    }
-    const struct lk_tok_merge *m = find_merge(w->t, w->symbol[at].id, w->symbol[next].id);
-    if (m) {
-        push(w, (struct pair){m->rank, m->left, m->right, m->id, at});
+    struct symbol *s = &w->symbol[at];
+    s->rank = LK_TOK_NO_RANK;
+    if (s->next != SIZE_MAX) {
+        const struct lk_tok_merge *m = find_merge(w->t, s->id, w->symbol[s->next].id);
+        if (m) {
+            s->rank = m->rank;
+            lk_tok_heap_push(&w->heap, lk_tok_key(m->rank, at));
+        }
     }
 }
 
@@ -276,16 +243,18 @@ static lk_status encode_piece(void *user, const char *text, size_t len, lk_error
         }
     }
     /* At most len - 1 pairs at first; a merge takes one out and offers two. */
+    if (len >= LK_TOK_MAX_PLACE) {
+        return lk_fail(err, LK_E_NOMEM, "a word of %zu bytes", len);
+    }
     if ((status = lk_grow(&w->symbol, &w->symbol_cap, len, sizeof *w->symbol, err)) ||
-        (len > SIZE_MAX / 2 && (status = lk_fail(err, LK_E_NOMEM, "a word of %zu bytes", len))) ||
-        (status = lk_grow(&w->heap, &w->heap_cap, 2 * len, sizeof *w->heap, err))) {
+        (status = lk_grow(&w->heap.key, &w->heap.cap, 2 * len, sizeof *w->heap.key, err))) {
         return status;
     }
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
         int32_t id = t->byte_id[(unsigned char)text[i]];
         if (id >= 0) { /* the vocabulary has no token for some bytes: they are left out */
-            w->symbol[n] = (struct symbol){id, n - 1, n + 1};
+            w->symbol[n] = (struct symbol){id, LK_TOK_NO_RANK, n - 1, n + 1};
             n++;
         }
     }
@@ -293,27 +262,27 @@ static lk_status encode_piece(void *user, const char *text, size_t len, lk_error
         return LK_OK;
     }
     w->symbol[n - 1].next = SIZE_MAX;
-    w->n_heap = 0;
     for (size_t i = 0; i < n; i++) {
         offer(w, i);
     }
-    while (w->n_heap) {
-        struct pair p = pop(w);
-        struct symbol *left = &w->symbol[p.at];
-        if (left->id != p.left || left->next == SIZE_MAX || w->symbol[left->next].id != p.right) {
+    while (w->heap.n) {
+        uint64_t key = lk_tok_heap_pop(&w->heap);
+        size_t at = lk_tok_key_place(key);
+        struct symbol *left = &w->symbol[at];
+        if (left->rank != lk_tok_key_rank(key)) {
             continue; /* one of the two was merged with another */
         }
         struct symbol *right = &w->symbol[left->next];
-        left->id = p.id;
+        left->id = t->merged[left->rank];
         left->next = right->next;
-        right->id = -1;
+        right->rank = LK_TOK_NO_RANK;
         if (left->next != SIZE_MAX) {
-            w->symbol[left->next].prev = p.at;
+            w->symbol[left->next].prev = at;
         }
+        offer(w, at);
         if (left->prev != SIZE_MAX) {
             offer(w, left->prev);
         }
-        offer(w, p.at);
     }
     for (size_t i = 0; i != SIZE_MAX; i = w->symbol[i].next) {
         lk_tok_put(w->out, w->symbol[i].id);
@@ -327,7 +296,7 @@ lk_status lk_bpe_encode(const struct lk_tokenizer *t, const char *text, size_t l
     struct work w = {.t = t, .out = out};
     lk_status status = lk_pre_split(t->pre, text, len, encode_piece, &w, err);
     lk_free(w.symbol);
-    lk_free(w.heap);
+    lk_free(w.heap.key);
     lk_free(w.spelling);
     return status;
 }

@@ -7,14 +7,21 @@
 #include "tok.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "mem.h"
+#include "tok_heap.h"
 #include "utf8.h"
 
 #define SCORES    "tokenizer.ggml.scores"
 #define SPACE     "\xE2\x96\x81" /* U+2581 stands for a space */
 #define SPACE_LEN 3
+
+struct score {
+    float score;
+    int32_t id;
+};
 
 size_t lk_spm_token_bytes(const struct lk_tok_entry *e, char *out)
 {
@@ -30,28 +37,57 @@ size_t lk_spm_token_bytes(const struct lk_tok_entry *e, char *out)
     return n;
 }
 
+/* Orders tokens by score, the highest first. */
+static int compare_scores(const void *a, const void *b)
+{
+    const struct score *x = a, *y = b;
+    return x->score != y->score ? (x->score < y->score) - (x->score > y->score)
+                                : (x->id > y->id) - (x->id < y->id);
+}
+
+/* Scores as ranks: tokens of the same score have the same one. */
+static lk_status rank_scores(struct lk_tokenizer *t, const struct lk_gguf_value *v, lk_error *err)
+{
+    const char *file = lk_gguf_path(t->gguf);
+    struct score *sorted = lk_alloc_array(t->n_vocab, sizeof *sorted);
+    lk_status status = LK_OK;
+    t->rank = lk_alloc_array(t->n_vocab, sizeof *t->rank);
+    if (!sorted || !t->rank) {
+        status = lk_fail(err, LK_E_NOMEM, "%s: out of memory for %zu scores", file, t->n_vocab);
+    }
+    for (size_t i = 0; i < t->n_vocab && !status; i++) {
+        sorted[i] = (struct score){lk_gguf_array_f32(v, i), (int32_t)i};
+        if (isnan(sorted[i].score)) {
+            status =
+                lk_fail(err, LK_E_FORMAT, "%s: key '" SCORES "'[%zu] is not a number", file, i);
+        }
+    }
+    if (!status) {
+        uint32_t rank = 0;
+        qsort(sorted, t->n_vocab, sizeof *sorted, compare_scores);
+        for (size_t i = 0; i < t->n_vocab; i++) {
+            rank += i > 0 && sorted[i].score != sorted[i - 1].score;
+            t->rank[sorted[i].id] = rank;
+        }
+    }
+    lk_free(sorted);
+    return status;
+}
+
 lk_status lk_spm_open(struct lk_tokenizer *t, lk_error *err)
 {
     const struct lk_gguf_value *v;
-    const char *file = lk_gguf_path(t->gguf);
     lk_status status = lk_gguf_array(t->gguf, SCORES, true, LK_GGUF_F32, &v, err);
     if (status) {
         return status;
     }
     if (v->count != t->n_vocab) {
         return lk_fail(err, LK_E_FORMAT, "%s: key '" SCORES "' has %zu elements, expected %zu",
-                       file, (size_t)v->count, t->n_vocab);
-    }
-    for (size_t i = 0; i < t->n_vocab; i++) {
-        float score = lk_gguf_array_f32(v, i);
-        if (isnan(score)) {
-            return lk_fail(err, LK_E_FORMAT, "%s: key '" SCORES "'[%zu] is not a number", file, i);
-        }
-        t->entry[i].score = score;
+                       lk_gguf_path(t->gguf), (size_t)v->count, t->n_vocab);
     }
     t->add_bos = t->bos >= 0;
     t->add_space_prefix = true;
-    return LK_OK;
+    return rank_scores(t, v, err);
 }
 
 /* ---- encoding ---------------------------------------------------------------------------- */
@@ -59,9 +95,10 @@ lk_status lk_spm_open(struct lk_tokenizer *t, lk_error *err)
 /* A run of bytes of the text. Only where the vocabulary has unused pieces, which are merged but
  * are no result, is it kept how a run was made: from the nodes `a` and `b`. */
 struct symbol {
-    size_t begin, len; /* len 0: merged into its left neighbour */
+    size_t begin, len;
     size_t prev, next;
-    int32_t id; /* -1: no piece */
+    int32_t id;    /* -1: no piece */
+    int32_t joint; /* the piece that it and the next one make; -1: none, or merged away */
     size_t node;
 };
 
@@ -71,54 +108,16 @@ struct node {
     size_t a, b; /* SIZE_MAX: a character */
 };
 
-struct pair {
-    float score;
-    int32_t id;
-    size_t left, right, len;
-};
-
 struct work {
     const struct lk_tokenizer *t;
     const char *text; /* with U+2581 for spaces */
     struct symbol *symbol;
-    struct pair *heap; /* the highest score first, then the leftmost */
-    size_t heap_cap, n_heap;
+    struct lk_tok_heap heap; /* places are symbols */
     struct node *node;
     size_t n_nodes;
     bool after_unknown; /* a run of unknown characters is one unknown token */
     struct lk_tok_out *out;
 };
-
-static bool before(const struct pair *a, const struct pair *b)
-{
-    return a->score != b->score ? a->score > b->score : a->left < b->left;
-}
-
-static void push(struct work *w, struct pair p)
-{
-    size_t i = w->n_heap++;
-    for (; i > 0 && before(&p, &w->heap[(i - 1) / 2]); i = (i - 1) / 2) {
-        w->heap[i] = w->heap[(i - 1) / 2];
-    }
-    w->heap[i] = p;
-}
-
-static struct pair pop(struct work *w)
-{
-    struct pair top = w->heap[0], last = w->heap[--w->n_heap];
-    size_t i = 0;
-    for (size_t child; (child = 2 * i + 1) < w->n_heap; i = child) {
-        if (child + 1 < w->n_heap && before(&w->heap[child + 1], &w->heap[child])) {
-            child++;
-        }
-        if (!before(&w->heap[child], &last)) {
-            break;
-        }
-        w->heap[i] = w->heap[child];
-    }
-    w->heap[i] = last;
-    return top;
-}
 
 /* The piece a run of bytes is, or -1. Control, unknown and byte tokens are not made from text. */
 static int32_t find_piece(const struct work *w, size_t begin, size_t len)
@@ -128,15 +127,16 @@ static int32_t find_piece(const struct work *w, size_t begin, size_t len)
     return type == LK_TOK_CONTROL || type == LK_TOK_UNKNOWN || type == LK_TOK_BYTE ? -1 : id;
 }
 
-static void offer(struct work *w, size_t left, size_t right)
+/* Finds the piece that symbol `at` and the next one make, and queues it. */
+static void offer(struct work *w, size_t at)
 {
-    if (left == SIZE_MAX || right == SIZE_MAX) {
-        return;
-    }
-    size_t len = w->symbol[left].len + w->symbol[right].len;
-    int32_t id = find_piece(w, w->symbol[left].begin, len);
-    if (id >= 0) {
-        push(w, (struct pair){w->t->entry[id].score, id, left, right, len});
+    struct symbol *s = &w->symbol[at];
+    s->joint = -1;
+    if (s->next != SIZE_MAX) {
+        s->joint = find_piece(w, s->begin, s->len + w->symbol[s->next].len);
+        if (s->joint >= 0) {
+            lk_tok_heap_push(&w->heap, lk_tok_key(w->t->rank[s->joint], at));
+        }
     }
 }
 
@@ -199,7 +199,7 @@ static size_t cut_characters(struct work *w, size_t len)
         size_t step = lk_utf8_next(w->text + i, len - i, NULL);
         step = step ? step : 1;
         int32_t id = find_piece(w, i, step);
-        w->symbol[n] = (struct symbol){i, step, n - 1, n + 1, id, n};
+        w->symbol[n] = (struct symbol){i, step, n - 1, n + 1, id, -1, n};
         if (w->node) {
             w->node[w->n_nodes++] = (struct node){i, step, id, SIZE_MAX, SIZE_MAX};
         }
@@ -211,26 +211,30 @@ static size_t cut_characters(struct work *w, size_t len)
 
 static void merge_all(struct work *w)
 {
-    while (w->n_heap) {
-        struct pair p = pop(w);
-        struct symbol *left = &w->symbol[p.left], *right = &w->symbol[p.right];
-        if (left->len == 0 || right->len == 0 || left->len + right->len != p.len) {
+    while (w->heap.n) {
+        uint64_t key = lk_tok_heap_pop(&w->heap);
+        size_t at = lk_tok_key_place(key);
+        struct symbol *left = &w->symbol[at];
+        if (left->joint < 0 || w->t->rank[left->joint] != lk_tok_key_rank(key)) {
             continue; /* one of the two was merged with another */
         }
-        left->len = p.len;
-        left->id = p.id;
+        struct symbol *right = &w->symbol[left->next];
+        left->id = left->joint;
+        left->len += right->len;
         left->next = right->next;
-        right->len = 0;
+        right->joint = -1;
         if (left->next != SIZE_MAX) {
-            w->symbol[left->next].prev = p.left;
+            w->symbol[left->next].prev = at;
         }
         if (w->node) {
             w->node[w->n_nodes] =
                 (struct node){left->begin, left->len, left->id, left->node, right->node};
             left->node = w->n_nodes++;
         }
-        offer(w, left->prev, p.left);
-        offer(w, p.left, left->next);
+        offer(w, at);
+        if (left->prev != SIZE_MAX) {
+            offer(w, left->prev);
+        }
     }
 }
 
@@ -239,22 +243,22 @@ static lk_status encode_escaped(struct work *w, size_t len, lk_error *err)
     size_t *stack = NULL;
     size_t n = 0, twice;
     lk_status status = LK_OK;
-    if (!lk_mul_size(len, 2, &twice)) {
+    if (len >= LK_TOK_MAX_PLACE || !lk_mul_size(len, 2, &twice)) {
         return lk_fail(err, LK_E_NOMEM, "a text of %zu bytes", len);
     }
     w->symbol = lk_alloc_array(len, sizeof *w->symbol);
-    w->heap = lk_alloc_array(twice, sizeof *w->heap);
+    w->heap.key = lk_alloc_array(twice, sizeof *w->heap.key);
     if (w->t->has_unused) {
         w->node = lk_alloc_array(twice, sizeof *w->node);
         stack = lk_alloc_array(len + 1, sizeof *stack);
     }
-    if (!w->symbol || !w->heap || (w->t->has_unused && (!w->node || !stack))) {
+    if (!w->symbol || !w->heap.key || (w->t->has_unused && (!w->node || !stack))) {
         status = lk_fail(err, LK_E_NOMEM, "out of memory tokenizing %zu bytes of text", len);
         goto done;
     }
     n = cut_characters(w, len);
-    for (size_t i = 0; i + 1 < n; i++) {
-        offer(w, i, i + 1);
+    for (size_t i = 0; i < n; i++) {
+        offer(w, i);
     }
     merge_all(w);
     for (size_t i = 0; i != SIZE_MAX && !status; i = w->symbol[i].next) {
@@ -264,7 +268,7 @@ static lk_status encode_escaped(struct work *w, size_t len, lk_error *err)
     }
 done:
     lk_free(w->symbol);
-    lk_free(w->heap);
+    lk_free(w->heap.key);
     lk_free(w->node);
     lk_free(stack);
     return status;
