@@ -32,8 +32,9 @@ static double round_f64(double x)
     return t - magic;
 }
 
-/* Taylor polynomials on [-pi/4, pi/4]: the first term left out is below 2^-58. */
-static double sin_core(double r)
+/* Taylor polynomials of sin and cos of r + t, |r| <= pi/4 and t below an ulp of r: the first term
+ * left out is below 2^-58. */
+static double sin_core(double r, double t)
 {
     double z = r * r;
     double p = 1.0 / 355687428096000.0; /* 1/17! */
@@ -44,30 +45,38 @@ static double sin_core(double r)
     p = 1.0 / -5040.0 + z * p;
     p = 1.0 / 120.0 + z * p;
     p = 1.0 / -6.0 + z * p;
-    return r + r * (z * p);
+    return r + (r * (z * p) + t);
 }
 
-static double cos_core(double r)
+static double cos_core(double r, double t)
 {
     double z = r * r;
-    double p = 1.0 / 20922789888000.0; /* 1/16! */
+    double p = -1.0 / 6402373705728000.0; /* 1/18! */
+    p = 1.0 / 20922789888000.0 + z * p;   /* 1/16! */
     p = 1.0 / -87178291200.0 + z * p;
     p = 1.0 / 479001600.0 + z * p;
     p = 1.0 / -3628800.0 + z * p;
     p = 1.0 / 40320.0 + z * p;
     p = 1.0 / -720.0 + z * p;
     p = 1.0 / 24.0 + z * p;
-    return 1.0 - (0.5 * z - z * (z * p));
+    double half = 0.5 * z, w = 1.0 - half;
+    return w + (((1.0 - w) - half) + (z * (z * p) - r * t));
 }
+
+/* pi/2 in three parts: the first two have 29 bits, so k * part is exact for |k| < 2^24. */
+static const double PIO2_A = 0x1.921fb54p+0, PIO2_B = 0x1.10b4611p-30,
+                    PIO2_C = 0x1.4c4c6628b80dcp-59;
 
 void lk_sincos(double x, double *s, double *c)
 {
-    /* Cody-Waite: pi/2 in three parts of 33, 33 and 53 bits; k * part is exact for k < 2^20. */
-    const double part1 = flt64(0x3FF921FB54400000u), part2 = flt64(0x3DD0B4611A600000u),
-                 part3 = flt64(0x3BA3198A2E037073u);
+    /* Cody-Waite, the rounding of each step carried in t. */
     double k = round_f64(x * flt64(0x3FE45F306DC9C883u)); /* 2/pi */
-    double r = ((x - k * part1) - k * part2) - k * part3;
-    double sr = sin_core(r), cr = cos_core(r);
+    double b = k * PIO2_B, d = k * PIO2_C;
+    double r0 = x - k * PIO2_A; /* exact */
+    double r1 = r0 - b;
+    double r = r1 - d;
+    double t = ((r0 - r1) - b) + ((r1 - r) - d);
+    double sr = sin_core(r, t), cr = cos_core(r, t);
     switch ((int64_t)k & 3) {
     case 0:
         *s = sr;
@@ -99,22 +108,23 @@ double lk_log_f64(double x)
         e++;
     }
     /* log m = 2 atanh((m - 1) / (m + 1)), |t| <= 0.1716 */
-    double t = (m - 1.0) / (m + 1.0), z = t * t, p = 0.0;
+    double f = m - 1.0, t = f / (m + 1.0), z = t * t, p = 0.0; /* f is exact */
     for (int n = 23; n >= 3; n -= 2) {
         p = z * (p + 1.0 / n);
     }
-    double log_m = 2.0 * (t + t * p);
-    return e * LN2_HI + (log_m + e * LN2_LO);
+    /* 2 t = f - t f, so log m = f - t (f - 2 p) */
+    return e * LN2_HI + (f - (t * (f - 2.0 * p) - e * LN2_LO));
 }
 
 double lk_exp_f64(double x)
 {
     double k = round_f64(x * 1.4426950408889634);
-    double r = (x - k * LN2_HI) - k * LN2_LO, p = 0.0;
-    for (int n = 14; n >= 1; n--) {
-        p = (1.0 + p) * r / n;
+    double hi = x - k * LN2_HI, lo = k * LN2_LO; /* hi is exact */
+    double r = hi - lo, t = (hi - r) - lo, p = 1.0;
+    for (int n = 14; n >= 2; n--) {
+        p = 1.0 + p * r / n;
     }
-    return (1.0 + p) * flt64((uint64_t)(1023 + (int64_t)k) << 52);
+    return (1.0 + (r * p + t)) * flt64((uint64_t)(1023 + (int64_t)k) << 52);
 }
 
 lk_status lk_rope_init(struct lk_rope *rope, int n_dims, bool interleaved, double base,

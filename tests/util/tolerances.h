@@ -12,4 +12,9 @@
  * through up to 7 layers). */
 #define TOL_REF_GOLDEN 1e-4
 
+/* Our sin, cos (absolute), log (absolute and relative), exp (relative) against long double: their
+ * own polynomials and reductions stay within 1.5 units of 2^-53, log within 2.5. */
+#define TOL_SINCOS  2e-16
+#define TOL_LOG_EXP 3e-16
+
 #endif
