@@ -68,7 +68,12 @@ static void refuse(struct reader *r, const char *key, const char *found, const c
 static void read_rope(struct reader *r, struct lk_hparams *h)
 {
     char full[128];
-    struct lk_str type = {"none", 4};
+    struct lk_str type = {"linear", 6}; /* with a factor of 1 where the file says nothing */
+    h->local_rope_base = h->arch->local_rope_base;
+    if (h->local_rope_base > 0) {
+        h->local_rope_base = (double)read_float(r, "rope.freq_base_swa", false,
+                                                (float)h->local_rope_base, 1.0f, 1e12f);
+    }
     h->n_rot = read_int(r, "rope.dimension_count", false, h->head_dim, 2, h->head_dim);
     h->rope_base = (double)read_float(r, "rope.freq_base", false, 10000.0f, 1.0f, 1e12f);
     h->rope_linear = (double)read_float(r, "rope.scale_linear", false, 1.0f, 1e-3f, 1e6f);
@@ -81,7 +86,7 @@ static void read_rope(struct reader *r, struct lk_hparams *h)
         r->status =
             lk_gguf_str(r->gguf, key_of(r, "rope.scaling.type", full), false, &type, r->err);
     }
-    float factor = read_float(r, "rope.scaling.factor", false, 1.0f, 1e-3f, 1e6f);
+    float factor = read_float(r, "rope.scaling.factor", false, (float)h->rope_linear, 1e-3f, 1e6f);
     bool linear = type.len == 6 && memcmp(type.ptr, "linear", 6) == 0;
     bool longrope = type.len == 8 && memcmp(type.ptr, "longrope", 8) == 0;
     if (linear) {
@@ -90,6 +95,13 @@ static void read_rope(struct reader *r, struct lk_hparams *h)
         char found[64];
         snprintf(found, sizeof found, "'%.*s'", (int)(type.len < 32 ? type.len : 32), type.ptr);
         refuse(r, "rope.scaling.type", found, "none, linear or longrope");
+    }
+    if (!linear) {
+        h->rope_linear = 1.0;
+    }
+    if (longrope && !lk_gguf_find_tensor(r->gguf, "rope_factors_short.weight")) {
+        refuse(r, "rope.scaling.type", "'longrope' without tensor 'rope_factors_short.weight'",
+               "that tensor");
     }
     if (lk_gguf_find_tensor(r->gguf, "rope_freqs.weight")) {
         h->rope_factors = "rope_freqs.weight";
@@ -107,18 +119,24 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
     const struct lk_arch *arch = h->arch;
     h->n_head = read_int(r, "attention.head_count", true, 1, 1, MAX_LAYERS);
     h->n_kv_head = read_int(r, "attention.head_count_kv", false, h->n_head, 1, MAX_LAYERS);
+    char found[96], expected[64], full[128];
     int hd = h->n_head > 0 ? h->n_embd / h->n_head : 0;
     h->head_dim = read_int(r, "attention.key_length", false, hd, 2, LK_MAX_HEAD_DIM);
+    if (!r->status && h->n_embd % h->n_head != 0 &&
+        !lk_gguf_find(r->gguf, key_of(r, "attention.key_length", full))) {
+        snprintf(found, sizeof found, "%d, with %d heads and no attention.key_length", h->n_embd,
+                 h->n_head);
+        refuse(r, "embedding_length", found, "a multiple of the heads");
+    }
     int vd = read_int(r, "attention.value_length", false, h->head_dim, 2, LK_MAX_HEAD_DIM);
-    char found[64], expected[64];
+    if (!r->status && h->head_dim % 2 != 0) {
+        snprintf(found, sizeof found, "%d", h->head_dim);
+        refuse(r, "attention.key_length", found, "an even number");
+    }
     if (!r->status && vd != h->head_dim) {
         snprintf(found, sizeof found, "%d", vd);
         snprintf(expected, sizeof expected, "the key length, %d", h->head_dim);
         refuse(r, "attention.value_length", found, expected);
-    }
-    if (!r->status && h->head_dim % 2 != 0) {
-        snprintf(found, sizeof found, "%d", h->head_dim);
-        refuse(r, "attention.key_length", found, "an even number");
     }
     if (!r->status && h->n_head % h->n_kv_head != 0) {
         snprintf(found, sizeof found, "%d", h->n_kv_head);
@@ -127,6 +145,19 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
     }
     h->eps = read_float(r, "attention.layer_norm_rms_epsilon", true, 1e-5f, 0x1p-60f, 1.0f);
     h->window = read_int(r, "attention.sliding_window", arch->window_required, 0, 0, INT32_MAX);
+    h->window_pattern = arch->window_pattern;
+    if (arch->window_pattern > 0) {
+        h->window_pattern = read_int(r, "attention.sliding_window_pattern", false,
+                                     arch->window_pattern, 1, MAX_LAYERS);
+    }
+    bool causal = true;
+    if (!r->status) {
+        r->status =
+            lk_gguf_bool(r->gguf, key_of(r, "attention.causal", full), false, &causal, r->err);
+    }
+    if (!causal) {
+        refuse(r, "attention.causal", "false", "true");
+    }
     h->attn_softcap = (double)read_float(r, "attn_logit_softcapping", false, 0.0f, 0.0f, 1e4f);
     h->final_softcap = (double)read_float(r, "final_logit_softcapping", false, 0.0f, 0.0f, 1e4f);
 }
@@ -179,6 +210,17 @@ lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_e
                        lk_gguf_path(gguf), (unsigned long long)embd->ne[1], MAX_DIM);
     }
     h->n_vocab = (int)embd->ne[1];
+    const struct lk_gguf_value *tokens;
+    status = lk_gguf_array(gguf, "tokenizer.ggml.tokens", false, LK_GGUF_STRING, &tokens, err);
+    if (status) {
+        return status;
+    }
+    if (tokens && tokens->count != embd->ne[1]) {
+        return lk_fail(err, LK_E_FORMAT,
+                       "%s: tensor 'token_embd.weight' has %d rows, expected one for each of the "
+                       "%llu tokens of key 'tokenizer.ggml.tokens'",
+                       lk_gguf_path(gguf), h->n_vocab, (unsigned long long)tokens->count);
+    }
     /* Gemma 3 27B divides by n_embd / n_head where all others take the head dimension. */
     bool gemma_27b = h->arch->window_pattern == 6 && h->n_layer == 62;
     h->attn_scale = 1.0 / square_root(gemma_27b ? (double)h->n_embd / h->n_head : h->head_dim);

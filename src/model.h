@@ -15,6 +15,8 @@ struct lk_hparams {
     uint32_t n_ctx; /* positions the model can be run to */
     float eps;
     int window;                                     /* 0: none */
+    int window_pattern;                             /* as in lk_arch */
+    double local_rope_base;                         /* as in lk_arch */
     float embed_scale;                              /* 1: none */
     double attn_scale, attn_softcap, final_softcap; /* softcaps: 0 = none */
     double rope_base, rope_linear, rope_attn_factor;

@@ -42,8 +42,8 @@ struct lk_plan {
 };
 
 /* Reads the hyperparameters, binds the weights by meaning with strict shapes, builds the ops.
- * Errors name the key or tensor, what was found and what was expected. The gguf must outlive the
- * plan. (src/model.c, src/arch.c) */
+ * Errors name the key or tensor, what was found and what was expected; *out is NULL then. The gguf
+ * must outlive the plan. (src/model.c, src/arch.c) */
 lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_error *err);
 
 /* Layers [first, last) of a whole plan; with first == 0 also the embedding if `embed`, with

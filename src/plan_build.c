@@ -19,7 +19,8 @@ struct builder {
     struct lk_hparams h;
     struct lk_plan *plan;
     size_t cap_ops, cap_slots, cap_weights;
-    uint8_t *bound; /* [n_tensors]: tensors that found their meaning */
+    uint8_t *bound;    /* [n_tensors]: tensors that found their meaning */
+    struct lk_op sink; /* what an op is written to after a failure; never read */
     lk_status status;
     lk_error *err;
 };
@@ -41,13 +42,12 @@ static int add_slot(struct builder *b, int width, enum lk_rows rows)
 static struct lk_op *add_op(struct builder *b, enum lk_op_kind kind, int layer, int in0, int in1,
                             int out, int weight)
 {
-    static struct lk_op sink; /* written to, never read, after a failure */
     struct lk_plan *p = b->plan;
     if (!b->status) {
         b->status = lk_grow(&p->ops, &b->cap_ops, (size_t)p->n_ops + 1, sizeof *p->ops, b->err);
     }
     if (b->status) {
-        return &sink;
+        return &b->sink;
     }
     p->ops[p->n_ops] = (struct lk_op){
         .kind = kind, .layer = layer, .in = {in0, in1}, .out = out, .weight = weight};
@@ -164,7 +164,7 @@ static int add(struct builder *b, int layer, int x, int y)
 
 static bool layer_is_local(const struct lk_hparams *h, int layer)
 {
-    int pattern = h->arch->window_pattern;
+    int pattern = h->window_pattern;
     return h->window > 0 && (pattern == 0 || layer % pattern < pattern - 1);
 }
 
@@ -306,10 +306,21 @@ static void make_ropes(struct builder *b)
                              h->rope_linear, factors, b->err);
     p->ropes[0].attn_factor = h->rope_attn_factor;
     p->n_ropes = 1;
-    if (!b->status && h->arch->local_rope_base > 0) {
+    if (!b->status && h->local_rope_base > 0) {
         b->status = lk_rope_init(&p->ropes[1], h->n_rot, h->arch->rope_interleaved,
-                                 h->arch->local_rope_base, 1.0, NULL, b->err);
+                                 h->local_rope_base, 1.0, NULL, b->err);
         p->n_ropes = 2;
+    }
+    for (int r = 0; r < p->n_ropes && !b->status; r++) {
+        for (int i = 0; i < h->n_rot / 2 && !b->status; i++) {
+            double most = (double)(h->n_ctx - 1) * p->ropes[r].inv_freq[i];
+            if (!(most <= 0x1p24)) { /* the domain of lk_sincos */
+                b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
+                                    "%s: rotary angles go up to %g with %u positions, expected "
+                                    "at most 2^24",
+                                    lk_gguf_path(b->gguf), most, h->n_ctx);
+            }
+        }
     }
 }
 
@@ -335,6 +346,7 @@ static void refuse_leftovers(struct builder *b)
 lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_error *err)
 {
     struct builder b = {.gguf = gguf, .err = err};
+    *out = NULL;
     lk_status status = lk_hparams_read(gguf, &b.h, err);
     if (status) {
         return status;

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Model build: see model_build.h.
+ */
+#include "tests/util/model_build.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/numerics.h"
+
+/* ---- random weights ---- */
+
+static uint32_t next(uint64_t *s)
+{
+    *s = *s * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*s >> 32);
+}
+
+static void put16(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+
+static void put_half(uint8_t *p, float v)
+{
+    put16(p, lk_f32_to_f16(v));
+}
+
+/* Where a block keeps its scales, and the deviation of random blocks with scale 1. `mean` is what
+ * the second scale must be, in units of the first, for values around 0. */
+static const struct {
+    enum lk_type type;
+    int d, m; /* offsets; -1: none */
+    float deviation, mean;
+} LAYOUT[] = {
+    {LK_TYPE_Q4_0, 0, -1, 4.6f, 0.0f},    {LK_TYPE_Q4_1, 0, 2, 4.6f, -7.5f},
+    {LK_TYPE_Q5_0, 0, -1, 9.2f, 0.0f},    {LK_TYPE_Q5_1, 0, 2, 9.2f, -15.5f},
+    {LK_TYPE_Q8_0, 0, -1, 74.0f, 0.0f},   {LK_TYPE_Q2_K, 80, 82, 14.0f, 1.5f},
+    {LK_TYPE_Q3_K, 108, -1, 42.0f, 0.0f}, {LK_TYPE_Q4_K, 0, 2, 260.0f, 7.5f},
+    {LK_TYPE_Q5_K, 0, 2, 530.0f, 15.5f},  {LK_TYPE_Q6_K, 208, -1, 1370.0f, 0.0f},
+};
+
+void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, uint64_t *state)
+{
+    const struct lk_type_info *info = lk_type_info(type);
+    size_t blocks = n / (size_t)info->block;
+    for (size_t i = 0; i < blocks; i++) {
+        uint8_t *block = data + i * (size_t)info->block_bytes;
+        if (!info->quantized) {
+            float u = ((float)(next(state) >> 8) * 0x1p-23f - 1.0f) * 1.7320508f * deviation;
+            uint32_t bits = lk_bits(u);
+            if (type == LK_TYPE_F32) {
+                put16(block, bits);
+                put16(block + 2, bits >> 16);
+            } else {
+                put16(block, type == LK_TYPE_F16 ? lk_f32_to_f16(u) : bits >> 16);
+            }
+            continue;
+        }
+        for (int k = 0; k < info->block_bytes; k++) {
+            block[k] = (uint8_t)next(state);
+        }
+        bool known = false;
+        for (size_t k = 0; k < LK_COUNT(LAYOUT); k++) {
+            if (LAYOUT[k].type == type) {
+                float wobble = 0.75f + 0.5f * (float)(next(state) >> 8) * 0x1p-24f;
+                float d = deviation / LAYOUT[k].deviation * wobble;
+                put_half(block + LAYOUT[k].d, d);
+                if (LAYOUT[k].m >= 0) {
+                    put_half(block + LAYOUT[k].m, d * LAYOUT[k].mean);
+                }
+                known = true;
+            }
+        }
+        cr_assert(known, "no random blocks of %s", info->name);
+    }
+}
+
+/* ---- the file ---- */
+
+struct model_params model_params_default(const char *arch, enum lk_type type, unsigned seed)
+{
+    bool gemma = strcmp(arch, "gemma3") == 0, phi = strcmp(arch, "phi3") == 0;
+    return (struct model_params){.arch = arch,
+                                 .type = type,
+                                 .embed_type = type,
+                                 .seed = seed,
+                                 .n_layer = gemma ? 7 : 2,
+                                 .n_embd = 256,
+                                 .n_ff = 512,
+                                 .n_head = 4,
+                                 .n_kv_head = 2,
+                                 .head_dim = 64,
+                                 .n_rot = phi ? 48 : 64,
+                                 .n_vocab = 320,
+                                 .n_ctx = 512,
+                                 .window = gemma ? 24 : 0,
+                                 .tied = gemma,
+                                 .biases = strcmp(arch, "qwen2") == 0};
+}
+
+/* A tensor of the directory, collected before anything is written. */
+struct entry {
+    char name[64];
+    enum lk_type type;  /* of the data */
+    uint32_t type_said; /* in the directory */
+    uint64_t ne[2];
+    uint32_t n_dims;
+    float mean, deviation;
+    uint64_t offset;
+};
+struct writer {
+    struct gguf_build *b;
+    const struct model_params *p;
+    struct entry *entries;
+    size_t n, cap;
+};
+
+static bool dropped(const struct writer *w, const char *name)
+{
+    return w->p->drop && strcmp(w->p->drop, name) == 0;
+}
+
+static void add(struct writer *w, const char *name, enum lk_type type, int rows, int cols,
+                float mean, float deviation)
+{
+    if (dropped(w, name)) {
+        return;
+    }
+    if (w->n == w->cap) {
+        w->cap = w->cap * 2 + 64;
+        w->entries = realloc(w->entries, w->cap * sizeof *w->entries);
+        cr_assert(w->entries);
+    }
+    struct entry *e = &w->entries[w->n++];
+    bool bent = w->p->bend && strcmp(w->p->bend, name) == 0;
+    *e = (struct entry){.type = type, .n_dims = rows ? 2 : 1, .mean = mean, .deviation = deviation};
+    snprintf(e->name, sizeof e->name, "%s", name);
+    e->ne[0] = (uint64_t)cols + (bent && !rows);
+    e->ne[1] = rows ? (uint64_t)rows + bent : 1;
+    if (w->p->retype && strcmp(w->p->retype, name) == 0) {
+        e->type_said = w->p->retype_to;
+        e->type = lk_type_info(w->p->retype_to) ? (enum lk_type)w->p->retype_to : type;
+    } else {
+        e->type_said = type;
+    }
+}
+
+static void matrix(struct writer *w, const char *name, int rows, int cols)
+{
+    add(w, name, w->p->type, rows, cols, 0.0f, 1.0f / sqrtf((float)cols));
+}
+
+static void vector(struct writer *w, const char *name, int n, float mean, float deviation)
+{
+    add(w, name, LK_TYPE_F32, 0, n, mean, deviation);
+}
+
+static void key_u32(struct writer *w, const char *suffix, uint32_t v)
+{
+    char key[128];
+    snprintf(key, sizeof key, "%s.%s", w->p->arch, suffix);
+    if (!dropped(w, key) && !(w->p->set_key && strcmp(w->p->set_key, key) == 0)) {
+        gb_key_u32(w->b, key, v);
+    }
+}
+
+static void key_f32(struct writer *w, const char *suffix, float v)
+{
+    char key[128];
+    snprintf(key, sizeof key, "%s.%s", w->p->arch, suffix);
+    if (!dropped(w, key) && !(w->p->set_key && strcmp(w->p->set_key, key) == 0)) {
+        gb_key_f32(w->b, key, v);
+    }
+}
+
+static void keys(struct writer *w)
+{
+    const struct model_params *p = w->p;
+    char key[128];
+    if (!dropped(w, "general.architecture")) {
+        gb_key_str(w->b, "general.architecture", p->arch);
+    }
+    key_u32(w, "block_count", (uint32_t)p->n_layer);
+    key_u32(w, "context_length", (uint32_t)p->n_ctx);
+    key_u32(w, "embedding_length", (uint32_t)p->n_embd);
+    key_u32(w, "feed_forward_length", (uint32_t)p->n_ff);
+    key_u32(w, "attention.head_count", (uint32_t)p->n_head);
+    key_u32(w, "attention.head_count_kv", (uint32_t)p->n_kv_head);
+    key_u32(w, "attention.key_length", (uint32_t)p->head_dim);
+    key_u32(w, "attention.value_length", (uint32_t)p->head_dim);
+    key_u32(w, "rope.dimension_count", (uint32_t)p->n_rot);
+    key_f32(w, "rope.freq_base", 50000.0f);
+    key_f32(w, "attention.layer_norm_rms_epsilon", 1e-5f);
+    if (p->window) {
+        key_u32(w, "attention.sliding_window", (uint32_t)p->window);
+    }
+    if (p->softcap > 0) {
+        key_f32(w, "final_logit_softcapping", p->softcap);
+    }
+    if (p->linear > 0) {
+        snprintf(key, sizeof key, "%s.rope.scaling.type", p->arch);
+        gb_key_str(w->b, key, "linear");
+        key_f32(w, "rope.scaling.factor", p->linear);
+    }
+    if (p->rope_freqs && strcmp(p->arch, "phi3") == 0) {
+        snprintf(key, sizeof key, "%s.rope.scaling.type", p->arch);
+        gb_key_str(w->b, key, "longrope");
+        key_u32(w, "rope.scaling.original_context_length", (uint32_t)p->n_ctx / 2);
+        key_f32(w, "rope.scaling.attn_factor", 1.19f);
+    }
+    if (p->set_key) {
+        gb_key_u32(w->b, p->set_key, p->set_u32);
+    }
+}
+
+static const char *blk(char buf[64], int layer, const char *suffix)
+{
+    snprintf(buf, 64, "blk.%d.%s", layer, suffix);
+    return buf;
+}
+
+static void layer_tensors(struct writer *w, int i)
+{
+    const struct model_params *p = w->p;
+    bool gemma = strcmp(p->arch, "gemma3") == 0, phi = strcmp(p->arch, "phi3") == 0;
+    int nq = p->n_head * p->head_dim, nk = p->n_kv_head * p->head_dim, e = p->n_embd;
+    char s[64];
+    vector(w, blk(s, i, "attn_norm.weight"), e, 1.0f, 0.2f);
+    if (phi) {
+        matrix(w, blk(s, i, "attn_qkv.weight"), nq + 2 * nk, e);
+    } else {
+        matrix(w, blk(s, i, "attn_q.weight"), nq, e);
+        matrix(w, blk(s, i, "attn_k.weight"), nk, e);
+        matrix(w, blk(s, i, "attn_v.weight"), nk, e);
+    }
+    if (p->biases) {
+        vector(w, blk(s, i, "attn_q.bias"), nq, 0.0f, 0.5f);
+        vector(w, blk(s, i, "attn_k.bias"), nk, 0.0f, 0.5f);
+        vector(w, blk(s, i, "attn_v.bias"), nk, 0.0f, 0.5f);
+        if (strcmp(p->arch, "qwen2") != 0) {
+            vector(w, blk(s, i, "attn_output.bias"), e, 0.0f, 0.1f);
+        }
+    }
+    if (gemma || strcmp(p->arch, "qwen3") == 0) {
+        vector(w, blk(s, i, "attn_q_norm.weight"), p->head_dim, 1.0f, 0.2f);
+        vector(w, blk(s, i, "attn_k_norm.weight"), p->head_dim, 1.0f, 0.2f);
+    }
+    matrix(w, blk(s, i, "attn_output.weight"), e, nq);
+    if (gemma) {
+        vector(w, blk(s, i, "post_attention_norm.weight"), e, 1.0f, 0.2f);
+        vector(w, blk(s, i, "post_ffw_norm.weight"), e, 1.0f, 0.2f);
+    }
+    vector(w, blk(s, i, "ffn_norm.weight"), e, 1.0f, 0.2f);
+    if (!phi) {
+        matrix(w, blk(s, i, "ffn_gate.weight"), p->n_ff, e);
+    }
+    matrix(w, blk(s, i, "ffn_up.weight"), phi ? 2 * p->n_ff : p->n_ff, e);
+    matrix(w, blk(s, i, "ffn_down.weight"), e, p->n_ff);
+}
+
+static void tensors(struct writer *w)
+{
+    const struct model_params *p = w->p;
+    add(w, "token_embd.weight", p->embed_type, p->n_vocab, p->n_embd, 0.0f,
+        strcmp(p->arch, "gemma3") == 0 ? 1.0f / sqrtf((float)p->n_embd) : 1.0f);
+    for (int i = 0; i < p->n_layer; i++) {
+        layer_tensors(w, i);
+    }
+    vector(w, "output_norm.weight", p->n_embd, 1.0f, 0.2f);
+    if (!p->tied) {
+        add(w, "output.weight", p->embed_type, p->n_vocab, p->n_embd, 0.0f,
+            2.0f / sqrtf((float)p->n_embd));
+    }
+    if (p->rope_freqs && strcmp(p->arch, "phi3") == 0) {
+        vector(w, "rope_factors_short.weight", p->n_rot / 2, 1.5f, 0.2f);
+        vector(w, "rope_factors_long.weight", p->n_rot / 2, 20.0f, 5.0f);
+    } else if (p->rope_freqs) {
+        vector(w, "rope_freqs.weight", p->n_rot / 2, 4.0f, 1.5f);
+    }
+    if (p->extra) {
+        vector(w, p->extra, p->n_embd, 0.0f, 1.0f);
+    }
+}
+
+void model_build(struct gguf_build *b, const struct model_params *p)
+{
+    struct writer w = {.b = b, .p = p};
+    uint64_t state = p->seed * 0x9E3779B97F4A7C15u + 1, offset = 0;
+    gb_start(b, 3);
+    keys(&w);
+    tensors(&w);
+    for (size_t i = 0; i < w.n; i++) {
+        struct entry *e = &w.entries[i];
+        e->offset = offset;
+        gb_tensor(b, e->name, e->n_dims, e->ne, e->type_said, offset);
+        offset += lk_type_row_bytes(e->type, (size_t)(e->ne[0] * e->ne[1]));
+        /* a type that says more bytes than its data has must still find them */
+        int block, block_bytes;
+        if (e->type_said != (uint32_t)e->type &&
+            lk_type_block(e->type_said, &block, &block_bytes)) {
+            offset += e->ne[0] * e->ne[1] / (uint64_t)block * (uint64_t)block_bytes;
+        }
+        offset = (offset + 31) / 32 * 32;
+    }
+    gb_align(b, 32);
+    size_t start = b->n;
+    gb_bytes(b, NULL, 0);
+    for (size_t i = 0; i < w.n; i++) {
+        struct entry *e = &w.entries[i];
+        size_t n = (size_t)(e->ne[0] * e->ne[1]), n_bytes = lk_type_row_bytes(e->type, n);
+        uint8_t *data = malloc(n_bytes);
+        cr_assert(data);
+        model_random(e->type, data, n, e->deviation, &state);
+        if (e->type == LK_TYPE_F32 && e->mean > 0.0f) {
+            for (size_t k = 0; k < n; k++) {
+                float v;
+                memcpy(&v, data + 4 * k, sizeof v);
+                v += e->mean;
+                memcpy(data + 4 * k, &v, sizeof v);
+            }
+        }
+        gb_fill(b, 0, start + e->offset - b->n);
+        gb_bytes(b, data, n_bytes);
+        free(data);
+    }
+    gb_fill(b, 0, start + offset - b->n);
+    free(w.entries);
+}

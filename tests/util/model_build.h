@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Model build: a small model of any known architecture as GGUF bytes in memory, with random
+ * weights of any type, scaled so that activations stay sane. Single keys and tensors can be
+ * dropped or bent, for tests of errors.
+ */
+#ifndef LK_TEST_MODEL_BUILD_H
+#define LK_TEST_MODEL_BUILD_H
+
+#include "tests/util/gguf_build.h"
+
+struct model_params {
+    const char *arch;
+    enum lk_type type;       /* of the matrices */
+    enum lk_type embed_type; /* of token_embd.weight (and output.weight) */
+    unsigned seed;
+    int n_layer, n_embd, n_ff, n_head, n_kv_head, head_dim, n_rot, n_vocab, n_ctx;
+    int window;      /* 0: no key */
+    bool tied;       /* no output.weight */
+    bool biases;     /* attn_q, attn_k, attn_v, attn_output biases (qwen2 has the first three) */
+    bool rope_freqs; /* llama3's frequency factors; phi3: short and long factors */
+    float linear;    /* rope.scaling.factor of type linear; 0: no keys */
+    float softcap;   /* final_logit_softcapping; 0: no key */
+
+    /* Mischief. */
+    const char *drop;   /* leave out the key or tensor of this full name */
+    const char *bend;   /* this tensor gets one row (a vector: one element) too many */
+    const char *retype; /* this tensor gets `retype_to` (its shape must allow it) */
+    uint32_t retype_to;
+    const char *set_key; /* this full key has the u32 `set_u32` instead (or besides) */
+    uint32_t set_u32;
+    const char *extra; /* one more tensor of this name: F32 [n_embd] */
+};
+
+/* Sizes that every type can have (256 | n_embd, n_ff, n_head * head_dim), 2 layers (gemma3: 7, so
+ * that one is global), a vocabulary of 320. */
+struct model_params model_params_default(const char *arch, enum lk_type type, unsigned seed);
+/* b is filled from nothing; gb_free it. Its bytes start aligned to 16, data is aligned to 32. */
+void model_build(struct gguf_build *b, const struct model_params *p);
+/* Fills n elements (whole blocks) of any type with random values of this standard deviation. */
+void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, uint64_t *state);
+
+#endif
