@@ -312,13 +312,13 @@ static lk_status read_bytes(struct lk_tokenizer *t, lk_error *err)
         if (e->type == LK_TOK_BYTE) {
             t->pool[n] = (char)named_byte(e);
             len = 1;
-        } else if (e->type == LK_TOK_CONTROL || e->type == LK_TOK_UNKNOWN ||
-                   (e->type == LK_TOK_USER_DEFINED && t->kind == LK_TOK_BPE)) {
-            memcpy(t->pool + n, e->text, len);
-        } else if (t->kind == LK_TOK_BPE) {
-            len = lk_bpe_token_bytes(e, t->pool + n);
-        } else {
+        } else if (t->kind == LK_TOK_SPM) {
             len = lk_spm_token_bytes(e, t->pool + n);
+        } else if (e->type == LK_TOK_CONTROL || e->type == LK_TOK_UNKNOWN ||
+                   e->type == LK_TOK_USER_DEFINED) {
+            memcpy(t->pool + n, e->text, len);
+        } else {
+            len = lk_bpe_token_bytes(e, t->pool + n);
         }
         e->bytes_len = (uint32_t)len;
         t->max_bytes = len > t->max_bytes ? len : t->max_bytes;
@@ -400,38 +400,54 @@ static lk_status list_specials(const struct lk_tokenizer *t, bool user_only,
     return LK_OK;
 }
 
-/* The longest special token that text[0..len) begins with, or -1. */
-static int32_t match_special(const struct lk_tokenizer *t, const struct lk_tok_specials *s,
-                             const char *text, size_t len)
+/* The next byte of text as special tokens spell it: U+2581 is a space to SentencePiece. */
+static unsigned char next_byte(const struct lk_tokenizer *t, const char *text, size_t len,
+                               size_t *at)
 {
-    unsigned char c = len ? (unsigned char)text[0] : 0;
-    size_t low = s->first[c], high = len ? s->first[c + 1] : low;
+    if (t->kind == LK_TOK_SPM && len - *at >= 3 && memcmp(text + *at, "\xE2\x96\x81", 3) == 0) {
+        *at += 3;
+        return ' ';
+    }
+    return (unsigned char)text[(*at)++];
+}
+
+/* The first of ids[low..high), which are equal up to `depth`, whose byte there is >= want. */
+static size_t first_with(const struct lk_tokenizer *t, const int32_t *ids, size_t low, size_t high,
+                         size_t depth, unsigned want)
+{
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if ((unsigned char)t->entry[ids[middle]].bytes[depth] < want) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* The longest special token that text[0..len) begins with, and its length there; or -1. */
+static int32_t match_special(const struct lk_tokenizer *t, const struct lk_tok_specials *s,
+                             const char *text, size_t len, size_t *taken)
+{
+    size_t low = 0, high = s->n;
     int32_t found = -1;
-    /* ids[low..high) begin with text[0..depth). The shortest comes first. */
-    for (size_t depth = 1; low < high; depth++) {
-        if (t->entry[s->ids[low]].bytes_len == depth) {
+    /* ids[low..high) begin with the bytes read so far; the shortest comes first. */
+    for (size_t at = 0, depth = 0; at < len; depth++) {
+        unsigned want = next_byte(t, text, len, &at);
+        if (depth == 0) {
+            low = s->first[want];
+            high = s->first[want + 1];
+        } else {
+            low = first_with(t, s->ids, low, high, depth, want);
+            high = first_with(t, s->ids, low, high, depth, want + 1);
+        }
+        if (low < high && t->entry[s->ids[low]].bytes_len == depth + 1) {
             found = s->ids[low++];
+            *taken = at;
         }
-        if (depth == len || low == high) {
+        if (low == high) {
             break;
-        }
-        unsigned char want = (unsigned char)text[depth];
-        for (int edge = 0; edge < 2; edge++) { /* narrow both ends to those with `want` next */
-            size_t a = low, b = high;
-            while (a < b) {
-                size_t middle = a + (b - a) / 2;
-                unsigned char have = (unsigned char)t->entry[s->ids[middle]].bytes[depth];
-                if (edge ? have <= want : have < want) {
-                    a = middle + 1;
-                } else {
-                    b = middle;
-                }
-            }
-            if (edge) {
-                high = a;
-            } else {
-                low = a;
-            }
         }
     }
     return found;
@@ -560,15 +576,18 @@ lk_status lk_tok_encode(const struct lk_tokenizer *t, const char *text, size_t l
         }
         bool inside = part < n_plain && plain[part].begin <= at;
         int32_t id = -1;
+        size_t taken = 0;
         if (!inside) {
             /* A control token may not reach into a plain part. */
             size_t end = part < n_plain ? plain[part].begin : len;
-            id = match_special(t, &t->special, text + at, end - at);
+            id = match_special(t, &t->special, text + at, end - at, &taken);
         }
         if (n_plain && t->user.n) {
-            int32_t user = match_special(t, &t->user, text + at, len - at);
-            if (user >= 0 && (id < 0 || t->entry[user].bytes_len > t->entry[id].bytes_len)) {
+            size_t user_taken;
+            int32_t user = match_special(t, &t->user, text + at, len - at, &user_taken);
+            if (user >= 0 && (id < 0 || user_taken > taken)) {
                 id = user;
+                taken = user_taken;
             }
         }
         if (id < 0) {
@@ -577,7 +596,7 @@ lk_status lk_tok_encode(const struct lk_tokenizer *t, const char *text, size_t l
         }
         status = encode_text(t, text + begin, at - begin, t->add_space_prefix, &out, err);
         lk_tok_put(&out, id);
-        at += t->entry[id].bytes_len;
+        at += taken;
         if (t->entry[id].rstrip) {
             at = skip_space(text, at, len);
         }
