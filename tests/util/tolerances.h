@@ -2,6 +2,7 @@
  *
  * Every tolerance of the test suite. Backends are compared by bits and appear here nowhere; these
  * are bounds of the contract against ideal mathematics, and of the reference against others'.
+ * u = 2^-24 is the relative error of one rounding to f32.
  */
 #ifndef LK_TESTS_TOLERANCES_H
 #define LK_TESTS_TOLERANCES_H
@@ -16,5 +17,24 @@
  * own polynomials and reductions stay within 1.5 units of 2^-53, log within 2.5. */
 #define TOL_SINCOS  2e-16
 #define TOL_LOG_EXP 3e-16
+
+/* ---- primitives, in u, over their whole domain (tests/unit/test_numerics.c) ----
+ *
+ * rcp, rsqrt: Newton's last step is written as a correction, which leaves its own rounding (1 u at
+ * most, as the result may lie low in its binade: 2 u of a half) and that of the residue. */
+#define TOL_RCP   1.5
+#define TOL_RSQRT 1.81
+/* exp, exp2, the mantissa of a score: below one unit in the last place, which is 2 u where the
+ * result lies low in its binade. */
+#define TOL_EXP 2.0
+/* sigmoid: exp (2 u), the sum 1 + e (1 u), rcp (1.5 u), the product (1 u). */
+#define TOL_SIGMOID 5.5
+/* silu: one product more. */
+#define TOL_SILU 6.5
+/* gelu: as silu, and the exponent 2u(x) carries 4 roundings, at worst 4 u relative, which exp
+ * turns into 4 u * |exponent|: the bound is this times (1 + |exponent|) for negative x. */
+#define TOL_GELU 6.5
+/* tanh: 2.3 units in the last place. */
+#define TOL_TANH 4.6
 
 #endif
