@@ -37,4 +37,21 @@
 /* tanh: 2.3 units in the last place. */
 #define TOL_TANH 4.6
 
+/* ---- scalar against ref, whole models with F32 weights (tests/agree/test_ref_models.c), as a
+ * share of the row's standard deviation, largest difference ----
+ *
+ * Against ideal mathematics at 1 to 8 layers: K and V have 11 bits, so a score is off by up to
+ * 2^-11 of its terms and a value by 2^-11 of itself; averaged over keys and channels about 1e-4,
+ * and the largest of some 25,000 logits lies 5 to 7 times above (seen: 5e-4 to 2e-3). A wrong RoPE
+ * convention gives 1e-1. */
+#define TOL_SCALAR_IDEAL 3e-3
+/* Against the reference that rounds q, K, V and p in the same places, a layer: f32 arithmetic
+ * (1e-7), but a value that close to a tie is rounded to the other side, one in some thousand, and
+ * moves a logit by what its last of 11 bits weighs (seen: 6e-5 to 1.9e-4 at one layer). */
+#define TOL_SCALAR_ROUNDED 3e-4
+/* The same for one token on the same cache, where only its own values can lie near a tie: the
+ * median over tokens, at one layer; at L layers ties of earlier layers reach later ones: 2 L times
+ * this. */
+#define TOL_ONE_TOKEN 1e-5
+
 #endif
