@@ -192,7 +192,7 @@ static lk_status put_node(struct work *w, size_t root, size_t *stack, lk_error *
 }
 
 /* Symbols, one a character; a byte that is no UTF-8 is one too. */
-static size_t cut_characters(struct work *w, size_t len)
+static void cut_characters(struct work *w, size_t len)
 {
     size_t n = 0;
     for (size_t i = 0; i < len; n++) {
@@ -206,7 +206,6 @@ static size_t cut_characters(struct work *w, size_t len)
         i += step;
     }
     w->symbol[n - 1].next = SIZE_MAX;
-    return n;
 }
 
 static void merge_all(struct work *w)
@@ -240,23 +239,26 @@ static void merge_all(struct work *w)
 
 static lk_status encode_escaped(struct work *w, size_t len, lk_error *err)
 {
-    size_t *stack = NULL;
-    size_t n = 0, twice;
+    size_t *stack = NULL, n = 0;
     lk_status status = LK_OK;
-    if (len >= LK_TOK_MAX_PLACE || !lk_mul_size(len, 2, &twice)) {
-        return lk_fail(err, LK_E_NOMEM, "a text of %zu bytes", len);
+    for (size_t i = 0, step; i < len; i += step ? step : 1, n++) {
+        step = lk_utf8_next(w->text + i, len - i, NULL);
     }
-    w->symbol = lk_alloc_array(len, sizeof *w->symbol);
-    w->heap.key = lk_alloc_array(twice, sizeof *w->heap.key);
+    if (n >= LK_TOK_MAX_PLACE) {
+        return lk_fail(err, LK_E_NOMEM, "a text of %zu characters", n);
+    }
+    /* At most n - 1 pairs at first; a merge takes one out and offers two. */
+    w->symbol = lk_alloc_array(n, sizeof *w->symbol);
+    w->heap.key = lk_alloc_array(2 * n, sizeof *w->heap.key);
     if (w->t->has_unused) {
-        w->node = lk_alloc_array(twice, sizeof *w->node);
-        stack = lk_alloc_array(len + 1, sizeof *stack);
+        w->node = lk_alloc_array(2 * n, sizeof *w->node);
+        stack = lk_alloc_array(n + 1, sizeof *stack);
     }
     if (!w->symbol || !w->heap.key || (w->t->has_unused && (!w->node || !stack))) {
         status = lk_fail(err, LK_E_NOMEM, "out of memory tokenizing %zu bytes of text", len);
         goto done;
     }
-    n = cut_characters(w, len);
+    cut_characters(w, len);
     for (size_t i = 0; i < n; i++) {
         offer(w, i);
     }
