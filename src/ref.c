@@ -382,7 +382,7 @@ static void attention(const struct lk_exec *e, const struct lk_op *op, const str
 static double act(enum lk_act kind, double x)
 {
     double u = 0.7978845608028654 * (x + 0.044715 * x * x * x);
-    return kind == LK_ACT_SILU ? x / (1 + exp(-x)) : 0.5 * x * (1 + tanh(u));
+    return x / (1 + exp(kind == LK_ACT_SILU ? -x : -2 * u)); /* (1 + tanh u) / 2, uncancelled */
 }
 
 static void run_op(const struct lk_exec *e, const struct lk_op *op, const struct lk_kv_mem *kv,

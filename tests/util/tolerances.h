@@ -37,6 +37,21 @@
 /* tanh: 2.3 units in the last place. */
 #define TOL_TANH 4.6
 
+/* ---- scalar against ref, op by op (tests/agree/test_ref_scalar.c; bounds of single elements are
+ * worked out there) ----
+ *
+ * A matmul's error over its rows, root mean square, against what roundings spread evenly over half
+ * a step predict. */
+#define TOL_MATMUL_RMS 1.15
+/* Attention against the reference that rounds q, K, V and p in the same places, as a share of the
+ * output's root mean square: f32 sums (1e-7), and now and then a p so near a tie of its 13 bits
+ * that it goes to the other side, which moves one output by 2^-12 of that key's share at most. */
+#define TOL_ATTENTION_RMS   6e-6
+#define TOL_ATTENTION_WORST 6e-4
+/* ... times this where scores reach 2^19: their unit in the last place is 2^-5 there, and where two
+ * keys are that close their shares are off by as much. */
+#define TOL_ATTENTION_HUGE 50
+
 /* ---- scalar against ref, whole models with F32 weights (tests/agree/test_ref_models.c), as a
  * share of the row's standard deviation, largest difference ----
  *
