@@ -142,8 +142,7 @@ static lk_status read_merges(struct lk_tokenizer *t, lk_error *err)
         if (status) {
             return status;
         }
-        uint8_t type = t->entry[t->merged[rank]].type;
-        if (type == LK_TOK_CONTROL || type == LK_TOK_UNKNOWN || find_merge(t, m.left, m.right)) {
+        if (lk_token_is_control(t, t->merged[rank]) || find_merge(t, m.left, m.right)) {
             continue; /* plain text makes no control token; the first of equals counts */
         }
         size_t at = pair_hash(m.left, m.right);
@@ -166,7 +165,7 @@ lk_status lk_bpe_open(struct lk_tokenizer *t, lk_error *err)
     for (int byte = 0; byte < 256; byte++) {
         char text[4];
         int32_t id = lk_tok_find(t, text, lk_utf8_put(char_of_byte(byte), text));
-        t->byte_id[byte] = id >= 0 && t->entry[id].type != LK_TOK_CONTROL ? id : -1;
+        t->byte_id[byte] = id >= 0 && !lk_token_is_control(t, id) ? id : -1;
     }
     return read_merges(t, err);
 }

@@ -83,3 +83,25 @@ Test(tok, an_unknown_pre_tokenizer_is_an_error_that_names_the_known_ones)
     cr_assert(strstr(err.message, "tokenizer.ggml.pre"), "%s", err.message);
     tok_done(&x);
 }
+
+/* A byte's own token, or a merge's result, may be marked as control or unknown. */
+Test(tok, plain_text_makes_no_control_token)
+{
+    static const struct tok_piece pieces[] = {{"a", UNKNOWN, 0},
+                                              {"b", CONTROL, 0},
+                                              {"c", NORMAL, 0},
+                                              {"d", NORMAL, 0},
+                                              {"cd", CONTROL, 0}};
+    static const char *const merges[] = {"c d"};
+    struct tok_test x;
+    struct tok_build b = tok_build_default("gpt2", "gpt-2");
+    b.bytes = false;
+    b.piece = pieces;
+    b.n_pieces = LK_COUNT(pieces);
+    b.merge = merges;
+    b.n_merges = 1;
+    tok_make(&x, &b);
+    expect(x.tok, "abcd", LK_TOKENIZE_PLAIN, "2 3");
+    expect(x.tok, "abcd", 0, "0 1 4");
+    tok_done(&x);
+}
