@@ -154,11 +154,11 @@ lk_status lk_pre_open(const char *file, struct lk_str name, struct lk_pre **out,
         pcre2_code *stage = pcre2_compile((PCRE2_SPTR)spec->stage[pre->n_stages],
                                           PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &at, how);
         if (!stage) {
-            if (code != PCRE2_ERROR_HEAP_FAILED) {
-                status = lk_fail(err, LK_E_INTERNAL,
-                                 "pre-tokenizer '%s': PCRE2 error %d at byte %zu of stage %d",
-                                 spec->name, code, at, pre->n_stages);
-            }
+            bool full = code == PCRE2_ERROR_HEAP_FAILED;
+            status = lk_fail(err, full ? LK_E_NOMEM : LK_E_INTERNAL,
+                             "%s: pre-tokenizer '%s': %s (PCRE2 error %d at byte %zu of stage %d)",
+                             file, spec->name, full ? "out of memory" : "a broken pattern", code,
+                             at, pre->n_stages);
             goto fail;
         }
         pre->stage[pre->n_stages] = stage;
@@ -221,11 +221,10 @@ static lk_status match(const struct walk *w, int stage, size_t begin, size_t end
     if (rc >= 0 || rc == PCRE2_ERROR_NOMATCH) {
         return LK_OK;
     }
-    if (rc == PCRE2_ERROR_NOMEMORY || rc == PCRE2_ERROR_HEAPLIMIT) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory cutting text into words");
-    }
-    return lk_fail(err, LK_E_INTERNAL, "pre-tokenizer '%s': PCRE2 error %d in stage %d",
-                   w->pre->spec->name, rc, stage);
+    bool full = rc == PCRE2_ERROR_NOMEMORY || rc == PCRE2_ERROR_HEAPLIMIT;
+    return lk_fail(err, full ? LK_E_NOMEM : LK_E_INTERNAL,
+                   "cutting text into words: %s (PCRE2 error %d in stage %d of '%s')",
+                   full ? "out of memory" : "a broken pattern", rc, stage, w->pre->spec->name);
 }
 
 /* Cuts bytes begin..end by the stages from `stage` on. */
