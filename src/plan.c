@@ -4,6 +4,7 @@
  */
 #include "plan.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "mem.h"
@@ -84,7 +85,7 @@ int lk_plan_last_use(const struct lk_plan *plan, int slot)
     return -1;
 }
 
-/* A slot's place and life: written by op `first` (-1: handed in), read last by op `last`. */
+/* A slot's place and life: written in epoch `first` (-1: handed in), read last in `last`. */
 struct life {
     int slot, first, last;
     size_t offset, floats;
@@ -109,7 +110,7 @@ static size_t place(const struct life *placed, int n, const struct life *me)
 }
 
 size_t lk_plan_layout(const struct lk_plan *plan, size_t max_tokens, size_t max_outputs,
-                      bool keep_all, size_t align, size_t *offsets)
+                      bool keep_all, size_t align, const int *epoch, size_t *offsets)
 {
     enum { WINDOW = 64 }; /* lives placed lately; older ones have ended (checked below) */
     struct life recent[WINDOW];
@@ -122,10 +123,9 @@ size_t lk_plan_layout(const struct lk_plan *plan, size_t max_tokens, size_t max_
             continue;
         }
         size_t rows = plan->slots[slot].rows == LK_ROWS_TOKENS ? max_tokens : max_outputs;
-        struct life me = {.slot = slot, .first = i, .last = lk_plan_last_use(plan, slot)};
-        if (me.last < i || slot == plan->out_slot) {
-            me.last = plan->n_ops;
-        }
+        int last = lk_plan_last_use(plan, slot);
+        struct life me = {.slot = slot, .first = i < 0 ? -1 : epoch ? epoch[i] : i};
+        me.last = last < i || slot == plan->out_slot ? INT_MAX : epoch ? epoch[last] : last;
         if (!lk_mul_size(rows, (size_t)plan->slots[slot].width, &me.floats) ||
             me.floats > SIZE_MAX / 8) {
             return SIZE_MAX;
@@ -136,7 +136,7 @@ size_t lk_plan_layout(const struct lk_plan *plan, size_t max_tokens, size_t max_
         } else {
             int kept = 0; /* forget lives that ended before this op */
             for (int j = 0; j < n; j++) {
-                if (recent[j].last >= i) {
+                if (recent[j].last >= me.first) {
                     recent[kept++] = recent[j];
                 }
             }

@@ -55,9 +55,11 @@ void lk_plan_free(struct lk_plan **plan);
 
 /* Memory for slots: offset (in floats) of each slot when max_tokens rows and max_outputs rows are
  * planned, slots whose lives don't overlap sharing memory unless keep_all. Offsets are multiples
- * of `align` floats. offsets has n_slots; returns the total floats, or SIZE_MAX on overflow. */
+ * of `align` floats. offsets has n_slots; returns the total floats, or SIZE_MAX on overflow.
+ * epoch (NULL: each op its own) says for each op when it runs, rising: threads that run ahead of
+ * each other inside an epoch never find each other's memory reused. */
 size_t lk_plan_layout(const struct lk_plan *plan, size_t max_tokens, size_t max_outputs,
-                      bool keep_all, size_t align, size_t *offsets);
+                      bool keep_all, size_t align, const int *epoch, size_t *offsets);
 
 /* Index of the last op that reads `slot`, or -1. */
 int lk_plan_last_use(const struct lk_plan *plan, int slot);

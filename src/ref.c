@@ -101,7 +101,7 @@ static lk_status ref_prepare(struct lk_backend *backend, const struct lk_exec_op
     e->offset = lk_alloc_array((size_t)plan->n_slots, sizeof *e->offset);
     size_t n = SIZE_MAX;
     if (e->offset) {
-        n = lk_plan_layout(plan, rows, (size_t)o->max_outputs, o->keep_ops, 8, e->offset);
+        n = lk_plan_layout(plan, rows, (size_t)o->max_outputs, o->keep_ops, 8, NULL, e->offset);
     }
     e->slots = lk_alloc_array(n, sizeof *e->slots);
     e->xt = lk_alloc_array(cols * rows, sizeof *e->xt);

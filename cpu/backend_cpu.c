@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The backend "cpu": packs the weights, plans the memory, and runs the plan with SIMD kernels and
+ * threads. The bits are those of the backend "scalar".
+ */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu/cpu_exec.h"
+#include "src/os.h"
+
+enum { TILE_ROWS = 48, MAX_THREADS = 1024 };
+
+static int default_threads(void)
+{
+    int cpu[1], cores = lk_cores(cpu, 1), quota = lk_cpu_quota();
+    return cores < quota ? cores : quota;
+}
+
+static void describe(const struct lk_backend_options *o, enum lk_cpu_level level, char *out,
+                     size_t n)
+{
+    int threads = o->threads > 0 ? o->threads : default_threads();
+    snprintf(out, n, "cpu %s, %d thread%s", lk_cpu_level_name(level), threads,
+             threads == 1 ? "" : "s");
+}
+
+static lk_status cpu_probe(const struct lk_backend_options *o, struct lk_caps *caps, lk_error *err)
+{
+    enum lk_cpu_level level;
+    lk_status status = lk_cpu_level_parse(o->cpu_level, &level, err);
+    *caps = (struct lk_caps){.exact = true};
+    if (!status) {
+        describe(o, level, caps->describe, sizeof caps->describe);
+    }
+    return status;
+}
+
+static void cpu_close(struct lk_backend *b)
+{
+    if (b) {
+        lk_pool_close(b->pool);
+        lk_free(b);
+    }
+}
+
+static lk_status cpu_open(const struct lk_backend_options *o, struct lk_backend **out,
+                          struct lk_caps *caps, lk_error *err)
+{
+    lk_status status = cpu_probe(o, caps, err);
+    if (status) {
+        return status;
+    }
+    struct lk_backend *b = lk_alloc(sizeof *b);
+    if (!b) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory opening the CPU backend");
+    }
+    (void)lk_cpu_level_parse(o->cpu_level, &b->level, err);
+    b->log = o->log;
+    b->progress = o->progress;
+    b->progress_user = o->progress_user;
+    b->vec = lk_vec_kernels(b->level);
+    b->threads = o->threads > 0 ? o->threads : default_threads();
+    b->threads_batch = o->threads_batch > 0 ? o->threads_batch : b->threads;
+    int most = b->threads > b->threads_batch ? b->threads : b->threads_batch;
+    status = lk_pool_open(most < MAX_THREADS ? most : MAX_THREADS, o->pin, &b->pool, err);
+    if (status) {
+        cpu_close(b);
+        return status;
+    }
+    *out = b;
+    return LK_OK;
+}
+
+/* ---- prepare ---- */
+
+static void free_memory(struct lk_act_memory *m)
+{
+    lk_free(m->offset);
+    lk_free(m->own);
+    lk_free(m->own_acts);
+}
+
+static void cpu_exec_free(struct lk_exec *e)
+{
+    if (!e) {
+        return;
+    }
+    for (int i = 0; e->packed && e->packed_bytes && i < e->o.plan->n_weights; i++) {
+        if (e->packed[i].data) {
+            lk_pages_free(e->packed[i].data, e->packed_bytes[i]);
+        }
+    }
+    lk_free(e->packed);
+    lk_free(e->packed_bytes);
+    lk_free(e->steps);
+    lk_free(e->cut_by_tokens);
+    lk_free(e->attn);
+    lk_free(e->bad);
+    free_memory(&e->many);
+    free_memory(&e->solo);
+    lk_arena_free(&e->arena);
+    lk_free(e);
+}
+
+struct packing {
+    struct lk_exec *e;
+    _Atomic int bad_weight; /* index, or -1 */
+    _Atomic int64_t bad_row;
+    int from, to; /* weights of this round */
+};
+
+/* A thread packs the groups that it will read. */
+static void pack_share(void *arg, int thread, int n_threads)
+{
+    struct packing *job = arg;
+    const struct lk_plan *plan = job->e->o.plan;
+    for (int i = job->from; i < job->to; i++) {
+        const struct lk_packed *p = &job->e->packed[i];
+        const struct lk_weight *w = &plan->weights[i];
+        if (!p->data) {
+            continue;
+        }
+        int64_t first = p->n_groups * thread / n_threads;
+        int64_t last = p->n_groups * (thread + 1) / n_threads;
+        int64_t row0 = first * LK_PACK_ROWS, row1 = last * LK_PACK_ROWS;
+        row1 = row1 < w->rows ? row1 : w->rows;
+        if (row0 >= row1) {
+            continue;
+        }
+        size_t row_bytes = lk_type_row_bytes(w->type, (size_t)w->cols);
+        int64_t bad = lk_row_find_bad(w->type, (const uint8_t *)w->data + (size_t)row0 * row_bytes,
+                                      (size_t)((row1 - row0) * w->cols));
+        if (bad >= 0) {
+            atomic_store(&job->bad_row, row0 + bad / w->cols);
+            atomic_store(&job->bad_weight, i);
+            return;
+        }
+        lk_pack_groups(p, w, first, last);
+    }
+}
+
+static bool weight_is_read_later(const struct lk_plan *plan, const struct lk_weight *w)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->kind == LK_OP_EMBED && plan->weights[op->weight].data == w->data) {
+            return true; /* rows are embedded from the file */
+        }
+    }
+    return false;
+}
+
+static lk_status pack_weights(struct lk_exec *e, lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    struct lk_backend *b = e->backend;
+    uint64_t total = 0, done = 0;
+    e->packed = lk_alloc_array((size_t)plan->n_weights, sizeof *e->packed);
+    e->packed_bytes = lk_alloc_array((size_t)plan->n_weights, sizeof *e->packed_bytes);
+    if (!e->packed || !e->packed_bytes) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
+    }
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
+        if (w && op->kind == LK_OP_MATMUL && e->packed_bytes[op->weight] == 0) {
+            lk_packed_init(&e->packed[op->weight], w);
+            e->packed[op->weight].data = NULL;
+            size_t n = (size_t)e->packed[op->weight].n_groups * e->packed[op->weight].group_bytes;
+            e->packed_bytes[op->weight] = n;
+            total += n;
+        } else if (w && op->kind != LK_OP_MATMUL &&
+                   lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols)) >= 0) {
+            return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in it", w->name);
+        }
+    }
+    struct packing job = {.e = e};
+    atomic_store(&job.bad_weight, -1);
+    for (int i = 0; i < plan->n_weights; i++) {
+        const struct lk_weight *w = &plan->weights[i];
+        size_t n = e->packed_bytes[i];
+        if (n == 0) {
+            continue;
+        }
+        e->packed[i].data = lk_pages_alloc(n);
+        if (!e->packed[i].data) {
+            return lk_fail(err, LK_E_NOMEM, "out of memory: tensor '%s', %zu bytes packed", w->name,
+                           n);
+        }
+        job.from = i;
+        job.to = i + 1;
+        lk_pool_run(b->pool, b->threads, pack_share, &job);
+        if (atomic_load(&job.bad_weight) >= 0) {
+            return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in row %lld", w->name,
+                           (long long)atomic_load(&job.bad_row));
+        }
+        if (!weight_is_read_later(plan, w)) {
+            lk_map_drop(w->data, w->n_bytes);
+        }
+        done += n;
+        if (b->progress && !b->progress(b->progress_user, "packing weights", done, total)) {
+            return lk_fail(err, LK_E_CANCELLED, "cancelled while packing weights");
+        }
+    }
+    return LK_OK;
+}
+
+/* Pieces of the arena, reserved first and looked up after the commit. */
+struct pieces {
+    int many, solo, own, cs, acts[5], own_acts[5], attn, parts;
+};
+
+static size_t widest_input(const struct lk_exec *e, enum lk_acts_kind kind)
+{
+    const struct lk_plan *plan = e->o.plan;
+    int64_t k = 0;
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
+        if (op->kind == LK_OP_MATMUL && lk_acts_kind_of(w->type) == kind && w->cols > k) {
+            k = w->cols;
+        }
+    }
+    return k ? lk_acts_row_bytes(kind, k) : 0;
+}
+
+/* Bytes of one thread's attention memory, and its addresses when base is given. */
+static size_t carve_attn(const struct lk_exec *e, size_t dim, uint8_t *base, struct lk_attn_work *w)
+{
+    size_t rows = (size_t)e->tile * (size_t)e->group, at = 0;
+    size_t sizes[9] = {rows * dim * 4, rows * dim * 4, rows * dim * 4, 2 * LK_KV_BLOCK * dim * 4,
+                       rows * 4,       rows * 4,       rows * 4,       rows * 4,
+                       rows * 2};
+    void *p[9];
+    for (int i = 0; i < 9; i++) {
+        p[i] = base + at;
+        at += lk_round_up(sizes[i], 64);
+    }
+    if (base) {
+        *w = (struct lk_attn_work){p[0], p[1], p[2], p[3], p[4],
+                                   p[5], p[6], p[7], p[8], (int8_t *)p[8] + rows};
+    }
+    return at;
+}
+
+static size_t layout_of(const struct lk_exec *e, bool solo, int *epoch, size_t *offset)
+{
+    size_t tokens = solo ? 1 : (size_t)e->o.max_tokens;
+    size_t outputs = solo ? 1 : (size_t)e->o.max_outputs;
+    lk_cpu_epochs(e, solo, epoch);
+    return lk_plan_layout(e->o.plan, tokens, outputs, e->o.keep_ops, 16, epoch, offset);
+}
+
+static lk_status plan_memory(struct lk_exec *e, lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    size_t n_slots = (size_t)plan->n_slots, threads = (size_t)lk_pool_size(e->backend->pool);
+    size_t max_tokens = (size_t)e->o.max_tokens, head_dim = (size_t)plan->head_dim;
+    size_t dim = lk_round_up(head_dim, LK_KV_DIM_ALIGN), n_head = (size_t)plan->n_head;
+    struct pieces p;
+    e->many.offset = lk_alloc_array(n_slots, sizeof *e->many.offset);
+    e->solo.offset = lk_alloc_array(n_slots, sizeof *e->solo.offset);
+    e->solo.own = lk_alloc_array(threads, sizeof *e->solo.own);
+    e->solo.own_acts = lk_alloc_array(threads, sizeof *e->solo.own_acts);
+    e->attn = lk_alloc_array(threads, sizeof *e->attn);
+    e->bad = lk_alloc_array(threads, sizeof *e->bad);
+    int *epoch = lk_alloc_array((size_t)plan->n_ops, sizeof *epoch);
+    if (!e->many.offset || !e->solo.offset || !e->solo.own || !e->solo.own_acts || !e->attn ||
+        !e->bad || !epoch) {
+        lk_free(epoch);
+        return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
+    }
+    size_t many = layout_of(e, false, epoch, e->many.offset);
+    size_t solo = layout_of(e, true, epoch, e->solo.offset);
+    lk_free(epoch);
+    size_t attn = carve_attn(e, dim, NULL, NULL);
+    size_t parts = n_head * (size_t)e->o.max_blocks;
+    bool ok = many < SIZE_MAX / 4 && solo < SIZE_MAX / 4 / threads;
+    p.many = ok ? lk_arena_reserve(&e->arena, "activations", many * 4) : -1;
+    p.solo = ok ? lk_arena_reserve(&e->arena, "activations of one token", solo * 4) : -1;
+    p.own = ok ? lk_arena_reserve(&e->arena, "activations of a thread", threads * solo * 4) : -1;
+    p.cs = lk_arena_reserve(&e->arena, "rope tables",
+                            (size_t)plan->n_ropes * max_tokens * head_dim * 4);
+    p.attn = lk_arena_reserve(&e->arena, "attention", threads * attn);
+    p.parts = lk_arena_reserve(&e->arena, "attention chunks", parts * (dim + 2) * 4);
+    ok = ok && p.many >= 0 && p.solo >= 0 && p.own >= 0 && p.cs >= 0 && p.attn >= 0 && p.parts >= 0;
+    size_t row[5];
+    for (int k = 0; k < 5; k++) {
+        row[k] = widest_input(e, (enum lk_acts_kind)k);
+        size_t most = max_tokens > (size_t)e->o.max_outputs ? max_tokens : (size_t)e->o.max_outputs;
+        p.acts[k] = lk_arena_reserve(&e->arena, "prepared activations", row[k] * most);
+        p.own_acts[k] =
+            lk_arena_reserve(&e->arena, "prepared activations of a thread", row[k] * threads);
+        ok = ok && p.acts[k] >= 0 && p.own_acts[k] >= 0;
+    }
+    if (!ok) {
+        return lk_fail(err, LK_E_NOMEM, "activations of %d tokens: size overflows",
+                       e->o.max_tokens);
+    }
+    lk_status status = lk_arena_commit(&e->arena, err);
+    if (status) {
+        return status;
+    }
+    e->many.shared = lk_arena_at(&e->arena, p.many);
+    e->solo.shared = lk_arena_at(&e->arena, p.solo);
+    e->cs = lk_arena_at(&e->arena, p.cs);
+    e->part_o = lk_arena_at(&e->arena, p.parts);
+    e->part_l = e->part_o + parts * dim;
+    e->part_n = (int32_t *)(void *)(e->part_l + parts);
+    for (int k = 0; k < 5; k++) {
+        e->many.acts[k] = (struct lk_acts){.kind = (enum lk_acts_kind)k,
+                                           .data = lk_arena_at(&e->arena, p.acts[k])};
+    }
+    for (size_t t = 0; t < threads; t++) {
+        e->solo.own[t] = (float *)lk_arena_at(&e->arena, p.own) + t * solo;
+        carve_attn(e, dim, (uint8_t *)lk_arena_at(&e->arena, p.attn) + t * attn, &e->attn[t]);
+        for (int k = 0; k < 5; k++) {
+            e->solo.own_acts[t][k] =
+                (struct lk_acts){.kind = (enum lk_acts_kind)k,
+                                 .data =
+                                     (uint8_t *)lk_arena_at(&e->arena, p.own_acts[k]) + t * row[k]};
+        }
+    }
+    return LK_OK;
+}
+
+static lk_status cpu_prepare(struct lk_backend *backend, const struct lk_exec_options *o,
+                             struct lk_exec **out, lk_error *err)
+{
+    struct lk_exec *e = lk_alloc(sizeof *e);
+    if (!e) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
+    }
+    e->o = *o;
+    e->backend = backend;
+    e->group = o->plan->n_head / o->plan->n_kv_head;
+    e->tile = e->group < TILE_ROWS ? TILE_ROWS / e->group : 1;
+    lk_status status = lk_cpu_compile(e, err);
+    if (!status) {
+        status = plan_memory(e, err);
+    }
+    if (!status) {
+        status = pack_weights(e, err);
+    }
+    if (status) {
+        cpu_exec_free(e);
+        return status;
+    }
+    *out = e;
+    return LK_OK;
+}
+
+/* ---- cache ---- */
+
+static lk_status cpu_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom *geom,
+                              struct lk_kv_mem **out, lk_error *err)
+{
+    (void)backend;
+    struct lk_kv_mem *kv = lk_alloc(sizeof *kv);
+    if (!kv) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: KV cache");
+    }
+    lk_status status = lk_host_kv_init(&kv->host, geom, err);
+    if (status) {
+        lk_free(kv);
+        return status;
+    }
+    *out = kv;
+    return LK_OK;
+}
+
+static void cpu_kv_free(struct lk_kv_mem *kv)
+{
+    if (kv) {
+        lk_host_kv_free(&kv->host);
+        lk_free(kv);
+    }
+}
+
+static lk_status cpu_kv_read(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
+                             void *data, size_t n, lk_error *err)
+{
+    return lk_host_kv_read(&kv->host, layer, which, offset, data, n, err);
+}
+
+static lk_status cpu_kv_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
+                              size_t offset, const void *data, size_t n, lk_error *err)
+{
+    return lk_host_kv_write(&kv->host, layer, which, offset, data, n, err);
+}
+
+static lk_status cpu_kv_check(struct lk_kv_mem *kv, lk_error *err)
+{
+    return lk_host_kv_check(&kv->host, err);
+}
+
+/* ---- run ---- */
+
+static lk_status cpu_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b,
+                         lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    struct lk_backend *backend = e->backend;
+    lk_status status = lk_batch_check(&e->o, b, err);
+    if (status) {
+        return status;
+    }
+    e->batch = b;
+    e->kv = &kv->host;
+    e->is_solo = b->n_tokens == 1;
+    int n_threads = e->is_solo ? backend->threads : backend->threads_batch;
+    for (int i = 0; i < lk_pool_size(backend->pool); i++) {
+        e->bad[i] = -1;
+    }
+    if (e->is_solo) {
+        lk_cpu_rope_tables(e, 0, 1);
+    }
+    lk_pool_run(backend->pool, n_threads, lk_cpu_run_steps, e);
+    int bad = -1;
+    for (int i = 0; i < lk_pool_size(backend->pool); i++) {
+        if (e->bad[i] >= 0 && (bad < 0 || e->bad[i] < bad)) {
+            bad = e->bad[i];
+        }
+    }
+    if (bad >= 0) {
+        return lk_fail_range(err, plan, &plan->ops[bad]);
+    }
+    const struct lk_slot *out = &plan->slots[plan->out_slot];
+    size_t rows = (size_t)(out->rows == LK_ROWS_TOKENS ? b->n_tokens : b->n_outputs);
+    memcpy(b->out, lk_cpu_slot(e, 0, plan->out_slot), rows * (size_t)out->width * sizeof *b->out);
+    return LK_OK;
+}
+
+static lk_status cpu_peek(struct lk_exec *e, int slot, float *data, size_t n, lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    if (!e->o.keep_ops || slot < 0 || slot >= plan->n_slots || !e->batch) {
+        return lk_fail(err, LK_E_INVALID, "slot %d was not kept", slot);
+    }
+    const struct lk_slot *s = &plan->slots[slot];
+    size_t rows = (size_t)(s->rows == LK_ROWS_TOKENS ? e->batch->n_tokens : e->batch->n_outputs);
+    size_t have = rows * (size_t)s->width;
+    memcpy(data, lk_cpu_slot(e, 0, slot), (n < have ? n : have) * sizeof *data);
+    return LK_OK;
+}
+
+const struct lk_backend_impl lk_backend_cpu = {
+    .name = "cpu",
+    .probe = cpu_probe,
+    .open = cpu_open,
+    .close = cpu_close,
+    .prepare = cpu_prepare,
+    .exec_free = cpu_exec_free,
+    .kv_alloc = cpu_kv_alloc,
+    .kv_free = cpu_kv_free,
+    .kv_read = cpu_kv_read,
+    .kv_write = cpu_kv_write,
+    .kv_check = cpu_kv_check,
+    .run = cpu_run,
+    .peek = cpu_peek,
+};

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cpu_attention: cuts an attention op into units for threads. Many tokens: a unit is a KV head and
+ * a tile of tokens of one sequence, which walks the chunks in rising order. One token: a unit is a
+ * KV head and a chunk; the chunks are merged in order after a barrier. The bits are the same.
+ */
+#include <string.h>
+
+#include "cpu/cpu_exec.h"
+#include "src/numerics.h"
+
+struct attn {
+    const struct lk_exec *e;
+    const struct lk_op *op;
+    const struct lk_vec_kernels *vec;
+    struct lk_attn_work *work;
+    const float *q; /* [n_tokens][n_head * head_dim] */
+    float *out;
+    const uint16_t *k, *v;
+    size_t n_head, n_kv_head, head_dim, dim, group;
+};
+
+static int first_key(const struct attn *a, int pos)
+{
+    int window = a->op->u.attention.window;
+    return window > 0 && pos - window + 1 > 0 ? pos - window + 1 : 0;
+}
+
+/* Query heads of a KV head at token t, rounded to 13 bits, into rows [row, row + group). */
+static void load_queries(const struct attn *a, int t, size_t kv_head, size_t row)
+{
+    for (size_t g = 0; g < a->group; g++) {
+        const float *from = a->q + ((size_t)t * a->n_head + kv_head * a->group + g) * a->head_dim;
+        float *to = a->work->q + (row + g) * a->dim;
+        for (size_t d = 0; d < a->head_dim; d++) {
+            to[d] = lk_round13(from[d]);
+        }
+        memset(to + a->head_dim, 0, (a->dim - a->head_dim) * sizeof *to);
+    }
+}
+
+/* Rows of a token at `pos` against chunk c: the slots they take part in. */
+static void set_range(const struct attn *a, int pos, int c, size_t row)
+{
+    int from = first_key(a, pos) - c * LK_KV_BLOCK, to = pos - c * LK_KV_BLOCK;
+    from = from > 0 ? from : 0;
+    to = to < LK_KV_BLOCK - 1 ? to : LK_KV_BLOCK - 1;
+    if (from >= LK_KV_BLOCK || to < 0) {
+        from = 1;
+        to = 0;
+    }
+    for (size_t g = 0; g < a->group; g++) {
+        a->work->from[row + g] = (int8_t)from;
+        a->work->to[row + g] = (int8_t)to;
+    }
+}
+
+static bool run_chunk(const struct attn *a, size_t kv_head, int32_t block, int n_rows, int32_t *n,
+                      float *l, float *o)
+{
+    size_t b = (size_t)block;
+    struct lk_attn_chunk c = {
+        .n_rows = n_rows,
+        .dim = (int)a->dim,
+        .q = a->work->q,
+        .k = a->k + LK_KV_K_AT(b, kv_head, 0, 0, a->n_kv_head, a->dim),
+        .v = a->v + LK_KV_V_AT(b, kv_head, 0, 0, a->n_kv_head, a->dim),
+        .from = a->work->from,
+        .to = a->work->to,
+        .score_in = a->op->u.attention.score_in,
+        .score_cap = a->op->u.attention.score_cap,
+        .n = n,
+        .l = l,
+        .o = o,
+        .wide = a->work->wide,
+    };
+    return a->vec->attn_chunk(&c);
+}
+
+/* Tokens [t0, t0 + n) of a sequence, one KV head. */
+static bool run_tile(const struct attn *a, const struct lk_batch_seq *seq, int t0, int n,
+                     size_t kv_head)
+{
+    struct lk_attn_work *w = a->work;
+    int n_rows = n * (int)a->group, pos0 = seq->pos + t0 - seq->first;
+    bool ok = true;
+    for (int i = 0; i < n; i++) {
+        load_queries(a, t0 + i, kv_head, (size_t)i * a->group);
+    }
+    for (int r = 0; r < n_rows; r++) {
+        w->l[r] = 0.0f; /* no chunk yet: l of a started row is at least 0.7 */
+    }
+    for (int c = first_key(a, pos0) / LK_KV_BLOCK; c <= (pos0 + n - 1) / LK_KV_BLOCK; c++) {
+        for (int i = 0; i < n; i++) {
+            set_range(a, pos0 + i, c, (size_t)i * a->group);
+        }
+        ok &= run_chunk(a, kv_head, seq->blocks[c], n_rows, w->n_c, w->l_c, w->o_c);
+        for (int r = 0; r < n_rows; r++) {
+            if (w->from[r] <= w->to[r]) {
+                size_t at = (size_t)r * a->dim;
+                a->vec->attn_merge(w->l[r] == 0.0f, (int)a->dim, &w->n[r], &w->l[r], w->o + at,
+                                   w->n_c[r], w->l_c[r], w->o_c + at);
+            }
+        }
+    }
+    for (int r = 0; r < n_rows; r++) {
+        size_t t = (size_t)t0 + (size_t)r / a->group, g = (size_t)r % a->group;
+        ok &= a->vec->attn_end((int)a->head_dim, w->l[r], w->o + (size_t)r * a->dim,
+                               a->out + (t * a->n_head + kv_head * a->group + g) * a->head_dim);
+    }
+    return ok;
+}
+
+static bool run_many(const struct attn *a, int thread, int n_threads)
+{
+    const struct lk_batch *b = a->e->batch;
+    int unit = 0;
+    bool ok = true;
+    for (int s = 0; s < b->n_seqs; s++) {
+        const struct lk_batch_seq *seq = &b->seqs[s];
+        for (int t = 0; t < seq->n_tokens; t += a->e->tile) {
+            int n = seq->n_tokens - t < a->e->tile ? seq->n_tokens - t : a->e->tile;
+            for (size_t h = 0; h < a->n_kv_head; h++) {
+                if (unit++ % n_threads == thread) {
+                    ok &= run_tile(a, seq, seq->first + t, n, h);
+                }
+            }
+        }
+    }
+    return ok;
+}
+
+static bool run_solo(const struct attn *a, int thread, int n_threads)
+{
+    const struct lk_exec *e = a->e;
+    const struct lk_batch_seq *seq = &e->batch->seqs[0];
+    int pos = seq->pos, c0 = first_key(a, pos) / LK_KV_BLOCK, n_chunks = pos / LK_KV_BLOCK - c0 + 1;
+    int units = n_chunks * (int)a->n_kv_head;
+    struct lk_attn_work *w = a->work;
+    bool ok = true;
+    int loaded = -1;
+    for (int u = lk_share(units, thread, n_threads); u < lk_share(units, thread + 1, n_threads);
+         u++) {
+        int h = u / n_chunks, c = u % n_chunks;
+        if (h != loaded) {
+            load_queries(a, 0, (size_t)h, 0);
+            loaded = h;
+        }
+        set_range(a, pos, c0 + c, 0);
+        ok &= run_chunk(a, (size_t)h, seq->blocks[c0 + c], (int)a->group, w->n_c, w->l_c, w->o_c);
+        for (size_t g = 0; g < a->group; g++) {
+            size_t at = ((size_t)h * a->group + g) * (size_t)e->o.max_blocks + (size_t)c;
+            e->part_n[at] = w->n_c[g];
+            e->part_l[at] = w->l_c[g];
+            memcpy(e->part_o + at * a->dim, w->o_c + g * a->dim, a->dim * sizeof *w->o_c);
+        }
+    }
+    if (n_threads > 1) {
+        lk_pool_barrier(e->backend->pool);
+    }
+    int n_head = (int)a->n_head;
+    for (int h = lk_share(n_head, thread, n_threads); h < lk_share(n_head, thread + 1, n_threads);
+         h++) {
+        for (int c = 0; c < n_chunks; c++) {
+            size_t at = (size_t)h * (size_t)e->o.max_blocks + (size_t)c;
+            a->vec->attn_merge(c == 0, (int)a->dim, &w->n[0], &w->l[0], w->o, e->part_n[at],
+                               e->part_l[at], e->part_o + at * a->dim);
+        }
+        ok &= a->vec->attn_end((int)a->head_dim, w->l[0], w->o, a->out + (size_t)h * a->head_dim);
+    }
+    return ok;
+}
+
+bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads)
+{
+    int layer = op->layer - e->kv->geom.first_layer;
+    struct attn a = {
+        .e = e,
+        .op = op,
+        .vec = e->backend->vec,
+        .work = &e->attn[thread],
+        .q = lk_cpu_slot(e, thread, op->in[0]),
+        .out = lk_cpu_slot(e, thread, op->out),
+        .k = lk_host_kv_at(e->kv, layer, LK_KV_K),
+        .v = lk_host_kv_at(e->kv, layer, LK_KV_V),
+        .n_head = (size_t)op->u.attention.n_head,
+        .n_kv_head = (size_t)op->u.attention.n_kv_head,
+        .head_dim = (size_t)op->u.attention.head_dim,
+        .dim = (size_t)e->kv->geom.dim,
+        .group = (size_t)(op->u.attention.n_head / op->u.attention.n_kv_head),
+    };
+    return e->is_solo ? run_solo(&a, thread, n_threads) : run_many(&a, thread, n_threads);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cpu_exec: what cpu/backend_cpu.c (the backend's table, prepare), cpu/steps.c (a plan compiled to
+ * steps and run by threads) and cpu/cpu_attention.c share.
+ *
+ * All threads walk the same steps. A step's work is cut in one of three ways, and threads meet at
+ * a barrier where the cut changes:
+ *   tokens   each thread has some rows of the batch
+ *   columns  each thread has some groups of 16 output columns of every row
+ *   heads    attention: units of (KV head, tokens)
+ * In a batch of one token ("solo") the work cut by tokens is done by every thread on memory of its
+ * own: cheaper than to wait for each other.
+ */
+#ifndef LK_CPU_EXEC_H
+#define LK_CPU_EXEC_H
+
+#include "cpu/host_kv.h"
+#include "cpu/matmul.h"
+#include "cpu/pool.h"
+#include "cpu/vec.h"
+#include "src/mem.h"
+
+struct lk_backend {
+    struct lk_log log;
+    enum lk_cpu_level level;
+    const struct lk_vec_kernels *vec;
+    struct lk_pool *pool;
+    int threads, threads_batch;
+    lk_progress_fn progress;
+    void *progress_user;
+};
+
+struct lk_kv_mem {
+    struct lk_host_kv host;
+};
+
+enum lk_cut { LK_CUT_TOKENS, LK_CUT_COLUMNS, LK_CUT_HEADS };
+
+struct lk_step {
+    int op;      /* index into the plan */
+    int prepare; /* enum lk_type: prepares the op's input for weights of the type's kind;
+                    -1: the op itself */
+    enum lk_cut cut;
+    bool barrier;      /* before the step, in a batch of many tokens */
+    bool barrier_solo; /* before the step, in a batch of one */
+};
+
+/* Memory of activations for one way of running. */
+struct lk_act_memory {
+    size_t *offset; /* [n_slots], floats */
+    float *shared;
+    float **own;                   /* [threads]: slots cut by tokens, solo only */
+    struct lk_acts acts[5];        /* by enum lk_acts_kind; data NULL when unused */
+    struct lk_acts (*own_acts)[5]; /* [threads], solo only */
+};
+
+struct lk_attn_work { /* of one thread */
+    float *q, *o, *o_c, *wide, *l, *l_c;
+    int32_t *n, *n_c;
+    int8_t *from, *to;
+};
+
+struct lk_exec {
+    struct lk_exec_options o;
+    struct lk_backend *backend;
+    struct lk_step *steps;
+    int n_steps;
+    struct lk_packed *packed; /* [n_weights]; data NULL unless a matmul uses it */
+    size_t *packed_bytes;     /* [n_weights] */
+    bool *cut_by_tokens;      /* [n_slots]: written by a step cut by tokens */
+    struct lk_act_memory many, solo;
+    struct lk_arena arena;
+    float *cs;                 /* [n_ropes][max_tokens][head_dim] */
+    int group;                 /* query heads a KV head, at most over the plan's attentions */
+    int tile;                  /* tokens of an attention unit */
+    struct lk_attn_work *attn; /* [threads] */
+    float *part_o, *part_l;    /* solo: [n_head][max_blocks][dim], [n_head][max_blocks] */
+    int32_t *part_n;
+    int *bad; /* [threads]: first op out of range, or -1 */
+
+    /* Of the run in progress. */
+    const struct lk_batch *batch;
+    struct lk_host_kv *kv;
+    bool is_solo;
+};
+
+/* cpu/steps.c */
+lk_status lk_cpu_compile(struct lk_exec *e, lk_error *err);
+/* Epoch of each op, for lk_plan_layout. epoch has n_ops. */
+void lk_cpu_epochs(const struct lk_exec *e, bool solo, int *epoch);
+void lk_cpu_run_steps(void *exec, int thread, int n_threads);
+/* Fills the rope tables of tokens [first, last) of the batch. */
+void lk_cpu_rope_tables(const struct lk_exec *e, int first, int last);
+float *lk_cpu_slot(const struct lk_exec *e, int thread, int slot);
+
+/* cpu/cpu_attention.c: the thread's share of an attention op. */
+bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads);
+
+static inline int lk_share(int n, int i, int of)
+{
+    return (int)((int64_t)n * i / of);
+}
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Steps: compiles a plan to steps with cuts and barriers, and runs a thread's share of them.
+ */
+#include <string.h>
+
+#include "cpu/cpu_exec.h"
+#include "cpu/scalar.h"
+#include "src/rope.h"
+
+static enum lk_cut cut_of(enum lk_op_kind kind)
+{
+    switch (kind) {
+    case LK_OP_MATMUL:
+    case LK_OP_BIAS:
+    case LK_OP_GLU:
+    case LK_OP_SOFTCAP:
+        return LK_CUT_COLUMNS;
+    case LK_OP_ATTENTION:
+        return LK_CUT_HEADS;
+    case LK_OP_EMBED:
+    case LK_OP_NORM:
+    case LK_OP_ROPE:
+    case LK_OP_KV_STORE:
+    case LK_OP_ADD:
+    case LK_OP_GATHER:
+    case LK_OP_KINDS:
+        break;
+    }
+    return LK_CUT_TOKENS;
+}
+
+static enum lk_rows rows_kind(const struct lk_plan *plan, const struct lk_op *op)
+{
+    return op->out >= 0 ? plan->slots[op->out].rows : LK_ROWS_TOKENS;
+}
+
+static void push(struct lk_exec *e, int op, int prepare, enum lk_cut cut)
+{
+    const struct lk_plan *plan = e->o.plan;
+    struct lk_step *s = &e->steps[e->n_steps];
+    *s = (struct lk_step){.op = op, .prepare = prepare, .cut = cut};
+    if (e->n_steps > 0) {
+        const struct lk_step *before = s - 1;
+        const struct lk_op *was = &plan->ops[before->op], *is = &plan->ops[op];
+        bool other_rows = rows_kind(plan, was) != rows_kind(plan, is);
+        s->barrier = before->cut != cut || (cut == LK_CUT_TOKENS && other_rows);
+        /* Alone, each thread has all that was cut by tokens; the cache is shared. */
+        s->barrier_solo =
+            before->cut != cut && (before->cut != LK_CUT_TOKENS || was->kind == LK_OP_KV_STORE);
+    }
+    e->n_steps++;
+}
+
+lk_status lk_cpu_compile(struct lk_exec *e, lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    e->steps = lk_alloc_array((size_t)plan->n_ops * 3, sizeof *e->steps);
+    e->cut_by_tokens = lk_alloc_array((size_t)plan->n_slots, sizeof *e->cut_by_tokens);
+    if (!e->steps || !e->cut_by_tokens) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
+    }
+    if (plan->in_slot >= 0) {
+        e->cut_by_tokens[plan->in_slot] = true;
+    }
+    int prepared = -1; /* the slot whose prepared rows are at hand */
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        enum lk_cut cut = cut_of(op->kind);
+        if (op->kind == LK_OP_MATMUL && op->in[0] != prepared) {
+            unsigned kinds =
+                0; /* of all matmuls of this input, so that their steps stay together */
+            for (int j = i; j < plan->n_ops; j++) {
+                if (plan->ops[j].kind == LK_OP_MATMUL && plan->ops[j].in[0] == op->in[0]) {
+                    enum lk_type type = plan->weights[plan->ops[j].weight].type;
+                    enum lk_acts_kind kind = lk_acts_kind_of(type);
+                    if (!(kinds >> kind & 1)) {
+                        push(e, i, (int)type, LK_CUT_TOKENS);
+                    }
+                    kinds |= 1u << kind;
+                }
+            }
+            prepared = op->in[0];
+        }
+        push(e, i, -1, cut);
+        if (op->out >= 0) {
+            e->cut_by_tokens[op->out] = cut == LK_CUT_TOKENS;
+        }
+    }
+    return LK_OK;
+}
+
+void lk_cpu_epochs(const struct lk_exec *e, bool solo, int *epoch)
+{
+    int now = 0;
+    for (int i = 0; i < e->n_steps; i++) {
+        const struct lk_step *s = &e->steps[i];
+        now += solo ? s->barrier_solo : s->barrier;
+        epoch[s->op] = now;
+    }
+}
+
+float *lk_cpu_slot(const struct lk_exec *e, int thread, int slot)
+{
+    const struct lk_act_memory *m = e->is_solo ? &e->solo : &e->many;
+    float *base = e->is_solo && e->cut_by_tokens[slot] ? m->own[thread] : m->shared;
+    return base + m->offset[slot];
+}
+
+/* The prepared rows for a weight of `type`, whose input has k columns; the buffer is as wide as the
+ * widest input of its kind. */
+static struct lk_acts acts_of(const struct lk_exec *e, int thread, enum lk_type type, int k)
+{
+    enum lk_acts_kind kind = lk_acts_kind_of(type);
+    struct lk_acts a = e->is_solo ? e->solo.own_acts[thread][kind] : e->many.acts[kind];
+    a.k = k;
+    a.row_bytes = lk_acts_row_bytes(kind, k);
+    return a;
+}
+
+static int n_rows(const struct lk_exec *e, enum lk_rows rows)
+{
+    return rows == LK_ROWS_TOKENS ? e->batch->n_tokens : e->batch->n_outputs;
+}
+
+/* ---- a thread's share of an op ---- */
+
+struct span {
+    int first, last;
+};
+
+/* Rows of a step cut by tokens: alone, every thread does all. */
+static struct span token_span(const struct lk_exec *e, int n, int thread, int n_threads)
+{
+    if (e->is_solo) {
+        return (struct span){0, n};
+    }
+    return (struct span){lk_share(n, thread, n_threads), lk_share(n, thread + 1, n_threads)};
+}
+
+/* Columns in whole groups of LK_PACK_ROWS, the same for every op of a width. */
+static struct span column_span(int width, int thread, int n_threads)
+{
+    int groups = (width + LK_PACK_ROWS - 1) / LK_PACK_ROWS;
+    int last = lk_share(groups, thread + 1, n_threads) * LK_PACK_ROWS;
+    return (struct span){lk_share(groups, thread, n_threads) * LK_PACK_ROWS,
+                         last < width ? last : width};
+}
+
+static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_batch *b = e->batch;
+    const struct lk_vec_kernels *vec = e->backend->vec;
+    const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
+    const float *x = op->in[0] >= 0 ? lk_cpu_slot(e, thread, op->in[0]) : NULL;
+    float *y = op->out >= 0 ? lk_cpu_slot(e, thread, op->out) : NULL;
+    size_t width = op->out >= 0 ? (size_t)plan->slots[op->out].width : 0;
+    struct span rows = token_span(e, n_rows(e, rows_kind(plan, op)), thread, n_threads);
+    bool ok = true;
+    for (int r = rows.first; r < rows.last; r++) {
+        size_t at = (size_t)r * width;
+        switch (op->kind) {
+        case LK_OP_EMBED:
+            ok &= lk_scalar_embed(w, b->token[r], op->u.embed.scale, y + at);
+            break;
+        case LK_OP_NORM:
+            ok &= vec->norm(x + at, w->data, (int)width, op->u.norm.group, op->u.norm.eps, y + at);
+            break;
+        case LK_OP_ROPE: {
+            const struct lk_rope *rope = &plan->ropes[op->u.rope.rope];
+            const float *cs =
+                e->cs + ((size_t)op->u.rope.rope * (size_t)e->o.max_tokens + (size_t)r) *
+                            (size_t)plan->head_dim;
+            ok &= vec->rope(x + at, op->u.rope.n_head, op->u.rope.head_dim, rope->n_dims,
+                            rope->interleaved, cs, y + at);
+            break;
+        }
+        case LK_OP_KV_STORE: {
+            int layer = op->layer - e->kv->geom.first_layer, pos = b->pos[r];
+            size_t from =
+                (size_t)r * (size_t)op->u.kv_store.n_kv_head * (size_t)op->u.kv_store.head_dim;
+            if (e->is_solo && thread != 0) {
+                break;
+            }
+            vec->kv_store(x + from, lk_cpu_slot(e, thread, op->in[1]) + from,
+                          op->u.kv_store.n_kv_head, op->u.kv_store.head_dim, e->kv->geom.dim,
+                          b->seqs[b->seq[r]].blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK,
+                          lk_host_kv_at(e->kv, layer, LK_KV_K),
+                          lk_host_kv_at(e->kv, layer, LK_KV_V));
+            break;
+        }
+        case LK_OP_ADD:
+            ok &= vec->add(x + at, lk_cpu_slot(e, thread, op->in[1]) + at, (int)width, y + at);
+            break;
+        case LK_OP_GATHER:
+            memcpy(y + at, x + (size_t)b->outputs[r] * width, width * sizeof *y);
+            break;
+        case LK_OP_MATMUL:
+        case LK_OP_BIAS:
+        case LK_OP_ATTENTION:
+        case LK_OP_GLU:
+        case LK_OP_SOFTCAP:
+        case LK_OP_KINDS:
+            return false;
+        }
+    }
+    return ok;
+}
+
+static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_vec_kernels *vec = e->backend->vec;
+    const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
+    int width = plan->slots[op->out].width, rows = n_rows(e, plan->slots[op->out].rows);
+    float *y = lk_cpu_slot(e, thread, op->out);
+    if (op->kind == LK_OP_MATMUL) {
+        const struct lk_packed *p = &e->packed[op->weight];
+        const struct lk_matmul_kernels *mm = lk_matmul_kernels(e->backend->level, w->type);
+        int64_t first = p->n_groups * thread / n_threads;
+        int64_t last = p->n_groups * (thread + 1) / n_threads;
+        struct lk_acts acts = acts_of(e, thread, w->type, (int)w->cols);
+        return first == last || rows == 0 || mm->mul(p, &acts, rows, first, last, y, (size_t)width);
+    }
+    const float *x = lk_cpu_slot(e, thread, op->in[0]);
+    const float *x1 = op->in[1] >= 0 ? lk_cpu_slot(e, thread, op->in[1]) : NULL;
+    const float *vector = w ? w->data : NULL;
+    struct span cols = column_span(width, thread, n_threads);
+    int n = cols.last - cols.first;
+    bool ok = true;
+    for (int r = 0; r < rows && n > 0; r++) {
+        size_t at = (size_t)r * (size_t)width + (size_t)cols.first;
+        if (op->kind == LK_OP_BIAS) {
+            ok &= vec->bias(x + at, vector + cols.first, n, y + at);
+        } else if (op->kind == LK_OP_GLU) {
+            ok &= vec->glu(op->u.glu.act, x + at, x1 + at, n, y + at);
+        } else {
+            ok &= vec->softcap(x + at, n, op->u.softcap.cap_in, op->u.softcap.cap_out, y + at);
+        }
+    }
+    return ok;
+}
+
+static void run_prepare(const struct lk_exec *e, const struct lk_step *s, int thread, int n_threads)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_slot *in = &plan->slots[plan->ops[s->op].in[0]];
+    enum lk_type type = (enum lk_type)s->prepare;
+    struct lk_acts acts = acts_of(e, thread, type, in->width);
+    struct span rows = token_span(e, n_rows(e, in->rows), thread, n_threads);
+    lk_matmul_kernels(e->backend->level, type)
+        ->prepare(&acts, lk_cpu_slot(e, thread, plan->ops[s->op].in[0]), rows.first, rows.last);
+}
+
+void lk_cpu_rope_tables(const struct lk_exec *e, int first, int last)
+{
+    const struct lk_plan *plan = e->o.plan;
+    for (int r = 0; r < plan->n_ropes; r++) {
+        for (int t = first; t < last; t++) {
+            lk_rope_table(&plan->ropes[r], e->batch->pos[t],
+                          e->cs + ((size_t)r * (size_t)e->o.max_tokens + (size_t)t) *
+                                      (size_t)plan->head_dim);
+        }
+    }
+}
+
+void lk_cpu_run_steps(void *exec, int thread, int n_threads)
+{
+    struct lk_exec *e = exec;
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_batch *b = e->batch;
+    if (!e->is_solo) { /* alone: made before the threads start */
+        lk_cpu_rope_tables(e, lk_share(b->n_tokens, thread, n_threads),
+                           lk_share(b->n_tokens, thread + 1, n_threads));
+    }
+    if (plan->in_slot >= 0) {
+        struct span rows = token_span(e, b->n_tokens, thread, n_threads);
+        size_t width = (size_t)plan->n_embd, at = (size_t)rows.first * width;
+        memcpy(lk_cpu_slot(e, thread, plan->in_slot) + at, b->hidden_in + at,
+               (size_t)(rows.last - rows.first) * width * sizeof(float));
+    }
+    for (int i = 0; i < e->n_steps; i++) {
+        const struct lk_step *s = &e->steps[i];
+        const struct lk_op *op = &plan->ops[s->op];
+        bool ok = true;
+        if (e->is_solo ? s->barrier_solo : s->barrier) {
+            lk_pool_barrier(e->backend->pool);
+        }
+        if (s->prepare >= 0) {
+            run_prepare(e, s, thread, n_threads);
+        } else if (s->cut == LK_CUT_TOKENS) {
+            ok = run_tokens(e, op, thread, n_threads);
+        } else if (s->cut == LK_CUT_COLUMNS) {
+            ok = run_columns(e, op, thread, n_threads);
+        } else {
+            ok = lk_cpu_attention(e, op, thread, n_threads);
+        }
+        if (!ok && e->bad[thread] < 0) {
+            e->bad[thread] = s->op;
+        }
+    }
+}

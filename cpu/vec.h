@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vec: the kernels beside matmul: norms, elementwise ops, rope, cache stores, attention chunks; one
+ * table an instruction-set level. The bits are those of cpu/scalar.c. Functions that store op
+ * results return false when one was out of range (rule 1). Knows no plan and no threads.
+ */
+#ifndef LK_VEC_H
+#define LK_VEC_H
+
+#include "cpu/detect.h"
+#include "src/kv_layout.h"
+#include "src/op.h"
+
+/* Rows of queries against one chunk of 64 keys of one KV head. A row is one query head of one
+ * token; row i takes part in keys from[i] .. to[i] (slots of the block; from > to: in none). */
+struct lk_attn_chunk {
+    int n_rows;
+    int dim;           /* head dimension aligned as in the cache */
+    const float *q;    /* [n_rows][dim], rounded to 13 bits, pad zero */
+    const uint16_t *k; /* [dim][64] f16 of this head and block */
+    const uint16_t *v; /* [64][dim] */
+    const int8_t *from, *to;
+    float score_in, score_cap;
+    /* Results of rule 8: the chunk's n, l and o (flushed); of rows in no key untouched. */
+    int32_t *n;
+    float *l;
+    float *o;    /* [n_rows][dim] */
+    float *wide; /* scratch, [2][64 * dim]: for the kernel's own use */
+};
+
+struct lk_vec_kernels {
+    enum lk_cpu_level level;
+    bool (*norm)(const float *x, const float *w, int n, int group, float eps, float *y);
+    bool (*add)(const float *a, const float *b, int n, float *y);
+    bool (*bias)(const float *x, const float *b, int n, float *y);
+    bool (*glu)(enum lk_act act, const float *g, const float *u, int n, float *y);
+    bool (*softcap)(const float *x, int n, float cap_in, float cap_out, float *y);
+    bool (*rope)(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,
+                 const float *cs, float *y);
+    void (*kv_store)(const float *k_row, const float *v_row, int n_kv_head, int head_dim, int dim,
+                     int block, int slot, uint16_t *k, uint16_t *v);
+    /* False when a score is out of range. */
+    bool (*attn_chunk)(const struct lk_attn_chunk *c);
+    /* Merges chunk (n_c, l_c, o_c) into the running (n, l, o): rule 8. `first`: starts it. */
+    void (*attn_merge)(bool first, int dim, int32_t *n, float *l, float *o, int32_t n_c, float l_c,
+                       const float *o_c);
+    /* out[head_dim] = o / l. */
+    bool (*attn_end)(int head_dim, float l, const float *o, float *out);
+};
+
+const struct lk_vec_kernels *lk_vec_kernels(enum lk_cpu_level level);
+
+extern const struct lk_vec_kernels lk_vec_generic; /* cpu/vec_generic.c */
+extern const struct lk_vec_kernels lk_vec_avx2;    /* cpu/x86/vec_avx2.c */
+extern const struct lk_vec_kernels lk_vec_avx512;  /* cpu/x86/vec_avx512.c */
+extern const struct lk_vec_kernels lk_vec_neon;    /* cpu/arm/vec_neon.c */
+
+#endif

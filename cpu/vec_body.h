@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vec_body: the vector kernels in the words of a simd_*.h, which the including file chose. Each
+ * lane does what cpu/scalar.c does for an element; tails are done by the same code on a padded
+ * copy, so there is one text of every formula.
+ */
+#include <stdbool.h>
+#include <string.h>
+
+#include "cpu/vec.h"
+#include "src/numerics.h"
+
+/* ---- the contract's words, a lane an element ---- */
+
+static inline sv_i sv_magnitude(sv_f x)
+{
+    return sv_and(sv_bits(x), sv_iset(0x7fffffffu));
+}
+
+static inline sv_f sv_flush(sv_f x)
+{
+    return sv_drop(sv_gt(sv_iset(LK_MIN_BITS), sv_magnitude(x)), x);
+}
+
+static inline sv_mask sv_out_of_range(sv_f x)
+{
+    return sv_gt(sv_magnitude(x), sv_iset(LK_MAX_BITS - 1u));
+}
+
+static inline sv_f sv_round13(sv_f x)
+{
+    sv_i u = sv_bits(x);
+    sv_i odd = sv_and(sv_shr(u, 11), sv_iset(1u));
+    u = sv_iadd(sv_iadd(u, sv_iset(1023u)), odd);
+    return sv_flt(sv_and(u, sv_iset(~2047u)));
+}
+
+static inline sv_i sv_rte(sv_f x)
+{
+    return sv_isub(sv_bits(sv_add(x, sv_set(LK_MAGIC))), sv_iset(LK_MAGIC_BITS));
+}
+
+static inline sv_f sv_f22(sv_i i)
+{
+    return sv_sub(sv_flt(sv_iadd(i, sv_iset(LK_MAGIC_BITS))), sv_set(LK_MAGIC));
+}
+
+static inline sv_f sv_rcp(sv_f a)
+{
+    sv_f r = sv_flt(sv_isub(sv_iset(0x7EF311C7u), sv_bits(a)));
+    r = sv_mul(r, sv_sub(sv_set(2.0f), sv_mul(a, r)));
+    r = sv_mul(r, sv_sub(sv_set(2.0f), sv_mul(a, r)));
+    return sv_add(r, sv_mul(r, sv_sub(sv_set(1.0f), sv_mul(a, r))));
+}
+
+static inline sv_f sv_const(uint32_t bits)
+{
+    return sv_flt(sv_iset(bits));
+}
+
+static inline sv_f sv_exp_core(sv_f f)
+{
+    sv_f p = sv_const(0x3AB511F2u);
+    p = sv_add(sv_mul(p, f), sv_const(0x3C091D10u));
+    p = sv_add(sv_mul(p, f), sv_const(0x3D2AAC79u));
+    p = sv_add(sv_mul(p, f), sv_const(0x3E2AAA49u));
+    p = sv_add(sv_mul(p, f), sv_const(0x3EFFFFFEu));
+    p = sv_mul(p, sv_mul(f, f));
+    p = sv_add(p, f);
+    return sv_add(p, sv_set(1.0f));
+}
+
+static inline sv_f sv_scale2(sv_f x, sv_i k)
+{
+    return sv_flt(sv_iadd(sv_bits(x), sv_shl(k, 23)));
+}
+
+static inline sv_f sv_exp2_mantissa(sv_f s, sv_i k)
+{
+    return sv_exp_core(sv_mul(sv_sub(s, sv_f22(k)), sv_const(0x3F317218u)));
+}
+
+/* e^-a from magnitude bits of a; a >= 0. */
+static inline sv_f sv_exp_neg(sv_i magnitude)
+{
+    sv_mask cut = sv_gt(magnitude, sv_iset(0x428A0000u)); /* 69 */
+    sv_f v = sv_drop(cut, sv_flt(sv_or(magnitude, sv_iset(0x80000000u))));
+    sv_i k = sv_rte(sv_mul(v, sv_const(0x3FB8AA3Bu)));
+    sv_f n = sv_f22(k);
+    sv_f f = sv_sub(v, sv_mul(n, sv_set(0.693359375f)));
+    f = sv_add(f, sv_mul(n, sv_const(0x395E8083u)));
+    return sv_drop(cut, sv_scale2(sv_exp_core(f), k));
+}
+
+static inline sv_f sv_sigmoid(sv_f x)
+{
+    sv_f e = sv_exp_neg(sv_magnitude(x));
+    sv_f r = sv_rcp(sv_add(sv_set(1.0f), e));
+    sv_mask negative = sv_gt(sv_iset(0u), sv_bits(x));
+    return sv_pick(negative, sv_mul(e, r), r);
+}
+
+static inline sv_f sv_silu(sv_f x)
+{
+    return sv_mul(x, sv_sigmoid(x));
+}
+
+static inline sv_f sv_gelu(sv_f x)
+{
+    sv_f s = sv_mul(sv_const(0x3D922279u), sv_mul(x, x));
+    s = sv_mul(x, sv_add(sv_const(0x3FCC422Au), s));
+    return sv_mul(x, sv_sigmoid(s));
+}
+
+static inline sv_f sv_tanh(sv_f x)
+{
+    sv_i u = sv_magnitude(x);
+    sv_f a = sv_flt(u);
+    sv_mask small = sv_gt(sv_iset(0x3F200000u), u); /* 0.625 */
+    sv_f b = sv_keep(small, a);
+    sv_f s = sv_mul(b, b);
+    sv_f p = sv_const(0xBBBAF0EAu);
+    p = sv_add(sv_mul(p, s), sv_const(0x3CA9134Eu));
+    p = sv_add(sv_mul(p, s), sv_const(0xBD5C1E2Du));
+    p = sv_add(sv_mul(p, s), sv_const(0x3E088393u));
+    p = sv_add(sv_mul(p, s), sv_const(0xBEAAAA99u));
+    p = sv_mul(sv_mul(p, s), b);
+    p = sv_add(p, b);
+    sv_f e = sv_exp_neg(sv_magnitude(sv_add(a, a)));
+    sv_f y = sv_mul(sv_sub(sv_set(1.0f), e), sv_rcp(sv_add(sv_set(1.0f), e)));
+    y = sv_pick(small, p, y);
+    y = sv_pick(sv_gt(sv_iset(0x39800000u), u), a, y); /* 2^-12 */
+    return sv_flt(sv_or(sv_bits(y), sv_and(sv_bits(x), sv_iset(0x80000000u))));
+}
+
+/* f32 -> f16 of the contract: clamped, nearest even, no -0. */
+static inline void sv_to_half(uint16_t *p, sv_f x)
+{
+    sv_i sign = sv_and(sv_bits(x), sv_iset(0x80000000u));
+    sv_i u = sv_imin(sv_magnitude(x), sv_iset(0x477FE000u)); /* 65504 */
+    /* Magnitudes of 2^-25 or less round to 0, whose sign goes. */
+    sv_mask gone = sv_gt(sv_iset(0x33000001u), u);
+    sv_store_half(p, sv_drop(gone, sv_flt(sv_or(u, sign))));
+}
+
+/* ---- row ops ---- */
+
+/* Runs fn over n elements of up to two inputs, lanes at a time; the tail on padded copies. */
+typedef sv_f (*sv_op2)(sv_f a, sv_f b);
+
+static inline bool map2(sv_op2 fn, const float *a, const float *b, int n, float *y)
+{
+    sv_mask bad = sv_mask_none();
+    int i = 0;
+    for (; i + SV_LANES <= n; i += SV_LANES) {
+        sv_f r = fn(sv_load(a + i), sv_load(b + i));
+        bad = sv_mask_or(bad, sv_out_of_range(r));
+        sv_store(y + i, sv_flush(r));
+    }
+    if (i < n) {
+        float ta[SV_LANES] = {0}, tb[SV_LANES] = {0}, ty[SV_LANES];
+        memcpy(ta, a + i, (size_t)(n - i) * sizeof *a);
+        memcpy(tb, b + i, (size_t)(n - i) * sizeof *b);
+        sv_f r = fn(sv_load(ta), sv_load(tb));
+        bad = sv_mask_or(bad, sv_out_of_range(r));
+        sv_store(ty, sv_flush(r));
+        memcpy(y + i, ty, (size_t)(n - i) * sizeof *y);
+    }
+    return !sv_any(bad);
+}
+
+static inline sv_f bias_lanes(sv_f x, sv_f b)
+{
+    return sv_add(x, sv_flush(b));
+}
+
+static inline sv_f silu_lanes(sv_f g, sv_f u)
+{
+    return sv_mul(sv_silu(g), u);
+}
+
+static inline sv_f gelu_lanes(sv_f g, sv_f u)
+{
+    return sv_mul(sv_gelu(g), u);
+}
+
+static bool vec_add(const float *a, const float *b, int n, float *y)
+{
+    return map2(sv_add, a, b, n, y);
+}
+
+static bool vec_bias(const float *x, const float *b, int n, float *y)
+{
+    return map2(bias_lanes, x, b, n, y);
+}
+
+static bool vec_glu(enum lk_act act, const float *g, const float *u, int n, float *y)
+{
+    return act == LK_ACT_SILU ? map2(silu_lanes, g, u, n, y) : map2(gelu_lanes, g, u, n, y);
+}
+
+static bool vec_softcap(const float *x, int n, float cap_in, float cap_out, float *y)
+{
+    sv_mask bad = sv_mask_none();
+    for (int i = 0; i < n; i += SV_LANES) {
+        float t[SV_LANES] = {0};
+        int m = n - i < SV_LANES ? n - i : SV_LANES;
+        memcpy(t, x + i, (size_t)m * sizeof *t);
+        sv_f r = sv_mul(sv_tanh(sv_mul(sv_load(t), sv_set(cap_in))), sv_set(cap_out));
+        bad = sv_mask_or(bad, sv_out_of_range(r));
+        sv_store(t, sv_flush(r));
+        memcpy(y + i, t, (size_t)m * sizeof *t);
+    }
+    return !sv_any(bad);
+}
+
+/* Rule 7's 256 chains live in memory, lanes at a time; then the fold by halves. */
+static bool vec_norm(const float *x, const float *w, int n, int group, float eps, float *y)
+{
+    sv_mask bad = sv_mask_none();
+    bool ok = true;
+    float inv_n = (float)(1.0 / group);
+    for (int base = 0; base < n; base += group) {
+        float s[256] = {0};
+        const float *xg = x + base;
+        int whole = group / SV_LANES * SV_LANES;
+        for (int i = 0; i < whole; i += SV_LANES) {
+            sv_f v = sv_load(xg + i);
+            float *at = s + i % 256;
+            sv_store(at, sv_add(sv_load(at), sv_mul(v, v)));
+        }
+        for (int i = whole; i < group; i++) {
+            float sq = xg[i] * xg[i];
+            s[i % 256] = s[i % 256] + sq;
+        }
+        int h = 128;
+        for (; h >= SV_LANES; h /= 2) {
+            for (int t = 0; t < h; t += SV_LANES) {
+                sv_store(s + t, sv_add(sv_load(s + t), sv_load(s + t + h)));
+            }
+        }
+        for (; h >= 1; h /= 2) {
+            for (int t = 0; t < h; t++) {
+                s[t] = s[t] + s[t + h];
+            }
+        }
+        float mean = s[0] * inv_n;
+        mean = mean + eps;
+        float r = lk_rsqrt(mean);
+        for (int i = 0; i < whole; i += SV_LANES) {
+            sv_f v = sv_mul(sv_mul(sv_load(xg + i), sv_set(r)), sv_flush(sv_load(w + i)));
+            bad = sv_mask_or(bad, sv_out_of_range(v));
+            sv_store(y + base + i, sv_flush(v));
+        }
+        for (int i = whole; i < group; i++) {
+            float v = xg[i] * r;
+            v = v * lk_flush(w[i]);
+            ok &= !lk_out_of_range(v);
+            y[base + i] = lk_flush(v);
+        }
+    }
+    return ok && !sv_any(bad);
+}
+
+/* Halves apart are lanes as they lie; neighbouring pairs are done one by one. */
+static bool vec_rope(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,
+                     const float *cs, float *y)
+{
+    sv_mask bad = sv_mask_none();
+    bool ok = true;
+    int half = n_dims / 2;
+    float c[LK_MAX_HEAD_DIM / 2], s[LK_MAX_HEAD_DIM / 2];
+    for (int i = 0; i < half; i++) {
+        c[i] = cs[2 * i];
+        s[i] = cs[2 * i + 1];
+    }
+    int whole = interleaved ? 0 : half / SV_LANES * SV_LANES;
+    for (int h = 0; h < n_head; h++, x += head_dim, y += head_dim) {
+        for (int i = 0; i < whole; i += SV_LANES) {
+            sv_f x0 = sv_load(x + i), x1 = sv_load(x + i + half);
+            sv_f vc = sv_load(c + i), vs = sv_load(s + i);
+            sv_f a = sv_sub(sv_mul(x0, vc), sv_mul(x1, vs));
+            sv_f b = sv_add(sv_mul(x0, vs), sv_mul(x1, vc));
+            bad = sv_mask_or(bad, sv_mask_or(sv_out_of_range(a), sv_out_of_range(b)));
+            sv_store(y + i, sv_flush(a));
+            sv_store(y + i + half, sv_flush(b));
+        }
+        for (int i = whole; i < half; i++) {
+            int i0 = interleaved ? 2 * i : i, i1 = interleaved ? 2 * i + 1 : i + half;
+            float p = x[i0] * c[i], q = x[i1] * s[i];
+            float a = p - q;
+            p = x[i0] * s[i];
+            q = x[i1] * c[i];
+            float b = p + q;
+            ok &= !lk_out_of_range(a) && !lk_out_of_range(b);
+            y[i0] = lk_flush(a);
+            y[i1] = lk_flush(b);
+        }
+        memcpy(y + n_dims, x + n_dims, (size_t)(head_dim - n_dims) * sizeof *y);
+    }
+    return ok && !sv_any(bad);
+}
+
+static void vec_kv_store(const float *k_row, const float *v_row, int n_kv_head, int head_dim,
+                         int dim, int block, int slot, uint16_t *k, uint16_t *v)
+{
+    size_t b = (size_t)block, nh = (size_t)n_kv_head, nd = (size_t)dim, at = (size_t)slot;
+    for (size_t h = 0; h < nh; h++) {
+        float row[LK_MAX_HEAD_DIM] = {0};
+        uint16_t half[LK_MAX_HEAD_DIM];
+        memcpy(row, k_row + h * (size_t)head_dim, (size_t)head_dim * sizeof *row);
+        for (size_t d = 0; d < nd; d += SV_LANES) {
+            sv_to_half(half + d, sv_load(row + d));
+        }
+        for (size_t d = 0; d < nd; d++) {
+            k[LK_KV_K_AT(b, h, d, at, nh, nd)] = half[d];
+        }
+        memcpy(row, v_row + h * (size_t)head_dim, (size_t)head_dim * sizeof *row);
+        for (size_t d = 0; d < nd; d += SV_LANES) {
+            sv_to_half(v + LK_KV_V_AT(b, h, at, d, nh, nd), sv_load(row + d));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Simd_avx2: the vector words that cpu/vec_body.h and cpu/attn_body.h are written in, 8 lanes wide.
+ * The float operations round once each; sv_fma is for exact products alone.
+ */
+#ifndef LK_SIMD_AVX2_H
+#define LK_SIMD_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+enum { SV_LANES = 8 };
+typedef __m256 sv_f;
+typedef __m256i sv_i;
+typedef __m256 sv_mask; /* all ones or all zeros a lane */
+
+static inline sv_f sv_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+static inline void sv_store(float *p, sv_f x)
+{
+    _mm256_storeu_ps(p, x);
+}
+static inline sv_f sv_set(float x)
+{
+    return _mm256_set1_ps(x);
+}
+static inline sv_f sv_zero(void)
+{
+    return _mm256_setzero_ps();
+}
+static inline sv_f sv_add(sv_f a, sv_f b)
+{
+    return _mm256_add_ps(a, b);
+}
+static inline sv_f sv_sub(sv_f a, sv_f b)
+{
+    return _mm256_sub_ps(a, b);
+}
+static inline sv_f sv_mul(sv_f a, sv_f b)
+{
+    return _mm256_mul_ps(a, b);
+}
+static inline sv_f sv_fma(sv_f a, sv_f b, sv_f c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+static inline sv_i sv_bits(sv_f x)
+{
+    return _mm256_castps_si256(x);
+}
+static inline sv_f sv_flt(sv_i x)
+{
+    return _mm256_castsi256_ps(x);
+}
+static inline sv_i sv_iset(uint32_t x)
+{
+    return _mm256_set1_epi32((int)x);
+}
+static inline sv_i sv_iload(const int32_t *p)
+{
+    return _mm256_loadu_si256((const void *)p);
+}
+static inline void sv_istore(int32_t *p, sv_i x)
+{
+    _mm256_storeu_si256((void *)p, x);
+}
+static inline sv_i sv_iadd(sv_i a, sv_i b)
+{
+    return _mm256_add_epi32(a, b);
+}
+static inline sv_i sv_isub(sv_i a, sv_i b)
+{
+    return _mm256_sub_epi32(a, b);
+}
+static inline sv_i sv_and(sv_i a, sv_i b)
+{
+    return _mm256_and_si256(a, b);
+}
+static inline sv_i sv_or(sv_i a, sv_i b)
+{
+    return _mm256_or_si256(a, b);
+}
+static inline sv_i sv_imax(sv_i a, sv_i b)
+{
+    return _mm256_max_epi32(a, b);
+}
+static inline sv_i sv_imin(sv_i a, sv_i b)
+{
+    return _mm256_min_epi32(a, b);
+}
+#define sv_shl(a, n) _mm256_slli_epi32(a, n)
+#define sv_shr(a, n) _mm256_srli_epi32(a, n)
+/* Signed a > b. */
+static inline sv_mask sv_gt(sv_i a, sv_i b)
+{
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b));
+}
+/* x where the mask is set, else +0. */
+static inline sv_f sv_keep(sv_mask m, sv_f x)
+{
+    return _mm256_and_ps(m, x);
+}
+static inline sv_f sv_drop(sv_mask m, sv_f x)
+{
+    return _mm256_andnot_ps(m, x);
+}
+static inline sv_f sv_pick(sv_mask m, sv_f yes, sv_f no)
+{
+    return _mm256_blendv_ps(no, yes, m);
+}
+static inline bool sv_any(sv_mask m)
+{
+    return _mm256_movemask_ps(m) != 0;
+}
+static inline sv_mask sv_mask_or(sv_mask a, sv_mask b)
+{
+    return _mm256_or_ps(a, b);
+}
+static inline sv_mask sv_mask_none(void)
+{
+    return _mm256_setzero_ps();
+}
+static inline sv_f sv_load_half(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const void *)p));
+}
+/* Nearest even; the caller has clamped. */
+static inline void sv_store_half(uint16_t *p, sv_f x)
+{
+    _mm_storeu_si128((void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+#endif

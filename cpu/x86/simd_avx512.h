@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Simd_avx512: the vector words that cpu/vec_body.h and cpu/attn_body.h are written in, 16 lanes
+ * wide. The float operations round once each; sv_fma is for exact products alone.
+ */
+#ifndef LK_SIMD_AVX512_H
+#define LK_SIMD_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+enum { SV_LANES = 16 };
+typedef __m512 sv_f;
+typedef __m512i sv_i;
+typedef __mmask16 sv_mask;
+
+static inline sv_f sv_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+static inline void sv_store(float *p, sv_f x)
+{
+    _mm512_storeu_ps(p, x);
+}
+static inline sv_f sv_set(float x)
+{
+    return _mm512_set1_ps(x);
+}
+static inline sv_f sv_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+static inline sv_f sv_add(sv_f a, sv_f b)
+{
+    return _mm512_add_ps(a, b);
+}
+static inline sv_f sv_sub(sv_f a, sv_f b)
+{
+    return _mm512_sub_ps(a, b);
+}
+static inline sv_f sv_mul(sv_f a, sv_f b)
+{
+    return _mm512_mul_ps(a, b);
+}
+static inline sv_f sv_fma(sv_f a, sv_f b, sv_f c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+static inline sv_i sv_bits(sv_f x)
+{
+    return _mm512_castps_si512(x);
+}
+static inline sv_f sv_flt(sv_i x)
+{
+    return _mm512_castsi512_ps(x);
+}
+static inline sv_i sv_iset(uint32_t x)
+{
+    return _mm512_set1_epi32((int)x);
+}
+static inline sv_i sv_iload(const int32_t *p)
+{
+    return _mm512_loadu_si512((const void *)p);
+}
+static inline void sv_istore(int32_t *p, sv_i x)
+{
+    _mm512_storeu_si512((void *)p, x);
+}
+static inline sv_i sv_iadd(sv_i a, sv_i b)
+{
+    return _mm512_add_epi32(a, b);
+}
+static inline sv_i sv_isub(sv_i a, sv_i b)
+{
+    return _mm512_sub_epi32(a, b);
+}
+static inline sv_i sv_and(sv_i a, sv_i b)
+{
+    return _mm512_and_si512(a, b);
+}
+static inline sv_i sv_or(sv_i a, sv_i b)
+{
+    return _mm512_or_si512(a, b);
+}
+static inline sv_i sv_imax(sv_i a, sv_i b)
+{
+    return _mm512_max_epi32(a, b);
+}
+static inline sv_i sv_imin(sv_i a, sv_i b)
+{
+    return _mm512_min_epi32(a, b);
+}
+#define sv_shl(a, n) _mm512_slli_epi32(a, n)
+#define sv_shr(a, n) _mm512_srli_epi32(a, n)
+/* Signed a > b. */
+static inline sv_mask sv_gt(sv_i a, sv_i b)
+{
+    return _mm512_cmpgt_epi32_mask(a, b);
+}
+/* x where the mask is set, else +0. */
+static inline sv_f sv_keep(sv_mask m, sv_f x)
+{
+    return _mm512_maskz_mov_ps(m, x);
+}
+static inline sv_f sv_drop(sv_mask m, sv_f x)
+{
+    return _mm512_maskz_mov_ps((sv_mask)~m, x);
+}
+static inline sv_f sv_pick(sv_mask m, sv_f yes, sv_f no)
+{
+    return _mm512_mask_mov_ps(no, m, yes);
+}
+static inline bool sv_any(sv_mask m)
+{
+    return m != 0;
+}
+static inline sv_mask sv_mask_or(sv_mask a, sv_mask b)
+{
+    return (sv_mask)(a | b);
+}
+static inline sv_mask sv_mask_none(void)
+{
+    return 0;
+}
+static inline sv_f sv_load_half(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
+}
+/* Nearest even; the caller has clamped. */
+static inline void sv_store_half(uint16_t *p, sv_f x)
+{
+    _mm256_storeu_si256((void *)p,
+                        _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+#endif

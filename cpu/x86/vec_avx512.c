@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vec_avx512: the vector and attention kernels for AVX-512; the text is cpu/vec_body.h.
+ */
+#include <stdbool.h>
+
+#include "cpu/x86/simd_avx512.h"
+
+#include "cpu/vec_body.h"
+
+#include "cpu/attn_body.h"
+
+LK_VEC_TABLE(lk_vec_avx512, LK_CPU_AVX512);
