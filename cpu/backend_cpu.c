@@ -166,7 +166,7 @@ static lk_status pack_weights(struct lk_exec *e, lk_error *err)
         const struct lk_op *op = &plan->ops[i];
         const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
         if (w && op->kind == LK_OP_MATMUL && e->packed_bytes[op->weight] == 0) {
-            lk_packed_init(&e->packed[op->weight], w);
+            lk_packed_init(&e->packed[op->weight], w, b->level);
             e->packed[op->weight].data = NULL;
             size_t n = (size_t)e->packed[op->weight].n_groups * e->packed[op->weight].group_bytes;
             e->packed_bytes[op->weight] = n;

@@ -85,7 +85,7 @@ static lk_status scalar_prepare(struct lk_backend *backend, const struct lk_exec
         goto fail;
     }
     size_t floats = lk_plan_layout(plan, (size_t)o->max_tokens, (size_t)o->max_outputs, o->keep_ops,
-                                   16, exec->offset);
+                                   16, NULL, exec->offset);
     size_t slots_bytes, scratch = 0;
     if (!lk_mul_size(floats, sizeof(float), &slots_bytes)) {
         status =

@@ -5,8 +5,9 @@
  * 5): the layout is free, the order of float sums is not.
  *
  * Packed weights are groups of LK_PACK_ROWS rows, interleaved so that a SIMD lane owns an output
- * row; the last group is padded with zero rows. Any thread may multiply any groups. One packed
- * layout serves every level of a machine and every batch size. Knows no plan and no threads.
+ * row; the last group is padded with zero rows. Any thread may multiply any groups. One interleaved
+ * layout serves every SIMD level and every batch size; plain C takes the rows as they lie in the
+ * file. Knows no plan and no threads.
  */
 #ifndef LK_MATMUL_H
 #define LK_MATMUL_H
@@ -21,10 +22,11 @@ struct lk_packed {
     int64_t rows, cols;
     int64_t n_groups;   /* rows / 16 rounded up */
     size_t group_bytes; /* a multiple of 64 */
+    bool interleaved;   /* else rows one after the other, as in the file */
     uint8_t *data;      /* n_groups * group_bytes, aligned to 256; owned by the caller */
 };
 /* Fills everything but data. */
-void lk_packed_init(struct lk_packed *p, const struct lk_weight *w);
+void lk_packed_init(struct lk_packed *p, const struct lk_weight *w, enum lk_cpu_level level);
 /* Packs groups [first, last) of w into p->data. Threads may pack different groups at once. */
 void lk_pack_groups(const struct lk_packed *p, const struct lk_weight *w, int64_t first,
                     int64_t last);
@@ -43,8 +45,19 @@ struct lk_acts {
     enum lk_acts_kind kind;
     int64_t k;
     size_t row_bytes; /* a multiple of 64 */
-    uint8_t *data;    /* [n_tok] rows, aligned to 64; what a row holds is the kernels' affair */
+    uint8_t *data;    /* [n_tok] rows, aligned to 64 */
 };
+/* What a row holds. Q32: q int8 [k], d f32 [k/32], sd f32 [k/32] = d times the sum of q, sum int32
+ * [k/32]. Q256: q int8 [k], d f32 [k/256], sum16 int16 [k/16], sum32 int16 [k/32]. Floats: x [k].
+ */
+struct lk_acts_row {
+    int8_t *q;
+    float *d, *sd;
+    int32_t *sum;
+    int16_t *sum16, *sum32;
+    float *x;
+};
+struct lk_acts_row lk_acts_row(const struct lk_acts *a, int row);
 /* Bytes of one row; the same at every level. */
 size_t lk_acts_row_bytes(enum lk_acts_kind kind, int64_t k);
 
@@ -58,8 +71,12 @@ struct lk_matmul_kernels {
     bool (*mul)(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
                 int64_t last, float *y, size_t ldy);
 };
-/* The table of a level; the level must be one that lk_cpu_has. Entries that a level has no kernel
- * for are those of the level below it. */
+/* The table of a level; the level must be one that lk_cpu_has. */
 const struct lk_matmul_kernels *lk_matmul_kernels(enum lk_cpu_level level, enum lk_type type);
+
+extern const struct lk_matmul_kernels lk_matmul_generic; /* cpu/matmul_generic.c */
+extern const struct lk_matmul_kernels lk_matmul_avx2;    /* cpu/x86/matmul_avx2.c */
+extern const struct lk_matmul_kernels lk_matmul_avxvnni; /* cpu/x86/matmul_avxvnni.c */
+extern const struct lk_matmul_kernels lk_matmul_avx512;  /* cpu/x86/matmul_avx512.c */
 
 #endif

@@ -11,6 +11,7 @@ static const struct lk_backend_impl *const TABLE[] = {
 #ifdef LK_HAVE_VULKAN
     &lk_backend_vulkan,
 #endif
+    &lk_backend_cpu,
     &lk_backend_scalar,
     &lk_backend_ref,
 };

@@ -9,6 +9,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include <stdbool.h>
+
 enum { SV_LANES = 8 };
 typedef __m256 sv_f;
 typedef __m256i sv_i;
@@ -130,6 +132,20 @@ static inline sv_f sv_load_half(const uint16_t *p)
 static inline void sv_store_half(uint16_t *p, sv_f x)
 {
     _mm_storeu_si128((void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+/* int32 to f32, nearest even. */
+static inline sv_f sv_cvt(sv_i i)
+{
+    return _mm256_cvtepi32_ps(i);
+}
+static inline sv_f sv_halves(const uint8_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const void *)p));
+}
+static inline sv_f sv_bf16(const uint8_t *p)
+{
+    __m256i w = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(w, 16));
 }
 
 #endif

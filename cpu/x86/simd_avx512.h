@@ -9,6 +9,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include <stdbool.h>
+
 enum { SV_LANES = 16 };
 typedef __m512 sv_f;
 typedef __m512i sv_i;
@@ -131,6 +133,20 @@ static inline void sv_store_half(uint16_t *p, sv_f x)
 {
     _mm256_storeu_si256((void *)p,
                         _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+/* int32 to f32, nearest even. */
+static inline sv_f sv_cvt(sv_i i)
+{
+    return _mm512_cvtepi32_ps(i);
+}
+static inline sv_f sv_halves(const uint8_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
+}
+static inline sv_f sv_bf16(const uint8_t *p)
+{
+    __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
 }
 
 #endif

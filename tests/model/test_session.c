@@ -17,7 +17,7 @@
 
 enum { N = 150, CTX = 200 };
 
-static const char *const BACKENDS[] = {"scalar"};
+static const char *const BACKENDS[] = {"scalar", "cpu"};
 
 static const char *other_than(const char *backend)
 {

@@ -579,7 +579,7 @@ static void check_layout(const struct lk_plan *p, size_t tokens, size_t outputs,
 {
     size_t *at = calloc((size_t)p->n_slots, sizeof *at);
     cr_assert(at);
-    size_t total = lk_plan_layout(p, tokens, outputs, keep, align, at), sum = 0;
+    size_t total = lk_plan_layout(p, tokens, outputs, keep, align, NULL, at), sum = 0;
     cr_assert(total != SIZE_MAX);
     for (int i = 0; i < p->n_slots; i++) {
         int fi, li, fj, lj;
@@ -633,8 +633,8 @@ Test(plan, slots_that_live_together_have_memory_of_their_own)
             }
         }
         size_t *at = calloc((size_t)f.plan->n_slots, sizeof *at);
-        cr_assert_eq(lk_plan_layout(f.plan, SIZE_MAX / 64, 1, false, 16, at), SIZE_MAX);
-        cr_assert_eq(lk_plan_layout(f.plan, SIZE_MAX / 2048, 1, true, 16, at), SIZE_MAX);
+        cr_assert_eq(lk_plan_layout(f.plan, SIZE_MAX / 64, 1, false, 16, NULL, at), SIZE_MAX);
+        cr_assert_eq(lk_plan_layout(f.plan, SIZE_MAX / 2048, 1, true, 16, NULL, at), SIZE_MAX);
         free(at);
         end(&f);
     }

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Pack: the interleaved layout of 16 rows. A "chunk" is 64 bytes: 4 bytes of each of 16 rows, so a
+ * vector of bytes holds 4 elements along K of each row it owns. Per block, in this order:
+ *
+ *   Q4_0  4 chunks of nibbles (as in the file: low = elements 0..15, high = 16..31), d f16 [16]
+ *   Q4_1  as Q4_0, then m f16 [16]
+ *   Q5_0  4 chunks of nibbles, 1 chunk of high bits, d f16 [16]     (bit g of byte j of a row:
+ *   Q5_1  as Q5_0, then m f16 [16]                                   element 4g + j)
+ *   Q8_0  8 chunks of q + 128, d f16 [16]
+ *   Q2_K  16 chunks of qs, scales u8 [16 sub-blocks][16 rows], d, dmin f16 [16]
+ *   Q3_K  16 chunks of qs, 8 chunks of hmask, scales s8 [16][16], d
+ *   Q4_K  32 chunks of qs, scales u8 [8][16], mins u8 [4][16][2], d, dmin
+ *   Q5_K  32 chunks of qs, 8 chunks of qh, scales, mins, d, dmin as Q4_K
+ *   Q6_K  32 chunks of ql, 16 chunks of qh, scales s8 [16][16], d
+ *   F32   per element of K: f32 [16]; F16, BF16: u16 [16]
+ */
+#ifndef LK_PACK_H
+#define LK_PACK_H
+
+#include "src/quant.h"
+
+/* Bytes of one block of 16 rows. */
+size_t lk_pack_block_bytes(enum lk_type type);
+
+#endif
