@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cli: what the commands of the program `lockstep` share. A command is one file that defines one
+ * struct cli_command (its options table and its function) and one entry in COMMANDS of lockstep.c;
+ * parsing, --help, the man page and the shell completions all read those tables. Knows the engine
+ * through lockstep.h alone.
+ */
+#ifndef CLI_H
+#define CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lockstep.h"
+
+/* Exit codes. */
+enum {
+    CLI_DONE = 0,
+    CLI_NO = 1,     /* the answer is no */
+    CLI_USAGE = 2,  /* the command line */
+    CLI_INPUT = 3,  /* a file or model */
+    CLI_NOMEM = 4,  /* memory, on the host or a device */
+    CLI_DEVICE = 5, /* backend or device */
+    CLI_INTERRUPTED = 130
+};
+
+/* ---- options (cli_options.c) ---- */
+
+enum cli_type { CLI_FLAG, CLI_COUNT, CLI_INT, CLI_FLOAT, CLI_STRING, CLI_LIST };
+
+enum { CLI_LIST_MAX = 64 };
+struct cli_list {
+    const char *item[CLI_LIST_MAX];
+    size_t n;
+};
+
+/* One option: where its value goes in the command's struct of arguments, and all that --help, man
+ * page and completion say of it. Field types: FLAG bool, COUNT int, INT int64_t, FLOAT double,
+ * STRING const char *, LIST struct cli_list. */
+struct cli_option {
+    const char *name; /* "threads" for --threads */
+    char letter;      /* 't' for -t, or 0 */
+    enum cli_type type;
+    const char *arg;      /* "N", "FILE": shown in help; NULL for a FLAG or COUNT */
+    size_t offset;        /* of the field in the arguments */
+    const char *fallback; /* the default, as text that is parsed; NULL: zero */
+    double min, max;      /* of INT and FLOAT; both 0: no limit */
+    const char *choices;  /* of a STRING: the words allowed, separated by spaces; NULL: any */
+    const char *help;     /* one sentence, no full stop */
+};
+#define CLI_END                                                                                    \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+
+struct cli {
+    const struct cli_command *command; /* NULL before it is known */
+    int argc;                          /* positional arguments */
+    char **argv;
+    bool quiet;
+    int verbose;
+    bool color;   /* of stderr */
+    bool err_tty; /* progress may be drawn */
+    bool closed;  /* the reader of stdout went away */
+};
+
+struct cli_command {
+    const char *name;
+    const char *usage; /* positional arguments: "MODEL [PROMPT]" */
+    const char *summary;
+    const char *details; /* paragraphs separated by empty lines; may be NULL */
+    int min_args, max_args;
+    size_t args_size;                    /* of the struct of arguments */
+    const struct cli_option *options[4]; /* tables, each ended by CLI_END; NULL after the last */
+    int (*run)(struct cli *cli, void *args); /* returns an exit code */
+};
+
+extern const struct cli_command cli_generate, cli_inspect, cli_perplexity, cli_pull, cli_run,
+    cli_tokenize;
+extern const struct cli_command *const cli_commands[]; /* NULL after the last */
+extern const struct cli_option cli_global_options[];   /* offsets are in struct cli_global */
+
+struct cli_global {
+    bool help, version, quiet;
+    int verbose;
+};
+
+/* Fills the structs of arguments from argv; positional ones are moved to the front of argv and
+ * counted in *n. `base[i]` belongs to `tables[i]`. Returns CLI_DONE or CLI_USAGE (said). */
+int cli_parse(struct cli *cli, const struct cli_option *const *tables, void *const *base,
+              int n_tables, char **argv, int *n, bool stop_at_first);
+void cli_help(FILE *to, const struct cli_command *command); /* NULL: the program itself */
+/* "-t, --threads N" */
+void cli_option_spelling(const struct cli_option *o, char *buf, size_t cap);
+
+/* ---- messages, output, interrupts (cli_io.c) ---- */
+
+__attribute__((format(printf, 3, 4))) int cli_fail(const struct cli *cli, int code,
+                                                   const char *format, ...);
+/* Says err's message; the exit code for its status. */
+int cli_error(const struct cli *cli, const lk_error *err);
+/* One line on stderr unless --quiet. */
+__attribute__((format(printf, 2, 3))) void cli_note(const struct cli *cli, const char *format, ...);
+void cli_log(void *cli, lk_log_level level, const char *line); /* an lk_log_fn */
+
+/* Bytes to stdout, now. False when nobody reads any more (cli->closed) or on a failed write. */
+bool cli_out(struct cli *cli, const char *bytes, size_t n);
+/* Flushes stdout; the exit code: `code`, or CLI_INPUT (said) when the output was not written. A
+ * closed pipe is no failure. */
+int cli_finish(struct cli *cli, int code);
+
+/* First SIGINT: cli_interrupted() becomes true; the second ends the program with 130. */
+void cli_catch_interrupts(void);
+bool cli_interrupted(void);
+void cli_clear_interrupt(void);
+/* What a second SIGINT runs before it ends the program (async-signal-safe); NULL: nothing. */
+void cli_on_exit(void (*restore)(void));
+
+/* A line of progress on a terminal, erased by cli_progress_end. An lk_progress_fn: it cancels when
+ * interrupted. */
+bool cli_progress(void *cli, const char *what, uint64_t done, uint64_t total);
+void cli_progress_end(struct cli *cli);
+
+struct cli_buffer {
+    char *data;
+    size_t n, cap;
+};
+bool cli_append(struct cli_buffer *b, const void *data, size_t n); /* false: no memory */
+void cli_buffer_free(struct cli_buffer *b);
+/* A whole file, or stdin for NULL. CLI_DONE or a code (said). */
+int cli_read(const struct cli *cli, const char *path, struct cli_buffer *out);
+double cli_now(void);                         /* seconds, monotonic */
+char *cli_join(const char *a, const char *b); /* a then b, malloc'd; NULL: no memory */
+
+/* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD. */
+void cli_json_string(FILE *to, const char *s, size_t n);
+void cli_hex(const uint8_t bytes[32], char out[65]);
+
+/* ---- models (cli_model.c) ---- */
+
+/* The options of every command that runs a model; first field of its arguments. */
+struct cli_engine_args {
+    const char *backend, *device, *gpu_layers, *cpu_level, *vk_disable;
+    int64_t threads, threads_batch, ctx, batch;
+    bool pin, no_fuse;
+};
+extern const struct cli_option cli_engine_options[];
+
+/* A path (it has a `/` or ends in .gguf) or a known name, fetched on first use. CLI_DONE and a
+ * malloc'd path, or a code (said). */
+int cli_resolve(struct cli *cli, const char *model, char **path);
+int cli_pull_model(struct cli *cli, const char *name, char **path);
+int cli_open_model(struct cli *cli, const char *name, lk_model **model);
+int cli_open_tokenizer(struct cli *cli, const lk_model *model, lk_tokenizer **tokenizer);
+/* n_ctx 0: as args says. */
+int cli_open_engine(struct cli *cli, const lk_model *model, const struct cli_engine_args *args,
+                    uint32_t n_ctx, lk_engine **engine);
+/* Ids of a text, malloc'd; CLI_DONE or a code (said). */
+int cli_tokens(struct cli *cli, const lk_tokenizer *t, const char *text, size_t len, unsigned flags,
+               int32_t **ids, size_t *n);
+
+#endif
