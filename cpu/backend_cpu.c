@@ -37,6 +37,32 @@ static lk_status cpu_probe(const struct lk_backend_options *o, struct lk_caps *c
     return status;
 }
 
+static lk_status cpu_devices(const struct lk_backend_options *o, lk_device_fn each, void *user,
+                             lk_error *err)
+{
+    (void)o;
+    (void)err;
+    lk_device_info d = {.backend = "cpu", .type = "cpu", .usable = true, .exact = true};
+    enum lk_cpu_level best = lk_cpu_best();
+    lk_cpu_name(d.name, sizeof d.name);
+    d.memory = d.available = lk_physical_memory();
+    size_t features = 0, note = 0;
+    note += (size_t)snprintf(d.note, sizeof d.note, "kernels: %s", lk_cpu_level_name(best));
+    for (int i = LK_CPU_GENERIC; i < LK_CPU_LEVELS; i++) {
+        const char *why;
+        if (lk_cpu_has((enum lk_cpu_level)i, &why)) {
+            features +=
+                (size_t)snprintf(d.features + features, sizeof d.features - features, "%s%s",
+                                 features ? " " : "", lk_cpu_level_name((enum lk_cpu_level)i));
+        } else if (i > (int)best && strstr(why, "another") == NULL && note < sizeof d.note) {
+            note += (size_t)snprintf(d.note + note, sizeof d.note - note, "; %s: %s",
+                                     lk_cpu_level_name((enum lk_cpu_level)i), why);
+        }
+    }
+    each(user, &d);
+    return LK_OK;
+}
+
 static void cpu_close(struct lk_backend *b)
 {
     if (b) {
@@ -449,6 +475,7 @@ static lk_status cpu_peek(struct lk_exec *e, int slot, float *data, size_t n, lk
 const struct lk_backend_impl lk_backend_cpu = {
     .name = "cpu",
     .probe = cpu_probe,
+    .devices = cpu_devices,
     .open = cpu_open,
     .close = cpu_close,
     .prepare = cpu_prepare,

@@ -28,6 +28,8 @@ struct lk_backend_options {
     void *progress_user;
 };
 
+typedef void (*lk_device_fn)(void *user, const lk_device_info *device);
+
 struct lk_caps {
     bool exact;         /* false: results may differ from the contract (a failed probe item) */
     char describe[256]; /* "cpu avx512, 8 threads" */
@@ -73,6 +75,10 @@ struct lk_backend_impl {
     /* Whether a device answers, and what it can do; opens nothing for long. */
     lk_status (*probe)(const struct lk_backend_options *options, struct lk_caps *caps,
                        lk_error *err);
+    /* Calls `each` for every device there is, usable or not; `chosen` is the caller's to fill. NULL
+     * for a backend that is no device (scalar, ref). */
+    lk_status (*devices)(const struct lk_backend_options *options, lk_device_fn each, void *user,
+                         lk_error *err);
     lk_status (*open)(const struct lk_backend_options *options, struct lk_backend **out,
                       struct lk_caps *caps, lk_error *err);
     void (*close)(struct lk_backend *backend);

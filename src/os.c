@@ -142,6 +142,24 @@ int lk_cpu_quota(void)
     return n > 0 ? n : 1;
 }
 
+void lk_cpu_name(char *out, size_t n_bytes)
+{
+    char line[512];
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    snprintf(out, n_bytes, "CPU");
+    while (f && fgets(line, sizeof line, f)) {
+        char *name = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && name) {
+            name[strcspn(name, "\n")] = 0;
+            snprintf(out, n_bytes, "%s", name + 1 + strspn(name + 1, " "));
+            break;
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+}
+
 void *lk_dl_open(const char *const *names)
 {
     void *library = NULL;

@@ -65,6 +65,9 @@ int lk_cores(int *cpu, int cap);
 /* CPUs' worth of time that affinity mask and cgroup quota allow, at least 1. */
 int lk_cpu_quota(void);
 
+/* The CPU's name as the system gives it, or "CPU". */
+void lk_cpu_name(char *out, size_t n_bytes);
+
 /* ---- dynamic libraries ---- */
 void *lk_dl_open(const char *const *names); /* first that opens of a NULL-ended list, else NULL */
 void *lk_dl_symbol(void *library, const char *name);
