@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Attn_merge: folds the chunks that attn left, in rising order (rule 8). An invocation is one
+ * element of one query row.
+ */
+#version 450
+#include "common.glsl"
+
+layout(local_size_x = 64) in;
+layout(std430, binding = 3) readonly buffer Batch
+{
+    uint batch[];
+};
+layout(std430, binding = 4) writeonly buffer Out
+{
+    float out0[];
+};
+layout(std430, binding = 5) readonly buffer Part
+{
+    uint part[];
+};
+layout(push_constant) uniform Push
+{
+    lk_vk_attn_push p;
+};
+
+const int NO_KEY = -0x7fffffff;
+
+float merge_factor(int k)
+{
+    return k < LK_MERGE_CUT ? lk_flt(0u) : lk_flt(uint(127 + k) << 23);
+}
+
+void main()
+{
+    uint d = gl_GlobalInvocationID.x;
+    uint token = gl_WorkGroupID.y / p.n_head;
+    uint row = gl_WorkGroupID.y;
+    if (d >= p.head_dim) {
+        return;
+    }
+    /* the chunks that attn counted for this token's tile: tiles of a split run have one token */
+    uint pos = batch[p.pos + token];
+    uint low = p.window != 0u && pos + 1u > p.window ? pos + 1u - p.window : 0u;
+    uint count = pos / LK_KV_BLOCK - low / LK_KV_BLOCK + 1u;
+    precise float l = 0.0;
+    precise float o = 0.0;
+    int n = NO_KEY;
+    for (uint c = 0u; c < count; c++) {
+        uint at = row * p.max_splits + c;
+        int nc = int(part[p.part_l + at * 2u]);
+        precise float lc = lk_flt(part[p.part_l + at * 2u + 1u]);
+        precise float oc = lk_flt(part[at * p.dim + d]);
+        if (nc == NO_KEY) {
+            continue;
+        }
+        if (n == NO_KEY) {
+            n = nc;
+            l = lc;
+            o = oc;
+            continue;
+        }
+        int nn = max(n, nc);
+        precise float f_old = merge_factor(n - nn);
+        precise float f_new = merge_factor(nc - nn);
+        precise float a = l * f_old;
+        precise float b = lc * f_new;
+        l = a + b;
+        a = o * f_old;
+        b = oc * f_new;
+        a = a + b;
+        o = lk_flush(a);
+        n = nn;
+    }
+    o = o * lk_rcp(l);
+    out0[row * p.head_dim + d] = store_value(o, p.op);
+}

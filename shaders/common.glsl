@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Common: what every kernel includes first: the primitives, the push constants, rule 1.
+ */
+#extension GL_EXT_control_flow_attributes : require
+#define LK_GLSL
+#include "params.h"
+#include "src/kv_layout.h"
+#include "src/numerics.h"
+
+layout(std430, binding = 7) buffer Flags
+{
+    uint flags[];
+};
+
+/* Rule 1: the value an op stores; an out-of-range one sets the op's flag. */
+float store_value(float y, uint op)
+{
+    if (lk_out_of_range(y)) {
+        atomicOr(flags[op], 1u);
+    }
+    return lk_flush(y);
+}

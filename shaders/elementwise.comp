@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Elementwise: add, bias, GLU and softcap over all elements of a slot.
+ */
+#version 450
+#include "common.glsl"
+
+layout(local_size_x = 128) in;
+layout(constant_id = 0) const uint KIND = 0;
+layout(std430, binding = 0) readonly buffer In0
+{
+    float in0[];
+};
+layout(std430, binding = 1) readonly buffer In1
+{
+    float in1[];
+};
+layout(std430, binding = 2) writeonly buffer Out
+{
+    float out0[];
+};
+layout(push_constant) uniform Push
+{
+    lk_vk_elt_push p;
+};
+
+void main()
+{
+    uint i = gl_GlobalInvocationID.x + gl_WorkGroupID.y * 128u * 32768u;
+    if (i >= p.n) {
+        return;
+    }
+    precise float x = in0[i];
+    precise float y;
+    if (KIND == LK_VK_ELT_ADD) {
+        y = x + in1[i];
+    } else if (KIND == LK_VK_ELT_BIAS) {
+        y = x + lk_flush(in1[i % p.width]);
+    } else if (KIND == LK_VK_ELT_SOFTCAP) {
+        x = x * lk_flt(p.cap_in);
+        y = lk_tanh(x);
+        y = y * lk_flt(p.cap_out);
+    } else {
+        y = KIND == LK_VK_ELT_SILU ? lk_silu(x) : lk_gelu(x);
+        y = y * in1[i];
+    }
+    out0[i] = store_value(y, p.op);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Matvec: matmul for few tokens. A workgroup owns 32 rows (one a lane) and COLS tokens; its workers
+ * of 32 lanes take a panel each, and worker c folds the panels of column c in order (rule 3).
+ */
+#version 450
+#include "common.glsl"
+#include "dot.glsl"
+#include "weights.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint THREADS = 128;
+layout(constant_id = 1) const uint COLS = 1;
+layout(constant_id = 2) const uint EPI = 0;
+const uint WORKERS = THREADS / 32u;
+
+layout(std430, binding = 1) readonly buffer Act1
+{
+    uint x1[];
+};
+layout(std430, binding = 1) readonly buffer Act4
+{
+    uvec4 x4[];
+};
+layout(std430, binding = 2) writeonly buffer Out0
+{
+    float out0[];
+};
+layout(std430, binding = 3) writeonly buffer Out1
+{
+    float out1[];
+};
+layout(std430, binding = 4) writeonly buffer Out2
+{
+    float out2[];
+};
+layout(std430, binding = 5) readonly buffer Residual
+{
+    float residual[];
+};
+layout(push_constant) uniform Push
+{
+    lk_vk_matmul_push p;
+};
+
+shared float part[WORKERS * COLS * 32u];
+
+/* Panel `panel` of this lane's row against COLS tokens from `token`. */
+void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[COLS])
+{
+    for (uint n = 0u; n < COLS; n++) {
+        g[n] = 0.0;
+    }
+#if defined(W_FLOAT)
+    uint end = min(panel * 256u + 256u, p.k);
+    for (uint e = panel * 256u; e < end; e += 4u) {
+        precise vec4 w = w_floats(c, group, r, e);
+        for (uint n = 0u; n < COLS; n++) {
+            uvec4 u = x4[((token + n) * p.x_stride + e) >> 2];
+            for (int i = 0; i < 4; i++) {
+#ifdef LK_W_F32
+                precise float t = w[i] * lk_flt(u[i]);
+                g[n] = g[n] + t;
+#else
+                g[n] = fma(w[i], lk_flt(u[i]), g[n]);
+#endif
+            }
+        }
+    }
+#elif defined(W_32)
+    uint end = min(panel * 8u + 8u, c.n_blocks);
+    LK_UNROLL for (uint i = 0u; i < 8u; i++) {
+        uint b = panel * 8u + i;
+        if (b >= end) {
+            break;
+        }
+        uint q[8];
+        w_sub(c, group, r, b, q);
+        precise vec2 scale = w_scale(c, group, r, b);
+        for (uint n = 0u; n < COLS; n++) {
+            uint at = (token + n) * p.x_stride + b * 8u;
+            uvec4 a0 = x4[at >> 2];
+            uvec4 a1 = x4[(at >> 2) + 1u];
+            int dot = 0;
+            for (int k = 0; k < 4; k++) {
+                dot += dot4(q[k], a0[k]);
+                dot += dot4(q[k + 4], a1[k]);
+            }
+            uint at_block = (token + n) * (p.x_stride >> 3) + b;
+            precise float t = scale.x * lk_flt(x1[p.x_d + at_block]);
+            t = t * lk_f22(dot);
+#ifdef W_OFFSET
+            precise float o = scale.y * lk_flt(x1[p.x_s + at_block]);
+            t = t + o;
+#endif
+            g[n] = g[n] + t;
+        }
+    }
+#else
+    uvec4 words = w_scale_words(c, group, r, panel);
+    int dot[COLS], mins[COLS];
+    for (uint n = 0u; n < COLS; n++) {
+        dot[n] = 0;
+        mins[n] = 0;
+    }
+    LK_UNROLL for (uint s = 0u; s < 8u; s++) {
+        uint q[8];
+        w_sub(c, group, r, panel, s, q);
+        ivec4 groups = w_groups(words, s);
+        for (uint n = 0u; n < COLS; n++) {
+            uint at = (token + n) * p.x_stride + panel * 64u + s * 8u;
+            uvec4 a0 = x4[at >> 2];
+            uvec4 a1 = x4[(at >> 2) + 1u];
+            int d0 = 0;
+            int d1 = 0;
+            for (int k = 0; k < 4; k++) {
+                d0 += dot4(q[k], a0[k]);
+                d1 += dot4(q[k + 4], a1[k]);
+            }
+            dot[n] += groups.x * d0 + groups.y * d1;
+#ifdef W_MINS
+            int sums = int(x1[p.x_s + (token + n) * (p.x_stride >> 3) + panel * 8u + s]);
+            mins[n] += groups.z * bitfieldExtract(sums, 0, 16) + groups.w * (sums >> 16);
+#endif
+        }
+    }
+    precise vec2 scale = w_scale(c, group, r, panel, words);
+    for (uint n = 0u; n < COLS; n++) {
+        precise float dx = lk_flt(x1[p.x_d + (token + n) * (p.x_stride >> 6) + panel]);
+        precise float t = scale.x * dx;
+        t = t * lk_f32_of_int(dot[n]);
+#ifdef W_MINS
+        precise float m = scale.y * dx;
+        m = m * lk_f32_of_int(mins[n]);
+        t = t - m;
+#endif
+        g[n] = t;
+    }
+#endif
+}
+
+/* Column `worker` of the 32 rows of `group` (the result of workers >= COLS means nothing). */
+float run_rows(Chunk c, uint group, uint r, uint worker, uint token)
+{
+    uint n_panels = (p.k + 255u) / 256u;
+    precise float y = 0.0;
+    for (uint first = 0u; first < n_panels; first += WORKERS) {
+        uint panel = first + worker;
+        if (panel < n_panels) {
+            float g[COLS];
+            run_panel(c, group, r, panel, token, g);
+            for (uint n = 0u; n < COLS; n++) {
+                part[(worker * COLS + n) * 32u + r] = g[n];
+            }
+        }
+        barrier();
+        if (worker < COLS) {
+            uint n = min(WORKERS, n_panels - first);
+            for (uint i = 0u; i < n; i++) {
+                y = y + part[(i * COLS + worker) * 32u + r];
+            }
+        }
+        barrier();
+    }
+    return y;
+}
+
+void main()
+{
+    uint r = gl_LocalInvocationIndex & 31u;
+    uint worker = gl_LocalInvocationIndex >> 5;
+    uint group = gl_WorkGroupID.x;
+    uint first = gl_WorkGroupID.y * COLS;
+    uint token = first + worker;
+    Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
+    bool mine = worker < COLS && token < p.n_tokens;
+    precise float y = run_rows(c, group, r, worker, first);
+    if (EPI >= LK_VK_EPI_SILU) {
+        precise float u = run_rows(c, p.rg1 + group, r, worker, first);
+        uint row = group * 32u + r;
+        if (mine && row < p.n0) {
+            y = store_value(y, p.op0);
+            u = store_value(u, p.op1);
+            precise float a = EPI == LK_VK_EPI_SILU ? lk_silu(y) : lk_gelu(y);
+            a = a * u;
+            out0[token * p.w0 + row] = store_value(a, p.op_next);
+        }
+        return;
+    }
+    if (!mine) {
+        return;
+    }
+    if (group < p.rg1) {
+        uint row = group * 32u + r;
+        if (row < p.n0) {
+            uint at = token * p.w0 + p.at0 + row;
+            y = store_value(y, p.op0);
+            if (EPI == LK_VK_EPI_ADD) {
+                precise float z = residual[at] + y;
+                out1[at] = store_value(z, p.op_next);
+            } else {
+                out0[at] = y;
+            }
+        }
+    } else if (group < p.rg2) {
+        uint row = (group - p.rg1) * 32u + r;
+        if (row < p.n1) {
+            out1[token * p.w1 + row] = store_value(y, p.op1);
+        }
+    } else {
+        uint row = (group - p.rg2) * 32u + r;
+        if (row < p.n2) {
+            out2[token * p.w2 + row] = store_value(y, p.op2);
+        }
+    }
+}

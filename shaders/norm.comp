@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Norm: RMS norm (rule 7) of one group of a row by a workgroup of 128: invocation t runs the
+ * chains t and t + 128. With QUANT the result goes to the activation buffer in the same pass.
+ */
+#version 450
+#include "common.glsl"
+#include "quant.glsl"
+
+layout(local_size_x = 128) in;
+layout(constant_id = 1) const uint QUANT = 0;
+
+layout(std430, binding = 0) readonly buffer In
+{
+    float in0[];
+};
+layout(std430, binding = 1) readonly buffer Weight
+{
+    float weight[];
+};
+layout(std430, binding = 2) writeonly buffer Out
+{
+    float out0[];
+};
+layout(push_constant) uniform Push
+{
+    lk_vk_norm_push p;
+};
+
+shared float sums[128];
+
+void main()
+{
+    uint t = gl_LocalInvocationIndex;
+    uint row = gl_WorkGroupID.y;
+    uint base = row * p.width + gl_WorkGroupID.x * p.group;
+    precise float s0 = 0.0;
+    precise float s1 = 0.0;
+    for (uint i = t; i < p.group; i += 256u) {
+        precise float x = in0[base + i];
+        x = x * x;
+        s0 = s0 + x;
+    }
+    for (uint i = t + 128u; i < p.group; i += 256u) {
+        precise float x = in0[base + i];
+        x = x * x;
+        s1 = s1 + x;
+    }
+    s0 = s0 + s1;
+    sums[t] = s0;
+    for (uint h = 64u; h > 0u; h >>= 1) {
+        barrier();
+        if (t < h) {
+            s0 = s0 + sums[t + h];
+            sums[t] = s0;
+        }
+    }
+    barrier();
+    precise float m = sums[0] * lk_flt(p.inv_n);
+    m = m + lk_flt(p.eps);
+    precise float r = lk_rsqrt(m);
+    for (uint first = 0u; first < p.group; first += 512u) {
+        precise vec4 y = vec4(0.0);
+        uint e = first + t * 4u;
+        for (uint i = 0u; i < 4u; i++) {
+            if (e + i < p.group) {
+                precise float v = in0[base + e + i] * r;
+                v = v * lk_flush(weight[e + i]);
+                v = store_value(v, p.op);
+                y[i] = v;
+                if (p.store != 0u) {
+                    out0[base + e + i] = v;
+                }
+            }
+        }
+        if (QUANT != 0u) {
+            quantize_pass(row, e, p.width, y, p.x_stride, p.x_d, p.x_s);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Params: push constants of every kernel and the layout of the batch buffer, one text compiled as
+ * C and as GLSL. All members are 32-bit words (floats as their bits), so both agree on offsets.
+ */
+#ifndef LK_VK_PARAMS_H
+#define LK_VK_PARAMS_H
+
+#ifdef LK_GLSL
+#define LK_PARAMS_U32 uint
+#else
+#include <stdint.h>
+#define LK_PARAMS_U32 uint32_t
+#endif
+
+#define LK_VK_ROWS      32  /* rows of a weight interleaved: one a lane */
+#define LK_VK_PANEL     256 /* = LK_PANEL */
+#define LK_VK_BINDINGS  8
+#define LK_VK_MAX_DIM   256 /* head dimension, padded: size of arrays in the attention kernel */
+#define LK_VK_MAX_ROWS  8   /* query rows of one attention workgroup */
+#define LK_VK_MAX_COLS  8   /* tokens of one mat-vec workgroup */
+
+/* How activations are handed to a matmul. */
+#define LK_VK_X_F32   0 /* as they are */
+#define LK_VK_X_Q32   1 /* int8 in blocks of 32 */
+#define LK_VK_X_Q256  2 /* int8 in blocks of 256 */
+#define LK_VK_X_R13   3 /* rounded to 13 bits, for F16 weights */
+#define LK_VK_X_R16   4 /* rounded to 16 bits, for BF16 weights */
+
+/* Epilogue of a matmul. */
+#define LK_VK_EPI_STORE 0
+#define LK_VK_EPI_ADD   1 /* out1 = flush(residual + flush(y)) */
+#define LK_VK_EPI_SILU  2 /* out0 = silu(gate) * up; gate rows come first */
+#define LK_VK_EPI_GELU  3
+
+/* Elementwise kernels. */
+#define LK_VK_ELT_ADD     0
+#define LK_VK_ELT_BIAS    1
+#define LK_VK_ELT_SILU    2
+#define LK_VK_ELT_GELU    3
+#define LK_VK_ELT_SOFTCAP 4
+
+/* embed: row token[t] of a weight chunk -> out[t] */
+struct lk_vk_embed_push {
+    LK_PARAMS_U32 n_tokens, cols;
+    LK_PARAMS_U32 row0, n_rows; /* rows of the whole weight that this chunk holds */
+    LK_PARAMS_U32 n_blocks;     /* blocks of a row (float types: 8 or 4 elements a block) */
+    LK_PARAMS_U32 mid, tail;    /* word offsets of the chunk's sections */
+    LK_PARAMS_U32 scale;        /* bits of f32 */
+    LK_PARAMS_U32 tokens;       /* word offset of the ids in the batch buffer */
+    LK_PARAMS_U32 op;
+};
+
+/* norm: rows of `width` in groups of `group`; then quantize into x when the variant does */
+struct lk_vk_norm_push {
+    LK_PARAMS_U32 n_rows, width, group;
+    LK_PARAMS_U32 eps, inv_n; /* bits */
+    LK_PARAMS_U32 store;      /* whether the plain result is wanted too */
+    LK_PARAMS_U32 op;
+    LK_PARAMS_U32 x_stride, x_d, x_s; /* activation buffer: see quantize */
+};
+
+/* quantize: rows of `width` -> activation buffer. Words: q [row][x_stride] from 0 (4 int8 each; or
+ * floats), d [row][x_stride * 4 / block] from x_d, sums from x_s: blocks of 32: f32 d * sum(q);
+ * blocks of 256: [row][8 a block] pairs of int16, each the sum of 16 q */
+struct lk_vk_quantize_push {
+    LK_PARAMS_U32 n_rows, width;
+    LK_PARAMS_U32 x_stride, x_d, x_s;
+};
+
+/* matvec and matmul: out[t][row] for the row groups of a chunk. Up to three outputs: row groups
+ * [0, rg1) belong to out0, [rg1, rg2) to out1, the rest to out2, n0..n2 rows each. The GLU
+ * epilogues take row group i of the first and rg1 + i of the second half. */
+struct lk_vk_matmul_push {
+    LK_PARAMS_U32 n_tokens;
+    LK_PARAMS_U32 n_groups; /* row groups of the chunk */
+    LK_PARAMS_U32 k;        /* elements of a row */
+    LK_PARAMS_U32 n_blocks; /* blocks of a row, as in embed */
+    LK_PARAMS_U32 mid, tail;
+    LK_PARAMS_U32 x_stride, x_d, x_s;
+    LK_PARAMS_U32 rg1, rg2;
+    LK_PARAMS_U32 n0, n1, n2; /* rows of each output in this chunk */
+    LK_PARAMS_U32 w0, w1, w2; /* row widths (floats) of the output slots */
+    LK_PARAMS_U32 at0;        /* first row of this chunk in output 0 */
+    LK_PARAMS_U32 op0, op1, op2;
+    LK_PARAMS_U32 op_next; /* of the fused add or GLU */
+};
+
+/* rope */
+struct lk_vk_rope_push {
+    LK_PARAMS_U32 n_rows, n_head, head_dim, n_dims, interleaved;
+    LK_PARAMS_U32 cs, cs_stride; /* word offset and stride a token in the batch buffer */
+    LK_PARAMS_U32 op;
+};
+
+/* kv_store */
+struct lk_vk_kv_push {
+    LK_PARAMS_U32 n_tokens, n_kv_head, head_dim, dim;
+    LK_PARAMS_U32 pos, seq, table, max_blocks; /* batch buffer */
+};
+
+/* attention: tiles of the batch buffer: {first token, tokens, sequence, 0} */
+struct lk_vk_attn_push {
+    LK_PARAMS_U32 n_head, n_kv_head, head_dim, dim;
+    LK_PARAMS_U32 window, score_in, score_cap;
+    LK_PARAMS_U32 head_tiles; /* tiles of heads of one KV head */
+    LK_PARAMS_U32 pos, seq, table, max_blocks, tiles;
+    LK_PARAMS_U32 n_tokens;
+    LK_PARAMS_U32 max_splits; /* partial results a row can have */
+    LK_PARAMS_U32 part_l;     /* word offset of {n, l} pairs in the partial buffer */
+    LK_PARAMS_U32 op;
+};
+
+/* gather: out[i] = in[outputs[i]] */
+struct lk_vk_gather_push {
+    LK_PARAMS_U32 n_rows, width, outputs;
+};
+
+/* elementwise */
+struct lk_vk_elt_push {
+    LK_PARAMS_U32 n, width, cap_in, cap_out, op;
+};
+
+/* repack and probe kernels have their own */
+struct lk_vk_probe_push {
+    LK_PARAMS_U32 item, n;
+};
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Weights: reads a packed weight chunk (src/vulkan/vk_pack.c writes it). Rows are interleaved by
+ * 32: whatever lane r reads of its row lies beside what lane r + 1 reads of the next one. Sections:
+ * body [group][block][W_BODY][32] of uvec4, mid [group][block][32] words, tail [group][...][32]
+ * words: one f16 d of two blocks in a word, or d and m of one block.
+ * The including file names the type by one LK_W_* define.
+ */
+layout(std430, binding = 0) readonly buffer Weights4
+{
+    uvec4 w4[];
+};
+layout(std430, binding = 0) readonly buffer Weights1
+{
+    uint w1[];
+};
+
+#if defined(LK_W_F32) || defined(LK_W_F16) || defined(LK_W_BF16)
+#define W_FLOAT
+#elif defined(LK_W_Q2_K) || defined(LK_W_Q3_K) || defined(LK_W_Q4_K) || defined(LK_W_Q5_K) || \
+    defined(LK_W_Q6_K)
+#define W_K
+#if defined(LK_W_Q2_K) || defined(LK_W_Q4_K) || defined(LK_W_Q5_K)
+#define W_MINS
+#endif
+#else
+#define W_32
+#if defined(LK_W_Q4_1) || defined(LK_W_Q5_1)
+#define W_OFFSET
+#endif
+#endif
+
+#if defined(LK_W_Q8_0)
+#define W_BODY 2u
+#elif defined(W_32) || defined(W_FLOAT)
+#define W_BODY 1u
+#elif defined(LK_W_Q2_K)
+#define W_BODY 5u
+#elif defined(LK_W_Q3_K)
+#define W_BODY 7u
+#elif defined(LK_W_Q4_K)
+#define W_BODY 9u
+#elif defined(LK_W_Q5_K)
+#define W_BODY 11u
+#else
+#define W_BODY 13u
+#endif
+
+struct Chunk {
+    uint n_blocks, mid, tail;
+};
+
+uvec4 w_body(Chunk c, uint group, uint block, uint i, uint r)
+{
+    return w4[((group * c.n_blocks + block) * W_BODY + i) * 32u + r];
+}
+
+uint w_mid(Chunk c, uint group, uint block, uint r)
+{
+    return w1[c.mid + (group * c.n_blocks + block) * 32u + r];
+}
+
+/* bits 0..3 of x to bit 0 of bytes 0..3 */
+uint spread4(uint x)
+{
+    return (x * 0x00204081u) & 0x01010101u;
+}
+
+/* each byte of v, below 128, less the byte n: signed bytes */
+uint centre(uint v, uint n)
+{
+    return ((v | 0x80808080u) - n) ^ 0x80808080u;
+}
+
+#ifdef W_FLOAT
+/* Elements [first, first + 4) of a row as f32, rule 1's flush done; first is a multiple of 4. */
+vec4 w_floats(Chunk c, uint group, uint r, uint first)
+{
+    vec4 y;
+#ifdef LK_W_F32
+    uvec4 v = w_body(c, group, first >> 2, 0u, r);
+    for (int i = 0; i < 4; i++) {
+        y[i] = lk_flush(lk_flt(v[i]));
+    }
+#else
+    uvec4 v = w_body(c, group, first >> 3, 0u, r);
+    uint a = (first & 4u) == 0u ? v.x : v.z;
+    uint b = (first & 4u) == 0u ? v.y : v.w;
+#ifdef LK_W_F16
+    y = vec4(lk_f16_to_f32(a), lk_f16_to_f32(a >> 16), lk_f16_to_f32(b), lk_f16_to_f32(b >> 16));
+#else
+    y = vec4(lk_flush(lk_flt(a << 16)), lk_flush(lk_flt(a & 0xffff0000u)), lk_flush(lk_flt(b << 16)),
+             lk_flush(lk_flt(b & 0xffff0000u)));
+#endif
+#endif
+    return y;
+}
+#endif
+
+#ifdef W_32
+/* The 32 elements of block b as signed bytes. */
+void w_sub(Chunk c, uint group, uint r, uint b, out uint q[8])
+{
+#ifdef LK_W_Q8_0
+    uvec4 v0 = w_body(c, group, b, 0u, r);
+    uvec4 v1 = w_body(c, group, b, 1u, r);
+    for (int i = 0; i < 4; i++) {
+        q[i] = v0[i];
+        q[i + 4] = v1[i];
+    }
+#else
+    uvec4 v = w_body(c, group, b, 0u, r);
+#if defined(LK_W_Q5_0) || defined(LK_W_Q5_1)
+    uint high = w_mid(c, group, b, r);
+#endif
+    for (int i = 0; i < 4; i++) {
+        uint lo = v[i] & 0x0f0f0f0fu;
+        uint hi = (v[i] >> 4) & 0x0f0f0f0fu;
+#if defined(LK_W_Q5_0) || defined(LK_W_Q5_1)
+        lo |= spread4((high >> (4 * i)) & 15u) << 4;
+        hi |= spread4((high >> (4 * i + 16)) & 15u) << 4;
+#endif
+#if defined(LK_W_Q4_0)
+        lo = centre(lo, 0x08080808u);
+        hi = centre(hi, 0x08080808u);
+#elif defined(LK_W_Q5_0)
+        lo = centre(lo, 0x10101010u);
+        hi = centre(hi, 0x10101010u);
+#endif
+        q[i] = lo;
+        q[i + 4] = hi;
+    }
+#endif
+}
+
+/* d, and m of the types with an offset. */
+vec2 w_scale(Chunk c, uint group, uint r, uint b)
+{
+#ifdef W_OFFSET
+    uint dm = w1[c.tail + (group * c.n_blocks + b) * 32u + r];
+    return vec2(lk_f16_to_f32(dm), lk_f16_to_f32(dm >> 16));
+#else
+    uint pairs = (c.n_blocks + 1u) >> 1;
+    uint dd = w1[c.tail + (group * pairs + (b >> 1)) * 32u + r];
+    return vec2(lk_f16_to_f32(dd >> ((b & 1u) * 16u)), 0.0);
+#endif
+}
+#endif
+
+#ifdef W_K
+/* Elements [32 s, 32 s + 32) of super-block b as signed bytes. */
+void w_sub(Chunk c, uint group, uint r, uint b, uint s, out uint q[8])
+{
+#if defined(LK_W_Q2_K)
+    uint first = 1u + 2u * (s >> 2);
+    uint shift = 2u * (s & 3u);
+#elif defined(LK_W_Q3_K)
+    uint first = 2u + 2u * (s >> 2);
+    uint shift = 2u * (s & 3u);
+#elif defined(LK_W_Q4_K)
+    uint first = 1u + 2u * (s >> 1);
+    uint shift = 4u * (s & 1u);
+#elif defined(LK_W_Q5_K)
+    uint first = 3u + 2u * (s >> 1);
+    uint shift = 4u * (s & 1u);
+#else
+    uint first = 4u * (s >> 2) + 2u * (s & 1u);
+    uint shift = 4u * ((s >> 1) & 1u);
+#endif
+    for (uint i = 0u; i < 2u; i++) {
+        uvec4 v = w_body(c, group, b, first + i, r) >> shift;
+#if defined(LK_W_Q2_K)
+        v &= 0x03030303u;
+#elif defined(LK_W_Q3_K)
+        uvec4 h = w_body(c, group, b, i, r) >> s;
+        v = (v & 0x03030303u) | ((h & 0x01010101u) << 2);
+#elif defined(LK_W_Q4_K)
+        v &= 0x0f0f0f0fu;
+#elif defined(LK_W_Q5_K)
+        uvec4 h = w_body(c, group, b, 1u + i, r) >> s;
+        v = (v & 0x0f0f0f0fu) | ((h & 0x01010101u) << 4);
+#else
+        uvec4 h = w_body(c, group, b, 8u + 2u * (s >> 2) + i, r) >> (2u * (s & 3u));
+        v = (v & 0x0f0f0f0fu) | ((h & 0x03030303u) << 4);
+#endif
+        for (int k = 0; k < 4; k++) {
+#if defined(LK_W_Q3_K)
+            q[i * 4u + uint(k)] = centre(v[k], 0x04040404u);
+#elif defined(LK_W_Q6_K)
+            q[i * 4u + uint(k)] = centre(v[k], 0x20202020u);
+#else
+            q[i * 4u + uint(k)] = v[k];
+#endif
+        }
+    }
+}
+
+/* What w_groups needs of a super-block: one uvec4 of scales. */
+uvec4 w_scale_words(Chunk c, uint group, uint r, uint b)
+{
+#if defined(LK_W_Q3_K)
+    return w_body(c, group, b, 6u, r);
+#elif defined(LK_W_Q6_K)
+    return w_body(c, group, b, 12u, r);
+#else
+    return w_body(c, group, b, 0u, r);
+#endif
+}
+
+/* Integer scales (x, y) and mins (z, w) of the two 16-element groups of sub-block s. */
+ivec4 w_groups(uvec4 v, uint s)
+{
+#if defined(LK_W_Q2_K)
+    uint pair = v[s >> 1] >> (16u * (s & 1u));
+    return ivec4(pair & 15u, (pair >> 8) & 15u, (pair >> 4) & 15u, (pair >> 12) & 15u);
+#elif defined(LK_W_Q3_K)
+    uint pair = v[(s & 3u) >> 1] >> (16u * (s & 1u) + 4u * (s >> 2));
+    uint high = v[2] >> (16u * (s & 1u) + 2u * (s >> 1));
+    int a = int((pair & 15u) | ((high & 3u) << 4));
+    int b = int(((pair >> 8) & 15u) | (((high >> 8) & 3u) << 4));
+    return ivec4(a - 32, b - 32, 0, 0);
+#elif defined(LK_W_Q4_K) || defined(LK_W_Q5_K)
+    uint at = 8u * (s & 3u);
+    uint sc = v[1] >> at;
+    uint mn = v[2] >> at;
+    uint both = v[3] >> at;
+    if (s < 4u) {
+        sc &= 63u;
+        mn &= 63u;
+    } else {
+        sc = (both & 15u) | (((sc >> 6) & 3u) << 4);
+        mn = ((both >> 4) & 15u) | (((mn >> 6) & 3u) << 4);
+    }
+    return ivec4(sc, sc, mn, mn);
+#else
+    int pair = int(v[s >> 1]);
+    int at = int(16u * (s & 1u));
+    return ivec4(bitfieldExtract(pair, at, 8), bitfieldExtract(pair, at + 8, 8), 0, 0);
+#endif
+}
+
+/* d and dmin; v from w_scale_words. */
+vec2 w_scale(Chunk c, uint group, uint r, uint b, uvec4 v)
+{
+#if defined(LK_W_Q2_K)
+    uint dd = w_mid(c, group, b, r);
+    return vec2(lk_f16_to_f32(dd), lk_f16_to_f32(dd >> 16));
+#elif defined(LK_W_Q3_K)
+    return vec2(lk_f16_to_f32(v[3]), 0.0);
+#elif defined(LK_W_Q6_K)
+    return vec2(lk_f16_to_f32(w_mid(c, group, b, r)), 0.0);
+#else
+    return vec2(lk_f16_to_f32(v[0]), lk_f16_to_f32(v[0] >> 16));
+#endif
+}
+#endif

@@ -1,0 +1,1034 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_ops: op -> steps (a dispatch with its pipeline, bindings and push constants), memory of the
+ * values between them, the barriers they need, and recording. A list is built once in prepare;
+ * the batch's sizes enter when it is recorded. Fusion happens here and nowhere else.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/mem.h"
+#include "src/numerics.h"
+#include "src/vulkan/vk.h"
+
+/* A list under construction; the first failure stays and later calls do nothing. */
+struct builder {
+    struct lk_exec *e;
+    struct lk_vk_list *list;
+    const struct lk_plan *plan;
+    int *uses;     /* [n_slots] how many ops read it */
+    int *producer; /* [n_slots] op that writes it, or -1 */
+    int *x_piece;  /* [n_slots][5] activation buffer by kind, or -1 */
+    bool *done;    /* [n_ops] emitted already, as part of an earlier step */
+    bool fuse;
+    bool small;
+    lk_status status;
+    lk_error *err;
+};
+
+static uint32_t max_rows(const struct builder *b, enum lk_rows rows)
+{
+    const struct lk_exec_options *o = &b->e->o;
+    int n = rows == LK_ROWS_TOKENS ? b->list->max_tokens : o->max_outputs;
+    if (rows == LK_ROWS_OUTPUTS && n > b->list->max_tokens) {
+        n = b->list->max_tokens;
+    }
+    return (uint32_t)(n < 1 ? 1 : n);
+}
+
+/* Rows are rounded up: a mat-vec reads whole columns of COLS tokens. */
+static VkDeviceSize padded_rows(const struct builder *b, enum lk_rows rows)
+{
+    return lk_round_up(max_rows(b, rows), LK_VK_MAX_COLS);
+}
+
+static int add_piece(struct builder *b, VkDeviceSize bytes, const char *what)
+{
+    struct lk_vk_list *l = b->list;
+    VkDeviceSize limit = b->e->dev->found.props.limits.maxStorageBufferRange;
+    if (!b->status && bytes > limit) {
+        b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
+                            "%s: %llu bytes are beyond the device's buffer range of %llu: use a "
+                            "smaller batch", what, (unsigned long long)bytes,
+                            (unsigned long long)limit);
+    }
+    if (!b->status) {
+        b->status = lk_grow(&l->pieces, &l->cap_pieces, (size_t)l->n_pieces + 1,
+                            sizeof *l->pieces, b->err);
+    }
+    if (b->status) {
+        return 0;
+    }
+    l->pieces[l->n_pieces] = (struct lk_vk_piece){bytes ? bytes : 4, 0, -1, -1};
+    return l->n_pieces++;
+}
+
+static struct lk_vk_step *add_step(struct builder *b, enum lk_rows rows, enum lk_vk_grid grid,
+                                   uint32_t x)
+{
+    static struct lk_vk_step sink; /* written to, never read, after a failure */
+    struct lk_vk_list *l = b->list;
+    if (!b->status) {
+        b->status = lk_grow(&l->steps, &l->cap_steps, (size_t)l->n_steps + 1, sizeof *l->steps,
+                            b->err);
+    }
+    if (b->status) {
+        return &sink;
+    }
+    struct lk_vk_step *s = &l->steps[l->n_steps++];
+    *s = (struct lk_vk_step){.grid = grid, .x = x, .y = 1, .rows = rows};
+    return s;
+}
+
+static void set_pipe(struct builder *b, struct lk_vk_step *s, int variant, const char *shader,
+                     uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3)
+{
+    uint32_t spec[4] = {c0, c1, c2, c3};
+    if (!b->status) {
+        b->status = lk_vk_pipe_get(b->e->dev, shader, spec, &s->pipe[variant], b->err);
+    }
+}
+
+static void set_push(struct lk_vk_step *s, const void *push, size_t n)
+{
+    memcpy(s->push, push, n);
+    s->n_push = (uint32_t)n;
+}
+
+static void bind(struct lk_vk_step *s, int at, enum lk_vk_bind_kind kind, int index, bool write)
+{
+    s->bind[at] = (struct lk_vk_bind){kind, index, 0, write};
+}
+
+static uint32_t width_of(const struct builder *b, int slot)
+{
+    return (uint32_t)b->plan->slots[slot].width;
+}
+
+/* ---- activations ---- */
+
+static uint32_t x_kind(enum lk_type type)
+{
+    const struct lk_type_info *info = lk_type_info((uint32_t)type);
+    if (type == LK_TYPE_F16) {
+        return LK_VK_X_R13;
+    }
+    if (type == LK_TYPE_BF16) {
+        return LK_VK_X_R16;
+    }
+    return !info->quantized ? LK_VK_X_F32 : info->block == 32 ? LK_VK_X_Q32 : LK_VK_X_Q256;
+}
+
+/* Words of a row, and where d and sums begin; see params.h. */
+struct x_layout {
+    uint32_t stride, d, s, words;
+};
+
+static struct x_layout x_layout_of(const struct builder *b, int slot, uint32_t kind)
+{
+    uint32_t k = (uint32_t)lk_round_up(width_of(b, slot), LK_VK_PANEL);
+    uint32_t rows = (uint32_t)padded_rows(b, b->plan->slots[slot].rows);
+    struct x_layout x = {.stride = k};
+    x.words = rows * k;
+    if (kind == LK_VK_X_Q32 || kind == LK_VK_X_Q256) {
+        x.stride = k / 4;
+        x.d = rows * x.stride;
+        x.s = x.d + rows * (kind == LK_VK_X_Q32 ? k / 32 : k / 256);
+        x.words = x.s + rows * (k / 32);
+    }
+    return x;
+}
+
+/* F32 weights read the slot itself where its rows are whole uvec4s. */
+static bool x_is_slot(const struct builder *b, int slot, uint32_t kind)
+{
+    return kind == LK_VK_X_F32 && width_of(b, slot) % 4 == 0;
+}
+
+static int new_x_piece(struct builder *b, int slot, uint32_t kind)
+{
+    struct x_layout x = x_layout_of(b, slot, kind);
+    int piece = add_piece(b, (VkDeviceSize)x.words * 4, "activations of a matmul");
+    b->x_piece[slot * 5 + (int)kind] = piece;
+    return piece;
+}
+
+/* The piece that holds slot `slot` as `kind`; made by a step of its own at the first request. */
+static int x_piece(struct builder *b, int slot, uint32_t kind)
+{
+    if (x_is_slot(b, slot, kind)) {
+        return slot;
+    }
+    int piece = b->x_piece[slot * 5 + (int)kind];
+    if (piece >= 0) {
+        return piece;
+    }
+    piece = new_x_piece(b, slot, kind);
+    struct x_layout x = x_layout_of(b, slot, kind);
+    uint32_t k = (uint32_t)lk_round_up(width_of(b, slot), LK_VK_PANEL);
+    struct lk_vk_step *s =
+        add_step(b, b->plan->slots[slot].rows, LK_VK_GRID_ROWS, (k + 511) / 512);
+    set_pipe(b, s, 0, "quantize", kind, 0, 0, 0);
+    bind(s, 0, LK_VK_BIND_PIECE, slot, false);
+    bind(s, 3, LK_VK_BIND_PIECE, piece, true);
+    struct lk_vk_quantize_push push = {0, width_of(b, slot), x.stride, x.d, x.s};
+    set_push(s, &push, sizeof push);
+    return piece;
+}
+
+/* ---- ops ---- */
+
+static void embed(struct builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    const struct lk_weight *w = &b->plan->weights[op->weight];
+    int m = lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, &op->weight, 1, &b->status,
+                               b->err);
+    if (b->status) {
+        return;
+    }
+    char shader[32];
+    snprintf(shader, sizeof shader, "embed_%s", lk_type_name((uint32_t)w->type));
+    for (int c = 0; c < b->e->store.matrices[m].n_chunks; c++) {
+        const struct lk_vk_chunk *chunk = &b->e->store.matrices[m].chunks[c];
+        uint32_t cols = (uint32_t)w->cols;
+        struct lk_vk_step *s =
+            add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (cols + 32 * 64 - 1) / (32 * 64));
+        set_pipe(b, s, 0, shader, 0, 0, 0, 0);
+        bind(s, 0, LK_VK_BIND_CHUNK, m, false);
+        s->bind[0].sub = c;
+        bind(s, 1, LK_VK_BIND_BATCH, 0, false);
+        bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
+        uint32_t row0 = chunk->group0 * LK_VK_ROWS;
+        uint32_t n_rows = chunk->n_groups * LK_VK_ROWS;
+        if (n_rows > (uint32_t)w->rows - row0) {
+            n_rows = (uint32_t)w->rows - row0;
+        }
+        struct lk_vk_embed_push push = {.cols = cols,
+                                        .row0 = row0,
+                                        .n_rows = n_rows,
+                                        .n_blocks = b->e->store.matrices[m].n_blocks,
+                                        .mid = chunk->mid,
+                                        .tail = chunk->tail,
+                                        .scale = lk_bits(op->u.embed.scale),
+                                        .tokens = b->e->at.token,
+                                        .op = (uint32_t)i};
+        set_push(s, &push, sizeof push);
+    }
+}
+
+/* The one kind in which all readers of a slot want it, when all are matmuls; else -1. */
+static int only_kind(const struct builder *b, int slot)
+{
+    int kind = -1;
+    for (int i = 0; i < b->plan->n_ops; i++) {
+        const struct lk_op *op = &b->plan->ops[i];
+        if (op->in[0] != slot && op->in[1] != slot) {
+            continue;
+        }
+        if (op->kind != LK_OP_MATMUL) {
+            return -1;
+        }
+        int k = (int)x_kind(b->plan->weights[op->weight].type);
+        if (kind >= 0 && k != kind) {
+            return -1;
+        }
+        kind = k;
+    }
+    return slot == b->plan->out_slot ? -1 : kind;
+}
+
+static void norm(struct builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    uint32_t width = width_of(b, op->out), group = (uint32_t)op->u.norm.group;
+    int kind = b->fuse && group == width ? only_kind(b, op->out) : -1;
+    bool quant = kind >= 0 && !x_is_slot(b, op->out, (uint32_t)kind);
+    if (!b->status) {
+        b->status = lk_vk_store_vector(&b->e->store, b->plan, op->weight, b->err);
+    }
+    int piece = quant ? new_x_piece(b, op->out, (uint32_t)kind) : -1;
+    struct lk_vk_step *s = add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ROWS,
+                                    width / group);
+    set_pipe(b, s, 0, "norm", quant ? (uint32_t)kind : 0, quant, 0, 0);
+    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
+    bind(s, 2, LK_VK_BIND_PIECE, quant ? op->in[0] : op->out, !quant);
+    struct lk_vk_norm_push push = {.width = width,
+                                   .group = group,
+                                   .eps = lk_bits(op->u.norm.eps),
+                                   .inv_n = lk_bits((float)(1.0 / (double)group)),
+                                   .store = !quant,
+                                   .op = (uint32_t)i};
+    if (quant) {
+        struct x_layout x = x_layout_of(b, op->out, (uint32_t)kind);
+        bind(s, 3, LK_VK_BIND_PIECE, piece, true);
+        push.x_stride = x.stride;
+        push.x_d = x.d;
+        push.x_s = x.s;
+    }
+    set_push(s, &push, sizeof push);
+}
+
+/* Tokens of one workgroup of a mat-vec variant; small workgroups can't fold 8 columns. */
+static uint32_t variant_cols(const struct lk_vk_device *dev, int variant)
+{
+    static const uint32_t COLS[] = {1, 4, 8};
+    uint32_t limit = dev->found.props.limits.maxComputeWorkGroupInvocations / 32;
+    return COLS[variant] < limit ? COLS[variant] : 4;
+}
+
+static void matmul_pipes(struct builder *b, struct lk_vk_step *s, enum lk_type type, uint32_t k,
+                         uint32_t epilogue)
+{
+    struct lk_vk_device *dev = b->e->dev;
+    const VkPhysicalDeviceLimits *l = &dev->found.props.limits;
+    bool dot = dev->found.use[LK_VK_INT_DOT] && lk_type_info((uint32_t)type)->quantized;
+    uint32_t rows = max_rows(b, s->rows);
+    char name[48];
+    uint32_t limit = l->maxComputeWorkGroupInvocations < l->maxComputeWorkGroupSize[0]
+                         ? l->maxComputeWorkGroupInvocations
+                         : l->maxComputeWorkGroupSize[0];
+    uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL;
+    snprintf(name, sizeof name, "matvec_%s%s", lk_type_name((uint32_t)type), dot ? "_dot" : "");
+    for (int v = LK_VK_MV1; v <= LK_VK_MV8; v++) {
+        if (v > LK_VK_MV1 && rows <= variant_cols(dev, v - 1)) {
+            break;
+        }
+        uint32_t cols = variant_cols(dev, v);
+        uint32_t workers = panels < 16 ? panels : 16;
+        workers = workers > 64 / cols ? 64 / cols : workers;
+        workers = workers > limit / 32 ? limit / 32 : workers;
+        workers = workers < cols ? cols : workers;
+        set_pipe(b, s, v, name, workers * 32, cols, epilogue, 0);
+    }
+    if (rows > LK_VK_SMALL) {
+        snprintf(name, sizeof name, "tile_%s%s", lk_type_name((uint32_t)type), dot ? "_dot" : "");
+        set_pipe(b, s, LK_VK_TILE, name, 0, 0, epilogue, 0);
+    }
+}
+
+/* The op that is the only reader of a slot, when it is of `kind`; else -1. */
+static int sole_reader(const struct builder *b, int slot, enum lk_op_kind kind)
+{
+    if (b->uses[slot] != 1 || slot == b->plan->out_slot) {
+        return -1;
+    }
+    for (int i = 0; i < b->plan->n_ops; i++) {
+        const struct lk_op *op = &b->plan->ops[i];
+        if (op->in[0] == slot || op->in[1] == slot) {
+            return op->kind == kind && !b->done[i] ? i : -1;
+        }
+    }
+    return -1;
+}
+
+/* Steps of a registered matrix against slot `in`; op[] the matmul of each part. */
+static void emit_matmul(struct builder *b, int m, const int *op, int in, uint32_t epilogue,
+                        int next)
+{
+    const struct lk_plan *plan = b->plan;
+    enum lk_type type = b->e->store.matrices[m].type;
+    uint32_t kind = x_kind(type);
+    int piece = x_piece(b, in, kind);
+    struct x_layout x = x_layout_of(b, in, kind);
+    if (piece == in) {
+        x.stride = width_of(b, in);
+    }
+    for (int c = 0; c < b->e->store.matrices[m].n_chunks && !b->status; c++) {
+        const struct lk_vk_matrix *mx = &b->e->store.matrices[m];
+        const struct lk_vk_chunk *chunk = &mx->chunks[c];
+        bool glu = epilogue >= LK_VK_EPI_SILU;
+        struct lk_vk_step *s =
+            add_step(b, plan->slots[plan->ops[op[0]].out].rows, LK_VK_GRID_MATMUL,
+                     glu ? mx->first_group[1] : chunk->n_groups);
+        matmul_pipes(b, s, type, (uint32_t)mx->cols, epilogue);
+        bind(s, 0, LK_VK_BIND_CHUNK, m, false);
+        s->bind[0].sub = c;
+        bind(s, 1, LK_VK_BIND_PIECE, piece, false);
+        struct lk_vk_matmul_push p = {.n_groups = chunk->n_groups,
+                                      .k = (uint32_t)mx->cols,
+                                      .n_blocks = mx->n_blocks,
+                                      .mid = chunk->mid,
+                                      .tail = chunk->tail,
+                                      .x_stride = x.stride,
+                                      .x_d = x.d,
+                                      .x_s = x.s,
+                                      .rg1 = mx->n_parts > 1 ? mx->first_group[1] : chunk->n_groups,
+                                      .rg2 = mx->n_parts > 1 ? mx->first_group[2] : chunk->n_groups,
+                                      .at0 = chunk->group0 * LK_VK_ROWS};
+        uint32_t *n[3] = {&p.n0, &p.n1, &p.n2}, *w[3] = {&p.w0, &p.w1, &p.w2};
+        uint32_t *ops[3] = {&p.op0, &p.op1, &p.op2};
+        for (int i = 0; i < 3; i++) {
+            const struct lk_op *o = &plan->ops[op[i < mx->n_parts ? i : 0]];
+            uint32_t rows = (uint32_t)plan->weights[o->weight].rows;
+            if (mx->n_parts == 1) {
+                rows -= p.at0;
+                rows = rows < chunk->n_groups * LK_VK_ROWS ? rows : chunk->n_groups * LK_VK_ROWS;
+            }
+            *n[i] = rows;
+            *w[i] = width_of(b, o->out);
+            *ops[i] = (uint32_t)op[i < mx->n_parts ? i : 0];
+            if (i < mx->n_parts && epilogue == LK_VK_EPI_STORE) {
+                bind(s, 2 + i, LK_VK_BIND_PIECE, o->out, true);
+            }
+        }
+        if (next >= 0) {
+            const struct lk_op *o = &plan->ops[next];
+            p.op_next = (uint32_t)next;
+            if (epilogue == LK_VK_EPI_ADD) {
+                int other = o->in[0] == plan->ops[op[0]].out ? o->in[1] : o->in[0];
+                bind(s, 3, LK_VK_BIND_PIECE, o->out, true);
+                bind(s, 5, LK_VK_BIND_PIECE, other, false);
+            } else {
+                p.w0 = width_of(b, o->out);
+                bind(s, 2, LK_VK_BIND_PIECE, o->out, true);
+            }
+        }
+        /* Bindings that a variant names but doesn't use must still be valid. */
+        int valid = next >= 0 ? plan->ops[next].out : plan->ops[op[0]].out;
+        for (int i = 2; i <= 5; i++) {
+            if (s->bind[i].kind == LK_VK_BIND_NONE) {
+                bind(s, i, LK_VK_BIND_PIECE, valid, false);
+            }
+        }
+        set_push(s, &p, sizeof p);
+    }
+}
+
+static bool try_glu(struct builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    int g = sole_reader(b, op->out, LK_OP_GLU);
+    if (!b->small || g < 0) {
+        return false;
+    }
+    const struct lk_op *glu = &b->plan->ops[g];
+    int other = glu->in[0] == op->out ? glu->in[1] : glu->in[0];
+    int j = b->producer[other];
+    if (j < 0 || j == i || b->done[j] || b->plan->ops[j].kind != LK_OP_MATMUL ||
+        b->plan->ops[j].in[0] != op->in[0] || b->uses[other] != 1) {
+        return false;
+    }
+    int pair[2] = {b->producer[glu->in[0]], b->producer[glu->in[1]]};
+    int part[2] = {b->plan->ops[pair[0]].weight, b->plan->ops[pair[1]].weight};
+    if (b->plan->weights[part[0]].rows != b->plan->weights[part[1]].rows) {
+        return false;
+    }
+    int m = lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, part, 2, &b->status, b->err);
+    if (m < 0) {
+        return false;
+    }
+    emit_matmul(b, m, pair, op->in[0],
+                glu->u.glu.act == LK_ACT_SILU ? LK_VK_EPI_SILU : LK_VK_EPI_GELU, g);
+    b->done[i] = b->done[j] = b->done[g] = true;
+    return true;
+}
+
+/* Matmuls of the same input together: q, k and v; gate and up. */
+static bool try_together(struct builder *b, int i)
+{
+    int op[3] = {i}, part[3] = {b->plan->ops[i].weight}, n = 1;
+    for (int j = i + 1; j < b->plan->n_ops && n < 3; j++) {
+        const struct lk_op *o = &b->plan->ops[j];
+        if (o->kind == LK_OP_MATMUL && o->in[0] == b->plan->ops[i].in[0] && !b->done[j] &&
+            b->plan->weights[o->weight].type == b->plan->weights[part[0]].type) {
+            op[n] = j;
+            part[n++] = o->weight;
+        }
+    }
+    if (n == 1) {
+        return false;
+    }
+    int m = lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, part, n, &b->status, b->err);
+    if (m < 0) {
+        return false;
+    }
+    emit_matmul(b, m, op, b->plan->ops[i].in[0], LK_VK_EPI_STORE, -1);
+    for (int j = 0; j < n; j++) {
+        b->done[op[j]] = true;
+    }
+    return true;
+}
+
+static void matmul(struct builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    if (b->fuse && (try_glu(b, i) || try_together(b, i))) {
+        return;
+    }
+    if (b->status) {
+        return;
+    }
+    uint32_t epilogue = LK_VK_EPI_STORE;
+    int add = b->fuse ? sole_reader(b, op->out, LK_OP_ADD) : -1;
+    if (add >= 0) {
+        const struct lk_op *o = &b->plan->ops[add];
+        int other = o->in[0] == op->out ? o->in[1] : o->in[0];
+        if (other != op->out && b->producer[other] < i) {
+            epilogue = LK_VK_EPI_ADD;
+            b->done[add] = true;
+        } else {
+            add = -1;
+        }
+    }
+    int m = lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, &op->weight, 1, &b->status,
+                               b->err);
+    if (!b->status) {
+        emit_matmul(b, m, &i, op->in[0], epilogue, add);
+    }
+}
+
+static void rope(struct builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    const struct lk_rope *r = &b->plan->ropes[op->u.rope.rope];
+    uint32_t pairs = (uint32_t)(op->u.rope.n_head * ((op->u.rope.head_dim + 1) / 2));
+    struct lk_vk_step *s = add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (pairs + 63) / 64);
+    set_pipe(b, s, 0, "rope", 0, 0, 0, 0);
+    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    bind(s, 1, LK_VK_BIND_BATCH, 0, false);
+    bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
+    struct lk_vk_rope_push push = {.n_head = (uint32_t)op->u.rope.n_head,
+                                   .head_dim = (uint32_t)op->u.rope.head_dim,
+                                   .n_dims = (uint32_t)r->n_dims,
+                                   .interleaved = r->interleaved,
+                                   .cs = b->e->at.cs[op->u.rope.rope],
+                                   .cs_stride = b->e->at.cs_stride,
+                                   .op = (uint32_t)i};
+    set_push(s, &push, sizeof push);
+}
+
+static void kv_store(struct builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    uint32_t dim = (uint32_t)lk_round_up((size_t)op->u.kv_store.head_dim, LK_KV_DIM_ALIGN);
+    uint32_t n = (uint32_t)op->u.kv_store.n_kv_head * dim;
+    struct lk_vk_step *s = add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (n + n / 2 + 63) / 64);
+    int layer = op->layer - b->plan->first_layer;
+    set_pipe(b, s, 0, "kv_store", 0, 0, 0, 0);
+    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    bind(s, 1, LK_VK_BIND_PIECE, op->in[1], false);
+    bind(s, 2, LK_VK_BIND_BATCH, 0, false);
+    bind(s, 3, LK_VK_BIND_KV_K, layer, true);
+    bind(s, 4, LK_VK_BIND_KV_V, layer, true);
+    struct lk_vk_kv_push push = {.n_kv_head = (uint32_t)op->u.kv_store.n_kv_head,
+                                 .head_dim = (uint32_t)op->u.kv_store.head_dim,
+                                 .dim = dim,
+                                 .pos = b->e->at.pos,
+                                 .seq = b->e->at.seq,
+                                 .table = b->e->at.table,
+                                 .max_blocks = (uint32_t)b->e->o.max_blocks};
+    set_push(s, &push, sizeof push);
+}
+
+static int window_index(struct builder *b, int window)
+{
+    struct lk_exec *e = b->e;
+    for (int i = 0; i < e->n_windows; i++) {
+        if (e->windows[i] == window) {
+            return i;
+        }
+    }
+    if (e->n_windows == LK_VK_MAX_WINDOWS) {
+        if (!b->status) {
+            b->status = lk_fail(b->err, LK_E_UNSUPPORTED, "attention: more than %d window sizes",
+                                LK_VK_MAX_WINDOWS);
+        }
+        return 0;
+    }
+    e->windows[e->n_windows] = window;
+    return e->n_windows++;
+}
+
+static void attention(struct builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    struct lk_exec *e = b->e;
+    uint32_t n_head = (uint32_t)op->u.attention.n_head, nkv = (uint32_t)op->u.attention.n_kv_head;
+    uint32_t hd = (uint32_t)op->u.attention.head_dim, group = n_head / nkv;
+    uint32_t dim = (uint32_t)lk_round_up(hd, LK_KV_DIM_ALIGN);
+    int l = b->small ? 0 : 1;
+    if (!b->status && dim > LK_VK_MAX_DIM) {
+        b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
+                            "attention of layer %d: head dimension %u, the Vulkan kernels take up "
+                            "to %d", op->layer, hd, LK_VK_MAX_DIM);
+    }
+    uint32_t rows = b->small && group < LK_VK_MAX_ROWS ? group : LK_VK_MAX_ROWS;
+    uint32_t tokens = b->small || group > rows ? 1 : rows / group;
+    uint32_t head_tiles = (group + rows - 1) / rows;
+    e->attn_rows[l] = rows;
+    e->attn_tokens[l] = tokens;
+    int window = window_index(b, op->u.attention.window);
+    struct lk_vk_attn_push push = {
+        .n_head = n_head,
+        .n_kv_head = nkv,
+        .head_dim = hd,
+        .dim = dim,
+        .window = (uint32_t)op->u.attention.window,
+        .score_in = lk_bits(op->u.attention.score_in),
+        .score_cap = lk_bits(op->u.attention.score_cap),
+        .head_tiles = head_tiles,
+        .pos = e->at.pos,
+        .seq = e->at.seq,
+        .table = e->at.table,
+        .max_blocks = (uint32_t)e->o.max_blocks,
+        .tiles = e->at.tiles,
+        .max_splits = (uint32_t)e->o.max_blocks,
+        .op = (uint32_t)i};
+    int part = -1;
+    if (b->small) {
+        VkDeviceSize partials = (VkDeviceSize)b->list->max_tokens * n_head * push.max_splits;
+        push.part_l = (uint32_t)(partials * dim);
+        part = add_piece(b, partials * (dim + 2) * 4, "partial results of attention");
+    }
+    struct lk_vk_step *s = add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN,
+                                    e->at.indirect + 4 * (uint32_t)window);
+    s->y = nkv * head_tiles;
+    set_pipe(b, s, 0, "attn", rows, dim, b->small, e->dev->found.use[LK_VK_UNPACK16]);
+    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    bind(s, 1, LK_VK_BIND_KV_K, op->layer - b->plan->first_layer, false);
+    bind(s, 2, LK_VK_BIND_KV_V, op->layer - b->plan->first_layer, false);
+    bind(s, 3, LK_VK_BIND_BATCH, 0, false);
+    bind(s, 4, LK_VK_BIND_PIECE, op->out, !b->small);
+    bind(s, 5, LK_VK_BIND_PIECE, b->small ? part : op->out, b->small);
+    set_push(s, &push, sizeof push);
+    if (b->small) {
+        s = add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE, (hd + 63) / 64);
+        s->y = n_head;
+        set_pipe(b, s, 0, "attn_merge", 0, 0, 0, 0);
+        bind(s, 3, LK_VK_BIND_BATCH, 0, false);
+        bind(s, 4, LK_VK_BIND_PIECE, op->out, true);
+        bind(s, 5, LK_VK_BIND_PIECE, part, false);
+        set_push(s, &push, sizeof push);
+    }
+}
+
+static void elementwise(struct builder *b, int i, uint32_t kind)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    struct lk_vk_step *s = add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ELEMS, 0);
+    s->y = width_of(b, op->out);
+    struct lk_vk_elt_push push = {.width = s->y, .op = (uint32_t)i};
+    set_pipe(b, s, 0, "elementwise", kind, 0, 0, 0);
+    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
+    if (kind == LK_VK_ELT_BIAS) {
+        if (!b->status) {
+            b->status = lk_vk_store_vector(&b->e->store, b->plan, op->weight, b->err);
+        }
+        bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
+    } else {
+        bind(s, 1, LK_VK_BIND_PIECE, kind == LK_VK_ELT_SOFTCAP ? op->in[0] : op->in[1], false);
+    }
+    if (kind == LK_VK_ELT_SOFTCAP) {
+        push.cap_in = lk_bits(op->u.softcap.cap_in);
+        push.cap_out = lk_bits(op->u.softcap.cap_out);
+    }
+    set_push(s, &push, sizeof push);
+}
+
+static void gather(struct builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    uint32_t width = width_of(b, op->out);
+    struct lk_vk_step *s = add_step(b, LK_ROWS_OUTPUTS, LK_VK_GRID_ROWS, (width + 127) / 128);
+    set_pipe(b, s, 0, "gather", 0, 0, 0, 0);
+    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    bind(s, 1, LK_VK_BIND_BATCH, 0, false);
+    bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
+    struct lk_vk_gather_push push = {0, width, b->e->at.outputs};
+    set_push(s, &push, sizeof push);
+}
+
+static void emit(struct builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    switch (op->kind) {
+    case LK_OP_EMBED:
+        embed(b, i);
+        break;
+    case LK_OP_NORM:
+        norm(b, i);
+        break;
+    case LK_OP_MATMUL:
+        matmul(b, i);
+        break;
+    case LK_OP_BIAS:
+        elementwise(b, i, LK_VK_ELT_BIAS);
+        break;
+    case LK_OP_ROPE:
+        rope(b, i);
+        break;
+    case LK_OP_KV_STORE:
+        kv_store(b, i);
+        break;
+    case LK_OP_ATTENTION:
+        attention(b, i);
+        break;
+    case LK_OP_GLU:
+        elementwise(b, i, op->u.glu.act == LK_ACT_SILU ? LK_VK_ELT_SILU : LK_VK_ELT_GELU);
+        break;
+    case LK_OP_ADD:
+        elementwise(b, i, LK_VK_ELT_ADD);
+        break;
+    case LK_OP_GATHER:
+        gather(b, i);
+        break;
+    case LK_OP_SOFTCAP:
+        elementwise(b, i, LK_VK_ELT_SOFTCAP);
+        break;
+    case LK_OP_KINDS:
+        break;
+    }
+    b->done[i] = true;
+}
+
+/* ---- memory ---- */
+
+static void find_lives(struct lk_vk_list *l)
+{
+    for (int i = 0; i < l->n_steps; i++) {
+        for (int k = 0; k < LK_VK_BINDINGS; k++) {
+            const struct lk_vk_bind *bd = &l->steps[i].bind[k];
+            if (bd->kind == LK_VK_BIND_PIECE) {
+                struct lk_vk_piece *p = &l->pieces[bd->index];
+                p->first = p->first < 0 ? i : p->first;
+                p->last = i;
+            }
+        }
+    }
+}
+
+/* Gives each used piece the lowest offset at which no piece of an overlapping life lies. Returns
+ * the bytes of the arena. */
+static VkDeviceSize place_pieces(struct lk_vk_list *l, bool keep)
+{
+    VkDeviceSize total = 0;
+    for (int i = 0; i < l->n_pieces; i++) {
+        struct lk_vk_piece *p = &l->pieces[i];
+        if (p->first < 0) {
+            continue;
+        }
+        VkDeviceSize at = 0;
+        for (bool moved = true; moved;) {
+            moved = false;
+            for (int j = 0; j < i; j++) {
+                const struct lk_vk_piece *q = &l->pieces[j];
+                bool lives = q->first >= 0 && (keep || (q->first <= p->last && p->first <= q->last));
+                if (lives && at < q->offset + q->bytes && q->offset < at + p->bytes) {
+                    at = lk_round_up((size_t)(q->offset + q->bytes), 256);
+                    moved = true;
+                }
+            }
+        }
+        p->offset = at;
+        total = total > at + p->bytes ? total : at + p->bytes;
+    }
+    return lk_round_up((size_t)total, 256);
+}
+
+/* What was touched since the last barrier. */
+struct touched {
+    int resource; /* 0: arena; 1 + 2 layer, 2 + 2 layer: K, V */
+    VkDeviceSize begin, end;
+    bool write;
+};
+enum { MAX_TOUCHED = 128 };
+
+static bool touch_of(const struct lk_vk_list *l, const struct lk_vk_bind *b, struct touched *t)
+{
+    switch (b->kind) {
+    case LK_VK_BIND_PIECE:
+        *t = (struct touched){0, l->pieces[b->index].offset,
+                              l->pieces[b->index].offset + l->pieces[b->index].bytes, b->write};
+        return true;
+    case LK_VK_BIND_KV_K:
+    case LK_VK_BIND_KV_V:
+        *t = (struct touched){1 + 2 * b->index + (b->kind == LK_VK_BIND_KV_V), 0, 1, b->write};
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void find_barriers(struct lk_vk_list *l)
+{
+    struct touched seen[MAX_TOUCHED];
+    int n = 0;
+    for (int i = 0; i < l->n_steps; i++) {
+        struct lk_vk_step *s = &l->steps[i];
+        struct touched t;
+        s->barrier = n > MAX_TOUCHED - LK_VK_BINDINGS;
+        for (int k = 0; k < LK_VK_BINDINGS && !s->barrier; k++) {
+            if (!touch_of(l, &s->bind[k], &t)) {
+                continue;
+            }
+            for (int j = 0; j < n; j++) {
+                if (t.resource == seen[j].resource && t.begin < seen[j].end &&
+                    seen[j].begin < t.end && (t.write || seen[j].write)) {
+                    s->barrier = true;
+                }
+            }
+        }
+        n = s->barrier ? 0 : n;
+        for (int k = 0; k < LK_VK_BINDINGS; k++) {
+            if (touch_of(l, &s->bind[k], &t)) {
+                seen[n++] = t;
+            }
+        }
+    }
+}
+
+lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceSize *arena,
+                           lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    size_t n_slots = (size_t)plan->n_slots;
+    struct builder b = {.e = e,
+                        .list = list,
+                        .plan = plan,
+                        .uses = lk_alloc_array(n_slots, sizeof(int)),
+                        .producer = lk_alloc_array(n_slots, sizeof(int)),
+                        .x_piece = lk_alloc_array(n_slots * 5, sizeof(int)),
+                        .done = lk_alloc_array((size_t)plan->n_ops, sizeof(bool)),
+                        .fuse = e->o.fuse && !e->o.keep_ops,
+                        .small = list == &e->list[0],
+                        .err = err};
+    if (!b.uses || !b.producer || !b.x_piece || !b.done) {
+        b.status = lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
+    }
+    for (int i = 0; i < plan->n_slots && !b.status; i++) {
+        b.producer[i] = -1;
+        for (int k = 0; k < 5; k++) {
+            b.x_piece[i * 5 + k] = -1;
+        }
+        add_piece(&b, padded_rows(&b, plan->slots[i].rows) * (VkDeviceSize)plan->slots[i].width * 4,
+                  "rows of a slot");
+    }
+    for (int i = 0; i < plan->n_ops && !b.status; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        for (int k = 0; k < 2; k++) {
+            if (op->in[k] >= 0) {
+                b.uses[op->in[k]]++;
+            }
+        }
+        if (op->out >= 0) {
+            b.producer[op->out] = i;
+        }
+    }
+    for (int i = 0; i < plan->n_ops && !b.status; i++) {
+        if (!b.done[i]) {
+            emit(&b, i);
+        }
+    }
+    lk_free(b.uses);
+    lk_free(b.producer);
+    lk_free(b.x_piece);
+    lk_free(b.done);
+    if (b.status) {
+        return b.status;
+    }
+    find_lives(list);
+    if (plan->in_slot >= 0) {
+        list->pieces[plan->in_slot].first = 0;
+    }
+    list->pieces[plan->out_slot].last = list->n_steps;
+    *arena = place_pieces(list, e->o.keep_ops);
+    find_barriers(list);
+    return LK_OK;
+}
+
+void lk_vk_list_free(struct lk_vk_list *list)
+{
+    lk_free(list->steps);
+    lk_free(list->pieces);
+    *list = (struct lk_vk_list){0};
+}
+
+/* ---- descriptor sets ---- */
+
+static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk_vk_list *list,
+                                        const struct lk_vk_bind *b, const struct lk_kv_mem *kv)
+{
+    const struct lk_vk_store *s = &e->store;
+    switch (b->kind) {
+    case LK_VK_BIND_PIECE:
+        return (VkDescriptorBufferInfo){e->arena.handle, list->pieces[b->index].offset,
+                                        lk_round_up((size_t)list->pieces[b->index].bytes, 16)};
+    case LK_VK_BIND_CHUNK: {
+        const struct lk_vk_chunk *c = &s->matrices[b->index].chunks[b->sub];
+        return (VkDescriptorBufferInfo){s->blocks[c->buffer].handle, c->offset, c->size};
+    }
+    case LK_VK_BIND_VECTOR:
+        return (VkDescriptorBufferInfo){s->blocks[0].handle, s->vector_at[b->index],
+                                        (VkDeviceSize)e->o.plan->weights[b->index].cols * 4};
+    case LK_VK_BIND_BATCH:
+        return (VkDescriptorBufferInfo){e->batch.handle, 0, VK_WHOLE_SIZE};
+    case LK_VK_BIND_KV_K:
+    case LK_VK_BIND_KV_V: {
+        const struct lk_vk_buffer *block;
+        enum lk_kv_which which = b->kind == LK_VK_BIND_KV_K ? LK_KV_K : LK_KV_V;
+        VkDeviceSize at = lk_vk_kv_at(kv, b->index, which, &block);
+        return (VkDescriptorBufferInfo){block->handle, at, kv->bytes};
+    }
+    case LK_VK_BIND_NONE:
+        break;
+    }
+    return (VkDescriptorBufferInfo){e->flags.handle, 0, VK_WHOLE_SIZE};
+}
+
+/* Writes the bindings that do (or don't) name the KV cache, and the flags at binding 7. */
+static void write_set(struct lk_exec *e, const struct lk_vk_list *list, struct lk_vk_step *s,
+                      const struct lk_kv_mem *kv)
+{
+    VkDescriptorBufferInfo info[LK_VK_BINDINGS];
+    VkWriteDescriptorSet write[LK_VK_BINDINGS];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < LK_VK_BINDINGS; i++) {
+        bool is_kv = s->bind[i].kind == LK_VK_BIND_KV_K || s->bind[i].kind == LK_VK_BIND_KV_V;
+        if (is_kv != (kv != NULL)) {
+            continue;
+        }
+        info[n] = buffer_of(e, list, &s->bind[i], kv); /* unused ones name the flags */
+        write[n] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                          .dstSet = s->set,
+                                          .dstBinding = i,
+                                          .descriptorCount = 1,
+                                          .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                          .pBufferInfo = &info[n]};
+        n++;
+    }
+    if (n) {
+        e->dev->vk.vkUpdateDescriptorSets(e->dev->handle, n, write, 0, NULL);
+    }
+}
+
+lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error *err)
+{
+    for (int i = 0; i < list->n_steps; i++) {
+        VkDescriptorSetAllocateInfo info = {
+            .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+            .descriptorPool = e->descriptors,
+            .descriptorSetCount = 1,
+            .pSetLayouts = &e->dev->set_layout};
+        VkResult r =
+            e->dev->vk.vkAllocateDescriptorSets(e->dev->handle, &info, &list->steps[i].set);
+        if (r) {
+            return lk_vk_fail(e->dev, r, "descriptor sets", err);
+        }
+        write_set(e, list, &list->steps[i], NULL);
+    }
+    return LK_OK;
+}
+
+void lk_vk_list_bind_kv(struct lk_exec *e, struct lk_vk_list *list, const struct lk_kv_mem *kv)
+{
+    for (int i = 0; i < list->n_steps; i++) {
+        write_set(e, list, &list->steps[i], kv);
+    }
+}
+
+/* ---- recording ---- */
+
+static uint32_t ceil_div(uint32_t a, uint32_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuffer c,
+                     uint32_t rows)
+{
+    const struct VolkDeviceTable *vk = &e->dev->vk;
+    uint32_t push[32], x = s->x, y = rows;
+    memcpy(push, s->push, s->n_push);
+    push[0] = s->grid == LK_VK_GRID_ATTN || s->grid == LK_VK_GRID_MERGE ? push[0] : rows;
+    VkPipeline pipe = s->pipe[0];
+    switch (s->grid) {
+    case LK_VK_GRID_MATMUL: {
+        int v = rows == 1                                ? LK_VK_MV1
+                : rows <= variant_cols(e->dev, LK_VK_MV4) ? LK_VK_MV4
+                : rows <= LK_VK_SMALL                    ? LK_VK_MV8
+                                                         : LK_VK_TILE;
+        pipe = s->pipe[v];
+        x = v == LK_VK_TILE ? ceil_div(s->x, 2) : s->x;
+        y = v == LK_VK_TILE ? ceil_div(rows, 32) : ceil_div(rows, variant_cols(e->dev, v));
+        break;
+    }
+    case LK_VK_GRID_ELEMS: {
+        push[0] = rows * s->y;
+        uint32_t groups = ceil_div(push[0], 128);
+        x = groups < 32768 ? groups : 32768;
+        y = ceil_div(groups, 32768);
+        break;
+    }
+    case LK_VK_GRID_MERGE:
+        y = rows * s->y;
+        break;
+    case LK_VK_GRID_ROWS:
+    case LK_VK_GRID_ATTN:
+        break;
+    }
+    vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
+    vk->vkCmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE, e->dev->layout, 0, 1, &s->set,
+                                0, NULL);
+    vk->vkCmdPushConstants(c, e->dev->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, s->n_push, push);
+    if (s->grid == LK_VK_GRID_ATTN) {
+        vk->vkCmdDispatchIndirect(c, e->batch.handle, (VkDeviceSize)s->x * 4);
+    } else {
+        vk->vkCmdDispatch(c, x, y, 1);
+    }
+}
+
+void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
+                       int n_tokens, int n_outputs)
+{
+    const struct VolkDeviceTable *vk = &e->dev->vk;
+    const struct lk_plan *plan = e->o.plan;
+    VkMemoryBarrier compute = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                               .dstAccessMask =
+                                   VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
+    if (plan->in_slot >= 0) {
+        VkBufferCopy region = {0, list->pieces[plan->in_slot].offset,
+                               (VkDeviceSize)n_tokens * (VkDeviceSize)plan->n_embd * 4};
+        VkMemoryBarrier copied = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                                  .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+                                  .dstAccessMask = VK_ACCESS_SHADER_READ_BIT};
+        vk->vkCmdCopyBuffer(c, e->staging.handle, e->arena.handle, 1, &region);
+        vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT,
+                                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &copied, 0, NULL, 0,
+                                 NULL);
+    }
+    for (int i = 0; i < list->n_steps; i++) {
+        const struct lk_vk_step *s = &list->steps[i];
+        uint32_t rows = (uint32_t)(s->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs);
+        if (s->barrier) {
+            vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &compute, 0, NULL,
+                                     0, NULL);
+        }
+        if (rows > 0) {
+            dispatch(e, s, c, rows);
+        }
+    }
+    const struct lk_slot *out = &plan->slots[plan->out_slot];
+    VkDeviceSize n = (VkDeviceSize)(out->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs) *
+                     (VkDeviceSize)out->width * 4;
+    VkMemoryBarrier done = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                            .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                            .dstAccessMask =
+                                VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_HOST_READ_BIT};
+    vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                             VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1,
+                             &done, 0, NULL, 0, NULL);
+    if (n > 0) {
+        VkBufferCopy region = {list->pieces[plan->out_slot].offset, 0, n};
+        VkMemoryBarrier read = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                                .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+                                .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
+        vk->vkCmdCopyBuffer(c, e->arena.handle, e->readback.handle, 1, &region);
+        vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0,
+                                 1, &read, 0, NULL, 0, NULL);
+    }
+}
