@@ -4,7 +4,6 @@
  * (LK_INT_DOT), else byte by byte.
  */
 #ifdef LK_INT_DOT
-#define LK_UNROLL [[unroll]]
 #extension GL_EXT_spirv_intrinsics : require
 spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6019, 6018],
                   id = 4450) int sdot(int a, int b, spirv_literal int format);
@@ -13,7 +12,6 @@ int dot4(uint a, uint b)
     return sdot(int(a), int(b), 0);
 }
 #else
-#define LK_UNROLL
 int dot4(uint a, uint b)
 {
     int x = int(a);
@@ -22,4 +20,12 @@ int dot4(uint a, uint b)
            bitfieldExtract(x, 8, 8) * bitfieldExtract(y, 8, 8) +
            bitfieldExtract(x, 16, 8) * bitfieldExtract(y, 16, 8) + (x >> 24) * (y >> 24);
 }
+#endif
+
+/* Loops over a panel are unrolled in the variants made for real GPUs (compilers of CPU drivers
+ * would take seconds). */
+#ifdef LK_UNROLLED
+#define LK_UNROLL [[unroll]]
+#else
+#define LK_UNROLL
 #endif

@@ -290,7 +290,6 @@ static void matmul_pipes(struct builder *b, struct lk_vk_step *s, enum lk_type t
                          ? l->maxComputeWorkGroupInvocations
                          : l->maxComputeWorkGroupSize[0];
     uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL;
-    snprintf(name, sizeof name, "matvec_%s%s", lk_type_name((uint32_t)type), dot ? "_dot" : "");
     for (int v = LK_VK_MV1; v <= LK_VK_MV8; v++) {
         if (v > LK_VK_MV1 && rows <= variant_cols(dev, v - 1)) {
             break;
@@ -300,6 +299,11 @@ static void matmul_pipes(struct builder *b, struct lk_vk_step *s, enum lk_type t
         workers = workers > 64 / cols ? 64 / cols : workers;
         workers = workers > limit / 32 ? limit / 32 : workers;
         workers = workers < cols ? cols : workers;
+        /* One token: unrolled for a GPU. */
+        bool gpu = dot && v == LK_VK_MV1 &&
+                   dev->found.props.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
+        snprintf(name, sizeof name, "matvec_%s%s", lk_type_name((uint32_t)type),
+                 gpu ? "_gpu" : dot ? "_dot" : "");
         set_pipe(b, s, v, name, workers * 32, cols, epilogue, 0);
     }
     if (rows > LK_VK_SMALL) {

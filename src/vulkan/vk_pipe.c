@@ -201,7 +201,10 @@ lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uin
         return lk_fail(err, LK_E_INTERNAL, "shader '%s': more than %d pipelines", shader,
                        LK_VK_MAX_PIPES);
     }
+    double start = lk_now();
     VkResult r = create(dev, &pipe);
+    lk_log_line(&dev->log, LK_LOG_DEBUG, "vulkan: compiled %s (%u %u %u %u) in %.0f ms", shader,
+                spec[0], spec[1], spec[2], spec[3], (lk_now() - start) * 1e3);
     if (r) {
         char what[128];
         snprintf(what, sizeof what, "compiling shader '%s'", shader);
