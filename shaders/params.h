@@ -13,19 +13,19 @@
 #define LK_PARAMS_U32 uint32_t
 #endif
 
-#define LK_VK_ROWS      32  /* rows of a weight interleaved: one a lane */
-#define LK_VK_PANEL     256 /* = LK_PANEL */
-#define LK_VK_BINDINGS  8
-#define LK_VK_MAX_DIM   256 /* head dimension, padded: size of arrays in the attention kernel */
-#define LK_VK_MAX_ROWS  8   /* query rows of one attention workgroup */
-#define LK_VK_MAX_COLS  8   /* tokens of one mat-vec workgroup */
+#define LK_VK_ROWS     32  /* rows of a weight interleaved: one a lane */
+#define LK_VK_PANEL    256 /* = LK_PANEL */
+#define LK_VK_BINDINGS 8
+#define LK_VK_MAX_DIM  256 /* head dimension, padded: size of arrays in the attention kernel */
+#define LK_VK_MAX_ROWS 8   /* query rows of one attention workgroup */
+#define LK_VK_MAX_COLS 8   /* tokens of one mat-vec workgroup */
 
 /* How activations are handed to a matmul. */
-#define LK_VK_X_F32   0 /* as they are */
-#define LK_VK_X_Q32   1 /* int8 in blocks of 32 */
-#define LK_VK_X_Q256  2 /* int8 in blocks of 256 */
-#define LK_VK_X_R13   3 /* rounded to 13 bits, for F16 weights */
-#define LK_VK_X_R16   4 /* rounded to 16 bits, for BF16 weights */
+#define LK_VK_X_F32  0 /* as they are */
+#define LK_VK_X_Q32  1 /* int8 in blocks of 32 */
+#define LK_VK_X_Q256 2 /* int8 in blocks of 256 */
+#define LK_VK_X_R13  3 /* rounded to 13 bits, for F16 weights */
+#define LK_VK_X_R16  4 /* rounded to 16 bits, for BF16 weights */
 
 /* Epilogue of a matmul. */
 #define LK_VK_EPI_STORE 0

@@ -147,8 +147,8 @@ static lk_status vk_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom
     if (kv->bytes > range || 2 * kv->stride + LK_VK_KV_GUARD > limit) {
         status = lk_fail(err, LK_E_UNSUPPORTED,
                          "KV cache: %llu bytes a layer are beyond the device's buffer range of "
-                         "%llu: use a smaller context", (unsigned long long)kv->bytes,
-                         (unsigned long long)range);
+                         "%llu: use a smaller context",
+                         (unsigned long long)kv->bytes, (unsigned long long)range);
         goto fail;
     }
     int per = (int)((limit - LK_VK_KV_GUARD) / (2 * kv->stride));
@@ -167,8 +167,8 @@ static lk_status vk_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom
                                      LK_VK_USE_DEVICE, "KV cache", &kv->blocks[kv->n_blocks], err);
     }
     if (!status) {
-        status = lk_vk_buffer_create(dev, 1u << 20, LK_VK_USE_READBACK, "KV staging", &kv->staging,
-                                     err);
+        status =
+            lk_vk_buffer_create(dev, 1u << 20, LK_VK_USE_READBACK, "KV staging", &kv->staging, err);
     }
     if (!status) {
         status = kv_clear(kv, err);
@@ -190,7 +190,8 @@ static lk_status kv_range(const struct lk_kv_mem *kv, int layer, size_t offset, 
         end > kv->bytes) {
         return lk_fail(err, LK_E_INVALID,
                        "KV range: layer %d bytes %zu+%zu, expected layer < %d and at most %llu "
-                       "bytes", layer, offset, n, kv->geom.n_layers, (unsigned long long)kv->bytes);
+                       "bytes",
+                       layer, offset, n, kv->geom.n_layers, (unsigned long long)kv->bytes);
     }
     return LK_OK;
 }
@@ -207,8 +208,8 @@ static lk_status vk_kv_read(struct lk_kv_mem *kv, int layer, enum lk_kv_which wh
     return lk_vk_read(kv->dev, block, at + offset, data, n, &kv->staging, err);
 }
 
-static lk_status vk_kv_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
-                             size_t offset, const void *data, size_t n, lk_error *err)
+static lk_status vk_kv_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
+                             const void *data, size_t n, lk_error *err)
 {
     lk_status status = kv_range(kv, layer, offset, n, err);
     const struct lk_vk_buffer *block;
@@ -227,8 +228,8 @@ static lk_status check_guard(struct lk_kv_mem *kv, const struct lk_vk_buffer *bl
     lk_status status = lk_vk_read(kv->dev, block, at, guard, n, &kv->staging, err);
     for (size_t i = 0; i < n && !status; i++) {
         if (guard[i] != (uint8_t)LK_VK_KV_CANARY) {
-            status = lk_fail(err, LK_E_INTERNAL,
-                             "KV guard overwritten: layer %d, byte %zu %s", layer, i, where);
+            status = lk_fail(err, LK_E_INTERNAL, "KV guard overwritten: layer %d, byte %zu %s",
+                             layer, i, where);
         }
     }
     return status;
@@ -331,11 +332,10 @@ static lk_status create_objects(struct lk_exec *e, lk_error *err)
         r = vk->vkCreateFence(e->dev->handle, &fence, NULL, &e->fence);
     }
     for (int i = 0; i < LK_VK_MAX_SHAPES && !r; i++) {
-        VkCommandBufferAllocateInfo info = {
-            .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-            .commandPool = e->pool,
-            .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-            .commandBufferCount = 1};
+        VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                            .commandPool = e->pool,
+                                            .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                            .commandBufferCount = 1};
         r = vk->vkAllocateCommandBuffers(e->dev->handle, &info, &e->shape[i].commands);
     }
     return r ? lk_vk_fail(e->dev, r, "preparing the plan", err) : LK_OK;
@@ -356,8 +356,8 @@ static lk_status create_buffers(struct lk_exec *e, VkDeviceSize arena, lk_error 
                                      "batch", &e->batch, err);
     }
     if (!status) {
-        status = lk_vk_buffer_create(e->dev, hidden, LK_VK_USE_UPLOAD, "hidden rows", &e->staging,
-                                     err);
+        status =
+            lk_vk_buffer_create(e->dev, hidden, LK_VK_USE_UPLOAD, "hidden rows", &e->staging, err);
     }
     if (!status) {
         status = lk_vk_buffer_create(e->dev, (VkDeviceSize)plan->n_ops * 4, LK_VK_USE_READBACK,
@@ -435,8 +435,8 @@ static void write_ropes(struct lk_exec *e, const struct lk_batch *b, uint32_t *w
 static void write_tiles(struct lk_exec *e, const struct lk_batch *b, int list, uint32_t *w)
 {
     uint32_t *tile = w + e->at.tiles, n_tiles = 0, per = e->attn_tokens[list];
-    uint32_t group = e->o.plan->n_kv_head > 0
-                         ? (uint32_t)(e->o.plan->n_head / e->o.plan->n_kv_head) : 1;
+    uint32_t group =
+        e->o.plan->n_kv_head > 0 ? (uint32_t)(e->o.plan->n_head / e->o.plan->n_kv_head) : 1;
     for (int s = 0; s < b->n_seqs; s++) {
         const struct lk_batch_seq *q = &b->seqs[s];
         for (uint32_t t = 0; t < (uint32_t)q->n_tokens; t += per, n_tiles++, tile += 4) {
@@ -554,8 +554,7 @@ static lk_status vk_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk
         return status;
     }
     if (dev->lost) {
-        return lk_fail(err, LK_E_DEVICE_LOST, "device '%s' was lost",
-                       dev->found.props.deviceName);
+        return lk_fail(err, LK_E_DEVICE_LOST, "device '%s' was lost", dev->found.props.deviceName);
     }
     int list = b->n_tokens <= e->list[0].max_tokens ? 0 : 1;
     VkCommandBuffer commands;

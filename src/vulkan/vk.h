@@ -29,10 +29,10 @@ struct lk_vk_found {
     const char *type; /* "discrete", ... */
     VkDeviceSize max_allocation;
     uint64_t memory, available;
-    bool has[LK_VK_FEATURES];      /* found */
-    bool use[LK_VK_FEATURES];      /* found and not disabled */
+    bool has[LK_VK_FEATURES]; /* found */
+    bool use[LK_VK_FEATURES]; /* found and not disabled */
     uint32_t queue_family;
-    bool khr_int_dot;              /* as an extension (before Vulkan 1.3) */
+    bool khr_int_dot; /* as an extension (before Vulkan 1.3) */
     bool usable;
     char note[512]; /* why not usable */
 };
@@ -112,9 +112,8 @@ void lk_vk_buffer_destroy(struct lk_vk_device *dev, struct lk_vk_buffer *buffer)
 /* Copies through the mapping, or through `staging` (upload or readback use) in pieces. */
 lk_status lk_vk_write(struct lk_vk_device *dev, struct lk_vk_buffer *to, VkDeviceSize offset,
                       const void *data, size_t n, struct lk_vk_buffer *staging, lk_error *err);
-lk_status lk_vk_read(struct lk_vk_device *dev, const struct lk_vk_buffer *from,
-                     VkDeviceSize offset, void *data, size_t n, struct lk_vk_buffer *staging,
-                     lk_error *err);
+lk_status lk_vk_read(struct lk_vk_device *dev, const struct lk_vk_buffer *from, VkDeviceSize offset,
+                     void *data, size_t n, struct lk_vk_buffer *staging, lk_error *err);
 lk_status lk_vk_fill(struct lk_vk_device *dev, const struct lk_vk_buffer *buffer,
                      VkDeviceSize offset, VkDeviceSize n, uint32_t word, lk_error *err);
 
@@ -175,8 +174,8 @@ struct lk_vk_store {
 /* Registers the parts (or finds them) and returns the matrix; -1 when they can't lie together
  * (different types, or too large for one chunk), or with *status set when memory ran out. */
 int lk_vk_store_matrix(struct lk_vk_device *dev, struct lk_vk_store *store,
-                       const struct lk_plan *plan, const int *part, int n_parts,
-                       lk_status *status, lk_error *err);
+                       const struct lk_plan *plan, const int *part, int n_parts, lk_status *status,
+                       lk_error *err);
 lk_status lk_vk_store_vector(struct lk_vk_store *store, const struct lk_plan *plan, int weight,
                              lk_error *err);
 /* Allocates the blocks, packs and uploads all of it. */
@@ -210,11 +209,11 @@ struct lk_vk_bind {
 };
 
 enum lk_vk_grid {
-    LK_VK_GRID_ROWS,    /* (x, rows) */
-    LK_VK_GRID_MATMUL,  /* by the variant chosen for the number of rows */
-    LK_VK_GRID_ELEMS,   /* rows * width elements, 128 a workgroup */
-    LK_VK_GRID_ATTN,    /* indirect, at byte offset x of the batch buffer */
-    LK_VK_GRID_MERGE    /* (x, rows * y) */
+    LK_VK_GRID_ROWS,   /* (x, rows) */
+    LK_VK_GRID_MATMUL, /* by the variant chosen for the number of rows */
+    LK_VK_GRID_ELEMS,  /* rows * width elements, 128 a workgroup */
+    LK_VK_GRID_ATTN,   /* indirect, at byte offset x of the batch buffer */
+    LK_VK_GRID_MERGE   /* (x, rows * y) */
 };
 enum { LK_VK_MV1, LK_VK_MV4, LK_VK_MV8, LK_VK_TILE, LK_VK_VARIANTS };
 
@@ -287,9 +286,14 @@ enum { LK_VK_KV_GUARD = 256 };
 VkDeviceSize lk_vk_kv_at(const struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
                          const struct lk_vk_buffer **block);
 
-/* Plan -> steps of a list, with matrices registered; then, once memory is there, descriptor sets. */
+/* Plan -> steps of a list, with matrices registered; then, once memory is there, descriptor sets.
+ */
 lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceSize *arena,
                            lk_error *err);
+/* Places the pieces and finds the barriers; returns the bytes of memory (vk_list.c). */
+VkDeviceSize lk_vk_list_place(struct lk_vk_list *list, const struct lk_plan *plan, bool keep);
+/* Tokens of one workgroup of a mat-vec variant; small workgroups can't fold 8 columns. */
+uint32_t lk_vk_variant_cols(const struct lk_vk_device *dev, int variant);
 lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error *err);
 /* Writes the descriptors that name the KV cache. */
 void lk_vk_list_bind_kv(struct lk_exec *e, struct lk_vk_list *list, const struct lk_kv_mem *kv);

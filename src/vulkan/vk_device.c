@@ -74,8 +74,10 @@ lk_status lk_vk_instance_open(struct lk_vk_instance *out, lk_error *err)
                                  .pApplicationInfo = &app};
     VkResult r = vkCreateInstance(&info, NULL, &out->handle);
     if (r) {
-        return lk_fail(err, LK_E_DEVICE, "vulkan: no instance (Vulkan error %d): is a driver "
-                       "installed?", (int)r);
+        return lk_fail(err, LK_E_DEVICE,
+                       "vulkan: no instance (Vulkan error %d): is a driver "
+                       "installed?",
+                       (int)r);
     }
     volkLoadInstanceOnly(out->handle);
     return LK_OK;
@@ -170,12 +172,13 @@ static void find_features(struct lk_vk_found *f, const VkExtensionProperties *ex
 {
     bool v13 = f->props.apiVersion >= VK_API_VERSION_1_3;
     f->has[LK_VK_BUDGET] = has_extension(ext, n, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
-    f->khr_int_dot = !v13 && has_extension(ext, n, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
+    f->khr_int_dot =
+        !v13 && has_extension(ext, n, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
     if (v13 || f->khr_int_dot) {
         VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
             .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
-        VkPhysicalDeviceFeatures2 features = {
-            .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &dot};
+        VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                              .pNext = &dot};
         vkGetPhysicalDeviceFeatures2(f->physical, &features);
         f->has[LK_VK_INT_DOT] = dot.shaderIntegerDotProduct;
     }
@@ -225,8 +228,8 @@ static bool check_limits(struct lk_vk_found *f)
     }
     for (size_t i = 0; i < LK_COUNT(limit); i++) {
         if (limit[i].have < limit[i].need) {
-            snprintf(f->note, sizeof f->note, "%s is %u, expected %u", limit[i].name,
-                     limit[i].have, limit[i].need);
+            snprintf(f->note, sizeof f->note, "%s is %u, expected %u", limit[i].name, limit[i].have,
+                     limit[i].need);
             return false;
         }
     }
@@ -429,11 +432,10 @@ static lk_status create_commands(struct lk_vk_device *dev, lk_error *err)
                                     .queueFamilyIndex = dev->found.queue_family};
     VkResult r = dev->vk.vkCreateCommandPool(dev->handle, &pool, NULL, &dev->pool);
     if (!r) {
-        VkCommandBufferAllocateInfo info = {
-            .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-            .commandPool = dev->pool,
-            .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-            .commandBufferCount = 1};
+        VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                            .commandPool = dev->pool,
+                                            .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                            .commandBufferCount = 1};
         r = dev->vk.vkAllocateCommandBuffers(dev->handle, &info, &dev->commands);
     }
     if (!r) {
@@ -521,9 +523,10 @@ lk_status lk_vk_finish(struct lk_vk_device *dev, lk_error *err)
                                .srcAccessMask =
                                    VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_SHADER_WRITE_BIT,
                                .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
-    dev->vk.vkCmdPipelineBarrier(
-        dev->commands, VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-        VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, NULL, 0, NULL);
+    dev->vk.vkCmdPipelineBarrier(dev->commands,
+                                 VK_PIPELINE_STAGE_TRANSFER_BIT |
+                                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                                 VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, NULL, 0, NULL);
     VkResult r = dev->vk.vkEndCommandBuffer(dev->commands);
     VkSubmitInfo submit = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
                            .commandBufferCount = 1,

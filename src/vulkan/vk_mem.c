@@ -153,9 +153,8 @@ lk_status lk_vk_write(struct lk_vk_device *dev, struct lk_vk_buffer *to, VkDevic
     return LK_OK;
 }
 
-lk_status lk_vk_read(struct lk_vk_device *dev, const struct lk_vk_buffer *from,
-                     VkDeviceSize offset, void *data, size_t n, struct lk_vk_buffer *staging,
-                     lk_error *err)
+lk_status lk_vk_read(struct lk_vk_device *dev, const struct lk_vk_buffer *from, VkDeviceSize offset,
+                     void *data, size_t n, struct lk_vk_buffer *staging, lk_error *err)
 {
     uint8_t *p = data;
     while (n > 0) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Vk_ops: op -> steps (a dispatch with its pipeline, bindings and push constants), memory of the
- * values between them, the barriers they need, and recording. A list is built once in prepare;
- * the batch's sizes enter when it is recorded. Fusion happens here and nowhere else.
+ * Vk_ops: op -> steps: a dispatch with its pipeline, bindings and push constants. A list is built
+ * once in prepare; the batch's sizes enter when it is recorded (vk_list.c). Fusion happens here
+ * and nowhere else.
  */
 #include <stdio.h>
 #include <string.h>
@@ -49,12 +49,12 @@ static int add_piece(struct builder *b, VkDeviceSize bytes, const char *what)
     if (!b->status && bytes > limit) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
                             "%s: %llu bytes are beyond the device's buffer range of %llu: use a "
-                            "smaller batch", what, (unsigned long long)bytes,
-                            (unsigned long long)limit);
+                            "smaller batch",
+                            what, (unsigned long long)bytes, (unsigned long long)limit);
     }
     if (!b->status) {
-        b->status = lk_grow(&l->pieces, &l->cap_pieces, (size_t)l->n_pieces + 1,
-                            sizeof *l->pieces, b->err);
+        b->status =
+            lk_grow(&l->pieces, &l->cap_pieces, (size_t)l->n_pieces + 1, sizeof *l->pieces, b->err);
     }
     if (b->status) {
         return 0;
@@ -69,8 +69,8 @@ static struct lk_vk_step *add_step(struct builder *b, enum lk_rows rows, enum lk
     static struct lk_vk_step sink; /* written to, never read, after a failure */
     struct lk_vk_list *l = b->list;
     if (!b->status) {
-        b->status = lk_grow(&l->steps, &l->cap_steps, (size_t)l->n_steps + 1, sizeof *l->steps,
-                            b->err);
+        b->status =
+            lk_grow(&l->steps, &l->cap_steps, (size_t)l->n_steps + 1, sizeof *l->steps, b->err);
     }
     if (b->status) {
         return &sink;
@@ -166,8 +166,7 @@ static int x_piece(struct builder *b, int slot, uint32_t kind)
     piece = new_x_piece(b, slot, kind);
     struct x_layout x = x_layout_of(b, slot, kind);
     uint32_t k = (uint32_t)lk_round_up(width_of(b, slot), LK_VK_PANEL);
-    struct lk_vk_step *s =
-        add_step(b, b->plan->slots[slot].rows, LK_VK_GRID_ROWS, (k + 511) / 512);
+    struct lk_vk_step *s = add_step(b, b->plan->slots[slot].rows, LK_VK_GRID_ROWS, (k + 511) / 512);
     set_pipe(b, s, 0, "quantize", kind, 0, 0, 0);
     bind(s, 0, LK_VK_BIND_PIECE, slot, false);
     bind(s, 3, LK_VK_BIND_PIECE, piece, true);
@@ -182,8 +181,8 @@ static void embed(struct builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     const struct lk_weight *w = &b->plan->weights[op->weight];
-    int m = lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, &op->weight, 1, &b->status,
-                               b->err);
+    int m =
+        lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, &op->weight, 1, &b->status, b->err);
     if (b->status) {
         return;
     }
@@ -248,8 +247,8 @@ static void norm(struct builder *b, int i)
         b->status = lk_vk_store_vector(&b->e->store, b->plan, op->weight, b->err);
     }
     int piece = quant ? new_x_piece(b, op->out, (uint32_t)kind) : -1;
-    struct lk_vk_step *s = add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ROWS,
-                                    width / group);
+    struct lk_vk_step *s =
+        add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ROWS, width / group);
     set_pipe(b, s, 0, "norm", quant ? (uint32_t)kind : 0, quant, 0, 0);
     bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
     bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
@@ -270,14 +269,6 @@ static void norm(struct builder *b, int i)
     set_push(s, &push, sizeof push);
 }
 
-/* Tokens of one workgroup of a mat-vec variant; small workgroups can't fold 8 columns. */
-static uint32_t variant_cols(const struct lk_vk_device *dev, int variant)
-{
-    static const uint32_t COLS[] = {1, 4, 8};
-    uint32_t limit = dev->found.props.limits.maxComputeWorkGroupInvocations / 32;
-    return COLS[variant] < limit ? COLS[variant] : 4;
-}
-
 static void matmul_pipes(struct builder *b, struct lk_vk_step *s, enum lk_type type, uint32_t k,
                          uint32_t epilogue)
 {
@@ -291,19 +282,21 @@ static void matmul_pipes(struct builder *b, struct lk_vk_step *s, enum lk_type t
                          : l->maxComputeWorkGroupSize[0];
     uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL;
     for (int v = LK_VK_MV1; v <= LK_VK_MV8; v++) {
-        if (v > LK_VK_MV1 && rows <= variant_cols(dev, v - 1)) {
+        if (v > LK_VK_MV1 && rows <= lk_vk_variant_cols(dev, v - 1)) {
             break;
         }
-        uint32_t cols = variant_cols(dev, v);
+        uint32_t cols = lk_vk_variant_cols(dev, v);
         uint32_t workers = panels < 16 ? panels : 16;
         workers = workers > 64 / cols ? 64 / cols : workers;
         workers = workers > limit / 32 ? limit / 32 : workers;
         workers = workers < cols ? cols : workers;
         /* One token: unrolled for a GPU. */
-        bool gpu = dot && v == LK_VK_MV1 &&
-                   dev->found.props.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
+        bool gpu =
+            dot && v == LK_VK_MV1 && dev->found.props.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
         snprintf(name, sizeof name, "matvec_%s%s", lk_type_name((uint32_t)type),
-                 gpu ? "_gpu" : dot ? "_dot" : "");
+                 gpu   ? "_gpu"
+                 : dot ? "_dot"
+                       : "");
         set_pipe(b, s, v, name, workers * 32, cols, epilogue, 0);
     }
     if (rows > LK_VK_SMALL) {
@@ -476,8 +469,8 @@ static void matmul(struct builder *b, int i)
             add = -1;
         }
     }
-    int m = lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, &op->weight, 1, &b->status,
-                               b->err);
+    int m =
+        lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, &op->weight, 1, &b->status, b->err);
     if (!b->status) {
         emit_matmul(b, m, &i, op->in[0], epilogue, add);
     }
@@ -556,7 +549,8 @@ static void attention(struct builder *b, int i)
     if (!b->status && dim > LK_VK_MAX_DIM) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
                             "attention of layer %d: head dimension %u, the Vulkan kernels take up "
-                            "to %d", op->layer, hd, LK_VK_MAX_DIM);
+                            "to %d",
+                            op->layer, hd, LK_VK_MAX_DIM);
     }
     uint32_t rows = b->small && group < LK_VK_MAX_ROWS ? group : LK_VK_MAX_ROWS;
     uint32_t tokens = b->small || group > rows ? 1 : rows / group;
@@ -564,30 +558,29 @@ static void attention(struct builder *b, int i)
     e->attn_rows[l] = rows;
     e->attn_tokens[l] = tokens;
     int window = window_index(b, op->u.attention.window);
-    struct lk_vk_attn_push push = {
-        .n_head = n_head,
-        .n_kv_head = nkv,
-        .head_dim = hd,
-        .dim = dim,
-        .window = (uint32_t)op->u.attention.window,
-        .score_in = lk_bits(op->u.attention.score_in),
-        .score_cap = lk_bits(op->u.attention.score_cap),
-        .head_tiles = head_tiles,
-        .pos = e->at.pos,
-        .seq = e->at.seq,
-        .table = e->at.table,
-        .max_blocks = (uint32_t)e->o.max_blocks,
-        .tiles = e->at.tiles,
-        .max_splits = (uint32_t)e->o.max_blocks,
-        .op = (uint32_t)i};
+    struct lk_vk_attn_push push = {.n_head = n_head,
+                                   .n_kv_head = nkv,
+                                   .head_dim = hd,
+                                   .dim = dim,
+                                   .window = (uint32_t)op->u.attention.window,
+                                   .score_in = lk_bits(op->u.attention.score_in),
+                                   .score_cap = lk_bits(op->u.attention.score_cap),
+                                   .head_tiles = head_tiles,
+                                   .pos = e->at.pos,
+                                   .seq = e->at.seq,
+                                   .table = e->at.table,
+                                   .max_blocks = (uint32_t)e->o.max_blocks,
+                                   .tiles = e->at.tiles,
+                                   .max_splits = (uint32_t)e->o.max_blocks,
+                                   .op = (uint32_t)i};
     int part = -1;
     if (b->small) {
         VkDeviceSize partials = (VkDeviceSize)b->list->max_tokens * n_head * push.max_splits;
         push.part_l = (uint32_t)(partials * dim);
         part = add_piece(b, partials * (dim + 2) * 4, "partial results of attention");
     }
-    struct lk_vk_step *s = add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN,
-                                    e->at.indirect + 4 * (uint32_t)window);
+    struct lk_vk_step *s =
+        add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, e->at.indirect + 4 * (uint32_t)window);
     s->y = nkv * head_tiles;
     set_pipe(b, s, 0, "attn", rows, dim, b->small, e->dev->found.use[LK_VK_UNPACK16]);
     bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
@@ -688,102 +681,6 @@ static void emit(struct builder *b, int i)
     b->done[i] = true;
 }
 
-/* ---- memory ---- */
-
-static void find_lives(struct lk_vk_list *l)
-{
-    for (int i = 0; i < l->n_steps; i++) {
-        for (int k = 0; k < LK_VK_BINDINGS; k++) {
-            const struct lk_vk_bind *bd = &l->steps[i].bind[k];
-            if (bd->kind == LK_VK_BIND_PIECE) {
-                struct lk_vk_piece *p = &l->pieces[bd->index];
-                p->first = p->first < 0 ? i : p->first;
-                p->last = i;
-            }
-        }
-    }
-}
-
-/* Gives each used piece the lowest offset at which no piece of an overlapping life lies. Returns
- * the bytes of the arena. */
-static VkDeviceSize place_pieces(struct lk_vk_list *l, bool keep)
-{
-    VkDeviceSize total = 0;
-    for (int i = 0; i < l->n_pieces; i++) {
-        struct lk_vk_piece *p = &l->pieces[i];
-        if (p->first < 0) {
-            continue;
-        }
-        VkDeviceSize at = 0;
-        for (bool moved = true; moved;) {
-            moved = false;
-            for (int j = 0; j < i; j++) {
-                const struct lk_vk_piece *q = &l->pieces[j];
-                bool lives = q->first >= 0 && (keep || (q->first <= p->last && p->first <= q->last));
-                if (lives && at < q->offset + q->bytes && q->offset < at + p->bytes) {
-                    at = lk_round_up((size_t)(q->offset + q->bytes), 256);
-                    moved = true;
-                }
-            }
-        }
-        p->offset = at;
-        total = total > at + p->bytes ? total : at + p->bytes;
-    }
-    return lk_round_up((size_t)total, 256);
-}
-
-/* What was touched since the last barrier. */
-struct touched {
-    int resource; /* 0: arena; 1 + 2 layer, 2 + 2 layer: K, V */
-    VkDeviceSize begin, end;
-    bool write;
-};
-enum { MAX_TOUCHED = 128 };
-
-static bool touch_of(const struct lk_vk_list *l, const struct lk_vk_bind *b, struct touched *t)
-{
-    switch (b->kind) {
-    case LK_VK_BIND_PIECE:
-        *t = (struct touched){0, l->pieces[b->index].offset,
-                              l->pieces[b->index].offset + l->pieces[b->index].bytes, b->write};
-        return true;
-    case LK_VK_BIND_KV_K:
-    case LK_VK_BIND_KV_V:
-        *t = (struct touched){1 + 2 * b->index + (b->kind == LK_VK_BIND_KV_V), 0, 1, b->write};
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void find_barriers(struct lk_vk_list *l)
-{
-    struct touched seen[MAX_TOUCHED];
-    int n = 0;
-    for (int i = 0; i < l->n_steps; i++) {
-        struct lk_vk_step *s = &l->steps[i];
-        struct touched t;
-        s->barrier = n > MAX_TOUCHED - LK_VK_BINDINGS;
-        for (int k = 0; k < LK_VK_BINDINGS && !s->barrier; k++) {
-            if (!touch_of(l, &s->bind[k], &t)) {
-                continue;
-            }
-            for (int j = 0; j < n; j++) {
-                if (t.resource == seen[j].resource && t.begin < seen[j].end &&
-                    seen[j].begin < t.end && (t.write || seen[j].write)) {
-                    s->barrier = true;
-                }
-            }
-        }
-        n = s->barrier ? 0 : n;
-        for (int k = 0; k < LK_VK_BINDINGS; k++) {
-            if (touch_of(l, &s->bind[k], &t)) {
-                seen[n++] = t;
-            }
-        }
-    }
-}
-
 lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceSize *arena,
                            lk_error *err)
 {
@@ -833,206 +730,6 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
     if (b.status) {
         return b.status;
     }
-    find_lives(list);
-    if (plan->in_slot >= 0) {
-        list->pieces[plan->in_slot].first = 0;
-    }
-    list->pieces[plan->out_slot].last = list->n_steps;
-    *arena = place_pieces(list, e->o.keep_ops);
-    find_barriers(list);
+    *arena = lk_vk_list_place(list, plan, e->o.keep_ops);
     return LK_OK;
-}
-
-void lk_vk_list_free(struct lk_vk_list *list)
-{
-    lk_free(list->steps);
-    lk_free(list->pieces);
-    *list = (struct lk_vk_list){0};
-}
-
-/* ---- descriptor sets ---- */
-
-static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk_vk_list *list,
-                                        const struct lk_vk_bind *b, const struct lk_kv_mem *kv)
-{
-    const struct lk_vk_store *s = &e->store;
-    switch (b->kind) {
-    case LK_VK_BIND_PIECE:
-        return (VkDescriptorBufferInfo){e->arena.handle, list->pieces[b->index].offset,
-                                        lk_round_up((size_t)list->pieces[b->index].bytes, 16)};
-    case LK_VK_BIND_CHUNK: {
-        const struct lk_vk_chunk *c = &s->matrices[b->index].chunks[b->sub];
-        return (VkDescriptorBufferInfo){s->blocks[c->buffer].handle, c->offset, c->size};
-    }
-    case LK_VK_BIND_VECTOR:
-        return (VkDescriptorBufferInfo){s->blocks[0].handle, s->vector_at[b->index],
-                                        (VkDeviceSize)e->o.plan->weights[b->index].cols * 4};
-    case LK_VK_BIND_BATCH:
-        return (VkDescriptorBufferInfo){e->batch.handle, 0, VK_WHOLE_SIZE};
-    case LK_VK_BIND_KV_K:
-    case LK_VK_BIND_KV_V: {
-        const struct lk_vk_buffer *block;
-        enum lk_kv_which which = b->kind == LK_VK_BIND_KV_K ? LK_KV_K : LK_KV_V;
-        VkDeviceSize at = lk_vk_kv_at(kv, b->index, which, &block);
-        return (VkDescriptorBufferInfo){block->handle, at, kv->bytes};
-    }
-    case LK_VK_BIND_NONE:
-        break;
-    }
-    return (VkDescriptorBufferInfo){e->flags.handle, 0, VK_WHOLE_SIZE};
-}
-
-/* Writes the bindings that do (or don't) name the KV cache, and the flags at binding 7. */
-static void write_set(struct lk_exec *e, const struct lk_vk_list *list, struct lk_vk_step *s,
-                      const struct lk_kv_mem *kv)
-{
-    VkDescriptorBufferInfo info[LK_VK_BINDINGS];
-    VkWriteDescriptorSet write[LK_VK_BINDINGS];
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < LK_VK_BINDINGS; i++) {
-        bool is_kv = s->bind[i].kind == LK_VK_BIND_KV_K || s->bind[i].kind == LK_VK_BIND_KV_V;
-        if (is_kv != (kv != NULL)) {
-            continue;
-        }
-        info[n] = buffer_of(e, list, &s->bind[i], kv); /* unused ones name the flags */
-        write[n] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
-                                          .dstSet = s->set,
-                                          .dstBinding = i,
-                                          .descriptorCount = 1,
-                                          .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                                          .pBufferInfo = &info[n]};
-        n++;
-    }
-    if (n) {
-        e->dev->vk.vkUpdateDescriptorSets(e->dev->handle, n, write, 0, NULL);
-    }
-}
-
-lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error *err)
-{
-    for (int i = 0; i < list->n_steps; i++) {
-        VkDescriptorSetAllocateInfo info = {
-            .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
-            .descriptorPool = e->descriptors,
-            .descriptorSetCount = 1,
-            .pSetLayouts = &e->dev->set_layout};
-        VkResult r =
-            e->dev->vk.vkAllocateDescriptorSets(e->dev->handle, &info, &list->steps[i].set);
-        if (r) {
-            return lk_vk_fail(e->dev, r, "descriptor sets", err);
-        }
-        write_set(e, list, &list->steps[i], NULL);
-    }
-    return LK_OK;
-}
-
-void lk_vk_list_bind_kv(struct lk_exec *e, struct lk_vk_list *list, const struct lk_kv_mem *kv)
-{
-    for (int i = 0; i < list->n_steps; i++) {
-        write_set(e, list, &list->steps[i], kv);
-    }
-}
-
-/* ---- recording ---- */
-
-static uint32_t ceil_div(uint32_t a, uint32_t b)
-{
-    return (a + b - 1) / b;
-}
-
-static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuffer c,
-                     uint32_t rows)
-{
-    const struct VolkDeviceTable *vk = &e->dev->vk;
-    uint32_t push[32], x = s->x, y = rows;
-    memcpy(push, s->push, s->n_push);
-    push[0] = s->grid == LK_VK_GRID_ATTN || s->grid == LK_VK_GRID_MERGE ? push[0] : rows;
-    VkPipeline pipe = s->pipe[0];
-    switch (s->grid) {
-    case LK_VK_GRID_MATMUL: {
-        int v = rows == 1                                ? LK_VK_MV1
-                : rows <= variant_cols(e->dev, LK_VK_MV4) ? LK_VK_MV4
-                : rows <= LK_VK_SMALL                    ? LK_VK_MV8
-                                                         : LK_VK_TILE;
-        pipe = s->pipe[v];
-        x = v == LK_VK_TILE ? ceil_div(s->x, 2) : s->x;
-        y = v == LK_VK_TILE ? ceil_div(rows, 32) : ceil_div(rows, variant_cols(e->dev, v));
-        break;
-    }
-    case LK_VK_GRID_ELEMS: {
-        push[0] = rows * s->y;
-        uint32_t groups = ceil_div(push[0], 128);
-        x = groups < 32768 ? groups : 32768;
-        y = ceil_div(groups, 32768);
-        break;
-    }
-    case LK_VK_GRID_MERGE:
-        y = rows * s->y;
-        break;
-    case LK_VK_GRID_ROWS:
-    case LK_VK_GRID_ATTN:
-        break;
-    }
-    vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
-    vk->vkCmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE, e->dev->layout, 0, 1, &s->set,
-                                0, NULL);
-    vk->vkCmdPushConstants(c, e->dev->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, s->n_push, push);
-    if (s->grid == LK_VK_GRID_ATTN) {
-        vk->vkCmdDispatchIndirect(c, e->batch.handle, (VkDeviceSize)s->x * 4);
-    } else {
-        vk->vkCmdDispatch(c, x, y, 1);
-    }
-}
-
-void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
-                       int n_tokens, int n_outputs)
-{
-    const struct VolkDeviceTable *vk = &e->dev->vk;
-    const struct lk_plan *plan = e->o.plan;
-    VkMemoryBarrier compute = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
-                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
-                               .dstAccessMask =
-                                   VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
-    if (plan->in_slot >= 0) {
-        VkBufferCopy region = {0, list->pieces[plan->in_slot].offset,
-                               (VkDeviceSize)n_tokens * (VkDeviceSize)plan->n_embd * 4};
-        VkMemoryBarrier copied = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
-                                  .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
-                                  .dstAccessMask = VK_ACCESS_SHADER_READ_BIT};
-        vk->vkCmdCopyBuffer(c, e->staging.handle, e->arena.handle, 1, &region);
-        vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT,
-                                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &copied, 0, NULL, 0,
-                                 NULL);
-    }
-    for (int i = 0; i < list->n_steps; i++) {
-        const struct lk_vk_step *s = &list->steps[i];
-        uint32_t rows = (uint32_t)(s->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs);
-        if (s->barrier) {
-            vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &compute, 0, NULL,
-                                     0, NULL);
-        }
-        if (rows > 0) {
-            dispatch(e, s, c, rows);
-        }
-    }
-    const struct lk_slot *out = &plan->slots[plan->out_slot];
-    VkDeviceSize n = (VkDeviceSize)(out->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs) *
-                     (VkDeviceSize)out->width * 4;
-    VkMemoryBarrier done = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
-                            .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
-                            .dstAccessMask =
-                                VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_HOST_READ_BIT};
-    vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                             VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1,
-                             &done, 0, NULL, 0, NULL);
-    if (n > 0) {
-        VkBufferCopy region = {list->pieces[plan->out_slot].offset, 0, n};
-        VkMemoryBarrier read = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
-                                .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
-                                .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
-        vk->vkCmdCopyBuffer(c, e->arena.handle, e->readback.handle, 1, &region);
-        vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0,
-                                 1, &read, 0, NULL, 0, NULL);
-    }
 }

@@ -187,8 +187,8 @@ static bool same_parts(const struct lk_vk_matrix *m, const struct lk_plan *plan,
 }
 
 int lk_vk_store_matrix(struct lk_vk_device *dev, struct lk_vk_store *store,
-                       const struct lk_plan *plan, const int *part, int n_parts,
-                       lk_status *status, lk_error *err)
+                       const struct lk_plan *plan, const int *part, int n_parts, lk_status *status,
+                       lk_error *err)
 {
     for (int i = 0; i < store->n_matrices; i++) {
         if (same_parts(&store->matrices[i], plan, part, n_parts)) {
@@ -218,10 +218,11 @@ int lk_vk_store_matrix(struct lk_vk_device *dev, struct lk_vk_store *store,
     size_t per_chunk = (size_t)limit / chunk_bytes(&m, 1);
     if (per_chunk == 0 || (n_parts > 1 && per_chunk < m.n_groups)) {
         if (n_parts == 1) {
-            *status = lk_fail(err, LK_E_UNSUPPORTED,
-                              "tensor '%s': 32 rows of %lld elements are beyond the device's buffer "
-                              "range of %llu bytes", first->name, (long long)first->cols,
-                              (unsigned long long)limit);
+            *status =
+                lk_fail(err, LK_E_UNSUPPORTED,
+                        "tensor '%s': 32 rows of %lld elements are beyond the device's buffer "
+                        "range of %llu bytes",
+                        first->name, (long long)first->cols, (unsigned long long)limit);
         }
         return -1;
     }
@@ -271,8 +272,8 @@ lk_status lk_vk_store_vector(struct lk_vk_store *store, const struct lk_plan *pl
 static lk_status place(struct lk_vk_device *dev, struct lk_vk_store *store,
                        const struct lk_plan *plan, lk_error *err)
 {
-    VkDeviceSize limit = BLOCK_MAX < dev->found.max_allocation ? BLOCK_MAX
-                                                               : dev->found.max_allocation;
+    VkDeviceSize limit =
+        BLOCK_MAX < dev->found.max_allocation ? BLOCK_MAX : dev->found.max_allocation;
     VkDeviceSize at = 0;
     for (int i = 0; store->vector_at && i < plan->n_weights; i++) {
         if (store->vector_at[i] != UINT64_MAX) {
@@ -385,8 +386,9 @@ static lk_status check_weight(const struct lk_weight *w, lk_error *err)
 {
     int64_t bad = lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols));
     if (bad >= 0) {
-        return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in element %lld or its block",
-                       w->name, (long long)bad);
+        return lk_fail(err, LK_E_FORMAT,
+                       "tensor '%s': NaN or infinity in element %lld or its block", w->name,
+                       (long long)bad);
     }
     return LK_OK;
 }
@@ -436,8 +438,8 @@ lk_status lk_vk_store_fill(struct lk_vk_device *dev, struct lk_vk_store *store,
         status = lk_vk_buffer_create(dev, size, LK_VK_USE_DEVICE, what, &store->blocks[i], err);
     }
     if (!status) {
-        status = lk_vk_buffer_create(dev, staging, LK_VK_USE_READBACK, "upload staging",
-                                     &f.staging, err);
+        status = lk_vk_buffer_create(dev, staging, LK_VK_USE_READBACK, "upload staging", &f.staging,
+                                     err);
     }
     if (!status) {
         status = fill_all(&f, err);

@@ -108,16 +108,16 @@ lk_status lk_vk_pipes_open(struct lk_vk_device *dev, const char *cache_dir, lk_e
 {
     VkDescriptorSetLayoutBinding binding[LK_VK_BINDINGS];
     for (uint32_t i = 0; i < LK_VK_BINDINGS; i++) {
-        binding[i] = (VkDescriptorSetLayoutBinding){.binding = i,
-                                                    .descriptorType =
-                                                        VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                                                    .descriptorCount = 1,
-                                                    .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
+        binding[i] =
+            (VkDescriptorSetLayoutBinding){.binding = i,
+                                           .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                           .descriptorCount = 1,
+                                           .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
     }
-    VkDescriptorSetLayoutCreateInfo set = {
-        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
-        .bindingCount = LK_VK_BINDINGS,
-        .pBindings = binding};
+    VkDescriptorSetLayoutCreateInfo set = {.sType =
+                                               VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+                                           .bindingCount = LK_VK_BINDINGS,
+                                           .pBindings = binding};
     VkResult r = dev->vk.vkCreateDescriptorSetLayout(dev->handle, &set, NULL, &dev->set_layout);
     if (!r) {
         VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, 128};

@@ -86,7 +86,10 @@ Test(vk_agree, matmul_of_every_type_and_shape)
     for (size_t v = 0; v < LK_COUNT(VARIANTS); v++) {
         for (size_t t = 0; t < n_types; t++) {
             int block = types[t].block;
-            int cols[3] = {block, block == 256 ? 768 : block == 32 ? 352 : 262,
+            int cols[3] = {block,
+                           block == 256  ? 768
+                           : block == 32 ? 352
+                                         : 262,
                            block == 1 ? 7 : block * 20};
             for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
                 for (size_t k = 0; k < LK_COUNT(cols); k++) {
@@ -219,7 +222,8 @@ static void attention_case(const struct heads *h, int n_tokens, int n_seqs, int 
     b.c.plan.head_dim = h->head_dim;
     lk_error err;
     cr_assert_eq(lk_rope_init(&b.c.plan.ropes[0], h->n_dims, h->interleaved, 10000.0, 1.0, NULL,
-                              &err), LK_OK);
+                              &err),
+                 LK_OK);
     b.c.plan.n_ropes = 1;
     int q = slot(&b, nq, LK_ROWS_TOKENS), k = slot(&b, nk, LK_ROWS_TOKENS);
     int v = slot(&b, nk, LK_ROWS_TOKENS), qr = slot(&b, nq, LK_ROWS_TOKENS);
@@ -253,8 +257,8 @@ static void attention_case(const struct heads *h, int n_tokens, int n_seqs, int 
 Test(vk_agree, rope_kv_and_attention)
 {
     static const struct heads HEADS[] = {
-        {3, 1, 64, 64, 0, false, 0.0f},   {8, 2, 128, 64, 0, true, 0.0f},
-        {4, 4, 32, 32, 40, false, 72.0f}, {12, 1, 40, 40, 100, true, 0.0f},
+        {3, 1, 64, 64, 0, false, 0.0f},    {8, 2, 128, 64, 0, true, 0.0f},
+        {4, 4, 32, 32, 40, false, 72.0f},  {12, 1, 40, 40, 100, true, 0.0f},
         {4, 1, 256, 256, 70, false, 0.0f}, {2, 2, 96, 48, 0, false, 20.0f},
     };
     for (size_t h = 0; h < LK_COUNT(HEADS); h++) {

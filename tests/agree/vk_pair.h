@@ -19,7 +19,7 @@ struct vk_rng {
 uint32_t vk_rng_u32(struct vk_rng *r);
 /* n floats: normal-ish values with zeros, ties and values near 2^-50; magnitudes to 2^scale. */
 void vk_rng_floats(struct vk_rng *r, float *x, size_t n, int scale);
-/* rows x cols of a type: random bytes with finite scales below 2; malloc'd. */
+/* rows x cols of a type: random bytes with finite scales below 2^-7; malloc'd. */
 void vk_rng_weight(struct vk_rng *r, enum lk_type type, int64_t rows, int64_t cols,
                    struct lk_weight *out);
 
