@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# What `cmake --install` lays down: program, shared library, header, pkg-config file, CMake package, and the
+# fetching tool with its table of models.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(lk_package ${CMAKE_INSTALL_LIBDIR}/cmake/lockstep)
+install(TARGETS lockstep_shared EXPORT lockstep-targets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(TARGET lockstep_program)
+  install(TARGETS lockstep_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+install(FILES include/lockstep.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT lockstep-targets NAMESPACE lockstep:: DESTINATION ${lk_package})
+configure_package_config_file(cmake/lockstep-config.cmake.in lockstep-config.cmake
+  INSTALL_DESTINATION ${lk_package})
+write_basic_package_version_file(lockstep-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/lockstep-config.cmake
+  ${PROJECT_BINARY_DIR}/lockstep-config-version.cmake DESTINATION ${lk_package})
+file(RELATIVE_PATH lk_up /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
+string(REGEX REPLACE "/$" "" lk_up "${lk_up}")
+configure_file(cmake/lockstep.pc.in lockstep.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/lockstep.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(PROGRAMS tools/pull DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/lockstep)
+install(FILES tools/models.def DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/lockstep)
