@@ -1,0 +1,200 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# test_cli.sh [LOCKSTEP]: the program as a user or a script meets it: what goes to stdout and what
+# to stderr, exit codes, interrupts, the same bits whatever the options. Runs on the tiny models of
+# tests/golden; prints a closing line in Criterion's form, one test a check.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+program=$(realpath "${1:-${LK_BUILD:-build}/lockstep}")
+model=tests/golden/tiny-llama.gguf
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+export XDG_CACHE_HOME=$dir/cache
+tests=0 failed=0
+
+lk() { "$program" "$@"; }
+verdict() { # verdict NAME CONDITION-RESULT [what was seen]
+    tests=$((tests + 1))
+    if [ "$2" -ne 0 ]; then
+        failed=$((failed + 1))
+        printf '[FAIL] %s %s\n' "$1" "${3-}"
+    fi
+}
+same() { [ "$2" = "$3" ]; verdict "$1" $? "found '$2', expected '$3'"; }
+differ() { [ "$2" != "$3" ]; verdict "$1" $? "'$2' twice"; }
+holds() { case "$2" in *"$3"*) verdict "$1" 0 ;; *) verdict "$1" 1 "'$2' has no '$3'" ;; esac; }
+# expect CODE NAME ARGS...: the exit code; stdout and stderr are left in $dir.
+expect() {
+    local code=$1 name=$2 found
+    shift 2
+    lk "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    found=$?
+    same "$name: exit code" "$found" "$code"
+}
+err() { cat "$dir/err"; }
+out() { cat "$dir/out"; }
+hash_of() { lk -q run $model "once upon a time there was" -n 40 --ignore-eos --logits-sha256 "$@" </dev/null | tail -n 1; }
+
+# ---- usage ----
+expect 0 "--help" --help; holds "--help lists commands" "$(out)" perplexity; same "--help is quiet" "$(err)" ""
+for c in run perplexity tokenize inspect pull generate; do
+    expect 0 "$c --help" $c --help; holds "$c --help" "$(out)" "usage: lockstep $c"
+done
+expect 0 "--version" --version; holds "--version has numerics" "$(out)" "numerics 1"
+expect 2 "no command"; same "no command: stdout" "$(out)" ""
+expect 2 "unknown command" fly; holds "unknown command is named" "$(err)" "'fly'"
+expect 2 "unknown option" run $model x --fly; holds "unknown option is named" "$(err)" "--fly"
+expect 2 "missing value" run $model x --seed
+expect 2 "bad number" run $model x -n 1x; holds "bad number is named" "$(err)" "'1x'"
+expect 2 "number out of range" run $model x --top-p 1.5
+expect 2 "bad choice" run $model x --backend warp; holds "choices are listed" "$(err)" "scalar"
+expect 2 "too many arguments" inspect $model x
+expect 2 "bad bias" run $model x --logit-bias 5
+expect 2 "bad move" run $model x --move-at cpu
+expect 2 "empty stop" run $model x --stop ""
+expect 2 "raw and chat" run $model --raw --chat
+expect 2 "context beyond the model's" run $model x --ctx 100000
+expect 3 "no such file" run ./nothing.gguf x; holds "the file is named" "$(err)" "nothing.gguf"
+expect 3 "no model" inspect CMakeLists.txt/
+echo broken >"$dir/broken.gguf"
+expect 3 "broken model" inspect "$dir/broken.gguf"
+expect 3 "unknown name" pull no-such-model
+expect 3 "chat without a template" run $model --chat
+expect 3 "empty text" perplexity $model /dev/null --ctx 64
+err | grep -q $'\033'; [ $? -ne 0 ]; verdict "no colors off a terminal" $?
+
+# ---- inspect and tokenize ----
+expect 0 "inspect" inspect $model; holds "inspect says it runs" "$(out)" "runs: yes"
+expect 0 "inspect vocabulary" inspect tests/golden/tok-bpe.gguf
+holds "inspect says why not" "$(out)" "runs: no: "
+lk inspect --json $model | python3 -c 'import json, sys
+m = json.load(sys.stdin)
+sys.exit(not (m["runs"] and m["architecture"] == "llama" and len(m["tensors"]) > 5))'
+verdict "inspect --json" $?
+for m in tests/golden/tok-*.gguf; do
+    printf 'a\tb \xf0\x9f\x99\x82 \xff\xfe caf\xc3\xa9\n\n  x' >"$dir/text"
+    case $m in *unknown*) continue ;; esac
+    lk tokenize $m --file "$dir/text" >"$dir/ids" && lk tokenize $m --decode <"$dir/ids" | cmp -s - "$dir/text"
+    verdict "tokenize and back: $m" $?
+done
+same "tokenize reads stdin" "$(printf hello | lk tokenize $model)" "$(lk tokenize $model hello)"
+same "--json" "$(lk tokenize --json $model hello)" "[$(lk tokenize $model hello | tr ' ' ,)]"
+differ "--no-bos" "$(lk tokenize --no-bos $model hello)" "$(lk tokenize $model hello)"
+expect 3 "id out of range" tokenize --decode $model "1 999999"
+expect 3 "no id" tokenize --decode $model "1 x"
+expect 2 "text twice" tokenize $model hello --file "$dir/text"
+
+# ---- run: the same bits ----
+h=$(hash_of)
+holds "the hash is one" "$h" "logits-sha256: "
+for b in 1 7 64; do same "micro-batch $b" "$(hash_of --batch $b)" "$h"; done
+same "scalar" "$(hash_of --backend scalar)" "$h"
+same "cpu, 2 threads" "$(hash_of --backend cpu --threads 2)" "$h"
+same "moved in mid-sentence" "$(hash_of --backend scalar --move-at 7:cpu)" "$h"
+differ "another prompt" "$(lk -q run $model "twice" -n 40 --ignore-eos --logits-sha256 </dev/null | tail -n 1)" "$h"
+gen() { lk -q run $model "once upon" --ignore-eos "$@" </dev/null; }
+whole=$(gen -n 30 --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["ids"])')
+gen -n 12 --save "$dir/s" >/dev/null
+gen -n 12 --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["ids"])' >"$dir/first"
+lk -q run $model --load "$dir/s" --ignore-eos -n 18 --json </dev/null |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["ids"])' >"$dir/second"
+same "saved and continued" "$(cat "$dir/first" "$dir/second" | tr '\n' ' ' | sed 's/\] \[/, /; s/ $//')" "$whole"
+lk run $model "once upon" --load "$dir/s" -n 2 </dev/null 2>"$dir/err" >/dev/null
+grep -Eq 'reused' "$dir/err" && ! grep -q ' 0 reused' "$dir/err"
+verdict "a loaded session serves as cache" $?
+expect 3 "session of another model" run tests/golden/tiny-qwen2.gguf --load "$dir/s"
+one=$(gen -n 20 --temp 1 --seed 5 | od -c)
+same "a seed repeats" "$(gen -n 20 --temp 1 --seed 5 --batch 1 | od -c)" "$one"
+differ "another seed" "$(gen -n 20 --temp 1 --seed 6 | od -c)" "$one"
+same "top-k 1 is greedy" "$(gen -n 20 --temp 1 --top-k 1 | od -c)" "$(gen -n 20 | od -c)"
+
+# ---- run: how it ends ----
+expect 0 "full context" run $model "hello" --ctx 40 --ignore-eos
+holds "full context is said" "$(err)" "context is full: 40 tokens"
+expect 3 "prompt too long" run $model "hello, hello, hello, hello" --ctx 8
+holds "prompt too long: the context" "$(err)" "the context 8"
+holds "prompt too long: the prompt" "$(err)" "$(lk tokenize $model "hello, hello, hello, hello" | wc -w) tokens"
+expect 0 "statistics" run $model hello -n 3; holds "statistics" "$(err)" "generated: 3 tokens"
+expect 0 "quiet" -q run $model hello -n 3; same "quiet" "$(err)" ""
+gen -n 30 >"$dir/text"
+python3 - "$dir/text" <<'PY' >"$dir/stop"
+import sys
+text = open(sys.argv[1], "rb").read().decode("utf-8", "replace")
+print(next(text[i:i + 2] for i in range(3, len(text)) if "\ufffd" not in text[i:i + 2] and "\n" not in text[i:i + 2] and "\0" not in text[i:i+2]), end="")
+PY
+gen -n 30 --stop "$(cat "$dir/stop")" >"$dir/cut"
+python3 - "$dir/text" "$dir/cut" "$dir/stop" <<'PY'
+import sys
+text, cut, stop = (open(f, "rb").read() for f in sys.argv[1:])
+at = text.index(stop)
+sys.exit(cut.rstrip(b"\n") != text[:at].rstrip(b"\n"))
+PY
+verdict "stop string" $?
+gen -n 30 --stop "never in this text" | cmp -s - "$dir/text"; verdict "a stop string that never comes" $?
+printf 'once upon' | lk -q run $model --ignore-eos -n 30 | cmp -s - "$dir/text"; verdict "prompt from stdin" $?
+printf 'once upon' | lk -q run $model - --ignore-eos -n 30 | cmp -s - "$dir/text"; verdict "prompt -" $?
+
+# ---- pipes and interrupts ----
+lk run $model hello --ignore-eos 2>"$dir/err" </dev/null | head -c 1 >/dev/null
+same "a closed pipe: exit code" "${PIPESTATUS[0]}" 0
+same "a closed pipe is quiet" "$(grep -c error "$dir/err")" 0
+lk inspect $model 2>"$dir/err" | head -n 1 >/dev/null
+same "inspect | head" "${PIPESTATUS[0]}/$(err)" "0/"
+if [ -w /dev/full ]; then
+    lk inspect $model >/dev/full 2>"$dir/err"
+    same "a full disk: exit code" $? 3
+    holds "a full disk is said" "$(err)" "writing the output"
+fi
+python3 - "$program" $model <<'PY'
+import signal, subprocess, sys, threading, time
+p = subprocess.Popen([sys.argv[1], "run", sys.argv[2], "hello", "--ignore-eos", "--backend", "ref"],
+                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+p.stdout.read(1)
+p.send_signal(signal.SIGINT)
+out, err = p.communicate(timeout=60)
+sys.exit(not (p.returncode == 130 and b"generated: " in err and b"error" not in err))
+PY
+verdict "SIGINT: statistics, then 130" $?
+
+# ---- perplexity ----
+for i in $(seq 40); do echo "It was the $i. day of the year, and all was well."; done >"$dir/book"
+expect 0 "perplexity" perplexity $model "$dir/book" --ctx 64 --chunks 3 --logits-sha256
+ppl=$(out)
+holds "perplexity: +/-" "$ppl" " +/- "
+same "perplexity: the hash is last" "$(tail -n 1 "$dir/out" | cut -c 1-15)" "logits-sha256: "
+for b in 1 7; do
+    same "perplexity, micro-batch $b" \
+        "$(lk -q perplexity $model "$dir/book" --ctx 64 --chunks 3 --logits-sha256 --batch $b)" "$ppl"
+done
+same "perplexity from stdin" "$(lk -q perplexity $model - --ctx 64 --chunks 3 --logits-sha256 <"$dir/book")" "$ppl"
+lk -q perplexity $model "$dir/book" --ctx 64 --chunks 3 --logits-sha256 --json | python3 -c 'import json, sys
+p = json.load(sys.stdin)
+first, last = sys.argv[1].split("\n")
+sys.exit(not ("%.4f" % p["perplexity"] == first.split()[1] and p["logits_sha256"] == last.split()[1]
+              and p["n_chunks"] == 3 and p["n_scored"] == 3 * 31))' "$ppl"
+verdict "perplexity --json" $?
+echo "Too short." >"$dir/short"
+expect 3 "a text shorter than a chunk" perplexity $model "$dir/short" --ctx 64
+holds "a text shorter than a chunk: both numbers" "$(err)" "at least --ctx 64"
+expect 3 "no text" perplexity $model "$dir/none" --ctx 64
+expect 2 "a chunk longer than the model's context" perplexity $model "$dir/book"
+
+# ---- generated documents ----
+for kind in man bash zsh fish; do
+    expect 0 "generate $kind" generate $kind
+    for o in logits-sha256 no-bos chunks repeat-penalty; do
+        holds "$kind has $o" "$(sed 's/\\-/-/g' "$dir/out")" "$o"
+    done
+done
+expect 2 "generate what" generate poem
+lk generate bash >"$dir/bash" && bash -n "$dir/bash"; verdict "bash completion parses" $?
+found=$(bash -c "source $dir/bash; COMP_WORDS=(lockstep run --backend s); COMP_CWORD=3; _lockstep; echo \${COMPREPLY[@]}")
+same "bash completes a choice" "$found" scalar
+if command -v groff >/dev/null; then
+    lk generate man | groff -man -ww -Tutf8 2>"$dir/err" >/dev/null; same "the man page has no warnings" "$(err)" ""
+fi
+lk generate man | awk 'length > 400 {bad = 1} END {exit bad}'; verdict "man page lines" $?
+
+echo "[====] Synthesis: Tested: $tests | Passing: $((tests - failed)) | Failing: $failed | Crashing: 0"
+[ $failed -eq 0 ]
