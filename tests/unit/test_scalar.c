@@ -347,3 +347,39 @@ Test(scalar, extreme_blocks_do_not_saturate)
         }
     }
 }
+
+/* The whole op keeps the order of its row: matmul equals dot, by bits, past several panels. */
+Test(scalar, matmul_is_dot_of_each_row)
+{
+    enum { N = 40, K = 1024 };
+    size_t n_types;
+    const struct lk_type_info *types = lk_types(&n_types);
+    static float x[K], rounded[K], y[N];
+    static int8_t q[K];
+    static int32_t sum[K / 16];
+    float d[K / 32];
+    struct lk_qrow xq = {q, d, sum};
+    fill(x, K, 2, 3);
+    for (size_t i = 0; i < n_types; i++) {
+        enum lk_type type = types[i].type;
+        size_t row_bytes = lk_type_row_bytes(type, K);
+        uint8_t *rows = malloc(N * row_bytes);
+        fill_rows(type, rows, N * row_bytes, N * K, (uint32_t)i + 7);
+        struct lk_weight w = {.type = type, .rows = N, .cols = K, .data = rows};
+        void *scratch = lk_alloc(lk_scalar_matmul_scratch(&w, 1));
+        cr_assert(scratch && lk_scalar_matmul(&w, x, 1, y, scratch));
+        if (types[i].quantized) {
+            lk_scalar_quantize(x, K, types[i].block, &xq);
+        } else {
+            lk_scalar_round_row(type, x, K, rounded);
+        }
+        for (size_t r = 0; r < N; r++) {
+            const uint8_t *row = rows + r * row_bytes;
+            float dot = types[i].quantized ? lk_scalar_dot_q(type, row, K, &xq)
+                                           : lk_scalar_dot_f(type, row, K, rounded);
+            cr_assert_eq(lk_bits(y[r]), lk_bits(lk_flush(dot)), "%s, row %zu", types[i].name, r);
+        }
+        lk_free(scratch);
+        free(rows);
+    }
+}
