@@ -62,7 +62,7 @@ static void vk_close(struct lk_backend *backend)
 static lk_status vk_open(const struct lk_backend_options *options, struct lk_backend **out,
                          struct lk_caps *caps, lk_error *err)
 {
-    char note[256];
+    char note[512];
     struct lk_backend *b = lk_alloc(sizeof *b);
     if (!b) {
         return lk_fail(err, LK_E_NOMEM, "out of memory opening the Vulkan backend");
@@ -71,7 +71,7 @@ static lk_status vk_open(const struct lk_backend_options *options, struct lk_bac
     *caps = (struct lk_caps){0};
     lk_status status = lk_vk_device_open(options, &b->dev, err);
     if (!status) {
-        status = lk_vk_probe(&b->dev, options->cache_dir, &caps->exact, note, sizeof note, err);
+        status = lk_vk_probe(&b->dev, &caps->exact, note, sizeof note, err);
     }
     if (status) {
         vk_close(b);
@@ -606,6 +606,7 @@ static lk_status vk_peek(struct lk_exec *e, int slot, float *data, size_t n, lk_
 const struct lk_backend_impl lk_backend_vulkan = {
     .name = "vulkan",
     .probe = vk_probe,
+    .devices = lk_vk_devices,
     .open = vk_open,
     .close = vk_close,
     .prepare = vk_prepare,

@@ -305,12 +305,12 @@ void lk_vk_list_free(struct lk_vk_list *list);
 
 /* Runs the known-answer sets on the open device: switches off features that fail theirs (named in
  * `note`), *exact says whether the rest agree with the CPU. Verdicts are kept in cache_dir. */
-lk_status lk_vk_probe(struct lk_vk_device *dev, const char *cache_dir, bool *exact, char *note,
-                      size_t n_note, lk_error *err);
+lk_status lk_vk_probe(struct lk_vk_device *dev, bool *exact, char *note, size_t n_note,
+                      lk_error *err);
 
 /* Lists all devices for lk_devices: opens and probes each. Never fails for a single device. */
-lk_status lk_vk_list_devices(const struct lk_backend_options *options,
-                             void (*each)(void *user, const lk_device_info *device), void *user,
-                             lk_error *err);
+lk_status lk_vk_devices(const struct lk_backend_options *options,
+                        void (*each)(void *user, const lk_device_info *device), void *user,
+                        lk_error *err);
 
 #endif

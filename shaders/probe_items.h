@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Probe_items: the known-answer sets of the exactness probe, one text compiled as C and as GLSL:
+ * probe_item(item, i) is a word that must be the same on the host and on an exact device. Inputs
+ * come from the index alone.
+ */
+#ifndef LK_VK_PROBE_ITEMS_H
+#define LK_VK_PROBE_ITEMS_H
+
+#define LK_PROBE_UNPACK  0u /* halves to floats by integers, all 65,536 */
+#define LK_PROBE_PACK    1u /* floats to halves around every rounding boundary */
+#define LK_PROBE_INT     2u /* int to float, ties beyond 2^24 included */
+#define LK_PROBE_MULADD  3u /* a * b + c, rounded twice */
+#define LK_PROBE_CHAIN   4u /* ordered sums of 40 products in panels of 8 */
+#define LK_PROBE_EXACT   5u /* exact products by fma: fused or split, the same */
+#define LK_PROBE_RCP     6u
+#define LK_PROBE_RSQRT   7u
+#define LK_PROBE_EXP2    8u
+#define LK_PROBE_EXP     9u
+#define LK_PROBE_TANH    10u
+#define LK_PROBE_SIGMOID 11u
+#define LK_PROBE_GELU    12u
+#define LK_PROBE_FLUSH   13u /* rule 1's flush and flag on every class of value */
+#define LK_PROBE_ROUND   14u /* 13 and 16 bit rounding, rte */
+#define LK_PROBE_BLOCK   15u /* int8 block with scale, offset and centred nibbles */
+#define LK_PROBE_SOFTMAX 16u /* chunk maxima, powers of two and a merge */
+#define LK_PROBE_ITEMS   17u
+/* Features: outside of the verdict, switched off when they differ. */
+#define LK_PROBE_HW_HALF 17u /* unpackHalf2x16, all finite halves */
+#define LK_PROBE_DOT     18u /* packed int8 dot product */
+#define LK_PROBE_ALL     19u
+
+LK_FN LK_U32 probe_mix(LK_U32 x)
+{
+    x = x * 0x9E3779B1u + 0x7F4A7C15u;
+    x = x ^ (x >> 15);
+    x = x * 0x85EBCA77u;
+    x = x ^ (x >> 13);
+    return x * 0xC2B2AE3Du + 0x165667B1u;
+}
+
+/* A float of either sign with an exponent in [low, low + span). */
+LK_FN float probe_float(LK_U32 x, LK_U32 low, LK_U32 span)
+{
+    LK_U32 u = probe_mix(x);
+    return lk_flt((u & 0x807fffffu) | ((low + (probe_mix(u) >> 8) % span) << 23));
+}
+
+/* Around the boundaries of f16: a half's bits, then a step below, at and above each midpoint. */
+LK_FN float probe_boundary(LK_U32 i)
+{
+    LK_U32 h = probe_mix(i) & 0x7fffu;
+    LK_U32 e = h < 0x7c00u ? h : h & 0x3ffu;
+    LK_U32 u = lk_bits(lk_f16_to_f32(e));
+    LK_U32 k = i % 8u;
+    u = k < 5u ? u + 0x1000u * (k & 1u) + k - 2u : u + (0x0fffu + k - 5u);
+    u = (i % 64u) == 63u ? 0x33000000u + (i >> 6) % 3u - 1u : u;            /* 2^-25 */
+    u = (i % 64u) == 62u ? 0x477FE000u + ((i >> 6) % 5u) * 0x800u - 1u : u; /* 65504, 65520 */
+    return lk_flt((u & 0x7fffffffu) | ((i >> 3) << 31));
+}
+
+LK_FN LK_U32 probe_chain(LK_U32 i)
+{
+    LK_F32 y = 0.0f;
+    LK_U32 k = 0u;
+    for (LK_U32 p = 0u; p < 5u; p++) {
+        LK_F32 g = 0.0f;
+        for (LK_U32 j = 0u; j < 8u; j++) {
+            LK_F32 t = probe_float(i * 80u + 2u * k, 120u, 14u);
+            LK_F32 v = probe_float(i * 80u + 2u * k + 1u, 120u, 14u);
+            t = t * v;
+            g = g + t;
+            k++;
+        }
+        y = y + g;
+    }
+    return lk_bits(y);
+}
+
+LK_FN LK_U32 probe_exact(LK_U32 i)
+{
+    LK_F32 y = 0.0f;
+    for (LK_U32 j = 0u; j < 32u; j++) {
+        LK_F32 x = lk_round13(probe_float(i * 64u + 2u * j, 120u, 14u));
+        LK_U32 h = probe_mix(i * 64u + 2u * j + 1u);
+        LK_F32 w = lk_f16_to_f32(h & 0xbfffu);
+#ifdef LK_GLSL
+        y = fma(x, w, y);
+#else
+        LK_F32 t = x * w;
+        y = y + t;
+#endif
+    }
+    return lk_bits(y);
+}
+
+LK_FN LK_U32 probe_flush(LK_U32 i)
+{
+    LK_U32 u = probe_mix(i);
+    LK_U32 k = i % 8u;
+    u = k == 0u ? (u & 0x80000000u) : k == 1u ? (u & 0x807fffffu) : u; /* zeros, subnormals */
+    u = k == 2u ? ((u & 0x80000000u) | (LK_MIN_BITS + (u & 3u) - 2u)) : u;
+    u = k == 3u ? ((u & 0x80000000u) | (LK_MAX_BITS + (u & 3u) - 2u)) : u;
+    u = k == 4u ? ((u & 0x803fffffu) | 0x7f800000u) : u; /* infinities and NaNs */
+    LK_F32 x = lk_flt(u);
+    LK_U32 flag = lk_out_of_range(x) ? 1u : 0u;
+    return flag != 0u ? 0xffffffffu : lk_bits(lk_flush(x));
+}
+
+/* dot = sum of 32 products of int8; offset form of the 32-element blocks. */
+LK_FN LK_U32 probe_block(LK_U32 i)
+{
+    LK_I32 dot = 0;
+    LK_I32 sum = 0;
+    for (LK_U32 j = 0u; j < 32u; j++) {
+        LK_U32 u = probe_mix(i * 32u + j);
+        LK_I32 q = LK_INT(u & 255u) - 128;
+        LK_I32 x = LK_INT((u >> 8) & 255u) - 128;
+        x = x < -127 ? -127 : x;
+        q = (u & 0x70000u) == 0u ? -128 : q;
+        dot = dot + q * x;
+        sum = sum + x;
+    }
+    LK_F32 dx = lk_flt(lk_bits(probe_float(i, 110u, 20u)) & 0x7fffffffu);
+    LK_F32 d = lk_f16_to_f32(probe_mix(i + 7u) & 0xbfffu);
+    LK_F32 m = lk_f16_to_f32(probe_mix(i + 9u) & 0xbfffu);
+    LK_F32 p = d * dx;
+    p = p * lk_f22(dot);
+    LK_F32 s = dx * lk_f22(sum);
+    s = m * s;
+    p = p + s;
+    LK_F32 k = d * dx;
+    k = k * lk_f32_of_int(dot * 255 + sum);
+    p = p - k;
+    return lk_bits(lk_flush(p));
+}
+
+LK_FN LK_U32 probe_softmax(LK_U32 i)
+{
+    LK_F32 l = 0.0f;
+    LK_F32 o = 0.0f;
+    LK_I32 n = -0x7fffffff;
+    for (LK_U32 c = 0u; c < 3u; c++) {
+        LK_I32 nc = -0x7fffffff;
+        for (LK_U32 j = 0u; j < 6u; j++) {
+            LK_I32 k = lk_rte(probe_float(i * 64u + c * 8u + j, 118u, 16u));
+            nc = k > nc ? k : nc;
+        }
+        LK_F32 lc = 0.0f;
+        LK_F32 oc = 0.0f;
+        for (LK_U32 j = 0u; j < 6u; j++) {
+            LK_F32 s = probe_float(i * 64u + c * 8u + j, 118u, 16u);
+            LK_I32 k = lk_rte(s);
+            LK_F32 p = lk_round13(lk_exp2_mantissa(s, k));
+            p = k - nc < LK_P_CUT ? lk_flt(0u) : lk_scale2(p, k - nc);
+            LK_F32 v = lk_f16_to_f32(probe_mix(i + 31u * j + c) & 0xbfffu);
+            lc = lc + p;
+            v = p * v;
+            oc = oc + v;
+        }
+        oc = lk_flush(oc);
+        LK_I32 nn = n > nc ? n : nc;
+        LK_F32 fo =
+            n - nn < LK_MERGE_CUT || c == 0u ? lk_flt(0u) : lk_flt(LK_UINT(127 + n - nn) << 23);
+        LK_F32 fn = nc - nn < LK_MERGE_CUT ? lk_flt(0u) : lk_flt(LK_UINT(127 + nc - nn) << 23);
+        LK_F32 a = l * fo;
+        LK_F32 b = lc * fn;
+        l = a + b;
+        a = o * fo;
+        b = oc * fn;
+        a = a + b;
+        o = lk_flush(a);
+        n = nn;
+    }
+    o = o * lk_rcp(l);
+    return lk_bits(lk_flush(o));
+}
+
+LK_FN LK_I32 probe_byte(LK_U32 word, LK_U32 i)
+{
+    LK_I32 b = LK_INT((word >> (8u * i)) & 255u);
+    return b > 127 ? b - 256 : b;
+}
+
+/* Words whose bytes are extremes one time in four. */
+LK_FN LK_U32 probe_bytes(LK_U32 x)
+{
+    LK_U32 u = probe_mix(x);
+    LK_U32 k = (u >> 5) & 7u;
+    return k == 0u ? 0x80808080u : k == 1u ? 0x7f7f7f7fu : k == 2u ? 0x7f80817fu : u;
+}
+
+LK_FN LK_U32 probe_item(LK_U32 item, LK_U32 i)
+{
+    if (item == LK_PROBE_UNPACK) {
+        return lk_bits(lk_f16_to_f32(i & 0xffffu));
+    }
+    if (item == LK_PROBE_PACK) {
+        return lk_f32_to_f16(probe_boundary(i));
+    }
+    if (item == LK_PROBE_INT) {
+        LK_U32 u = probe_mix(i);
+        LK_U32 shift = i % 30u;
+        LK_I32 v = LK_INT(u) >> LK_INT(shift);
+        v = (i & 32u) != 0u && shift > 8u ? (v | 1) * 2 + 1 : v;
+        return lk_bits(lk_f32_of_int(v)) ^ (lk_bits(lk_f22(v >> 10)) * 3u);
+    }
+    if (item == LK_PROBE_MULADD) {
+        LK_F32 t = probe_float(3u * i, 117u, 30u);
+        LK_F32 b = probe_float(3u * i + 1u, 117u, 20u);
+        t = t * b;
+        LK_F32 c = lk_flt(lk_bits(t) ^ 0x80000000u);
+        c = (i & 1u) != 0u ? probe_float(3u * i + 2u, 117u, 50u) : lk_flt(lk_bits(c) + (i & 6u));
+        t = t + c;
+        return lk_bits(lk_flush(t));
+    }
+    if (item == LK_PROBE_CHAIN) {
+        return probe_chain(i);
+    }
+    if (item == LK_PROBE_EXACT) {
+        return probe_exact(i);
+    }
+    if (item == LK_PROBE_FLUSH) {
+        return probe_flush(i);
+    }
+    if (item == LK_PROBE_BLOCK) {
+        return probe_block(i);
+    }
+    if (item == LK_PROBE_SOFTMAX) {
+        return probe_softmax(i);
+    }
+    LK_F32 wide = probe_float(i, 77u, 90u);
+    LK_F32 near_ = probe_float(i, 107u, 26u);
+    LK_F32 mag = lk_flt(lk_bits(wide) & 0x7fffffffu);
+    LK_F32 neg = lk_flt(lk_bits(near_) | 0x80000000u);
+    if (item == LK_PROBE_RCP) {
+        return lk_bits(lk_rcp(mag));
+    }
+    if (item == LK_PROBE_RSQRT) {
+        return lk_bits(lk_rsqrt(mag));
+    }
+    if (item == LK_PROBE_EXP2) {
+        return lk_bits(lk_exp2(neg));
+    }
+    if (item == LK_PROBE_EXP) {
+        return lk_bits(lk_exp(neg));
+    }
+    if (item == LK_PROBE_TANH) {
+        return lk_bits(lk_tanh(near_));
+    }
+    if (item == LK_PROBE_SIGMOID) {
+        return lk_bits(lk_flush(lk_sigmoid(near_)));
+    }
+    if (item == LK_PROBE_GELU) {
+        return lk_bits(lk_flush(lk_gelu(near_)));
+    }
+    if (item == LK_PROBE_ROUND) {
+        LK_F32 r = probe_float(i, 110u, 38u);
+        return lk_bits(lk_round13(wide)) ^ (lk_bits(lk_round16(near_)) * 5u) ^
+               (LK_UINT(lk_rte(r)) * 7u);
+    }
+    if (item == LK_PROBE_HW_HALF) {
+        LK_U32 h = (i & 0x7c00u) == 0x7c00u ? (i & 0x83ffu) : (i & 0xffffu);
+#ifdef LK_GLSL
+        return lk_bits(unpackHalf2x16(h).x) ^ (lk_bits(unpackHalf2x16(h << 16).y) * 3u);
+#else
+        return lk_bits(lk_f16_to_f32(h)) ^ (lk_bits(lk_f16_to_f32(h)) * 3u);
+#endif
+    }
+    LK_U32 a = probe_bytes(2u * i);
+    LK_U32 b = probe_bytes(2u * i + 1u);
+#ifdef LK_GLSL
+    return uint(dot4(a, b));
+#else
+    LK_I32 dot = 0;
+    for (LK_U32 k = 0u; k < 4u; k++) {
+        dot += probe_byte(a, k) * probe_byte(b, k);
+    }
+    return LK_UINT(dot);
+#endif
+}
+
+#endif
