@@ -77,8 +77,8 @@ struct cli_command {
     int (*run)(struct cli *cli, void *args); /* returns an exit code */
 };
 
-extern const struct cli_command cli_generate, cli_inspect, cli_perplexity, cli_pull, cli_run,
-    cli_tokenize;
+extern const struct cli_command cli_devices, cli_generate, cli_inspect, cli_perplexity, cli_pull,
+    cli_run, cli_tokenize;
 extern const struct cli_command *const cli_commands[]; /* NULL after the last */
 extern const struct cli_option cli_global_options[];   /* offsets are in struct cli_global */
 
@@ -154,6 +154,10 @@ int cli_resolve(struct cli *cli, const char *model, char **path);
 int cli_pull_model(struct cli *cli, const char *name, char **path);
 int cli_open_model(struct cli *cli, const char *name, lk_model **model);
 int cli_open_tokenizer(struct cli *cli, const lk_model *model, lk_tokenizer **tokenizer);
+/* Engine options as the command line has them. *cache is theirs: free it after their last use. */
+int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
+                            lk_engine_options *o, char **cache);
+void cli_engine_options_free(char **cache);
 /* n_ctx 0: as args says. */
 int cli_open_engine(struct cli *cli, const lk_model *model, const struct cli_engine_args *args,
                     uint32_t n_ctx, lk_engine **engine);

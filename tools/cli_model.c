@@ -245,33 +245,52 @@ static int gpu_layers_of(const struct cli *cli, const char *text, int *out)
     return CLI_DONE;
 }
 
+int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
+                            lk_engine_options *o, char **cache)
+{
+    *o = lk_engine_options_default();
+    int code = gpu_layers_of(cli, args->gpu_layers, &o->gpu_layers);
+    if (code) {
+        return code;
+    }
+    *cache = cache_dir("vulkan");
+    o->backend = args->backend;
+    o->device = args->device;
+    o->n_ctx = (uint32_t)args->ctx;
+    o->n_batch = (uint32_t)args->batch;
+    o->threads = (int)args->threads;
+    o->threads_batch = (int)args->threads_batch;
+    o->pin = args->pin;
+    o->cpu_level = args->cpu_level;
+    o->fuse = !args->no_fuse;
+    o->vk_disable = args->vk_disable;
+    o->cache_dir = *cache;
+    o->log = cli_log;
+    o->progress = cli_progress;
+    o->user = cli;
+    return CLI_DONE;
+}
+
+void cli_engine_options_free(char **cache)
+{
+    free(*cache);
+    *cache = NULL;
+}
+
 int cli_open_engine(struct cli *cli, const lk_model *model, const struct cli_engine_args *args,
                     uint32_t n_ctx, lk_engine **engine)
 {
-    lk_engine_options o = lk_engine_options_default();
+    lk_engine_options o;
     lk_error err;
-    char *cache = cache_dir("vulkan");
-    o.backend = args->backend;
-    o.device = args->device;
-    o.n_ctx = n_ctx ? n_ctx : (uint32_t)args->ctx;
-    o.n_batch = (uint32_t)args->batch;
-    o.threads = (int)args->threads;
-    o.threads_batch = (int)args->threads_batch;
-    o.pin = args->pin;
-    o.cpu_level = args->cpu_level;
-    o.fuse = !args->no_fuse;
-    o.vk_disable = args->vk_disable;
-    o.cache_dir = cache;
-    o.log = cli_log;
-    o.progress = cli_progress;
-    o.user = cli;
-    int code = gpu_layers_of(cli, args->gpu_layers, &o.gpu_layers);
+    char *cache;
+    int code = cli_engine_options_from(cli, args, &o, &cache);
     if (!code) {
+        o.n_ctx = n_ctx ? n_ctx : o.n_ctx;
         lk_status status = lk_engine_open(model, &o, engine, &err);
         cli_progress_end(cli);
+        cli_engine_options_free(&cache);
         code = status ? cli_error(cli, &err) : CLI_DONE;
     }
-    free(cache);
     return code;
 }
 

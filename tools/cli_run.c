@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "cli_line.h"
 #include "cli_stop.h"
 
 struct arguments {
@@ -425,28 +426,6 @@ static int one_prompt(struct runner *r)
 
 /* ---- dialogue ---- */
 
-struct turn {
-    char *text;
-    size_t len;
-};
-
-/* A line without its newline; 1, or 0 at the end of the input. */
-static int read_line(struct runner *r, char **line, size_t *cap)
-{
-    if (isatty(STDIN_FILENO)) {
-        fputs(r->cli->color ? "\033[1m>\033[0m " : "> ", stderr);
-        fflush(stderr);
-    }
-    errno = 0;
-    ssize_t n = getline(line, cap, stdin);
-    if (n < 0) {
-        clearerr(stdin);
-        return 0;
-    }
-    (*line)[strcspn(*line, "\n")] = 0;
-    return 1;
-}
-
 static int one_turn(struct runner *r, lk_chat_message **messages, size_t *n, const char *line)
 {
     lk_chat_message *grown = realloc(*messages, (*n + 2) * sizeof **messages);
@@ -483,8 +462,9 @@ static int one_turn(struct runner *r, lk_chat_message **messages, size_t *n, con
 static int dialogue(struct runner *r)
 {
     lk_chat_message *messages = calloc(1, sizeof *messages);
-    size_t n = 0, fixed = 0, cap = 0;
-    char *line = NULL;
+    struct cli_lines lines = {0};
+    size_t n = 0, fixed = 0;
+    char *line;
     int code = CLI_DONE;
     if (!messages) {
         return cli_fail(r->cli, CLI_NOMEM, "out of memory");
@@ -498,7 +478,7 @@ static int dialogue(struct runner *r)
         fixed = n;
     }
     r->finish = END_TOKEN;
-    while (!code && !r->cli->closed && read_line(r, &line, &cap)) {
+    while (!code && !r->cli->closed && (line = cli_line(r->cli, &lines, "> "))) {
         if (*line) {
             code = one_turn(r, &messages, &n, line);
             if (r->finish == END_INTERRUPTED) {
@@ -509,6 +489,7 @@ static int dialogue(struct runner *r)
                 statistics(r);
             }
         }
+        free(line);
     }
     if (!code && cli_interrupted()) {
         r->finish = END_INTERRUPTED;
@@ -517,7 +498,7 @@ static int dialogue(struct runner *r)
         free((char *)messages[i].text);
     }
     free(messages);
-    free(line);
+    cli_lines_free(&lines);
     return code;
 }
 

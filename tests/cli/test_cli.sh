@@ -38,7 +38,7 @@ hash_of() { lk -q run $model "once upon a time there was" -n 40 --ignore-eos --l
 
 # ---- usage ----
 expect 0 "--help" --help; holds "--help lists commands" "$(out)" perplexity; same "--help is quiet" "$(err)" ""
-for c in run perplexity tokenize inspect pull generate; do
+for c in run perplexity tokenize inspect pull devices generate; do
     expect 0 "$c --help" $c --help; holds "$c --help" "$(out)" "usage: lockstep $c"
 done
 expect 0 "--version" --version; holds "--version has numerics" "$(out)" "numerics 1"
@@ -156,6 +156,70 @@ out, err = p.communicate(timeout=60)
 sys.exit(not (p.returncode == 130 and b"generated: " in err and b"error" not in err))
 PY
 verdict "SIGINT: statistics, then 130" $?
+
+# ---- devices ----
+expect 0 "devices" devices; holds "devices ends with the CPU" "$(out)" "cpu, "
+lk devices --json | python3 -c 'import json, sys
+d = json.load(sys.stdin)
+sys.exit(not (d[-1]["backend"] == "cpu" and d[-1]["exact"] and sum(x["chosen"] for x in d) == 1))'
+verdict "devices --json" $?
+
+# ---- a dialogue on a terminal ----
+python3 - "$program" "$dir/chat.gguf" <<'PY'
+import os, pty, select, signal, struct, sys, time
+from gguf import GGUFReader, GGUFWriter, GGUFValueType
+source, out = GGUFReader("tests/golden/tiny-llama.gguf"), GGUFWriter(sys.argv[2], "llama")
+for f in source.fields.values():
+    if f.name.startswith("GGUF.") or f.name == "general.architecture":
+        continue
+    value = f.contents()
+    if f.name == "tokenizer.ggml.tokens":
+        value[254:256] = ["<|im_start|>", "<|im_end|>"]
+    if f.name == "tokenizer.ggml.token_type":
+        value[254:256] = [3, 3]
+    sub = f.types[-1] if f.types[0] == GGUFValueType.ARRAY else None
+    out.add_key_value(f.name, value, f.types[0], sub)
+out.add_chat_template("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n")
+for t in source.tensors:
+    out.add_tensor(t.name, t.data, raw_dtype=t.tensor_type)
+out.write_header_to_file(); out.write_kv_data_to_file(); out.write_tensors_to_file(); out.close()
+
+def talk(steps):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ["NO_COLOR"] = "1"
+        os.execv(sys.argv[1], [sys.argv[1], "run", sys.argv[2], "--chat", "-n", "3", "--ignore-eos"])
+    seen, mark = b"", 0
+    for wait, keys in steps:
+        end = time.time() + 30
+        while wait not in seen[mark:]:
+            if not select.select([fd], [], [], max(0, end - time.time()))[0]:
+                sys.exit(f"no {wait!r} in {seen!r}")
+            try:
+                seen += os.read(fd, 65536)
+            except OSError:
+                sys.exit(f"ended: {seen!r}")
+        mark = seen.index(wait, mark) + len(wait)
+        os.write(fd, keys)
+    try:
+        while True:
+            piece = os.read(fd, 65536)
+            if not piece:
+                break
+            seen += piece
+    except OSError:
+        pass
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen
+
+code, seen = talk([(b"> ", b"ac\x1b[Db\x05\xc3\xa9\x7fd"), (b"abcd", b"\r"), (b"generated: 3", b""),
+                   (b"> ", b"\x1b[A"), (b"abcd", b"\x17xy"), (b"xy", b"\r"), (b"generated: 3", b""), (b"> ", b"\x04")])
+if code != 0:
+    sys.exit(f"code {code}: {seen!r}")
+code, seen = talk([(b"> ", b"some"), (b"some", b"\x03"), (b"> ", b"new"), (b"new", b"\r"), (b"generated: 3", b""), (b"> ", b"\x03")])
+if code != 130:
+    sys.exit(f"code {code}: {seen!r}")
+PY
+verdict "a dialogue with line editing" $?
 
 # ---- perplexity ----
 for i in $(seq 40); do echo "It was the $i. day of the year, and all was well."; done >"$dir/book"
