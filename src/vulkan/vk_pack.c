@@ -131,16 +131,17 @@ void lk_vk_pack(const struct lk_weight *w, size_t group, size_t n, uint8_t *body
     struct lk_vk_sizes size = lk_vk_layout_sizes(w->type, w->cols, n);
     memset(mid, 0, size.mid);
     memset(tail, 0, size.tail);
+    struct parts p;
+    memset(&p, 0, sizeof p);
     for (size_t g = 0; g < n; g++) {
         for (size_t r = 0; r < ROWS; r++) {
             size_t row = (group + g) * ROWS + r;
             bool pad = row >= (size_t)w->rows;
             const uint8_t *from = (const uint8_t *)w->data + row * row_bytes;
             for (size_t b = 0; b < blocks; b++) {
-                struct parts p = {.mid = {0}};
                 size_t at = g * blocks + b;
                 if (pad) {
-                    memset(p.body, 0, sizeof p.body);
+                    memset(&p, 0, sizeof p);
                 } else {
                     size_t left = row_bytes - b * block_bytes;
                     take(w->type, from + b * block_bytes, left < block_bytes ? left : block_bytes,

@@ -63,6 +63,11 @@ static lk_status open_cache(struct lk_vk_device *dev, const char *cache_dir, lk_
         if (n < 0 || (size_t)n >= sizeof dev->cache_path) {
             dev->cache_path[0] = 0;
         }
+        lk_error why;
+        if (dev->cache_path[0] && lk_make_dirs(cache_dir, &why)) {
+            lk_log_line(&dev->log, LK_LOG_WARN, "no Vulkan cache: %s", why.message);
+            dev->cache_path[0] = 0;
+        }
     }
     if (dev->cache_path[0] && lk_map_open(dev->cache_path, &map, NULL) == LK_OK) {
         size_t n;
