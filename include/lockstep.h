@@ -267,7 +267,8 @@ LK_API size_t lk_session_n_tokens(const lk_session *session);
 LK_API const int32_t *lk_session_tokens(const lk_session *session);
 
 /* Advances many sessions by one token each in one batch: session i takes tokens[i]. All sessions
- * must be open on `engine` and live on the same backend, each listed once. */
+ * must be open on `engine` and live on the same backend, each listed once. On any error a session
+ * has either taken its token or is as before; lk_session_n_tokens tells which. */
 LK_API lk_status lk_engine_step(lk_engine *engine, lk_session *const *sessions,
                                 const int32_t *tokens, size_t n, lk_error *err);
 

@@ -95,6 +95,17 @@ lk_status lk_kv_seq_reserve(struct lk_kv_seq *seq, struct lk_kv_pool *pool, int 
     return LK_OK;
 }
 
+void lk_kv_seq_unreserve(struct lk_kv_seq *seq, struct lk_kv_pool *pool,
+                         const struct lk_kv_copy *copy)
+{
+    if (copy->from >= 0) {
+        seq->blocks[seq->n_tokens / LK_KV_BLOCK] = copy->from;
+        pool->refs[copy->from]++;
+        give(pool, copy->to);
+    }
+    lk_kv_seq_truncate(seq, pool, seq->n_tokens);
+}
+
 void lk_kv_seq_truncate(struct lk_kv_seq *seq, struct lk_kv_pool *pool, int n)
 {
     int keep = (n + LK_KV_BLOCK - 1) / LK_KV_BLOCK;

@@ -50,6 +50,9 @@ struct lk_kv_copy {
 };
 lk_status lk_kv_seq_reserve(struct lk_kv_seq *seq, struct lk_kv_pool *pool, int n,
                             struct lk_kv_copy *copy, lk_error *err);
+/* Takes a reserve back: its new blocks are given back, a replaced block is shared again. */
+void lk_kv_seq_unreserve(struct lk_kv_seq *seq, struct lk_kv_pool *pool,
+                         const struct lk_kv_copy *copy);
 /* Keeps the first n tokens; blocks beyond are given back. n <= n_tokens. */
 void lk_kv_seq_truncate(struct lk_kv_seq *seq, struct lk_kv_pool *pool, int n);
 /* `to` (empty, initialised) shares all blocks of `from`. */

@@ -87,9 +87,8 @@ lk_status lk_session_reserve(struct lk_session *s, int n, lk_error *err)
     lk_status status = lk_kv_seq_reserve(&s->kv, &s->lane->pool, n, &copy, err);
     if (!status && copy.from >= 0) {
         status = copy_block(s->engine, s->lane, copy, err);
-        if (status) { /* the new block holds nothing: keep the whole blocks before it */
-            lk_kv_seq_truncate(&s->kv, &s->lane->pool, s->kv.n_tokens / LK_KV_BLOCK * LK_KV_BLOCK);
-            s->has_logits = false;
+        if (status) { /* the new block holds nothing */
+            lk_kv_seq_unreserve(&s->kv, &s->lane->pool, &copy);
         }
     }
     return status;
@@ -431,7 +430,7 @@ static lk_status copy_cache(struct lk_session *s, struct lk_lane *to, struct lk_
         }
     }
     lk_free(block);
-    fresh->n_tokens = s->kv.n_tokens;
+    fresh->n_tokens = status ? 0 : s->kv.n_tokens;
     return status;
 }
 
@@ -447,7 +446,7 @@ lk_status lk_session_move(lk_session *s, const char *backend, lk_error *err)
         if (!status && !s->lane->lost) {
             status = copy_cache(s, to, &fresh, err);
         }
-        if (status && !s->lane->lost) {
+        if (status && (!s->lane->lost || !fresh.blocks)) {
             lk_kv_seq_free(&fresh, &to->pool);
         } else {
             /* From a lost device nothing is copied: the tokens are evaluated again. */
