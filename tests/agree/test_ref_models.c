@@ -82,7 +82,7 @@ static int by_value(const void *a, const void *b)
 static double one_token_from_the_same_cache(const char *path, const int32_t *ids, double *worst)
 {
     enum { FROM = 57, N = TOKENS - FROM };
-    char saved[] = "ref-session-XXXXXX";
+    char saved[] = "/tmp/lk-test-session-XXXXXX";
     int fd = mkstemp(saved);
     cr_assert(fd >= 0);
     close(fd);
@@ -118,7 +118,7 @@ static double one_token_from_the_same_cache(const char *path, const int32_t *ids
 Test(ref_models, scalar_stays_near_ideal_mathematics)
 {
     static const char *const archs[] = {"llama", "qwen2", "qwen3", "gemma3", "phi3"};
-    char path[] = "ref-model-XXXXXX";
+    char path[] = "/tmp/lk-test-model-XXXXXX";
     int fd = mkstemp(path);
     cr_assert(fd >= 0);
     close(fd);

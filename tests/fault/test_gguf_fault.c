@@ -36,9 +36,10 @@ static bool open_under_fault(const char *path, lk_status want, const char *says)
     }
     cr_assert_null(m);
     after = fault_held();
-    cr_assert(after.bytes == before.bytes && after.fds == before.fds && after.maps == before.maps,
-              "%zu bytes, %d files, %d mappings leaked", after.bytes - before.bytes,
-              after.fds - before.fds, after.maps - before.maps);
+    cr_assert(after.bytes == before.bytes && after.fds == before.fds &&
+                  after.mapped == before.mapped,
+              "%zu bytes, %d files, %zu bytes of mappings leaked", after.bytes - before.bytes,
+              after.fds - before.fds, after.mapped - before.mapped);
     return status == LK_OK;
 }
 

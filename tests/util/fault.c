@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,7 @@ struct trap {
     bool on, open;
 };
 
-static struct trap alloc_trap, io_trap;
+static struct trap alloc_trap, io_trap, thread_trap;
 static bool struck_once;
 static struct fault_held held;
 
@@ -48,6 +49,12 @@ void fault_io(size_t nth, bool on)
     struck_once = false;
 }
 
+void fault_thread(size_t nth)
+{
+    thread_trap = (struct trap){nth, false, false};
+    struck_once = false;
+}
+
 bool fault_struck(void)
 {
     return struck_once;
@@ -62,6 +69,7 @@ void fault_reset(void)
 {
     fault_alloc(0, false);
     fault_io(0, false);
+    fault_thread(0);
     held.peak_bytes = held.bytes;
 }
 
@@ -199,17 +207,23 @@ int __wrap_fstat(int fd, struct stat *st)
     return io_fails() ? -1 : __real_fstat(fd, st);
 }
 
+/* munmap may give back a part of a mapping: bytes are counted, not mappings. */
+static size_t pages_of(size_t n)
+{
+    return (n + 4095) / 4096 * 4096;
+}
+
 void *__wrap_mmap(void *p, size_t n, int prot, int flags, int fd, off_t offset)
 {
     void *at = io_fails() ? MAP_FAILED : __real_mmap(p, n, prot, flags, fd, offset);
-    held.maps += at != MAP_FAILED;
+    held.mapped += at != MAP_FAILED ? pages_of(n) : 0;
     return at;
 }
 
 int __wrap_munmap(void *p, size_t n)
 {
     int e = __real_munmap(p, n);
-    held.maps -= e == 0;
+    held.mapped -= e == 0 ? pages_of(n) : 0;
     return e;
 }
 
@@ -231,4 +245,15 @@ int __wrap_fsync(int fd)
 int __wrap_rename(const char *from, const char *to)
 {
     return io_fails() ? -1 : __real_rename(from, to);
+}
+
+/* ---- threads ---- */
+
+typedef void *(*thread_fn)(void *);
+int __real_pthread_create(pthread_t *id, const pthread_attr_t *attr, thread_fn fn, void *arg);
+int __wrap_pthread_create(pthread_t *id, const pthread_attr_t *attr, thread_fn fn, void *arg);
+
+int __wrap_pthread_create(pthread_t *id, const pthread_attr_t *attr, thread_fn fn, void *arg)
+{
+    return strikes(&thread_trap) ? EAGAIN : __real_pthread_create(id, attr, fn, arg);
 }

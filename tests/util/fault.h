@@ -14,13 +14,16 @@
 void fault_alloc(size_t nth, bool on);
 /* The same for open, fstat, mmap, read, write, fsync and rename: they fail with EIO. */
 void fault_io(size_t nth, bool on);
+/* The same for pthread_create: it fails with EAGAIN. */
+void fault_thread(size_t nth);
 /* Whether the fault set last has struck. */
 bool fault_struck(void);
 
 /* What is held now, and the most that was since the last fault_reset. */
 struct fault_held {
     size_t bytes, peak_bytes; /* of the heap */
-    int fds, maps;
+    size_t mapped;            /* bytes of whole pages, by mmap */
+    int fds;
 };
 struct fault_held fault_held(void);
 void fault_reset(void); /* no faults, peak = now */
