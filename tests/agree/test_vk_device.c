@@ -9,6 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/numerics.h"
+
+#include "shaders/probe_items.h"
 #include "shaders/spirv_lint.h"
 #include "src/backend.h"
 #include "src/vulkan/vk_shaders.h"
@@ -87,6 +90,23 @@ Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
     }
     snprintf(command, sizeof command, "ls %s | grep -c probe$ | grep -qx 1", dir);
     cr_assert_eq(system(command), 0, "the verdict is kept in a file");
+    /* A verdict that says otherwise is told by name, and a failed feature is switched off. */
+    char path[160];
+    snprintf(command, sizeof command, "ls %s/*.probe", dir);
+    FILE *ls = popen(command, "r");
+    cr_assert(ls && fgets(path, sizeof path, ls));
+    path[strcspn(path, "\n")] = 0;
+    pclose(ls);
+    FILE *f = fopen(path, "r+b");
+    uint32_t failed = 1u << LK_PROBE_EXP | 1u << LK_PROBE_HW_HALF;
+    cr_assert(f && fseek(f, 48, SEEK_SET) == 0 && fwrite(&failed, 4, 1, f) == 1);
+    fclose(f);
+    struct seen s = {0};
+    lk_engine_options o = lk_engine_options_default();
+    o.cache_dir = dir;
+    cr_assert_eq(lk_devices(&o, see, &s, NULL), LK_OK);
+    cr_assert(!s.first.exact && strstr(s.first.note, "'exp'"), "%s", s.first.note);
+    cr_assert_null(strstr(s.first.features, "unpack16"), "%s", s.first.features);
     snprintf(command, sizeof command, "rm -r %s", dir);
     cr_assert_eq(system(command), 0);
 }
