@@ -457,7 +457,7 @@ lk_status lk_session_move(lk_session *s, const char *backend, lk_error *err)
             status = LK_OK;
             if (s->kv.n_tokens < n) {
                 struct rows_sink none = {.from = SIZE_MAX};
-                lk_kv_seq_truncate(&s->kv, &to->pool, 0);
+                lk_kv_seq_truncate(&s->kv, &to->pool, 0); /* blocks that were reserved */
                 status = evaluate(s, (size_t)n, &none, err);
             }
         }
