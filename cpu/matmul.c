@@ -85,6 +85,13 @@ const struct lk_matmul_kernels *lk_matmul_kernels(enum lk_cpu_level level, enum 
     case LK_CPU_AMX:
         return &lk_matmul_avx512;
 #endif
+#if defined(__aarch64__)
+    case LK_CPU_NEON:
+        return &lk_matmul_neon;
+    case LK_CPU_DOTPROD:
+    case LK_CPU_I8MM:
+        return &lk_matmul_dotprod;
+#endif
     default:
         return &lk_matmul_generic;
     }

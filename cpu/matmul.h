@@ -78,5 +78,7 @@ extern const struct lk_matmul_kernels lk_matmul_generic; /* cpu/matmul_generic.c
 extern const struct lk_matmul_kernels lk_matmul_avx2;    /* cpu/x86/matmul_avx2.c */
 extern const struct lk_matmul_kernels lk_matmul_avxvnni; /* cpu/x86/matmul_avxvnni.c */
 extern const struct lk_matmul_kernels lk_matmul_avx512;  /* cpu/x86/matmul_avx512.c */
+extern const struct lk_matmul_kernels lk_matmul_neon;    /* cpu/arm/matmul_neon.c */
+extern const struct lk_matmul_kernels lk_matmul_dotprod; /* cpu/arm/matmul_dotprod.c */
 
 #endif

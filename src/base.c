@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lockstep_commit.h"
-
 lk_status lk_fail(lk_error *err, lk_status status, const char *format, ...)
 {
     if (err) {
@@ -70,14 +68,6 @@ void lk_log_line(const struct lk_log *log, lk_log_level level, const char *forma
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
     log->fn(log->user, level, line);
-}
-
-#define TEXT_OF(x)     #x
-#define NUMBER_TEXT(x) TEXT_OF(x)
-
-const char *lk_version(void)
-{
-    return LK_VERSION " (" LK_COMMIT "), numerics " NUMBER_TEXT(LK_NUMERICS_VERSION);
 }
 
 const char *lk_status_name(lk_status status)
