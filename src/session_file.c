@@ -166,8 +166,8 @@ static lk_status check_header(const struct lk_session *s, const char *path, cons
     if (!status) {
         status = check_u32(path, "vocabulary size", h->n_vocab, want.n_vocab, err);
     }
-    if (!status && h->has_logits > 1) {
-        status = check_u32(path, "logits flag", h->has_logits, 1, err);
+    if (!status && h->has_logits > (h->n_tokens > 0)) {
+        status = check_u32(path, "logits flag", h->has_logits, h->n_tokens > 0, err);
     }
     if (!status && h->n_tokens > s->engine->n_ctx) {
         status = lk_fail(err, LK_E_FULL, "%s: holds %u tokens, this session has room for %u", path,

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the model session.gguf and the seed corpus of the session fuzz target.
+Usage: make_corpus_session.py DIRECTORY-OF-MODEL DIRECTORY-OF-CORPUS."""
+import hashlib
+import os
+import random
+import struct
+import sys
+
+U32, F32, STRING = 4, 6, 8
+TENSOR_F32, TENSOR_F16 = 0, 1
+EMBD, VOCAB, CTX, BLOCK = 32, 16, 128, 64
+NUMERICS = 1
+SEAL, FINGERPRINT, PAD = 1, 2, 4  # what the target mends, by the input's first byte
+
+
+def string(s):
+    return struct.pack("<Q", len(s)) + s.encode()
+
+
+def model(rng):
+    """One layer, one head, one KV head: its cache is 4 KiB a block of K or V. Returns head, file."""
+    keys = [("general.architecture", STRING, "llama"), ("llama.block_count", U32, 1),
+            ("llama.context_length", U32, CTX), ("llama.embedding_length", U32, EMBD),
+            ("llama.feed_forward_length", U32, EMBD), ("llama.attention.head_count", U32, 1),
+            ("llama.attention.head_count_kv", U32, 1), ("llama.rope.dimension_count", U32, EMBD),
+            ("llama.attention.layer_norm_rms_epsilon", F32, 1e-5)]
+    names = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
+    tensors = [("token_embd.weight", VOCAB), ("output.weight", VOCAB), ("output_norm.weight", 0),
+               ("blk.0.attn_norm.weight", 0), ("blk.0.ffn_norm.weight", 0)]
+    tensors += [("blk.0.%s.weight" % n, EMBD) for n in names]
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys))
+    for name, kind, v in keys:
+        head += string(name) + struct.pack("<I", kind)
+        head += string(v) if kind == STRING else struct.pack("<I" if kind == U32 else "<f", v)
+    data = b""
+    for name, rows in tensors:
+        shape = struct.pack("<IQQ", 2, EMBD, rows) if rows else struct.pack("<IQ", 1, EMBD)
+        head += string(name) + shape + struct.pack("<IQ", TENSOR_F16 if rows else TENSOR_F32, len(data))
+        n = EMBD * (rows or 1)
+        data += struct.pack("<%d%s" % (n, "e" if rows else "f"),
+                            *[rng.gauss(0, 0.2) if rows else 1.0 for _ in range(n)])
+        data += bytes(-len(data) % 32)
+    return head, head + bytes(-len(head) % 32) + data
+
+
+def session(rng, fingerprint, n, logits, cache):
+    """A saved session of n tokens; without `cache` it ends where the cache would start."""
+    out = b"LKSESS01" + struct.pack("<8I", NUMERICS, 1, 1, EMBD, BLOCK, VOCAB, n, logits) + fingerprint
+    out += struct.pack("<%di" % n, *[rng.randrange(VOCAB) for _ in range(n)])
+    if logits:
+        out += struct.pack("<%df" % VOCAB, *[rng.gauss(0, 1) for _ in range(VOCAB)])
+    blocks = (n + BLOCK - 1) // BLOCK
+    if cache:
+        out += b"".join(struct.pack("<e", rng.gauss(0, 1)) for _ in range(2 * blocks * BLOCK * EMBD))
+        out += hashlib.sha256(out).digest()
+    return out
+
+
+def main():
+    rng = random.Random(4)
+    head, file = model(rng)
+    with open(os.path.join(sys.argv[1], "session.gguf"), "wb") as f:
+        f.write(file)
+    tail = struct.pack("<QI", len(file), NUMERICS)
+    fingerprint = hashlib.sha256(head + tail).digest()
+    other = hashlib.sha256(b"another model").digest()
+    seeds = {
+        "whole": (0, fingerprint, 5, 1, True),
+        "whole-empty": (0, fingerprint, 0, 0, True),
+        "other-model": (SEAL, other, 3, 0, True),
+        "empty": (SEAL | FINGERPRINT | PAD, other, 0, 0, False),
+        "few": (SEAL | FINGERPRINT | PAD, other, 5, 1, False),
+        "few-bare": (SEAL | FINGERPRINT | PAD, other, 9, 0, False),
+        "block": (SEAL | FINGERPRINT | PAD, other, BLOCK, 1, False),
+        "block-and-one": (SEAL | FINGERPRINT | PAD, other, BLOCK + 1, 1, False),
+        "full": (SEAL | FINGERPRINT | PAD, other, CTX, 1, False),
+        "too-many": (SEAL | FINGERPRINT | PAD, other, CTX + 1, 0, False),
+        "cache": (SEAL | FINGERPRINT, other, 2, 1, True),
+    }
+    for name, (mend, *rest) in seeds.items():
+        with open(os.path.join(sys.argv[2], name), "wb") as f:
+            f.write(bytes([mend]) + session(rng, *rest))
+
+
+main()
