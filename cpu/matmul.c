@@ -82,8 +82,9 @@ const struct lk_matmul_kernels *lk_matmul_kernels(enum lk_cpu_level level, enum 
     case LK_CPU_AVX_VNNI:
         return &lk_matmul_avxvnni;
     case LK_CPU_AVX512:
-    case LK_CPU_AMX:
         return &lk_matmul_avx512;
+    case LK_CPU_AMX:
+        return &lk_matmul_amx;
 #endif
 #if defined(__aarch64__)
     case LK_CPU_NEON:
