@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Kernels_main: every entry of every kernel table that this machine can run, against the contract
- * in plain C, by bits. `test_kernels [SEED]`; the seed of a run is printed. Its closing line has
- * the form of Criterion's, so that one script counts all groups.
+ * in plain C, by bits. `test_kernels [SEED] [LEVEL...]`: all levels unless some are named; a named
+ * one that the machine lacks is a failure. The seed of a run is printed. Its closing line has the
+ * form of Criterion's, so that one script counts all groups.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -107,15 +108,47 @@ bool same_bytes(struct report *r, const char *what, const void *got, const void 
     return true;
 }
 
+/* LK_CPU_LEVELS: none has the name. */
+static int level_of_name(const char *name)
+{
+    int i = 0;
+    while (i < LK_CPU_LEVELS && strcmp(name, lk_cpu_level_name((enum lk_cpu_level)i)) != 0) {
+        i++;
+    }
+    return i;
+}
+
 int main(int argc, char **argv)
 {
-    struct report r = {.seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 20260101};
+    struct report r = {.seed = 20260101};
+    bool asked[LK_CPU_LEVELS] = {false}, any_asked = false;
+    for (int a = 1; a < argc; a++) {
+        char *end;
+        uint64_t seed = strtoull(argv[a], &end, 0);
+        int level = level_of_name(argv[a]);
+        if (*end == 0) {
+            r.seed = seed;
+        } else if (level < LK_CPU_LEVELS) {
+            asked[level] = any_asked = true;
+        } else {
+            fprintf(stderr, "test_kernels: '%s' is neither a seed nor a level\n", argv[a]);
+            return 2;
+        }
+    }
     printf("seed %llu\n", (unsigned long long)r.seed);
     for (int i = 0; i < LK_CPU_LEVELS; i++) {
         enum lk_cpu_level level = (enum lk_cpu_level)i;
         const char *why;
+        if (any_asked && !asked[i]) {
+            continue;
+        }
         if (!lk_cpu_has(level, &why)) {
             printf("not run: %s (%s)\n", lk_cpu_level_name(level), why);
+            if (asked[i]) {
+                report_begin(&r, lk_cpu_level_name(level), "level", "");
+                report_fail(&r, "%s", why);
+                report_end(&r);
+            }
             continue;
         }
         int before = r.tested;

@@ -264,11 +264,13 @@ void test_matmul(struct report *rep, enum lk_cpu_level level)
             struct matmul_case c = {type,
                                     33,
                                     ks[n_ks - 1],
-                                    9 + j % 2,
+                                    j % 2 ? 9 : 33, /* few tokens, and tiles of them with a rest */
                                     (enum weights)(j / X_KINDS),
                                     (enum inputs)(j % X_KINDS)};
             check_matmul(rep, &rng, table, level, &c);
         }
+        struct matmul_case many = {type, 17, ks[n_ks - 1], 300, W_RANDOM, X_RANDOM};
+        check_matmul(rep, &rng, table, level, &many);
         report_end(rep);
     }
 }
