@@ -115,22 +115,50 @@ int lk_cores(int *cpu, int cap)
     return n_cores > 0 ? n_cores : 1;
 }
 
-/* cgroup v2 "MAX PERIOD" or v1 files; 0: no limit. */
+/* CPUs' worth of time that a cgroup v2 directory grants; 0: no limit there. */
+static int limit_of(const char *directory)
+{
+    char path[4200];
+    long quota, period;
+    snprintf(path, sizeof path, "%s/cpu.max", directory);
+    FILE *f = fopen(path, "re");
+    int got = f ? fscanf(f, "%ld %ld", &quota, &period) : 0; /* "max PERIOD": no limit */
+    if (f) {
+        fclose(f);
+    }
+    return got == 2 && quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
+}
+
+/* The tightest limit from our own cgroup up to the root (v2), else that of v1; 0: none. */
 static int cgroup_limit(void)
 {
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+    char line[4096], path[4096 + 32];
+    int least = 0;
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    while (f && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = 0;
+        if (strncmp(line, "0::", 3) != 0) {
+            continue;
+        }
+        snprintf(path, sizeof path, "/sys/fs/cgroup%s", line + 3);
+        for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {
+            *end = 0;
+            if (strlen(path) < strlen("/sys/fs/cgroup")) {
+                break;
+            }
+            int limit = limit_of(path);
+            least = limit > 0 && (least == 0 || limit < least) ? limit : least;
+        }
+    }
     if (f) {
-        long quota, period;
-        int got = fscanf(f, "%ld %ld", &quota, &period);
         fclose(f);
-        return got == 2 && quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
     }
     long quota, period;
-    if (read_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", &quota) &&
+    if (least == 0 && read_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", &quota) &&
         read_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", &period) && quota > 0 && period > 0) {
-        return (int)((quota + period - 1) / period);
+        least = (int)((quota + period - 1) / period);
     }
-    return 0;
+    return least;
 }
 
 int lk_cpu_quota(void)
