@@ -30,7 +30,10 @@ static lk_status cpu_probe(const struct lk_backend_options *o, struct lk_caps *c
 {
     enum lk_cpu_level level;
     lk_status status = lk_cpu_level_parse(o->cpu_level, &level, err);
-    *caps = (struct lk_caps){.exact = true};
+    int threads = o->threads > 0 ? o->threads : default_threads();
+    *caps = (struct lk_caps){.exact = true,
+                             .threads = threads,
+                             .threads_batch = o->threads_batch > 0 ? o->threads_batch : threads};
     if (!status) {
         describe(o, level, caps->describe, sizeof caps->describe);
     }
@@ -124,6 +127,7 @@ static void cpu_exec_free(struct lk_exec *e)
     lk_free(e->cut_by_tokens);
     lk_free(e->attn);
     lk_free(e->bad);
+    lk_free(e->times);
     free_memory(&e->many);
     free_memory(&e->solo);
     lk_arena_free(&e->arena);
@@ -472,6 +476,20 @@ static lk_status cpu_peek(struct lk_exec *e, int slot, float *data, size_t n, lk
     return LK_OK;
 }
 
+static lk_status cpu_kernels(const struct lk_backend_options *o, int n_tokens, lk_kernel_fn each,
+                             void *user, lk_error *err)
+{
+    struct lk_backend *b = NULL;
+    struct lk_caps caps;
+    lk_status status = cpu_open(o, &b, &caps, err);
+    if (!status) {
+        bool all = strcmp(o->cpu_level, "auto") == 0;
+        status = lk_cpu_time_kernels(b, all, n_tokens, each, user, err);
+        cpu_close(b);
+    }
+    return status;
+}
+
 const struct lk_backend_impl lk_backend_cpu = {
     .name = "cpu",
     .probe = cpu_probe,
@@ -487,4 +505,8 @@ const struct lk_backend_impl lk_backend_cpu = {
     .kv_check = cpu_kv_check,
     .run = cpu_run,
     .peek = cpu_peek,
+    .read_rate = lk_cpu_read_rate,
+    .kernels = cpu_kernels,
+    .profile = lk_cpu_profile,
+    .op_seconds = lk_cpu_op_seconds,
 };

@@ -18,6 +18,7 @@
 #include "cpu/matmul.h"
 #include "cpu/pool.h"
 #include "cpu/vec.h"
+#include "src/backend.h"
 #include "src/mem.h"
 
 struct lk_backend {
@@ -76,7 +77,8 @@ struct lk_exec {
     struct lk_attn_work *attn; /* [threads] */
     float *part_o, *part_l;    /* solo: [n_head][max_blocks][dim], [n_head][max_blocks] */
     int32_t *part_n;
-    int *bad; /* [threads]: first op out of range, or -1 */
+    int *bad;                    /* [threads]: first op out of range, or -1 */
+    struct lk_op_seconds *times; /* [threads][n_ops] while ops are timed, else NULL */
 
     /* Of the run in progress. */
     const struct lk_batch *batch;
@@ -92,6 +94,14 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads);
 /* Fills the rope tables of tokens [first, last) of the batch. */
 void lk_cpu_rope_tables(const struct lk_exec *e, int first, int last);
 float *lk_cpu_slot(const struct lk_exec *e, int thread, int slot);
+
+/* cpu/measure.c: see struct lk_backend_impl. */
+lk_status lk_cpu_read_rate(struct lk_backend *backend, uint64_t n_bytes, int passes,
+                           double *bytes_per_second, lk_error *err);
+lk_status lk_cpu_time_kernels(struct lk_backend *backend, bool all_levels, int n_tokens,
+                              lk_kernel_fn each, void *user, lk_error *err);
+lk_status lk_cpu_profile(struct lk_exec *exec, bool on, lk_error *err);
+void lk_cpu_op_seconds(const struct lk_exec *exec, int op, struct lk_op_seconds *out);
 
 /* cpu/cpu_attention.c: the thread's share of an attention op. */
 bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads);

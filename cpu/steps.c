@@ -6,6 +6,7 @@
 
 #include "cpu/cpu_exec.h"
 #include "cpu/scalar.h"
+#include "src/os.h"
 #include "src/rope.h"
 
 static enum lk_cut cut_of(enum lk_op_kind kind)
@@ -265,11 +266,21 @@ void lk_cpu_rope_tables(const struct lk_exec *e, int first, int last)
     }
 }
 
+/* The time since *at, as this thread's part of a mean over the threads; starts anew. */
+static double lap(double *at, int n_threads)
+{
+    double from = *at;
+    *at = lk_now();
+    return (*at - from) / n_threads;
+}
+
 void lk_cpu_run_steps(void *exec, int thread, int n_threads)
 {
     struct lk_exec *e = exec;
     const struct lk_plan *plan = e->o.plan;
     const struct lk_batch *b = e->batch;
+    struct lk_op_seconds *times = e->times ? e->times + (size_t)thread * (size_t)plan->n_ops : NULL;
+    double clock = times ? lk_now() : 0.0;
     if (!e->is_solo) { /* alone: made before the threads start */
         lk_cpu_rope_tables(e, lk_share(b->n_tokens, thread, n_threads),
                            lk_share(b->n_tokens, thread + 1, n_threads));
@@ -287,6 +298,9 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
         if (e->is_solo ? s->barrier_solo : s->barrier) {
             lk_pool_barrier(e->backend->pool);
         }
+        if (times) {
+            times[s->op].wait += lap(&clock, n_threads);
+        }
         if (s->prepare >= 0) {
             run_prepare(e, s, thread, n_threads);
         } else if (s->cut == LK_CUT_TOKENS) {
@@ -298,6 +312,12 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
         }
         if (!ok && e->bad[thread] < 0) {
             e->bad[thread] = s->op;
+        }
+        if (times && s->prepare >= 0) {
+            times[s->op].prepare += lap(&clock, n_threads);
+        } else if (times) {
+            times[s->op].run += lap(&clock, n_threads);
+            times[s->op].calls++;
         }
     }
 }

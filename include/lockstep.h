@@ -354,6 +354,58 @@ LK_API lk_status lk_devices(const lk_engine_options *options,
                             void (*each)(void *user, const lk_device_info *device), void *user,
                             lk_error *err);
 
+/* ---- measuring ----------------------------------------------------------------------------------
+ */
+
+/* What evaluating one token costs, read off the plan: bytes of weights as the file holds them
+ * (every matrix and vector once, one row of the embedding; not the KV cache) and multiply-adds of
+ * the matrices. */
+typedef struct lk_token_cost {
+    uint64_t weight_bytes, mul_adds;
+} lk_token_cost;
+LK_API lk_token_cost lk_engine_token_cost(const lk_engine *engine);
+/* CPU threads of decode and prefill where the engine's sessions open; 0 and 0: no such choice. */
+LK_API void lk_engine_threads(const lk_engine *engine, int *decode, int *prefill);
+
+/* How fast the engine's device reads n_bytes of its memory from end to end with the threads of
+ * decode: bytes per second, the best of `passes` passes. LK_E_UNSUPPORTED for a backend that can't
+ * tell. */
+LK_API lk_status lk_engine_read_rate(lk_engine *engine, uint64_t n_bytes, int passes,
+                                     double *bytes_per_second, lk_error *err);
+
+/* Time per op. Between profile(true), which zeroes the times, and profile(false) every step of a
+ * thread is timed. LK_E_UNSUPPORTED for a backend without it. */
+typedef struct lk_op_time {
+    const char *kind; /* "matmul", ...; "prepare": activations made ready for a matmul; "wait":
+                         threads waiting for each other */
+    char name[96];    /* tensor without its layer, or "" */
+    const char *type; /* of the tensor: "Q4_K", or "" */
+    uint64_t calls;   /* by how many ops and batches */
+    double seconds;   /* of a thread, mean over the threads: the rows sum up to wall time */
+    uint64_t n_bytes; /* of weights read in all calls; 0 for an embedding */
+} lk_op_time;
+LK_API lk_status lk_engine_profile(lk_engine *engine, bool on, lk_error *err);
+/* One row for each kind and tensor name, all layers together, in order of execution. */
+LK_API lk_status lk_engine_op_times(lk_engine *engine,
+                                    void (*each)(void *user, const lk_op_time *time), void *user,
+                                    lk_error *err);
+
+/* One entry of the CPU's tables of matmul kernels: a made-up weight [rows][cols] of a type, by one
+ * token with the threads of decode and by n_tokens with those of prefill. */
+typedef struct lk_kernel_time {
+    const char *level, *type; /* "avx2", "Q4_K" */
+    int64_t rows, cols;
+    int n_tokens;
+    int threads, threads_batch;
+    double bytes_per_second; /* one token: weights as a file holds them */
+    double ops_per_second;   /* n_tokens: multiplications and additions */
+} lk_kernel_time;
+/* Of options (may be NULL) threads, threads_batch, pin and cpu_level count; "auto" is every level
+ * that this CPU has. `each` returning false cancels: LK_E_CANCELLED. */
+LK_API lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
+                                  bool (*each)(void *user, const lk_kernel_time *time), void *user,
+                                  lk_error *err);
+
 #ifdef __cplusplus
 }
 #endif

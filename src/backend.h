@@ -34,6 +34,7 @@ struct lk_caps {
     bool exact;         /* false: results may differ from the contract (a failed probe item) */
     char describe[256]; /* "cpu avx512, 8 threads" */
     uint64_t memory; /* bytes the backend can use for weights, KV and scratch; 0: no limit known */
+    int threads, threads_batch; /* of decode and prefill; 0: no such choice */
 };
 
 struct lk_exec_options {
@@ -67,6 +68,13 @@ struct lk_batch {
     const float *hidden_in; /* [n_tokens][n_embd] when the plan has an in_slot */
     float *out;             /* [n_outputs][n_vocab] or, without head, [n_tokens][n_embd] */
 };
+
+/* Time of one op of a plan, in seconds of a thread, mean over the threads. */
+struct lk_op_seconds {
+    double run, prepare, wait; /* the op; its input made ready; the barriers before both */
+    uint64_t calls;
+};
+typedef bool (*lk_kernel_fn)(void *user, const lk_kernel_time *time); /* false: cancel */
 
 enum lk_kv_which { LK_KV_K, LK_KV_V };
 
@@ -109,6 +117,16 @@ struct lk_backend_impl {
     /* Copies slot `slot` of the last run as f32 [rows][width]; LK_E_INVALID when it was not kept.
      */
     lk_status (*peek)(struct lk_exec *exec, int slot, float *data, size_t n, lk_error *err);
+
+    /* Measuring; NULL where a backend does not offer it. See lk_engine_read_rate and
+     * lk_bench_kernels. */
+    lk_status (*read_rate)(struct lk_backend *backend, uint64_t n_bytes, int passes,
+                           double *bytes_per_second, lk_error *err);
+    lk_status (*kernels)(const struct lk_backend_options *options, int n_tokens, lk_kernel_fn each,
+                         void *user, lk_error *err);
+    /* Starts timing ops, from zero, or ends it. */
+    lk_status (*profile)(struct lk_exec *exec, bool on, lk_error *err);
+    void (*op_seconds)(const struct lk_exec *exec, int op, struct lk_op_seconds *out);
 };
 
 /* The table, in order of preference: vulkan (when built in), cpu, scalar, ref. */

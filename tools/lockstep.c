@@ -10,7 +10,7 @@
 #include "cli.h"
 
 const struct cli_command *const cli_commands[] = {
-    &cli_run,  &cli_perplexity, &cli_tokenize, &cli_inspect,
+    &cli_run,  &cli_perplexity, &cli_tokenize, &cli_inspect, &cli_bench,
     &cli_pull, &cli_devices,    &cli_generate, NULL,
 };
 

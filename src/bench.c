@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bench: what a program needs to measure an engine: the cost of a token, the speed of memory, time
+ * by op and by kernel. The clocks are the backends'; see the last hooks of struct lk_backend_impl.
+ */
+#include <string.h>
+
+#include "engine.h"
+#include "mem.h"
+
+static const struct lk_part *last_part(const struct lk_engine *e)
+{
+    return &e->home->part[e->home->n_parts - 1];
+}
+
+/* Bytes of weights that one token makes an op read. */
+static uint64_t op_bytes(const struct lk_plan *plan, const struct lk_op *op)
+{
+    if (op->weight < 0) {
+        return 0;
+    }
+    const struct lk_weight *w = &plan->weights[op->weight];
+    return op->kind == LK_OP_EMBED ? w->n_bytes / (uint64_t)w->rows : w->n_bytes;
+}
+
+lk_token_cost lk_engine_token_cost(const lk_engine *e)
+{
+    lk_token_cost cost = {0};
+    for (int i = 0; i < e->plan->n_ops; i++) {
+        const struct lk_op *op = &e->plan->ops[i];
+        cost.weight_bytes += op_bytes(e->plan, op);
+        if (op->kind == LK_OP_MATMUL) {
+            const struct lk_weight *w = &e->plan->weights[op->weight];
+            cost.mul_adds += (uint64_t)w->rows * (uint64_t)w->cols;
+        }
+    }
+    return cost;
+}
+
+void lk_engine_threads(const lk_engine *e, int *decode, int *prefill)
+{
+    *decode = last_part(e)->caps.threads;
+    *prefill = last_part(e)->caps.threads_batch;
+}
+
+lk_status lk_engine_read_rate(lk_engine *e, uint64_t n_bytes, int passes, double *bytes_per_second,
+                              lk_error *err)
+{
+    const struct lk_part *part = last_part(e);
+    if (!part->impl->read_rate) {
+        return lk_fail(err, LK_E_UNSUPPORTED, "backend '%s': its memory's speed is not measured",
+                       part->impl->name);
+    }
+    lk_mutex_lock(e->lock);
+    lk_status status = part->impl->read_rate(part->backend, n_bytes, passes, bytes_per_second, err);
+    lk_mutex_unlock(e->lock);
+    return status;
+}
+
+/* ---- time by op ---- */
+
+lk_status lk_engine_profile(lk_engine *e, bool on, lk_error *err)
+{
+    lk_status status = LK_OK;
+    for (int i = 0; i < e->home->n_parts; i++) {
+        const struct lk_part *part = &e->home->part[i];
+        if (!part->impl->profile) {
+            return lk_fail(err, LK_E_UNSUPPORTED, "backend '%s': its ops are not timed",
+                           part->impl->name);
+        }
+    }
+    lk_mutex_lock(e->lock);
+    for (int i = 0; i < e->home->n_parts && !status; i++) {
+        const struct lk_part *part = &e->home->part[i];
+        status = part->impl->profile(part->exec, on, err);
+    }
+    lk_mutex_unlock(e->lock);
+    return status;
+}
+
+/* "blk.12.attn_q.weight" -> "attn_q.weight" */
+static const char *without_layer(const char *name)
+{
+    if (strncmp(name, "blk.", 4) == 0) {
+        const char *dot = strchr(name + 4, '.');
+        return dot ? dot + 1 : name;
+    }
+    return name;
+}
+
+struct rows {
+    lk_op_time *row;
+    int n;
+};
+
+/* The row of a kind, tensor and type; rows has room for one more. */
+static lk_op_time *row_of(struct rows *rows, const char *kind, const char *name, const char *type)
+{
+    for (int i = 0; i < rows->n; i++) {
+        lk_op_time *r = &rows->row[i];
+        if (strcmp(r->kind, kind) == 0 && strcmp(r->name, name) == 0 &&
+            strcmp(r->type, type) == 0) {
+            return r;
+        }
+    }
+    lk_op_time *r = &rows->row[rows->n++];
+    r->kind = kind;
+    r->type = type;
+    memcpy(r->name, name, strlen(name) + 1);
+    return r;
+}
+
+static void add_part(struct rows *rows, const struct lk_part *part, const struct lk_plan *plan,
+                     lk_op_time *prepare, lk_op_time *wait)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
+        struct lk_op_seconds t;
+        part->impl->op_seconds(part->exec, i, &t);
+        lk_op_time *r = row_of(rows, lk_op_name(op->kind), w ? without_layer(w->name) : "",
+                               w ? lk_type_info(w->type)->name : "");
+        r->calls += t.calls;
+        r->seconds += t.run;
+        r->n_bytes += op->kind == LK_OP_EMBED ? 0 : t.calls * op_bytes(plan, op);
+        prepare->seconds += t.prepare;
+        prepare->calls += t.prepare > 0.0 ? t.calls : 0;
+        wait->seconds += t.wait;
+        wait->calls += t.calls;
+    }
+}
+
+lk_status lk_engine_op_times(lk_engine *e, void (*each)(void *user, const lk_op_time *time),
+                             void *user, lk_error *err)
+{
+    struct rows rows = {.row = lk_alloc_array((size_t)e->plan->n_ops, sizeof *rows.row)};
+    lk_op_time prepare = {.kind = "prepare", .type = ""}, wait = {.kind = "wait", .type = ""};
+    if (!rows.row) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: times of %d ops", e->plan->n_ops);
+    }
+    lk_mutex_lock(e->lock);
+    for (int i = 0; i < e->home->n_parts; i++) {
+        const struct lk_part *part = &e->home->part[i];
+        if (part->impl->op_seconds) {
+            add_part(&rows, part, part->slice ? part->slice : e->plan, &prepare, &wait);
+        }
+    }
+    lk_mutex_unlock(e->lock);
+    for (int i = 0; i < rows.n; i++) {
+        each(user, &rows.row[i]);
+    }
+    each(user, &prepare);
+    each(user, &wait);
+    lk_free(rows.row);
+    return LK_OK;
+}
+
+/* ---- kernels ---- */
+
+lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
+                           bool (*each)(void *user, const lk_kernel_time *time), void *user,
+                           lk_error *err)
+{
+    lk_engine_options o = options ? *options : lk_engine_options_default();
+    if (n_tokens < 1 || n_tokens > 8192 || o.threads < 0 || o.threads_batch < 0) {
+        return lk_fail(err, LK_E_INVALID,
+                       "timing kernels: %d tokens, threads %d and %d, expected 1 to 8192 tokens "
+                       "and no negative number of threads",
+                       n_tokens, o.threads, o.threads_batch);
+    }
+    struct lk_backend_options bo = {.threads = o.threads,
+                                    .threads_batch = o.threads_batch,
+                                    .pin = o.pin,
+                                    .cpu_level = o.cpu_level,
+                                    .log = {o.log, o.user}};
+    return lk_backend_find("cpu")->kernels(&bo, n_tokens, each, user, err);
+}
