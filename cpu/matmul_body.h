@@ -288,6 +288,7 @@ MM_INLINE void block_q3_k(int n_tok, const uint8_t *blk, size_t h, const struct 
     for (int t = 0; t < n_tok; t++) {
         tot[t] = sv_iset(0);
     }
+#pragma GCC unroll 16
     for (int s = 0; s < 16; s++) {
         const uint8_t *chunks = blk + (s / 8) * 512 + (s % 2) * 256;
         qv acc[MM_TOKENS];
