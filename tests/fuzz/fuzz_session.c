@@ -74,7 +74,7 @@ static size_t mended(uint8_t *file, size_t n, int mend)
         lk_model_fingerprint(model, file + FINGERPRINT_AT);
     }
     size_t n_tokens = u32_at(file, N_TOKENS_AT), has_logits = u32_at(file, N_TOKENS_AT + 4) != 0;
-    if (mend & PAD && n_tokens <= 2 * CTX) {
+    if (mend & PAD && n_tokens <= CTX) {
         size_t blocks = (n_tokens + LK_KV_BLOCK - 1) / LK_KV_BLOCK;
         size_t want = HEADER + n_tokens * sizeof(int32_t) + has_logits * VOCAB * sizeof(float) +
                       2 * blocks * LK_KV_BLOCK * DIM * sizeof(uint16_t) + 32;

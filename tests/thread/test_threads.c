@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Threads: the CPU backend with one to five threads, decode and prefill of unlike numbers, and two
+ * engines at work at once, by bits against the scalar backend. A program of its own, without
+ * Criterion, so that ThreadSanitizer can watch it.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lockstep.h"
+
+enum { CTX = 100, PREFILL = 70, N = 80, MAX_VOCAB = 1024 };
+
+static const char *const MODELS[] = {LK_TEST_DIR "/golden/tiny-llama.gguf",
+                                     LK_TEST_DIR "/golden/tiny-gemma3.gguf",
+                                     LK_TEST_DIR "/golden/tiny-qwen3.gguf",
+                                     LK_TEST_DIR "/golden/tiny-phi3.gguf"};
+
+struct work {
+    const char *path, *backend;
+    int threads, threads_batch;
+    float row[2][MAX_VOCAB]; /* after the prefill, after the last token */
+    bool ok;
+};
+
+/* Prefill in batches of 32, then token by token. */
+static void *answer(void *arg)
+{
+    struct work *w = arg;
+    lk_error err = {0};
+    lk_model *m = NULL;
+    lk_engine *e = NULL;
+    lk_session *s = NULL;
+    lk_engine_options o = lk_engine_options_default();
+    o.backend = w->backend;
+    o.n_ctx = CTX;
+    o.n_batch = 32;
+    o.threads = w->threads;
+    o.threads_batch = w->threads_batch;
+    int32_t ids[N];
+    for (int i = 0; i < N; i++) {
+        ids[i] = (i * 37 + 11) % 256;
+    }
+    lk_status status = lk_model_open(w->path, &m, &err);
+    status = status ? status : lk_engine_open(m, &o, &e, &err);
+    status = status ? status : lk_session_open(e, &s, &err);
+    for (size_t n = PREFILL; n <= N && !status; n++) {
+        status = lk_session_sync(s, ids, n, &err);
+        if (!status && (n == PREFILL || n == N)) {
+            memcpy(w->row[n == N], lk_session_logits(s), lk_engine_n_vocab(e) * sizeof(float));
+        }
+    }
+    if (status) {
+        fprintf(stderr, "%s on %s: %s\n", w->path, w->backend, err.message);
+    }
+    w->ok = !status;
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+    return NULL;
+}
+
+static bool same(const struct work *w, const struct work *expected)
+{
+    bool ok = w->ok && memcmp(w->row, expected->row, sizeof w->row) == 0;
+    if (!ok) {
+        fprintf(stderr, "[FAIL] %s: %d and %d threads differ from scalar\n", w->path, w->threads,
+                w->threads_batch);
+    }
+    return ok;
+}
+
+static struct work expected, one, two;
+
+int main(void)
+{
+    static const int THREADS[][2] = {{1, 1}, {2, 2}, {3, 3}, {1, 3}, {3, 2}, {5, 5}};
+    int tested = 0, passing = 0;
+    for (size_t m = 0; m < sizeof MODELS / sizeof *MODELS; m++) {
+        expected = (struct work){.path = MODELS[m], .backend = "scalar"};
+        answer(&expected);
+        for (size_t t = 0; t < sizeof THREADS / sizeof *THREADS; t++) {
+            one = (struct work){MODELS[m], "cpu", THREADS[t][0], THREADS[t][1], {{0}}, false};
+            answer(&one);
+            tested++;
+            passing += expected.ok && same(&one, &expected);
+        }
+        pthread_t other;
+        one = (struct work){MODELS[m], "cpu", 2, 3, {{0}}, false};
+        two = (struct work){MODELS[m], "cpu", 3, 2, {{0}}, false};
+        if (pthread_create(&other, NULL, answer, &two) == 0) {
+            answer(&one);
+            pthread_join(other, NULL);
+        }
+        tested++;
+        passing += expected.ok && same(&one, &expected) && same(&two, &expected);
+    }
+    printf("[====] Synthesis: Tested: %d | Passing: %d | Failing: %d | Crashing: 0\n", tested,
+           passing, tested - passing);
+    return passing == tested ? 0 : 1;
+}
