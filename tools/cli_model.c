@@ -165,10 +165,9 @@ static int fetch(struct cli *cli, char *script, const char *name, char *path)
         cli_note(cli, "fetching %s (%.0f MB) to %s", name, bytes / 1e6, path);
         char *argv[] = {script, (char *)name, path, NULL};
         int rc = make_dirs(path) ? spawn(argv, -1) : -1;
-        code = rc == 0 ? CLI_DONE
-               : rc == CLI_INTERRUPTED
-                   ? CLI_INTERRUPTED
-                   : cli_fail(cli, CLI_INPUT, "model '%s' could not be fetched to %s", name, path);
+        code = rc == 0                 ? CLI_DONE
+               : rc == CLI_INTERRUPTED ? CLI_INTERRUPTED
+                                       : CLI_INPUT; /* the script has said why */
     }
     cli_buffer_free(&list);
     return code;
