@@ -476,15 +476,14 @@ static lk_status cpu_peek(struct lk_exec *e, int slot, float *data, size_t n, lk
     return LK_OK;
 }
 
-static lk_status cpu_kernels(const struct lk_backend_options *o, int n_tokens, lk_kernel_fn each,
-                             void *user, lk_error *err)
+static lk_status cpu_kernels(const struct lk_backend_options *o, bool all_levels, const char *type,
+                             int n_tokens, lk_kernel_fn each, void *user, lk_error *err)
 {
     struct lk_backend *b = NULL;
     struct lk_caps caps;
     lk_status status = cpu_open(o, &b, &caps, err);
     if (!status) {
-        bool all = strcmp(o->cpu_level, "auto") == 0;
-        status = lk_cpu_time_kernels(b, all, n_tokens, each, user, err);
+        status = lk_cpu_time_kernels(b, all_levels, type, n_tokens, each, user, err);
         cpu_close(b);
     }
     return status;

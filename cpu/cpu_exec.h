@@ -98,8 +98,8 @@ float *lk_cpu_slot(const struct lk_exec *e, int thread, int slot);
 /* cpu/measure.c: see struct lk_backend_impl. */
 lk_status lk_cpu_read_rate(struct lk_backend *backend, uint64_t n_bytes, int passes,
                            double *bytes_per_second, lk_error *err);
-lk_status lk_cpu_time_kernels(struct lk_backend *backend, bool all_levels, int n_tokens,
-                              lk_kernel_fn each, void *user, lk_error *err);
+lk_status lk_cpu_time_kernels(struct lk_backend *backend, bool all_levels, const char *type,
+                              int n_tokens, lk_kernel_fn each, void *user, lk_error *err);
 lk_status lk_cpu_profile(struct lk_exec *exec, bool on, lk_error *err);
 void lk_cpu_op_seconds(const struct lk_exec *exec, int op, struct lk_op_seconds *out);
 

@@ -186,7 +186,7 @@ static void fill_weight(uint8_t *data, size_t n)
     }
 }
 
-lk_status lk_cpu_time_kernels(struct lk_backend *b, bool all_levels, int n_tokens,
+lk_status lk_cpu_time_kernels(struct lk_backend *b, bool all_levels, const char *type, int n_tokens,
                               lk_kernel_fn each, void *user, lk_error *err)
 {
     size_t n_types, tokens = (size_t)n_tokens, most = (size_t)ROWS * COLS * sizeof(float);
@@ -210,6 +210,9 @@ lk_status lk_cpu_time_kernels(struct lk_backend *b, bool all_levels, int n_token
             continue;
         }
         for (size_t i = 0; i < n_types && !status; i++) {
+            if (type && strcmp(type, types[i].name) != 0) {
+                continue;
+            }
             k.mm = lk_matmul_kernels((enum lk_cpu_level)level, types[i].type);
             if (all_levels && k.mm->level != (enum lk_cpu_level)level) {
                 continue; /* this level has no table of its own */

@@ -362,6 +362,7 @@ LK_API lk_status lk_devices(const lk_engine_options *options,
  * the matrices. */
 typedef struct lk_token_cost {
     uint64_t weight_bytes, mul_adds;
+    uint64_t head_mul_adds; /* part of mul_adds: only where logits are wanted, so not in prefill */
 } lk_token_cost;
 LK_API lk_token_cost lk_engine_token_cost(const lk_engine *engine);
 /* CPU threads of decode and prefill where the engine's sessions open; 0 and 0: no such choice. */
@@ -400,6 +401,10 @@ typedef struct lk_kernel_time {
     double bytes_per_second; /* one token: weights as a file holds them */
     double ops_per_second;   /* n_tokens: multiplications and additions */
 } lk_kernel_time;
+/* The kernel that does most of the engine's work, alone: at the engine's level and threads, of the
+ * type of most of the model's multiply-adds. LK_E_UNSUPPORTED for a backend that can't tell. */
+LK_API lk_status lk_engine_time_kernel(lk_engine *engine, int n_tokens, lk_kernel_time *out,
+                                       lk_error *err);
 /* Of options (may be NULL) threads, threads_batch, pin and cpu_level count; "auto" is every level
  * that this CPU has. `each` returning false cancels: LK_E_CANCELLED. */
 LK_API lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,

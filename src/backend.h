@@ -122,8 +122,10 @@ struct lk_backend_impl {
      * lk_bench_kernels. */
     lk_status (*read_rate)(struct lk_backend *backend, uint64_t n_bytes, int passes,
                            double *bytes_per_second, lk_error *err);
-    lk_status (*kernels)(const struct lk_backend_options *options, int n_tokens, lk_kernel_fn each,
-                         void *user, lk_error *err);
+    /* At every level of the machine, or at that of options; of one type (a name), or NULL: all. */
+    lk_status (*kernels)(const struct lk_backend_options *options, bool all_levels,
+                         const char *type, int n_tokens, lk_kernel_fn each, void *user,
+                         lk_error *err);
     /* Starts timing ops, from zero, or ends it. */
     lk_status (*profile)(struct lk_exec *exec, bool on, lk_error *err);
     void (*op_seconds)(const struct lk_exec *exec, int op, struct lk_op_seconds *out);

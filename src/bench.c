@@ -31,7 +31,9 @@ lk_token_cost lk_engine_token_cost(const lk_engine *e)
         cost.weight_bytes += op_bytes(e->plan, op);
         if (op->kind == LK_OP_MATMUL) {
             const struct lk_weight *w = &e->plan->weights[op->weight];
-            cost.mul_adds += (uint64_t)w->rows * (uint64_t)w->cols;
+            uint64_t n = (uint64_t)w->rows * (uint64_t)w->cols;
+            cost.mul_adds += n;
+            cost.head_mul_adds += e->plan->slots[op->out].rows == LK_ROWS_OUTPUTS ? n : 0;
         }
     }
     return cost;
@@ -157,6 +159,48 @@ lk_status lk_engine_op_times(lk_engine *e, void (*each)(void *user, const lk_op_
 
 /* ---- kernels ---- */
 
+/* The type in which most of the plan's multiply-adds are. */
+static const char *main_type(const struct lk_plan *plan)
+{
+    uint64_t work[LK_TYPE_BF16 + 1] = {0};
+    int best = 0;
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->kind == LK_OP_MATMUL) {
+            const struct lk_weight *w = &plan->weights[op->weight];
+            work[w->type] += (uint64_t)w->rows * (uint64_t)w->cols;
+            best = work[w->type] > work[best] ? (int)w->type : best;
+        }
+    }
+    return lk_type_info((uint32_t)best)->name;
+}
+
+static bool take_kernel(void *user, const lk_kernel_time *time)
+{
+    lk_kernel_time *out = user;
+    *out = *time;
+    return true;
+}
+
+lk_status lk_engine_time_kernel(lk_engine *e, int n_tokens, lk_kernel_time *out, lk_error *err)
+{
+    const struct lk_part *part = last_part(e);
+    if (!part->impl->kernels) {
+        return lk_fail(err, LK_E_UNSUPPORTED, "backend '%s': its kernels are not timed",
+                       part->impl->name);
+    }
+    if (n_tokens < 1 || n_tokens > 8192) {
+        return lk_fail(err, LK_E_INVALID, "timing a kernel: %d tokens, expected 1 to 8192",
+                       n_tokens);
+    }
+    struct lk_backend_options bo = {.threads = e->options.threads,
+                                    .threads_batch = e->options.threads_batch,
+                                    .pin = e->options.pin,
+                                    .cpu_level = e->options.cpu_level,
+                                    .log = e->log};
+    return part->impl->kernels(&bo, false, main_type(e->plan), n_tokens, take_kernel, out, err);
+}
+
 lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
                            bool (*each)(void *user, const lk_kernel_time *time), void *user,
                            lk_error *err)
@@ -173,5 +217,6 @@ lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
                                     .pin = o.pin,
                                     .cpu_level = o.cpu_level,
                                     .log = {o.log, o.user}};
-    return lk_backend_find("cpu")->kernels(&bo, n_tokens, each, user, err);
+    bool all = strcmp(o.cpu_level, "auto") == 0;
+    return lk_backend_find("cpu")->kernels(&bo, all, NULL, n_tokens, each, user, err);
 }

@@ -151,6 +151,10 @@ static int measure_memory(struct bench *b)
         status = lk_engine_read_rate(b->engine, r->cost.weight_bytes, 4 * READ_PASSES,
                                      &r->read_rate_fit, &err);
     }
+    if (!status && b->args->roofline && b->args->p) {
+        int64_t batch = b->args->engine.batch, n = b->args->p < batch ? b->args->p : batch;
+        status = lk_engine_time_kernel(b->engine, (int)n, &r->main_kernel, &err);
+    }
     if (status == LK_E_UNSUPPORTED && !b->args->roofline) {
         cli_note(b->cli, "%s", err.message);
         return CLI_DONE;

@@ -48,10 +48,16 @@ static double touched(const struct cli_bench_report *r)
     return cli_median(&r->decode) * (double)r->cost.weight_bytes;
 }
 
-/* Multiplications and additions a second of prefill. */
+/* Multiplications and additions of a token of prefill. */
+static double prefill_work(const struct cli_bench_report *r)
+{
+    return 2.0 * (double)(r->cost.mul_adds - r->cost.head_mul_adds);
+}
+
+/* The same a second. */
 static double worked(const struct cli_bench_report *r)
 {
-    return cli_median(&r->prefill) * 2.0 * (double)r->cost.mul_adds;
+    return cli_median(&r->prefill) * prefill_work(r);
 }
 
 static double sum_seconds(const struct cli_ops *ops)
@@ -101,7 +107,12 @@ static void text_roofline(const struct cli_bench_report *r)
         text_limit("decode: reading only a token's bytes", r->read_rate_fit, r);
     }
     if (r->prefill.n) {
-        printf("  %-36s %7.2f GOPS\n", "prefill: reached", worked(r) / 1e9);
+        const lk_kernel_time *k = &r->main_kernel;
+        char name[64];
+        snprintf(name, sizeof name, "prefill: %s matmul alone, %d tokens", k->type, k->n_tokens);
+        printf("  %-36s %7.1f GOPS, %9.2f tokens/s at most, %5.1f %% reached\n", name,
+               k->ops_per_second / 1e9, k->ops_per_second / prefill_work(r),
+               100.0 * worked(r) / k->ops_per_second);
     }
 }
 
@@ -252,6 +263,8 @@ static void show_csv(const struct cli_bench_report *r)
         }
         if (r->roofline && r->prefill.n) {
             csv_value("roofline", "prefill", "reached", "GOPS", worked(r) / 1e9);
+            csv_value("roofline", "prefill", "matmul alone", "%",
+                      100.0 * worked(r) / r->main_kernel.ops_per_second);
         }
         csv_ops("prefill op", &r->prefill_ops);
         csv_ops("decode op", &r->decode_ops);
@@ -327,7 +340,10 @@ static void json_model(const struct cli_bench_report *r)
                    100.0 * touched(r) / r->read_rate);
         }
         if (r->prefill.n) {
-            printf(",\"prefill_ops_per_second\":%.6g", worked(r));
+            printf(",\"prefill_ops_per_second\":%.6g,\"matmul_type\":\"%s\","
+                   "\"matmul_ops_per_second\":%.6g,\"prefill_percent\":%.6g",
+                   worked(r), r->main_kernel.type, r->main_kernel.ops_per_second,
+                   100.0 * worked(r) / r->main_kernel.ops_per_second);
         }
         putchar('}');
     }

@@ -257,6 +257,7 @@ calls = {o["tensor"]: o["calls"] for o in b["decode_ops"]["ops"]}
 sys.exit(not (len(b["prefill"]["runs"]) == 3 and ordered(b["prefill"]) and ordered(b["decode"])
               and b["n_prompt"] == 9 and b["decode_ops"]["n_tokens"] == 5 and calls["output.weight"] == 5
               and b["read_bytes_per_second"] > 0 and b["roofline"]["decode_percent"] > 0
+              and b["roofline"]["matmul_type"] == "F16" and b["roofline"]["prefill_percent"] > 0
               and abs(b["touched_bytes_per_second"] / b["decode"]["median"] / b["token_weight_bytes"] - 1) < 1e-4))'
 verdict "bench --json" $?
 bench -r 1 --roofline --ops --kernels --cpu-level generic -p 1 --csv | python3 -c 'import csv, sys

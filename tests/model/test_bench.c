@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu/detect.h"
+#include "cpu/matmul.h"
 #include "src/os.h"
 #include "src/quant.h"
 #include "tests/util/models.h"
@@ -32,6 +32,7 @@ static lk_token_cost cost_of_tensors(const lk_model *m)
         }
     }
     cost.weight_bytes += embd.n_bytes / embd.dims[1];
+    cost.head_mul_adds = embd.dims[0] * embd.dims[1];
     if (!has_output) { /* the embedding is the head too */
         cost.weight_bytes += embd.n_bytes;
         cost.mul_adds += embd.dims[0] * embd.dims[1];
@@ -49,6 +50,7 @@ Test(bench, a_token_costs_every_tensor_once)
                      test_model_path(i), (unsigned long long)found.weight_bytes,
                      (unsigned long long)expected.weight_bytes);
         cr_assert_eq(found.mul_adds, expected.mul_adds, "%s: multiply-adds", test_model_path(i));
+        cr_assert_eq(found.head_mul_adds, expected.head_mul_adds, "%s: head", test_model_path(i));
         lk_engine_close(&e);
         lk_model_close(&m);
     }
@@ -150,6 +152,11 @@ Test(bench, what_a_backend_cannot_measure_is_said)
     cr_assert_eq(lk_engine_read_rate(e, 1 << 20, 0, &rate, &err), LK_E_INVALID);
     cr_assert_eq(lk_engine_read_rate(e, 1 << 20, 2, &rate, &err), LK_OK, "%s", err.message);
     cr_assert(rate > 0.0);
+    lk_kernel_time k;
+    cr_assert_eq(lk_engine_time_kernel(e, 0, &k, &err), LK_E_INVALID);
+    cr_assert_eq(lk_engine_time_kernel(e, 2, &k, &err), LK_OK, "%s", err.message);
+    cr_assert_str_eq(k.level,
+                     lk_cpu_level_name(lk_matmul_kernels(lk_cpu_best(), LK_TYPE_F32)->level));
     lk_engine_close(&e);
     lk_model_close(&m);
 }
