@@ -2,11 +2,11 @@
  *
  * Matmul_body: packed matmul in the words of a simd_*.h and of the including file, which defines
  *
- *   qv, QV_ROWS (SV_LANES rows a vector), MM_TOKENS (tokens of a tile)
+ *   qv (bytes of SV_LANES rows), MM_TOKENS (tokens of a tile)
  *   qv_load(p): 4 bytes of each row     qv_and, qv_or, qv_srl(x, n), qv_sll(x, n) by 16-bit words
  *   qv_splat(x): a byte everywhere      qv_bcast(q): 4 activations to every row
- *   qv_dot(acc, u, x): acc + the dots of unsigned u and signed x, in the accumulator's own form,
- *     which holds MM_DOTS_n such dots of n-bit weights before it is read
+ *   qv_dot(acc, u, x): acc + the dots of unsigned u and signed x, in the accumulator's own form
+ *     (16 bits without dot-product instructions, which bounds how many dots it holds)
  *   qv_sum(acc), qv_scaled(acc, s): as int32; times a scale from qv_scales
  *   qv_scales_u(p), qv_scales_s(p): 8-bit scales of the rows; qv_scales_low / _high: nibbles
  *   qv_mins(p): pairs of 8-bit mins of the rows; qv_pairs_s(p, q): pairs of two 8-bit scales

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Session: the claim of the project on tiny models of every architecture: the logits of a token
- * depend on the tokens before it and on nothing else. By bits, on every backend of the table that
- * opens: micro-batches, prefill or one by one, reuse, fork, truncate, save and load, sessions
+ * Session: the claim of the project on tiny models of every architecture (and, with LK_FULL=1, on
+ * real ones): the logits of a token depend on the tokens before it and on nothing else. By bits, on
+ * scalar and cpu: micro-batches, prefill or one by one, reuse, fork, truncate, save and load, sessions
  * together or alone, moved in mid-sentence, stale NaN in the cache.
  */
 #include <criterion/criterion.h>
@@ -46,8 +46,9 @@ typedef void (*body)(const char *path, const char *backend, const int32_t *ids, 
 
 static void for_each_model(body fn)
 {
-    for (size_t i = 0; i < test_n_models(); i++) {
-        const char *path = test_model_path(i);
+    size_t tiny = test_n_models();
+    for (size_t i = 0; i < tiny + test_n_real_models(); i++) {
+        const char *path = i < tiny ? test_model_path(i) : test_real_model_path(i - tiny);
         int32_t ids[N];
         size_t n_vocab;
         tiny_tokens(ids, N, test_model_n_vocab(path), 7);

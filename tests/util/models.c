@@ -5,6 +5,10 @@
 #include "tests/util/models.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "lockstep.h"
 
@@ -23,6 +27,27 @@ size_t test_n_models(void)
 const char *test_model_path(size_t i)
 {
     return PATHS[i];
+}
+
+const char *test_real_model_path(size_t i)
+{
+    static const char *const FILES[] = {"smollm2.gguf", "gemma3.gguf"};
+    static char path[2][600];
+    const char *full = getenv("LK_FULL"), *directory = getenv("LK_MODELS");
+    if (!full || strcmp(full, "1") != 0 || !directory || i >= 2) {
+        return NULL;
+    }
+    snprintf(path[i], sizeof path[i], "%s/%s", directory, FILES[i]);
+    return access(path[i], R_OK) == 0 ? path[i] : NULL;
+}
+
+size_t test_n_real_models(void)
+{
+    size_t n = 0;
+    while (test_real_model_path(n)) {
+        n++;
+    }
+    return n;
 }
 
 size_t test_model_n_vocab(const char *path)
