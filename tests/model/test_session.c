@@ -2,8 +2,8 @@
  *
  * Session: the claim of the project on tiny models of every architecture (and, with LK_FULL=1, on
  * real ones): the logits of a token depend on the tokens before it and on nothing else. By bits, on
- * scalar and cpu: micro-batches, prefill or one by one, reuse, fork, truncate, save and load, sessions
- * together or alone, moved in mid-sentence, stale NaN in the cache.
+ * scalar and cpu: micro-batches, prefill or one by one, reuse, fork, truncate, save and load,
+ * sessions together or alone, moved in mid-sentence, stale NaN in the cache.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
