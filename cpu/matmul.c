@@ -90,8 +90,9 @@ const struct lk_matmul_kernels *lk_matmul_kernels(enum lk_cpu_level level, enum 
     case LK_CPU_NEON:
         return &lk_matmul_neon;
     case LK_CPU_DOTPROD:
-    case LK_CPU_I8MM:
         return &lk_matmul_dotprod;
+    case LK_CPU_I8MM:
+        return &lk_matmul_i8mm;
 #endif
     default:
         return &lk_matmul_generic;

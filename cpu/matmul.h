@@ -80,6 +80,7 @@ extern const struct lk_matmul_kernels lk_matmul_avxvnni; /* cpu/x86/matmul_avxvn
 extern const struct lk_matmul_kernels lk_matmul_avx512;  /* cpu/x86/matmul_avx512.c */
 extern const struct lk_matmul_kernels lk_matmul_neon;    /* cpu/arm/matmul_neon.c */
 extern const struct lk_matmul_kernels lk_matmul_dotprod; /* cpu/arm/matmul_dotprod.c */
+extern const struct lk_matmul_kernels lk_matmul_i8mm;    /* cpu/arm/matmul_i8mm.c */
 extern const struct lk_matmul_kernels lk_matmul_amx;     /* cpu/x86/matmul_amx.c */
 
 #endif

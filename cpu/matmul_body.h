@@ -12,6 +12,9 @@
  *   qv_mins(p): pairs of 8-bit mins of the rows; qv_pairs_s(p, q): pairs of two 8-bit scales
  *   qv_pair_dot(acc, pairs, two): acc + pairs times two int16 values
  *   qv_dot8(acc32, u, x): dots of weights stored + 128; QV_BIAS8: what is still to be taken off
+ *   and where it defines QV_PAIRS (qv is then the form of int32 too, QV_BIAS8 is 0)
+ *     qv_dot_pair(acc[2], u[2], q0, q1): acc + the dots of two chunks and 8 activations of each of
+ *       two tokens, qv_dot8_pair: of weights stored + 128; in a form that qv_unpair(acc[2]) ends
  *   sv_cvt(i): int32 to f32; sv_halves(p): f16 of the rows
  *
  * A lane owns an output row: integers in any order, floats in the order of rules 3 and 5.
@@ -41,37 +44,90 @@ MM_INLINE int32_t load_pair(const int16_t *p)
     return two;
 }
 
+/* ---- dots of QV_STEP chunks of weights u with the activations from k on, into acc[t] ---- */
+
+#ifdef QV_PAIRS
+enum { QV_STEP = 2 };
+#else
+enum { QV_STEP = 1 };
+#endif
+
+MM_INLINE void add_dots(int n_tok, const qv *u, const struct mm_x *x, size_t k, qv *acc)
+{
+    int t = 0;
+#ifdef QV_PAIRS
+    for (; t + 1 < n_tok; t += 2) {
+        qv_dot_pair(acc + t, u, x->row[t].q + k, x->row[t + 1].q + k);
+    }
+#endif
+    for (; t < n_tok; t++) {
+        for (int i = 0; i < QV_STEP; i++) {
+            acc[t] = qv_dot(acc[t], u[i], qv_bcast(x->row[t].q + k + 4 * i));
+        }
+    }
+}
+
+MM_INLINE void add_dots8(int n_tok, const qv *u, const struct mm_x *x, size_t k, sv_i *acc)
+{
+    int t = 0;
+#ifdef QV_PAIRS
+    for (; t + 1 < n_tok; t += 2) {
+        qv_dot8_pair(acc + t, u, x->row[t].q + k, x->row[t + 1].q + k);
+    }
+#endif
+    for (; t < n_tok; t++) {
+        for (int i = 0; i < QV_STEP; i++) {
+            acc[t] = qv_dot8(acc[t], u[i], qv_bcast(x->row[t].q + k + 4 * i));
+        }
+    }
+}
+
+/* After the last dots: each token's own. */
+MM_INLINE void end_dots(int n_tok, qv *acc)
+{
+#ifdef QV_PAIRS
+    for (int t = 0; t + 1 < n_tok; t += 2) {
+        qv_unpair(acc + t);
+    }
+#else
+    (void)n_tok;
+    (void)acc;
+#endif
+}
+
 /* ---- 32-blocks; blk points at the block, half-offset h bytes into each 64-byte chunk ---- */
 
 /* Dots of 4- or 5-bit weights with each token's block: out[t], unsigned. */
 MM_INLINE void dots_nibbles(int n_tok, const uint8_t *chunks, const uint8_t *high, size_t h,
                             const struct mm_x *x, size_t k, sv_i *out)
 {
-    qv acc[MM_TOKENS][2];
+    qv lo_acc[MM_TOKENS], hi_acc[MM_TOKENS];
     qv bits = high ? qv_load(high + h) : qv_splat(0);
     for (int t = 0; t < n_tok; t++) {
-        acc[t][0] = acc[t][1] = qv_splat(0);
-        out[t] = qv_sum(acc[t][0]);
+        lo_acc[t] = hi_acc[t] = qv_splat(0);
     }
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; g++) {
-        qv c = qv_load(chunks + g * 64 + h);
-        qv lo = qv_and(c, qv_splat(15)), hi = qv_and(qv_srl(c, 4), qv_splat(15));
-        if (high) {
-            qv bit = qv_splat(16);
-            lo = qv_or(lo, qv_and(qv_sll(bits, 4 - g), bit));
-            hi = qv_or(hi, qv_and(g == 0 ? bits : qv_srl(bits, g), bit));
+    for (int g = 0; g < 4; g += QV_STEP) {
+        qv lo[QV_STEP], hi[QV_STEP];
+        for (int i = 0; i < QV_STEP; i++) {
+            qv c = qv_load(chunks + (g + i) * 64 + h);
+            lo[i] = qv_and(c, qv_splat(15));
+            hi[i] = qv_and(qv_srl(c, 4), qv_splat(15));
+            if (high) {
+                qv bit = qv_splat(16);
+                lo[i] = qv_or(lo[i], qv_and(qv_sll(bits, 4 - g - i), bit));
+                hi[i] = qv_or(hi[i], qv_and(g + i == 0 ? bits : qv_srl(bits, g + i), bit));
+            }
         }
-        for (int t = 0; t < n_tok; t++) {
-            const int8_t *q = x->row[t].q + k;
-            acc[t][0] = qv_dot(acc[t][0], lo, qv_bcast(q + 4 * g));
-            acc[t][1] = qv_dot(acc[t][1], hi, qv_bcast(q + 16 + 4 * g));
-        }
+        add_dots(n_tok, lo, x, k + 4 * (size_t)g, lo_acc);
+        add_dots(n_tok, hi, x, k + 16 + 4 * (size_t)g, hi_acc);
     }
+    end_dots(n_tok, lo_acc);
+    end_dots(n_tok, hi_acc);
     for (int t = 0; t < n_tok; t++) {
         /* Both halves fit one accumulator for 4 bits, not for 5 in the narrow form. */
-        out[t] = high ? sv_iadd(qv_sum(acc[t][0]), qv_sum(acc[t][1]))
-                      : qv_sum(qv_add(acc[t][0], acc[t][1]));
+        out[t] = high ? sv_iadd(qv_sum(lo_acc[t]), qv_sum(hi_acc[t]))
+                      : qv_sum(qv_add(lo_acc[t], hi_acc[t]));
     }
 }
 
@@ -131,12 +187,14 @@ MM_INLINE void block_q8_0(int n_tok, const uint8_t *blk, size_t h, const struct 
         dot[t] = sv_iset((uint32_t)(-QV_BIAS8 * x->row[t].sum[b]));
     }
 #pragma GCC unroll 8
-    for (int g = 0; g < 8; g++) {
-        qv u = qv_load(blk + g * 64 + h);
-        for (int t = 0; t < n_tok; t++) {
-            dot[t] = qv_dot8(dot[t], u, qv_bcast(x->row[t].q + b * 32 + 4 * g));
+    for (int g = 0; g < 8; g += QV_STEP) {
+        qv u[QV_STEP];
+        for (int i = 0; i < QV_STEP; i++) {
+            u[i] = qv_load(blk + (g + i) * 64 + h);
         }
+        add_dots8(n_tok, u, x, (size_t)b * 32 + 4 * (size_t)g, dot);
     }
+    end_dots(n_tok, dot);
     sv_f dw = sv_halves(blk + 512 + h / 2);
     for (int t = 0; t < n_tok; t++) {
         p[t] = scale_product(dw, x->row[t].d[b], dot[t]);
@@ -159,21 +217,24 @@ MM_INLINE void dots_sub_blocks(int n_tok, const uint8_t *chunks, const uint8_t *
             lo_acc[t] = hi_acc[t] = qv_splat(0);
         }
 #pragma GCC unroll 8
-        for (int i = 0; i < n; i++) {
-            int g = part * 4 + i;
-            qv c = qv_load(chunks + g * 64 + h);
-            qv lo = qv_and(c, qv_splat(15)), hi = qv_and(qv_srl(c, 4), qv_splat(15));
-            if (high) {
-                qv bits = qv_srl(qv_load(high + g * 64 + h), bit);
-                lo = qv_or(lo, qv_sll(qv_and(bits, qv_splat(1)), 4));
-                hi = qv_or(hi, qv_sll(qv_and(bits, qv_splat(2)), 3));
+        for (int from = 0; from < n; from += QV_STEP) {
+            int g = part * 4 + from;
+            qv lo[QV_STEP], hi[QV_STEP];
+            for (int i = 0; i < QV_STEP; i++) {
+                qv c = qv_load(chunks + (g + i) * 64 + h);
+                lo[i] = qv_and(c, qv_splat(15));
+                hi[i] = qv_and(qv_srl(c, 4), qv_splat(15));
+                if (high) {
+                    qv bits = qv_srl(qv_load(high + (g + i) * 64 + h), bit);
+                    lo[i] = qv_or(lo[i], qv_sll(qv_and(bits, qv_splat(1)), 4));
+                    hi[i] = qv_or(hi[i], qv_sll(qv_and(bits, qv_splat(2)), 3));
+                }
             }
-            for (int t = 0; t < n_tok; t++) {
-                const int8_t *q = x->row[t].q + k;
-                lo_acc[t] = qv_dot(lo_acc[t], lo, qv_bcast(q + 4 * g));
-                hi_acc[t] = qv_dot(hi_acc[t], hi, qv_bcast(q + 32 + 4 * g));
-            }
+            add_dots(n_tok, lo, x, k + 4 * (size_t)g, lo_acc);
+            add_dots(n_tok, hi, x, k + 32 + 4 * (size_t)g, hi_acc);
         }
+        end_dots(n_tok, lo_acc);
+        end_dots(n_tok, hi_acc);
         for (int t = 0; t < n_tok; t++) {
             tot[t] = sv_iadd(tot[t], qv_scaled(lo_acc[t], s_lo));
             tot[t] = sv_iadd(tot[t], qv_scaled(hi_acc[t], s_hi));
@@ -240,13 +301,15 @@ MM_INLINE void block_q2_k(int n_tok, const uint8_t *blk, size_t h, const struct 
             acc[t] = qv_splat(0);
         }
 #pragma GCC unroll 4
-        for (int g = 0; g < 4; g++) {
-            qv u = qv_and(qv_srl(qv_load(chunks + g * 64 + h), 2 * (s / 2 % 4)), qv_splat(3));
-            for (int t = 0; t < n_tok; t++) {
-                const int8_t *q = x->row[t].q + b * 256 + s * 16;
-                acc[t] = qv_dot(acc[t], u, qv_bcast(q + 4 * g));
+        for (int g = 0; g < 4; g += QV_STEP) {
+            qv u[QV_STEP];
+            for (int i = 0; i < QV_STEP; i++) {
+                qv c = qv_load(chunks + (g + i) * 64 + h);
+                u[i] = qv_and(qv_srl(c, 2 * (s / 2 % 4)), qv_splat(3));
             }
+            add_dots(n_tok, u, x, (size_t)(b * 256 + s * 16 + 4 * g), acc);
         }
+        end_dots(n_tok, acc);
         qv sc = qv_scales_low(scales + s * LK_PACK_ROWS + h / 4);
         qv mn = qv_scales_high(scales + s * LK_PACK_ROWS + h / 4);
         for (int t = 0; t < n_tok; t++) {
@@ -296,15 +359,17 @@ MM_INLINE void block_q3_k(int n_tok, const uint8_t *blk, size_t h, const struct 
             acc[t] = qv_splat(0);
         }
 #pragma GCC unroll 4
-        for (int g = 0; g < 4; g++) {
-            qv u = qv_and(qv_srl(qv_load(chunks + g * 64 + h), 2 * (s / 2 % 4)), qv_splat(3));
-            qv bit = qv_srl(qv_load(hmask + (s % 2) * 256 + g * 64 + h), s / 2);
-            u = qv_or(u, qv_sll(qv_and(bit, qv_splat(1)), 2));
-            for (int t = 0; t < n_tok; t++) {
-                const int8_t *q = x->row[t].q + b * 256 + s * 16;
-                acc[t] = qv_dot(acc[t], u, qv_bcast(q + 4 * g));
+        for (int g = 0; g < 4; g += QV_STEP) {
+            qv u[QV_STEP];
+            for (int i = 0; i < QV_STEP; i++) {
+                qv c = qv_load(chunks + (g + i) * 64 + h);
+                u[i] = qv_and(qv_srl(c, 2 * (s / 2 % 4)), qv_splat(3));
+                qv bit = qv_srl(qv_load(hmask + (s % 2) * 256 + (g + i) * 64 + h), s / 2);
+                u[i] = qv_or(u[i], qv_sll(qv_and(bit, qv_splat(1)), 2));
             }
+            add_dots(n_tok, u, x, (size_t)(b * 256 + s * 16 + 4 * g), acc);
         }
+        end_dots(n_tok, acc);
         qv sc = qv_scales_s(scales + s * LK_PACK_ROWS + h / 4);
         for (int t = 0; t < n_tok; t++) {
             tot[t] = sv_iadd(tot[t], qv_scaled(acc[t], sc));
@@ -334,16 +399,18 @@ MM_INLINE void block_q6_k(int n_tok, const uint8_t *blk, size_t h, const struct 
                 acc[t] = qv_splat(0);
             }
 #pragma GCC unroll 2
-            for (int i = 0; i < 2; i++) {
-                int g = part * 2 + i;
-                qv u = qv_and(qv_srl(qv_load(low + g * 64 + h), j < 2 ? 0 : 4), qv_splat(15));
-                qv two = qv_and(qv_srl(qv_load(high + g * 64 + h), 2 * j), qv_splat(3));
-                u = qv_or(u, qv_sll(two, 4));
-                for (int t = 0; t < n_tok; t++) {
-                    const int8_t *q = x->row[t].q + b * 256 + s * 16;
-                    acc[t] = qv_dot(acc[t], u, qv_bcast(q + 4 * g));
+            for (int from = 0; from < 2; from += QV_STEP) {
+                int g = part * 2 + from;
+                qv u[QV_STEP];
+                for (int i = 0; i < QV_STEP; i++) {
+                    qv four = qv_load(low + (g + i) * 64 + h);
+                    qv two = qv_load(high + (g + i) * 64 + h);
+                    u[i] = qv_and(qv_srl(four, j < 2 ? 0 : 4), qv_splat(15));
+                    u[i] = qv_or(u[i], qv_sll(qv_and(qv_srl(two, 2 * j), qv_splat(3)), 4));
                 }
+                add_dots(n_tok, u, x, (size_t)(b * 256 + s * 16 + 4 * g), acc);
             }
+            end_dots(n_tok, acc);
             for (int t = 0; t < n_tok; t++) {
                 tot[t] = sv_iadd(tot[t], qv_scaled(acc[t], sc));
             }

@@ -5,46 +5,15 @@
  */
 #include <stdbool.h>
 
-#include "cpu/x86/simd_avx2.h"
+#include "cpu/x86/words_avx2.h"
 
 #include "cpu/vec_words.h"
 
 enum { MM_TOKENS = 4, QV_BIAS8 = 128 };
-typedef __m256i qv;
 
-static inline qv qv_load(const uint8_t *p)
-{
-    return _mm256_loadu_si256((const void *)p);
-}
-static inline qv qv_splat(int8_t x)
-{
-    return _mm256_set1_epi8(x);
-}
-static inline qv qv_and(qv a, qv b)
-{
-    return _mm256_and_si256(a, b);
-}
-static inline qv qv_or(qv a, qv b)
-{
-    return _mm256_or_si256(a, b);
-}
 static inline qv qv_add(qv a, qv b)
 {
     return _mm256_add_epi32(a, b);
-}
-static inline qv qv_srl(qv a, int n)
-{
-    return _mm256_srli_epi16(a, n);
-}
-static inline qv qv_sll(qv a, int n)
-{
-    return _mm256_slli_epi16(a, n);
-}
-static inline qv qv_bcast(const int8_t *q)
-{
-    int32_t four;
-    __builtin_memcpy(&four, q, sizeof four);
-    return _mm256_set1_epi32(four);
 }
 static inline qv qv_dot(qv acc, qv u, qv x)
 {
@@ -57,10 +26,6 @@ static inline sv_i qv_sum(qv acc)
 static inline sv_i qv_scaled(qv acc, qv scale)
 {
     return _mm256_mullo_epi32(acc, scale);
-}
-static inline __m128i eight(const uint8_t *p)
-{
-    return _mm_loadl_epi64((const void *)p);
 }
 static inline qv qv_scales_u(const uint8_t *p)
 {
@@ -77,18 +42,6 @@ static inline qv qv_scales_low(const uint8_t *p)
 static inline qv qv_scales_high(const uint8_t *p)
 {
     return _mm256_srli_epi32(_mm256_cvtepu8_epi32(eight(p)), 4);
-}
-static inline qv qv_mins(const uint8_t *p)
-{
-    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)p));
-}
-static inline qv qv_pairs_s(const uint8_t *p, const uint8_t *q)
-{
-    return _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(eight(p), eight(q)));
-}
-static inline sv_i qv_pair_dot(sv_i acc, qv pairs, int32_t two)
-{
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi32(two)));
 }
 static inline sv_i qv_dot8(sv_i acc, qv u, qv x)
 {

@@ -225,7 +225,7 @@ void test_matmul(struct report *rep, enum lk_cpu_level level)
         [LK_CPU_GENERIC] = LK_CPU_GENERIC,   [LK_CPU_AVX2] = LK_CPU_AVX2,
         [LK_CPU_AVX_VNNI] = LK_CPU_AVX_VNNI, [LK_CPU_AVX512] = LK_CPU_AVX512,
         [LK_CPU_AMX] = LK_CPU_AMX,           [LK_CPU_NEON] = LK_CPU_NEON,
-        [LK_CPU_DOTPROD] = LK_CPU_DOTPROD,   [LK_CPU_I8MM] = LK_CPU_DOTPROD,
+        [LK_CPU_DOTPROD] = LK_CPU_DOTPROD,   [LK_CPU_I8MM] = LK_CPU_I8MM,
     };
     static const int ROWS[] = {1, 7, 8, 9, 16, 17, 31, 40};
     static const int K32[] = {32, 64, 224, 256, 288, 576, 1056};
