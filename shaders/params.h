@@ -121,6 +121,11 @@ struct lk_vk_elt_push {
     LK_PARAMS_U32 n, width, cap_in, cap_out, op;
 };
 
+/* stream: n uvec4s to read */
+struct lk_vk_stream_push {
+    LK_PARAMS_U32 n;
+};
+
 /* repack and probe kernels have their own */
 struct lk_vk_probe_push {
     LK_PARAMS_U32 item, n;

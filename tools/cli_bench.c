@@ -154,6 +154,10 @@ static int measure_memory(struct bench *b)
     if (!status && b->args->roofline && b->args->p) {
         int64_t batch = b->args->engine.batch, n = b->args->p < batch ? b->args->p : batch;
         status = lk_engine_time_kernel(b->engine, (int)n, &r->main_kernel, &err);
+        if (status == LK_E_UNSUPPORTED) {
+            cli_note(b->cli, "%s", err.message);
+            status = LK_OK;
+        }
     }
     if (status == LK_E_UNSUPPORTED && !b->args->roofline) {
         cli_note(b->cli, "%s", err.message);

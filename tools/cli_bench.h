@@ -38,7 +38,7 @@ struct cli_bench_report {
     double read_rate;     /* bytes/s of memory; 0: not measured */
     double read_rate_fit; /* of as many bytes as a token reads; only with roofline */
     bool roofline;
-    lk_kernel_time main_kernel; /* only with roofline and prefill */
+    lk_kernel_time main_kernel; /* only with roofline and prefill; type NULL: not measured */
     struct cli_ops prefill_ops, decode_ops;
     lk_kernel_time *kernel;
     int n_kernels;

@@ -106,7 +106,7 @@ static void text_roofline(const struct cli_bench_report *r)
         text_limit("decode: reading memory", r->read_rate, r);
         text_limit("decode: reading only a token's bytes", r->read_rate_fit, r);
     }
-    if (r->prefill.n) {
+    if (r->main_kernel.type) {
         const lk_kernel_time *k = &r->main_kernel;
         char name[64];
         snprintf(name, sizeof name, "prefill: %s matmul alone, %d tokens", k->type, k->n_tokens);
@@ -261,7 +261,7 @@ static void show_csv(const struct cli_bench_report *r)
             csv_value("roofline", "decode", "a token's bytes", "%",
                       100.0 * touched(r) / r->read_rate_fit);
         }
-        if (r->roofline && r->prefill.n) {
+        if (r->main_kernel.type) {
             csv_value("roofline", "prefill", "reached", "GOPS", worked(r) / 1e9);
             csv_value("roofline", "prefill", "matmul alone", "%",
                       100.0 * worked(r) / r->main_kernel.ops_per_second);
@@ -339,7 +339,7 @@ static void json_model(const struct cli_bench_report *r)
             printf(",\"decode_limit\":%.6g,\"decode_percent\":%.6g", limit_tokens(r->read_rate, r),
                    100.0 * touched(r) / r->read_rate);
         }
-        if (r->prefill.n) {
+        if (r->main_kernel.type) {
             printf(",\"prefill_ops_per_second\":%.6g,\"matmul_type\":\"%s\","
                    "\"matmul_ops_per_second\":%.6g,\"prefill_percent\":%.6g",
                    worked(r), r->main_kernel.type, r->main_kernel.ops_per_second,

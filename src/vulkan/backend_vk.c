@@ -263,8 +263,9 @@ static void vk_exec_free(struct lk_exec *e)
         return;
     }
     const struct VolkDeviceTable *vk = &e->dev->vk;
+    lk_vk_profile(e, false, NULL);
     lk_vk_store_free(e->dev, &e->store);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < LK_VK_LISTS; i++) {
         lk_vk_list_free(&e->list[i]);
     }
     lk_vk_buffer_destroy(e->dev, &e->arena);
@@ -314,7 +315,10 @@ static int small_tokens(const struct lk_exec *e)
 static lk_status create_objects(struct lk_exec *e, lk_error *err)
 {
     const struct VolkDeviceTable *vk = &e->dev->vk;
-    uint32_t n_sets = (uint32_t)(e->list[0].n_steps + e->list[1].n_steps);
+    uint32_t n_sets = 0;
+    for (int i = 0; i < LK_VK_LISTS; i++) {
+        n_sets += (uint32_t)e->list[i].n_steps;
+    }
     VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, n_sets * LK_VK_BINDINGS + 1};
     VkDescriptorPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
                                        .maxSets = n_sets + 1,
@@ -384,20 +388,23 @@ static lk_status vk_prepare(struct lk_backend *backend, const struct lk_exec_opt
     e->dev = &backend->dev;
     e->o = *o;
     lay_out_batch(e);
-    e->list[0].max_tokens = small_tokens(e);
-    e->list[1].max_tokens = o->max_tokens;
-    VkDeviceSize arena[2] = {0, 0};
+    e->list[LK_VK_ONE].max_tokens = 1;
+    e->list[LK_VK_FEW].max_tokens = small_tokens(e);
+    e->list[LK_VK_MANY].max_tokens = o->max_tokens;
+    VkDeviceSize arena = 0;
     lk_status status = LK_OK;
-    for (int i = 0; i < 2 && !status; i++) {
-        if (i == 0 || e->list[0].max_tokens < o->max_tokens) {
-            status = lk_vk_list_build(e, &e->list[i], &arena[i], err);
+    for (int i = 0; i < LK_VK_LISTS && !status; i++) {
+        if (i == 0 || e->list[i - 1].max_tokens < e->list[i].max_tokens) {
+            VkDeviceSize bytes = 0;
+            status = lk_vk_list_build(e, &e->list[i], &bytes, err);
+            arena = bytes > arena ? bytes : arena;
         }
     }
     if (!status) {
         status = lk_vk_store_fill(e->dev, &e->store, o->plan, &backend->options, err);
     }
     if (!status) {
-        status = create_buffers(e, arena[0] > arena[1] ? arena[0] : arena[1], err);
+        status = create_buffers(e, arena, err);
     }
     if (!status) {
         status = create_objects(e, err);
@@ -406,7 +413,7 @@ static lk_status vk_prepare(struct lk_backend *backend, const struct lk_exec_opt
     if (!status && !e->cs) {
         status = lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
     }
-    for (int i = 0; i < 2 && !status; i++) {
+    for (int i = 0; i < LK_VK_LISTS && !status; i++) {
         status = lk_vk_list_finish(e, &e->list[i], err);
     }
     if (status) {
@@ -449,7 +456,7 @@ static void write_tiles(struct lk_exec *e, const struct lk_batch *b, int list, u
     uint32_t head_tiles = (group + e->attn_rows[list] - 1) / e->attn_rows[list];
     for (int i = 0; i < e->n_windows; i++) {
         uint32_t splits = 1;
-        for (int t = 0; t < b->n_tokens && list == 0; t++) {
+        for (int t = 0; t < b->n_tokens && list != LK_VK_MANY; t++) {
             int low = e->windows[i] ? b->pos[t] - e->windows[i] + 1 : 0;
             low = low > 0 ? low : 0;
             uint32_t n = (uint32_t)(b->pos[t] / LK_KV_BLOCK - low / LK_KV_BLOCK + 1);
@@ -535,7 +542,7 @@ static lk_status check_flags(struct lk_exec *e, lk_error *err)
 static void bind_kv(struct lk_exec *e, const struct lk_kv_mem *kv)
 {
     if (kv->serial != e->kv_serial) {
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < LK_VK_LISTS; i++) {
             lk_vk_list_bind_kv(e, &e->list[i], kv);
         }
         for (int i = 0; i < LK_VK_MAX_SHAPES; i++) {
@@ -556,8 +563,12 @@ static lk_status vk_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk
     if (dev->lost) {
         return lk_fail(err, LK_E_DEVICE_LOST, "device '%s' was lost", dev->found.props.deviceName);
     }
-    int list = b->n_tokens <= e->list[0].max_tokens ? 0 : 1;
+    int list = LK_VK_ONE;
+    while (b->n_tokens > e->list[list].max_tokens) {
+        list++;
+    }
     VkCommandBuffer commands;
+    double from = e->times.op ? lk_now() : 0.0;
     e->n_runs++;
     bind_kv(e, kv);
     write_batch(e, b, list);
@@ -588,7 +599,13 @@ static lk_status vk_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk
     const struct lk_slot *out = &e->o.plan->slots[e->o.plan->out_slot];
     size_t rows = (size_t)(out->rows == LK_ROWS_TOKENS ? b->n_tokens : b->n_outputs);
     memcpy(b->out, e->readback.map, rows * (size_t)out->width * 4);
-    return LK_OK;
+    return e->times.op ? lk_vk_profile_add(e, &e->list[list], b, lk_now() - from, err) : LK_OK;
+}
+
+static lk_status vk_read_rate(struct lk_backend *backend, uint64_t n_bytes, int passes,
+                              double *bytes_per_second, lk_error *err)
+{
+    return lk_vk_read_rate(&backend->dev, n_bytes, passes, bytes_per_second, err);
 }
 
 static lk_status vk_peek(struct lk_exec *e, int slot, float *data, size_t n, lk_error *err)
@@ -618,4 +635,7 @@ const struct lk_backend_impl lk_backend_vulkan = {
     .kv_check = vk_kv_check,
     .run = vk_run,
     .peek = vk_peek,
+    .read_rate = vk_read_rate,
+    .profile = lk_vk_profile,
+    .op_seconds = lk_vk_op_seconds,
 };

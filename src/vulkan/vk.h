@@ -32,7 +32,8 @@ struct lk_vk_found {
     bool has[LK_VK_FEATURES]; /* found */
     bool use[LK_VK_FEATURES]; /* found and not disabled */
     uint32_t queue_family;
-    bool khr_int_dot; /* as an extension (before Vulkan 1.3) */
+    uint32_t timestamp_bits; /* of that family; 0: no timestamps */
+    bool khr_int_dot;        /* as an extension (before Vulkan 1.3) */
     bool usable;
     char note[512]; /* why not usable */
 };
@@ -227,6 +228,9 @@ struct lk_vk_step {
     uint32_t push[32];
     uint32_t n_push; /* bytes */
     bool barrier;    /* before it */
+    int op[3];       /* ops that its time counts for; ops fused into them are not named */
+    int n_ops;
+    bool prepare; /* only makes activations ready for op[0] */
 };
 
 struct lk_vk_list {
@@ -244,6 +248,8 @@ struct lk_vk_batch_at {
     uint32_t token, pos, seq, outputs, table, cs[2], cs_stride, tiles, n_words;
     uint32_t indirect; /* 4 words per window kind and list */
 };
+/* Lists of a plan: a token; as many as mat-vecs and split attention take; whole batches. */
+enum { LK_VK_ONE, LK_VK_FEW, LK_VK_MANY, LK_VK_LISTS };
 enum { LK_VK_MAX_WINDOWS = 4, LK_VK_MAX_SHAPES = 8, LK_VK_SMALL = 8 };
 
 struct lk_vk_shape { /* a recorded batch shape */
@@ -252,16 +258,23 @@ struct lk_vk_shape { /* a recorded batch shape */
     uint64_t used;
 };
 
+/* Time by op, from timestamps around every step of a run. */
+struct lk_vk_times {
+    struct lk_op_seconds *op; /* [n_ops] while ops are timed, else NULL */
+    VkQueryPool queries;      /* one more than a list has steps */
+    uint64_t *stamps;
+};
+
 struct lk_exec {
     struct lk_vk_device *dev;
     struct lk_exec_options o;
     struct lk_vk_store store;
-    struct lk_vk_list list[2]; /* few tokens, many tokens */
+    struct lk_vk_list list[LK_VK_LISTS]; /* by LK_VK_ONE, _FEW, _MANY; empty where not needed */
     struct lk_vk_buffer arena, batch, staging, flags, readback;
     struct lk_vk_batch_at at;
     int windows[LK_VK_MAX_WINDOWS];
     int n_windows;
-    uint32_t attn_rows[2], attn_tokens[2]; /* rows and tokens of an attention tile per list */
+    uint32_t attn_rows[LK_VK_LISTS], attn_tokens[LK_VK_LISTS]; /* of an attention tile */
     VkDescriptorPool descriptors;
     VkCommandPool pool;
     VkFence fence;
@@ -269,6 +282,7 @@ struct lk_exec {
     uint64_t n_runs;
     uint64_t kv_serial; /* the cache that the descriptor sets name */
     float *cs;
+    struct lk_vk_times times;
     int n_tokens, n_outputs, last_list; /* of the last run, for peek */
 };
 
@@ -300,6 +314,17 @@ void lk_vk_list_bind_kv(struct lk_exec *e, struct lk_vk_list *list, const struct
 void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer commands,
                        int n_tokens, int n_outputs);
 void lk_vk_list_free(struct lk_vk_list *list);
+
+/* ---- measuring (vk_measure.c) ---- */
+
+/* The hooks of struct lk_backend_impl. */
+lk_status lk_vk_read_rate(struct lk_vk_device *dev, uint64_t n_bytes, int passes,
+                          double *bytes_per_second, lk_error *err);
+lk_status lk_vk_profile(struct lk_exec *exec, bool on, lk_error *err);
+void lk_vk_op_seconds(const struct lk_exec *exec, int op, struct lk_op_seconds *out);
+/* Adds the times of a run that took `wall` seconds on the host. */
+lk_status lk_vk_profile_add(struct lk_exec *exec, const struct lk_vk_list *list,
+                            const struct lk_batch *batch, double wall, lk_error *err);
 
 /* ---- probe (vk_probe.c) ---- */
 

@@ -257,6 +257,7 @@ static bool find_queue(struct lk_vk_found *f)
         return false;
     }
     f->queue_family = (uint32_t)best;
+    f->timestamp_bits = family[best].timestampValidBits;
     return true;
 }
 

@@ -264,6 +264,15 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
     }
 }
 
+/* While ops are timed: when everything before it is done. */
+static void stamp(struct lk_exec *e, VkCommandBuffer c, int i)
+{
+    if (e->times.op) {
+        e->dev->vk.vkCmdWriteTimestamp(c, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, e->times.queries,
+                                       (uint32_t)i);
+    }
+}
+
 void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
                        int n_tokens, int n_outputs)
 {
@@ -273,6 +282,9 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
                                .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
                                .dstAccessMask =
                                    VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
+    if (e->times.op) {
+        vk->vkCmdResetQueryPool(c, e->times.queries, 0, (uint32_t)list->n_steps + 1);
+    }
     if (plan->in_slot >= 0) {
         VkBufferCopy region = {0, list->pieces[plan->in_slot].offset,
                                (VkDeviceSize)n_tokens * (VkDeviceSize)plan->n_embd * 4};
@@ -284,6 +296,7 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
                                  VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &copied, 0, NULL, 0,
                                  NULL);
     }
+    stamp(e, c, 0);
     for (int i = 0; i < list->n_steps; i++) {
         const struct lk_vk_step *s = &list->steps[i];
         uint32_t rows = (uint32_t)(s->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs);
@@ -295,6 +308,7 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
         if (rows > 0) {
             dispatch(e, s, c, rows);
         }
+        stamp(e, c, i + 1);
     }
     const struct lk_slot *out = &plan->slots[plan->out_slot];
     VkDeviceSize n = (VkDeviceSize)(out->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs) *

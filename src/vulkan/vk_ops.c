@@ -22,6 +22,7 @@ struct builder {
     bool *done;    /* [n_ops] emitted already, as part of an earlier step */
     bool fuse;
     bool small;
+    int op; /* being emitted */
     lk_status status;
     lk_error *err;
 };
@@ -76,7 +77,7 @@ static struct lk_vk_step *add_step(struct builder *b, enum lk_rows rows, enum lk
         return &sink;
     }
     struct lk_vk_step *s = &l->steps[l->n_steps++];
-    *s = (struct lk_vk_step){.grid = grid, .x = x, .y = 1, .rows = rows};
+    *s = (struct lk_vk_step){.grid = grid, .x = x, .y = 1, .rows = rows, .op = {b->op}, .n_ops = 1};
     return s;
 }
 
@@ -170,6 +171,7 @@ static int x_piece(struct builder *b, int slot, uint32_t kind)
     set_pipe(b, s, 0, "quantize", kind, 0, 0, 0);
     bind(s, 0, LK_VK_BIND_PIECE, slot, false);
     bind(s, 3, LK_VK_BIND_PIECE, piece, true);
+    s->prepare = true;
     struct lk_vk_quantize_push push = {0, width_of(b, slot), x.stride, x.d, x.s};
     set_push(s, &push, sizeof push);
     return piece;
@@ -366,6 +368,10 @@ static void emit_matmul(struct builder *b, int m, const int *op, int in, uint32_
             *n[i] = rows;
             *w[i] = width_of(b, o->out);
             *ops[i] = (uint32_t)op[i < mx->n_parts ? i : 0];
+            if (i < mx->n_parts) {
+                s->op[i] = op[i];
+                s->n_ops = i + 1;
+            }
             if (i < mx->n_parts && epilogue == LK_VK_EPI_STORE) {
                 bind(s, 2 + i, LK_VK_BIND_PIECE, o->out, true);
             }
@@ -545,7 +551,7 @@ static void attention(struct builder *b, int i)
     uint32_t n_head = (uint32_t)op->u.attention.n_head, nkv = (uint32_t)op->u.attention.n_kv_head;
     uint32_t hd = (uint32_t)op->u.attention.head_dim, group = n_head / nkv;
     uint32_t dim = (uint32_t)lk_round_up(hd, LK_KV_DIM_ALIGN);
-    int l = b->small ? 0 : 1;
+    int l = (int)(b->list - e->list);
     if (!b->status && dim > LK_VK_MAX_DIM) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
                             "attention of layer %d: head dimension %u, the Vulkan kernels take up "
@@ -641,6 +647,7 @@ static void gather(struct builder *b, int i)
 static void emit(struct builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
+    b->op = i;
     switch (op->kind) {
     case LK_OP_EMBED:
         embed(b, i);
@@ -694,7 +701,7 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
                         .x_piece = lk_alloc_array(n_slots * 5, sizeof(int)),
                         .done = lk_alloc_array((size_t)plan->n_ops, sizeof(bool)),
                         .fuse = e->o.fuse && !e->o.keep_ops,
-                        .small = list == &e->list[0],
+                        .small = list != &e->list[LK_VK_MANY],
                         .err = err};
     if (!b.uses || !b.producer || !b.x_piece || !b.done) {
         b.status = lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");

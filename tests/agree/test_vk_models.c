@@ -6,8 +6,10 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/base.h"
+#include "src/os.h"
 #include "tests/util/models.h"
 #include "tests/util/tiny.h"
 
@@ -62,6 +64,67 @@ Test(vk_models, rows_are_those_of_the_contract)
         }
         free(want);
     }
+}
+
+struct sums {
+    uint64_t attention, matmul;
+    double seconds;
+};
+
+static void add_time(void *user, const lk_op_time *t)
+{
+    struct sums *s = user;
+    cr_assert_geq(t->seconds, 0.0);
+    s->seconds += t->seconds;
+    s->attention += strcmp(t->kind, "attention") == 0 ? t->calls : 0;
+    s->matmul += strcmp(t->kind, "matmul") == 0 && t->n_bytes ? t->calls : 0;
+}
+
+static struct sums op_sums(lk_engine *e)
+{
+    struct sums s = {0};
+    lk_error err;
+    cr_assert_eq(lk_engine_op_times(e, add_time, &s, &err), LK_OK, "%s", err.message);
+    return s;
+}
+
+Test(vk_models, timing_ops_counts_them_and_changes_no_bit)
+{
+    static const uint32_t BATCH[] = {1, 7, 50};
+    const char *path = test_model_path(0);
+    int32_t ids[N];
+    size_t n_vocab;
+    tiny_tokens(ids, N, test_model_n_vocab(path), 9);
+    float *want = scalar_rows(path, ids, &n_vocab);
+    for (size_t i = 0; i < LK_COUNT(BATCH); i++) {
+        lk_model *m;
+        lk_error err;
+        lk_engine_options o = options(BATCH[i], true);
+        lk_engine *e = tiny_engine_with(path, &o, &m);
+        cr_assert_eq(lk_engine_profile(e, true, &err), LK_OK, "%s", err.message);
+        double from = lk_now();
+        float *got = tiny_rows(e, ids, N);
+        double wall = lk_now() - from;
+        tiny_same(got, want, N * n_vocab, path);
+        struct sums s = op_sums(e);
+        uint64_t batches = (N + BATCH[i] - 1) / BATCH[i];
+        cr_assert_eq(s.attention, batches * lk_engine_n_layers(e));
+        cr_assert_gt(s.matmul, batches * lk_engine_n_layers(e));
+        cr_assert(s.seconds > 0.0 && s.seconds <= wall, "ops took %g s of %g s", s.seconds, wall);
+        cr_assert_eq(lk_engine_profile(e, false, &err), LK_OK);
+        free(got);
+        got = tiny_rows(e, ids, N);
+        tiny_same(got, want, N * n_vocab, path);
+        cr_assert_eq(op_sums(e).seconds, 0.0);
+        double rate = 0.0;
+        cr_assert_eq(lk_engine_read_rate(e, 3000016, 2, &rate, &err), LK_OK, "%s", err.message);
+        cr_assert_gt(rate, 0.0);
+        cr_assert_eq(lk_engine_read_rate(e, 3, 2, &rate, &err), LK_E_INVALID);
+        free(got);
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
+    free(want);
 }
 
 Test(vk_models, a_session_moves_in_mid_sentence)
