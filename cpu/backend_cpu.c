@@ -171,15 +171,41 @@ static void pack_share(void *arg, int thread, int n_threads)
     }
 }
 
-static bool weight_is_read_later(const struct lk_plan *plan, const struct lk_weight *w)
+/* The packed form of the tensor that the embedding reads, if a matmul has it as well. */
+static const struct lk_packed *packed_twin(const struct lk_exec *e, const struct lk_weight *w)
 {
-    for (int i = 0; i < plan->n_ops; i++) {
-        const struct lk_op *op = &plan->ops[i];
-        if (op->kind == LK_OP_EMBED && plan->weights[op->weight].data == w->data) {
-            return true; /* rows are embedded from the file */
+    for (int i = 0; i < e->o.plan->n_weights; i++) {
+        if (e->packed_bytes[i] > 0 && e->o.plan->weights[i].data == w->data) {
+            return &e->packed[i];
         }
     }
-    return false;
+    return NULL;
+}
+
+/* Weights that are read as they lie in the file; the embedding too, unless a matmul packs it. */
+static lk_status check_unpacked(struct lk_exec *e, lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->weight < 0 || op->kind == LK_OP_MATMUL) {
+            continue;
+        }
+        const struct lk_weight *w = &plan->weights[op->weight];
+        if (op->kind == LK_OP_EMBED) {
+            e->embed = packed_twin(e, w);
+        }
+        if (op->kind == LK_OP_EMBED && e->embed) {
+            continue;
+        }
+        if (lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols)) >= 0) {
+            return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in it", w->name);
+        }
+        if (op->kind == LK_OP_EMBED) { /* a row comes back into memory when it is used */
+            lk_map_drop(w->data, w->n_bytes);
+        }
+    }
+    return LK_OK;
 }
 
 static lk_status pack_weights(struct lk_exec *e, lk_error *err)
@@ -194,17 +220,16 @@ static lk_status pack_weights(struct lk_exec *e, lk_error *err)
     }
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
-        const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
-        if (w && op->kind == LK_OP_MATMUL && e->packed_bytes[op->weight] == 0) {
-            lk_packed_init(&e->packed[op->weight], w, b->level);
-            e->packed[op->weight].data = NULL;
-            size_t n = (size_t)e->packed[op->weight].n_groups * e->packed[op->weight].group_bytes;
-            e->packed_bytes[op->weight] = n;
-            total += n;
-        } else if (w && op->kind != LK_OP_MATMUL &&
-                   lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols)) >= 0) {
-            return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in it", w->name);
+        if (op->kind == LK_OP_MATMUL && e->packed_bytes[op->weight] == 0) {
+            struct lk_packed *p = &e->packed[op->weight];
+            lk_packed_init(p, &plan->weights[op->weight], b->level);
+            e->packed_bytes[op->weight] = (size_t)p->n_groups * p->group_bytes;
+            total += e->packed_bytes[op->weight];
         }
+    }
+    lk_status status = check_unpacked(e, err);
+    if (status) {
+        return status;
     }
     struct packing job = {.e = e};
     atomic_store(&job.bad_weight, -1);
@@ -226,9 +251,7 @@ static lk_status pack_weights(struct lk_exec *e, lk_error *err)
             return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in row %lld", w->name,
                            (long long)atomic_load(&job.bad_row));
         }
-        if (!weight_is_read_later(plan, w)) {
-            lk_map_drop(w->data, w->n_bytes);
-        }
+        lk_map_drop(w->data, w->n_bytes);
         done += n;
         if (b->progress && !b->progress(b->progress_user, "packing weights", done, total)) {
             return lk_fail(err, LK_E_CANCELLED, "cancelled while packing weights");
@@ -476,6 +499,11 @@ static lk_status cpu_peek(struct lk_exec *e, int slot, float *data, size_t n, lk
     return LK_OK;
 }
 
+static size_t cpu_work_bytes(const struct lk_exec *e)
+{
+    return e->arena.n_bytes;
+}
+
 static lk_status cpu_kernels(const struct lk_backend_options *o, bool all_levels, const char *type,
                              int n_tokens, lk_kernel_fn each, void *user, lk_error *err)
 {
@@ -504,6 +532,7 @@ const struct lk_backend_impl lk_backend_cpu = {
     .kv_check = cpu_kv_check,
     .run = cpu_run,
     .peek = cpu_peek,
+    .work_bytes = cpu_work_bytes,
     .read_rate = lk_cpu_read_rate,
     .kernels = cpu_kernels,
     .profile = lk_cpu_profile,

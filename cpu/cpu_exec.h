@@ -66,9 +66,10 @@ struct lk_exec {
     struct lk_backend *backend;
     struct lk_step *steps;
     int n_steps;
-    struct lk_packed *packed; /* [n_weights]; data NULL unless a matmul uses it */
-    size_t *packed_bytes;     /* [n_weights] */
-    bool *cut_by_tokens;      /* [n_slots]: written by a step cut by tokens */
+    struct lk_packed *packed;      /* [n_weights]; data NULL unless a matmul uses it */
+    size_t *packed_bytes;          /* [n_weights] */
+    const struct lk_packed *embed; /* the embedding, where a matmul has the same tensor; or NULL */
+    bool *cut_by_tokens;           /* [n_slots]: written by a step cut by tokens */
     struct lk_act_memory many, solo;
     struct lk_arena arena;
     float *cs;                 /* [n_ropes][max_tokens][head_dim] */

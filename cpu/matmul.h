@@ -30,6 +30,8 @@ void lk_packed_init(struct lk_packed *p, const struct lk_weight *w, enum lk_cpu_
 /* Packs groups [first, last) of w into p->data. Threads may pack different groups at once. */
 void lk_pack_groups(const struct lk_packed *p, const struct lk_weight *w, int64_t first,
                     int64_t last);
+/* Blocks [first, first + n) of a row as the file holds them. */
+void lk_packed_blocks(const struct lk_packed *p, int64_t row, int64_t first, int64_t n, void *out);
 
 /* Activations of a batch, prepared for the weights of one `kind`; several matmuls with the same
  * input and kind share them. */

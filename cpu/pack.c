@@ -36,139 +36,208 @@ size_t lk_pack_block_bytes(enum lk_type type)
     return 0;
 }
 
-/* Row r's 4 bytes of each of n chunks. */
-static uint8_t *put_chunks(uint8_t *to, int r, const uint8_t *from, int n)
+/* A row's place in a block of 16 rows; moves its parts one after the other, into the group or out
+ * of it, so that the layout is written down once. */
+struct place {
+    uint8_t *at; /* the next part of the block */
+    int row;
+    bool out;
+};
+
+static void move(const struct place *p, uint8_t *packed, void *field, size_t n)
+{
+    if (p->out) {
+        memcpy(field, packed, n);
+    } else {
+        memcpy(packed, field, n);
+    }
+}
+
+/* 4 bytes of each of n chunks. */
+static void move_chunks(struct place *p, uint8_t *field, int n)
 {
     for (int c = 0; c < n; c++) {
-        memcpy(to + c * 64 + r * 4, from + c * 4, 4);
+        move(p, p->at + c * 64 + p->row * 4, field + c * 4, 4);
     }
-    return to + n * 64;
+    p->at += n * 64;
 }
 
-static uint8_t *put_u16(uint8_t *to, int r, uint16_t x)
+static void move_u16(struct place *p, uint16_t *field)
 {
-    memcpy(to + 2 * r, &x, 2);
-    return to + 2 * R;
+    move(p, p->at + 2 * p->row, field, 2);
+    p->at += 2 * R;
 }
 
-/* High bits of 32 elements: bit g of byte j = element 4g + j. */
-static uint8_t *put_high_bits(uint8_t *to, int r, const uint8_t qh[4])
-{
-    uint8_t out[4] = {0};
-    for (int i = 0; i < 32; i++) {
-        out[i % 4] |= (uint8_t)((qh[i / 8] >> (i % 8) & 1) << (i / 4));
-    }
-    return put_chunks(to, r, out, 1);
-}
-
-static void put_scales(uint8_t *to, int r, const int16_t *sc, int n)
+/* A byte of each of n sub-blocks. */
+static void move_bytes(struct place *p, uint8_t *field, int n)
 {
     for (int s = 0; s < n; s++) {
-        to[s * R + r] = (uint8_t)sc[s];
+        move(p, p->at + s * R + p->row, field + s, 1);
     }
+    p->at += n * R;
 }
 
-/* Scales and mins of Q4_K and Q5_K, then d and dmin. */
-static void put_scales_mins(uint8_t *to, int r, const struct lk_block_ints *b, uint16_t d,
-                            uint16_t dmin)
+/* High bits of 32 elements: bit g of byte j = element 4g + j; in the file bit i = element i. */
+static void move_high_bits(struct place *p, uint8_t qh[4])
 {
-    put_scales(to, r, b->sc, 8);
-    to += 8 * R;
+    uint8_t bits[4] = {0}, back[4] = {0};
+    for (int i = 0; i < 32; i++) {
+        bits[i % 4] |= (uint8_t)((qh[i / 8] >> (i % 8) & 1) << (i / 4));
+    }
+    move_chunks(p, bits, 1);
+    for (int i = 0; i < 32; i++) {
+        back[i / 8] |= (uint8_t)((bits[i % 4] >> (i / 4) & 1) << (i % 8));
+    }
+    memcpy(qh, back, sizeof back);
+}
+
+/* Scales and mins of Q4_K and Q5_K: `packed` has 6 bits of each. */
+static void move_scales_mins(struct place *p, const struct lk_block_ints *b, uint8_t packed[12])
+{
+    uint8_t sc[8], mn[8];
     for (int s = 0; s < 8; s++) {
-        to[(s / 2) * 2 * R + 2 * r + s % 2] = (uint8_t)b->mn[s];
+        sc[s] = (uint8_t)b->sc[s];
+        mn[s] = (uint8_t)b->mn[s];
     }
-    to = put_u16(to + 8 * R, r, d);
-    put_u16(to, r, dmin);
+    move_bytes(p, sc, 8);
+    for (int s = 0; s < 8; s++) {
+        move(p, p->at + (s / 2) * 2 * R + 2 * p->row + s % 2, mn + s, 1);
+    }
+    p->at += 8 * R;
+    for (int s = 0; s < 4; s++) {
+        packed[s] = (uint8_t)(sc[s] | sc[s + 4] >> 4 << 6);
+        packed[s + 4] = (uint8_t)(mn[s] | mn[s + 4] >> 4 << 6);
+        packed[s + 8] = (uint8_t)((sc[s + 4] & 15) | mn[s + 4] << 4);
+    }
 }
 
-static void put_block(enum lk_type type, const void *block, int r, uint8_t *to)
+/* Signed scales of Q3_K: `packed` has 6 bits of each, + 32. */
+static void move_scales_q3(struct place *p, const struct lk_block_ints *b, uint8_t packed[12])
 {
-    struct lk_block_ints ints;
-    if (lk_type_info(type)->block == 256) {
-        lk_block_unpack(type, block, &ints);
+    uint8_t sc[16];
+    for (int s = 0; s < 16; s++) {
+        sc[s] = (uint8_t)b->sc[s];
+    }
+    move_bytes(p, sc, 16);
+    memset(packed, 0, 12);
+    for (int s = 0; s < 16; s++) {
+        unsigned six = (sc[s] + 32u) & 63u;
+        packed[s % 8] |= (uint8_t)((six & 15u) << s / 8 * 4);
+        packed[8 + s % 4] |= (uint8_t)(six >> 4 << s / 4 * 2);
+    }
+}
+
+union block {
+    uint8_t bytes[4];
+    struct lk_q4_0 q4_0;
+    struct lk_q4_1 q4_1;
+    struct lk_q5_0 q5_0;
+    struct lk_q5_1 q5_1;
+    struct lk_q8_0 q8_0;
+    struct lk_q2_k q2_k;
+    struct lk_q3_k q3_k;
+    struct lk_q4_k q4_k;
+    struct lk_q5_k q5_k;
+    struct lk_q6_k q6_k;
+};
+
+/* Between a block as the file holds it and a row's place. */
+static void move_block(enum lk_type type, struct place p, union block *b)
+{
+    struct lk_block_ints ints = {0};
+    if (!p.out && (type == LK_TYPE_Q3_K || type == LK_TYPE_Q4_K || type == LK_TYPE_Q5_K)) {
+        lk_block_unpack(type, b, &ints);
     }
     switch (type) {
     case LK_TYPE_F32:
-        memcpy(to + 4 * r, block, 4);
+        move(&p, p.at + 4 * p.row, b, 4);
         break;
     case LK_TYPE_F16:
     case LK_TYPE_BF16:
-        memcpy(to + 2 * r, block, 2);
+        move(&p, p.at + 2 * p.row, b, 2);
         break;
-    case LK_TYPE_Q4_0: {
-        struct lk_q4_0 b;
-        memcpy(&b, block, sizeof b);
-        put_u16(put_chunks(to, r, b.qs, 4), r, b.d);
+    case LK_TYPE_Q4_0:
+        move_chunks(&p, b->q4_0.qs, 4);
+        move_u16(&p, &b->q4_0.d);
         break;
-    }
-    case LK_TYPE_Q4_1: {
-        struct lk_q4_1 b;
-        memcpy(&b, block, sizeof b);
-        put_u16(put_u16(put_chunks(to, r, b.qs, 4), r, b.d), r, b.m);
+    case LK_TYPE_Q4_1:
+        move_chunks(&p, b->q4_1.qs, 4);
+        move_u16(&p, &b->q4_1.d);
+        move_u16(&p, &b->q4_1.m);
         break;
-    }
-    case LK_TYPE_Q5_0: {
-        struct lk_q5_0 b;
-        memcpy(&b, block, sizeof b);
-        put_u16(put_high_bits(put_chunks(to, r, b.qs, 4), r, b.qh), r, b.d);
+    case LK_TYPE_Q5_0:
+        move_chunks(&p, b->q5_0.qs, 4);
+        move_high_bits(&p, b->q5_0.qh);
+        move_u16(&p, &b->q5_0.d);
         break;
-    }
-    case LK_TYPE_Q5_1: {
-        struct lk_q5_1 b;
-        memcpy(&b, block, sizeof b);
-        to = put_high_bits(put_chunks(to, r, b.qs, 4), r, b.qh);
-        put_u16(put_u16(to, r, b.d), r, b.m);
+    case LK_TYPE_Q5_1:
+        move_chunks(&p, b->q5_1.qs, 4);
+        move_high_bits(&p, b->q5_1.qh);
+        move_u16(&p, &b->q5_1.d);
+        move_u16(&p, &b->q5_1.m);
         break;
-    }
     case LK_TYPE_Q8_0: {
-        struct lk_q8_0 b;
         uint8_t q[32];
-        memcpy(&b, block, sizeof b);
         for (int i = 0; i < 32; i++) {
-            q[i] = (uint8_t)(b.qs[i] + 128);
+            q[i] = (uint8_t)(b->q8_0.qs[i] + 128);
         }
-        put_u16(put_chunks(to, r, q, 8), r, b.d);
-        break;
-    }
-    case LK_TYPE_Q2_K: {
-        struct lk_q2_k b;
-        memcpy(&b, block, sizeof b);
-        to = put_chunks(to, r, b.qs, 16);
-        for (int s = 0; s < 16; s++) {
-            to[s * R + r] = b.scales[s];
+        move_chunks(&p, q, 8);
+        for (int i = 0; i < 32; i++) {
+            b->q8_0.qs[i] = (int8_t)(q[i] - 128);
         }
-        put_u16(put_u16(to + 16 * R, r, b.d), r, b.dmin);
+        move_u16(&p, &b->q8_0.d);
         break;
     }
-    case LK_TYPE_Q3_K: {
-        struct lk_q3_k b;
-        memcpy(&b, block, sizeof b);
-        to = put_chunks(put_chunks(to, r, b.qs, 16), r, b.hmask, 8);
-        put_scales(to, r, ints.sc, 16);
-        put_u16(to + 16 * R, r, b.d);
+    case LK_TYPE_Q2_K:
+        move_chunks(&p, b->q2_k.qs, 16);
+        move_bytes(&p, b->q2_k.scales, 16);
+        move_u16(&p, &b->q2_k.d);
+        move_u16(&p, &b->q2_k.dmin);
+        break;
+    case LK_TYPE_Q3_K:
+        move_chunks(&p, b->q3_k.qs, 16);
+        move_chunks(&p, b->q3_k.hmask, 8);
+        move_scales_q3(&p, &ints, b->q3_k.scales);
+        move_u16(&p, &b->q3_k.d);
+        break;
+    case LK_TYPE_Q4_K:
+        move_chunks(&p, b->q4_k.qs, 32);
+        move_scales_mins(&p, &ints, b->q4_k.scales);
+        move_u16(&p, &b->q4_k.d);
+        move_u16(&p, &b->q4_k.dmin);
+        break;
+    case LK_TYPE_Q5_K:
+        move_chunks(&p, b->q5_k.qs, 32);
+        move_chunks(&p, b->q5_k.qh, 8);
+        move_scales_mins(&p, &ints, b->q5_k.scales);
+        move_u16(&p, &b->q5_k.d);
+        move_u16(&p, &b->q5_k.dmin);
+        break;
+    case LK_TYPE_Q6_K:
+        move_chunks(&p, b->q6_k.ql, 32);
+        move_chunks(&p, b->q6_k.qh, 16);
+        move_bytes(&p, (uint8_t *)b->q6_k.scales, 16);
+        move_u16(&p, &b->q6_k.d);
         break;
     }
-    case LK_TYPE_Q4_K: {
-        struct lk_q4_k b;
-        memcpy(&b, block, sizeof b);
-        put_scales_mins(put_chunks(to, r, b.qs, 32), r, &ints, b.d, b.dmin);
-        break;
+}
+
+void lk_packed_blocks(const struct lk_packed *p, int64_t row, int64_t first, int64_t n, void *out)
+{
+    size_t bytes = (size_t)lk_type_info(p->type)->block_bytes;
+    size_t packed = p->interleaved ? lk_pack_block_bytes(p->type) : 0;
+    uint8_t *group = p->data + (size_t)(row / R) * p->group_bytes, *to = out;
+    if (!p->interleaved) {
+        size_t row_bytes = lk_type_row_bytes(p->type, (size_t)p->cols);
+        memcpy(out, group + (size_t)(row % R) * row_bytes + (size_t)first * bytes,
+               (size_t)n * bytes);
+        return;
     }
-    case LK_TYPE_Q5_K: {
-        struct lk_q5_k b;
-        memcpy(&b, block, sizeof b);
-        to = put_chunks(put_chunks(to, r, b.qs, 32), r, b.qh, 8);
-        put_scales_mins(to, r, &ints, b.d, b.dmin);
-        break;
-    }
-    case LK_TYPE_Q6_K: {
-        struct lk_q6_k b;
-        memcpy(&b, block, sizeof b);
-        to = put_chunks(put_chunks(to, r, b.ql, 32), r, b.qh, 16);
-        put_scales(to, r, ints.sc, 16);
-        put_u16(to + 16 * R, r, b.d);
-        break;
-    }
+    for (int64_t i = 0; i < n; i++) {
+        union block b = {{0}};
+        uint8_t *at = group + (size_t)(first + i) * packed;
+        move_block(p->type, (struct place){.at = at, .row = (int)(row % R), .out = true}, &b);
+        memcpy(to + (size_t)i * bytes, &b, bytes);
     }
 }
 
@@ -188,8 +257,10 @@ void lk_pack_groups(const struct lk_packed *p, const struct lk_weight *w, int64_
                 continue;
             }
             for (int64_t b = 0; b < n_blocks; b++) {
-                put_block(p->type, row + b * info->block_bytes, (int)r,
-                          group + (size_t)b * block_bytes);
+                union block copy;
+                struct place place = {.at = group + (size_t)b * block_bytes, .row = (int)r};
+                memcpy(&copy, row + b * info->block_bytes, (size_t)info->block_bytes);
+                move_block(p->type, place, &copy);
             }
         }
     }

@@ -175,9 +175,14 @@ bool lk_scalar_embed(const struct lk_weight *w, int64_t row, float scale, float 
 {
     const uint8_t *data = w->data;
     size_t row_bytes = lk_type_row_bytes(w->type, (size_t)w->cols);
-    bool ok = true;
     lk_dequantize_f32(w->type, data + (size_t)row * row_bytes, (size_t)w->cols, y);
-    for (int64_t i = 0; i < w->cols; i++) {
+    return lk_scalar_embed_end(w->cols, scale, y);
+}
+
+bool lk_scalar_embed_end(int64_t n, float scale, float *y)
+{
+    bool ok = true;
+    for (int64_t i = 0; i < n; i++) {
         float e = lk_flush(y[i]);
         if (scale != 1.0f) {
             e = e * scale;

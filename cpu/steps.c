@@ -6,6 +6,7 @@
 
 #include "cpu/cpu_exec.h"
 #include "cpu/scalar.h"
+#include "src/numerics.h"
 #include "src/os.h"
 #include "src/rope.h"
 
@@ -148,6 +149,24 @@ static struct span column_span(int width, int thread, int n_threads)
                          last < width ? last : width};
 }
 
+/* A row of the embedding: out of the packed weight where there is one, for the file's copy is then
+ * not kept in memory. */
+static bool embed(const struct lk_exec *e, const struct lk_op *op, int64_t row, float *y)
+{
+    const struct lk_weight *w = &e->o.plan->weights[op->weight];
+    const struct lk_type_info *info = lk_type_info(w->type);
+    if (!e->embed) {
+        return lk_scalar_embed(w, row, op->u.embed.scale, y);
+    }
+    for (int64_t i = 0; i < w->cols; i += LK_PANEL) {
+        uint32_t part[LK_PANEL]; /* no type has more than 4 bytes an element */
+        int64_t n = w->cols - i < LK_PANEL ? w->cols - i : LK_PANEL;
+        lk_packed_blocks(e->embed, row, i / info->block, n / info->block, part);
+        lk_dequantize_f32(w->type, part, (size_t)n, y + i);
+    }
+    return lk_scalar_embed_end(w->cols, op->u.embed.scale, y);
+}
+
 static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads)
 {
     const struct lk_plan *plan = e->o.plan;
@@ -163,7 +182,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         size_t at = (size_t)r * width;
         switch (op->kind) {
         case LK_OP_EMBED:
-            ok &= lk_scalar_embed(w, b->token[r], op->u.embed.scale, y + at);
+            ok &= embed(e, op, b->token[r], y + at);
             break;
         case LK_OP_NORM:
             ok &= vec->norm(x + at, w->data, (int)width, op->u.norm.group, op->u.norm.eps, y + at);

@@ -368,6 +368,16 @@ LK_API lk_token_cost lk_engine_token_cost(const lk_engine *engine);
 /* CPU threads of decode and prefill where the engine's sessions open; 0 and 0: no such choice. */
 LK_API void lk_engine_threads(const lk_engine *engine, int *decode, int *prefill);
 
+/* Bytes of memory on this machine (a GPU's is not in it). What is resident after opening is the
+ * weights, packed, and little else: the cache and the work area count once they are used. */
+typedef struct lk_memory_use {
+    uint64_t resident; /* of the whole process, now; 0: the system does not tell */
+    uint64_t file;     /* the model's */
+    uint64_t cache;    /* KV cache of all sessions */
+    uint64_t work;     /* activations and rows of logits of a batch */
+} lk_memory_use;
+LK_API lk_memory_use lk_engine_memory(const lk_engine *engine);
+
 /* How fast the engine's device reads n_bytes of its memory from end to end with the threads of
  * decode: bytes per second, the best of `passes` passes. LK_E_UNSUPPORTED for a backend that can't
  * tell. */

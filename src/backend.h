@@ -118,8 +118,9 @@ struct lk_backend_impl {
      */
     lk_status (*peek)(struct lk_exec *exec, int slot, float *data, size_t n, lk_error *err);
 
-    /* Measuring; NULL where a backend does not offer it. See lk_engine_read_rate and
-     * lk_bench_kernels. */
+    /* Measuring; NULL where a backend does not offer it. See lk_engine_read_rate, lk_bench_kernels
+     * and lk_engine_memory. */
+    size_t (*work_bytes)(const struct lk_exec *exec); /* in host memory, beside weights */
     lk_status (*read_rate)(struct lk_backend *backend, uint64_t n_bytes, int passes,
                            double *bytes_per_second, lk_error *err);
     /* At every level of the machine, or at that of options; of one type (a name), or NULL: all. */

@@ -7,6 +7,7 @@
 
 #include "engine.h"
 #include "mem.h"
+#include "os.h"
 
 static const struct lk_part *last_part(const struct lk_engine *e)
 {
@@ -37,6 +38,21 @@ lk_token_cost lk_engine_token_cost(const lk_engine *e)
         }
     }
     return cost;
+}
+
+lk_memory_use lk_engine_memory(const lk_engine *e)
+{
+    lk_memory_use use = {.resident = lk_resident_memory(), .file = lk_model_file_bytes(e->model)};
+    use.work = (uint64_t)e->max_outputs * (uint64_t)e->plan->n_vocab * sizeof *e->rows;
+    for (int i = 0; i < e->home->n_parts; i++) {
+        const struct lk_part *part = &e->home->part[i];
+        if (part->impl->work_bytes) { /* its memory is the host's */
+            use.work += part->impl->work_bytes(part->exec);
+            use.cache += 2 * (uint64_t)part->geom.n_layers * lk_kv_layer_elems(&part->geom) *
+                         sizeof(uint16_t);
+        }
+    }
+    return use;
 }
 
 void lk_engine_threads(const lk_engine *e, int *decode, int *prefill)

@@ -384,7 +384,7 @@ static lk_status take_context(struct lk_engine *e, lk_error *err)
     }
     e->max_outputs = (int)rows;
     e->max_seqs = (int)(e->n_batch < 256 ? e->n_batch : 256);
-    e->rows = lk_alloc(rows * row);
+    e->rows = lk_pages_alloc(rows * row);
     e->pos = lk_alloc_array(e->n_batch, sizeof *e->pos);
     e->seq = lk_alloc_array(e->n_batch, sizeof *e->seq);
     e->outputs = lk_alloc_array(e->n_batch, sizeof *e->outputs);
@@ -436,13 +436,15 @@ void lk_engine_close(lk_engine **engine)
     for (int i = 0; i < e->n_lanes; i++) {
         lane_free(e->lane[i]);
     }
-    lk_plan_free(&e->plan);
     lk_mutex_free(e->lock);
-    lk_free(e->rows);
+    if (e->rows) {
+        lk_pages_free(e->rows, (size_t)e->max_outputs * (size_t)e->plan->n_vocab * sizeof *e->rows);
+    }
     lk_free(e->pos);
     lk_free(e->seq);
     lk_free(e->outputs);
     lk_free(e->seqs);
+    lk_plan_free(&e->plan);
     for (size_t i = 0; i < LK_COUNT(e->strings); i++) {
         lk_free(e->strings[i]);
     }

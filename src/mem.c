@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os.h"
+
 enum { ALIGN = 64, RED_ZONE = 64, RED_BYTE = 0xA7 };
 
 void *lk_alloc(size_t n_bytes)
@@ -89,7 +91,7 @@ static uint8_t *zone_of(const struct lk_arena *arena, int i, size_t *n)
 
 lk_status lk_arena_commit(struct lk_arena *arena, lk_error *err)
 {
-    arena->base = lk_alloc(arena->n_bytes);
+    arena->base = lk_pages_alloc(arena->n_bytes); /* a page counts once it is written */
     if (!arena->base) {
         return lk_fail(err, LK_E_NOMEM, "out of memory: a work area of %zu bytes", arena->n_bytes);
     }
@@ -136,6 +138,8 @@ lk_status lk_arena_check(const struct lk_arena *arena, lk_error *err)
 
 void lk_arena_free(struct lk_arena *arena)
 {
-    lk_free(arena->base);
+    if (arena->base) {
+        lk_pages_free(arena->base, arena->n_bytes);
+    }
     *arena = (struct lk_arena){0};
 }

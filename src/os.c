@@ -26,6 +26,17 @@ uint64_t lk_physical_memory(void)
     return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
 }
 
+uint64_t lk_resident_memory(void)
+{
+    long pages = 0, size = sysconf(_SC_PAGESIZE);
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f) {
+        pages = fscanf(f, "%*d %ld", &pages) == 1 ? pages : 0;
+        fclose(f);
+    }
+    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+}
+
 enum { HUGE_PAGE = 2 << 20 };
 
 /* Room for the alignment is mapped and given back, so that munmap of [p, p + n) frees all. */

@@ -39,6 +39,7 @@ double lk_now(void); /* seconds, monotonic */
 
 /* ---- memory ---- */
 uint64_t lk_physical_memory(void); /* bytes */
+uint64_t lk_resident_memory(void); /* bytes of this process that are in memory; 0: not known */
 /* Anonymous zero pages from the system, aligned to at least 4096 (2 MiB where n_bytes >= 2 MiB,
  * with transparent huge pages asked for). NULL when there are none. */
 void *lk_pages_alloc(size_t n_bytes);

@@ -10,7 +10,7 @@
 
 struct arguments {
     struct cli_engine_args engine; /* first: cli_engine_options write here */
-    int64_t p, n, r, stream_mb;
+    int64_t p, n, r, stream_mb, crowd;
     double warm_up;
     const char *peer;
     bool roofline, ops, kernels, csv, json;
@@ -32,6 +32,9 @@ static const struct cli_option options[] = {
     {"ops", 0, CLI_FLAG, NULL, THIS(ops), .help = "time by operation (CPU)"},
     {"kernels", 0, CLI_FLAG, NULL, THIS(kernels),
      .help = "speed of each CPU matmul kernel alone; needs no MODEL"},
+    {"crowd", 0, CLI_INT, "N", THIS(crowd), "0", 0, 1024,
+     .help = "a second engine with N threads in turns with the first: what more threads than cores "
+             "cost; 0: none"},
     {"peer", 0, CLI_STRING, "PATH", THIS(peer),
      .help = "a llama-bench or llama-server to run in turns with us"},
     {"csv", 0, CLI_FLAG, NULL, THIS(csv), .help = "print CSV, one line a figure"},
@@ -45,8 +48,8 @@ struct bench {
     struct cli *cli;
     const struct arguments *args;
     lk_model *model;
-    lk_engine *engine;
-    lk_session *session;
+    lk_engine *engine, *crowd;
+    lk_session *session, *crowd_session;
     int32_t *ids; /* max(p, n) */
     struct cli_peer peer;
     struct cli_bench_report report;
@@ -59,12 +62,12 @@ static int stop_or(int code)
 
 /* ---- runs of the model ---- */
 
-static int prefill(struct bench *b, double *seconds)
+static int prefill(struct bench *b, lk_session *session, double *seconds)
 {
     lk_error err;
     double from = cli_now();
-    if (lk_session_truncate(b->session, 0, &err) ||
-        lk_session_sync(b->session, b->ids, (size_t)b->args->p, &err)) {
+    if (lk_session_truncate(session, 0, &err) ||
+        lk_session_sync(session, b->ids, (size_t)b->args->p, &err)) {
         return cli_error(b->cli, &err);
     }
     *seconds = cli_now() - from;
@@ -72,15 +75,15 @@ static int prefill(struct bench *b, double *seconds)
 }
 
 /* n tokens one by one, from an empty context. */
-static int decode(struct bench *b, double *seconds)
+static int decode(struct bench *b, lk_session *session, double *seconds)
 {
     lk_error err;
     double from = cli_now();
-    if (lk_session_truncate(b->session, 0, &err)) {
+    if (lk_session_truncate(session, 0, &err)) {
         return cli_error(b->cli, &err);
     }
     for (int64_t i = 0; i < b->args->n && !cli_interrupted(); i++) {
-        if (lk_session_sync(b->session, b->ids, (size_t)i + 1, &err)) {
+        if (lk_session_sync(session, b->ids, (size_t)i + 1, &err)) {
             return cli_error(b->cli, &err);
         }
     }
@@ -91,10 +94,10 @@ static int decode(struct bench *b, double *seconds)
 static int warm_up(struct bench *b)
 {
     double from = cli_now(), seconds = 0.0;
-    int code = b->args->p ? prefill(b, &seconds) : CLI_DONE;
+    int code = b->args->p ? prefill(b, b->session, &seconds) : CLI_DONE;
     b->report.first_token = seconds;
     while (!code && cli_now() - from < b->args->warm_up) {
-        code = b->args->n ? decode(b, &seconds) : prefill(b, &seconds);
+        code = b->args->n ? decode(b, b->session, &seconds) : prefill(b, b->session, &seconds);
     }
     return code;
 }
@@ -109,27 +112,40 @@ static int peer_run(struct bench *b, bool is_decode, struct cli_series *s)
     return code;
 }
 
-/* Ours and the peer's in turns, so that what else happens on the machine meets both. */
-static int runs(struct bench *b)
+static int run_once(struct bench *b, lk_session *session, bool is_decode, struct cli_series *s)
+{
+    double seconds = 0.0;
+    int code = is_decode ? decode(b, session, &seconds) : prefill(b, session, &seconds);
+    if (!code) {
+        s->value[s->n++] = (double)(is_decode ? b->args->n : b->args->p) / seconds;
+    }
+    return code;
+}
+
+/* One of each: ours, that of the crowd, the peer's. */
+static int turn(struct bench *b, bool is_decode)
 {
     struct cli_bench_report *r = &b->report;
-    double seconds = 0.0;
+    int code = run_once(b, b->session, is_decode, is_decode ? &r->decode : &r->prefill);
+    if (!code && b->crowd) {
+        code = run_once(b, b->crowd_session, is_decode,
+                        is_decode ? &r->crowd_decode : &r->crowd_prefill);
+    }
+    if (!code && r->peer) {
+        code = peer_run(b, is_decode, is_decode ? &r->peer_decode : &r->peer_prefill);
+    }
+    return code;
+}
+
+/* In turns, so that what else happens on the machine meets all. */
+static int runs(struct bench *b)
+{
     int code = CLI_DONE;
     for (int64_t i = 0; i < b->args->r && !code; i++) {
         (void)cli_progress(b->cli, "runs", (uint64_t)i, (uint64_t)b->args->r);
-        if (b->args->p) {
-            code = prefill(b, &seconds);
-            if (!code) {
-                r->prefill.value[r->prefill.n++] = (double)b->args->p / seconds;
-                code = r->peer ? peer_run(b, false, &r->peer_prefill) : CLI_DONE;
-            }
-        }
+        code = b->args->p ? turn(b, false) : CLI_DONE;
         if (b->args->n && !code) {
-            code = decode(b, &seconds);
-            if (!code) {
-                r->decode.value[r->decode.n++] = (double)b->args->n / seconds;
-                code = r->peer ? peer_run(b, true, &r->peer_decode) : CLI_DONE;
-            }
+            code = turn(b, true);
         }
     }
     cli_progress_end(b->cli);
@@ -191,7 +207,7 @@ static int profile(struct bench *b, bool is_decode, struct cli_ops *ops)
     if (lk_engine_profile(b->engine, true, &err)) {
         return cli_error(b->cli, &err);
     }
-    int code = is_decode ? decode(b, &seconds) : prefill(b, &seconds);
+    int code = is_decode ? decode(b, b->session, &seconds) : prefill(b, b->session, &seconds);
     ops->n_tokens = (int)(is_decode ? b->args->n : b->args->p);
     if (!code && lk_engine_op_times(b->engine, keep_op, &list, &err)) {
         code = cli_error(b->cli, &err);
@@ -246,11 +262,12 @@ static int check_arguments(struct bench *b)
     if (!has_model && !a->kernels) {
         return cli_fail(b->cli, CLI_USAGE, "expected MODEL, or --kernels");
     }
-    if (!has_model && (a->peer || a->ops || a->roofline)) {
+    if (!has_model && (a->peer || a->ops || a->roofline || a->crowd)) {
         return cli_fail(b->cli, CLI_USAGE, "--%s needs a MODEL",
-                        a->peer  ? "peer"
-                        : a->ops ? "ops"
-                                 : "roofline");
+                        a->peer    ? "peer"
+                        : a->ops   ? "ops"
+                        : a->crowd ? "crowd"
+                                   : "roofline");
     }
     if (has_model && most == 0) {
         return cli_fail(b->cli, CLI_USAGE, "-p 0 and -n 0: nothing to measure");
@@ -306,10 +323,25 @@ static int open_all(struct bench *b)
         r->model = b->model;
         r->engine = lk_engine_describe(b->engine);
         r->cost = lk_engine_token_cost(b->engine);
+        r->memory_loaded = lk_engine_memory(b->engine);
         lk_engine_threads(b->engine, &r->threads, &r->threads_batch);
         cli_log(b->cli, LK_LOG_INFO, r->engine);
         code = make_ids(b);
     }
+    return code;
+}
+
+static int open_crowd(struct bench *b)
+{
+    struct cli_engine_args args = b->args->engine;
+    lk_error err;
+    args.threads = b->args->crowd;
+    args.threads_batch = 0;
+    int code = cli_open_engine(b->cli, b->model, &args, lk_engine_n_ctx(b->engine), &b->crowd);
+    if (!code && lk_session_open(b->crowd, &b->crowd_session, &err)) {
+        code = cli_error(b->cli, &err);
+    }
+    b->report.crowd = (int)args.threads;
     return code;
 }
 
@@ -331,11 +363,15 @@ static int start_peer(struct bench *b)
 static int measure_model(struct bench *b)
 {
     int code = open_all(b);
-    if (!code && b->args->peer) {
-        code = start_peer(b);
-    }
     if (!code) {
         code = warm_up(b);
+        b->report.memory_used = lk_engine_memory(b->engine);
+    }
+    if (!code && b->args->crowd) {
+        code = open_crowd(b);
+    }
+    if (!code && b->args->peer) {
+        code = start_peer(b);
     }
     if (!code) {
         code = runs(b);
@@ -381,7 +417,9 @@ static int run(struct cli *cli, void *arguments)
     free(b.report.prefill_ops.row);
     free(b.report.decode_ops.row);
     lk_session_close(&b.session);
+    lk_session_close(&b.crowd_session);
     lk_engine_close(&b.engine);
+    lk_engine_close(&b.crowd);
     lk_model_close(&b.model);
     return code;
 }

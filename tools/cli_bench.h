@@ -32,8 +32,9 @@ struct cli_bench_report {
     const char *engine;
     int64_t n_prompt, n_gen;
     int threads, threads_batch;
-    double load, first_token;          /* seconds */
-    struct cli_series prefill, decode; /* tokens/s */
+    double load, first_token;                 /* seconds */
+    struct cli_series prefill, decode;        /* tokens/s */
+    lk_memory_use memory_loaded, memory_used; /* after loading; after warming up */
     lk_token_cost cost;
     double read_rate;     /* bytes/s of memory; 0: not measured */
     double read_rate_fit; /* of as many bytes as a token reads; only with roofline */
@@ -42,6 +43,8 @@ struct cli_bench_report {
     struct cli_ops prefill_ops, decode_ops;
     lk_kernel_time *kernel;
     int n_kernels;
+    int crowd; /* threads of the second engine; 0: none */
+    struct cli_series crowd_prefill, crowd_decode;
     const char *peer; /* its file name; NULL: none */
     char peer_build[160];
     struct cli_series peer_prefill, peer_decode;

@@ -96,7 +96,7 @@ static pid_t start(const struct cli *cli, char *const argv[], int out)
     return pid;
 }
 
-/* The exit code, or -1. */
+/* How it ended, as waitpid tells it; -1: not known. */
 static int wait_for(pid_t pid)
 {
     int state;
@@ -105,7 +105,17 @@ static int wait_for(pid_t pid)
             return -1;
         }
     }
-    return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
+    return state;
+}
+
+/* " with 3" or " by signal 4 (Illegal instruction)". */
+static void ending(int state, char *out, size_t n)
+{
+    if (state != -1 && WIFSIGNALED(state)) {
+        snprintf(out, n, " by signal %d (%s)", WTERMSIG(state), strsignal(WTERMSIG(state)));
+    } else {
+        snprintf(out, n, " with %d", state != -1 && WIFEXITED(state) ? WEXITSTATUS(state) : -1);
+    }
 }
 
 struct argv {
@@ -165,12 +175,14 @@ static int run_bench(struct cli *cli, struct cli_peer *peer, bool decode, double
     close(ends[1]);
     int code = read_all(cli, ends[0], &text);
     close(ends[0]);
-    int rc = pid > 0 ? wait_for(pid) : -1;
+    int state = pid > 0 ? wait_for(pid) : -1;
     if (!code && cli_interrupted()) {
         code = CLI_INTERRUPTED;
     }
-    if (!code && rc != 0) {
-        code = cli_fail(cli, CLI_INPUT, "%s ended with %d; -v shows what it says", peer->path, rc);
+    if (!code && state != 0) {
+        char how[64];
+        ending(state, how, sizeof how);
+        code = cli_fail(cli, CLI_INPUT, "%s ended%s; -v shows what it says", peer->path, how);
     }
     if (!code && !json_number(text.data, "avg_ts", rate)) {
         code = no_figure(cli, peer, "avg_ts", text.data);
@@ -264,9 +276,11 @@ static int wait_ready(struct cli *cli, struct cli_peer *peer)
             return CLI_INTERRUPTED;
         }
         if (waitpid(peer->pid, &state, WNOHANG) == peer->pid) {
+            char how[64];
             peer->pid = 0;
-            return cli_fail(cli, CLI_INPUT, "%s ended before it answered; -v shows what it says",
-                            peer->path);
+            ending(state, how, sizeof how);
+            return cli_fail(cli, CLI_INPUT, "%s ended%s before it answered; -v shows what it says",
+                            peer->path, how);
         }
         if (cli_now() - from > START_SECONDS) {
             return cli_fail(cli, CLI_INPUT, "%s does not answer after %d seconds", peer->path,

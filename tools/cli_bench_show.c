@@ -42,6 +42,12 @@ double cli_most(const struct cli_series *s)
     return v;
 }
 
+/* Of ours to another's. */
+static double ratio(const struct cli_series *ours, const struct cli_series *theirs)
+{
+    return cli_median(ours) / cli_median(theirs);
+}
+
 /* Bytes of weights a second that decode touched. */
 static double touched(const struct cli_bench_report *r)
 {
@@ -161,14 +167,43 @@ static void text_peer(const struct cli_bench_report *r)
     text_series("peer prefill", r->n_prompt, &r->peer_prefill);
     text_series("peer decode", r->n_gen, &r->peer_decode);
     if (r->prefill.n) {
-        printf("%-22s %10.3f\n", "ratio prefill",
-               cli_median(&r->prefill) / cli_median(&r->peer_prefill));
+        printf("%-22s %10.3f\n", "ratio prefill", ratio(&r->prefill, &r->peer_prefill));
     }
     if (r->decode.n) {
-        printf("%-22s %10.3f\n", "ratio decode",
-               cli_median(&r->decode) / cli_median(&r->peer_decode));
+        printf("%-22s %10.3f\n", "ratio decode", ratio(&r->decode, &r->peer_decode));
     }
     printf("peer: %s, build %s\n", r->peer, r->peer_build);
+}
+
+static void text_crowd(const struct cli_bench_report *r)
+{
+    char name[32];
+    if (!r->crowd) {
+        return;
+    }
+    snprintf(name, sizeof name, "%d thr. prefill", r->crowd);
+    text_series(name, r->n_prompt, &r->crowd_prefill);
+    snprintf(name, sizeof name, "%d thr. decode", r->crowd);
+    text_series(name, r->n_gen, &r->crowd_decode);
+    printf("%d threads reach", r->crowd);
+    if (r->prefill.n) {
+        printf(" %.1f %% in prefill", 100.0 * ratio(&r->crowd_prefill, &r->prefill));
+    }
+    if (r->decode.n) {
+        printf(" %.1f %% in decode", 100.0 * ratio(&r->crowd_decode, &r->decode));
+    }
+    printf(" of what %d do\n", r->threads);
+}
+
+static void text_memory(const struct cli_bench_report *r)
+{
+    const lk_memory_use *m = &r->memory_loaded;
+    if (m->resident) {
+        printf("resident %.1f MB after loading, %.1f MB after warming up; the file has %.1f, "
+               "the cache %.1f, the work area %.1f MB (these count where they were used)\n",
+               (double)m->resident / 1e6, (double)r->memory_used.resident / 1e6,
+               (double)m->file / 1e6, (double)m->cache / 1e6, (double)m->work / 1e6);
+    }
 }
 
 static void show_text(const struct cli_bench_report *r)
@@ -180,9 +215,12 @@ static void show_text(const struct cli_bench_report *r)
         if (r->prefill.n) {
             printf(", first token after %" PRId64 " more: %.3f s", r->n_prompt, r->first_token);
         }
-        printf("\n\n%-15s %6s %10s %10s %10s\n", "tokens/s", "tokens", "median", "min", "max");
+        putchar('\n');
+        text_memory(r);
+        printf("\n%-15s %6s %10s %10s %10s\n", "tokens/s", "tokens", "median", "min", "max");
         text_series("prefill", r->n_prompt, &r->prefill);
         text_series("decode", r->n_gen, &r->decode);
+        text_crowd(r);
         text_peer(r);
         if (r->decode.n) {
             printf("\na token reads %.2f MB of weights: %.2f GB/s touched by decode",
@@ -228,6 +266,32 @@ static void csv_ops(const char *section, const struct cli_ops *ops)
     }
 }
 
+static void csv_memory(const struct cli_bench_report *r)
+{
+    const lk_memory_use *m = &r->memory_loaded;
+    if (m->resident) {
+        csv_value("memory", "resident", "loaded", "MB", (double)m->resident / 1e6);
+        csv_value("memory", "resident", "used", "MB", (double)r->memory_used.resident / 1e6);
+    }
+    csv_value("memory", "file", "", "MB", (double)m->file / 1e6);
+    csv_value("memory", "cache", "", "MB", (double)m->cache / 1e6);
+    csv_value("memory", "work area", "", "MB", (double)m->work / 1e6);
+}
+
+/* Another's figures, and ours to them. */
+static void csv_other(const char *name, const struct cli_bench_report *r,
+                      const struct cli_series *prefill, const struct cli_series *decode)
+{
+    csv_series(name, "prefill", r->n_prompt, prefill);
+    csv_series(name, "decode", r->n_gen, decode);
+    if (prefill->n) {
+        csv_value("ratio", "prefill", name, "", ratio(&r->prefill, prefill));
+    }
+    if (decode->n) {
+        csv_value("ratio", "decode", name, "", ratio(&r->decode, decode));
+    }
+}
+
 static void show_csv(const struct cli_bench_report *r)
 {
     printf("section,name,detail,unit,median,min,max,runs\n");
@@ -238,17 +302,13 @@ static void show_csv(const struct cli_bench_report *r)
         if (r->prefill.n) {
             csv_value("lockstep", "first token", "", "s", r->first_token);
         }
+        csv_memory(r);
+        if (r->crowd) {
+            csv_other("crowd", r, &r->crowd_prefill, &r->crowd_decode);
+        }
         if (r->peer) {
-            csv_series(r->peer, "prefill", r->n_prompt, &r->peer_prefill);
-            csv_series(r->peer, "decode", r->n_gen, &r->peer_decode);
-        }
-        if (r->peer && r->prefill.n) {
-            csv_value("ratio", "prefill", "", "",
-                      cli_median(&r->prefill) / cli_median(&r->peer_prefill));
-        }
-        if (r->peer && r->decode.n) {
-            csv_value("ratio", "decode", "", "",
-                      cli_median(&r->decode) / cli_median(&r->peer_decode));
+            csv_value(r->peer, "build", r->peer_build, "", 0.0);
+            csv_other(r->peer, r, &r->peer_prefill, &r->peer_decode);
         }
         if (r->decode.n) {
             csv_value("memory", "touched", "", "GB/s", touched(r) / 1e9);
@@ -314,6 +374,21 @@ static void json_ops(const char *name, const struct cli_ops *ops)
     printf("]}");
 }
 
+/* Another's figures, and ours to them; ends the object. */
+static void json_other(const struct cli_bench_report *r, const struct cli_series *prefill,
+                       const struct cli_series *decode)
+{
+    json_series("prefill", prefill);
+    json_series("decode", decode);
+    if (prefill->n) {
+        printf(",\"prefill_ratio\":%.6g", ratio(&r->prefill, prefill));
+    }
+    if (decode->n) {
+        printf(",\"decode_ratio\":%.6g", ratio(&r->decode, decode));
+    }
+    putchar('}');
+}
+
 static void json_model(const struct cli_bench_report *r)
 {
     json_string("model", lk_model_path(r->model));
@@ -323,6 +398,10 @@ static void json_model(const struct cli_bench_report *r)
     if (r->prefill.n) {
         printf(",\"first_token_seconds\":%.6g", r->first_token);
     }
+    const lk_memory_use *m = &r->memory_loaded;
+    printf(",\"memory\":{\"resident_loaded\":%" PRIu64 ",\"resident_used\":%" PRIu64
+           ",\"file\":%" PRIu64 ",\"cache\":%" PRIu64 ",\"work_area\":%" PRIu64 "}",
+           m->resident, r->memory_used.resident, m->file, m->cache, m->work);
     json_series("prefill", &r->prefill);
     json_series("decode", &r->decode);
     printf(",\"token_weight_bytes\":%" PRIu64 ",\"token_mul_adds\":%" PRIu64, r->cost.weight_bytes,
@@ -349,20 +428,15 @@ static void json_model(const struct cli_bench_report *r)
     }
     json_ops("prefill_ops", &r->prefill_ops);
     json_ops("decode_ops", &r->decode_ops);
+    if (r->crowd) {
+        printf(",\"crowd\":{\"threads\":%d", r->crowd);
+        json_other(r, &r->crowd_prefill, &r->crowd_decode);
+    }
     if (r->peer) {
         printf(",\"peer\":{\"program\":");
         cli_json_string(stdout, r->peer, strlen(r->peer));
         json_string("build", r->peer_build);
-        json_series("prefill", &r->peer_prefill);
-        json_series("decode", &r->peer_decode);
-        if (r->prefill.n) {
-            printf(",\"prefill_ratio\":%.6g",
-                   cli_median(&r->prefill) / cli_median(&r->peer_prefill));
-        }
-        if (r->decode.n) {
-            printf(",\"decode_ratio\":%.6g", cli_median(&r->decode) / cli_median(&r->peer_decode));
-        }
-        putchar('}');
+        json_other(r, &r->peer_prefill, &r->peer_decode);
     }
 }
 

@@ -247,14 +247,17 @@ expect 2 "a chunk longer than the model's context" perplexity $model "$dir/book"
 # ---- bench ----
 bench() { lk -q bench $model -p 9 -n 5 --warm-up 0 --stream-mb 4 "$@" </dev/null; }
 expect 0 "bench" bench $model -p 9 -n 5 -r 2 --warm-up 0 --stream-mb 4 --roofline --ops
-for word in "prefill " "decode " "load " "GB/s touched" "% reached" attn_q.weight wait; do
+for word in "prefill " "decode " "load " "resident " "GB/s touched" "% reached" attn_q.weight wait; do
     holds "bench shows '$word'" "$(out)" "$word"
 done
-bench -r 3 --roofline --ops --json | python3 -c 'import json, sys
+bench -r 3 --roofline --ops --crowd 5 --json | python3 -c 'import json, sys
 b = json.load(sys.stdin)
 def ordered(s): return s["min"] == min(s["runs"]) <= s["median"] == sorted(s["runs"])[1] <= s["max"] == max(s["runs"])
 calls = {o["tensor"]: o["calls"] for o in b["decode_ops"]["ops"]}
 sys.exit(not (len(b["prefill"]["runs"]) == 3 and ordered(b["prefill"]) and ordered(b["decode"])
+              and len(b["crowd"]["decode"]["runs"]) == 3 and b["crowd"]["threads"] == 5
+              and abs(b["crowd"]["decode_ratio"] / b["decode"]["median"] * b["crowd"]["decode"]["median"] - 1) < 1e-4
+              and b["memory"]["resident_loaded"] > b["memory"]["file"] > 0 and b["memory"]["cache"] > 0 and b["memory"]["work_area"] > 0
               and b["n_prompt"] == 9 and b["decode_ops"]["n_tokens"] == 5 and calls["output.weight"] == 5
               and b["read_bytes_per_second"] > 0 and b["roofline"]["decode_percent"] > 0
               and b["roofline"]["matmul_type"] == "F16" and b["roofline"]["prefill_percent"] > 0
@@ -323,6 +326,9 @@ cp "$dir/llama-bench" "$dir/llama-server"
 expect 3 "a peer that fails" bench $model -p 2 -n 0 -r 1 --warm-up 0 --peer "$dir/llama-bench"
 holds "a peer that fails: its code" "$(err)" "ended with 3"
 expect 3 "a server that ends" bench $model -p 2 -n 0 -r 1 --warm-up 0 --peer "$dir/llama-server"
+printf '#!/bin/sh\nkill -ILL $$\n' >"$dir/llama-bench"
+expect 3 "a peer for another machine" bench $model -p 2 -n 0 -r 1 --warm-up 0 --peer "$dir/llama-bench"
+holds "a peer for another machine: its signal" "$(err)" "signal 4 (Illegal"
 printf '#!/bin/sh\necho "[{}]"\n' >"$dir/llama-bench"
 expect 3 "a peer without figures" bench $model -p 2 -n 0 -r 1 --warm-up 0 --peer "$dir/llama-bench"
 holds "a peer without figures is said" "$(err)" '"avg_ts"'

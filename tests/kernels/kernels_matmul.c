@@ -177,6 +177,21 @@ static void check_matmul(struct report *rep, struct rng *rng, const struct lk_ma
     lk_pack_groups(&p, &w, cut, p.n_groups);
     lk_pack_groups(&p, &w, 0, cut);
 
+    /* Out again, in two parts, the file's bytes are what they were. */
+    struct edge back = edge_new(lk_type_row_bytes(c->type, k), 1);
+    int64_t n_blocks = c->k / lk_type_info(c->type)->block, half = n_blocks / 2;
+    for (int64_t row = 0; row < c->rows; row++) {
+        lk_packed_blocks(&p, row, 0, half, back.data);
+        lk_packed_blocks(&p, row, half, n_blocks - half,
+                         back.data + half * lk_type_info(c->type)->block_bytes);
+        if (memcmp(back.data, weight.data + (size_t)row * back.n_bytes, back.n_bytes) != 0) {
+            report_fail(rep, "row %lld of %lld is not unpacked", (long long)row,
+                        (long long)c->rows);
+            break;
+        }
+    }
+    edge_free(&back);
+
     struct lk_acts a = {.kind = lk_acts_kind_of(c->type), .k = c->k};
     a.row_bytes = lk_acts_row_bytes(a.kind, c->k);
     struct edge acts = edge_new(n * a.row_bytes, 64);
