@@ -2,6 +2,9 @@
  *
  * Matvec: matmul for few tokens. A workgroup owns 32 rows (one a lane) and COLS tokens; its workers
  * of 32 lanes take a panel each, and worker c folds the panels of column c in order (rule 3).
+ *
+ * For one token PANELS says how many panels there are: then all of them meet at one barrier, gate
+ * and up of a GLU as well, and with PREP every workgroup makes the activations ready for itself.
  */
 #version 450
 #include "common.glsl"
@@ -11,8 +14,12 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint THREADS = 128;
 layout(constant_id = 1) const uint COLS = 1;
-layout(constant_id = 2) const uint EPI = 0;
+layout(constant_id = 2) const uint MODE = 0;   /* epilogue + 16 * LK_VK_PREP_* */
+layout(constant_id = 3) const uint PANELS = 0; /* of a row; with COLS = 1; 0: any number */
+const uint EPI = MODE & 15u;
+const uint PREP = MODE >> 4;
 const uint WORKERS = THREADS / 32u;
+const uint PARTS = PANELS == 0u ? WORKERS * COLS : EPI >= LK_VK_EPI_SILU ? 2u * PANELS : PANELS;
 
 layout(std430, binding = 1) readonly buffer Act1
 {
@@ -38,12 +45,25 @@ layout(std430, binding = 5) readonly buffer Residual
 {
     float residual[];
 };
+layout(std430, binding = 6) readonly buffer NormWeight
+{
+    float norm_weight[];
+};
 layout(push_constant) uniform Push
 {
     lk_vk_matmul_push p;
 };
 
-shared float part[WORKERS * COLS * 32u];
+shared float part[PARTS * 32u];
+
+#if defined(W_FLOAT)
+uvec4 act4(uint at)
+{
+    return x4[at];
+}
+#else
+#include "prep.glsl"
+#endif
 
 /* Panel `panel` of this lane's row against COLS tokens from `token`. */
 void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[COLS])
@@ -56,7 +76,7 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
     for (uint e = panel * 256u; e < end; e += 4u) {
         precise vec4 w = w_floats(c, group, r, e);
         for (uint n = 0u; n < COLS; n++) {
-            uvec4 u = x4[((token + n) * p.x_stride + e) >> 2];
+            uvec4 u = act4(((token + n) * p.x_stride + e) >> 2);
             for (int i = 0; i < 4; i++) {
 #ifdef LK_W_F32
                 precise float t = w[i] * lk_flt(u[i]);
@@ -79,18 +99,18 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
         precise vec2 scale = w_scale(c, group, r, b);
         for (uint n = 0u; n < COLS; n++) {
             uint at = (token + n) * p.x_stride + b * 8u;
-            uvec4 a0 = x4[at >> 2];
-            uvec4 a1 = x4[(at >> 2) + 1u];
+            uvec4 a0 = act4(at >> 2);
+            uvec4 a1 = act4((at >> 2) + 1u);
             int dot = 0;
             for (int k = 0; k < 4; k++) {
                 dot += dot4(q[k], a0[k]);
                 dot += dot4(q[k + 4], a1[k]);
             }
             uint at_block = (token + n) * (p.x_stride >> 3) + b;
-            precise float t = scale.x * lk_flt(x1[p.x_d + at_block]);
+            precise float t = scale.x * act_d(at_block);
             t = t * lk_f22(dot);
 #ifdef W_OFFSET
-            precise float o = scale.y * lk_flt(x1[p.x_s + at_block]);
+            precise float o = scale.y * act_sum(at_block);
             t = t + o;
 #endif
             g[n] = g[n] + t;
@@ -109,8 +129,8 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
         ivec4 groups = w_groups(words, s);
         for (uint n = 0u; n < COLS; n++) {
             uint at = (token + n) * p.x_stride + panel * 64u + s * 8u;
-            uvec4 a0 = x4[at >> 2];
-            uvec4 a1 = x4[(at >> 2) + 1u];
+            uvec4 a0 = act4(at >> 2);
+            uvec4 a1 = act4((at >> 2) + 1u);
             int d0 = 0;
             int d1 = 0;
             for (int k = 0; k < 4; k++) {
@@ -119,14 +139,14 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
             }
             dot[n] += groups.x * d0 + groups.y * d1;
 #ifdef W_MINS
-            int sums = int(x1[p.x_s + (token + n) * (p.x_stride >> 3) + panel * 8u + s]);
-            mins[n] += groups.z * bitfieldExtract(sums, 0, 16) + groups.w * (sums >> 16);
+            ivec2 sums = act_sums((token + n) * (p.x_stride >> 3) + panel * 8u + s);
+            mins[n] += groups.z * sums.x + groups.w * sums.y;
 #endif
         }
     }
     precise vec2 scale = w_scale(c, group, r, panel, words);
     for (uint n = 0u; n < COLS; n++) {
-        precise float dx = lk_flt(x1[p.x_d + (token + n) * (p.x_stride >> 6) + panel]);
+        precise float dx = act_d((token + n) * (p.x_stride >> 6) + panel);
         precise float t = scale.x * dx;
         t = t * lk_f32_of_int(dot[n]);
 #ifdef W_MINS
@@ -165,6 +185,29 @@ float run_rows(Chunk c, uint group, uint r, uint worker, uint token)
     return y;
 }
 
+/* One token: the 32 rows of `group` in x, with a GLU those of the other half in y; valid in worker
+ * 0. */
+vec2 run_all(Chunk c, uint group, uint r, uint worker)
+{
+    for (uint i = worker; i < PARTS; i += WORKERS) {
+        float g[COLS];
+        uint other = i >= PANELS ? 1u : 0u;
+        run_panel(c, group + other * p.rg1, r, i - other * PANELS, 0u, g);
+        part[i * 32u + r] = g[0];
+    }
+    barrier();
+    precise vec2 y = vec2(0.0);
+    if (worker == 0u) {
+        for (uint i = 0u; i < PANELS; i++) {
+            y.x = y.x + part[i * 32u + r];
+        }
+        for (uint i = PANELS; i < PARTS; i++) {
+            y.y = y.y + part[i * 32u + r];
+        }
+    }
+    return y;
+}
+
 void main()
 {
     uint r = gl_LocalInvocationIndex & 31u;
@@ -174,9 +217,23 @@ void main()
     uint token = first + worker;
     Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
     bool mine = worker < COLS && token < p.n_tokens;
-    precise float y = run_rows(c, group, r, worker, first);
+    precise vec2 all = vec2(0.0);
+#if !defined(W_FLOAT)
+    if (PREP != LK_VK_PREP_NONE) {
+        prepare();
+    }
+#endif
+    if (PANELS != 0u) {
+        all = run_all(c, group, r, worker);
+    } else {
+        all.x = run_rows(c, group, r, worker, first);
+        if (EPI >= LK_VK_EPI_SILU) {
+            all.y = run_rows(c, p.rg1 + group, r, worker, first);
+        }
+    }
+    precise float y = all.x;
     if (EPI >= LK_VK_EPI_SILU) {
-        precise float u = run_rows(c, p.rg1 + group, r, worker, first);
+        precise float u = all.y;
         uint row = group * 32u + r;
         if (mine && row < p.n0) {
             y = store_value(y, p.op0);

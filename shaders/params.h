@@ -33,6 +33,11 @@
 #define LK_VK_EPI_SILU  2 /* out0 = silu(gate) * up; gate rows come first */
 #define LK_VK_EPI_GELU  3
 
+/* What a mat-vec of one token does to its input first, in every workgroup. */
+#define LK_VK_PREP_NONE  0 /* nothing: it is an activation buffer */
+#define LK_VK_PREP_QUANT 1 /* quantize */
+#define LK_VK_PREP_NORM  2 /* RMS norm, then quantize */
+
 /* Elementwise kernels. */
 #define LK_VK_ELT_ADD     0
 #define LK_VK_ELT_BIAS    1
@@ -84,6 +89,7 @@ struct lk_vk_matmul_push {
     LK_PARAMS_U32 at0;        /* first row of this chunk in output 0 */
     LK_PARAMS_U32 op0, op1, op2;
     LK_PARAMS_U32 op_next; /* of the fused add or GLU */
+    LK_PARAMS_U32 eps, inv_n, op_norm; /* of the norm in front, bits */
 };
 
 /* rope */

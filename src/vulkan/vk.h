@@ -171,12 +171,14 @@ struct lk_vk_store {
     struct lk_vk_buffer *blocks; /* owned; the first holds vectors */
     int n_blocks;
     VkDeviceSize *vector_at; /* [n_weights] offset in block 0, or UINT64_MAX */
+    VkDeviceSize vector_bytes;
 };
 /* Registers the parts (or finds them) and returns the matrix; -1 when they can't lie together
  * (different types, or too large for one chunk), or with *status set when memory ran out. */
 int lk_vk_store_matrix(struct lk_vk_device *dev, struct lk_vk_store *store,
                        const struct lk_plan *plan, const int *part, int n_parts, lk_status *status,
                        lk_error *err);
+/* Gives a vector its place in block 0, once. */
 lk_status lk_vk_store_vector(struct lk_vk_store *store, const struct lk_plan *plan, int weight,
                              lk_error *err);
 /* Allocates the blocks, packs and uploads all of it. */
@@ -199,6 +201,7 @@ enum lk_vk_bind_kind {
     LK_VK_BIND_PIECE,
     LK_VK_BIND_CHUNK, /* index = matrix, sub = chunk */
     LK_VK_BIND_VECTOR,
+    LK_VK_BIND_VECTORS, /* the block of all vectors */
     LK_VK_BIND_BATCH,
     LK_VK_BIND_KV_K, /* index = layer in the KV geometry */
     LK_VK_BIND_KV_V
@@ -207,6 +210,7 @@ struct lk_vk_bind {
     enum lk_vk_bind_kind kind;
     int index, sub;
     bool write;
+    VkDeviceSize at, bytes; /* the part of a piece that is meant; bytes 0: all of it */
 };
 
 enum lk_vk_grid {

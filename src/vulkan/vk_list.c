@@ -72,8 +72,10 @@ static bool touch_of(const struct lk_vk_list *l, const struct lk_vk_bind *b, str
 {
     switch (b->kind) {
     case LK_VK_BIND_PIECE:
-        *t = (struct touched){0, l->pieces[b->index].offset,
-                              l->pieces[b->index].offset + l->pieces[b->index].bytes, b->write};
+        t->resource = 0;
+        t->begin = l->pieces[b->index].offset + b->at;
+        t->end = t->begin + (b->bytes ? b->bytes : l->pieces[b->index].bytes - b->at);
+        t->write = b->write;
         return true;
     case LK_VK_BIND_KV_K:
     case LK_VK_BIND_KV_V:
@@ -139,8 +141,9 @@ static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk
     const struct lk_vk_store *s = &e->store;
     switch (b->kind) {
     case LK_VK_BIND_PIECE:
-        return (VkDescriptorBufferInfo){e->arena.handle, list->pieces[b->index].offset,
-                                        lk_round_up((size_t)list->pieces[b->index].bytes, 16)};
+        return (VkDescriptorBufferInfo){
+            e->arena.handle, list->pieces[b->index].offset + b->at,
+            lk_round_up((size_t)(b->bytes ? b->bytes : list->pieces[b->index].bytes - b->at), 16)};
     case LK_VK_BIND_CHUNK: {
         const struct lk_vk_chunk *c = &s->matrices[b->index].chunks[b->sub];
         return (VkDescriptorBufferInfo){s->blocks[c->buffer].handle, c->offset, c->size};
@@ -148,6 +151,8 @@ static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk
     case LK_VK_BIND_VECTOR:
         return (VkDescriptorBufferInfo){s->blocks[0].handle, s->vector_at[b->index],
                                         (VkDeviceSize)e->o.plan->weights[b->index].cols * 4};
+    case LK_VK_BIND_VECTORS:
+        return (VkDescriptorBufferInfo){s->blocks[0].handle, 0, VK_WHOLE_SIZE};
     case LK_VK_BIND_BATCH:
         return (VkDescriptorBufferInfo){e->batch.handle, 0, VK_WHOLE_SIZE};
     case LK_VK_BIND_KV_K:

@@ -9,25 +9,14 @@
 
 #include "src/mem.h"
 #include "src/numerics.h"
-#include "src/vulkan/vk.h"
+#include "src/vulkan/vk_build.h"
 
-/* A list under construction; the first failure stays and later calls do nothing. */
-struct builder {
-    struct lk_exec *e;
-    struct lk_vk_list *list;
-    const struct lk_plan *plan;
-    int *uses;     /* [n_slots] how many ops read it */
-    int *producer; /* [n_slots] op that writes it, or -1 */
-    int *x_piece;  /* [n_slots][5] activation buffer by kind, or -1 */
-    bool *done;    /* [n_ops] emitted already, as part of an earlier step */
-    bool fuse;
-    bool small;
-    int op; /* being emitted */
-    lk_status status;
-    lk_error *err;
+enum {
+    PREP_ROWS = 40000, /* of a matrix whose mat-vec still makes its own activations */
+    MAX_PARTS = 96     /* panels of a workgroup's rows that meet at one barrier: 12 KiB */
 };
 
-static uint32_t max_rows(const struct builder *b, enum lk_rows rows)
+static uint32_t max_rows(const struct lk_vk_builder *b, enum lk_rows rows)
 {
     const struct lk_exec_options *o = &b->e->o;
     int n = rows == LK_ROWS_TOKENS ? b->list->max_tokens : o->max_outputs;
@@ -38,12 +27,12 @@ static uint32_t max_rows(const struct builder *b, enum lk_rows rows)
 }
 
 /* Rows are rounded up: a mat-vec reads whole columns of COLS tokens. */
-static VkDeviceSize padded_rows(const struct builder *b, enum lk_rows rows)
+static VkDeviceSize padded_rows(const struct lk_vk_builder *b, enum lk_rows rows)
 {
     return lk_round_up(max_rows(b, rows), LK_VK_MAX_COLS);
 }
 
-static int add_piece(struct builder *b, VkDeviceSize bytes, const char *what)
+int lk_vk_add_piece(struct lk_vk_builder *b, VkDeviceSize bytes, const char *what)
 {
     struct lk_vk_list *l = b->list;
     VkDeviceSize limit = b->e->dev->found.props.limits.maxStorageBufferRange;
@@ -64,8 +53,8 @@ static int add_piece(struct builder *b, VkDeviceSize bytes, const char *what)
     return l->n_pieces++;
 }
 
-static struct lk_vk_step *add_step(struct builder *b, enum lk_rows rows, enum lk_vk_grid grid,
-                                   uint32_t x)
+struct lk_vk_step *lk_vk_add_step(struct lk_vk_builder *b, enum lk_rows rows, enum lk_vk_grid grid,
+                                  uint32_t x)
 {
     static struct lk_vk_step sink; /* written to, never read, after a failure */
     struct lk_vk_list *l = b->list;
@@ -81,8 +70,8 @@ static struct lk_vk_step *add_step(struct builder *b, enum lk_rows rows, enum lk
     return s;
 }
 
-static void set_pipe(struct builder *b, struct lk_vk_step *s, int variant, const char *shader,
-                     uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3)
+void lk_vk_set_pipe(struct lk_vk_builder *b, struct lk_vk_step *s, int variant, const char *shader,
+                    uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3)
 {
     uint32_t spec[4] = {c0, c1, c2, c3};
     if (!b->status) {
@@ -90,20 +79,28 @@ static void set_pipe(struct builder *b, struct lk_vk_step *s, int variant, const
     }
 }
 
-static void set_push(struct lk_vk_step *s, const void *push, size_t n)
+void lk_vk_set_push(struct lk_vk_step *s, const void *push, size_t n)
 {
     memcpy(s->push, push, n);
     s->n_push = (uint32_t)n;
 }
 
-static void bind(struct lk_vk_step *s, int at, enum lk_vk_bind_kind kind, int index, bool write)
+void lk_vk_bind(struct lk_vk_step *s, int at, enum lk_vk_bind_kind kind, int index, bool write)
 {
-    s->bind[at] = (struct lk_vk_bind){kind, index, 0, write};
+    s->bind[at] = (struct lk_vk_bind){.kind = kind, .index = index, .write = write};
 }
 
-static uint32_t width_of(const struct builder *b, int slot)
+static uint32_t width_of(const struct lk_vk_builder *b, int slot)
 {
     return (uint32_t)b->plan->slots[slot].width;
+}
+
+uint32_t lk_vk_vector(struct lk_vk_builder *b, int weight)
+{
+    if (!b->status) {
+        b->status = lk_vk_store_vector(&b->e->store, b->plan, weight, b->err);
+    }
+    return b->status ? 0 : (uint32_t)(b->e->store.vector_at[weight] / 4);
 }
 
 /* ---- activations ---- */
@@ -125,7 +122,7 @@ struct x_layout {
     uint32_t stride, d, s, words;
 };
 
-static struct x_layout x_layout_of(const struct builder *b, int slot, uint32_t kind)
+static struct x_layout x_layout_of(const struct lk_vk_builder *b, int slot, uint32_t kind)
 {
     uint32_t k = (uint32_t)lk_round_up(width_of(b, slot), LK_VK_PANEL);
     uint32_t rows = (uint32_t)padded_rows(b, b->plan->slots[slot].rows);
@@ -141,21 +138,21 @@ static struct x_layout x_layout_of(const struct builder *b, int slot, uint32_t k
 }
 
 /* F32 weights read the slot itself where its rows are whole uvec4s. */
-static bool x_is_slot(const struct builder *b, int slot, uint32_t kind)
+static bool x_is_slot(const struct lk_vk_builder *b, int slot, uint32_t kind)
 {
     return kind == LK_VK_X_F32 && width_of(b, slot) % 4 == 0;
 }
 
-static int new_x_piece(struct builder *b, int slot, uint32_t kind)
+static int new_x_piece(struct lk_vk_builder *b, int slot, uint32_t kind)
 {
     struct x_layout x = x_layout_of(b, slot, kind);
-    int piece = add_piece(b, (VkDeviceSize)x.words * 4, "activations of a matmul");
+    int piece = lk_vk_add_piece(b, (VkDeviceSize)x.words * 4, "activations of a matmul");
     b->x_piece[slot * 5 + (int)kind] = piece;
     return piece;
 }
 
 /* The piece that holds slot `slot` as `kind`; made by a step of its own at the first request. */
-static int x_piece(struct builder *b, int slot, uint32_t kind)
+static int x_piece(struct lk_vk_builder *b, int slot, uint32_t kind)
 {
     if (x_is_slot(b, slot, kind)) {
         return slot;
@@ -167,19 +164,20 @@ static int x_piece(struct builder *b, int slot, uint32_t kind)
     piece = new_x_piece(b, slot, kind);
     struct x_layout x = x_layout_of(b, slot, kind);
     uint32_t k = (uint32_t)lk_round_up(width_of(b, slot), LK_VK_PANEL);
-    struct lk_vk_step *s = add_step(b, b->plan->slots[slot].rows, LK_VK_GRID_ROWS, (k + 511) / 512);
-    set_pipe(b, s, 0, "quantize", kind, 0, 0, 0);
-    bind(s, 0, LK_VK_BIND_PIECE, slot, false);
-    bind(s, 3, LK_VK_BIND_PIECE, piece, true);
+    struct lk_vk_step *s =
+        lk_vk_add_step(b, b->plan->slots[slot].rows, LK_VK_GRID_ROWS, (k + 511) / 512);
+    lk_vk_set_pipe(b, s, 0, "quantize", kind, 0, 0, 0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, slot, false);
+    lk_vk_bind(s, 3, LK_VK_BIND_PIECE, piece, true);
     s->prepare = true;
     struct lk_vk_quantize_push push = {0, width_of(b, slot), x.stride, x.d, x.s};
-    set_push(s, &push, sizeof push);
+    lk_vk_set_push(s, &push, sizeof push);
     return piece;
 }
 
 /* ---- ops ---- */
 
-static void embed(struct builder *b, int i)
+static void embed(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     const struct lk_weight *w = &b->plan->weights[op->weight];
@@ -194,12 +192,12 @@ static void embed(struct builder *b, int i)
         const struct lk_vk_chunk *chunk = &b->e->store.matrices[m].chunks[c];
         uint32_t cols = (uint32_t)w->cols;
         struct lk_vk_step *s =
-            add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (cols + 32 * 64 - 1) / (32 * 64));
-        set_pipe(b, s, 0, shader, 0, 0, 0, 0);
-        bind(s, 0, LK_VK_BIND_CHUNK, m, false);
+            lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (cols + 32 * 64 - 1) / (32 * 64));
+        lk_vk_set_pipe(b, s, 0, shader, 0, 0, 0, 0);
+        lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
         s->bind[0].sub = c;
-        bind(s, 1, LK_VK_BIND_BATCH, 0, false);
-        bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
+        lk_vk_bind(s, 1, LK_VK_BIND_BATCH, 0, false);
+        lk_vk_bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
         uint32_t row0 = chunk->group0 * LK_VK_ROWS;
         uint32_t n_rows = chunk->n_groups * LK_VK_ROWS;
         if (n_rows > (uint32_t)w->rows - row0) {
@@ -214,12 +212,12 @@ static void embed(struct builder *b, int i)
                                         .scale = lk_bits(op->u.embed.scale),
                                         .tokens = b->e->at.token,
                                         .op = (uint32_t)i};
-        set_push(s, &push, sizeof push);
+        lk_vk_set_push(s, &push, sizeof push);
     }
 }
 
 /* The one kind in which all readers of a slot want it, when all are matmuls; else -1. */
-static int only_kind(const struct builder *b, int slot)
+static int only_kind(const struct lk_vk_builder *b, int slot)
 {
     int kind = -1;
     for (int i = 0; i < b->plan->n_ops; i++) {
@@ -239,22 +237,51 @@ static int only_kind(const struct builder *b, int slot)
     return slot == b->plan->out_slot ? -1 : kind;
 }
 
-static void norm(struct builder *b, int i)
+/* Whether a mat-vec of one token makes its own activations of a slot: every workgroup does it
+ * again, so not for matrices of very many rows; and it must fit into shared memory. */
+static bool can_prep(const struct lk_vk_builder *b, const struct lk_weight *w, uint32_t n_parts)
+{
+    const VkPhysicalDeviceLimits *l = &b->e->dev->found.props.limits;
+    uint32_t panels = (uint32_t)(w->cols + LK_VK_PANEL - 1) / LK_VK_PANEL;
+    return b->one && lk_type_info((uint32_t)w->type)->quantized && w->rows <= PREP_ROWS &&
+           n_parts * panels <= MAX_PARTS &&
+           panels * 384 + n_parts * panels * 128 + 1280 <= l->maxComputeSharedMemorySize;
+}
+
+/* A norm whose readers are all mat-vecs that can do it themselves. */
+static bool leave_norm(struct lk_vk_builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    if (op->u.norm.group != b->plan->slots[op->out].width || only_kind(b, op->out) < 0) {
+        return false;
+    }
+    for (int j = 0; j < b->plan->n_ops; j++) {
+        const struct lk_op *o = &b->plan->ops[j];
+        if (o->in[0] == op->out && !can_prep(b, &b->plan->weights[o->weight], 2)) {
+            return false;
+        }
+    }
+    b->norm_of[op->out] = i;
+    return true;
+}
+
+static void norm(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     uint32_t width = width_of(b, op->out), group = (uint32_t)op->u.norm.group;
+    if (b->one && leave_norm(b, i)) {
+        return;
+    }
     int kind = b->fuse && group == width ? only_kind(b, op->out) : -1;
     bool quant = kind >= 0 && !x_is_slot(b, op->out, (uint32_t)kind);
-    if (!b->status) {
-        b->status = lk_vk_store_vector(&b->e->store, b->plan, op->weight, b->err);
-    }
+    lk_vk_vector(b, op->weight);
     int piece = quant ? new_x_piece(b, op->out, (uint32_t)kind) : -1;
     struct lk_vk_step *s =
-        add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ROWS, width / group);
-    set_pipe(b, s, 0, "norm", quant ? (uint32_t)kind : 0, quant, 0, 0);
-    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
-    bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
-    bind(s, 2, LK_VK_BIND_PIECE, quant ? op->in[0] : op->out, !quant);
+        lk_vk_add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ROWS, width / group);
+    lk_vk_set_pipe(b, s, 0, "norm", quant ? (uint32_t)kind : 0, quant, 0, 0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
+    lk_vk_bind(s, 2, LK_VK_BIND_PIECE, quant ? op->in[0] : op->out, !quant);
     struct lk_vk_norm_push push = {.width = width,
                                    .group = group,
                                    .eps = lk_bits(op->u.norm.eps),
@@ -263,16 +290,16 @@ static void norm(struct builder *b, int i)
                                    .op = (uint32_t)i};
     if (quant) {
         struct x_layout x = x_layout_of(b, op->out, (uint32_t)kind);
-        bind(s, 3, LK_VK_BIND_PIECE, piece, true);
+        lk_vk_bind(s, 3, LK_VK_BIND_PIECE, piece, true);
         push.x_stride = x.stride;
         push.x_d = x.d;
         push.x_s = x.s;
     }
-    set_push(s, &push, sizeof push);
+    lk_vk_set_push(s, &push, sizeof push);
 }
 
-static void matmul_pipes(struct builder *b, struct lk_vk_step *s, enum lk_type type, uint32_t k,
-                         uint32_t epilogue)
+static void matmul_pipes(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_type type,
+                         uint32_t k, uint32_t epilogue, uint32_t prep)
 {
     struct lk_vk_device *dev = b->e->dev;
     const VkPhysicalDeviceLimits *l = &dev->found.props.limits;
@@ -288,7 +315,11 @@ static void matmul_pipes(struct builder *b, struct lk_vk_step *s, enum lk_type t
             break;
         }
         uint32_t cols = lk_vk_variant_cols(dev, v);
-        uint32_t workers = panels < 16 ? panels : 16;
+        /* Panels that meet at one barrier; of one token only. */
+        uint32_t parts = epilogue >= LK_VK_EPI_SILU ? 2 * panels : panels;
+        bool all = v == LK_VK_MV1 && parts <= MAX_PARTS;
+        uint32_t tasks = all ? parts : panels;
+        uint32_t workers = tasks < 16 ? tasks : 16;
         workers = workers > 64 / cols ? 64 / cols : workers;
         workers = workers > limit / 32 ? limit / 32 : workers;
         workers = workers < cols ? cols : workers;
@@ -299,16 +330,16 @@ static void matmul_pipes(struct builder *b, struct lk_vk_step *s, enum lk_type t
                  gpu   ? "_gpu"
                  : dot ? "_dot"
                        : "");
-        set_pipe(b, s, v, name, workers * 32, cols, epilogue, 0);
+        lk_vk_set_pipe(b, s, v, name, workers * 32, cols, epilogue | prep << 4, all ? panels : 0);
     }
     if (rows > LK_VK_SMALL) {
         snprintf(name, sizeof name, "tile_%s%s", lk_type_name((uint32_t)type), dot ? "_dot" : "");
-        set_pipe(b, s, LK_VK_TILE, name, 0, 0, epilogue, 0);
+        lk_vk_set_pipe(b, s, LK_VK_TILE, name, 0, 0, epilogue, 0);
     }
 }
 
 /* The op that is the only reader of a slot, when it is of `kind`; else -1. */
-static int sole_reader(const struct builder *b, int slot, enum lk_op_kind kind)
+static int sole_reader(const struct lk_vk_builder *b, int slot, enum lk_op_kind kind)
 {
     if (b->uses[slot] != 1 || slot == b->plan->out_slot) {
         return -1;
@@ -322,14 +353,34 @@ static int sole_reader(const struct builder *b, int slot, enum lk_op_kind kind)
     return -1;
 }
 
+/* Binds a slot for writing where it lies. */
+static void bind_out(const struct lk_vk_builder *b, struct lk_vk_step *s, int at, int slot)
+{
+    lk_vk_bind(s, at, LK_VK_BIND_PIECE, b->home[slot].piece, true);
+    if (b->home[slot].piece != slot) {
+        s->bind[at].at = b->home[slot].at;
+        s->bind[at].bytes = (VkDeviceSize)b->plan->slots[slot].width * 4;
+    }
+}
+
 /* Steps of a registered matrix against slot `in`; op[] the matmul of each part. */
-static void emit_matmul(struct builder *b, int m, const int *op, int in, uint32_t epilogue,
+static void emit_matmul(struct lk_vk_builder *b, int m, const int *op, int in, uint32_t epilogue,
                         int next)
 {
     const struct lk_plan *plan = b->plan;
     enum lk_type type = b->e->store.matrices[m].type;
-    uint32_t kind = x_kind(type);
-    int piece = x_piece(b, in, kind);
+    uint32_t kind = x_kind(type), prep = LK_VK_PREP_NONE;
+    int piece = in, front = b->norm_of[in];
+    if (front >= 0) {
+        prep = LK_VK_PREP_NORM;
+        piece = plan->ops[front].in[0];
+    } else if (b->x_piece[in * 5 + (int)kind] < 0 &&
+               can_prep(b, &plan->weights[plan->ops[op[0]].weight],
+                        epilogue >= LK_VK_EPI_SILU ? 2 : 1)) {
+        prep = LK_VK_PREP_QUANT;
+    } else {
+        piece = x_piece(b, in, kind);
+    }
     struct x_layout x = x_layout_of(b, in, kind);
     if (piece == in) {
         x.stride = width_of(b, in);
@@ -339,12 +390,12 @@ static void emit_matmul(struct builder *b, int m, const int *op, int in, uint32_
         const struct lk_vk_chunk *chunk = &mx->chunks[c];
         bool glu = epilogue >= LK_VK_EPI_SILU;
         struct lk_vk_step *s =
-            add_step(b, plan->slots[plan->ops[op[0]].out].rows, LK_VK_GRID_MATMUL,
-                     glu ? mx->first_group[1] : chunk->n_groups);
-        matmul_pipes(b, s, type, (uint32_t)mx->cols, epilogue);
-        bind(s, 0, LK_VK_BIND_CHUNK, m, false);
+            lk_vk_add_step(b, plan->slots[plan->ops[op[0]].out].rows, LK_VK_GRID_MATMUL,
+                           glu ? mx->first_group[1] : chunk->n_groups);
+        matmul_pipes(b, s, type, (uint32_t)mx->cols, epilogue, prep);
+        lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
         s->bind[0].sub = c;
-        bind(s, 1, LK_VK_BIND_PIECE, piece, false);
+        lk_vk_bind(s, 1, LK_VK_BIND_PIECE, piece, false);
         struct lk_vk_matmul_push p = {.n_groups = chunk->n_groups,
                                       .k = (uint32_t)mx->cols,
                                       .n_blocks = mx->n_blocks,
@@ -373,33 +424,42 @@ static void emit_matmul(struct builder *b, int m, const int *op, int in, uint32_
                 s->n_ops = i + 1;
             }
             if (i < mx->n_parts && epilogue == LK_VK_EPI_STORE) {
-                bind(s, 2 + i, LK_VK_BIND_PIECE, o->out, true);
+                bind_out(b, s, 2 + i, o->out);
             }
+        }
+        if (front >= 0) {
+            const struct lk_op *o = &plan->ops[front];
+            lk_vk_vector(b, o->weight);
+            lk_vk_bind(s, 6, LK_VK_BIND_VECTOR, o->weight, false);
+            p.eps = lk_bits(o->u.norm.eps);
+            p.inv_n = lk_bits((float)(1.0 / (double)o->u.norm.group));
+            p.op_norm = (uint32_t)front;
         }
         if (next >= 0) {
             const struct lk_op *o = &plan->ops[next];
             p.op_next = (uint32_t)next;
             if (epilogue == LK_VK_EPI_ADD) {
                 int other = o->in[0] == plan->ops[op[0]].out ? o->in[1] : o->in[0];
-                bind(s, 3, LK_VK_BIND_PIECE, o->out, true);
-                bind(s, 5, LK_VK_BIND_PIECE, other, false);
+                lk_vk_bind(s, 3, LK_VK_BIND_PIECE, o->out, true);
+                lk_vk_bind(s, 5, LK_VK_BIND_PIECE, other, false);
             } else {
                 p.w0 = width_of(b, o->out);
-                bind(s, 2, LK_VK_BIND_PIECE, o->out, true);
+                lk_vk_bind(s, 2, LK_VK_BIND_PIECE, o->out, true);
             }
         }
         /* Bindings that a variant names but doesn't use must still be valid. */
-        int valid = next >= 0 ? plan->ops[next].out : plan->ops[op[0]].out;
-        for (int i = 2; i <= 5; i++) {
+        struct lk_vk_bind unused = s->bind[next >= 0 && epilogue == LK_VK_EPI_ADD ? 3 : 2];
+        unused.write = false;
+        for (int i = 2; i <= 6; i++) {
             if (s->bind[i].kind == LK_VK_BIND_NONE) {
-                bind(s, i, LK_VK_BIND_PIECE, valid, false);
+                s->bind[i] = unused;
             }
         }
-        set_push(s, &p, sizeof p);
+        lk_vk_set_push(s, &p, sizeof p);
     }
 }
 
-static bool try_glu(struct builder *b, int i)
+static bool try_glu(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     int g = sole_reader(b, op->out, LK_OP_GLU);
@@ -429,7 +489,7 @@ static bool try_glu(struct builder *b, int i)
 }
 
 /* Matmuls of the same input together: q, k and v; gate and up. */
-static bool try_together(struct builder *b, int i)
+static bool try_together(struct lk_vk_builder *b, int i)
 {
     int op[3] = {i}, part[3] = {b->plan->ops[i].weight}, n = 1;
     for (int j = i + 1; j < b->plan->n_ops && n < 3; j++) {
@@ -454,7 +514,7 @@ static bool try_together(struct builder *b, int i)
     return true;
 }
 
-static void matmul(struct builder *b, int i)
+static void matmul(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     if (b->fuse && (try_glu(b, i) || try_together(b, i))) {
@@ -482,16 +542,16 @@ static void matmul(struct builder *b, int i)
     }
 }
 
-static void rope(struct builder *b, int i)
+static void rope(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     const struct lk_rope *r = &b->plan->ropes[op->u.rope.rope];
     uint32_t pairs = (uint32_t)(op->u.rope.n_head * ((op->u.rope.head_dim + 1) / 2));
-    struct lk_vk_step *s = add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (pairs + 63) / 64);
-    set_pipe(b, s, 0, "rope", 0, 0, 0, 0);
-    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
-    bind(s, 1, LK_VK_BIND_BATCH, 0, false);
-    bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
+    struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (pairs + 63) / 64);
+    lk_vk_set_pipe(b, s, 0, "rope", 0, 0, 0, 0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    lk_vk_bind(s, 1, LK_VK_BIND_BATCH, 0, false);
+    lk_vk_bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
     struct lk_vk_rope_push push = {.n_head = (uint32_t)op->u.rope.n_head,
                                    .head_dim = (uint32_t)op->u.rope.head_dim,
                                    .n_dims = (uint32_t)r->n_dims,
@@ -499,22 +559,23 @@ static void rope(struct builder *b, int i)
                                    .cs = b->e->at.cs[op->u.rope.rope],
                                    .cs_stride = b->e->at.cs_stride,
                                    .op = (uint32_t)i};
-    set_push(s, &push, sizeof push);
+    lk_vk_set_push(s, &push, sizeof push);
 }
 
-static void kv_store(struct builder *b, int i)
+static void kv_store(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     uint32_t dim = (uint32_t)lk_round_up((size_t)op->u.kv_store.head_dim, LK_KV_DIM_ALIGN);
     uint32_t n = (uint32_t)op->u.kv_store.n_kv_head * dim;
-    struct lk_vk_step *s = add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (n + n / 2 + 63) / 64);
+    struct lk_vk_step *s =
+        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (n + n / 2 + 63) / 64);
     int layer = op->layer - b->plan->first_layer;
-    set_pipe(b, s, 0, "kv_store", 0, 0, 0, 0);
-    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
-    bind(s, 1, LK_VK_BIND_PIECE, op->in[1], false);
-    bind(s, 2, LK_VK_BIND_BATCH, 0, false);
-    bind(s, 3, LK_VK_BIND_KV_K, layer, true);
-    bind(s, 4, LK_VK_BIND_KV_V, layer, true);
+    lk_vk_set_pipe(b, s, 0, "kv_store", 0, 0, 0, 0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    lk_vk_bind(s, 1, LK_VK_BIND_PIECE, op->in[1], false);
+    lk_vk_bind(s, 2, LK_VK_BIND_BATCH, 0, false);
+    lk_vk_bind(s, 3, LK_VK_BIND_KV_K, layer, true);
+    lk_vk_bind(s, 4, LK_VK_BIND_KV_V, layer, true);
     struct lk_vk_kv_push push = {.n_kv_head = (uint32_t)op->u.kv_store.n_kv_head,
                                  .head_dim = (uint32_t)op->u.kv_store.head_dim,
                                  .dim = dim,
@@ -522,10 +583,10 @@ static void kv_store(struct builder *b, int i)
                                  .seq = b->e->at.seq,
                                  .table = b->e->at.table,
                                  .max_blocks = (uint32_t)b->e->o.max_blocks};
-    set_push(s, &push, sizeof push);
+    lk_vk_set_push(s, &push, sizeof push);
 }
 
-static int window_index(struct builder *b, int window)
+int lk_vk_window_index(struct lk_vk_builder *b, int window)
 {
     struct lk_exec *e = b->e;
     for (int i = 0; i < e->n_windows; i++) {
@@ -544,13 +605,17 @@ static int window_index(struct builder *b, int window)
     return e->n_windows++;
 }
 
-static void attention(struct builder *b, int i)
+static void attention(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     struct lk_exec *e = b->e;
     uint32_t n_head = (uint32_t)op->u.attention.n_head, nkv = (uint32_t)op->u.attention.n_kv_head;
     uint32_t hd = (uint32_t)op->u.attention.head_dim, group = n_head / nkv;
     uint32_t dim = (uint32_t)lk_round_up(hd, LK_KV_DIM_ALIGN);
+    if (b->one && b->solo[i].store >= 0) {
+        lk_vk_solo_attention(b, i);
+        return;
+    }
     int l = (int)(b->list - e->list);
     if (!b->status && dim > LK_VK_MAX_DIM) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
@@ -563,7 +628,7 @@ static void attention(struct builder *b, int i)
     uint32_t head_tiles = (group + rows - 1) / rows;
     e->attn_rows[l] = rows;
     e->attn_tokens[l] = tokens;
-    int window = window_index(b, op->u.attention.window);
+    int window = lk_vk_window_index(b, op->u.attention.window);
     struct lk_vk_attn_push push = {.n_head = n_head,
                                    .n_kv_head = nkv,
                                    .head_dim = hd,
@@ -583,68 +648,67 @@ static void attention(struct builder *b, int i)
     if (b->small) {
         VkDeviceSize partials = (VkDeviceSize)b->list->max_tokens * n_head * push.max_splits;
         push.part_l = (uint32_t)(partials * dim);
-        part = add_piece(b, partials * (dim + 2) * 4, "partial results of attention");
+        part = lk_vk_add_piece(b, partials * (dim + 2) * 4, "partial results of attention");
     }
     struct lk_vk_step *s =
-        add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, e->at.indirect + 4 * (uint32_t)window);
+        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, e->at.indirect + 4 * (uint32_t)window);
     s->y = nkv * head_tiles;
-    set_pipe(b, s, 0, "attn", rows, dim, b->small, e->dev->found.use[LK_VK_UNPACK16]);
-    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
-    bind(s, 1, LK_VK_BIND_KV_K, op->layer - b->plan->first_layer, false);
-    bind(s, 2, LK_VK_BIND_KV_V, op->layer - b->plan->first_layer, false);
-    bind(s, 3, LK_VK_BIND_BATCH, 0, false);
-    bind(s, 4, LK_VK_BIND_PIECE, op->out, !b->small);
-    bind(s, 5, LK_VK_BIND_PIECE, b->small ? part : op->out, b->small);
-    set_push(s, &push, sizeof push);
+    lk_vk_set_pipe(b, s, 0, "attn", rows, dim, b->small, e->dev->found.use[LK_VK_UNPACK16]);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    lk_vk_bind(s, 1, LK_VK_BIND_KV_K, op->layer - b->plan->first_layer, false);
+    lk_vk_bind(s, 2, LK_VK_BIND_KV_V, op->layer - b->plan->first_layer, false);
+    lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
+    lk_vk_bind(s, 4, LK_VK_BIND_PIECE, op->out, !b->small);
+    lk_vk_bind(s, 5, LK_VK_BIND_PIECE, b->small ? part : op->out, b->small);
+    lk_vk_set_push(s, &push, sizeof push);
     if (b->small) {
-        s = add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE, (hd + 63) / 64);
+        s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE, (hd + 63) / 64);
         s->y = n_head;
-        set_pipe(b, s, 0, "attn_merge", 0, 0, 0, 0);
-        bind(s, 3, LK_VK_BIND_BATCH, 0, false);
-        bind(s, 4, LK_VK_BIND_PIECE, op->out, true);
-        bind(s, 5, LK_VK_BIND_PIECE, part, false);
-        set_push(s, &push, sizeof push);
+        lk_vk_set_pipe(b, s, 0, "attn_merge", 0, 0, 0, 0);
+        lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
+        lk_vk_bind(s, 4, LK_VK_BIND_PIECE, op->out, true);
+        lk_vk_bind(s, 5, LK_VK_BIND_PIECE, part, false);
+        lk_vk_set_push(s, &push, sizeof push);
     }
 }
 
-static void elementwise(struct builder *b, int i, uint32_t kind)
+static void elementwise(struct lk_vk_builder *b, int i, uint32_t kind)
 {
     const struct lk_op *op = &b->plan->ops[i];
-    struct lk_vk_step *s = add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ELEMS, 0);
+    struct lk_vk_step *s = lk_vk_add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ELEMS, 0);
     s->y = width_of(b, op->out);
     struct lk_vk_elt_push push = {.width = s->y, .op = (uint32_t)i};
-    set_pipe(b, s, 0, "elementwise", kind, 0, 0, 0);
-    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
-    bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
+    lk_vk_set_pipe(b, s, 0, "elementwise", kind, 0, 0, 0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    lk_vk_bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
     if (kind == LK_VK_ELT_BIAS) {
-        if (!b->status) {
-            b->status = lk_vk_store_vector(&b->e->store, b->plan, op->weight, b->err);
-        }
-        bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
+        lk_vk_vector(b, op->weight);
+        lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
     } else {
-        bind(s, 1, LK_VK_BIND_PIECE, kind == LK_VK_ELT_SOFTCAP ? op->in[0] : op->in[1], false);
+        lk_vk_bind(s, 1, LK_VK_BIND_PIECE, kind == LK_VK_ELT_SOFTCAP ? op->in[0] : op->in[1],
+                   false);
     }
     if (kind == LK_VK_ELT_SOFTCAP) {
         push.cap_in = lk_bits(op->u.softcap.cap_in);
         push.cap_out = lk_bits(op->u.softcap.cap_out);
     }
-    set_push(s, &push, sizeof push);
+    lk_vk_set_push(s, &push, sizeof push);
 }
 
-static void gather(struct builder *b, int i)
+static void gather(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     uint32_t width = width_of(b, op->out);
-    struct lk_vk_step *s = add_step(b, LK_ROWS_OUTPUTS, LK_VK_GRID_ROWS, (width + 127) / 128);
-    set_pipe(b, s, 0, "gather", 0, 0, 0, 0);
-    bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
-    bind(s, 1, LK_VK_BIND_BATCH, 0, false);
-    bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
+    struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_OUTPUTS, LK_VK_GRID_ROWS, (width + 127) / 128);
+    lk_vk_set_pipe(b, s, 0, "gather", 0, 0, 0, 0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    lk_vk_bind(s, 1, LK_VK_BIND_BATCH, 0, false);
+    lk_vk_bind(s, 2, LK_VK_BIND_PIECE, op->out, true);
     struct lk_vk_gather_push push = {0, width, b->e->at.outputs};
-    set_push(s, &push, sizeof push);
+    lk_vk_set_push(s, &push, sizeof push);
 }
 
-static void emit(struct builder *b, int i)
+static void emit(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     b->op = i;
@@ -693,26 +757,34 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
 {
     const struct lk_plan *plan = e->o.plan;
     size_t n_slots = (size_t)plan->n_slots;
-    struct builder b = {.e = e,
-                        .list = list,
-                        .plan = plan,
-                        .uses = lk_alloc_array(n_slots, sizeof(int)),
-                        .producer = lk_alloc_array(n_slots, sizeof(int)),
-                        .x_piece = lk_alloc_array(n_slots * 5, sizeof(int)),
-                        .done = lk_alloc_array((size_t)plan->n_ops, sizeof(bool)),
-                        .fuse = e->o.fuse && !e->o.keep_ops,
-                        .small = list != &e->list[LK_VK_MANY],
-                        .err = err};
-    if (!b.uses || !b.producer || !b.x_piece || !b.done) {
+    struct lk_vk_builder b = {.e = e,
+                              .list = list,
+                              .plan = plan,
+                              .uses = lk_alloc_array(n_slots, sizeof(int)),
+                              .producer = lk_alloc_array(n_slots, sizeof(int)),
+                              .x_piece = lk_alloc_array(n_slots * 5, sizeof(int)),
+                              .norm_of = lk_alloc_array(n_slots, sizeof(int)),
+                              .home = lk_alloc_array(n_slots, sizeof(struct lk_vk_home)),
+                              .solo =
+                                  lk_alloc_array((size_t)plan->n_ops, sizeof(struct lk_vk_solo)),
+                              .done = lk_alloc_array((size_t)plan->n_ops, sizeof(bool)),
+                              .fuse = e->o.fuse && !e->o.keep_ops,
+                              .small = list != &e->list[LK_VK_MANY],
+                              .err = err};
+    b.one = b.fuse && list == &e->list[LK_VK_ONE];
+    if (!b.uses || !b.producer || !b.x_piece || !b.norm_of || !b.home || !b.solo || !b.done) {
         b.status = lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
     }
     for (int i = 0; i < plan->n_slots && !b.status; i++) {
-        b.producer[i] = -1;
+        b.producer[i] = b.norm_of[i] = -1;
+        b.home[i] = (struct lk_vk_home){i, 0};
         for (int k = 0; k < 5; k++) {
             b.x_piece[i * 5 + k] = -1;
         }
-        add_piece(&b, padded_rows(&b, plan->slots[i].rows) * (VkDeviceSize)plan->slots[i].width * 4,
-                  "rows of a slot");
+        lk_vk_add_piece(&b,
+                        padded_rows(&b, plan->slots[i].rows) * (VkDeviceSize)plan->slots[i].width *
+                            4,
+                        "rows of a slot");
     }
     for (int i = 0; i < plan->n_ops && !b.status; i++) {
         const struct lk_op *op = &plan->ops[i];
@@ -724,6 +796,10 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
         if (op->out >= 0) {
             b.producer[op->out] = i;
         }
+        b.solo[i].store = -1;
+    }
+    if (b.one && !b.status) {
+        lk_vk_find_solo(&b);
     }
     for (int i = 0; i < plan->n_ops && !b.status; i++) {
         if (!b.done[i]) {
@@ -733,6 +809,9 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
     lk_free(b.uses);
     lk_free(b.producer);
     lk_free(b.x_piece);
+    lk_free(b.norm_of);
+    lk_free(b.home);
+    lk_free(b.solo);
     lk_free(b.done);
     if (b.status) {
         return b.status;

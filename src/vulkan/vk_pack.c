@@ -265,31 +265,26 @@ lk_status lk_vk_store_vector(struct lk_vk_store *store, const struct lk_plan *pl
             store->vector_at[i] = UINT64_MAX;
         }
     }
-    store->vector_at[weight] = 0; /* placed by lk_vk_store_fill */
+    if (store->vector_at[weight] == UINT64_MAX) {
+        store->vector_at[weight] = store->vector_bytes;
+        store->vector_bytes += lk_round_up((size_t)plan->weights[weight].cols * 4, 256);
+    }
     return LK_OK;
 }
 
-/* Gives every vector and chunk its place; returns the sizes of the blocks through `size`. */
-static lk_status place(struct lk_vk_device *dev, struct lk_vk_store *store,
-                       const struct lk_plan *plan, lk_error *err)
+/* Gives every chunk its place; the first block is that of the vectors. */
+static lk_status place(struct lk_vk_device *dev, struct lk_vk_store *store, lk_error *err)
 {
     VkDeviceSize limit =
         BLOCK_MAX < dev->found.max_allocation ? BLOCK_MAX : dev->found.max_allocation;
-    VkDeviceSize at = 0;
-    for (int i = 0; store->vector_at && i < plan->n_weights; i++) {
-        if (store->vector_at[i] != UINT64_MAX) {
-            store->vector_at[i] = at;
-            at += lk_round_up((size_t)plan->weights[i].cols * 4, 256);
-        }
-    }
     size_t cap = 0;
     lk_status status = lk_grow(&store->blocks, &cap, 1, sizeof *store->blocks, err);
     if (status) {
         return status;
     }
     store->n_blocks = 1;
-    store->blocks[0].size = at;
-    at = limit; /* chunks start in a block of their own */
+    store->blocks[0].size = store->vector_bytes;
+    VkDeviceSize at = limit; /* chunks start in a block of their own */
     for (int i = 0; i < store->n_matrices; i++) {
         for (int c = 0; c < store->matrices[i].n_chunks; c++) {
             struct lk_vk_chunk *chunk = &store->matrices[i].chunks[c];
@@ -425,7 +420,7 @@ lk_status lk_vk_store_fill(struct lk_vk_device *dev, struct lk_vk_store *store,
                            lk_error *err)
 {
     struct filler f = {.dev = dev, .store = store, .plan = plan, .options = options};
-    lk_status status = place(dev, store, plan, err);
+    lk_status status = place(dev, store, err);
     size_t staging = STAGING;
     for (int i = 0; i < store->n_matrices && !status; i++) {
         size_t one = chunk_bytes(&store->matrices[i], 1);

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Prep: the activations of a mat-vec: read from the activation buffer, or made here, by the whole
+ * workgroup in shared memory (one token): the RMS norm of rule 7, then rule 4. The including file
+ * has the types of weights.glsl, THREADS, PREP, PANELS, the input as x1 and x4, and norm_weight.
+ */
+const uint SUBS = PREP == LK_VK_PREP_NONE ? 1u : PANELS * 8u; /* of 32 elements */
+
+const uint PER = PANELS == 0u ? 1u : (PANELS * 64u + THREADS - 1u) / THREADS; /* quads of an invocation */
+
+shared uvec4 prep_q[PREP == LK_VK_PREP_NONE ? 1u : PANELS * 16u];
+shared uint prep_max[SUBS];
+shared float prep_d[SUBS];
+shared int prep_sum[2u * SUBS]; /* of 16 elements */
+shared float prep_chain[PREP == LK_VK_PREP_NORM ? 256u : 1u];
+shared vec4 prep_fold[8];
+
+/* rsqrt of the mean square of the row: 256 chains, folded by halves. */
+float norm_factor(uint lid)
+{
+    for (uint t = lid; t < 256u; t += THREADS) {
+        precise float s = 0.0;
+        for (uint i = t; i < p.k; i += 256u) {
+            precise float x = lk_flt(x1[i]);
+            x = x * x;
+            s = s + x;
+        }
+        prep_chain[t] = s;
+    }
+    barrier();
+    if (lid < 32u) {
+        precise float a = prep_chain[lid] + prep_chain[lid + 128u];
+        precise float b = prep_chain[lid + 64u] + prep_chain[lid + 192u];
+        precise float c = prep_chain[lid + 32u] + prep_chain[lid + 160u];
+        precise float d = prep_chain[lid + 96u] + prep_chain[lid + 224u];
+        a = a + b;
+        c = c + d;
+        prep_fold[lid >> 2][lid & 3u] = a + c;
+    }
+    barrier();
+    precise vec4 v[8];
+    for (uint i = 0u; i < 8u; i++) {
+        v[i] = prep_fold[i];
+    }
+    for (uint h = 4u; h > 0u; h >>= 1) {
+        for (uint i = 0u; i < h; i++) {
+            v[i] = v[i] + v[i + h];
+        }
+    }
+    precise vec2 w = v[0].xy + v[0].zw;
+    precise float m = w.x + w.y;
+    m = m * lk_flt(p.inv_n);
+    m = m + lk_flt(p.eps);
+    return lk_rsqrt(m);
+}
+
+/* Called by all invocations; ends with a barrier. */
+void prepare()
+{
+    uint lid = gl_LocalInvocationIndex;
+    for (uint i = lid; i < SUBS; i += THREADS) {
+        prep_max[i] = 0u;
+        prep_sum[2u * i] = 0;
+        prep_sum[2u * i + 1u] = 0;
+    }
+    precise float r = 1.0;
+    if (PREP == LK_VK_PREP_NORM) {
+        r = norm_factor(lid);
+    } else {
+        barrier();
+    }
+    precise vec4 x[PER];
+    for (uint j = 0u; j < PER; j++) {
+        uint e = 4u * (lid + j * THREADS);
+        x[j] = vec4(0.0);
+        if (e >= p.k) {
+            continue;
+        }
+        uvec4 u = x4[e >> 2];
+        for (int i = 0; i < 4; i++) {
+            precise float v = lk_flt(u[i]);
+            if (PREP == LK_VK_PREP_NORM) {
+                v = v * r;
+                v = v * lk_flush(norm_weight[e + uint(i)]);
+                v = store_value(v, p.op_norm);
+            }
+            x[j][i] = v;
+        }
+        atomicMax(prep_max[e >> 5], max(max(lk_magnitude(x[j].x), lk_magnitude(x[j].y)),
+                                        max(lk_magnitude(x[j].z), lk_magnitude(x[j].w))));
+    }
+    barrier();
+    for (uint j = 0u; j < PER; j++) {
+        uint quad = lid + j * THREADS;
+        if (quad >= PANELS * 64u) {
+            break;
+        }
+#ifdef W_K
+        uint sub = (quad >> 6) * 8u;
+        uint a = prep_max[sub];
+        for (uint i = 1u; i < 8u; i++) {
+            a = max(a, prep_max[sub + i]);
+        }
+#else
+        uint a = prep_max[quad >> 3];
+#endif
+        precise float d = 0.0;
+        precise float s = 0.0;
+        if (a != 0u) {
+            d = lk_flt(a) * lk_flt(0x3C010204u);
+            s = 127.0 * lk_rcp(lk_flt(a));
+        }
+        uint word = 0u;
+        int sum = 0;
+        for (int i = 0; i < 4; i++) {
+            precise float t = x[j][i] * s;
+            int q = lk_rte(t);
+            sum += q;
+            word |= (uint(q) & 255u) << (8 * i);
+        }
+        prep_q[quad >> 2][quad & 3u] = word;
+#if defined(W_MINS) || defined(W_OFFSET)
+        atomicAdd(prep_sum[quad >> 2], sum);
+#endif
+#ifdef W_K
+        if ((quad & 63u) == 0u) {
+            prep_d[quad >> 6] = d;
+        }
+#else
+        if ((quad & 7u) == 0u) {
+            prep_d[quad >> 3] = d;
+        }
+#endif
+    }
+    barrier();
+}
+
+/* Words of q, four at a time. */
+uvec4 act4(uint at)
+{
+    if (PREP != LK_VK_PREP_NONE) {
+        return prep_q[at];
+    }
+    return x4[at];
+}
+
+/* d of block `at`. */
+float act_d(uint at)
+{
+    if (PREP != LK_VK_PREP_NONE) {
+        return prep_d[at];
+    }
+    return lk_flt(x1[p.x_d + at]);
+}
+
+/* d * sum(q) of a block of 32. */
+float act_sum(uint at)
+{
+    if (PREP != LK_VK_PREP_NONE) {
+        precise float t = prep_d[at] * lk_f22(prep_sum[2u * at] + prep_sum[2u * at + 1u]);
+        return t;
+    }
+    return lk_flt(x1[p.x_s + at]);
+}
+
+/* Sums of the two halves of 32 elements. */
+ivec2 act_sums(uint at)
+{
+    if (PREP != LK_VK_PREP_NONE) {
+        return ivec2(prep_sum[2u * at], prep_sum[2u * at + 1u]);
+    }
+    int sums = int(x1[p.x_s + at]);
+    return ivec2(bitfieldExtract(sums, 0, 16), sums >> 16);
+}
