@@ -15,26 +15,6 @@
 
 enum { TOKENS = 80 }; /* past a KV block and gemma3's window */
 
-/* The largest difference of a row in units of its standard deviation; adds squares to *sum. */
-static double row_error(const float *got, const float *want, size_t n_vocab, double *sum)
-{
-    double mean = 0, var = 0, worst = 0;
-    for (size_t i = 0; i < n_vocab; i++) {
-        mean += (double)want[i] / (double)n_vocab;
-    }
-    for (size_t i = 0; i < n_vocab; i++) {
-        var += pow((double)want[i] - mean, 2) / (double)n_vocab;
-    }
-    for (size_t i = 0; i < n_vocab; i++) {
-        double e = fabs((double)got[i] - (double)want[i]) / sqrt(var);
-        worst = fmax(worst, e);
-        if (sum) {
-            *sum += e * e;
-        }
-    }
-    return worst;
-}
-
 /* Over all rows: the largest difference, and its root mean square. */
 struct distance {
     double worst, rms;
@@ -43,7 +23,7 @@ static struct distance compare(const float *got, const float *want, size_t n_voc
 {
     double worst = 0, sum = 0;
     for (size_t t = 0; t < TOKENS; t++) {
-        worst = fmax(worst, row_error(got + t * n_vocab, want + t * n_vocab, n_vocab, &sum));
+        worst = fmax(worst, tiny_row_error(got + t * n_vocab, want + t * n_vocab, n_vocab, &sum));
     }
     return (struct distance){worst, sqrt(sum / (double)(TOKENS * n_vocab))};
 }
@@ -101,7 +81,8 @@ static double one_token_from_the_same_cache(const char *path, const int32_t *ids
         cr_assert_eq(lk_session_load(r, saved, &err), LK_OK, "%s", err.message);
         cr_assert_eq(lk_session_sync(s, ids, t + 1, &err), LK_OK, "%s", err.message);
         cr_assert_eq(lk_session_sync(r, ids, t + 1, &err), LK_OK, "%s", err.message);
-        errors[t - FROM] = row_error(lk_session_logits(s), lk_session_logits(r), n_vocab, NULL);
+        errors[t - FROM] =
+            tiny_row_error(lk_session_logits(s), lk_session_logits(r), n_vocab, NULL);
     }
     qsort(errors, N, sizeof errors[0], by_value);
     *worst = errors[N - 1];

@@ -5,6 +5,7 @@
 #include "tests/util/tiny.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,4 +77,23 @@ void tiny_same(const float *a, const float *b, size_t n, const char *what)
         cr_assert(memcmp(&a[i], &b[i], sizeof *a) == 0, "%s: float %zu is %a, expected %a", what, i,
                   (double)a[i], (double)b[i]);
     }
+}
+
+double tiny_row_error(const float *got, const float *want, size_t n_vocab, double *sum)
+{
+    double mean = 0, var = 0, worst = 0;
+    for (size_t i = 0; i < n_vocab; i++) {
+        mean += (double)want[i] / (double)n_vocab;
+    }
+    for (size_t i = 0; i < n_vocab; i++) {
+        var += pow((double)want[i] - mean, 2) / (double)n_vocab;
+    }
+    for (size_t i = 0; i < n_vocab; i++) {
+        double e = fabs((double)got[i] - (double)want[i]) / sqrt(var);
+        worst = fmax(worst, e);
+        if (sum) {
+            *sum += e * e;
+        }
+    }
+    return worst;
 }

@@ -16,6 +16,9 @@ lk_engine *tiny_engine_with(const char *path, const lk_engine_options *options, 
 void tiny_tokens(int32_t *ids, size_t n, size_t n_vocab, unsigned seed);
 /* Rows of positions 0..n-1 of a fresh session: [n][n_vocab], malloc'd. */
 float *tiny_rows(lk_engine *engine, const int32_t *ids, size_t n);
+/* The largest difference of a row in units of its standard deviation; adds their squares to *sum
+ * (may be NULL). */
+double tiny_row_error(const float *got, const float *want, size_t n_vocab, double *sum);
 /* Dies unless a and b are equal by bits; says what, and the first index that differs. */
 void tiny_same(const float *a, const float *b, size_t n, const char *what);
 

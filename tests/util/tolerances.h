@@ -69,6 +69,11 @@
  * this. */
 #define TOL_ONE_TOKEN 1e-5
 
+/* A rotated value against cos and sin in double, as a share of the pair's magnitudes
+ * (tests/regress): two products, a sum, and cos and sin rounded once: 5 u at most. The wrong
+ * convention or the next position is off by the order of 1. */
+#define TOL_ROTATION 4e-7
+
 /* ---- perplexity against llama.cpp (tests/model/test_perplexity.c), relative ----
  *
  * The reference dequantizes exactly, llama.cpp computes the same weights in f32 and K and V in f16

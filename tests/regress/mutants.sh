@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# mutants.sh [NAME...]: brings each bug of tests/regress/mutants/ back, one after another, in a copy
+# of the tree, and requires that the test of its registry entry fails, by an assertion; without
+# the bug the tests pass. A patch that does not apply, or a mutant that does not build, is a failure.
+#
+# A patch begins with lines: what the bug is; "entry: TEST"; "run: cpu|lavapipe|swiftshader|
+# validation", where the test is run. A mutant of a "validation" run is killed by a message of
+# synchronization validation alone.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+root=$PWD
+scratch=$root/build-mutants
+mkdir -p "$scratch"
+list=$scratch/.files
+git ls-files -co --exclude-standard >"$list" || exit 1
+# Only what changed is copied, so that a second run builds little.
+while IFS= read -r f; do
+    if [ -f "$f" ] && ! cmp -s "$f" "$scratch/$f"; then
+        mkdir -p "$scratch/$(dirname "$f")" && cp -p "$f" "$scratch/$f" && touch "$scratch/$f"
+    fi
+done <"$list"
+
+# The same directories as seen from the build as in the tree itself: ccache finds what is there.
+export CCACHE_BASEDIR=$scratch CCACHE_NOHASHDIR=1
+launcher=()
+command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache)
+cd "$scratch" || exit 1
+log=$scratch/log
+mkdir -p "$log"
+make_it() { # make_it LOG
+    cmake --build build --target test_regress >"$1" 2>&1
+}
+if ! cmake -G Ninja -S . -B build "${launcher[@]}" -DCMAKE_BUILD_TYPE=Release -DLK_TESTS=ON \
+        -DCMAKE_C_FLAGS_RELEASE=-O1 >"$log/configure" 2>&1 || ! make_it "$log/base"; then
+    grep -hE 'error|FAILED' "$log/configure" "$log/base" | head >&2
+    echo "mutants: the unchanged tree does not build" >&2
+    exit 1
+fi
+run() { # run HOW ENTRY LOG
+    local program=build/tests/test_regress
+    case "$1" in
+    cpu) timeout 120 env -u VK_DRIVER_FILES "$program" --filter "regress/$2" >"$3" 2>&1 ;;
+    *) timeout 240 tools/test_vk "$program" "$1" --filter "regress/$2" >"$3" 2>&1 ;;
+    esac
+}
+
+patches=()
+if [ $# -gt 0 ]; then
+    for name in "$@"; do patches+=("tests/regress/mutants/${name%.patch}.patch"); done
+else
+    patches=(tests/regress/mutants/*.patch)
+fi
+killed=0 failed=0 start=$SECONDS
+declare -A clean=()
+fail() {
+    failed=$((failed + 1))
+    echo "[FAIL] mutant $1: $2"
+}
+for patch in "${patches[@]}"; do
+    name=$(basename "$patch" .patch)
+    entry=$(sed -n 's/^entry: //p' "$patch") how=$(sed -n 's/^run: //p' "$patch")
+    from=$SECONDS
+    if [ -z "$entry" ] || [ -z "$how" ]; then
+        fail "$name" "names no entry or run"
+        continue
+    fi
+    if ! patch -p1 --dry-run -s <"$root/$patch" >"$log/$name" 2>&1; then
+        fail "$name" "the patch does not apply: $(tail -n 1 "$log/$name")"
+        continue
+    fi
+    patch -p1 -s --no-backup-if-mismatch <"$root/$patch"
+    if ! make_it "$log/$name"; then
+        fail "$name" "does not build: $(grep -m 1 -E 'error|FAILED' "$log/$name")"
+    else
+        run "$how" "$entry" "$log/$name"
+        rc=$?
+        # An assertion of that test, and no crash beside it; on "validation" a hazard.
+        if [ "$how" = validation ]; then
+            grep -q 'SYNC-HAZARD' "$log/$name"
+        else
+            grep -q "^\[FAIL\] regress::$entry:" "$log/$name" &&
+                grep -q 'Crashing: 0' "$log/$name"
+        fi
+        if [ $? -eq 0 ] && [ $rc -ne 0 ]; then
+            killed=$((killed + 1))
+            clean["$how $entry"]=1
+            echo "killed: $name by $entry on $how, $((SECONDS - from)) s"
+        else
+            fail "$name" "$entry on $how does not fail as it should (exit $rc)"
+            tail -n 5 "$log/$name"
+        fi
+    fi
+    patch -p1 -R -s --no-backup-if-mismatch <"$root/$patch"
+done
+
+# Without the bugs every test that killed one passes.
+make_it "$log/base" || fail "none" "the tree does not build again"
+passed=0
+for pair in "${!clean[@]}"; do
+    if run ${pair% *} ${pair#* } "$log/clean" && grep -q 'Tested: 1 | Passing: 1' "$log/clean"; then
+        passed=$((passed + 1))
+    else
+        fail "none" "${pair#* } on ${pair% *} fails without a bug"
+        tail -n 5 "$log/clean"
+    fi
+done
+echo "mutants: killed $killed of ${#patches[@]}, $passed tests pass without, $((SECONDS - start)) s"
+total=$((killed + failed))
+echo "[====] Synthesis: Tested: $total | Passing: $killed | Failing: $failed | Crashing: 0"
+[ $failed -eq 0 ]

@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Regress: see regress.h.
+ */
+#include "tests/regress/regress.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cpu/detect.h"
+#include "src/model_file.h"
+#include "src/mem.h"
+#include "src/numerics.h"
+#include "tests/util/tiny.h"
+
+/* ---- ways ---- */
+
+static const char *variable(const char *name, const char *otherwise)
+{
+    const char *value = getenv(name);
+    return value && value[0] ? value : otherwise;
+}
+
+bool rg_debug_on(void)
+{
+    return strcmp(variable("LOCKSTEP_DEBUG", "0"), "0") != 0;
+}
+
+void rg_debug(const char *format, ...)
+{
+    va_list args;
+    if (rg_debug_on()) {
+        va_start(args, format);
+        vprintf(format, args);
+        va_end(args);
+        fflush(stdout);
+    }
+}
+
+static struct rg_way SCALAR = {.name = "scalar", .level = "auto"};
+static struct rg_way REF[2] = {{.name = "ref", .level = "auto"},
+                               {.name = "rounded", .level = "rounded"}};
+
+const struct rg_way *rg_scalar(void)
+{
+    SCALAR.impl = lk_backend_find("scalar");
+    return &SCALAR;
+}
+
+const struct rg_way *rg_ref(bool rounded)
+{
+    REF[rounded].impl = lk_backend_find("ref");
+    return &REF[rounded];
+}
+
+static const char *device_name(void)
+{
+    const char *device = variable("LK_DEVICE", NULL);
+    return device ? device : variable("VK_DRIVER_FILES", NULL) ? "0" : NULL;
+}
+
+size_t rg_ways(const struct rg_way **out)
+{
+    static struct rg_way ways[LK_CPU_LEVELS + 2];
+    static size_t n;
+    *out = ways;
+    if (n > 0) {
+        return n;
+    }
+    const struct lk_backend_impl *vulkan = lk_backend_find("vulkan");
+    bool device = vulkan && device_name();
+    ways[n++] = *rg_scalar();
+    for (int l = LK_CPU_GENERIC; l < LK_CPU_LEVELS; l++) {
+        enum lk_cpu_level level = (enum lk_cpu_level)l;
+        if (lk_cpu_has(level, NULL) && (!device || level == lk_cpu_best())) {
+            const char *name = lk_cpu_level_name(level);
+            ways[n++] = (struct rg_way){name, lk_backend_find("cpu"), name, false};
+        }
+    }
+    if (device) {
+        ways[n++] = (struct rg_way){"vulkan", vulkan, "auto", true};
+    }
+    return n;
+}
+
+const struct rg_way *rg_vulkan(void)
+{
+    const struct rg_way *ways;
+    size_t n = rg_ways(&ways);
+    return ways[n - 1].is_device ? &ways[n - 1] : NULL;
+}
+
+static int threads(void)
+{
+    return atoi(variable("LK_THREADS", "2"));
+}
+
+static bool fuse(void)
+{
+    return strcmp(variable("LK_FUSE", "1"), "0") != 0;
+}
+
+struct lk_backend *rg_backend(const struct rg_way *way)
+{
+    static struct {
+        const char *name;
+        struct lk_backend *backend;
+    } open[LK_CPU_LEVELS + 4];
+    size_t i = 0;
+    while (open[i].backend && strcmp(open[i].name, way->name) != 0) {
+        i++;
+    }
+    if (!open[i].backend) {
+        struct lk_backend_options o = {.threads = threads(),
+                                       .threads_batch = threads(),
+                                       .cpu_level = way->level,
+                                       .device = way->is_device ? device_name() : NULL,
+                                       .vk_disable = variable("LK_DISABLE", NULL)};
+        struct lk_caps caps;
+        lk_error err;
+        cr_assert_eq(way->impl->open(&o, &open[i].backend, &caps, &err), LK_OK, "%s", err.message);
+        open[i].name = way->name;
+        rg_debug("way %s: %s\n", way->name, caps.describe);
+    }
+    return open[i].backend;
+}
+
+lk_engine_options rg_options(const struct rg_way *way, uint32_t n_ctx, uint32_t n_batch)
+{
+    lk_engine_options o = lk_engine_options_default();
+    o.backend = way->impl->name;
+    o.cpu_level = way->level;
+    o.device = way->is_device ? device_name() : NULL;
+    o.gpu_layers = LK_GPU_LAYERS_ALL;
+    o.vk_disable = variable("LK_DISABLE", NULL);
+    o.threads = o.threads_batch = threads();
+    o.fuse = fuse();
+    o.n_ctx = n_ctx;
+    o.n_batch = n_batch;
+    return o;
+}
+
+/* ---- models ---- */
+
+struct model_params rg_small(const char *arch, enum lk_type type)
+{
+    struct model_params p = model_params_default(arch, type, 5);
+    p.n_embd = 64;
+    p.n_ff = 96;
+    p.n_head = 4;
+    p.n_kv_head = 2;
+    p.head_dim = p.n_rot = 32;
+    p.n_vocab = 96;
+    return p;
+}
+
+void rg_model_open(struct rg_model *m, const struct model_params *p, rg_edit_fn edit, void *user)
+{
+    lk_error err;
+    struct gguf_build b = {0};
+    *m = (struct rg_model){.path = "/tmp/lockstep-regress-XXXXXX"};
+    int fd = mkstemp(m->path);
+    cr_assert(fd >= 0);
+    close(fd);
+    model_build(&b, p);
+    gb_save(&b, m->path);
+    cr_assert_eq(lk_model_open(m->path, &m->model, &err), LK_OK, "%s", err.message);
+    if (edit) {
+        for (size_t i = 0; i < lk_model_n_tensors(m->model); i++) {
+            lk_tensor_info t;
+            char name[96];
+            lk_model_tensor(m->model, i, &t);
+            snprintf(name, sizeof name, "%.*s", (int)t.name_len, t.name);
+            edit(user, name, b.data + t.file_offset, t.n_bytes);
+        }
+        lk_model_close(&m->model);
+        gb_save(&b, m->path);
+        cr_assert_eq(lk_model_open(m->path, &m->model, &err), LK_OK, "%s", err.message);
+    }
+    gb_free(&b);
+    cr_assert_eq(lk_plan_build(m->model->gguf, &m->plan, &err), LK_OK, "%s", err.message);
+}
+
+void rg_model_close(struct rg_model *m)
+{
+    lk_plan_free(&m->plan);
+    lk_model_close(&m->model);
+    unlink(m->path);
+}
+
+const struct lk_op *rg_op(const struct lk_plan *plan, enum lk_op_kind kind, int layer, int n)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].kind == kind && plan->ops[i].layer == layer && n-- == 0) {
+            return &plan->ops[i];
+        }
+    }
+    cr_assert(false, "no such op: %s of layer %d", lk_op_name(kind), layer);
+    return NULL;
+}
+
+/* ---- chains ---- */
+
+static lk_status open_part(struct rg_chain *c, int i, const struct rg_way *way, int first, int last,
+                           bool keep, lk_error *err)
+{
+    const struct lk_plan *plan = c->m->plan;
+    struct lk_backend *backend = rg_backend(way);
+    c->part[i].way = way;
+    if (c->n_parts > 1) {
+        cr_assert_eq(lk_plan_slice(plan, first, last, first == 0, last == plan->n_layer,
+                                   &c->part[i].slice, err),
+                     LK_OK, "%s", err->message);
+    }
+    c->part[i].geom =
+        (struct lk_kv_geom){.n_layers = last - first,
+                            .first_layer = first,
+                            .n_kv_head = plan->n_kv_head,
+                            .head_dim = plan->head_dim,
+                            .dim = (int)lk_round_up((size_t)plan->head_dim, LK_KV_DIM_ALIGN),
+                            .n_blocks = c->n_blocks + 1};
+    struct lk_exec_options o = {.plan = c->part[i].slice ? c->part[i].slice : plan,
+                                .max_tokens = c->n_batch,
+                                .max_outputs = c->n_batch,
+                                .max_seqs = 1,
+                                .max_blocks = c->n_blocks,
+                                .keep_ops = keep,
+                                .fuse = fuse()};
+    lk_status status = way->impl->prepare(backend, &o, &c->part[i].exec, err);
+    if (!status) {
+        cr_assert_eq(way->impl->kv_alloc(backend, &c->part[i].geom, &c->part[i].kv, err), LK_OK,
+                     "%s", err->message);
+    }
+    return status;
+}
+
+lk_status rg_open(struct rg_chain *c, const struct rg_model *m, const struct rg_way *const *way,
+                  const int *cut, int n_parts, int n_ctx, int n_batch, bool keep, lk_error *err)
+{
+    *c = (struct rg_chain){.m = m,
+                           .n_parts = n_parts,
+                           .n_ctx = n_ctx,
+                           .n_batch = n_batch,
+                           .n_blocks = (n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK};
+    cr_assert(n_parts <= RG_PARTS && c->n_blocks < RG_BLOCKS);
+    for (int i = 0; i < c->n_blocks; i++) {
+        c->blocks[i] = c->n_blocks - i;
+    }
+    for (int i = 0; i < n_parts; i++) {
+        size_t at = strlen(c->name);
+        int first = i ? cut[i - 1] : 0, last = i + 1 < n_parts ? cut[i] : m->plan->n_layer;
+        snprintf(c->name + at, sizeof c->name - at, "%s%s", i ? "+" : "", way[i]->name);
+        lk_status status = open_part(c, i, way[i], first, last, keep, err);
+        if (status) {
+            rg_close(c);
+            return status;
+        }
+    }
+    return LK_OK;
+}
+
+void rg_open_one(struct rg_chain *c, const struct rg_model *m, const struct rg_way *way, int n_ctx,
+                 int n_batch)
+{
+    lk_error err;
+    cr_assert_eq(rg_open(c, m, &way, NULL, 1, n_ctx, n_batch, false, &err), LK_OK, "%s",
+                 err.message);
+}
+
+void rg_close(struct rg_chain *c)
+{
+    for (int i = 0; i < c->n_parts; i++) {
+        if (c->part[i].exec) {
+            c->part[i].way->impl->exec_free(c->part[i].exec);
+        }
+        if (c->part[i].kv) {
+            c->part[i].way->impl->kv_free(c->part[i].kv);
+        }
+        lk_plan_free(&c->part[i].slice);
+    }
+    *c = (struct rg_chain){0};
+}
+
+static lk_status run_batch(struct rg_chain *c, const int32_t *ids, int first, int n, float *rows,
+                           float *hidden[2], lk_error *err)
+{
+    int32_t *index = malloc(3 * (size_t)n * sizeof *index), *pos = index + n, *seq = pos + n;
+    cr_assert(index);
+    for (int i = 0; i < n; i++) {
+        index[i] = i;
+        pos[i] = first + i;
+        seq[i] = 0;
+    }
+    struct lk_batch_seq s = {c->blocks, 0, n, first};
+    lk_status status = LK_OK;
+    for (int i = 0; i < c->n_parts && !status; i++) {
+        struct lk_batch b = {.n_tokens = n,
+                             .token = ids,
+                             .pos = pos,
+                             .seq = seq,
+                             .n_seqs = 1,
+                             .seqs = &s,
+                             .n_outputs = n,
+                             .outputs = index,
+                             .hidden_in = i ? hidden[(i - 1) % 2] : NULL,
+                             .out = i + 1 < c->n_parts ? hidden[i % 2] : rows};
+        status = c->part[i].way->impl->run(c->part[i].exec, c->part[i].kv, &b, err);
+    }
+    free(index);
+    return status;
+}
+
+lk_status rg_try(struct rg_chain *c, const int32_t *ids, int pos, int n, float *rows, lk_error *err)
+{
+    size_t width = (size_t)c->m->plan->n_embd * (size_t)c->n_batch;
+    size_t n_vocab = (size_t)c->m->plan->n_vocab;
+    float *hidden[2] = {malloc(width * sizeof(float)), malloc(width * sizeof(float))};
+    cr_assert(hidden[0] && hidden[1] && pos + n <= c->n_ctx);
+    lk_status status = LK_OK;
+    for (int i = 0; i < n && !status; i += c->n_batch) {
+        int count = n - i < c->n_batch ? n - i : c->n_batch;
+        status = run_batch(c, ids + i, pos + i, count, rows + (size_t)i * n_vocab, hidden, err);
+    }
+    free(hidden[0]);
+    free(hidden[1]);
+    return status;
+}
+
+void rg_run(struct rg_chain *c, const int32_t *ids, int pos, int n, float *rows)
+{
+    lk_error err;
+    cr_assert_eq(rg_try(c, ids, pos, n, rows, &err), LK_OK, "%s: %s", c->name, err.message);
+}
+
+float *rg_peek(struct rg_chain *c, int slot, size_t n)
+{
+    lk_error err;
+    float *x = malloc(n * sizeof *x);
+    cr_assert(x && c->n_parts == 1);
+    cr_assert_eq(c->part[0].way->impl->peek(c->part[0].exec, slot, x, n, &err), LK_OK, "%s",
+                 err.message);
+    return x;
+}
+
+/* ---- the cache ---- */
+
+static int part_of(const struct rg_chain *c, int layer)
+{
+    int i = 0;
+    while (layer >= c->part[i].geom.first_layer + c->part[i].geom.n_layers) {
+        i++;
+    }
+    return i;
+}
+
+uint16_t *rg_cache(struct rg_chain *c, int layer, enum lk_kv_which which, size_t *n)
+{
+    int i = part_of(c, layer);
+    lk_error err;
+    *n = lk_kv_layer_elems(&c->part[i].geom);
+    uint16_t *cells = malloc(*n * 2);
+    cr_assert(cells);
+    cr_assert_eq(c->part[i].way->impl->kv_read(c->part[i].kv, layer - c->part[i].geom.first_layer,
+                                               which, 0, cells, *n * 2, &err),
+                 LK_OK, "%s", err.message);
+    return cells;
+}
+
+void rg_cache_write(struct rg_chain *c, int layer, enum lk_kv_which which, const uint16_t *cells)
+{
+    int i = part_of(c, layer);
+    lk_error err;
+    cr_assert_eq(c->part[i].way->impl->kv_write(c->part[i].kv, layer - c->part[i].geom.first_layer,
+                                                which, 0, cells,
+                                                lk_kv_layer_elems(&c->part[i].geom) * 2, &err),
+                 LK_OK, "%s", err.message);
+}
+
+void rg_move(struct rg_chain *from, struct rg_chain *to)
+{
+    for (int layer = 0; layer < from->m->plan->n_layer; layer++) {
+        for (int w = 0; w < 2; w++) {
+            size_t n, m;
+            uint16_t *cells = rg_cache(from, layer, (enum lk_kv_which)w, &n);
+            uint16_t *other = rg_cache(to, layer, (enum lk_kv_which)w, &m);
+            size_t block = rg_cell(from, (enum lk_kv_which)w, 1, 0, 0, 0);
+            for (int b = 0; b < from->n_blocks && b < to->n_blocks; b++) {
+                memcpy(other + (size_t)to->blocks[b] * block,
+                       cells + (size_t)from->blocks[b] * block, block * 2);
+            }
+            rg_cache_write(to, layer, (enum lk_kv_which)w, other);
+            free(cells);
+            free(other);
+        }
+    }
+}
+
+size_t rg_cell(const struct rg_chain *c, enum lk_kv_which which, int block, int head, int slot,
+               int d)
+{
+    size_t dim = (size_t)(c->m->plan->head_dim + 31) / 32 * 32;
+    size_t at = ((size_t)block * (size_t)c->m->plan->n_kv_head + (size_t)head) * dim * 64;
+    return at + (which == LK_KV_K ? (size_t)d * 64 + (size_t)slot : (size_t)slot * dim + (size_t)d);
+}
+
+/* ---- comparing ---- */
+
+static size_t first_bad(const float *got, const float *want, size_t n)
+{
+    size_t i = 0;
+    while (i < n && lk_bits(got[i]) == lk_bits(want[i])) {
+        i++;
+    }
+    return i;
+}
+
+void rg_same_rows(const char *what, const float *got, const float *want, size_t n_rows,
+                  size_t width)
+{
+    bool same = first_bad(got, want, n_rows * width) == n_rows * width;
+    if (same && !rg_debug_on()) {
+        return;
+    }
+    printf("%s: logits\n", what);
+    for (size_t r = 0; r < n_rows; r++) {
+        const float *g = got + r * width, *w = want + r * width;
+        size_t bad = first_bad(g, w, width);
+        if (bad == width) {
+            printf("  position %zu: MATCH\n", r);
+        } else {
+            printf("  position %zu: DIFF, first bad index %zu: %a, expected %a\n", r, bad,
+                   (double)g[bad], (double)w[bad]);
+        }
+    }
+    fflush(stdout);
+    cr_assert(same, "%s: logits differ", what);
+}
+
+/* Strides as the code has them against those of the written layout. */
+static void show_strides(const struct rg_chain *c, int layer, enum lk_kv_which which)
+{
+    size_t nh = (size_t)c->m->plan->n_kv_head;
+    size_t nd = (size_t)c->part[part_of(c, layer)].geom.dim;
+    size_t is[4] = {LK_KV_K_AT((size_t)1, (size_t)0, (size_t)0, (size_t)0, nh, nd),
+                    LK_KV_K_AT((size_t)0, (size_t)1, (size_t)0, (size_t)0, nh, nd),
+                    LK_KV_K_AT((size_t)0, (size_t)0, (size_t)1, (size_t)0, nh, nd),
+                    LK_KV_K_AT((size_t)0, (size_t)0, (size_t)0, (size_t)1, nh, nd)};
+    if (which == LK_KV_V) {
+        is[0] = LK_KV_V_AT((size_t)1, (size_t)0, (size_t)0, (size_t)0, nh, nd);
+        is[1] = LK_KV_V_AT((size_t)0, (size_t)1, (size_t)0, (size_t)0, nh, nd);
+        is[2] = LK_KV_V_AT((size_t)0, (size_t)0, (size_t)0, (size_t)1, nh, nd);
+        is[3] = LK_KV_V_AT((size_t)0, (size_t)0, (size_t)1, (size_t)0, nh, nd);
+    }
+    size_t want[4] = {rg_cell(c, which, 1, 0, 0, 0), rg_cell(c, which, 0, 1, 0, 0),
+                      rg_cell(c, which, 0, 0, 0, 1), rg_cell(c, which, 0, 0, 1, 0)};
+    bool contiguous = memcmp(is, want, sizeof is) == 0;
+    printf("  %c layer %d: contiguous: %s; strides in bytes: block %zu, head %zu, d %zu, "
+           "position %zu",
+           which == LK_KV_V ? 'V' : 'K', layer, contiguous ? "yes" : "NO", is[0] * 2, is[1] * 2,
+           is[2] * 2, is[3] * 2);
+    printf(contiguous ? "\n" : "; expected %zu, %zu, %zu, %zu\n", want[0] * 2, want[1] * 2,
+           want[2] * 2, want[3] * 2);
+}
+
+static void show_cells(const struct rg_chain *c, enum lk_kv_which which, const uint16_t *got,
+                       const uint16_t *want, int n)
+{
+    int dim = (c->m->plan->head_dim + 31) / 32 * 32;
+    for (int pos = 0; pos < n; pos++) {
+        for (int h = 0; h < c->m->plan->n_kv_head; h++) {
+            int d = 0;
+            size_t at = 0;
+            for (; d < dim; d++) {
+                at = rg_cell(c, which, c->blocks[pos / 64], h, pos % 64, d);
+                if (got[at] != want[at]) {
+                    break;
+                }
+            }
+            if (d == dim) {
+                printf("    %c[%d, %d, *]: MATCH\n", which == LK_KV_V ? 'V' : 'K', h, pos);
+            } else {
+                printf("    %c[%d, %d, *]: DIFF, first bad index %d: %04x, expected %04x\n",
+                       which == LK_KV_V ? 'V' : 'K', h, pos, d, got[at], want[at]);
+            }
+        }
+    }
+}
+
+void rg_same_cache(const char *what, struct rg_chain *got, struct rg_chain *want, int n)
+{
+    lk_error err;
+    bool all = true;
+    for (int layer = 0; layer < got->m->plan->n_layer && all; layer++) {
+        for (int w = 0; w < 2; w++) {
+            enum lk_kv_which which = (enum lk_kv_which)w;
+            size_t n_got, n_want;
+            uint16_t *x = rg_cache(got, layer, which, &n_got);
+            uint16_t *y = rg_cache(want, layer, which, &n_want);
+            bool same = n_got == n_want && memcmp(x, y, n_got * 2) == 0;
+            if (!same || rg_debug_on()) {
+                printf("%s: cache\n", what);
+                show_strides(got, layer, which);
+                show_cells(got, which, x, y, n);
+                fflush(stdout);
+            }
+            for (size_t i = 0; i < n_got && i < n_want && !same; i++) {
+                cr_expect(x[i] == y[i],
+                          "%s: %c layer %d: element %zu of the buffer is %04x, "
+                          "expected %04x",
+                          what, w ? 'V' : 'K', layer, i, x[i], y[i]);
+                if (x[i] != y[i]) {
+                    break;
+                }
+            }
+            all &= same;
+            free(x);
+            free(y);
+        }
+    }
+    cr_assert(all, "%s: the caches differ", what);
+    for (int i = 0; i < got->n_parts; i++) {
+        cr_assert_eq(got->part[i].way->impl->kv_check(got->part[i].kv, &err), LK_OK, "%s: %s", what,
+                     err.message);
+    }
+}
+
+/* ---- everywhere ---- */
+
+/* Prefill of `first` tokens on a, the rest one by one on b. */
+static void across(const struct rg_model *m, const struct rg_way *a, const struct rg_way *b,
+                   const int32_t *ids, int n, int first, const float *want, struct rg_chain *cache)
+{
+    size_t n_vocab = (size_t)m->plan->n_vocab;
+    float *rows = malloc((size_t)n * n_vocab * sizeof *rows);
+    char what[128];
+    snprintf(what, sizeof what, "prefill of %d on %s, decode on %s", first, a->name, b->name);
+    struct rg_chain one, other;
+    rg_open_one(&one, m, a, n, n);
+    rg_run(&one, ids, 0, first, rows);
+    if (a != b) {
+        rg_open_one(&other, m, b, n, 1);
+        rg_move(&one, &other);
+        rg_close(&one);
+        one = other;
+    }
+    for (int t = first; t < n; t++) {
+        rg_run(&one, ids + t, t, 1, rows + (size_t)t * n_vocab);
+    }
+    rg_same_rows(what, rows, want, (size_t)n, n_vocab);
+    rg_same_cache(what, &one, cache, n);
+    rg_close(&one);
+    free(rows);
+}
+
+void rg_everywhere(const struct model_params *p, rg_edit_fn edit, void *user, int n, int prefill)
+{
+    const struct rg_way *ways;
+    size_t n_ways = rg_ways(&ways);
+    struct rg_model m;
+    struct rg_chain want, c;
+    int32_t ids[512];
+    cr_assert(n <= 448);
+    rg_model_open(&m, p, edit, user);
+    size_t n_vocab = (size_t)m.plan->n_vocab;
+    tiny_tokens(ids, (size_t)n, n_vocab, 11);
+    float *expected = malloc((size_t)n * n_vocab * sizeof *expected);
+    float *rows = malloc((size_t)n * n_vocab * sizeof *rows);
+    rg_open_one(&want, &m, &ways[0], n, n);
+    rg_run(&want, ids, 0, n, expected);
+    for (size_t w = 0; w < n_ways; w++) {
+        int batch[] = {n, 7};
+        for (size_t i = w ? 0 : 1; i < LK_COUNT(batch); i++) {
+            char what[128];
+            snprintf(what, sizeof what, "%s %s: %d tokens in batches of %d on %s", p->arch,
+                     lk_type_name(p->type), n, batch[i], ways[w].name);
+            rg_open_one(&c, &m, &ways[w], n, batch[i]);
+            rg_run(&c, ids, 0, n, rows);
+            rg_same_rows(what, rows, expected, (size_t)n, n_vocab);
+            rg_same_cache(what, &c, &want, n);
+            rg_close(&c);
+        }
+        across(&m, &ways[w], &ways[w], ids, n, prefill, expected, &want);
+        if (w > 0) {
+            across(&m, &ways[0], &ways[w], ids, n, prefill, expected, &want);
+            across(&m, &ways[w], &ways[w - 1], ids, n, prefill, expected, &want);
+        }
+    }
+    rg_close(&want);
+    free(expected);
+    free(rows);
+    rg_model_close(&m);
+}
+
+double rg_distance(const struct rg_model *m, int n, double *rms)
+{
+    size_t n_vocab = (size_t)m->plan->n_vocab;
+    int32_t ids[512];
+    double worst = 0, sum = 0;
+    float *rows[2];
+    tiny_tokens(ids, (size_t)n, n_vocab, 11);
+    for (int i = 0; i < 2; i++) {
+        struct rg_chain c;
+        rows[i] = malloc((size_t)n * n_vocab * sizeof *rows[i]);
+        rg_open_one(&c, m, i ? rg_ref(false) : rg_scalar(), n, n);
+        rg_run(&c, ids, 0, n, rows[i]);
+        rg_close(&c);
+    }
+    for (size_t t = 0; t < (size_t)n; t++) {
+        double e = tiny_row_error(rows[0] + t * n_vocab, rows[1] + t * n_vocab, n_vocab, &sum);
+        rg_debug("  position %zu: %.2e of the row's deviation from the reference\n", t, e);
+        worst = fmax(worst, e);
+    }
+    free(rows[0]);
+    free(rows[1]);
+    *rms = sqrt(sum / (double)((size_t)n * n_vocab));
+    return worst;
+}
