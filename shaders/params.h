@@ -117,6 +117,22 @@ struct lk_vk_attn_push {
     LK_PARAMS_U32 op;
 };
 
+/* attention of one token, see attn_one. Vectors are word offsets in the block of vectors, or
+ * LK_VK_NO_VECTOR; op indices are halves of a word, the first named in the lower one. */
+#define LK_VK_NO_VECTOR 0xffffffffu
+struct lk_vk_solo_push {
+    LK_PARAMS_U32 n_head, n_kv_head, head_dim;
+    LK_PARAMS_U32 window, score_in, score_cap, head_tiles;
+    LK_PARAMS_U32 k_at, v_at;                      /* words, in the piece that begins with q */
+    LK_PARAMS_U32 pos, seq, table, max_blocks, cs; /* batch buffer */
+    LK_PARAMS_U32 counters;                        /* batch buffer: workgroups done, by tile */
+    LK_PARAMS_U32 part_l;                          /* as in attention */
+    LK_PARAMS_U32 n_dims;                          /* turned; + 65536: interleaved; 0: none */
+    LK_PARAMS_U32 q_bias, k_bias, v_bias, q_norm, k_norm;
+    LK_PARAMS_U32 q_eps, k_eps, inv_n; /* bits */
+    LK_PARAMS_U32 op_bias_qk, op_bias_v_norm_q, op_norm_k_rope_q, op_rope_k_attn;
+};
+
 /* gather: out[i] = in[outputs[i]] */
 struct lk_vk_gather_push {
     LK_PARAMS_U32 n_rows, width, outputs;

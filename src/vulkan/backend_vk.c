@@ -294,7 +294,8 @@ static void lay_out_batch(struct lk_exec *e)
     at->cs_stride = (uint32_t)lk_round_up((size_t)e->o.plan->head_dim, 4);
     at->cs[0] = at->table + (uint32_t)e->o.max_seqs * (uint32_t)e->o.max_blocks;
     at->cs[1] = at->cs[0] + n * at->cs_stride;
-    at->n_words = at->cs[1] + (e->o.plan->n_ropes > 1 ? n * at->cs_stride : 0);
+    at->counters = at->cs[1] + (e->o.plan->n_ropes > 1 ? n * at->cs_stride : 0);
+    at->n_words = at->counters + (uint32_t)e->o.plan->n_head;
 }
 
 /* How many tokens the split form of attention takes: its partial results are kept small. */

@@ -251,6 +251,7 @@ struct lk_vk_list {
 struct lk_vk_batch_at {
     uint32_t token, pos, seq, outputs, table, cs[2], cs_stride, tiles, n_words;
     uint32_t indirect; /* 4 words per window kind and list */
+    uint32_t counters; /* a word a head, zero between runs: see attn_one */
 };
 /* Lists of a plan: a token; as many as mat-vecs and split attention take; whole batches. */
 enum { LK_VK_ONE, LK_VK_FEW, LK_VK_MANY, LK_VK_LISTS };

@@ -58,8 +58,8 @@ int lk_vk_window_index(struct lk_vk_builder *b, int window);
 
 /* ---- one token (vk_decode.c) ---- */
 
-/* Marks the attention ops that can be one step, and what goes into them as done. */
+/* Finds the attention ops that can be one step and marks what goes into them as done. */
 void lk_vk_find_solo(struct lk_vk_builder *b);
-void lk_vk_solo_attention(struct lk_vk_builder *b, int i);
+void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_t head_tiles);
 
 #endif

@@ -612,10 +612,6 @@ static void attention(struct lk_vk_builder *b, int i)
     uint32_t n_head = (uint32_t)op->u.attention.n_head, nkv = (uint32_t)op->u.attention.n_kv_head;
     uint32_t hd = (uint32_t)op->u.attention.head_dim, group = n_head / nkv;
     uint32_t dim = (uint32_t)lk_round_up(hd, LK_KV_DIM_ALIGN);
-    if (b->one && b->solo[i].store >= 0) {
-        lk_vk_solo_attention(b, i);
-        return;
-    }
     int l = (int)(b->list - e->list);
     if (!b->status && dim > LK_VK_MAX_DIM) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
@@ -628,6 +624,10 @@ static void attention(struct lk_vk_builder *b, int i)
     uint32_t head_tiles = (group + rows - 1) / rows;
     e->attn_rows[l] = rows;
     e->attn_tokens[l] = tokens;
+    if (b->solo[i].store >= 0) {
+        lk_vk_solo_attention(b, i, rows, head_tiles);
+        return;
+    }
     int window = lk_vk_window_index(b, op->u.attention.window);
     struct lk_vk_attn_push push = {.n_head = n_head,
                                    .n_kv_head = nkv,

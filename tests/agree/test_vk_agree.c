@@ -202,6 +202,7 @@ struct heads {
     int n_head, n_kv_head, head_dim, n_dims, window;
     bool interleaved;
     float cap;
+    bool bias, k_norm;
 };
 
 /* hidden rows are q, k and v side by side: three matmuls by F32 selections would hide nothing, so
@@ -228,19 +229,35 @@ static void attention_case(const struct heads *h, int n_tokens, int n_seqs, int 
     int q = slot(&b, nq, LK_ROWS_TOKENS), k = slot(&b, nk, LK_ROWS_TOKENS);
     int v = slot(&b, nk, LK_ROWS_TOKENS), qr = slot(&b, nq, LK_ROWS_TOKENS);
     int kr = slot(&b, nk, LK_ROWS_TOKENS), qn = slot(&b, nq, LK_ROWS_TOKENS);
+    int kn = k, qb = q, vb = v;
     op(&b, LK_OP_MATMUL, 0, -1, q, weight(&b, LK_TYPE_Q8_0, nq, 64, 31));
     op(&b, LK_OP_MATMUL, 0, -1, k, weight(&b, LK_TYPE_Q8_0, nk, 64, 32));
     op(&b, LK_OP_MATMUL, 0, -1, v, weight(&b, LK_TYPE_Q8_0, nk, 64, 33));
-    struct lk_op *o = op(&b, LK_OP_NORM, q, -1, qn, weight(&b, LK_TYPE_F32, 1, h->head_dim, 34));
+    if (h->bias) {
+        qb = slot(&b, nq, LK_ROWS_TOKENS);
+        kn = slot(&b, nk, LK_ROWS_TOKENS);
+        vb = slot(&b, nk, LK_ROWS_TOKENS);
+        op(&b, LK_OP_BIAS, q, -1, qb, weight(&b, LK_TYPE_F32, 1, nq, 35));
+        op(&b, LK_OP_BIAS, k, -1, kn, weight(&b, LK_TYPE_F32, 1, nk, 36));
+        op(&b, LK_OP_BIAS, v, -1, vb, weight(&b, LK_TYPE_F32, 1, nk, 37));
+    }
+    struct lk_op *o = op(&b, LK_OP_NORM, qb, -1, qn, weight(&b, LK_TYPE_F32, 1, h->head_dim, 34));
     o->u.norm.group = h->head_dim;
     o->u.norm.eps = 1e-6f;
+    if (h->k_norm) {
+        int to = slot(&b, nk, LK_ROWS_TOKENS);
+        o = op(&b, LK_OP_NORM, kn, -1, to, weight(&b, LK_TYPE_F32, 1, h->head_dim, 38));
+        o->u.norm.group = h->head_dim;
+        o->u.norm.eps = 1e-5f;
+        kn = to;
+    }
     o = op(&b, LK_OP_ROPE, qn, -1, qr, -1);
     o->u.rope.n_head = h->n_head;
     o->u.rope.head_dim = h->head_dim;
-    o = op(&b, LK_OP_ROPE, k, -1, kr, -1);
+    o = op(&b, LK_OP_ROPE, kn, -1, kr, -1);
     o->u.rope.n_head = h->n_kv_head;
     o->u.rope.head_dim = h->head_dim;
-    o = op(&b, LK_OP_KV_STORE, kr, v, -1, -1);
+    o = op(&b, LK_OP_KV_STORE, kr, vb, -1, -1);
     o->u.kv_store.n_kv_head = h->n_kv_head;
     o->u.kv_store.head_dim = h->head_dim;
     o = op(&b, LK_OP_ATTENTION, qr, -1, slot(&b, nq, LK_ROWS_TOKENS), -1);
@@ -257,9 +274,13 @@ static void attention_case(const struct heads *h, int n_tokens, int n_seqs, int 
 Test(vk_agree, rope_kv_and_attention)
 {
     static const struct heads HEADS[] = {
-        {3, 1, 64, 64, 0, false, 0.0f},    {8, 2, 128, 64, 0, true, 0.0f},
-        {4, 4, 32, 32, 40, false, 72.0f},  {12, 1, 40, 40, 100, true, 0.0f},
-        {4, 1, 256, 256, 70, false, 0.0f}, {2, 2, 96, 48, 0, false, 20.0f},
+        {3, 1, 64, 64, 0, false, 0.0f, false, false},
+        {8, 2, 128, 64, 0, true, 0.0f, true, true},
+        {4, 4, 32, 32, 40, false, 72.0f, true, false},
+        {12, 1, 40, 40, 100, true, 0.0f, false, true},
+        {4, 1, 256, 256, 70, false, 0.0f, false, true},
+        {2, 2, 96, 48, 0, false, 20.0f, true, true},
+        {5, 1, 160, 160, 0, false, 0.0f, false, false},
     };
     for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
         const char *variant = VARIANTS[h % 2];
