@@ -12,30 +12,30 @@
 
 enum { TILE_ROWS = 48, MAX_THREADS = 1024 };
 
-static int default_threads(void)
+/* As many as asked for, but none that would only take turns with the others; none asked for: the
+ * physical cores. Pinned threads are the caller's own affair. */
+static int count_threads(const struct lk_backend_options *o, int asked)
 {
     int cpu[1], cores = lk_cores(cpu, 1), quota = lk_cpu_quota();
-    return cores < quota ? cores : quota;
-}
-
-static void describe(const struct lk_backend_options *o, enum lk_cpu_level level, char *out,
-                     size_t n)
-{
-    int threads = o->threads > 0 ? o->threads : default_threads();
-    snprintf(out, n, "cpu %s, %d thread%s", lk_cpu_level_name(level), threads,
-             threads == 1 ? "" : "s");
+    if (asked <= 0) {
+        return cores < quota ? cores : quota;
+    }
+    asked = asked < MAX_THREADS ? asked : MAX_THREADS;
+    return o->pin || asked < quota ? asked : quota;
 }
 
 static lk_status cpu_probe(const struct lk_backend_options *o, struct lk_caps *caps, lk_error *err)
 {
     enum lk_cpu_level level;
     lk_status status = lk_cpu_level_parse(o->cpu_level, &level, err);
-    int threads = o->threads > 0 ? o->threads : default_threads();
-    *caps = (struct lk_caps){.exact = true,
-                             .threads = threads,
-                             .threads_batch = o->threads_batch > 0 ? o->threads_batch : threads};
+    int threads = count_threads(o, o->threads);
+    *caps = (struct lk_caps){.exact = true, .threads = threads, .threads_batch = threads};
+    if (o->threads_batch > 0) {
+        caps->threads_batch = count_threads(o, o->threads_batch);
+    }
     if (!status) {
-        describe(o, level, caps->describe, sizeof caps->describe);
+        snprintf(caps->describe, sizeof caps->describe, "cpu %s, %d thread%s",
+                 lk_cpu_level_name(level), threads, threads == 1 ? "" : "s");
     }
     return status;
 }
@@ -90,10 +90,10 @@ static lk_status cpu_open(const struct lk_backend_options *o, struct lk_backend 
     b->progress = o->progress;
     b->progress_user = o->progress_user;
     b->vec = lk_vec_kernels(b->level);
-    b->threads = o->threads > 0 ? o->threads : default_threads();
-    b->threads_batch = o->threads_batch > 0 ? o->threads_batch : b->threads;
+    b->threads = caps->threads;
+    b->threads_batch = caps->threads_batch;
     int most = b->threads > b->threads_batch ? b->threads : b->threads_batch;
-    status = lk_pool_open(most < MAX_THREADS ? most : MAX_THREADS, o->pin, &b->pool, err);
+    status = lk_pool_open(most, o->pin, &b->pool, err);
     if (status) {
         cpu_close(b);
         return status;

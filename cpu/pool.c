@@ -10,7 +10,7 @@
 #include "src/mem.h"
 #include "src/os.h"
 
-enum { LINE = 64, SPIN_FREE = 4000, SPIN_CROWDED = 50, MAX_CORES = 1024 };
+enum { LINE = 64, SPIN_FREE = 4000, SPIN_CROWDED = 100, MAX_CORES = 1024 };
 
 /* A word that threads wait on, alone in its cache line. */
 struct word {
@@ -26,6 +26,7 @@ struct worker {
 
 struct lk_pool {
     int n_threads, spin;
+    bool crowded; /* more threads than CPUs: waiting ones let others run */
     struct worker *workers;
     struct word start; /* rises by one for every run */
     struct word done;  /* runs finished by all workers */
@@ -54,7 +55,11 @@ static void wait_change(const struct lk_pool *pool, struct word *w, uint32_t old
         if (atomic_load_explicit(&w->value, memory_order_acquire) != old) {
             return;
         }
-        relax();
+        if (pool->crowded) {
+            lk_thread_yield();
+        } else {
+            relax();
+        }
     }
     atomic_fetch_add(&w->sleepers, 1);
     while (atomic_load(&w->value) == old) {
@@ -101,7 +106,8 @@ lk_status lk_pool_open(int n_threads, bool pin, struct lk_pool **out, lk_error *
         return lk_fail(err, LK_E_NOMEM, "out of memory starting %d threads", n_threads);
     }
     pool->n_threads = n_threads;
-    pool->spin = n_threads > lk_cpu_quota() ? SPIN_CROWDED : SPIN_FREE;
+    pool->crowded = n_threads > lk_cpu_quota();
+    pool->spin = pool->crowded ? SPIN_CROWDED : SPIN_FREE;
     pool->workers = lk_alloc_array((size_t)n_threads, sizeof *pool->workers);
     if (!pool->workers) {
         lk_pool_close(pool);

@@ -216,9 +216,10 @@ typedef struct lk_engine_options {
     uint32_t n_ctx;      /* tokens a session can hold; 0: min(the model's, 4096) */
     uint32_t n_sessions; /* sessions that can be full at once (sizes the KV cache); default 1 */
     uint32_t n_batch;    /* tokens of one step handed to a backend at once; default 512 */
-    int threads;         /* CPU threads for decode; 0: physical cores allowed to us */
+    int threads;         /* CPU threads for decode; 0: physical cores allowed to us. Unless pinned
+                            never more than the CPUs allowed to us: they would be slower */
     int threads_batch;   /* CPU threads for prefill; 0: as threads */
-    bool pin;            /* pin CPU threads to cores */
+    bool pin; /* exactly so many CPU threads, pinned to cores as long as there are some */
     const char
         *cpu_level;         /* "auto", "generic", "avx2", "avx-vnni", "avx512", "amx", "neon",
                                "dotprod", "i8mm": the CPU kernels used; one the CPU lacks is an error */

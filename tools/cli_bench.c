@@ -34,7 +34,7 @@ static const struct cli_option options[] = {
      .help = "speed of each CPU matmul kernel alone; needs no MODEL"},
     {"crowd", 0, CLI_INT, "N", THIS(crowd), "0", 0, 1024,
      .help = "a second engine with N threads in turns with the first: what more threads than cores "
-             "cost; 0: none"},
+             "cost (with --pin they really run); 0: none"},
     {"peer", 0, CLI_STRING, "PATH", THIS(peer),
      .help = "a llama-bench or llama-server to run in turns with us"},
     {"csv", 0, CLI_FLAG, NULL, THIS(csv), .help = "print CSV, one line a figure"},
@@ -341,7 +341,11 @@ static int open_crowd(struct bench *b)
     if (!code && lk_session_open(b->crowd, &b->crowd_session, &err)) {
         code = cli_error(b->cli, &err);
     }
-    b->report.crowd = (int)args.threads;
+    if (!code) {
+        int prefill_threads;
+        b->report.crowd_asked = (int)args.threads;
+        lk_engine_threads(b->crowd, &b->report.crowd, &prefill_threads);
+    }
     return code;
 }
 

@@ -43,7 +43,7 @@ struct cli_bench_report {
     struct cli_ops prefill_ops, decode_ops;
     lk_kernel_time *kernel;
     int n_kernels;
-    int crowd; /* threads of the second engine; 0: none */
+    int crowd, crowd_asked; /* threads of the second engine, and what was asked for; 0: none */
     struct cli_series crowd_prefill, crowd_decode;
     const char *peer; /* its file name; NULL: none */
     char peer_build[160];

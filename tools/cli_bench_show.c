@@ -181,11 +181,11 @@ static void text_crowd(const struct cli_bench_report *r)
     if (!r->crowd) {
         return;
     }
-    snprintf(name, sizeof name, "%d thr. prefill", r->crowd);
+    snprintf(name, sizeof name, "%d thr. prefill", r->crowd_asked);
     text_series(name, r->n_prompt, &r->crowd_prefill);
-    snprintf(name, sizeof name, "%d thr. decode", r->crowd);
+    snprintf(name, sizeof name, "%d thr. decode", r->crowd_asked);
     text_series(name, r->n_gen, &r->crowd_decode);
-    printf("%d threads reach", r->crowd);
+    printf("%d threads, of which %d run, reach", r->crowd_asked, r->crowd);
     if (r->prefill.n) {
         printf(" %.1f %% in prefill", 100.0 * ratio(&r->crowd_prefill, &r->prefill));
     }
@@ -429,7 +429,7 @@ static void json_model(const struct cli_bench_report *r)
     json_ops("prefill_ops", &r->prefill_ops);
     json_ops("decode_ops", &r->decode_ops);
     if (r->crowd) {
-        printf(",\"crowd\":{\"threads\":%d", r->crowd);
+        printf(",\"crowd\":{\"asked\":%d,\"threads\":%d", r->crowd_asked, r->crowd);
         json_other(r, &r->crowd_prefill, &r->crowd_decode);
     }
     if (r->peer) {

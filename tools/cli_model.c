@@ -24,7 +24,8 @@ const struct cli_option cli_engine_options[] = {
     {"gpu-layers", 0, CLI_STRING, "N", THIS(gpu_layers), "auto",
      .help = "layers on the GPU: auto, all or a number"},
     {"threads", 't', CLI_INT, "N", THIS(threads), "0", 0, 1024,
-     .help = "CPU threads; 0: the physical cores we may use"},
+     .help = "CPU threads; 0: the physical cores we may use; without --pin at most the CPUs we "
+             "may use"},
     {"threads-batch", 0, CLI_INT, "N", THIS(threads_batch), "0", 0, 1024,
      .help = "CPU threads for the prompt; 0: as --threads"},
     {"ctx", 'c', CLI_INT, "N", THIS(ctx), "0", 0, 1 << 24,

@@ -250,12 +250,12 @@ expect 0 "bench" bench $model -p 9 -n 5 -r 2 --warm-up 0 --stream-mb 4 --rooflin
 for word in "prefill " "decode " "load " "resident " "GB/s touched" "% reached" attn_q.weight wait; do
     holds "bench shows '$word'" "$(out)" "$word"
 done
-bench -r 3 --roofline --ops --crowd 5 --json | python3 -c 'import json, sys
+bench -r 3 --roofline --ops --crowd 5 --pin --json | python3 -c 'import json, sys
 b = json.load(sys.stdin)
 def ordered(s): return s["min"] == min(s["runs"]) <= s["median"] == sorted(s["runs"])[1] <= s["max"] == max(s["runs"])
 calls = {o["tensor"]: o["calls"] for o in b["decode_ops"]["ops"]}
 sys.exit(not (len(b["prefill"]["runs"]) == 3 and ordered(b["prefill"]) and ordered(b["decode"])
-              and len(b["crowd"]["decode"]["runs"]) == 3 and b["crowd"]["threads"] == 5
+              and len(b["crowd"]["decode"]["runs"]) == 3 and b["crowd"]["threads"] == b["crowd"]["asked"] == 5
               and abs(b["crowd"]["decode_ratio"] / b["decode"]["median"] * b["crowd"]["decode"]["median"] - 1) < 1e-4
               and b["memory"]["resident_loaded"] > b["memory"]["file"] > 0 and b["memory"]["cache"] > 0 and b["memory"]["work_area"] > 0
               and b["n_prompt"] == 9 and b["decode_ops"]["n_tokens"] == 5 and calls["output.weight"] == 5

@@ -52,6 +52,7 @@ static lk_status engine_open(struct way *w, lk_error *err)
     o.n_batch = 32;
     o.n_sessions = 3;
     o.threads = 1;
+    o.pin = true; /* exactly that many */
     o.threads_batch = w->config->threads;
     return lk_engine_open(w->m, &o, &w->e, err);
 }

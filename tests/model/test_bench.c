@@ -95,6 +95,7 @@ static void profiled(const char *path, uint32_t n_batch, int threads)
     o.n_ctx = 64;
     o.n_batch = n_batch;
     o.threads = threads;
+    o.pin = true; /* exactly that many */
     o.n_sessions = 2;
     lk_engine *e = tiny_engine_with(path, &o, &m);
     size_t n_vocab = lk_engine_n_vocab(e);
@@ -133,6 +134,26 @@ Test(bench, timing_ops_counts_them_and_changes_no_bit)
             profiled(test_model_path(i), 1, threads);
             profiled(test_model_path(i), 7, threads);
         }
+    }
+}
+
+/* More threads than CPUs would only take turns. */
+Test(bench, threads_are_as_many_as_cpus_unless_pinned)
+{
+    for (int pin = 0; pin <= 1; pin++) {
+        lk_engine_options o = lk_engine_options_default();
+        lk_model *m;
+        int asked = lk_cpu_quota() + 3, decode, prefill;
+        o.backend = "cpu";
+        o.threads = asked;
+        o.threads_batch = asked + 1;
+        o.pin = pin;
+        lk_engine *e = tiny_engine_with(test_model_path(0), &o, &m);
+        lk_engine_threads(e, &decode, &prefill);
+        cr_expect_eq(decode, pin ? asked : lk_cpu_quota());
+        cr_expect_eq(prefill, pin ? asked + 1 : lk_cpu_quota());
+        lk_engine_close(&e);
+        lk_model_close(&m);
     }
 }
 

@@ -38,6 +38,7 @@ static void *answer(void *arg)
     o.n_ctx = CTX;
     o.n_batch = 32;
     o.threads = w->threads;
+    o.pin = w->threads > 0; /* exactly that many */
     o.threads_batch = w->threads_batch;
     int32_t ids[N];
     for (int i = 0; i < N; i++) {
