@@ -5,9 +5,6 @@
  * when they are used. Real models of LK_MODELS, for a small one is lost in the program's own size.
  */
 #include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "src/os.h"
 #include "tests/util/models.h"
@@ -16,13 +13,10 @@
 
 enum { PREFILL = 512 };
 
-static void check(const char *name, uint32_t n_ctx, uint32_t n_batch, bool prefill)
+static void check(size_t file, uint32_t n_ctx, uint32_t n_batch, bool prefill)
 {
-    const char *directory = getenv("LK_MODELS");
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", directory ? directory : "", name);
-    if (!directory || access(path, R_OK) != 0) {
-        printf("not run: memory of %s: no such file in LK_MODELS\n", name);
+    const char *path = test_real_file(file);
+    if (!path) {
         return;
     }
     uint64_t before = lk_resident_memory();
@@ -43,7 +37,7 @@ static void check(const char *name, uint32_t n_ctx, uint32_t n_batch, bool prefi
     cr_assert_gt(before, 0);
     cr_assert_gt(use.resident, before + use.file / 2, "the weights are in memory");
     cr_expect_leq((double)(use.resident - before), TOL_RESIDENT * (double)planned,
-                  "%s: %.1f MB resident, the file, the cache and the work area have %.1f", name,
+                  "%s: %.1f MB resident, the file, the cache and the work area have %.1f", path,
                   (double)(use.resident - before) / 1e6, (double)planned / 1e6);
     lk_engine_close(&e);
     lk_model_close(&m);
@@ -52,14 +46,16 @@ static void check(const char *name, uint32_t n_ctx, uint32_t n_batch, bool prefi
 /* With a short context and batch hardly more than the file is there. */
 Test(memory, weights_are_there_once)
 {
-    check("smollm2.gguf", 128, 8, false);
-    check("gemma3.gguf", 128, 8, false);
+    for (size_t i = 0; i < test_n_real_files(); i++) {
+        check(i, 128, 8, false);
+    }
 }
 
 Test(memory, a_prefill_takes_what_was_planned)
 {
-    check("smollm2.gguf", 1024, 512, true);
-    check("gemma3.gguf", 1024, 512, true);
+    for (size_t i = 0; i < test_n_real_files(); i++) {
+        check(i, 1024, 512, true);
+    }
 }
 
 Test(memory, the_cache_is_counted)

@@ -29,16 +29,35 @@ const char *test_model_path(size_t i)
     return PATHS[i];
 }
 
-const char *test_real_model_path(size_t i)
+enum { REAL_FILES = 2 };
+
+bool test_is_full(void)
 {
-    static const char *const FILES[] = {"smollm2.gguf", "gemma3.gguf"};
-    static char path[2][600];
-    const char *full = getenv("LK_FULL"), *directory = getenv("LK_MODELS");
-    if (!full || strcmp(full, "1") != 0 || !directory || i >= 2) {
+    const char *full = getenv("LK_FULL");
+    return full && strcmp(full, "1") == 0;
+}
+
+size_t test_n_real_files(void)
+{
+    return REAL_FILES;
+}
+
+const char *test_real_file(size_t i)
+{
+    static const char *const FILES[REAL_FILES] = {"smollm2.gguf", "gemma3.gguf"};
+    static char path[REAL_FILES][600];
+    const char *directory = getenv("LK_MODELS");
+    snprintf(path[i], sizeof path[i], "%s/%s", directory ? directory : "", FILES[i]);
+    if (!directory || access(path[i], R_OK) != 0) {
+        printf("not run: %s: no such file in LK_MODELS\n", FILES[i]);
         return NULL;
     }
-    snprintf(path[i], sizeof path[i], "%s/%s", directory, FILES[i]);
-    return access(path[i], R_OK) == 0 ? path[i] : NULL;
+    return path[i];
+}
+
+const char *test_real_model_path(size_t i)
+{
+    return test_is_full() && i < REAL_FILES ? test_real_file(i) : NULL;
 }
 
 size_t test_n_real_models(void)

@@ -5,10 +5,16 @@
 #ifndef LK_TESTS_MODELS_H
 #define LK_TESTS_MODELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+bool test_is_full(void); /* LK_FULL=1: every proof, however long */
 size_t test_n_models(void);
 const char *test_model_path(size_t i); /* valid until exit */
+/* The real models that tests know, SmolLM2 and gemma3: a path valid until exit, or NULL, after a
+ * line that says so, where LK_MODELS has none. */
+size_t test_n_real_files(void);
+const char *test_real_file(size_t i);
 /* The real models in LK_MODELS that take part when LK_FULL=1; else none. */
 size_t test_n_real_models(void);
 const char *test_real_model_path(size_t i);
