@@ -405,50 +405,6 @@ static lk_status cpu_prepare(struct lk_backend *backend, const struct lk_exec_op
     return LK_OK;
 }
 
-/* ---- cache ---- */
-
-static lk_status cpu_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom *geom,
-                              struct lk_kv_mem **out, lk_error *err)
-{
-    (void)backend;
-    struct lk_kv_mem *kv = lk_alloc(sizeof *kv);
-    if (!kv) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory: KV cache");
-    }
-    lk_status status = lk_host_kv_init(&kv->host, geom, err);
-    if (status) {
-        lk_free(kv);
-        return status;
-    }
-    *out = kv;
-    return LK_OK;
-}
-
-static void cpu_kv_free(struct lk_kv_mem *kv)
-{
-    if (kv) {
-        lk_host_kv_free(&kv->host);
-        lk_free(kv);
-    }
-}
-
-static lk_status cpu_kv_read(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
-                             void *data, size_t n, lk_error *err)
-{
-    return lk_host_kv_read(&kv->host, layer, which, offset, data, n, err);
-}
-
-static lk_status cpu_kv_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
-                              size_t offset, const void *data, size_t n, lk_error *err)
-{
-    return lk_host_kv_write(&kv->host, layer, which, offset, data, n, err);
-}
-
-static lk_status cpu_kv_check(struct lk_kv_mem *kv, lk_error *err)
-{
-    return lk_host_kv_check(&kv->host, err);
-}
-
 /* ---- run ---- */
 
 static lk_status cpu_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b,
@@ -461,7 +417,7 @@ static lk_status cpu_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct l
         return status;
     }
     e->batch = b;
-    e->kv = &kv->host;
+    e->kv = kv;
     e->is_solo = b->n_tokens == 1;
     int n_threads = e->is_solo ? backend->threads : backend->threads_batch;
     for (int i = 0; i < lk_pool_size(backend->pool); i++) {
@@ -525,11 +481,11 @@ const struct lk_backend_impl lk_backend_cpu = {
     .close = cpu_close,
     .prepare = cpu_prepare,
     .exec_free = cpu_exec_free,
-    .kv_alloc = cpu_kv_alloc,
-    .kv_free = cpu_kv_free,
-    .kv_read = cpu_kv_read,
-    .kv_write = cpu_kv_write,
-    .kv_check = cpu_kv_check,
+    .kv_alloc = lk_host_kv_alloc,
+    .kv_free = lk_host_kv_free,
+    .kv_read = lk_host_kv_read,
+    .kv_write = lk_host_kv_write,
+    .kv_check = lk_host_kv_check,
     .run = cpu_run,
     .peek = cpu_peek,
     .work_bytes = cpu_work_bytes,

@@ -15,10 +15,6 @@ struct lk_backend {
     struct lk_log log;
 };
 
-struct lk_kv_mem {
-    struct lk_host_kv host;
-};
-
 struct lk_exec {
     struct lk_exec_options o;
     struct lk_arena arena;
@@ -126,48 +122,6 @@ fail:
     return status;
 }
 
-static lk_status scalar_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom *geom,
-                                 struct lk_kv_mem **out, lk_error *err)
-{
-    (void)backend;
-    struct lk_kv_mem *kv = lk_alloc(sizeof *kv);
-    if (!kv) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory: KV cache");
-    }
-    lk_status status = lk_host_kv_init(&kv->host, geom, err);
-    if (status) {
-        lk_free(kv);
-        return status;
-    }
-    *out = kv;
-    return LK_OK;
-}
-
-static void scalar_kv_free(struct lk_kv_mem *kv)
-{
-    if (kv) {
-        lk_host_kv_free(&kv->host);
-        lk_free(kv);
-    }
-}
-
-static lk_status scalar_kv_read(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
-                                size_t offset, void *data, size_t n, lk_error *err)
-{
-    return lk_host_kv_read(&kv->host, layer, which, offset, data, n, err);
-}
-
-static lk_status scalar_kv_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
-                                 size_t offset, const void *data, size_t n, lk_error *err)
-{
-    return lk_host_kv_write(&kv->host, layer, which, offset, data, n, err);
-}
-
-static lk_status scalar_kv_check(struct lk_kv_mem *kv, lk_error *err)
-{
-    return lk_host_kv_check(&kv->host, err);
-}
-
 static float *slot_of(const struct lk_exec *e, int slot)
 {
     return e->slots + e->offset[slot];
@@ -196,7 +150,7 @@ static bool run_rope(const struct lk_exec *e, const struct lk_op *op, const stru
 }
 
 static void run_kv_store(const struct lk_exec *e, const struct lk_op *op,
-                         const struct lk_host_kv *kv, const struct lk_batch *b)
+                         const struct lk_kv_mem *kv, const struct lk_batch *b)
 {
     int layer = op->layer - kv->geom.first_layer;
     size_t width = (size_t)op->u.kv_store.n_kv_head * (size_t)op->u.kv_store.head_dim;
@@ -211,7 +165,7 @@ static void run_kv_store(const struct lk_exec *e, const struct lk_op *op,
 }
 
 static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
-                          const struct lk_host_kv *kv, const struct lk_batch *b)
+                          const struct lk_kv_mem *kv, const struct lk_batch *b)
 {
     int layer = op->layer - kv->geom.first_layer;
     int n_head = op->u.attention.n_head, hd = op->u.attention.head_dim;
@@ -235,7 +189,7 @@ static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
     return ok;
 }
 
-static bool run_op(const struct lk_exec *e, const struct lk_op *op, const struct lk_host_kv *kv,
+static bool run_op(const struct lk_exec *e, const struct lk_op *op, const struct lk_kv_mem *kv,
                    const struct lk_batch *b)
 {
     const struct lk_plan *plan = e->o.plan;
@@ -312,7 +266,7 @@ static lk_status scalar_run(struct lk_exec *e, struct lk_kv_mem *kv, const struc
     }
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
-        if (!run_op(e, op, &kv->host, b)) {
+        if (!run_op(e, op, kv, b)) {
             return lk_fail_range(err, plan, op);
         }
     }
@@ -339,11 +293,11 @@ const struct lk_backend_impl lk_backend_scalar = {
     .close = scalar_close,
     .prepare = scalar_prepare,
     .exec_free = scalar_exec_free,
-    .kv_alloc = scalar_kv_alloc,
-    .kv_free = scalar_kv_free,
-    .kv_read = scalar_kv_read,
-    .kv_write = scalar_kv_write,
-    .kv_check = scalar_kv_check,
+    .kv_alloc = lk_host_kv_alloc,
+    .kv_free = lk_host_kv_free,
+    .kv_read = lk_host_kv_read,
+    .kv_write = lk_host_kv_write,
+    .kv_check = lk_host_kv_check,
     .run = scalar_run,
     .peek = scalar_peek,
 };

@@ -31,10 +31,6 @@ struct lk_backend {
     void *progress_user;
 };
 
-struct lk_kv_mem {
-    struct lk_host_kv host;
-};
-
 enum lk_cut { LK_CUT_TOKENS, LK_CUT_COLUMNS, LK_CUT_HEADS };
 
 struct lk_step {
@@ -83,7 +79,7 @@ struct lk_exec {
 
     /* Of the run in progress. */
     const struct lk_batch *batch;
-    struct lk_host_kv *kv;
+    struct lk_kv_mem *kv;
     bool is_solo;
 };
 

@@ -6,27 +6,30 @@
 
 #include <string.h>
 
+#include "src/mem.h"
 #include "src/os.h"
 
 enum { GUARD = 4096, GUARD_BYTE = 0x5C };
 
 /* Buffer i of 2 * n_layers lies at i * stride + GUARD; a guard precedes each and one ends all. */
-static uint8_t *guard_at(const struct lk_host_kv *kv, int i)
+static uint8_t *guard_at(const struct lk_kv_mem *kv, int i)
 {
     return kv->pages + (size_t)i * kv->stride;
 }
 
-static size_t buffer_bytes(const struct lk_host_kv *kv)
+static size_t buffer_bytes(const struct lk_kv_mem *kv)
 {
     return kv->layer_elems * sizeof(uint16_t);
 }
 
-lk_status lk_host_kv_init(struct lk_host_kv *kv, const struct lk_kv_geom *geom, lk_error *err)
+/* Maps the buffers of kv, whose geometry is set, and writes their guards. */
+static lk_status map_buffers(struct lk_kv_mem *kv, lk_error *err)
 {
-    *kv = (struct lk_host_kv){.geom = *geom, .layer_elems = lk_kv_layer_elems(geom)};
+    const struct lk_kv_geom *geom = &kv->geom;
     int n = 2 * geom->n_layers;
-    kv->stride = GUARD + lk_round_up(buffer_bytes(kv), GUARD);
     size_t total;
+    kv->layer_elems = lk_kv_layer_elems(geom);
+    kv->stride = GUARD + lk_round_up(buffer_bytes(kv), GUARD);
     if (!lk_mul_size(kv->stride, (size_t)n, &total) || !lk_add_size(total, GUARD, &kv->n_bytes)) {
         return lk_fail(err, LK_E_NOMEM, "KV cache of %d layers: size overflows", geom->n_layers);
     }
@@ -47,20 +50,38 @@ lk_status lk_host_kv_init(struct lk_host_kv *kv, const struct lk_kv_geom *geom, 
     return LK_OK;
 }
 
-void lk_host_kv_free(struct lk_host_kv *kv)
+lk_status lk_host_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom *geom,
+                           struct lk_kv_mem **out, lk_error *err)
 {
-    if (kv->pages) {
-        lk_pages_free(kv->pages, kv->n_bytes);
+    (void)backend;
+    struct lk_kv_mem *kv = lk_alloc(sizeof *kv);
+    if (!kv) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: KV cache");
     }
-    *kv = (struct lk_host_kv){0};
+    kv->geom = *geom;
+    lk_status status = map_buffers(kv, err);
+    if (status) {
+        lk_host_kv_free(kv);
+        return status;
+    }
+    *out = kv;
+    return LK_OK;
 }
 
-uint16_t *lk_host_kv_at(const struct lk_host_kv *kv, int layer, enum lk_kv_which which)
+void lk_host_kv_free(struct lk_kv_mem *kv)
+{
+    if (kv && kv->pages) {
+        lk_pages_free(kv->pages, kv->n_bytes);
+    }
+    lk_free(kv);
+}
+
+uint16_t *lk_host_kv_at(const struct lk_kv_mem *kv, int layer, enum lk_kv_which which)
 {
     return (uint16_t *)(void *)(guard_at(kv, 2 * layer + (which == LK_KV_V)) + GUARD);
 }
 
-static lk_status check_range(const struct lk_host_kv *kv, int layer, size_t offset, size_t n,
+static lk_status check_range(const struct lk_kv_mem *kv, int layer, size_t offset, size_t n,
                              lk_error *err)
 {
     size_t end, have = buffer_bytes(kv);
@@ -73,8 +94,8 @@ static lk_status check_range(const struct lk_host_kv *kv, int layer, size_t offs
     return LK_OK;
 }
 
-lk_status lk_host_kv_read(const struct lk_host_kv *kv, int layer, enum lk_kv_which which,
-                          size_t offset, void *data, size_t n, lk_error *err)
+lk_status lk_host_kv_read(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
+                          void *data, size_t n, lk_error *err)
 {
     lk_status status = check_range(kv, layer, offset, n, err);
     if (!status) {
@@ -83,7 +104,7 @@ lk_status lk_host_kv_read(const struct lk_host_kv *kv, int layer, enum lk_kv_whi
     return status;
 }
 
-lk_status lk_host_kv_write(struct lk_host_kv *kv, int layer, enum lk_kv_which which, size_t offset,
+lk_status lk_host_kv_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
                            const void *data, size_t n, lk_error *err)
 {
     lk_status status = check_range(kv, layer, offset, n, err);
@@ -93,7 +114,7 @@ lk_status lk_host_kv_write(struct lk_host_kv *kv, int layer, enum lk_kv_which wh
     return status;
 }
 
-lk_status lk_host_kv_check(const struct lk_host_kv *kv, lk_error *err)
+lk_status lk_host_kv_check(struct lk_kv_mem *kv, lk_error *err)
 {
     int n = 2 * kv->geom.n_layers;
     size_t tail = kv->stride - GUARD - buffer_bytes(kv);

@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "cpu/matmul.h"
+#include "cpu/matmul_types.h"
 #include "cpu/pack.h"
 
 #define MM_INLINE static inline __attribute__((always_inline))
@@ -578,58 +578,15 @@ MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const stru
     return ok;
 }
 
-#define MM_TYPE(type)                                                                              \
-    static __attribute__((noinline)) bool mul_##type(const struct lk_packed *w,                    \
-                                                     const struct lk_acts *a, int n_tok,           \
-                                                     int64_t first, int64_t last, float *y,        \
-                                                     size_t ldy)                                   \
-    {                                                                                              \
-        return mul_type(LK_TYPE_##type, w, a, n_tok, first, last, y, ldy);                         \
-    }
-MM_TYPE(Q4_0)
-MM_TYPE(Q4_1)
-MM_TYPE(Q5_0)
-MM_TYPE(Q5_1)
-MM_TYPE(Q8_0)
-MM_TYPE(Q2_K)
-MM_TYPE(Q3_K)
-MM_TYPE(Q4_K)
-MM_TYPE(Q5_K)
-MM_TYPE(Q6_K)
-MM_TYPE(F32)
-MM_TYPE(F16)
-MM_TYPE(BF16)
+MM_QUANTIZED(MM_FUNCTION)
+MM_FLOATS(MM_FUNCTION)
 
 static bool mm_mul(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
                    int64_t last, float *y, size_t ldy)
 {
     switch (w->type) {
-    case LK_TYPE_Q4_0:
-        return mul_Q4_0(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q4_1:
-        return mul_Q4_1(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q5_0:
-        return mul_Q5_0(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q5_1:
-        return mul_Q5_1(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q8_0:
-        return mul_Q8_0(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q2_K:
-        return mul_Q2_K(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q3_K:
-        return mul_Q3_K(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q4_K:
-        return mul_Q4_K(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q5_K:
-        return mul_Q5_K(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q6_K:
-        return mul_Q6_K(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_F32:
-        return mul_F32(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_F16:
-        return mul_F16(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_BF16:
-        return mul_BF16(w, a, n_tok, first, last, y, ldy);
+        MM_QUANTIZED(MM_CASE)
+        MM_FLOATS(MM_CASE)
     }
     return false;
 }

@@ -12,7 +12,7 @@
 
 #include "cpu/x86/simd_avx512.h"
 
-#include "cpu/matmul.h"
+#include "cpu/matmul_types.h"
 #include "cpu/pack.h"
 #include "cpu/vec_words.h"
 
@@ -396,55 +396,16 @@ MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const stru
     return !sv_any(bad);
 }
 
-#define AMX_TYPE(type)                                                                             \
-    static __attribute__((noinline)) bool mul_##type(const struct lk_packed *w,                    \
-                                                     const struct lk_acts *a, int n_tok,           \
-                                                     int64_t first, int64_t last, float *y,        \
-                                                     size_t ldy)                                   \
-    {                                                                                              \
-        return mul_type(LK_TYPE_##type, w, a, n_tok, first, last, y, ldy);                         \
-    }
-AMX_TYPE(Q4_0)
-AMX_TYPE(Q4_1)
-AMX_TYPE(Q5_0)
-AMX_TYPE(Q5_1)
-AMX_TYPE(Q8_0)
-AMX_TYPE(Q2_K)
-AMX_TYPE(Q3_K)
-AMX_TYPE(Q4_K)
-AMX_TYPE(Q5_K)
-AMX_TYPE(Q6_K)
+MM_QUANTIZED(MM_FUNCTION)
 
 static bool mul_tiles(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
                       int64_t last, float *y, size_t ldy)
 {
     switch (w->type) {
-    case LK_TYPE_Q4_0:
-        return mul_Q4_0(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q4_1:
-        return mul_Q4_1(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q5_0:
-        return mul_Q5_0(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q5_1:
-        return mul_Q5_1(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q8_0:
-        return mul_Q8_0(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q2_K:
-        return mul_Q2_K(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q3_K:
-        return mul_Q3_K(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q4_K:
-        return mul_Q4_K(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q5_K:
-        return mul_Q5_K(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_Q6_K:
-        return mul_Q6_K(w, a, n_tok, first, last, y, ldy);
-    case LK_TYPE_F32:
-    case LK_TYPE_F16:
-    case LK_TYPE_BF16:
-        break;
+        MM_QUANTIZED(MM_CASE)
+    default:
+        return false;
     }
-    return false;
 }
 
 static void prepare(const struct lk_acts *a, const float *x, int first, int last)

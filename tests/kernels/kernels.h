@@ -47,7 +47,5 @@ bool same_bytes(struct report *r, const char *what, const void *got, const void 
 void test_matmul(struct report *r, enum lk_cpu_level level);
 void test_vec(struct report *r, enum lk_cpu_level level);
 void test_attention(struct report *r, enum lk_cpu_level level);
-/* Prints speeds; tests nothing. */
-void bench_matmul(enum lk_cpu_level level);
 
 #endif

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Kernels_main: every entry of every kernel table that this machine can run, against the contract
- * in plain C, by bits. `test_kernels [--bench] [SEED] [LEVEL...]`: all levels unless some are
- * named; a named one that the machine lacks is a failure. The seed of a run is printed. Its closing
- * line has the form of Criterion's, so that one script counts all groups; with --bench, which
- * measures instead, there is none.
+ * in plain C, by bits. `test_kernels [SEED] [LEVEL...]`: all levels unless some are named; a named
+ * one that the machine lacks is a failure. The seed of a run is printed. Its closing line has the
+ * form of Criterion's, so that one script counts all groups.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -122,14 +121,12 @@ static int level_of_name(const char *name)
 int main(int argc, char **argv)
 {
     struct report r = {.seed = 20260101};
-    bool asked[LK_CPU_LEVELS] = {false}, any_asked = false, is_bench = false;
+    bool asked[LK_CPU_LEVELS] = {false}, any_asked = false;
     for (int a = 1; a < argc; a++) {
         char *end;
         uint64_t seed = strtoull(argv[a], &end, 0);
         int level = level_of_name(argv[a]);
-        if (strcmp(argv[a], "--bench") == 0) {
-            is_bench = true;
-        } else if (*end == 0) {
+        if (*end == 0) {
             r.seed = seed;
         } else if (level < LK_CPU_LEVELS) {
             asked[level] = any_asked = true;
@@ -154,19 +151,12 @@ int main(int argc, char **argv)
             }
             continue;
         }
-        if (is_bench) {
-            bench_matmul(level);
-            continue;
-        }
         int before = r.tested;
         test_matmul(&r, level);
         test_vec(&r, level);
         test_attention(&r, level);
         printf("ran: %s, %d tests\n", lk_cpu_level_name(level), r.tested - before);
         fflush(stdout);
-    }
-    if (is_bench) {
-        return r.failing != 0;
     }
     printf("[====] Synthesis: Tested: %d | Passing: %d | Failing: %d | Crashing: 0\n", r.tested,
            r.tested - r.failing, r.failing);

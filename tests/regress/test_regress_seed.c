@@ -146,9 +146,7 @@ Test(regress, guards_are_compared)
         cr_assert_eq(impl->kv_read(kv, 0, LK_KV_K, SIZE_MAX - 1, two, 4, &err), LK_E_INVALID);
         cr_assert_eq(impl->kv_check(kv, &err), LK_OK, "%s", err.message);
         for (int i = 0; i < 4 && !ways[w].is_device; i++) {
-            /* of scalar and cpu alike: the cache is a struct lk_host_kv */
-            uint8_t *k = (uint8_t *)lk_host_kv_at((struct lk_host_kv *)(void *)kv, i / 2,
-                                                  (enum lk_kv_which)(i % 2));
+            uint8_t *k = (uint8_t *)lk_host_kv_at(kv, i / 2, (enum lk_kv_which)(i % 2));
             uint8_t *beside[2] = {k - 1, k + end};
             for (int b = 0; b < 2; b++) {
                 uint8_t was = *beside[b];

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Matmul_types: from one inline mul_type(type, ...) of the including file to a function for each
+ * weight type, in which the type is a constant, and to the cases that choose among them.
+ */
+#ifndef LK_MATMUL_TYPES_H
+#define LK_MATMUL_TYPES_H
+
+#include "cpu/matmul.h"
+
+#define MM_QUANTIZED(X)                                                                            \
+    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K)
+#define MM_FLOATS(X) X(F32) X(F16) X(BF16)
+
+#define MM_FUNCTION(type)                                                                          \
+    static __attribute__((noinline)) bool mul_##type(const struct lk_packed *w,                    \
+                                                     const struct lk_acts *a, int n_tok,           \
+                                                     int64_t first, int64_t last, float *y,        \
+                                                     size_t ldy)                                   \
+    {                                                                                              \
+        return mul_type(LK_TYPE_##type, w, a, n_tok, first, last, y, ldy);                         \
+    }
+#define MM_CASE(type)                                                                              \
+    case LK_TYPE_##type:                                                                           \
+        return mul_##type(w, a, n_tok, first, last, y, ldy);
+
+#endif
