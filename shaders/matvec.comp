@@ -9,6 +9,9 @@
 #version 450
 #include "common.glsl"
 #include "dot.glsl"
+#if defined(LK_UNROLLED) && !defined(LK_W_F32) && !defined(LK_W_F16) && !defined(LK_W_BF16)
+#define W_PRELOADED
+#endif
 #include "weights.glsl"
 
 layout(local_size_x_id = 0) in;
@@ -65,25 +68,37 @@ uvec4 act4(uint at)
 #include "prep.glsl"
 #endif
 
-/* Panel `panel` of this lane's row against COLS tokens from `token`. */
+/* Panel `panel` of this lane's row against COLS tokens from `token`; with W_PRELOADED its weights
+ * are in registers. */
 void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[COLS])
 {
     for (uint n = 0u; n < COLS; n++) {
         g[n] = 0.0;
     }
 #if defined(W_FLOAT)
+    /* 32 elements at a time, their loads under way at once; past the end lie zeros, or the last
+     * elements again with w = 0 */
+    const uint STEP = 32u;
     uint end = min(panel * 256u + 256u, p.k);
-    for (uint e = panel * 256u; e < end; e += 4u) {
-        precise vec4 w = w_floats(c, group, r, e);
+    for (uint first = panel * 256u; first < end; first += STEP) {
+        precise vec4 w[STEP / 4u];
+        LK_UNROLL for (uint i = 0u; i < STEP / 4u; i++) {
+            uint e = first + 4u * i;
+            w[i] = w_floats(c, group, r, min(e, (p.k - 1u) & ~3u));
+            w[i] = e < end ? w[i] : vec4(0.0);
+        }
         for (uint n = 0u; n < COLS; n++) {
-            uvec4 u = act4(((token + n) * p.x_stride + e) >> 2);
-            for (int i = 0; i < 4; i++) {
+            LK_UNROLL for (uint i = 0u; i < STEP / 4u; i++) {
+                uint e = min(first + 4u * i, (p.k - 1u) & ~3u);
+                uvec4 u = act4(((token + n) * p.x_stride + e) >> 2);
+                for (int k = 0; k < 4; k++) {
 #ifdef LK_W_F32
-                precise float t = w[i] * lk_flt(u[i]);
-                g[n] = g[n] + t;
+                    precise float t = w[i][k] * lk_flt(u[k]);
+                    g[n] = g[n] + t;
 #else
-                g[n] = fma(w[i], lk_flt(u[i]), g[n]);
+                    g[n] = fma(w[i][k], lk_flt(u[k]), g[n]);
 #endif
+                }
             }
         }
     }
@@ -91,12 +106,17 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
     uint end = min(panel * 8u + 8u, c.n_blocks);
     LK_UNROLL for (uint i = 0u; i < 8u; i++) {
         uint b = panel * 8u + i;
+        uint q[8];
+#ifdef W_PRELOADED
+        w_sub(c, group, r, i, q);
+        precise vec2 scale = w_scale(c, group, r, i);
+#else
         if (b >= end) {
             break;
         }
-        uint q[8];
         w_sub(c, group, r, b, q);
         precise vec2 scale = w_scale(c, group, r, b);
+#endif
         for (uint n = 0u; n < COLS; n++) {
             uint at = (token + n) * p.x_stride + b * 8u;
             uvec4 a0 = act4(at >> 2);
@@ -113,11 +133,17 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
             precise float o = scale.y * act_sum(at_block);
             t = t + o;
 #endif
-            g[n] = g[n] + t;
+            t = g[n] + t;
+            g[n] = b < end ? t : g[n];
         }
     }
 #else
-    uvec4 words = w_scale_words(c, group, r, panel);
+#ifdef W_PRELOADED
+    const uint block = 0u;
+#else
+    uint block = panel;
+#endif
+    uvec4 words = w_scale_words(c, group, r, block);
     int dot[COLS], mins[COLS];
     for (uint n = 0u; n < COLS; n++) {
         dot[n] = 0;
@@ -125,7 +151,7 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
     }
     LK_UNROLL for (uint s = 0u; s < 8u; s++) {
         uint q[8];
-        w_sub(c, group, r, panel, s, q);
+        w_sub(c, group, r, block, s, q);
         ivec4 groups = w_groups(words, s);
         for (uint n = 0u; n < COLS; n++) {
             uint at = (token + n) * p.x_stride + panel * 64u + s * 8u;
@@ -144,7 +170,7 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
 #endif
         }
     }
-    precise vec2 scale = w_scale(c, group, r, panel, words);
+    precise vec2 scale = w_scale(c, group, r, block, words);
     for (uint n = 0u; n < COLS; n++) {
         precise float dx = act_d((token + n) * (p.x_stride >> 6) + panel);
         precise float t = scale.x * dx;
@@ -168,6 +194,9 @@ float run_rows(Chunk c, uint group, uint r, uint worker, uint token)
         uint panel = first + worker;
         if (panel < n_panels) {
             float g[COLS];
+#ifdef W_PRELOADED
+            w_load(c, group, r, panel);
+#endif
             run_panel(c, group, r, panel, token, g);
             for (uint n = 0u; n < COLS; n++) {
                 part[(worker * COLS + n) * 32u + r] = g[n];
@@ -186,12 +215,26 @@ float run_rows(Chunk c, uint group, uint r, uint worker, uint token)
 }
 
 /* One token: the 32 rows of `group` in x, with a GLU those of the other half in y; valid in worker
- * 0. */
+ * 0. The weights of the first panel are on their way while the activations are made ready. */
 vec2 run_all(Chunk c, uint group, uint r, uint worker)
 {
+#ifdef W_PRELOADED
+    uint half0 = worker >= PANELS ? 1u : 0u;
+    w_load(c, group + half0 * p.rg1, r, worker - half0 * PANELS);
+#endif
+#if !defined(W_FLOAT)
+    if (PREP != LK_VK_PREP_NONE) {
+        prepare();
+    }
+#endif
     for (uint i = worker; i < PARTS; i += WORKERS) {
         float g[COLS];
         uint other = i >= PANELS ? 1u : 0u;
+#ifdef W_PRELOADED
+        if (i != worker) {
+            w_load(c, group + other * p.rg1, r, i - other * PANELS);
+        }
+#endif
         run_panel(c, group + other * p.rg1, r, i - other * PANELS, 0u, g);
         part[i * 32u + r] = g[0];
     }
@@ -218,11 +261,6 @@ void main()
     Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
     bool mine = worker < COLS && token < p.n_tokens;
     precise vec2 all = vec2(0.0);
-#if !defined(W_FLOAT)
-    if (PREP != LK_VK_PREP_NONE) {
-        prepare();
-    }
-#endif
     if (PANELS != 0u) {
         all = run_all(c, group, r, worker);
     } else {

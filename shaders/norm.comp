@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Norm: RMS norm (rule 7) of one group of a row by a workgroup of 128: invocation t runs the
- * chains t and t + 128. With QUANT the result goes to the activation buffer in the same pass.
+ * chains t and t + 128. With QUANT the result goes to the activation buffer in the same pass; with
+ * ADD it is added to a row of another slot.
  */
 #version 450
 #include "common.glsl"
@@ -9,6 +10,7 @@
 
 layout(local_size_x = 128) in;
 layout(constant_id = 1) const uint QUANT = 0;
+layout(constant_id = 2) const uint ADD = 0;
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -21,6 +23,10 @@ layout(std430, binding = 1) readonly buffer Weight
 layout(std430, binding = 2) writeonly buffer Out
 {
     float out0[];
+};
+layout(std430, binding = 4) readonly buffer Residual
+{
+    float residual[];
 };
 layout(push_constant) uniform Push
 {
@@ -67,6 +73,10 @@ void main()
                 precise float v = in0[base + e + i] * r;
                 v = v * lk_flush(weight[e + i]);
                 v = store_value(v, p.op);
+                if (ADD != 0u) {
+                    v = residual[base + e + i] + v;
+                    v = store_value(v, p.op_next);
+                }
                 y[i] = v;
                 if (p.store != 0u) {
                     out0[base + e + i] = v;

@@ -63,6 +63,7 @@ struct lk_vk_norm_push {
     LK_PARAMS_U32 store;      /* whether the plain result is wanted too */
     LK_PARAMS_U32 op;
     LK_PARAMS_U32 x_stride, x_d, x_s; /* activation buffer: see quantize */
+    LK_PARAMS_U32 op_next;            /* of the fused add */
 };
 
 /* quantize: rows of `width` -> activation buffer. Words: q [row][x_stride] from 0 (4 int8 each; or

@@ -50,15 +50,85 @@ struct Chunk {
     uint n_blocks, mid, tail;
 };
 
-uvec4 w_body(Chunk c, uint group, uint block, uint i, uint r)
+uvec4 w_body_at(Chunk c, uint group, uint block, uint i, uint r)
 {
     return w4[((group * c.n_blocks + block) * W_BODY + i) * 32u + r];
 }
 
-uint w_mid(Chunk c, uint group, uint block, uint r)
+uint w_mid_at(Chunk c, uint group, uint block, uint r)
 {
     return w1[c.mid + (group * c.n_blocks + block) * 32u + r];
 }
+
+uint w_tail_at(Chunk c, uint group, uint n, uint i, uint r)
+{
+    return w1[c.tail + (group * n + i) * 32u + r];
+}
+
+#ifdef W_PRELOADED
+/* A panel of 256 elements in registers, all its loads under way at once; a block's number then
+ * counts from the panel's first. Loops over it must be unrolled. */
+#ifdef W_32
+#define W_PANEL 8u
+#else
+#define W_PANEL 1u
+#endif
+uvec4 w_raw[W_PANEL * W_BODY];
+uint w_raw_mid[W_PANEL];
+uint w_raw_tail[W_PANEL];
+
+void w_load(Chunk c, uint group, uint r, uint panel)
+{
+    [[unroll]] for (uint k = 0u; k < W_PANEL; k++) {
+        uint b = min(panel * W_PANEL + k, c.n_blocks - 1u); /* past the end: the last one again */
+        [[unroll]] for (uint i = 0u; i < W_BODY; i++) {
+            w_raw[k * W_BODY + i] = w_body_at(c, group, b, i, r);
+        }
+#if defined(LK_W_Q5_0) || defined(LK_W_Q5_1) || defined(LK_W_Q2_K) || defined(LK_W_Q6_K)
+        w_raw_mid[k] = w_mid_at(c, group, b, r);
+#endif
+#ifdef W_OFFSET
+        w_raw_tail[k] = w_tail_at(c, group, c.n_blocks, b, r);
+#endif
+    }
+#if defined(W_32) && !defined(W_OFFSET)
+    uint pairs = (c.n_blocks + 1u) >> 1;
+    [[unroll]] for (uint k = 0u; k < 4u; k++) {
+        w_raw_tail[k] = w_tail_at(c, group, pairs, min(panel * 4u + k, pairs - 1u), r);
+    }
+#endif
+}
+
+uvec4 w_body(Chunk c, uint group, uint block, uint i, uint r)
+{
+    return w_raw[block * W_BODY + i];
+}
+
+uint w_mid(Chunk c, uint group, uint block, uint r)
+{
+    return w_raw_mid[block];
+}
+
+uint w_tail(Chunk c, uint group, uint n, uint i, uint r)
+{
+    return w_raw_tail[i];
+}
+#else
+uvec4 w_body(Chunk c, uint group, uint block, uint i, uint r)
+{
+    return w_body_at(c, group, block, i, r);
+}
+
+uint w_mid(Chunk c, uint group, uint block, uint r)
+{
+    return w_mid_at(c, group, block, r);
+}
+
+uint w_tail(Chunk c, uint group, uint n, uint i, uint r)
+{
+    return w_tail_at(c, group, n, i, r);
+}
+#endif
 
 /* bits 0..3 of x to bit 0 of bytes 0..3 */
 uint spread4(uint x)
@@ -137,11 +207,10 @@ void w_sub(Chunk c, uint group, uint r, uint b, out uint q[8])
 vec2 w_scale(Chunk c, uint group, uint r, uint b)
 {
 #ifdef W_OFFSET
-    uint dm = w1[c.tail + (group * c.n_blocks + b) * 32u + r];
+    uint dm = w_tail(c, group, c.n_blocks, b, r);
     return vec2(lk_f16_to_f32(dm), lk_f16_to_f32(dm >> 16));
 #else
-    uint pairs = (c.n_blocks + 1u) >> 1;
-    uint dd = w1[c.tail + (group * pairs + (b >> 1)) * 32u + r];
+    uint dd = w_tail(c, group, (c.n_blocks + 1u) >> 1, b >> 1, r);
     return vec2(lk_f16_to_f32(dd >> ((b & 1u) * 16u)), 0.0);
 #endif
 }

@@ -18,6 +18,7 @@ enum lk_vk_feature {
     LK_VK_UNPACK16, /* unpackHalf2x16 is exact (known-answer test) */
     LK_VK_BUDGET,   /* VK_EXT_memory_budget */
     LK_VK_MAPPED,   /* device-local memory that the host can write, all of it */
+    LK_VK_LOOPED,   /* kernels keep their loops: compilers of CPU drivers take seconds to unroll */
     LK_VK_FEATURES
 };
 

@@ -171,9 +171,8 @@ void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_
     uint32_t sets = dev->found.props.limits.maxComputeWorkGroupInvocations / 64;
     sets = sets < 4 ? sets : 4;
     sets = sets < rows ? sets : rows;
-    bool gpu = dev->found.props.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
-    lk_vk_set_pipe(b, step, 0, gpu ? "attn_one_gpu" : "attn_one", 64 * sets, rows, dim,
-                   dev->found.use[LK_VK_UNPACK16]);
+    lk_vk_set_pipe(b, step, 0, dev->found.use[LK_VK_LOOPED] ? "attn_one" : "attn_one_gpu",
+                   64 * sets, rows, dim, dev->found.use[LK_VK_UNPACK16]);
     int layer = op->layer - b->plan->first_layer;
     lk_vk_bind(step, 0, LK_VK_BIND_PIECE, b->home[s->in[0]].piece, false);
     lk_vk_bind(step, 1, LK_VK_BIND_KV_K, layer, true);

@@ -12,10 +12,8 @@
 #include "src/vulkan/vk.h"
 
 static const char *const FEATURES[LK_VK_FEATURES] = {
-    [LK_VK_INT_DOT] = "int-dot",
-    [LK_VK_UNPACK16] = "unpack16",
-    [LK_VK_BUDGET] = "budget",
-    [LK_VK_MAPPED] = "mapped",
+    [LK_VK_INT_DOT] = "int-dot", [LK_VK_UNPACK16] = "unpack16", [LK_VK_BUDGET] = "budget",
+    [LK_VK_MAPPED] = "mapped",   [LK_VK_LOOPED] = "looped",
 };
 
 const char *lk_vk_feature_name(enum lk_vk_feature feature)
@@ -182,6 +180,7 @@ static void find_features(struct lk_vk_found *f, const VkExtensionProperties *ex
         vkGetPhysicalDeviceFeatures2(f->physical, &features);
         f->has[LK_VK_INT_DOT] = dot.shaderIntegerDotProduct;
     }
+    f->has[LK_VK_LOOPED] = f->props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     f->has[LK_VK_UNPACK16] = true; /* until its known-answer test says otherwise */
 }
 
@@ -296,7 +295,8 @@ static lk_status check_disable(const char *list, lk_error *err)
         }
         if (!known) {
             return lk_fail(err, LK_E_INVALID,
-                           "vk_disable: '%.*s' is not one of int-dot, unpack16, budget, mapped",
+                           "vk_disable: '%.*s' is not one of int-dot, unpack16, budget, mapped, "
+                           "looped",
                            (int)len, p);
         }
         p += len + (p[len] == ',');

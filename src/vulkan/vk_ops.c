@@ -26,6 +26,13 @@ static uint32_t max_rows(const struct lk_vk_builder *b, enum lk_rows rows)
     return (uint32_t)(n < 1 ? 1 : n);
 }
 
+/* The fewest rows with which the list runs. */
+static uint32_t least_rows(const struct lk_vk_builder *b, enum lk_rows rows)
+{
+    bool any = b->list == b->e->list || rows == LK_ROWS_OUTPUTS;
+    return any ? 1 : (uint32_t)(b->list - 1)->max_tokens + 1;
+}
+
 /* Rows are rounded up: a mat-vec reads whole columns of COLS tokens. */
 static VkDeviceSize padded_rows(const struct lk_vk_builder *b, enum lk_rows rows)
 {
@@ -237,6 +244,41 @@ static int only_kind(const struct lk_vk_builder *b, int slot)
     return slot == b->plan->out_slot ? -1 : kind;
 }
 
+/* The op that is the only reader of a slot, when it is of `kind`; else -1. */
+static int sole_reader(const struct lk_vk_builder *b, int slot, enum lk_op_kind kind)
+{
+    if (b->uses[slot] != 1 || slot == b->plan->out_slot) {
+        return -1;
+    }
+    for (int i = 0; i < b->plan->n_ops; i++) {
+        const struct lk_op *op = &b->plan->ops[i];
+        if (op->in[0] == slot || op->in[1] == slot) {
+            return op->kind == kind && !b->done[i] ? i : -1;
+        }
+    }
+    return -1;
+}
+
+/* The add of a residual that op `i` can do with its own result; else -1. */
+static int own_add(const struct lk_vk_builder *b, int i)
+{
+    int out = b->plan->ops[i].out, add = b->fuse ? sole_reader(b, out, LK_OP_ADD) : -1;
+    if (add < 0) {
+        return -1;
+    }
+    const struct lk_op *o = &b->plan->ops[add];
+    int other = o->in[0] == out ? o->in[1] : o->in[0];
+    return other != out && b->producer[other] < i ? add : -1;
+}
+
+/* The slot that a norm reads: of a single token, the row wanted is the row there is. */
+static int norm_input(const struct lk_vk_builder *b, int norm)
+{
+    int in = b->plan->ops[norm].in[0], i = b->producer[in];
+    bool gathered = b->one && i >= 0 && b->plan->ops[i].kind == LK_OP_GATHER;
+    return gathered && b->uses[in] == 1 ? b->plan->ops[i].in[0] : in;
+}
+
 /* Whether a mat-vec of one token makes its own activations of a slot: every workgroup does it
  * again, so not for matrices of very many rows; and it must fit into shared memory. */
 static bool can_prep(const struct lk_vk_builder *b, const struct lk_weight *w, uint32_t n_parts)
@@ -272,16 +314,17 @@ static void norm(struct lk_vk_builder *b, int i)
     if (b->one && leave_norm(b, i)) {
         return;
     }
+    int add = group == width ? own_add(b, i) : -1, in = norm_input(b, i);
     int kind = b->fuse && group == width ? only_kind(b, op->out) : -1;
     bool quant = kind >= 0 && !x_is_slot(b, op->out, (uint32_t)kind);
     lk_vk_vector(b, op->weight);
     int piece = quant ? new_x_piece(b, op->out, (uint32_t)kind) : -1;
     struct lk_vk_step *s =
         lk_vk_add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ROWS, width / group);
-    lk_vk_set_pipe(b, s, 0, "norm", quant ? (uint32_t)kind : 0, quant, 0, 0);
-    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
+    lk_vk_set_pipe(b, s, 0, "norm", quant ? (uint32_t)kind : 0, quant, add >= 0, 0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, in, false);
     lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
-    lk_vk_bind(s, 2, LK_VK_BIND_PIECE, quant ? op->in[0] : op->out, !quant);
+    lk_vk_bind(s, 2, LK_VK_BIND_PIECE, quant ? in : op->out, !quant);
     struct lk_vk_norm_push push = {.width = width,
                                    .group = group,
                                    .eps = lk_bits(op->u.norm.eps),
@@ -294,6 +337,13 @@ static void norm(struct lk_vk_builder *b, int i)
         push.x_stride = x.stride;
         push.x_d = x.d;
         push.x_s = x.s;
+    }
+    if (add >= 0) {
+        const struct lk_op *o = &b->plan->ops[add];
+        lk_vk_bind(s, 2, LK_VK_BIND_PIECE, o->out, true);
+        lk_vk_bind(s, 4, LK_VK_BIND_PIECE, o->in[0] == op->out ? o->in[1] : o->in[0], false);
+        push.op_next = (uint32_t)add;
+        b->done[add] = true;
     }
     lk_vk_set_push(s, &push, sizeof push);
 }
@@ -309,10 +359,11 @@ static void matmul_pipes(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_
     uint32_t limit = l->maxComputeWorkGroupInvocations < l->maxComputeWorkGroupSize[0]
                          ? l->maxComputeWorkGroupInvocations
                          : l->maxComputeWorkGroupSize[0];
-    uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL;
+    uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL, least = least_rows(b, s->rows);
     for (int v = LK_VK_MV1; v <= LK_VK_MV8; v++) {
-        if (v > LK_VK_MV1 && rows <= lk_vk_variant_cols(dev, v - 1)) {
-            break;
+        uint32_t most = v == LK_VK_MV8 ? LK_VK_SMALL : lk_vk_variant_cols(dev, v);
+        if (most < least || (v > LK_VK_MV1 && rows <= lk_vk_variant_cols(dev, v - 1))) {
+            continue;
         }
         uint32_t cols = lk_vk_variant_cols(dev, v);
         /* Panels that meet at one barrier; of one token only. */
@@ -323,34 +374,15 @@ static void matmul_pipes(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_
         workers = workers > 64 / cols ? 64 / cols : workers;
         workers = workers > limit / 32 ? limit / 32 : workers;
         workers = workers < cols ? cols : workers;
-        /* One token: unrolled for a GPU. */
-        bool gpu =
-            dot && v == LK_VK_MV1 && dev->found.props.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
-        snprintf(name, sizeof name, "matvec_%s%s", lk_type_name((uint32_t)type),
-                 gpu   ? "_gpu"
-                 : dot ? "_dot"
-                       : "");
+        bool unrolled = v == LK_VK_MV1 && !dev->found.use[LK_VK_LOOPED];
+        snprintf(name, sizeof name, "matvec_%s%s%s", lk_type_name((uint32_t)type),
+                 dot ? "_dot" : "", unrolled ? "_gpu" : "");
         lk_vk_set_pipe(b, s, v, name, workers * 32, cols, epilogue | prep << 4, all ? panels : 0);
     }
     if (rows > LK_VK_SMALL) {
         snprintf(name, sizeof name, "tile_%s%s", lk_type_name((uint32_t)type), dot ? "_dot" : "");
         lk_vk_set_pipe(b, s, LK_VK_TILE, name, 0, 0, epilogue, 0);
     }
-}
-
-/* The op that is the only reader of a slot, when it is of `kind`; else -1. */
-static int sole_reader(const struct lk_vk_builder *b, int slot, enum lk_op_kind kind)
-{
-    if (b->uses[slot] != 1 || slot == b->plan->out_slot) {
-        return -1;
-    }
-    for (int i = 0; i < b->plan->n_ops; i++) {
-        const struct lk_op *op = &b->plan->ops[i];
-        if (op->in[0] == slot || op->in[1] == slot) {
-            return op->kind == kind && !b->done[i] ? i : -1;
-        }
-    }
-    return -1;
 }
 
 /* Binds a slot for writing where it lies. */
@@ -373,7 +405,7 @@ static void emit_matmul(struct lk_vk_builder *b, int m, const int *op, int in, u
     int piece = in, front = b->norm_of[in];
     if (front >= 0) {
         prep = LK_VK_PREP_NORM;
-        piece = plan->ops[front].in[0];
+        piece = norm_input(b, front);
     } else if (b->x_piece[in * 5 + (int)kind] < 0 &&
                can_prep(b, &plan->weights[plan->ops[op[0]].weight],
                         epilogue >= LK_VK_EPI_SILU ? 2 : 1)) {
@@ -524,16 +556,10 @@ static void matmul(struct lk_vk_builder *b, int i)
         return;
     }
     uint32_t epilogue = LK_VK_EPI_STORE;
-    int add = b->fuse ? sole_reader(b, op->out, LK_OP_ADD) : -1;
+    int add = own_add(b, i);
     if (add >= 0) {
-        const struct lk_op *o = &b->plan->ops[add];
-        int other = o->in[0] == op->out ? o->in[1] : o->in[0];
-        if (other != op->out && b->producer[other] < i) {
-            epilogue = LK_VK_EPI_ADD;
-            b->done[add] = true;
-        } else {
-            add = -1;
-        }
+        epilogue = LK_VK_EPI_ADD;
+        b->done[add] = true;
     }
     int m =
         lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, &op->weight, 1, &b->status, b->err);
