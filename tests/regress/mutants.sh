@@ -41,8 +41,8 @@ fi
 run() { # run HOW ENTRY LOG
     local program=build/tests/test_regress
     case "$1" in
-    cpu) timeout 120 env -u VK_DRIVER_FILES "$program" --filter "regress/$2" >"$3" 2>&1 ;;
-    *) timeout 240 tools/test_vk "$program" "$1" --filter "regress/$2" >"$3" 2>&1 ;;
+    cpu) timeout 120 env -u VK_DRIVER_FILES "$program" --filter "*/$2" >"$3" 2>&1 ;;
+    *) timeout 240 tools/test_vk "$program" "$1" --filter "*/$2" >"$3" 2>&1 ;;
     esac
 }
 
@@ -80,7 +80,7 @@ for patch in "${patches[@]}"; do
         if [ "$how" = validation ]; then
             grep -q 'SYNC-HAZARD' "$log/$name"
         else
-            grep -q "^\[FAIL\] regress::$entry:" "$log/$name" &&
+            grep -q "^\[FAIL\] regress[a-z_]*::$entry:" "$log/$name" &&
                 grep -q 'Crashing: 0' "$log/$name"
         fi
         if [ $? -eq 0 ] && [ $rc -ne 0 ]; then

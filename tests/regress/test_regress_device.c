@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Regress_device: the entries of the registry that only a Vulkan device can show: lanes side by
+ * side, ranges of buffers, guards and alignment in its memory. They do nothing where no device is
+ * named. See REGISTRY.md.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/vulkan/vk.h"
+#include "src/vulkan/vk_shaders.h"
+#include "tests/regress/regress.h"
+#include "tests/util/tiny.h"
+
+/* The device is the first member of the backend. */
+static struct lk_vk_device *device_of(const struct rg_way *way)
+{
+    return (struct lk_vk_device *)(void *)rg_backend(way);
+}
+
+static uint32_t subgroup_size(const struct lk_vk_device *dev)
+{
+    VkPhysicalDeviceSubgroupProperties subgroup = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
+    VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                       .pNext = &subgroup};
+    vkGetPhysicalDeviceProperties2(dev->found.physical, &all);
+    return subgroup.subgroupSize;
+}
+
+static void lanes_in_step(const char *bits, uint32_t lanes)
+{
+    setenv("LP_NATIVE_VECTOR_WIDTH", bits, 1); /* of lavapipe, read when it is loaded */
+    if (!rg_vulkan()) {
+        return;
+    }
+    const struct lk_vk_device *dev = device_of(rg_vulkan());
+    rg_debug("%s: %u invocations in step\n", dev->found.props.deviceName, subgroup_size(dev));
+    if (strncmp(dev->found.props.deviceName, "llvmpipe", 8) == 0) {
+        cr_assert_eq(subgroup_size(dev), lanes);
+    }
+    struct model_params p = rg_small("llama", LK_TYPE_Q5_1);
+    rg_everywhere(&p, NULL, NULL, 70, 33);
+}
+
+/* No kernel knows how many invocations run in step: no subgroup operation in any, and every value
+ * that one hands to another goes through a barrier. */
+Test(regress_device, subgroups_of_4)
+{
+    lanes_in_step("128", 4);
+}
+
+Test(regress_device, subgroups_of_8)
+{
+    lanes_in_step("256", 8);
+    for (size_t i = 0; i < LK_VK_N_SHADERS; i++) {
+        const struct lk_vk_shader *s = &LK_VK_SHADERS[i];
+        enum { OP_CAPABILITY = 17, GROUP_NON_UNIFORM = 61, GROUP_NON_UNIFORM_QUAD = 68 };
+        for (size_t w = 5; w < s->n_bytes / 4; w += s->words[w] >> 16) {
+            bool capability = (s->words[w] & 0xffff) == OP_CAPABILITY;
+            cr_assert(!capability || s->words[w + 1] < GROUP_NON_UNIFORM ||
+                          s->words[w + 1] > GROUP_NON_UNIFORM_QUAD,
+                      "%s has subgroup operations", s->name);
+        }
+    }
+}
+
+/* A tensor beyond the device's buffer range is bound in pieces; one row group beyond it, or a
+ * cache, is refused. */
+Test(regress_device, tensor_beyond_the_buffer_range)
+{
+    enum { N = 20 };
+    const struct rg_way *way = rg_vulkan();
+    if (!way) {
+        return;
+    }
+    struct model_params p = rg_small("qwen2", LK_TYPE_Q8_0);
+    struct rg_model m;
+    struct rg_chain c, scalar;
+    int32_t ids[N];
+    lk_error err;
+    p.n_vocab = 1000;
+    rg_model_open(&m, &p, NULL, NULL);
+    tiny_tokens(ids, N, 1000, 15);
+    float *want = malloc(N * 1000 * sizeof *want), *got = malloc(N * 1000 * sizeof *got);
+    rg_open_one(&scalar, &m, rg_scalar(), N, N);
+    rg_run(&scalar, ids, 0, N, want);
+    uint32_t *range = &device_of(way)->found.props.limits.maxStorageBufferRange;
+    uint32_t was = *range;
+    *range = 1000 * 4 * 24; /* the logits of a batch just fit, the head's matrix does not */
+    for (int batch = 1; batch <= N; batch += N - 1) {
+        const struct lk_vk_store *store;
+        int most = 0;
+        rg_open_one(&c, &m, way, N, batch);
+        store = &c.part[0].exec->store;
+        for (int i = 0; i < store->n_matrices; i++) {
+            most = store->matrices[i].n_chunks > most ? store->matrices[i].n_chunks : most;
+            for (int k = 0; k < store->matrices[i].n_chunks; k++) {
+                cr_assert_leq(store->matrices[i].chunks[k].size, *range);
+            }
+        }
+        rg_debug("range %u: a matrix in %d pieces\n", *range, most);
+        cr_assert_gt(most, 1);
+        rg_run(&c, ids, 0, N, got);
+        rg_same_rows("a matrix in pieces", got, want, N, 1000);
+        rg_same_cache("a matrix in pieces", &c, &scalar, N);
+        rg_close(&c);
+    }
+    *range = 1024;
+    cr_assert_eq(rg_open(&c, &m, &way, NULL, 1, N, 1, false, &err), LK_E_UNSUPPORTED);
+    cr_assert(strstr(err.message, "1024"), "%s", err.message);
+    *range = was;
+    rg_close(&scalar);
+    free(want);
+    free(got);
+    rg_model_close(&m);
+}
+
+/* Guards around K and V in device memory are compared. */
+Test(regress_device, guards_in_device_memory)
+{
+    const struct rg_way *way = rg_vulkan();
+    if (!way) {
+        return;
+    }
+    struct model_params p = rg_small("llama", LK_TYPE_Q8_0);
+    struct rg_model m;
+    struct rg_chain c;
+    lk_error err;
+    rg_model_open(&m, &p, NULL, NULL);
+    rg_open_one(&c, &m, way, 64, 1);
+    struct lk_kv_mem *kv = c.part[0].kv;
+    for (int i = 0; i < 4; i++) {
+        const struct lk_vk_buffer *block;
+        VkDeviceSize at = lk_vk_kv_at(kv, i / 2, (enum lk_kv_which)(i % 2), &block);
+        VkDeviceSize beside[2] = {at - 4, at + kv->bytes};
+        for (int b = 0; b < 2; b++) {
+            cr_assert_eq(lk_vk_fill(kv->dev, block, beside[b], 4, 0, &err), LK_OK);
+            cr_assert_eq(way->impl->kv_check(kv, &err), LK_E_INTERNAL);
+            rg_debug("%s\n", err.message);
+            cr_assert_eq(lk_vk_fill(kv->dev, block, beside[b], 4, LK_VK_KV_CANARY, &err), LK_OK);
+            cr_assert_eq(way->impl->kv_check(kv, &err), LK_OK, "%s", err.message);
+        }
+    }
+    rg_close(&c);
+    rg_model_close(&m);
+}
+
+/* Every matrix, vector, cache buffer and value begins at a multiple of 256 bytes: the largest
+ * alignment that a device may ask of a storage buffer. */
+Test(regress_device, uploaded_tensors_are_aligned)
+{
+    size_t n_types;
+    const struct lk_type_info *types = lk_types(&n_types);
+    for (size_t t = 0; t < n_types && rg_vulkan(); t++) {
+        struct model_params p = model_params_default("qwen2", types[t].type, 5);
+        struct rg_model m;
+        struct rg_chain c;
+        p.n_layer = 1;
+        p.n_vocab = 77;
+        rg_model_open(&m, &p, NULL, NULL);
+        rg_open_one(&c, &m, rg_vulkan(), 64, 1);
+        const struct lk_exec *e = c.part[0].exec;
+        for (int i = 0; i < e->store.n_matrices; i++) {
+            const struct lk_vk_matrix *x = &e->store.matrices[i];
+            for (int k = 0; k < x->n_chunks; k++) {
+                cr_assert_eq(x->chunks[k].offset % 256, 0, "%s %s: at %llu", types[t].name,
+                             m.plan->weights[x->part[0]].name,
+                             (unsigned long long)x->chunks[k].offset);
+            }
+        }
+        for (int i = 0; i < m.plan->n_weights; i++) {
+            cr_assert(e->store.vector_at[i] == UINT64_MAX || e->store.vector_at[i] % 256 == 0, "%s",
+                      m.plan->weights[i].name);
+        }
+        for (int i = 0; i < e->list[LK_VK_ONE].n_pieces; i++) {
+            cr_assert_eq(e->list[LK_VK_ONE].pieces[i].offset % 256, 0, "value %d", i);
+        }
+        cr_assert_eq(c.part[0].kv->stride % 256, 0);
+        rg_close(&c);
+        rg_model_close(&m);
+    }
+}

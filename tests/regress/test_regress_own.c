@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Regress_own: the entries of the registry that are bugs of this project's own past, found by
+ * fuzzing, by failing every allocation and copy in turn, or by reading. See REGISTRY.md.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/engine.h"
+#include "tests/regress/regress.h"
+#include "tests/util/tiny.h"
+#include "tests/util/tok_build.h"
+
+/* The token of a single byte may be marked as unknown or as control: plain text does not use it. */
+Test(regress, a_byte_is_no_control_token)
+{
+    enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3 };
+    static const struct tok_piece pieces[] = {{"a", UNKNOWN, 0},
+                                              {"b", CONTROL, 0},
+                                              {"c", NORMAL, 0}};
+    struct tok_test x;
+    struct tok_build b = tok_build_default("gpt2", "gpt-2");
+    b.bytes = false;
+    b.piece = pieces;
+    b.n_pieces = LK_COUNT(pieces);
+    tok_make(&x, &b);
+    const char *ids = tok_ids(x.tok, "abc", 3, LK_TOKENIZE_PLAIN);
+    rg_debug("ids of \"abc\" as plain text: %s, expected 2\n", ids);
+    cr_assert_str_eq(ids, "2");
+    tok_done(&x);
+}
+
+static lk_status no_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
+                          const void *data, size_t n, lk_error *err)
+{
+    (void)kv;
+    (void)which;
+    (void)offset;
+    (void)data;
+    (void)n;
+    return lk_fail(err, LK_E_NOMEM, "out of memory: layer %d", layer);
+}
+
+/* A fork's first write copies a shared block; when the copy fails, both sessions are as before. */
+Test(regress, a_failed_copy_leaves_the_session)
+{
+    const struct rg_way *ways;
+    size_t n_ways = rg_ways(&ways);
+    struct model_params p = rg_small("llama", LK_TYPE_Q8_0);
+    struct rg_model m;
+    int32_t ids[80];
+    rg_model_open(&m, &p, NULL, NULL);
+    tiny_tokens(ids, 80, 96, 14);
+    for (size_t w = 0; w < n_ways; w++) {
+        lk_model *model;
+        lk_error err;
+        lk_session *s, *f;
+        lk_engine_options o = rg_options(&ways[w], 128, 80);
+        o.n_sessions = 2;
+        lk_engine *e = tiny_engine_with(m.path, &o, &model);
+        float *want = tiny_rows(e, ids, 80);
+        cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_sync(s, ids, 70, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_fork(s, &f, &err), LK_OK, "%s", err.message);
+        struct lk_part *part = &e->home->part[0];
+        const struct lk_backend_impl *whole = part->impl;
+        struct lk_backend_impl broken = *whole;
+        broken.kv_write = no_write;
+        part->impl = &broken;
+        cr_assert_eq(lk_session_sync(f, ids, 71, &err), LK_E_NOMEM, "%s", ways[w].name);
+        part->impl = whole;
+        rg_debug("after the failed copy: fork holds %zu tokens, block %d; the other %d\n",
+                 lk_session_n_tokens(f), f->kv.blocks[1], s->kv.blocks[1]);
+        cr_assert_eq(lk_session_n_tokens(f), 70);
+        cr_assert_eq(f->kv.n_blocks, 2, "%s: the fork lost a block", ways[w].name);
+        cr_assert_eq(f->kv.blocks[1], s->kv.blocks[1], "%s: the block is shared again",
+                     ways[w].name);
+        cr_assert_eq(lk_session_sync(f, ids, 80, &err), LK_OK, "%s", err.message);
+        rg_same_rows("the fork afterwards", lk_session_logits(f), want + 79 * 96, 1, 96);
+        cr_assert_eq(lk_session_sync(s, ids, 80, &err), LK_OK, "%s", err.message);
+        rg_same_rows("the other afterwards", lk_session_logits(s), want + 79 * 96, 1, 96);
+        free(want);
+        lk_session_close(&f);
+        lk_session_close(&s);
+        lk_engine_close(&e);
+        lk_model_close(&model);
+    }
+    rg_model_close(&m);
+}
+
+/* A saved session that claims logits of no token is refused. */
+Test(regress, saved_logits_without_tokens)
+{
+    enum { HEADER = 72, N_TOKENS = 32, HAS_LOGITS = 36, VOCAB = 96 };
+    struct model_params p = rg_small("llama", LK_TYPE_Q8_0);
+    struct rg_model m;
+    rg_model_open(&m, &p, NULL, NULL);
+    char file[] = "/tmp/lockstep-session-XXXXXX";
+    int fd = mkstemp(file);
+    cr_assert(fd >= 0);
+    close(fd);
+    lk_model *model;
+    lk_error err;
+    lk_session *s;
+    lk_engine_options o = rg_options(rg_scalar(), 64, 8);
+    lk_engine *e = tiny_engine_with(m.path, &o, &model);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
+    uint8_t bytes[HEADER + VOCAB * 4 + 32] = {0};
+    FILE *f = fopen(file, "rb");
+    cr_assert(f && fread(bytes, 1, HEADER, f) == HEADER);
+    fclose(f);
+    cr_assert_eq(bytes[N_TOKENS] + bytes[HAS_LOGITS], 0);
+    for (int claim = 0; claim < 2; claim++) {
+        size_t n = HEADER + (claim ? VOCAB * 4 : 0);
+        lk_sha256 h;
+        bytes[HAS_LOGITS] = (uint8_t)claim;
+        lk_sha256_init(&h);
+        lk_sha256_bytes(&h, bytes, n);
+        lk_sha256_final(&h, bytes + n);
+        f = fopen(file, "wb");
+        cr_assert(f && fwrite(bytes, 1, n + 32, f) == n + 32 && fclose(f) == 0);
+        lk_status status = lk_session_load(s, file, &err);
+        cr_assert_eq(status, claim ? LK_E_FORMAT : LK_OK, "%s", lk_status_name(status));
+        cr_assert_null(lk_session_logits(s));
+    }
+    cr_assert(strstr(err.message, "logits"), "%s", err.message);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&model);
+    unlink(file);
+    rg_model_close(&m);
+}
+
+/* A key of the file that changes the result is read: which layers have the window. */
+Test(regress, window_pattern_of_the_file)
+{
+    struct model_params p = rg_small("gemma3", LK_TYPE_Q8_0);
+    struct rg_model m;
+    p.n_layer = 4;
+    p.set_key = "gemma3.attention.sliding_window_pattern";
+    p.set_u32 = 2;
+    rg_model_open(&m, &p, NULL, NULL);
+    for (int layer = 0; layer < 4; layer++) {
+        int window = rg_op(m.plan, LK_OP_ATTENTION, layer, 0)->u.attention.window;
+        rg_debug("layer %d: window %d\n", layer, window);
+        cr_assert_eq(window, layer % 2 ? 0 : 24, "layer %d has a window of %d", layer, window);
+    }
+    rg_model_close(&m);
+    rg_everywhere(&p, NULL, NULL, 30, 25);
+}
