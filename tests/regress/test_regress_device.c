@@ -81,6 +81,7 @@ Test(regress_device, tensor_beyond_the_buffer_range)
     int32_t ids[N];
     lk_error err;
     p.n_vocab = 1000;
+    p.n_embd = 160;
     rg_model_open(&m, &p, NULL, NULL);
     tiny_tokens(ids, N, 1000, 15);
     float *want = malloc(N * 1000 * sizeof *want), *got = malloc(N * 1000 * sizeof *got);
@@ -151,10 +152,9 @@ Test(regress_device, guards_in_device_memory)
  * alignment that a device may ask of a storage buffer. */
 Test(regress_device, uploaded_tensors_are_aligned)
 {
-    size_t n_types;
-    const struct lk_type_info *types = lk_types(&n_types);
-    for (size_t t = 0; t < n_types && rg_vulkan(); t++) {
-        struct model_params p = model_params_default("qwen2", types[t].type, 5);
+    static const enum lk_type TYPES[] = {LK_TYPE_F16, LK_TYPE_Q5_1, LK_TYPE_Q3_K, LK_TYPE_Q6_K};
+    for (size_t t = 0; t < LK_COUNT(TYPES) && rg_vulkan(); t++) {
+        struct model_params p = model_params_default("qwen2", TYPES[t], 5);
         struct rg_model m;
         struct rg_chain c;
         p.n_layer = 1;
@@ -165,7 +165,7 @@ Test(regress_device, uploaded_tensors_are_aligned)
         for (int i = 0; i < e->store.n_matrices; i++) {
             const struct lk_vk_matrix *x = &e->store.matrices[i];
             for (int k = 0; k < x->n_chunks; k++) {
-                cr_assert_eq(x->chunks[k].offset % 256, 0, "%s %s: at %llu", types[t].name,
+                cr_assert_eq(x->chunks[k].offset % 256, 0, "%s %s: at %llu", lk_type_name(TYPES[t]),
                              m.plan->weights[x->part[0]].name,
                              (unsigned long long)x->chunks[k].offset);
             }

@@ -182,7 +182,7 @@ static void zero_blocks(void *user, const char *name, uint8_t *data, size_t n_by
 
 Test(regress, a_block_of_zero_activations)
 {
-    static const enum lk_type TYPES[] = {LK_TYPE_Q4_0, LK_TYPE_Q5_1, LK_TYPE_Q8_0, LK_TYPE_Q6_K};
+    static const enum lk_type TYPES[] = {LK_TYPE_Q5_1, LK_TYPE_Q6_K};
     for (size_t i = 0; i < LK_COUNT(TYPES); i++) {
         struct model_params p = rg_small("llama", TYPES[i]);
         if (TYPES[i] == LK_TYPE_Q6_K) {

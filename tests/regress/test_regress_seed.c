@@ -590,6 +590,11 @@ Test(regress, quantized_blocks)
         struct model_params p = rg_small("llama", types[i].type);
         struct rg_model m;
         lk_error err;
+        bool few = types[i].type == LK_TYPE_F32 || types[i].type == LK_TYPE_Q8_0 ||
+                   types[i].type == LK_TYPE_Q4_K;
+        if (rg_vulkan() && !few) {
+            continue; /* a device's kernels of every type are compared in vk_agree */
+        }
         p.n_layer = 1;
         if (types[i].block == 256) {
             p.n_embd = 256;
