@@ -58,6 +58,18 @@ fail() {
     failed=$((failed + 1))
     echo "[FAIL] mutant $1: $2"
 }
+
+# The registry, the tests and the patches name each other.
+registry=tests/regress/REGISTRY.md
+for t in $(sed -nE 's/^Test\(regress[a-z_]*, ([a-z0-9_]+)\)/\1/p' tests/regress/*.c); do
+    grep -q "^- \*\*Test\*\*:.*\`$t\`" $registry || fail none "$t is not in REGISTRY.md"
+    grep -qx "entry: $t" tests/regress/mutants/*.patch || fail none "$t has no mutant"
+done
+for p in tests/regress/mutants/*.patch; do
+    name=$(basename "$p" .patch)
+    grep -q "^- \*\*Mutants\*\*:.*\`$name\`" $registry || fail "$name" "is not in REGISTRY.md"
+done
+
 for patch in "${patches[@]}"; do
     name=$(basename "$patch" .patch)
     entry=$(sed -n 's/^entry: //p' "$patch") how=$(sed -n 's/^run: //p' "$patch")
