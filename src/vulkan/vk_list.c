@@ -285,8 +285,9 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
     const struct lk_plan *plan = e->o.plan;
     VkMemoryBarrier compute = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
-                               .dstAccessMask =
-                                   VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
+                               .dstAccessMask = VK_ACCESS_SHADER_READ_BIT |
+                                                VK_ACCESS_SHADER_WRITE_BIT |
+                                                VK_ACCESS_INDIRECT_COMMAND_READ_BIT};
     if (e->times.op) {
         vk->vkCmdResetQueryPool(c, e->times.queries, 0, (uint32_t)list->n_steps + 1);
     }
@@ -306,9 +307,11 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
         const struct lk_vk_step *s = &list->steps[i];
         uint32_t rows = (uint32_t)(s->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs);
         if (s->barrier) {
+            /* The sizes of dispatches lie in the buffer of attn_one's counters. */
             vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &compute, 0, NULL,
-                                     0, NULL);
+                                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT |
+                                         VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT,
+                                     0, 1, &compute, 0, NULL, 0, NULL);
         }
         if (rows > 0) {
             dispatch(e, s, c, rows);
