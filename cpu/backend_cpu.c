@@ -417,6 +417,8 @@ static lk_status cpu_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct l
         return status;
     }
     e->batch = b;
+    e->n_tokens = b->n_tokens;
+    e->n_outputs = b->n_outputs;
     e->kv = kv;
     e->is_solo = b->n_tokens == 1;
     int n_threads = e->is_solo ? backend->threads : backend->threads_batch;
@@ -445,11 +447,11 @@ static lk_status cpu_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct l
 static lk_status cpu_peek(struct lk_exec *e, int slot, float *data, size_t n, lk_error *err)
 {
     const struct lk_plan *plan = e->o.plan;
-    if (!e->o.keep_ops || slot < 0 || slot >= plan->n_slots || !e->batch) {
+    if (!e->o.keep_ops || slot < 0 || slot >= plan->n_slots || e->n_tokens == 0) {
         return lk_fail(err, LK_E_INVALID, "slot %d was not kept", slot);
     }
     const struct lk_slot *s = &plan->slots[slot];
-    size_t rows = (size_t)(s->rows == LK_ROWS_TOKENS ? e->batch->n_tokens : e->batch->n_outputs);
+    size_t rows = (size_t)(s->rows == LK_ROWS_TOKENS ? e->n_tokens : e->n_outputs);
     size_t have = rows * (size_t)s->width;
     memcpy(data, lk_cpu_slot(e, 0, slot), (n < have ? n : have) * sizeof *data);
     return LK_OK;

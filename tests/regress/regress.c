@@ -310,7 +310,9 @@ static lk_status run_batch(struct rg_chain *c, const int32_t *ids, int first, in
                              .hidden_in = i ? hidden[(i - 1) % 2] : NULL,
                              .out = i + 1 < c->n_parts ? hidden[i % 2] : rows};
         status = c->part[i].way->impl->run(c->part[i].exec, c->part[i].kv, &b, err);
+        memset(&b, 0xA5, sizeof b); /* a batch is the caller's again after its run */
     }
+    memset(index, 0xA5, 3 * (size_t)n * sizeof *index);
     free(index);
     return status;
 }

@@ -152,3 +152,31 @@ Test(regress, window_pattern_of_the_file)
     rg_model_close(&m);
     rg_everywhere(&p, NULL, NULL, 30, 25);
 }
+
+/* What peek needs of a run it keeps itself: the batch is the caller's and may be gone. */
+Test(regress, peek_after_the_batch_is_gone)
+{
+    enum { N = 10 };
+    const struct rg_way *ways;
+    size_t n_ways = rg_ways(&ways);
+    struct model_params p = rg_small("llama", LK_TYPE_Q8_0);
+    struct rg_model m;
+    int32_t ids[N];
+    float rows[N * 96];
+    rg_model_open(&m, &p, NULL, NULL);
+    tiny_tokens(ids, N, 96, 16);
+    for (size_t w = 0; w < n_ways; w++) {
+        struct rg_chain c;
+        lk_error err;
+        const struct rg_way *way = &ways[w];
+        cr_assert_eq(rg_open(&c, &m, &way, NULL, 1, N, N, true, &err), LK_OK, "%s", err.message);
+        for (int n = N; n >= 1; n -= N - 1) {
+            rg_run(&c, ids, 0, n, rows);
+            float *kept = rg_peek(&c, m.plan->out_slot, (size_t)n * 96);
+            rg_same_rows(way->name, kept, rows, (size_t)n, 96);
+            free(kept);
+        }
+        rg_close(&c);
+    }
+    rg_model_close(&m);
+}
