@@ -355,6 +355,106 @@ LK_API lk_status lk_devices(const lk_engine_options *options,
                             void (*each)(void *user, const lk_device_info *device), void *user,
                             lk_error *err);
 
+/* ---- check: does this model compute right here --------------------------------------------------
+ */
+
+typedef enum lk_check_state {
+    LK_CHECK_NONE,    /* nothing there to compare */
+    LK_CHECK_EQUAL,   /* by bits */
+    LK_CHECK_WITHIN,  /* not by bits, but within a stated bound */
+    LK_CHECK_DIFFERS, /* by bits, or beyond the bound */
+    LK_CHECK_NOT_RUN
+} lk_check_state;
+
+typedef struct lk_check_options {
+    size_t size;    /* sizeof(lk_check_options): set by the default function */
+    bool quick;     /* fewer tokens, depths and ways to run */
+    int32_t layer;  /* LK_CHECK_ALL, or only this one: 0 .. n_layers - 1, -1: embedding,
+                       n_layers: head */
+    const char *op; /* only ops of this kind or tensor ("attention", "attn_q"); NULL: all */
+} lk_check_options;
+#define LK_CHECK_ALL (-2)
+LK_API lk_check_options lk_check_options_default(void);
+
+/* One line of the table. */
+typedef struct lk_check_entry {
+    char what[80];
+    char how[160]; /* who against whom, on what */
+    lk_check_state state;
+    uint64_t n_values, n_different;
+    double error, bound; /* against the reference; bound 0: compared by bits */
+    double seconds;
+    char note[320]; /* why not run, what differs */
+} lk_check_entry;
+
+/* The difference to the reference when the model is cut after `depth` layers. */
+typedef struct lk_check_depth {
+    int depth;
+    lk_check_state bits; /* against the CPU, from the tokens on */
+    double error, bound; /* CPU to reference; error < 0: not compared */
+} lk_check_depth;
+
+enum { LK_CHECK_SHOWN = 8 };
+
+/* The first op that differs when all before it is equal. */
+typedef struct lk_check_difference {
+    char side[96], against[96]; /* what is wrong, and what says so */
+    int layer;                  /* -1: embedding, n_layers: head */
+    char op[16], tensor[96], type[16];
+    char variant[256]; /* the kernel: shader and constants, or instruction set */
+    char feed[96];     /* tokens it was seen with */
+    bool fused;        /* only where ops are fused */
+    uint64_t n_values, n_different;
+    int n_shown;
+    struct {
+        uint64_t row, index;      /* token of the batch (K and V: 0 and 1), element of its row */
+        uint32_t found, expected; /* bits; K and V: f16 */
+        double found_value, expected_value;
+        uint64_t ulps;
+    } shown[LK_CHECK_SHOWN];
+    char pattern[160];  /* "every 32nd element from 5", "head 3", "all after position 64" */
+    char vanishes[160]; /* what was switched off to make it vanish, in words; "" : nothing helps */
+    char feature[32];   /* the Vulkan feature that makes it vanish, for lk_device_disable; "" */
+    char message[256];  /* where the device gave an error instead of values */
+} lk_check_difference;
+
+/* Owned by the caller, freed by lk_check_free. */
+typedef struct lk_check_report {
+    lk_check_state verdict; /* EQUAL, WITHIN (an approximate device) or DIFFERS */
+    char sentence[512];     /* the verdict in one line */
+    bool quick;
+    uint8_t fingerprint[32]; /* of the model */
+    uint8_t logits[32];      /* SHA-256 of the CPU's rows of the prompt */
+    int n_tokens, n_ctx, n_layers;
+    bool has_device;
+    lk_device_info device; /* the Vulkan device checked */
+    char cpu[256];         /* the CPU's name and its levels */
+    char no_device[512];   /* why no Vulkan device was checked */
+    lk_check_entry *entries;
+    size_t n_entries;
+    lk_check_depth depths[24];
+    int n_depths;
+    /* Layers x ops: cell [layer + 1][column] with layer -1 .. n_layers. */
+    char (*columns)[48];
+    int n_columns;
+    uint8_t *cells; /* lk_check_state */
+    bool has_difference;
+    lk_check_difference difference;
+    double seconds;
+} lk_check_report;
+
+/* Compares by bits all backends and ways to run the model that this machine has, and the CPU with
+ * the reference in double; on a difference, finds the first op that differs. The engine's options
+ * choose device, context, features; "auto" without a GPU compares the CPU's levels.
+ * LK_E_DEVICE: the device asked for can't be opened. A difference is no error. */
+LK_API lk_status lk_check(const lk_model *model, const lk_engine_options *engine,
+                          const lk_check_options *options, lk_check_report **out, lk_error *err);
+LK_API void lk_check_free(lk_check_report **report);
+/* Switches a Vulkan feature of the chosen device off from now on (NULL: none is off any more), in
+ * a file in cache_dir; lk_devices tells. */
+LK_API lk_status lk_device_disable(const lk_engine_options *options, const char *feature,
+                                   lk_error *err);
+
 /* ---- measuring ----------------------------------------------------------------------------------
  */
 

@@ -118,6 +118,14 @@ struct lk_backend_impl {
      */
     lk_status (*peek)(struct lk_exec *exec, int slot, float *data, size_t n, lk_error *err);
 
+    /* The kernel that writes op `op` in a batch of n_tokens, in words: "tile_q4_k 16 2 0 0"; NULL:
+     * a backend has one set of kernels, which its description names. */
+    void (*variant)(const struct lk_exec *exec, int op, int n_tokens, char *out, size_t n);
+    /* Remembers a feature of the device of options as off from now on (NULL: none is); NULL where
+     * a backend has none. */
+    lk_status (*switch_off)(const struct lk_backend_options *options, const char *feature,
+                            lk_error *err);
+
     /* Measuring; NULL where a backend does not offer it. See lk_engine_read_rate, lk_bench_kernels
      * and lk_engine_memory. */
     size_t (*work_bytes)(const struct lk_exec *exec); /* in host memory, beside weights */
@@ -150,5 +158,11 @@ extern const struct lk_backend_impl lk_backend_scalar; /* cpu/backend_scalar.c *
 extern const struct lk_backend_impl lk_backend_cpu;    /* cpu/backend_cpu.c */
 extern const struct lk_backend_impl lk_backend_ref;    /* src/ref.c */
 extern const struct lk_backend_impl lk_backend_vulkan; /* src/vulkan/backend_vk.c, LK_VULKAN */
+
+/* One step of the reference: op `op` of the plan of an exec of "ref" that keeps its slots, on
+ * inputs given as f32 rows, the cache `kv` and a batch; out: [rows][width] in double. Not for an op
+ * without an output. */
+lk_status lk_ref_step(struct lk_exec *exec, struct lk_kv_mem *kv, const struct lk_batch *batch,
+                      int op, const float *in0, const float *in1, double *out, lk_error *err);
 
 #endif

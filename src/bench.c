@@ -96,16 +96,6 @@ lk_status lk_engine_profile(lk_engine *e, bool on, lk_error *err)
     return status;
 }
 
-/* "blk.12.attn_q.weight" -> "attn_q.weight" */
-static const char *without_layer(const char *name)
-{
-    if (strncmp(name, "blk.", 4) == 0) {
-        const char *dot = strchr(name + 4, '.');
-        return dot ? dot + 1 : name;
-    }
-    return name;
-}
-
 struct rows {
     lk_op_time *row;
     int n;
@@ -136,7 +126,7 @@ static void add_part(struct rows *rows, const struct lk_part *part, const struct
         const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
         struct lk_op_seconds t;
         part->impl->op_seconds(part->exec, i, &t);
-        lk_op_time *r = row_of(rows, lk_op_name(op->kind), w ? without_layer(w->name) : "",
+        lk_op_time *r = row_of(rows, lk_op_name(op->kind), w ? lk_weight_short_name(w) : "",
                                w ? lk_type_info(w->type)->name : "");
         r->calls += t.calls;
         r->seconds += t.run;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Devices: lists what there is to run on, and which "auto" takes: a Vulkan GPU, discrete before
- * integrated, else the CPU. The engine's own choice asks the same backends in the same order.
+ * integrated, else the CPU. The engine's own choice asks the same backends in the same order. And
+ * what is switched off for a device for good.
  */
 #include <string.h>
 
@@ -86,4 +87,15 @@ lk_status lk_devices(const lk_engine_options *options,
     }
     lk_free(list.items);
     return list.status;
+}
+
+lk_status lk_device_disable(const lk_engine_options *options, const char *feature, lk_error *err)
+{
+    lk_engine_options o = options ? *options : lk_engine_options_default();
+    struct lk_backend_options bo = {.device = o.device,
+                                    .cache_dir = o.cache_dir,
+                                    .log = {o.log, o.user}};
+    const struct lk_backend_impl *vulkan = lk_backend_find("vulkan");
+    return vulkan ? vulkan->switch_off(&bo, feature, err)
+                  : lk_fail(err, LK_E_DEVICE, "vulkan: built without Vulkan");
 }

@@ -4,6 +4,8 @@
  */
 #include "op.h"
 
+#include <string.h>
+
 const char *lk_op_name(enum lk_op_kind kind)
 {
     static const char *const NAMES[LK_OP_KINDS] = {
@@ -13,4 +15,13 @@ const char *lk_op_name(enum lk_op_kind kind)
         [LK_OP_GATHER] = "gather",       [LK_OP_SOFTCAP] = "softcap",
     };
     return kind < LK_OP_KINDS ? NAMES[kind] : "unknown";
+}
+
+const char *lk_weight_short_name(const struct lk_weight *w)
+{
+    if (strncmp(w->name, "blk.", 4) == 0) {
+        const char *dot = strchr(w->name + 4, '.');
+        return dot ? dot + 1 : w->name;
+    }
+    return w->name;
 }

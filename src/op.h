@@ -84,5 +84,7 @@ struct lk_op {
 
 /* "embed", "norm", ...; static. */
 const char *lk_op_name(enum lk_op_kind kind);
+/* "blk.12.attn_q.weight" -> "attn_q.weight"; other names as they are. */
+const char *lk_weight_short_name(const struct lk_weight *w);
 
 #endif

@@ -491,6 +491,33 @@ static lk_status ref_peek(struct lk_exec *e, int slot, float *data, size_t n, lk
     return LK_OK;
 }
 
+lk_status lk_ref_step(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b, int i,
+                      const float *in0, const float *in1, double *out, lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    lk_status status = lk_batch_check(&e->o, b, err);
+    if (status) {
+        return status;
+    }
+    const struct lk_op *op = &plan->ops[i];
+    const float *in[2] = {in0, in1};
+    e->n_tokens = b->n_tokens;
+    e->n_outputs = b->n_outputs;
+    for (int k = 0; k < 2; k++) {
+        if (op->in[k] < 0) {
+            continue;
+        }
+        size_t n = (size_t)rows_of(e, op->in[k]) * (size_t)plan->slots[op->in[k]].width;
+        for (size_t j = 0; j < n; j++) {
+            slot_of(e, op->in[k])[j] = (double)in[k][j];
+        }
+    }
+    run_op(e, op, kv, b);
+    size_t n = (size_t)rows_of(e, op->out) * (size_t)plan->slots[op->out].width;
+    memcpy(out, slot_of(e, op->out), n * sizeof *out);
+    return LK_OK;
+}
+
 const struct lk_backend_impl lk_backend_ref = {
     .name = "ref",
     .probe = ref_probe,

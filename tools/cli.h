@@ -77,8 +77,8 @@ struct cli_command {
     int (*run)(struct cli *cli, void *args); /* returns an exit code */
 };
 
-extern const struct cli_command cli_bench, cli_devices, cli_generate, cli_inspect, cli_perplexity,
-    cli_pull, cli_run, cli_tokenize;
+extern const struct cli_command cli_bench, cli_check, cli_devices, cli_generate, cli_inspect,
+    cli_perplexity, cli_pull, cli_run, cli_tokenize;
 extern const struct cli_command *const cli_commands[]; /* NULL after the last */
 extern const struct cli_option cli_global_options[];   /* offsets are in struct cli_global */
 

@@ -9,11 +9,18 @@
 
 struct arguments {
     struct cli_engine_args engine; /* first: cli_engine_options write here */
-    bool json;
+    const char *switch_off;
+    bool json, switch_on;
 };
+#define THIS(field) offsetof(struct arguments, field)
 
 static const struct cli_option options[] = {
-    {"json", 0, CLI_FLAG, NULL, offsetof(struct arguments, json), .help = "print a JSON array"},
+    {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print a JSON array"},
+    {"switch-off", 0, CLI_STRING, "FEATURE", THIS(switch_off),
+     .help =
+         "never use this Vulkan feature of the device that --device names, or of the first GPU"},
+    {"switch-on", 0, CLI_FLAG, NULL, THIS(switch_on),
+     .help = "use all features of that device again"},
     CLI_END,
 };
 
@@ -78,6 +85,11 @@ static int run(struct cli *cli, void *arguments)
     int code = cli_engine_options_from(cli, &args->engine, &o, &cache);
     if (code) {
         return code;
+    }
+    if ((args->switch_on && lk_device_disable(&o, NULL, &err)) ||
+        (args->switch_off && lk_device_disable(&o, args->switch_off, &err))) {
+        cli_engine_options_free(&cache);
+        return cli_error(cli, &err);
     }
     printf("%s", l.json ? "[" : "");
     lk_status status = lk_devices(&o, each, &l, &err);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "cli_check.h"
 #include "cli_line.h"
 #include "cli_stop.h"
 
@@ -19,7 +19,7 @@ struct arguments {
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     const char *save, *load, *move_at, *system;
     struct cli_list stop, logit_bias;
-    bool ignore_eos, raw, chat, logits_sha256, json;
+    bool ignore_eos, raw, chat, logits_sha256, json, test;
 };
 #define THIS(field) offsetof(struct arguments, field)
 
@@ -60,6 +60,8 @@ static const struct cli_option options[] = {
     {"logits-sha256", 0, CLI_FLAG, NULL, THIS(logits_sha256),
      .help = "print the SHA-256 of the logits that each token was chosen from, last"},
     {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print one JSON object at the end"},
+    {"test", 0, CLI_FLAG, NULL, THIS(test),
+     .help = "answer nothing: check that the model computes right here, as `lockstep check`"},
     CLI_END,
 };
 
@@ -591,6 +593,10 @@ static int open_all(struct runner *r)
 static int run(struct cli *cli, void *arguments)
 {
     struct runner r = {.cli = cli, .args = arguments};
+    if (r.args->test) {
+        struct cli_check_args check = {.engine = r.args->engine, .json = r.args->json};
+        return cli_check_model(cli, &check);
+    }
     lk_sha256_init(&r.hash);
     int code = check_arguments(&r);
     if (!code) {

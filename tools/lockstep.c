@@ -10,8 +10,8 @@
 #include "cli.h"
 
 const struct cli_command *const cli_commands[] = {
-    &cli_run,  &cli_perplexity, &cli_tokenize, &cli_inspect, &cli_bench,
-    &cli_pull, &cli_devices,    &cli_generate, NULL,
+    &cli_run,   &cli_perplexity, &cli_tokenize, &cli_inspect,  &cli_bench,
+    &cli_check, &cli_pull,       &cli_devices,  &cli_generate, NULL,
 };
 
 const struct cli_option cli_global_options[] = {

@@ -36,7 +36,7 @@ static lk_status vk_probe(const struct lk_backend_options *options, struct lk_ca
     *caps = (struct lk_caps){0};
     lk_status status = lk_vk_instance_open(&dev.instance, err);
     if (!status) {
-        status = lk_vk_find(&dev.instance, options->vk_disable, &found, &n, err);
+        status = lk_vk_find(&dev.instance, options, &found, &n, err);
     }
     if (!status) {
         chosen = lk_vk_choose(found, n, options->device, err);
@@ -636,6 +636,8 @@ const struct lk_backend_impl lk_backend_vulkan = {
     .kv_check = vk_kv_check,
     .run = vk_run,
     .peek = vk_peek,
+    .variant = lk_vk_variant,
+    .switch_off = lk_vk_switch_off,
     .read_rate = vk_read_rate,
     .profile = lk_vk_profile,
     .op_seconds = lk_vk_op_seconds,

@@ -31,7 +31,8 @@ struct lk_vk_found {
     VkDeviceSize max_allocation;
     uint64_t memory, available;
     bool has[LK_VK_FEATURES]; /* found */
-    bool use[LK_VK_FEATURES]; /* found and not disabled */
+    bool off[LK_VK_FEATURES]; /* switched off for this device for good */
+    bool use[LK_VK_FEATURES]; /* found, not disabled and not off */
     uint32_t queue_family;
     uint32_t timestamp_bits; /* of that family; 0: no timestamps */
     bool khr_int_dot;        /* as an extension (before Vulkan 1.3) */
@@ -45,9 +46,10 @@ struct lk_vk_instance {
 };
 lk_status lk_vk_instance_open(struct lk_vk_instance *out, lk_error *err);
 void lk_vk_instance_close(struct lk_vk_instance *instance);
-/* Finds all devices; *out is lk_alloc'd. */
-lk_status lk_vk_find(const struct lk_vk_instance *instance, const char *disable,
-                     struct lk_vk_found **out, int *n, lk_error *err);
+/* Finds all devices, and their features as options have them; *out is lk_alloc'd. */
+lk_status lk_vk_find(const struct lk_vk_instance *instance,
+                     const struct lk_backend_options *options, struct lk_vk_found **out, int *n,
+                     lk_error *err);
 /* Index of the device to take: by number or part of the name, else discrete, then integrated, then
  * virtual. -1 with err filled when there is none. */
 int lk_vk_choose(const struct lk_vk_found *found, int n, const char *device, lk_error *err);
@@ -314,6 +316,8 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
 VkDeviceSize lk_vk_list_place(struct lk_vk_list *list, const struct lk_plan *plan, bool keep);
 /* Tokens of one workgroup of a mat-vec variant; small workgroups can't fold 8 columns. */
 uint32_t lk_vk_variant_cols(const struct lk_vk_device *dev, int variant);
+/* Which of its pipelines a step runs for a number of rows. */
+int lk_vk_variant_of(const struct lk_vk_device *dev, const struct lk_vk_step *step, uint32_t rows);
 lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error *err);
 /* Writes the descriptors that name the KV cache. */
 void lk_vk_list_bind_kv(struct lk_exec *e, struct lk_vk_list *list, const struct lk_kv_mem *kv);
@@ -331,6 +335,20 @@ void lk_vk_op_seconds(const struct lk_exec *exec, int op, struct lk_op_seconds *
 /* Adds the times of a run that took `wall` seconds on the host. */
 lk_status lk_vk_profile_add(struct lk_exec *exec, const struct lk_vk_list *list,
                             const struct lk_batch *batch, double wall, lk_error *err);
+
+/* ---- names (vk_name.c) ---- */
+
+void lk_vk_variant(const struct lk_exec *exec, int op, int n_tokens, char *out, size_t n);
+
+/* ---- features switched off for good (vk_off.c) ---- */
+
+/* Takes what was switched off for this device out of found->use. cache_dir may be NULL. */
+void lk_vk_off_apply(struct lk_vk_found *found, const char *cache_dir);
+/* Appends what is off to a note. */
+void lk_vk_off_note(const struct lk_vk_found *found, char *note, size_t n);
+/* The hook of struct lk_backend_impl. */
+lk_status lk_vk_switch_off(const struct lk_backend_options *options, const char *feature,
+                           lk_error *err);
 
 /* ---- probe (vk_probe.c) ---- */
 

@@ -304,12 +304,13 @@ static lk_status check_disable(const char *list, lk_error *err)
     return LK_OK;
 }
 
-lk_status lk_vk_find(const struct lk_vk_instance *instance, const char *disable,
-                     struct lk_vk_found **out, int *n, lk_error *err)
+lk_status lk_vk_find(const struct lk_vk_instance *instance,
+                     const struct lk_backend_options *options, struct lk_vk_found **out, int *n,
+                     lk_error *err)
 {
     *out = NULL;
     *n = 0;
-    lk_status status = check_disable(disable, err);
+    lk_status status = check_disable(options->vk_disable, err);
     if (status) {
         return status;
     }
@@ -328,7 +329,8 @@ lk_status lk_vk_find(const struct lk_vk_instance *instance, const char *disable,
     r = vkEnumeratePhysicalDevices(instance->handle, &count, handles);
     for (uint32_t i = 0; i < count && r >= 0 && !status; i++) {
         found[i].physical = handles[i];
-        status = find_one(&found[i], disable, err);
+        status = find_one(&found[i], options->vk_disable, err);
+        lk_vk_off_apply(&found[i], options->cache_dir);
     }
     lk_free(handles);
     if (status) {
@@ -454,7 +456,7 @@ lk_status lk_vk_device_open(const struct lk_backend_options *options, struct lk_
     int n = 0;
     lk_status status = lk_vk_instance_open(&dev->instance, err);
     if (!status) {
-        status = lk_vk_find(&dev->instance, options->vk_disable, &found, &n, err);
+        status = lk_vk_find(&dev->instance, options, &found, &n, err);
     }
     if (!status) {
         int chosen = lk_vk_choose(found, n, options->device, err);

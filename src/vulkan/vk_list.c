@@ -225,6 +225,15 @@ static uint32_t ceil_div(uint32_t a, uint32_t b)
     return (a + b - 1) / b;
 }
 
+int lk_vk_variant_of(const struct lk_vk_device *dev, const struct lk_vk_step *s, uint32_t rows)
+{
+    return s->grid != LK_VK_GRID_MATMUL                 ? 0
+           : rows == 1                                  ? LK_VK_MV1
+           : rows <= lk_vk_variant_cols(dev, LK_VK_MV4) ? LK_VK_MV4
+           : rows <= LK_VK_SMALL                        ? LK_VK_MV8
+                                                        : LK_VK_TILE;
+}
+
 static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuffer c,
                      uint32_t rows)
 {
@@ -232,18 +241,13 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
     uint32_t push[32], x = s->x, y = rows;
     memcpy(push, s->push, s->n_push);
     push[0] = s->grid == LK_VK_GRID_ATTN || s->grid == LK_VK_GRID_MERGE ? push[0] : rows;
-    VkPipeline pipe = s->pipe[0];
+    int v = lk_vk_variant_of(e->dev, s, rows);
+    VkPipeline pipe = s->pipe[v];
     switch (s->grid) {
-    case LK_VK_GRID_MATMUL: {
-        int v = rows == 1                                       ? LK_VK_MV1
-                : rows <= lk_vk_variant_cols(e->dev, LK_VK_MV4) ? LK_VK_MV4
-                : rows <= LK_VK_SMALL                           ? LK_VK_MV8
-                                                                : LK_VK_TILE;
-        pipe = s->pipe[v];
+    case LK_VK_GRID_MATMUL:
         x = v == LK_VK_TILE ? ceil_div(s->x, 2) : s->x;
         y = v == LK_VK_TILE ? ceil_div(rows, 32) : ceil_div(rows, lk_vk_variant_cols(e->dev, v));
         break;
-    }
     case LK_VK_GRID_ELEMS: {
         push[0] = rows * s->y;
         uint32_t groups = ceil_div(push[0], 128);

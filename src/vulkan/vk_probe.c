@@ -286,6 +286,7 @@ static void probe_one(const struct lk_backend_options *options, int index, lk_de
     if (!status) {
         status = lk_vk_probe(&dev, &info->exact, info->note, sizeof info->note, &why);
         lk_vk_feature_list(&dev.found, info->features, sizeof info->features);
+        lk_vk_off_note(&dev.found, info->note, sizeof info->note);
         lk_vk_device_close(&dev);
     }
     if (status) {
@@ -303,7 +304,7 @@ lk_status lk_vk_devices(const struct lk_backend_options *options,
     int n = 0;
     lk_status status = lk_vk_instance_open(&instance, err);
     if (!status) {
-        status = lk_vk_find(&instance, options->vk_disable, &found, &n, err);
+        status = lk_vk_find(&instance, options, &found, &n, err);
     }
     for (int i = 0; i < n && !status; i++) {
         lk_device_info info;

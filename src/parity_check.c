@@ -1,0 +1,1093 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Parity_check: lk_check: which sides there are, what is compared on them in which order, the table
+ * and the verdict.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mem.h"
+#include "model_file.h"
+#include "numerics.h"
+#include "os.h"
+#include "parity_bounds.h"
+#include "parity_check.h"
+
+/* ---- the report ---- */
+
+lk_check_options lk_check_options_default(void)
+{
+    return (lk_check_options){.size = sizeof(lk_check_options), .layer = LK_CHECK_ALL};
+}
+
+void lk_check_free(lk_check_report **report)
+{
+    lk_check_report *r = *report;
+    if (r) {
+        lk_free(r->entries);
+        lk_free(r->columns);
+        lk_free(r->cells);
+        lk_free(r);
+    }
+    *report = NULL;
+}
+
+lk_check_entry *lk_check_add(struct lk_check_run *c, const char *what, lk_error *err)
+{
+    lk_check_report *r = c->report;
+    if (lk_grow(&r->entries, &c->cap_entries, r->n_entries + 1, sizeof *r->entries, err)) {
+        return NULL;
+    }
+    lk_check_entry *e = &r->entries[r->n_entries++];
+    *e = (lk_check_entry){.state = LK_CHECK_NONE};
+    snprintf(e->what, sizeof e->what, "%s", what);
+    return e;
+}
+
+lk_status lk_check_step(struct lk_check_run *c, lk_error *err)
+{
+    c->done++;
+    if (c->engine.progress) {
+        uint64_t total = c->total > c->done ? c->total : c->done;
+        if (!c->engine.progress(c->engine.user, "check", c->done, total)) {
+            return lk_fail(err, LK_E_CANCELLED, "cancelled while checking");
+        }
+    }
+    return LK_OK;
+}
+
+const float *lk_check_hidden(const struct lk_check_run *c, int layer)
+{
+    size_t rows = (size_t)c->feeds.n_tokens * (size_t)c->plan->n_embd;
+    return layer < 0 ? NULL : c->hidden + (size_t)layer * rows;
+}
+
+bool lk_check_wants(const struct lk_check_run *c, const struct lk_plan *plan,
+                    const struct lk_op *op)
+{
+    const char *want = c->options.op;
+    if (c->options.layer != LK_CHECK_ALL && c->options.layer != op->layer) {
+        return false;
+    }
+    if (!want || strcmp(want, lk_op_name(op->kind)) == 0) {
+        return true;
+    }
+    return op->weight >= 0 &&
+           strncmp(lk_weight_short_name(&plan->weights[op->weight]), want, strlen(want)) == 0;
+}
+
+int lk_check_column(struct lk_check_run *c, const struct lk_plan *slice, int i, lk_error *err)
+{
+    lk_check_report *r = c->report;
+    const struct lk_op *op = &slice->ops[i];
+    char label[sizeof *r->columns];
+    int same = 1;
+    for (int k = 0; k < i; k++) {
+        same += op->weight < 0 && slice->ops[k].kind == op->kind;
+    }
+    if (op->weight >= 0) {
+        const char *name = lk_weight_short_name(&slice->weights[op->weight]);
+        size_t n = strcspn(name, "."), rest = n + strcspn(name + n, "[");
+        bool bias = op->kind == LK_OP_BIAS, tied = op->kind == LK_OP_MATMUL && op->layer >= 0 &&
+                                                   strncmp(name, "token_embd", 10) == 0;
+        snprintf(label, sizeof label, "%s%.*s%s%.12s", tied ? "output, " : "", (int)n, name,
+                 bias ? " bias" : "", name + rest);
+    } else if (same > 1) {
+        snprintf(label, sizeof label, "%s %d", lk_op_name(op->kind), same);
+    } else {
+        snprintf(label, sizeof label, "%s", lk_op_name(op->kind));
+    }
+    for (int k = 0; k < r->n_columns; k++) {
+        if (strcmp(r->columns[k], label) == 0) {
+            return k;
+        }
+    }
+    if (lk_grow(&r->columns, &c->cap_columns, (size_t)r->n_columns + 1, sizeof *r->columns, err)) {
+        return -1;
+    }
+    memcpy(r->columns[r->n_columns], label, sizeof label);
+    return r->n_columns++;
+}
+
+/* The columns of every unit, so that the grid has its size before it is filled. */
+static lk_status make_grid(struct lk_check_run *c, lk_error *err)
+{
+    lk_check_report *r = c->report;
+    for (int layer = -1; layer <= c->plan->n_layer; layer++) {
+        int n = c->plan->n_layer, first = layer < 0 ? 0 : layer;
+        int last = layer >= 0 && layer < n ? layer + 1 : first;
+        struct lk_plan *slice;
+        lk_status status = lk_plan_slice(c->plan, first, last, layer < 0, layer == n, &slice, err);
+        for (int i = 0; !status && i < slice->n_ops; i++) {
+            status = lk_check_column(c, slice, i, err) < 0 ? LK_E_NOMEM : LK_OK;
+        }
+        lk_plan_free(&slice);
+        if (status) {
+            return status;
+        }
+    }
+    r->cells = lk_alloc_array((size_t)(r->n_layers + 2) * (size_t)r->n_columns, sizeof *r->cells);
+    return r->cells ? LK_OK : lk_fail(err, LK_E_NOMEM, "out of memory: the table of a check");
+}
+
+/* ---- comparing ---- */
+
+lk_status lk_check_output(struct lk_unit *u, const struct lk_feeds *f, enum lk_feed_kind kind,
+                          int i, float *out, size_t *n, lk_error *err)
+{
+    const struct lk_op *op = &u->slice->ops[i];
+    if (op->out < 0) {
+        *n = lk_unit_kv_words(u);
+        return lk_unit_kv(u, (uint16_t *)(void *)out, err);
+    }
+    *n = lk_unit_floats(u, f, kind, op->out);
+    return u->side->impl->peek(u->exec, op->out, out, *n, err);
+}
+
+static uint64_t count_different(const void *a, const void *b, size_t n, size_t size)
+{
+    uint64_t different = 0;
+    if (memcmp(a, b, n * size) != 0) {
+        const char *x = a, *y = b;
+        for (size_t i = 0; i < n; i++) {
+            different += memcmp(x + i * size, y + i * size, size) != 0;
+        }
+    }
+    return different;
+}
+
+/* Root mean square of a - b over that of b. */
+static double distance(const float *a, const float *b, size_t n)
+{
+    double d = 0, s = 0;
+    for (size_t i = 0; i < n; i++) {
+        d += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        s += (double)b[i] * (double)b[i];
+    }
+    return s > 0 ? sqrt(d / s) : d > 0 ? INFINITY : 0;
+}
+
+/* Two layers on two sides, and where their differences are counted. */
+struct pair {
+    struct lk_unit base, kept, fused;
+    lk_check_entry alone, joined; /* op by op; fused */
+    const struct lk_side *subject;
+    bool cells; /* the grid shows it */
+};
+
+static void note_found(struct lk_check_run *c, const struct pair *p, const struct lk_unit *u,
+                       enum lk_feed_kind feed, int op, const char *message)
+{
+    if (c->found.is) {
+        return;
+    }
+    c->found = (struct lk_found){.is = true,
+                                 .side = p->subject,
+                                 .against = p->base.side,
+                                 .spec = u->spec,
+                                 .feed = feed,
+                                 .op = op};
+    snprintf(c->found.message, sizeof c->found.message, "%.250s", message);
+}
+
+static void worsen(lk_check_state *state, lk_check_state now)
+{
+    static const int RANK[] = {[LK_CHECK_NONE] = 0,
+                               [LK_CHECK_NOT_RUN] = 0,
+                               [LK_CHECK_EQUAL] = 1,
+                               [LK_CHECK_WITHIN] = 2,
+                               [LK_CHECK_DIFFERS] = 3};
+    *state = RANK[now] > RANK[*state] ? now : *state;
+}
+
+static void mark(struct lk_check_run *c, int layer, int column, lk_check_state now)
+{
+    lk_check_report *r = c->report;
+    uint8_t *cell = &r->cells[(layer + 1) * r->n_columns + column];
+    lk_check_state state = (lk_check_state)*cell;
+    worsen(&state, now);
+    *cell = (uint8_t)state;
+}
+
+/* Counts what is in c->x and c->y into an entry; the state of this comparison. */
+static lk_check_state judge(struct lk_check_run *c, const struct lk_side *subject, bool words,
+                            size_t n, lk_check_entry *e)
+{
+    uint64_t different = count_different(c->x, c->y, n, words ? 2 : 4);
+    lk_check_state state = different ? LK_CHECK_DIFFERS : LK_CHECK_EQUAL;
+    e->n_values += n;
+    e->n_different += different;
+    if (different && !subject->caps.exact && !words) {
+        double d = distance(c->x, c->y, n);
+        e->error = d > e->error ? d : e->error;
+        e->bound = LK_BOUND_APPROXIMATE;
+        state = d <= e->bound ? LK_CHECK_WITHIN : LK_CHECK_DIFFERS;
+    } else if (different && !subject->caps.exact) {
+        state = LK_CHECK_WITHIN; /* its floats are compared where they are read */
+    }
+    worsen(&e->state, state);
+    return state;
+}
+
+/* Runs one feed on a unit of the subject. An error of its own is a difference. */
+static lk_status run_subject(struct lk_check_run *c, struct pair *p, struct lk_unit *u,
+                             enum lk_feed_kind feed, lk_check_entry *e, bool *ran, lk_error *err)
+{
+    lk_error why;
+    lk_status status =
+        lk_unit_run(u, &c->feeds, feed, lk_check_hidden(c, u->spec.layer), c->x, &why);
+    *ran = status == LK_OK;
+    if (status == LK_E_RANGE) {
+        e->n_different++;
+        e->state = LK_CHECK_DIFFERS;
+        note_found(c, p, u, feed, -1, why.message);
+        return LK_OK;
+    }
+    if (status && err) {
+        *err = why;
+    }
+    return status;
+}
+
+static lk_status compare_kept(struct lk_check_run *c, struct pair *p, enum lk_feed_kind feed,
+                              lk_error *err)
+{
+    bool ran;
+    lk_status status = run_subject(c, p, &p->kept, feed, &p->alone, &ran, err);
+    int layer = p->base.spec.layer;
+    for (int i = 0; i < p->base.slice->n_ops && !status && ran; i++) {
+        const struct lk_op *op = &p->base.slice->ops[i];
+        size_t n;
+        if (!lk_check_wants(c, c->plan, op)) {
+            continue;
+        }
+        status = lk_check_output(&p->kept, &c->feeds, feed, i, c->x, &n, err);
+        if (!status) {
+            status = lk_check_output(&p->base, &c->feeds, feed, i, c->y, &n, err);
+        }
+        if (!status) {
+            lk_check_state state = judge(c, p->subject, op->out < 0, n, &p->alone);
+            if (p->cells) {
+                mark(c, layer, lk_check_column(c, p->base.slice, i, err), state);
+            }
+            if (state == LK_CHECK_DIFFERS) {
+                note_found(c, p, &p->kept, feed, i, "");
+            }
+        }
+    }
+    return status;
+}
+
+static lk_status compare_fused(struct lk_check_run *c, struct pair *p, enum lk_feed_kind feed,
+                               lk_error *err)
+{
+    bool ran;
+    const struct lk_plan *slice = p->base.slice;
+    lk_status status = run_subject(c, p, &p->fused, feed, &p->joined, &ran, err);
+    if (status || !ran) {
+        return status;
+    }
+    size_t n = lk_unit_floats(&p->base, &c->feeds, feed, slice->out_slot);
+    status = p->base.side->impl->peek(p->base.exec, slice->out_slot, c->y, n, err);
+    lk_check_state state = judge(c, p->subject, false, n, &p->joined);
+    bool has_cache = p->base.spec.layer >= 0 && p->base.spec.layer < c->plan->n_layer;
+    if (!status && has_cache) {
+        status = lk_unit_kv(&p->fused, (uint16_t *)(void *)c->x, err);
+        if (!status) {
+            status = lk_unit_kv(&p->base, (uint16_t *)(void *)c->y, err);
+        }
+        worsen(&state, judge(c, p->subject, true, lk_unit_kv_words(&p->base), &p->joined));
+        if (!status) {
+            status = p->fused.side->impl->kv_check(p->fused.kv, err);
+        }
+    }
+    if (state == LK_CHECK_DIFFERS) {
+        note_found(c, p, &p->fused, feed, -1, "");
+        if (p->cells) {
+            mark(c, p->base.spec.layer, lk_check_column(c, slice, slice->n_ops - 1, err),
+                 LK_CHECK_DIFFERS);
+        }
+    }
+    return status;
+}
+
+static lk_status reference_ops(struct lk_check_run *c, struct lk_unit *base, enum lk_feed_kind feed,
+                               lk_error *err);
+
+static lk_status compare_unit(struct lk_check_run *c, struct pair *p, const struct lk_side *base,
+                              int layer, bool reference, lk_error *err)
+{
+    struct lk_unit_spec spec = {.layer = layer, .last_op = -1, .keep = true};
+    lk_status status = lk_unit_open(&p->base, base, &spec, &c->feeds, err);
+    if (!status) {
+        status = lk_unit_open(&p->kept, p->subject, &spec, &c->feeds, err);
+    }
+    spec.keep = false;
+    spec.fuse = true;
+    if (!status && c->engine.fuse) {
+        status = lk_unit_open(&p->fused, p->subject, &spec, &c->feeds, err);
+    }
+    for (int f = 0; f < LK_FEEDS && !status; f++) {
+        enum lk_feed_kind feed = (enum lk_feed_kind)f;
+        if (feed == LK_FEED_FAR && (layer < 0 || layer == c->plan->n_layer)) {
+            continue;
+        }
+        status = lk_unit_run(&p->base, &c->feeds, feed, lk_check_hidden(c, layer), c->x, err);
+        if (!status && feed == LK_FEED_PREFILL && p->cells && layer < c->plan->n_layer) {
+            size_t n = (size_t)c->feeds.n_tokens * (size_t)c->plan->n_embd;
+            memcpy(c->hidden + (size_t)(layer + 1) * n, c->x, n * sizeof *c->x);
+        }
+        if (!status) {
+            double from = lk_now();
+            status = compare_kept(c, p, feed, err);
+            p->alone.seconds += lk_now() - from;
+        }
+        if (!status && p->fused.exec) {
+            double from = lk_now();
+            status = compare_fused(c, p, feed, err);
+            p->joined.seconds += lk_now() - from;
+        }
+        if (!status && reference) {
+            status = reference_ops(c, &p->base, feed, err);
+        }
+    }
+    lk_unit_close(&p->base);
+    lk_unit_close(&p->kept);
+    lk_unit_close(&p->fused);
+    return status;
+}
+
+/* Whether a unit has an op of a new kind or shape. */
+static bool is_new_unit(const struct lk_check_run *c, int layer)
+{
+    for (int i = 0; i < c->plan->n_ops; i++) {
+        int at = c->plan->ops[i].layer;
+        if (c->new_op[i] && at == layer) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool unit_is_wanted(const struct lk_check_run *c, int layer)
+{
+    return c->options.layer == LK_CHECK_ALL || c->options.layer == layer;
+}
+
+static lk_status put(struct lk_check_run *c, const lk_check_entry *e, const char *what,
+                     const char *how, lk_error *err)
+{
+    lk_check_entry *out = lk_check_add(c, what, err);
+    if (!out) {
+        return LK_E_NOMEM;
+    }
+    char name[sizeof out->what];
+    memcpy(name, out->what, sizeof name);
+    *out = *e;
+    memcpy(out->what, name, sizeof name);
+    snprintf(out->how, sizeof out->how, "%s", how);
+    return LK_OK;
+}
+
+/* ---- layers ---- */
+
+/* Only the base's rows, where nothing is compared. */
+static lk_status pass_on(struct lk_check_run *c, int layer, lk_error *err)
+{
+    struct lk_unit u;
+    struct lk_unit_spec spec = {.layer = layer, .last_op = -1, .fuse = true};
+    size_t n = (size_t)c->feeds.n_tokens * (size_t)c->plan->n_embd;
+    lk_status status = lk_unit_open(&u, &c->base, &spec, &c->feeds, err);
+    if (!status) {
+        status = lk_unit_run(&u, &c->feeds, LK_FEED_PREFILL, lk_check_hidden(c, layer),
+                             c->hidden + (size_t)(layer + 1) * n, err);
+    }
+    lk_unit_close(&u);
+    return status;
+}
+
+/* Every unit on the subject and on the base, the same rows given to both. */
+static lk_status layers(struct lk_check_run *c, lk_error *err)
+{
+    struct pair p = {.subject = &c->subject, .cells = true};
+    char how[160];
+    lk_status status = LK_OK;
+    for (int layer = -1; layer <= c->plan->n_layer && !status; layer++) {
+        if (unit_is_wanted(c, layer)) {
+            status = compare_unit(c, &p, &c->base, layer, is_new_unit(c, layer), err);
+        } else if (layer < c->plan->n_layer) {
+            status = pass_on(c, layer, err);
+        }
+        if (!status) {
+            status = lk_check_step(c, err);
+        }
+        if (!status) {
+            lk_log_line(&c->log, LK_LOG_DEBUG, "check: layer %d: %llu values, %llu differ", layer,
+                        (unsigned long long)(p.alone.n_values + p.joined.n_values),
+                        (unsigned long long)(p.alone.n_different + p.joined.n_different));
+        }
+    }
+    snprintf(how, sizeof how, "%s = %s, every op's rows, K and V", c->subject.name, c->base.name);
+    if (!status) {
+        status = put(c, &p.alone, "layers, op by op", how, err);
+    }
+    snprintf(how, sizeof how, "%s = %s, a layer's rows, K and V", c->subject.name, c->base.name);
+    if (!status && c->engine.fuse) {
+        status = put(c, &p.joined, "layers, ops fused", how, err);
+    }
+    return status;
+}
+
+/* The levels of this CPU on the layers that have new ops, against the contract in plain C. */
+static lk_status levels(struct lk_check_run *c, lk_error *err)
+{
+    lk_status status = lk_check_scalar(c, err);
+    static const char *const LEVELS[] = {"generic", "avx2", "avx-vnni", "avx512",
+                                         "amx",     "neon", "dotprod",  "i8mm"};
+    for (size_t i = 0; i < LK_COUNT(LEVELS) && !status; i++) {
+        struct lk_side side;
+        lk_error why;
+        if (lk_side_open(&side, "cpu", LEVELS[i], &c->backend_options, c->plan, &why)) {
+            continue; /* not a level of this machine */
+        }
+        struct pair p = {.subject = &side};
+        for (int layer = -1; layer <= c->plan->n_layer && !status; layer++) {
+            if (is_new_unit(c, layer) && unit_is_wanted(c, layer)) {
+                status = compare_unit(c, &p, &c->scalar, layer, false, err);
+                status = status ? status : lk_check_step(c, err);
+            }
+        }
+        p.alone.n_values += p.joined.n_values;
+        p.alone.n_different += p.joined.n_different;
+        p.alone.seconds += p.joined.seconds;
+        worsen(&p.alone.state, p.joined.state);
+        char what[80], how[160];
+        snprintf(what, sizeof what, "CPU level %s", LEVELS[i]);
+        snprintf(how, sizeof how, "%s = scalar, the layers that have every op kind and shape",
+                 side.name);
+        if (!status) {
+            status = put(c, &p.alone, what, how, err);
+        }
+        if (!status && c->found.is && c->found.side == &side) { /* while the side is open */
+            status = lk_check_find(c, err);
+            c->found.side = NULL;
+        }
+        lk_side_close(&side);
+    }
+    return status;
+}
+
+/* ---- against the reference ---- */
+
+/* Mean square of a matrix's elements, from up to 64 of its rows; row has room for one. */
+static double mean_square(const struct lk_weight *w, double *row)
+{
+    size_t cols = (size_t)w->cols, bytes = lk_type_row_bytes(w->type, cols);
+    int64_t step = w->rows > 64 ? w->rows / 64 : 1, n = 0;
+    double sum = 0;
+    for (int64_t r = 0; r < w->rows; r += step, n++) {
+        lk_dequantize_f64(w->type, (const uint8_t *)w->data + (size_t)r * bytes, cols, row);
+        for (size_t i = 0; i < cols; i++) {
+            sum += row[i] * row[i];
+        }
+    }
+    return sum / (double)n / (double)cols;
+}
+
+/* What rounding a row to 8 bits a block adds to an output, root mean square. */
+static double predicted(const struct lk_weight *w, const float *x, double *row)
+{
+    size_t block = (size_t)lk_type_info((uint32_t)w->type)->block, cols = (size_t)w->cols;
+    double var = 0;
+    for (size_t b = 0; b < cols; b += block) {
+        double most = 0;
+        for (size_t i = b; i < b + block; i++) {
+            most = fmax(most, fabs((double)x[i]));
+        }
+        var += (double)block * (most / 127) * (most / 127) / 12;
+    }
+    return sqrt(var * mean_square(w, row));
+}
+
+static double bound_of(const struct lk_plan *plan, const struct lk_op *op)
+{
+    if (op->kind == LK_OP_MATMUL) {
+        return lk_type_info((uint32_t)plan->weights[op->weight].type)->quantized
+                   ? LK_BOUND_QUANT_MATMUL
+                   : LK_BOUND_FLOAT_MATMUL;
+    }
+    return op->kind == LK_OP_ATTENTION ? LK_BOUND_ATTENTION : LK_BOUND_ELEMENT;
+}
+
+/* The line of an op's kind and type, made at the first op of it. */
+static lk_check_entry *reference_entry(struct lk_check_run *c, const struct lk_op *op,
+                                       lk_error *err)
+{
+    const struct lk_weight *w = op->weight >= 0 ? &c->plan->weights[op->weight] : NULL;
+    char what[80];
+    snprintf(what, sizeof what, "reference: %s%s%s", lk_op_name(op->kind), w ? " " : "",
+             w ? lk_type_info((uint32_t)w->type)->name : "");
+    for (size_t i = 0; i < c->report->n_entries; i++) {
+        if (strcmp(c->report->entries[i].what, what) == 0) {
+            return &c->report->entries[i];
+        }
+    }
+    lk_check_entry *e = lk_check_add(c, what, err);
+    if (e) {
+        bool quant = bound_of(c->plan, op) == LK_BOUND_QUANT_MATMUL;
+        e->bound = bound_of(c->plan, op);
+        e->state = LK_CHECK_WITHIN;
+        snprintf(e->how, sizeof e->how, "%s near the reference in double, one op on equal input%s",
+                 c->base.name, quant ? "; error over what 8-bit input predicts" : "");
+    }
+    return e;
+}
+
+/* One op of the base against the reference on the base's own input: rows in c->x, c->y (inputs),
+ * then the base's output in c->x, the reference's in c->z. */
+static lk_status reference_op(struct lk_check_run *c, struct lk_unit *base, struct lk_unit *ref,
+                              enum lk_feed_kind feed, int i, lk_error *err)
+{
+    const struct lk_op *op = &base->slice->ops[i];
+    const struct lk_plan *plan = c->plan;
+    const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
+    double from = lk_now(), noise[LK_FEED_OUTPUTS] = {0};
+    lk_check_entry *e = reference_entry(c, op, err);
+    lk_status status = e ? LK_OK : LK_E_NOMEM;
+    float *in[2] = {c->x, c->y};
+    for (int k = 0; k < 2 && !status; k++) {
+        if (op->in[k] >= 0) {
+            size_t n = lk_unit_floats(base, &c->feeds, feed, op->in[k]);
+            status = base->side->impl->peek(base->exec, op->in[k], in[k], n, err);
+        }
+    }
+    if (!status) {
+        status = lk_ref_step(ref->exec, ref->kv, &c->feeds.feed[feed].b, i, c->x, c->y, c->z, err);
+    }
+    if (status) {
+        return status;
+    }
+    size_t width = (size_t)plan->slots[op->out].width;
+    size_t n = lk_unit_floats(base, &c->feeds, feed, op->out), rows = n / width;
+    bool quant = e->bound == LK_BOUND_QUANT_MATMUL;
+    double *scratch = quant ? lk_alloc_array((size_t)w->cols, sizeof *scratch) : NULL;
+    if (quant && !scratch) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: a row of weights");
+    }
+    for (size_t r = 0; r < rows && quant; r++) {
+        noise[r] = predicted(w, c->x + r * (size_t)w->cols, scratch);
+    }
+    lk_free(scratch);
+    status = base->side->impl->peek(base->exec, op->out, c->x, n, err);
+    for (size_t r = 0; r < rows && !status; r++) {
+        double d = 0, s = 0;
+        for (size_t k = r * width; k < (r + 1) * width; k++) {
+            d += ((double)c->x[k] - c->z[k]) * ((double)c->x[k] - c->z[k]);
+            s += c->z[k] * c->z[k];
+        }
+        double unit = quant ? noise[r] * noise[r] * (double)width : s;
+        double error = d == 0 ? 0 : unit > 0 ? sqrt(d / unit) : INFINITY;
+        e->error = error > e->error ? error : e->error;
+    }
+    e->n_values += n;
+    e->seconds += lk_now() - from;
+    if (!(e->error <= e->bound)) {
+        e->state = LK_CHECK_DIFFERS;
+        if (!c->found.is) {
+            c->found = (struct lk_found){.is = true,
+                                         .side = &c->base,
+                                         .against = &c->ref,
+                                         .spec = base->spec,
+                                         .feed = feed,
+                                         .op = i};
+        }
+    }
+    return status;
+}
+
+/* The new ops of a unit that has just run a small feed: the last tokens, the head's one token, and
+ * for what knows positions those far ones. */
+static lk_status reference_ops(struct lk_check_run *c, struct lk_unit *base, enum lk_feed_kind feed,
+                               lk_error *err)
+{
+    int layer = base->spec.layer, first = 0;
+    bool head = layer == c->plan->n_layer;
+    if (feed == LK_FEED_PREFILL || (feed == LK_FEED_ONE) != head) {
+        return LK_OK;
+    }
+    while (c->plan->ops[first].layer != layer) {
+        first++;
+    }
+    lk_status status = LK_OK;
+    if (!c->ref.impl) {
+        status = lk_side_open(&c->ref, "ref", "rounded", &c->backend_options, c->plan, err);
+    }
+    struct lk_unit ref = {0};
+    struct lk_unit_spec spec = {.layer = layer, .last_op = -1, .keep = true};
+    if (!status) {
+        status = lk_unit_open(&ref, &c->ref, &spec, &c->feeds, err);
+    }
+    if (!status) {
+        status = lk_unit_kv(base, (uint16_t *)(void *)c->x, err);
+    }
+    for (int w = 0; w < 2 && !status; w++) {
+        size_t n = lk_unit_kv_words(base) / 2;
+        status = ref.side->impl->kv_write(ref.kv, 0, (enum lk_kv_which)w, 0,
+                                          (uint16_t *)(void *)c->x + (size_t)w * n, n * 2, err);
+    }
+    for (int i = 0; i < base->slice->n_ops && !status; i++) {
+        const struct lk_op *op = &base->slice->ops[i];
+        bool placed = op->kind == LK_OP_ROPE || op->kind == LK_OP_ATTENTION;
+        if (c->new_op[first + i] && op->out >= 0 && (feed != LK_FEED_FAR || placed) &&
+            lk_check_wants(c, c->plan, op)) {
+            status = reference_op(c, base, &ref, feed, i, err);
+        }
+    }
+    lk_unit_close(&ref);
+    return status;
+}
+
+/* ---- depths ---- */
+
+static void add_depth(struct lk_check_run *c, int depth)
+{
+    lk_check_report *r = c->report;
+    if (r->n_depths < (int)LK_COUNT(r->depths)) {
+        r->depths[r->n_depths++] = (lk_check_depth){.depth = depth, .error = -1};
+    }
+}
+
+/* The subject, cut after each depth, from the tokens on. */
+static lk_status depth_bits(struct lk_check_run *c, lk_error *err)
+{
+    lk_check_entry e = {0};
+    double from = lk_now();
+    lk_status status = LK_OK;
+    for (int i = 0; i < c->report->n_depths && !status; i++) {
+        lk_check_depth *d = &c->report->depths[i];
+        struct lk_unit u;
+        struct lk_unit_spec spec = {.depth = d->depth, .last_op = -1, .fuse = c->engine.fuse};
+        lk_error why;
+        status = lk_unit_open(&u, &c->subject, &spec, &c->feeds, err);
+        if (!status) {
+            status = lk_unit_run(&u, &c->feeds, LK_FEED_PREFILL, NULL, c->x, &why);
+            size_t n = (size_t)c->feeds.n_tokens * (size_t)c->plan->n_embd;
+            if (status == LK_E_RANGE) {
+                d->bits = e.state = LK_CHECK_DIFFERS;
+                e.n_different++;
+                snprintf(e.note, sizeof e.note, "%.300s", why.message);
+                status = LK_OK;
+            } else if (!status) {
+                memcpy(c->y, lk_check_hidden(c, d->depth), n * sizeof *c->y);
+                d->bits = judge(c, &c->subject, false, n, &e);
+            } else if (err) {
+                *err = why;
+            }
+            if (!status && d->bits == LK_CHECK_DIFFERS && !c->found.is) {
+                c->found = (struct lk_found){
+                    .is = true, .side = &c->subject, .against = &c->base, .spec = spec, .op = -1};
+                snprintf(c->found.message, sizeof c->found.message,
+                         "each layer alone is equal, the first %d together differ", d->depth);
+            }
+        }
+        lk_unit_close(&u);
+        status = status ? status : lk_check_step(c, err);
+    }
+    e.seconds = lk_now() - from;
+    char how[160];
+    snprintf(how, sizeof how, "%s = %s, 1, 2, 4 ... layers from the tokens on", c->subject.name,
+             c->base.name);
+    return status ? status : put(c, &e, "depths", how, err);
+}
+
+/* The reference from the tokens on, layer by layer, and how far the base is from it. */
+static lk_status depth_reference(struct lk_check_run *c, lk_error *err)
+{
+    struct lk_feeds f = {0};
+    struct lk_side ref = {0};
+    lk_check_entry e = {.state = LK_CHECK_WITHIN};
+    double from = lk_now();
+    int n_embd = c->plan->n_embd, most = c->report->depths[c->report->n_depths - 1].depth;
+    int n_tokens = c->feeds.n_tokens < 8 || c->options.quick ? LK_FEED_SEQS : 8;
+    size_t n = (size_t)n_tokens * (size_t)n_embd;
+    lk_status status =
+        lk_feeds_init(&f, n_tokens, c->feeds.n_ctx, c->plan->n_vocab, c->feeds.token[0], err);
+    if (!status) {
+        status = lk_side_open(&ref, "ref", "auto", &c->backend_options, c->plan, err);
+    }
+    for (int layer = -1, at = 0; layer < most && !status; layer++) {
+        struct lk_unit u;
+        struct lk_unit_spec spec = {.layer = layer, .last_op = -1};
+        status = lk_unit_open(&u, &ref, &spec, &f, err);
+        if (!status) {
+            status = lk_unit_run(&u, &f, LK_FEED_PREFILL, c->x, c->y, err);
+        }
+        lk_unit_close(&u);
+        memcpy(c->x, c->y, n * sizeof *c->x);
+        if (!status && layer + 1 == c->report->depths[at].depth) {
+            lk_check_depth *d = &c->report->depths[at++];
+            d->error = distance(lk_check_hidden(c, layer + 1), c->x, n);
+            d->bound = LK_BOUND_DEPTH(d->depth);
+            e.n_values += n;
+            if (d->error >= e.error) {
+                e.error = d->error;
+                e.bound = d->bound;
+            }
+            if (!(d->error <= d->bound)) {
+                e.state = LK_CHECK_DIFFERS;
+                snprintf(e.note, sizeof e.note, "beyond the bound at depth %d", d->depth);
+            }
+        }
+        status = status ? status : lk_check_step(c, err);
+    }
+    lk_side_close(&ref);
+    lk_feeds_free(&f);
+    e.seconds = lk_now() - from;
+    char how[160];
+    snprintf(how, sizeof how, "%s near ideal mathematics in double, %d tokens, to depth %d",
+             c->base.name, n_tokens, most);
+    return status ? status : put(c, &e, "depths, reference", how, err);
+}
+
+static lk_status depths(struct lk_check_run *c, lk_error *err)
+{
+    int n = c->plan->n_layer;
+    for (int d = 1; d < n && !(c->options.quick && d > 4); d *= 2) {
+        add_depth(c, d);
+    }
+    if (!c->options.quick || n <= 4) {
+        add_depth(c, n);
+    }
+    lk_status status = depth_bits(c, err);
+    return status ? status : depth_reference(c, err);
+}
+
+/* ---- sides ---- */
+
+lk_status lk_check_scalar(struct lk_check_run *c, lk_error *err)
+{
+    return c->scalar.impl
+               ? LK_OK
+               : lk_side_open(&c->scalar, "scalar", "auto", &c->backend_options, c->plan, err);
+}
+
+struct chosen {
+    const char *name;
+    lk_device_info *out;
+    bool is;
+};
+
+static void take_device(void *user, const lk_device_info *d)
+{
+    struct chosen *chosen = user;
+    if (strcmp(d->backend, "vulkan") == 0 && strstr(chosen->name, d->name) && !chosen->is) {
+        *chosen->out = *d;
+        chosen->is = true;
+    }
+}
+
+static void describe_cpu(void *user, const lk_device_info *d)
+{
+    lk_check_report *r = user;
+    snprintf(r->cpu, sizeof r->cpu, "%.120s: %.120s", d->name, d->features);
+}
+
+/* Vulkan where it is asked for or "auto" finds a GPU; the reason where not. */
+static lk_status open_subject(struct lk_check_run *c, lk_error *err)
+{
+    const char *want = c->engine.backend;
+    bool named = strcmp(want, "vulkan") == 0 || c->engine.device;
+    lk_check_report *r = c->report;
+    lk_error why;
+    if (strcmp(want, "auto") != 0 && strcmp(want, "vulkan") != 0) {
+        snprintf(r->no_device, sizeof r->no_device, "--backend %.40s was asked for", want);
+    } else if (!lk_backend_find("vulkan")) {
+        snprintf(r->no_device, sizeof r->no_device, "built without Vulkan");
+        if (named) {
+            return lk_fail(err, LK_E_DEVICE, "vulkan: built without Vulkan");
+        }
+    } else {
+        lk_status status = lk_side_open(&c->subject, "vulkan", c->engine.cpu_level,
+                                        &c->backend_options, c->device_plan, &why);
+        if (!status) {
+            struct chosen chosen = {c->subject.name, &r->device, false};
+            c->has_vulkan = r->has_device = true;
+            return c->subject.impl->devices(&c->backend_options, take_device, &chosen, err);
+        }
+        if (named) {
+            if (err) {
+                *err = why;
+            }
+            return status;
+        }
+        snprintf(r->no_device, sizeof r->no_device, "%.500s", why.message);
+    }
+    return lk_side_open(&c->subject, "cpu", c->engine.cpu_level, &c->backend_options,
+                        c->device_plan, err);
+}
+
+static lk_status open_sides(struct lk_check_run *c, lk_error *err)
+{
+    lk_status status = open_subject(c, err);
+    if (!status) {
+        status = lk_backend_cpu.devices(&c->backend_options, describe_cpu, c->report, err);
+    }
+    if (status) {
+        return status;
+    }
+    if (c->has_vulkan) {
+        return lk_side_open(&c->base, "cpu", c->engine.cpu_level, &c->backend_options, c->plan,
+                            err);
+    }
+    bool generic = strncmp(c->subject.name, "cpu generic", 11) == 0;
+    return lk_side_open(&c->base, generic ? "scalar" : "cpu", "generic", &c->backend_options,
+                        c->plan, err);
+}
+
+/* ---- the whole check ---- */
+
+/* Marks the first op of every kind and shape. */
+static void find_new_ops(struct lk_check_run *c)
+{
+    const struct lk_plan *p = c->plan;
+    for (int i = 0; i < p->n_ops; i++) {
+        const struct lk_op *a = &p->ops[i];
+        bool seen = false;
+        for (int k = 0; k < i && !seen; k++) {
+            const struct lk_op *b = &p->ops[k];
+            if (!c->new_op[k] || a->kind != b->kind || (a->weight < 0) != (b->weight < 0) ||
+                memcmp(&a->u, &b->u, sizeof a->u) != 0) {
+                continue;
+            }
+            const struct lk_weight *v = a->weight >= 0 ? &p->weights[a->weight] : NULL;
+            const struct lk_weight *w = b->weight >= 0 ? &p->weights[b->weight] : NULL;
+            seen = !v || (v->type == w->type && v->rows == w->rows && v->cols == w->cols);
+            seen &= (a->out < 0) == (b->out < 0) &&
+                    (a->out < 0 || p->slots[a->out].width == p->slots[b->out].width);
+        }
+        c->new_op[i] = !seen;
+    }
+}
+
+static int32_t bos_of(const lk_model *model)
+{
+    lk_tokenizer *t;
+    lk_error why;
+    if (lk_tokenizer_open(model, &t, &why)) {
+        return -1; /* a model without a vocabulary */
+    }
+    int32_t bos = lk_tokenizer_adds_bos(t) ? lk_token_bos(t) : -1;
+    lk_tokenizer_close(&t);
+    return bos;
+}
+
+static lk_status prepare(struct lk_check_run *c, lk_error *err)
+{
+    lk_check_report *r = c->report;
+    const struct lk_plan *p = c->plan;
+    enum { DEFAULT_CTX = 4096, QUICK_TOKENS = 24, TOKENS = 72 };
+    uint32_t want = c->engine.n_ctx ? c->engine.n_ctx : DEFAULT_CTX;
+    int n_ctx = (int)(want < p->n_ctx_max ? want : p->n_ctx_max);
+    int n = c->options.quick ? QUICK_TOKENS : TOKENS;
+    n = n < n_ctx ? n : n_ctx;
+    if (n < LK_FEED_SEQS) {
+        return lk_fail(err, LK_E_INVALID, "check: a context of %d tokens, expected at least %d",
+                       n_ctx, LK_FEED_SEQS);
+    }
+    if (c->options.layer < LK_CHECK_ALL || c->options.layer > p->n_layer) {
+        return lk_fail(err, LK_E_INVALID, "check: layer %d, the model has 0 to %d",
+                       c->options.layer, p->n_layer - 1);
+    }
+    bool any = false;
+    for (int i = 0; i < p->n_ops; i++) {
+        any |= lk_check_wants(c, p, &p->ops[i]);
+    }
+    if (!any) {
+        return lk_fail(err, LK_E_INVALID, "check: no op '%s' %s", c->options.op,
+                       c->options.layer == LK_CHECK_ALL ? "in the model" : "in that layer");
+    }
+    lk_status status = lk_feeds_init(&c->feeds, n, n_ctx, p->n_vocab, bos_of(c->model), err);
+    if (status) {
+        return status;
+    }
+    r->quick = c->options.quick;
+    r->n_tokens = n;
+    r->n_ctx = n_ctx;
+    r->n_layers = p->n_layer;
+    lk_model_fingerprint(c->model, r->fingerprint);
+    size_t most = lk_feeds_most_floats(&c->feeds, p);
+    c->hidden =
+        lk_alloc_array((size_t)(p->n_layer + 1) * (size_t)n * (size_t)p->n_embd, sizeof *c->hidden);
+    c->x = lk_alloc_array(most, sizeof *c->x);
+    c->y = lk_alloc_array(most, sizeof *c->y);
+    c->z = lk_alloc_array(most, sizeof *c->z);
+    c->new_op = lk_alloc_array((size_t)p->n_ops, sizeof *c->new_op);
+    if (!c->hidden || !c->x || !c->y || !c->z || !c->new_op) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: rows of a check");
+    }
+    find_new_ops(c);
+    return make_grid(c, err);
+}
+
+static void count_steps(struct lk_check_run *c)
+{
+    uint64_t n_new = 0, n_levels = 0;
+    for (int layer = -1; layer <= c->plan->n_layer; layer++) {
+        n_new += is_new_unit(c, layer);
+    }
+    for (const char *p = strchr(c->report->cpu, ':'); p && *p; p++) {
+        n_levels += *p == ' ';
+    }
+    c->total = (uint64_t)c->plan->n_layer + 2 + n_new * n_levels;
+    if (c->options.layer == LK_CHECK_ALL && !c->options.op) {
+        c->total += 2 * (uint64_t)c->plan->n_layer + lk_check_whole_steps(c);
+    }
+}
+
+static lk_status add_probe(struct lk_check_run *c, lk_error *err)
+{
+    const lk_check_report *r = c->report;
+    lk_check_entry e = {.state = !c->has_vulkan          ? LK_CHECK_NOT_RUN
+                                 : c->subject.caps.exact ? LK_CHECK_EQUAL
+                                                         : LK_CHECK_WITHIN};
+    snprintf(e.note, sizeof e.note, "%.300s", c->has_vulkan ? r->device.note : r->no_device);
+    return put(c, &e, "exactness probe",
+               c->has_vulkan ? "known answers of every primitive, on the device" : "Vulkan device",
+               err);
+}
+
+static void say(struct lk_check_run *c)
+{
+    lk_check_report *r = c->report;
+    uint64_t n = 0;
+    int within = 0;
+    r->verdict = LK_CHECK_EQUAL;
+    for (size_t i = 0; i < r->n_entries; i++) {
+        const lk_check_entry *e = &r->entries[i];
+        n += e->n_values;
+        if (e->state == LK_CHECK_DIFFERS) {
+            r->verdict = LK_CHECK_DIFFERS;
+        }
+        within += e->state == LK_CHECK_WITHIN && e->n_different > 0;
+    }
+    const lk_check_difference *d = &r->difference;
+    char where[200];
+    if (r->verdict == LK_CHECK_DIFFERS && r->has_difference && d->op[0]) {
+        const char *unit = d->layer < 0 ? "embedding" : d->layer == r->n_layers ? "head" : "layer";
+        char number[16] = "";
+        if (d->layer >= 0 && d->layer < r->n_layers) {
+            snprintf(number, sizeof number, " %d", d->layer);
+        }
+        snprintf(where, sizeof where, "first wrong: %s%s, %s%s%s%s, on %s", unit, number, d->op,
+                 d->tensor[0] ? " (" : "", d->tensor, d->tensor[0] ? ")" : "", d->side);
+        snprintf(r->sentence, sizeof r->sentence, "DIFFERS: %s%s", where,
+                 d->vanishes[0] ? "; see what makes it vanish" : "");
+    } else if (r->verdict == LK_CHECK_DIFFERS) {
+        snprintf(r->sentence, sizeof r->sentence, "DIFFERS: %.400s",
+                 r->has_difference ? d->message : "see the table");
+    } else if (within || (c->has_vulkan && !c->subject.caps.exact)) {
+        r->verdict = LK_CHECK_WITHIN;
+        snprintf(r->sentence, sizeof r->sentence,
+                 "WITHIN BOUNDS: %.100s is an approximate device (%.200s); all within its bounds",
+                 c->subject.name, r->device.note);
+    } else {
+        snprintf(r->sentence, sizeof r->sentence,
+                 "EQUAL: %.100s and %.60s agree in all %llu values%s", c->subject.name,
+                 c->base.name, (unsigned long long)n,
+                 c->has_vulkan ? "" : "; no Vulkan device was checked");
+    }
+}
+
+static lk_status run_all(struct lk_check_run *c, lk_error *err)
+{
+    lk_status status = prepare(c, err);
+    bool all = c->options.layer == LK_CHECK_ALL && !c->options.op;
+    if (!status) {
+        status = open_sides(c, err);
+    }
+    if (!status) {
+        count_steps(c);
+        status = add_probe(c, err);
+    }
+    if (!status) {
+        status = layers(c, err);
+    }
+    if (!status && c->found.is) {
+        status = lk_check_find(c, err);
+    }
+    if (!status) {
+        status = levels(c, err);
+    }
+    if (!status && all) {
+        status = depths(c, err);
+    }
+    if (!status && all) {
+        status = lk_check_whole(c, err);
+    }
+    if (!status && c->found.is && !c->report->has_difference) {
+        status = lk_check_find(c, err);
+    }
+    return status;
+}
+
+lk_status lk_check_with(const lk_model *model, const lk_engine_options *engine,
+                        const lk_check_options *options, const struct lk_plan *device_plan,
+                        lk_check_report **out, lk_error *err)
+{
+    struct lk_check_run c = {.model = model};
+    double from = lk_now();
+    c.engine = engine ? *engine : lk_engine_options_default();
+    c.options = options ? *options : lk_check_options_default();
+    *out = NULL;
+    if (c.options.size != sizeof c.options || c.engine.size != sizeof c.engine) {
+        return lk_fail(err, LK_E_INVALID,
+                       "check options: their size is another; make them with "
+                       "lk_check_options_default() and lk_engine_options_default()");
+    }
+    c.log = (struct lk_log){c.engine.log, c.engine.user};
+    c.backend_options = (struct lk_backend_options){.threads = c.engine.threads,
+                                                    .threads_batch = c.engine.threads_batch,
+                                                    .pin = c.engine.pin,
+                                                    .cpu_level = c.engine.cpu_level,
+                                                    .device = c.engine.device,
+                                                    .vk_disable = c.engine.vk_disable,
+                                                    .cache_dir = c.engine.cache_dir,
+                                                    .log = c.log};
+    struct lk_plan *plan;
+    lk_status status = lk_plan_build(model->gguf, &plan, err);
+    if (status) {
+        return status;
+    }
+    c.plan = plan;
+    c.device_plan = device_plan ? device_plan : plan;
+    c.report = lk_alloc(sizeof *c.report);
+    status = c.report ? run_all(&c, err) : lk_fail(err, LK_E_NOMEM, "out of memory: a check");
+    if (!status) {
+        say(&c);
+        c.report->seconds = lk_now() - from;
+    }
+    lk_side_close(&c.subject);
+    lk_side_close(&c.base);
+    lk_side_close(&c.scalar);
+    lk_side_close(&c.ref);
+    lk_feeds_free(&c.feeds);
+    lk_free(c.new_op);
+    lk_free(c.hidden);
+    lk_free(c.x);
+    lk_free(c.y);
+    lk_free(c.z);
+    lk_free(c.rows);
+    lk_plan_free(&plan);
+    if (status) {
+        lk_check_free(&c.report);
+    }
+    *out = c.report;
+    return status;
+}
+
+lk_status lk_check(const lk_model *model, const lk_engine_options *engine,
+                   const lk_check_options *options, lk_check_report **out, lk_error *err)
+{
+    return lk_check_with(model, engine, options, NULL, out, err);
+}
