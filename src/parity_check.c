@@ -158,7 +158,7 @@ static uint64_t count_different(const void *a, const void *b, size_t n, size_t s
 }
 
 /* Root mean square of a - b over that of b. */
-static double distance(const float *a, const float *b, size_t n)
+double lk_check_distance(const float *a, const float *b, size_t n)
 {
     double d = 0, s = 0;
     for (size_t i = 0; i < n; i++) {
@@ -191,7 +191,7 @@ static void note_found(struct lk_check_run *c, const struct pair *p, const struc
     snprintf(c->found.message, sizeof c->found.message, "%.250s", message);
 }
 
-static void worsen(lk_check_state *state, lk_check_state now)
+void lk_check_worsen(lk_check_state *state, lk_check_state now)
 {
     static const int RANK[] = {[LK_CHECK_NONE] = 0,
                                [LK_CHECK_NOT_RUN] = 0,
@@ -206,27 +206,27 @@ static void mark(struct lk_check_run *c, int layer, int column, lk_check_state n
     lk_check_report *r = c->report;
     uint8_t *cell = &r->cells[(layer + 1) * r->n_columns + column];
     lk_check_state state = (lk_check_state)*cell;
-    worsen(&state, now);
+    lk_check_worsen(&state, now);
     *cell = (uint8_t)state;
 }
 
 /* Counts what is in c->x and c->y into an entry; the state of this comparison. */
-static lk_check_state judge(struct lk_check_run *c, const struct lk_side *subject, bool words,
-                            size_t n, lk_check_entry *e)
+lk_check_state lk_check_judge(struct lk_check_run *c, const struct lk_side *subject, bool words,
+                              size_t n, lk_check_entry *e)
 {
     uint64_t different = count_different(c->x, c->y, n, words ? 2 : 4);
     lk_check_state state = different ? LK_CHECK_DIFFERS : LK_CHECK_EQUAL;
     e->n_values += n;
     e->n_different += different;
     if (different && !subject->caps.exact && !words) {
-        double d = distance(c->x, c->y, n);
+        double d = lk_check_distance(c->x, c->y, n);
         e->error = d > e->error ? d : e->error;
         e->bound = LK_BOUND_APPROXIMATE;
         state = d <= e->bound ? LK_CHECK_WITHIN : LK_CHECK_DIFFERS;
     } else if (different && !subject->caps.exact) {
         state = LK_CHECK_WITHIN; /* its floats are compared where they are read */
     }
-    worsen(&e->state, state);
+    lk_check_worsen(&e->state, state);
     return state;
 }
 
@@ -267,7 +267,7 @@ static lk_status compare_kept(struct lk_check_run *c, struct pair *p, enum lk_fe
             status = lk_check_output(&p->base, &c->feeds, feed, i, c->y, &n, err);
         }
         if (!status) {
-            lk_check_state state = judge(c, p->subject, op->out < 0, n, &p->alone);
+            lk_check_state state = lk_check_judge(c, p->subject, op->out < 0, n, &p->alone);
             if (p->cells) {
                 mark(c, layer, lk_check_column(c, p->base.slice, i, err), state);
             }
@@ -290,14 +290,15 @@ static lk_status compare_fused(struct lk_check_run *c, struct pair *p, enum lk_f
     }
     size_t n = lk_unit_floats(&p->base, &c->feeds, feed, slice->out_slot);
     status = p->base.side->impl->peek(p->base.exec, slice->out_slot, c->y, n, err);
-    lk_check_state state = judge(c, p->subject, false, n, &p->joined);
+    lk_check_state state = lk_check_judge(c, p->subject, false, n, &p->joined);
     bool has_cache = p->base.spec.layer >= 0 && p->base.spec.layer < c->plan->n_layer;
     if (!status && has_cache) {
         status = lk_unit_kv(&p->fused, (uint16_t *)(void *)c->x, err);
         if (!status) {
             status = lk_unit_kv(&p->base, (uint16_t *)(void *)c->y, err);
         }
-        worsen(&state, judge(c, p->subject, true, lk_unit_kv_words(&p->base), &p->joined));
+        lk_check_worsen(&state, lk_check_judge(c, p->subject, true, lk_unit_kv_words(&p->base),
+                                               &p->joined));
         if (!status) {
             status = p->fused.side->impl->kv_check(p->fused.kv, err);
         }
@@ -311,9 +312,6 @@ static lk_status compare_fused(struct lk_check_run *c, struct pair *p, enum lk_f
     }
     return status;
 }
-
-static lk_status reference_ops(struct lk_check_run *c, struct lk_unit *base, enum lk_feed_kind feed,
-                               lk_error *err);
 
 static lk_status compare_unit(struct lk_check_run *c, struct pair *p, const struct lk_side *base,
                               int layer, bool reference, lk_error *err)
@@ -349,7 +347,7 @@ static lk_status compare_unit(struct lk_check_run *c, struct pair *p, const stru
             p->joined.seconds += lk_now() - from;
         }
         if (!status && reference) {
-            status = reference_ops(c, &p->base, feed, err);
+            status = lk_check_reference_ops(c, &p->base, feed, err);
         }
     }
     lk_unit_close(&p->base);
@@ -375,18 +373,24 @@ static bool unit_is_wanted(const struct lk_check_run *c, int layer)
     return c->options.layer == LK_CHECK_ALL || c->options.layer == layer;
 }
 
-static lk_status put(struct lk_check_run *c, const lk_check_entry *e, const char *what,
-                     const char *how, lk_error *err)
+/* Puts figures into line `at`, which keeps its name. */
+static void fill(struct lk_check_run *c, size_t at, const lk_check_entry *e, const char *how)
 {
-    lk_check_entry *out = lk_check_add(c, what, err);
-    if (!out) {
-        return LK_E_NOMEM;
-    }
+    lk_check_entry *out = &c->report->entries[at];
     char name[sizeof out->what];
     memcpy(name, out->what, sizeof name);
     *out = *e;
     memcpy(out->what, name, sizeof name);
     snprintf(out->how, sizeof out->how, "%s", how);
+}
+
+lk_status lk_check_put(struct lk_check_run *c, const lk_check_entry *e, const char *what,
+                       const char *how, lk_error *err)
+{
+    if (!lk_check_add(c, what, err)) {
+        return LK_E_NOMEM;
+    }
+    fill(c, c->report->n_entries - 1, e, how);
     return LK_OK;
 }
 
@@ -412,7 +416,11 @@ static lk_status layers(struct lk_check_run *c, lk_error *err)
 {
     struct pair p = {.subject = &c->subject, .cells = true};
     char how[160];
-    lk_status status = LK_OK;
+    size_t at = c->report->n_entries; /* its lines come before those of the reference */
+    lk_status status = lk_check_add(c, "layers, op by op", err) ? LK_OK : LK_E_NOMEM;
+    if (!status && c->engine.fuse) {
+        status = lk_check_add(c, "layers, ops fused", err) ? LK_OK : LK_E_NOMEM;
+    }
     for (int layer = -1; layer <= c->plan->n_layer && !status; layer++) {
         if (unit_is_wanted(c, layer)) {
             status = compare_unit(c, &p, &c->base, layer, is_new_unit(c, layer), err);
@@ -428,13 +436,14 @@ static lk_status layers(struct lk_check_run *c, lk_error *err)
                         (unsigned long long)(p.alone.n_different + p.joined.n_different));
         }
     }
-    snprintf(how, sizeof how, "%s = %s, every op's rows, K and V", c->subject.name, c->base.name);
-    if (!status) {
-        status = put(c, &p.alone, "layers, op by op", how, err);
+    if (status) {
+        return status;
     }
+    snprintf(how, sizeof how, "%s = %s, every op's rows, K and V", c->subject.name, c->base.name);
+    fill(c, at, &p.alone, how);
     snprintf(how, sizeof how, "%s = %s, a layer's rows, K and V", c->subject.name, c->base.name);
-    if (!status && c->engine.fuse) {
-        status = put(c, &p.joined, "layers, ops fused", how, err);
+    if (c->engine.fuse) {
+        fill(c, at + 1, &p.joined, how);
     }
     return status;
 }
@@ -461,13 +470,13 @@ static lk_status levels(struct lk_check_run *c, lk_error *err)
         p.alone.n_values += p.joined.n_values;
         p.alone.n_different += p.joined.n_different;
         p.alone.seconds += p.joined.seconds;
-        worsen(&p.alone.state, p.joined.state);
+        lk_check_worsen(&p.alone.state, p.joined.state);
         char what[80], how[160];
         snprintf(what, sizeof what, "CPU level %s", LEVELS[i]);
         snprintf(how, sizeof how, "%s = scalar, the layers that have every op kind and shape",
                  side.name);
         if (!status) {
-            status = put(c, &p.alone, what, how, err);
+            status = lk_check_put(c, &p.alone, what, how, err);
         }
         if (!status && c->found.is && c->found.side == &side) { /* while the side is open */
             status = lk_check_find(c, err);
@@ -476,291 +485,6 @@ static lk_status levels(struct lk_check_run *c, lk_error *err)
         lk_side_close(&side);
     }
     return status;
-}
-
-/* ---- against the reference ---- */
-
-/* Mean square of a matrix's elements, from up to 64 of its rows; row has room for one. */
-static double mean_square(const struct lk_weight *w, double *row)
-{
-    size_t cols = (size_t)w->cols, bytes = lk_type_row_bytes(w->type, cols);
-    int64_t step = w->rows > 64 ? w->rows / 64 : 1, n = 0;
-    double sum = 0;
-    for (int64_t r = 0; r < w->rows; r += step, n++) {
-        lk_dequantize_f64(w->type, (const uint8_t *)w->data + (size_t)r * bytes, cols, row);
-        for (size_t i = 0; i < cols; i++) {
-            sum += row[i] * row[i];
-        }
-    }
-    return sum / (double)n / (double)cols;
-}
-
-/* What rounding a row to 8 bits a block adds to an output, root mean square. */
-static double predicted(const struct lk_weight *w, const float *x, double *row)
-{
-    size_t block = (size_t)lk_type_info((uint32_t)w->type)->block, cols = (size_t)w->cols;
-    double var = 0;
-    for (size_t b = 0; b < cols; b += block) {
-        double most = 0;
-        for (size_t i = b; i < b + block; i++) {
-            most = fmax(most, fabs((double)x[i]));
-        }
-        var += (double)block * (most / 127) * (most / 127) / 12;
-    }
-    return sqrt(var * mean_square(w, row));
-}
-
-static double bound_of(const struct lk_plan *plan, const struct lk_op *op)
-{
-    if (op->kind == LK_OP_MATMUL) {
-        return lk_type_info((uint32_t)plan->weights[op->weight].type)->quantized
-                   ? LK_BOUND_QUANT_MATMUL
-                   : LK_BOUND_FLOAT_MATMUL;
-    }
-    return op->kind == LK_OP_ATTENTION ? LK_BOUND_ATTENTION : LK_BOUND_ELEMENT;
-}
-
-/* The line of an op's kind and type, made at the first op of it. */
-static lk_check_entry *reference_entry(struct lk_check_run *c, const struct lk_op *op,
-                                       lk_error *err)
-{
-    const struct lk_weight *w = op->weight >= 0 ? &c->plan->weights[op->weight] : NULL;
-    char what[80];
-    snprintf(what, sizeof what, "reference: %s%s%s", lk_op_name(op->kind), w ? " " : "",
-             w ? lk_type_info((uint32_t)w->type)->name : "");
-    for (size_t i = 0; i < c->report->n_entries; i++) {
-        if (strcmp(c->report->entries[i].what, what) == 0) {
-            return &c->report->entries[i];
-        }
-    }
-    lk_check_entry *e = lk_check_add(c, what, err);
-    if (e) {
-        bool quant = bound_of(c->plan, op) == LK_BOUND_QUANT_MATMUL;
-        e->bound = bound_of(c->plan, op);
-        e->state = LK_CHECK_WITHIN;
-        snprintf(e->how, sizeof e->how, "%s near the reference in double, one op on equal input%s",
-                 c->base.name, quant ? "; error over what 8-bit input predicts" : "");
-    }
-    return e;
-}
-
-/* One op of the base against the reference on the base's own input: rows in c->x, c->y (inputs),
- * then the base's output in c->x, the reference's in c->z. */
-static lk_status reference_op(struct lk_check_run *c, struct lk_unit *base, struct lk_unit *ref,
-                              enum lk_feed_kind feed, int i, lk_error *err)
-{
-    const struct lk_op *op = &base->slice->ops[i];
-    const struct lk_plan *plan = c->plan;
-    const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
-    double from = lk_now(), noise[LK_FEED_OUTPUTS] = {0};
-    lk_check_entry *e = reference_entry(c, op, err);
-    lk_status status = e ? LK_OK : LK_E_NOMEM;
-    float *in[2] = {c->x, c->y};
-    for (int k = 0; k < 2 && !status; k++) {
-        if (op->in[k] >= 0) {
-            size_t n = lk_unit_floats(base, &c->feeds, feed, op->in[k]);
-            status = base->side->impl->peek(base->exec, op->in[k], in[k], n, err);
-        }
-    }
-    if (!status) {
-        status = lk_ref_step(ref->exec, ref->kv, &c->feeds.feed[feed].b, i, c->x, c->y, c->z, err);
-    }
-    if (status) {
-        return status;
-    }
-    size_t width = (size_t)plan->slots[op->out].width;
-    size_t n = lk_unit_floats(base, &c->feeds, feed, op->out), rows = n / width;
-    bool quant = e->bound == LK_BOUND_QUANT_MATMUL;
-    double *scratch = quant ? lk_alloc_array((size_t)w->cols, sizeof *scratch) : NULL;
-    if (quant && !scratch) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory: a row of weights");
-    }
-    for (size_t r = 0; r < rows && quant; r++) {
-        noise[r] = predicted(w, c->x + r * (size_t)w->cols, scratch);
-    }
-    lk_free(scratch);
-    status = base->side->impl->peek(base->exec, op->out, c->x, n, err);
-    for (size_t r = 0; r < rows && !status; r++) {
-        double d = 0, s = 0;
-        for (size_t k = r * width; k < (r + 1) * width; k++) {
-            d += ((double)c->x[k] - c->z[k]) * ((double)c->x[k] - c->z[k]);
-            s += c->z[k] * c->z[k];
-        }
-        double unit = quant ? noise[r] * noise[r] * (double)width : s;
-        double error = d == 0 ? 0 : unit > 0 ? sqrt(d / unit) : INFINITY;
-        e->error = error > e->error ? error : e->error;
-    }
-    e->n_values += n;
-    e->seconds += lk_now() - from;
-    if (!(e->error <= e->bound)) {
-        e->state = LK_CHECK_DIFFERS;
-        if (!c->found.is) {
-            c->found = (struct lk_found){.is = true,
-                                         .side = &c->base,
-                                         .against = &c->ref,
-                                         .spec = base->spec,
-                                         .feed = feed,
-                                         .op = i};
-        }
-    }
-    return status;
-}
-
-/* The new ops of a unit that has just run a small feed: the last tokens, the head's one token, and
- * for what knows positions those far ones. */
-static lk_status reference_ops(struct lk_check_run *c, struct lk_unit *base, enum lk_feed_kind feed,
-                               lk_error *err)
-{
-    int layer = base->spec.layer, first = 0;
-    bool head = layer == c->plan->n_layer;
-    if (feed == LK_FEED_PREFILL || (feed == LK_FEED_ONE) != head) {
-        return LK_OK;
-    }
-    while (c->plan->ops[first].layer != layer) {
-        first++;
-    }
-    lk_status status = LK_OK;
-    if (!c->ref.impl) {
-        status = lk_side_open(&c->ref, "ref", "rounded", &c->backend_options, c->plan, err);
-    }
-    struct lk_unit ref = {0};
-    struct lk_unit_spec spec = {.layer = layer, .last_op = -1, .keep = true};
-    if (!status) {
-        status = lk_unit_open(&ref, &c->ref, &spec, &c->feeds, err);
-    }
-    if (!status) {
-        status = lk_unit_kv(base, (uint16_t *)(void *)c->x, err);
-    }
-    for (int w = 0; w < 2 && !status; w++) {
-        size_t n = lk_unit_kv_words(base) / 2;
-        status = ref.side->impl->kv_write(ref.kv, 0, (enum lk_kv_which)w, 0,
-                                          (uint16_t *)(void *)c->x + (size_t)w * n, n * 2, err);
-    }
-    for (int i = 0; i < base->slice->n_ops && !status; i++) {
-        const struct lk_op *op = &base->slice->ops[i];
-        bool placed = op->kind == LK_OP_ROPE || op->kind == LK_OP_ATTENTION;
-        if (c->new_op[first + i] && op->out >= 0 && (feed != LK_FEED_FAR || placed) &&
-            lk_check_wants(c, c->plan, op)) {
-            status = reference_op(c, base, &ref, feed, i, err);
-        }
-    }
-    lk_unit_close(&ref);
-    return status;
-}
-
-/* ---- depths ---- */
-
-static void add_depth(struct lk_check_run *c, int depth)
-{
-    lk_check_report *r = c->report;
-    if (r->n_depths < (int)LK_COUNT(r->depths)) {
-        r->depths[r->n_depths++] = (lk_check_depth){.depth = depth, .error = -1};
-    }
-}
-
-/* The subject, cut after each depth, from the tokens on. */
-static lk_status depth_bits(struct lk_check_run *c, lk_error *err)
-{
-    lk_check_entry e = {0};
-    double from = lk_now();
-    lk_status status = LK_OK;
-    for (int i = 0; i < c->report->n_depths && !status; i++) {
-        lk_check_depth *d = &c->report->depths[i];
-        struct lk_unit u;
-        struct lk_unit_spec spec = {.depth = d->depth, .last_op = -1, .fuse = c->engine.fuse};
-        lk_error why;
-        status = lk_unit_open(&u, &c->subject, &spec, &c->feeds, err);
-        if (!status) {
-            status = lk_unit_run(&u, &c->feeds, LK_FEED_PREFILL, NULL, c->x, &why);
-            size_t n = (size_t)c->feeds.n_tokens * (size_t)c->plan->n_embd;
-            if (status == LK_E_RANGE) {
-                d->bits = e.state = LK_CHECK_DIFFERS;
-                e.n_different++;
-                snprintf(e.note, sizeof e.note, "%.300s", why.message);
-                status = LK_OK;
-            } else if (!status) {
-                memcpy(c->y, lk_check_hidden(c, d->depth), n * sizeof *c->y);
-                d->bits = judge(c, &c->subject, false, n, &e);
-            } else if (err) {
-                *err = why;
-            }
-            if (!status && d->bits == LK_CHECK_DIFFERS && !c->found.is) {
-                c->found = (struct lk_found){
-                    .is = true, .side = &c->subject, .against = &c->base, .spec = spec, .op = -1};
-                snprintf(c->found.message, sizeof c->found.message,
-                         "each layer alone is equal, the first %d together differ", d->depth);
-            }
-        }
-        lk_unit_close(&u);
-        status = status ? status : lk_check_step(c, err);
-    }
-    e.seconds = lk_now() - from;
-    char how[160];
-    snprintf(how, sizeof how, "%s = %s, 1, 2, 4 ... layers from the tokens on", c->subject.name,
-             c->base.name);
-    return status ? status : put(c, &e, "depths", how, err);
-}
-
-/* The reference from the tokens on, layer by layer, and how far the base is from it. */
-static lk_status depth_reference(struct lk_check_run *c, lk_error *err)
-{
-    struct lk_feeds f = {0};
-    struct lk_side ref = {0};
-    lk_check_entry e = {.state = LK_CHECK_WITHIN};
-    double from = lk_now();
-    int n_embd = c->plan->n_embd, most = c->report->depths[c->report->n_depths - 1].depth;
-    int n_tokens = c->feeds.n_tokens < 8 || c->options.quick ? LK_FEED_SEQS : 8;
-    size_t n = (size_t)n_tokens * (size_t)n_embd;
-    lk_status status =
-        lk_feeds_init(&f, n_tokens, c->feeds.n_ctx, c->plan->n_vocab, c->feeds.token[0], err);
-    if (!status) {
-        status = lk_side_open(&ref, "ref", "auto", &c->backend_options, c->plan, err);
-    }
-    for (int layer = -1, at = 0; layer < most && !status; layer++) {
-        struct lk_unit u;
-        struct lk_unit_spec spec = {.layer = layer, .last_op = -1};
-        status = lk_unit_open(&u, &ref, &spec, &f, err);
-        if (!status) {
-            status = lk_unit_run(&u, &f, LK_FEED_PREFILL, c->x, c->y, err);
-        }
-        lk_unit_close(&u);
-        memcpy(c->x, c->y, n * sizeof *c->x);
-        if (!status && layer + 1 == c->report->depths[at].depth) {
-            lk_check_depth *d = &c->report->depths[at++];
-            d->error = distance(lk_check_hidden(c, layer + 1), c->x, n);
-            d->bound = LK_BOUND_DEPTH(d->depth);
-            e.n_values += n;
-            if (d->error >= e.error) {
-                e.error = d->error;
-                e.bound = d->bound;
-            }
-            if (!(d->error <= d->bound)) {
-                e.state = LK_CHECK_DIFFERS;
-                snprintf(e.note, sizeof e.note, "beyond the bound at depth %d", d->depth);
-            }
-        }
-        status = status ? status : lk_check_step(c, err);
-    }
-    lk_side_close(&ref);
-    lk_feeds_free(&f);
-    e.seconds = lk_now() - from;
-    char how[160];
-    snprintf(how, sizeof how, "%s near ideal mathematics in double, %d tokens, to depth %d",
-             c->base.name, n_tokens, most);
-    return status ? status : put(c, &e, "depths, reference", how, err);
-}
-
-static lk_status depths(struct lk_check_run *c, lk_error *err)
-{
-    int n = c->plan->n_layer;
-    for (int d = 1; d < n && !(c->options.quick && d > 4); d *= 2) {
-        add_depth(c, d);
-    }
-    if (!c->options.quick || n <= 4) {
-        add_depth(c, n);
-    }
-    lk_status status = depth_bits(c, err);
-    return status ? status : depth_reference(c, err);
 }
 
 /* ---- sides ---- */
@@ -952,9 +676,10 @@ static lk_status add_probe(struct lk_check_run *c, lk_error *err)
                                  : c->subject.caps.exact ? LK_CHECK_EQUAL
                                                          : LK_CHECK_WITHIN};
     snprintf(e.note, sizeof e.note, "%.300s", c->has_vulkan ? r->device.note : r->no_device);
-    return put(c, &e, "exactness probe",
-               c->has_vulkan ? "known answers of every primitive, on the device" : "Vulkan device",
-               err);
+    return lk_check_put(c, &e, "exactness probe",
+                        c->has_vulkan ? "known answers of every primitive, on the device"
+                                      : "Vulkan device",
+                        err);
 }
 
 static void say(struct lk_check_run *c)
@@ -1020,7 +745,7 @@ static lk_status run_all(struct lk_check_run *c, lk_error *err)
         status = levels(c, err);
     }
     if (!status && all) {
-        status = depths(c, err);
+        status = lk_check_depths(c, err);
     }
     if (!status && all) {
         status = lk_check_whole(c, err);

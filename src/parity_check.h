@@ -58,6 +58,21 @@ lk_status lk_check_scalar(struct lk_check_run *c, lk_error *err); /* opens c->sc
 lk_status lk_check_output(struct lk_unit *u, const struct lk_feeds *f, enum lk_feed_kind kind,
                           int op, float *out, size_t *n, lk_error *err);
 
+/* Adds a line with figures. */
+lk_status lk_check_put(struct lk_check_run *c, const lk_check_entry *e, const char *what,
+                       const char *how, lk_error *err);
+/* The worse of two. */
+void lk_check_worsen(lk_check_state *state, lk_check_state now);
+/* Root mean square of a - b over that of b. */
+double lk_check_distance(const float *a, const float *b, size_t n);
+/* Counts n floats (or f16 words) of c->x and c->y into e; the state of this comparison. */
+lk_check_state lk_check_judge(struct lk_check_run *c, const struct lk_side *subject, bool words,
+                              size_t n, lk_check_entry *e);
+
+/* parity_reference.c: the new ops of a unit that has just run a feed; the depths. */
+lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
+                                 enum lk_feed_kind feed, lk_error *err);
+lk_status lk_check_depths(struct lk_check_run *c, lk_error *err);
 /* Whole sessions (parity_whole.c). */
 lk_status lk_check_whole(struct lk_check_run *c, lk_error *err);
 uint64_t lk_check_whole_steps(const struct lk_check_run *c);

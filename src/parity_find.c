@@ -31,13 +31,7 @@ static bool same(const struct lk_side *side, bool words, const void *x, const vo
     if (side->caps.exact || words) {
         return words && !side->caps.exact;
     }
-    const float *a = x, *b = y;
-    double d = 0, s = 0;
-    for (size_t i = 0; i < n; i++) {
-        d += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        s += (double)b[i] * (double)b[i];
-    }
-    return d <= s * LK_BOUND_APPROXIMATE * LK_BOUND_APPROXIMATE;
+    return lk_check_distance(x, y, n) <= LK_BOUND_APPROXIMATE;
 }
 
 /* Runs the feeds up to `last` on a unit; an error of range is left in why. */

@@ -593,6 +593,9 @@ static int open_all(struct runner *r)
 static int run(struct cli *cli, void *arguments)
 {
     struct runner r = {.cli = cli, .args = arguments};
+    if (r.args->test && cli->argc > 1) {
+        return cli_fail(cli, CLI_USAGE, "--test excludes PROMPT");
+    }
     if (r.args->test) {
         struct cli_check_args check = {.engine = r.args->engine, .json = r.args->json};
         return cli_check_model(cli, &check);
