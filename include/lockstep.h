@@ -90,7 +90,9 @@ typedef bool (*lk_progress_fn)(void *user, const char *what, uint64_t done, uint
 typedef struct lk_model lk_model;
 
 /* Maps the file (and the other parts of a split file) and checks every length, offset and type
- * in it. A vocabulary-only file opens too. Cost: O(metadata); tensor data is not read. */
+ * in it. A vocabulary-only file opens too. Cost: O(metadata); tensor data is not read. The file
+ * must stay as it is while the model is open (replace it by renaming another over it): bytes that
+ * are changed in place change results, and to read past a new, shorter end raises SIGBUS. */
 LK_API lk_status lk_model_open(const char *path, lk_model **out, lk_error *err);
 LK_API void lk_model_close(lk_model **model);
 
@@ -277,10 +279,12 @@ LK_API lk_status lk_engine_step(lk_engine *engine, lk_session *const *sessions,
 LK_API lk_status lk_session_truncate(lk_session *session, size_t n, lk_error *err);
 /* A second session with the same timeline; full KV blocks are shared, not copied. */
 LK_API lk_status lk_session_fork(lk_session *session, lk_session **out, lk_error *err);
-/* Saves tokens, KV cache and logits; written to PATH.part, then renamed. */
+/* Saves tokens, KV cache and logits; written to a file of its own beside PATH (its name begins with
+ * PATH and ends in .part), then renamed. */
 LK_API lk_status lk_session_save(lk_session *session, const char *path, lk_error *err);
 /* Loads into an open session what was saved with the same model file and numerics version, on any
- * backend; LK_E_FORMAT otherwise, and the session is as before. */
+ * backend; LK_E_FORMAT otherwise, and the session is as before. Needs no more room than the longer
+ * of the two timelines. */
 LK_API lk_status lk_session_load(lk_session *session, const char *path, lk_error *err);
 /* Moves a live session to another backend ("cpu", "vulkan", "scalar"); opened on first use. */
 LK_API lk_status lk_session_move(lk_session *session, const char *backend, lk_error *err);

@@ -115,6 +115,21 @@ void lk_kv_seq_truncate(struct lk_kv_seq *seq, struct lk_kv_pool *pool, int n)
     seq->n_tokens = n;
 }
 
+int lk_kv_seq_borrow(const struct lk_kv_seq *from, struct lk_kv_seq *to, struct lk_kv_pool *pool,
+                     int n)
+{
+    int got = 0;
+    for (int i = from->n_blocks - 1; i >= 0 && got < n && to->n_blocks < to->cap; i--) {
+        int32_t b = from->blocks[i];
+        if (pool->refs[b] == 1) {
+            pool->refs[b]++;
+            to->blocks[to->n_blocks++] = b;
+            got++;
+        }
+    }
+    return got;
+}
+
 lk_status lk_kv_seq_fork(const struct lk_kv_seq *from, struct lk_kv_seq *to,
                          struct lk_kv_pool *pool, lk_error *err)
 {

@@ -55,6 +55,10 @@ void lk_kv_seq_unreserve(struct lk_kv_seq *seq, struct lk_kv_pool *pool,
                          const struct lk_kv_copy *copy);
 /* Keeps the first n tokens; blocks beyond are given back. n <= n_tokens. */
 void lk_kv_seq_truncate(struct lk_kv_seq *seq, struct lk_kv_pool *pool, int n);
+/* Up to n blocks of `from` that no other sequence shares, the last ones first, are shared with
+ * `to`, at its end, whose content is to be written anew. Returns how many. */
+int lk_kv_seq_borrow(const struct lk_kv_seq *from, struct lk_kv_seq *to, struct lk_kv_pool *pool,
+                     int n);
 /* `to` (empty, initialised) shares all blocks of `from`. */
 lk_status lk_kv_seq_fork(const struct lk_kv_seq *from, struct lk_kv_seq *to,
                          struct lk_kv_pool *pool, lk_error *err);

@@ -21,7 +21,8 @@ void lk_map_close(struct lk_map *map); /* takes an all-zero map */
 void lk_map_will_need(const struct lk_map *map, size_t offset, size_t n_bytes);
 void lk_map_drop(const void *data, size_t n_bytes);
 
-/* A file written whole or not at all: data goes to PATH.part, commit renames it over PATH. */
+/* A file written whole or not at all: data goes to a new PATH.<process>-<n>.part, commit renames
+ * it over PATH. */
 struct lk_writer {
     char *path, *part;
     int fd;

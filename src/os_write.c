@@ -12,6 +12,9 @@
 #include "mem.h"
 #include "os.h"
 
+/* Writers of one path, in this process and others, each have a part of their own. */
+enum { PART_NAME = 40, MAX_PARTS = 100 };
+
 static void forget(struct lk_writer *w)
 {
     if (w->fd >= 0) {
@@ -27,15 +30,17 @@ lk_status lk_writer_open(struct lk_writer *w, const char *path, lk_error *err)
     size_t n = strlen(path);
     *w = (struct lk_writer){.fd = -1};
     w->path = lk_alloc(n + 1);
-    w->part = lk_alloc(n + sizeof ".part");
+    w->part = lk_alloc(n + PART_NAME);
     if (!w->path || !w->part) {
         forget(w);
         return lk_fail(err, LK_E_NOMEM, "%s: out of memory", path);
     }
     memcpy(w->path, path, n);
     memcpy(w->part, path, n);
-    memcpy(w->part + n, ".part", sizeof ".part");
-    w->fd = open(w->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    for (int i = 0; i < MAX_PARTS && (i == 0 || (w->fd < 0 && errno == EEXIST)); i++) {
+        snprintf(w->part + n, PART_NAME, ".%ld-%d.part", (long)getpid(), i);
+        w->fd = open(w->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
     if (w->fd < 0) {
         lk_status status =
             lk_fail(err, LK_E_IO, "%s: can't be created: %s", w->part, strerror(errno));

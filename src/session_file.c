@@ -214,13 +214,69 @@ static lk_status check_content(const struct lk_session *s, const char *path,
     return LK_OK;
 }
 
+/* Blocks of the old timeline that the new one is written over, where too few are free. */
+struct lent {
+    const int32_t *blocks;
+    int n;
+    uint8_t *content; /* [layers][K, V][n] blocks; NULL while nothing was overwritten */
+};
+
+/* Keeps what the lent blocks hold, or brings it back. */
+static lk_status copy_lent(struct lk_session *s, struct lent *lent, bool back, lk_error *err)
+{
+    size_t bytes = lk_engine_block_bytes(s->engine);
+    uint8_t *at = lent->content;
+    lk_status status = LK_OK;
+    for (int layer = 0; layer < s->engine->plan->n_layer && !status; layer++) {
+        for (int i = 0; i < 2 * lent->n && !status; i++, at += bytes) {
+            enum lk_kv_which which = i < lent->n ? LK_KV_K : LK_KV_V;
+            int b = lent->blocks[i % lent->n];
+            status = back ? lk_lane_kv_write(s->lane, layer, which, b, at, err)
+                          : lk_lane_kv_read(s->lane, layer, which, b, at, err);
+        }
+    }
+    return status;
+}
+
+/* Blocks for n tokens: free ones first, then those that the old timeline has alone. */
+static lk_status make_room(struct lk_session *s, const struct lk_kv_seq *old, int n,
+                           struct lent *lent, lk_error *err)
+{
+    struct lk_kv_pool *pool = &s->lane->pool;
+    int have = pool->n_free, want = (int)n_blocks_of((uint32_t)n) - have;
+    lk_status status = lk_session_reserve(s, want > 0 ? have * LK_KV_BLOCK : n, err);
+    if (status || want <= 0) {
+        return status;
+    }
+    lent->n = lk_kv_seq_borrow(old, &s->kv, pool, want);
+    lent->blocks = s->kv.blocks + s->kv.n_blocks - lent->n;
+    if (lent->n < want) {
+        return lk_fail(err, LK_E_FULL,
+                       "KV cache full: %d blocks of %d tokens needed, %d free and %d of the "
+                       "session's own",
+                       want + have, LK_KV_BLOCK, have, lent->n);
+    }
+    size_t one = 2 * (size_t)s->engine->plan->n_layer * lk_engine_block_bytes(s->engine);
+    uint8_t *content = lk_alloc_array((size_t)lent->n, one);
+    if (!content) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory keeping %d KV blocks", lent->n);
+    }
+    lent->content = content;
+    status = copy_lent(s, lent, false, err);
+    if (status) { /* nothing to bring back */
+        lk_free(content);
+        lent->content = NULL;
+    }
+    return status;
+}
+
 static lk_status load_cache(struct lk_session *s, const struct lk_map *map, size_t at, uint32_t n,
                             lk_error *err)
 {
     const struct lk_engine *e = s->engine;
     size_t bytes = lk_engine_block_bytes(e);
     int blocks = (int)n_blocks_of(n);
-    lk_status status = lk_session_reserve(s, (int)n, err);
+    lk_status status = LK_OK;
     for (int layer = 0; layer < e->plan->n_layer && !status; layer++) {
         for (int i = 0; i < 2 * blocks && !status; i++, at += bytes) {
             enum lk_kv_which which = i < blocks ? LK_KV_K : LK_KV_V;
@@ -232,21 +288,45 @@ static lk_status load_cache(struct lk_session *s, const struct lk_map *map, size
     return status;
 }
 
+/* The old timeline again after a failure. Where its cache can't be brought back, only what lies
+ * before the first block that was overwritten. */
+static void bring_back(struct lk_session *s, struct lk_kv_seq *old, struct lent *lent)
+{
+    lk_error err;
+    if (lent->content && copy_lent(s, lent, true, &err)) {
+        int whole = old->n_blocks;
+        for (int i = 0; i < lent->n; i++) {
+            for (int b = 0; b < whole; b++) {
+                whole = old->blocks[b] == lent->blocks[i] ? b : whole;
+            }
+        }
+        lk_kv_seq_truncate(old, &s->lane->pool, whole * LK_KV_BLOCK);
+        s->has_logits = false;
+    }
+    lk_kv_seq_free(&s->kv, &s->lane->pool);
+    s->kv = *old;
+}
+
 /* Swaps in the saved timeline; on failure the old one is back. */
 static lk_status adopt(struct lk_session *s, const struct lk_map *map, const struct header *h,
                        size_t kv_at, lk_error *err)
 {
     struct lk_kv_seq old = s->kv;
+    struct lent lent = {0};
     lk_status status = lk_kv_seq_init(&s->kv, (int)s->engine->n_ctx, err);
+    if (!status) {
+        status = make_room(s, &old, (int)h->n_tokens, &lent, err);
+    }
     if (!status) {
         status = load_cache(s, map, kv_at, h->n_tokens, err);
     }
     if (status) {
-        lk_kv_seq_free(&s->kv, &s->lane->pool);
-        s->kv = old;
+        bring_back(s, &old, &lent);
+        lk_free(lent.content);
         return status;
     }
     lk_kv_seq_free(&old, &s->lane->pool);
+    lk_free(lent.content);
     s->kv.n_tokens = (int)h->n_tokens;
     size_t at = sizeof *h, n = h->n_tokens * sizeof *s->tokens;
     memcpy(s->tokens, map->data + at, n);

@@ -227,6 +227,78 @@ Test(session, saved_and_loaded_on_another_backend)
     for_each_model(saved);
 }
 
+/* One write to the cache fails: the k-th from when it was set. */
+static const struct lk_backend_impl *real_impl;
+static int writes_until_failure;
+
+static lk_status failing_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
+                               size_t offset, const void *data, size_t n, lk_error *err)
+{
+    if (writes_until_failure-- == 0) {
+        return lk_fail(err, LK_E_IO, "a write fails");
+    }
+    return real_impl->kv_write(kv, layer, which, offset, data, n, err);
+}
+
+/* The cache has room for the longer of two timelines alone. */
+static void loaded_over(const char *path, const char *backend, const int32_t *ids,
+                        const float *rows, size_t n_vocab)
+{
+    enum { SAVED = 77, HELD = 130 }; /* 2 and 3 blocks, of 3 */
+    char file[] = "/tmp/lockstep-session-XXXXXX";
+    int fd = mkstemp(file), failures = 0;
+    cr_assert(fd >= 0);
+    close(fd);
+    lk_model *m;
+    lk_error err;
+    lk_session *s, *f;
+    lk_engine *e = tiny_engine(path, backend, 192, 64, 1, &m);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    cr_assert_eq(lk_session_sync(s, ids, SAVED, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
+    struct lk_part *part = &s->lane->part[0];
+    struct lk_backend_impl failing = *part->impl;
+    real_impl = part->impl;
+    failing.kv_write = failing_write;
+    for (int k = 0;; k++) {
+        cr_assert_eq(lk_session_sync(s, ids, HELD, &err), LK_OK, "%s", err.message);
+        part->impl = &failing;
+        writes_until_failure = k;
+        lk_status status = lk_session_load(s, file, &err);
+        part->impl = real_impl;
+        if (status == LK_OK) {
+            break;
+        }
+        failures++;
+        cr_assert_eq(status, LK_E_IO, "%s", err.message);
+        cr_assert_eq(lk_session_n_tokens(s), HELD);
+        tiny_same(lk_session_logits(s), rows + (HELD - 1) * n_vocab, n_vocab, "not loaded");
+        cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);
+        tiny_same(lk_session_logits(s), rows + (N - 1) * n_vocab, n_vocab, "the old cache");
+        cr_assert_eq(lk_session_truncate(s, HELD, &err), LK_OK);
+    }
+    cr_assert_gt(failures, 3);
+    cr_assert_eq(lk_session_n_tokens(s), SAVED);
+    tiny_same(lk_session_logits(s), rows + (SAVED - 1) * n_vocab, n_vocab, "loaded");
+    cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(s), rows + (N - 1) * n_vocab, n_vocab, "continued after a load");
+    /* Blocks that a fork has as well are not written over. */
+    cr_assert_eq(lk_session_fork(s, &f, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_load(s, file, &err), LK_E_FULL);
+    tiny_same(lk_session_logits(s), rows + (N - 1) * n_vocab, n_vocab, "full");
+    lk_session_close(&f);
+    cr_assert_eq(lk_session_load(s, file, &err), LK_OK, "%s", err.message);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+    unlink(file);
+}
+
+Test(session, a_load_needs_room_for_one_timeline)
+{
+    for_each_model(loaded_over);
+}
+
 static void moved(const char *path, const char *backend, const int32_t *ids, const float *rows,
                   size_t n_vocab)
 {
