@@ -81,7 +81,6 @@ struct lk_exec {
 
     /* Of the run in progress. */
     const struct lk_batch *batch;
-    int n_tokens, n_outputs; /* of the last run, for peek: its batch may be gone */
     struct lk_kv_mem *kv;
     bool is_solo;
 };
