@@ -122,6 +122,9 @@ struct lk_block_ints {
 /* `block` points at one block of a quantized type. */
 void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints *out);
 
+/* Byte offsets of the f16 scales in a block of `type`; returns how many, 0 for float types. */
+size_t lk_block_scales(enum lk_type type, size_t at[2]);
+
 /* Dequantizes n elements (a multiple of the block), as the `gguf` Python package does, bit for bit
  * (f32 result; for the double form each element is the exact real value). F32 and BF16 are
  * returned as they are (rule 1's flush is the caller's). */

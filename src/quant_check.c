@@ -11,8 +11,7 @@ static bool bad_half(const uint8_t *p)
     return (p[1] & 0x7c) == 0x7c; /* exponent all ones */
 }
 
-/* Byte offsets of the f16 scales in a block of `type`; returns how many. */
-static int scale_offsets(enum lk_type type, size_t at[2])
+size_t lk_block_scales(enum lk_type type, size_t at[2])
 {
     switch (type) {
     case LK_TYPE_Q4_0:
@@ -70,9 +69,9 @@ int64_t lk_row_find_bad(enum lk_type type, const void *row, size_t n)
     }
     const struct lk_type_info *info = lk_type_info(type);
     size_t at[2], block = (size_t)info->block, step = (size_t)info->block_bytes;
-    int n_scales = scale_offsets(type, at);
+    size_t n_scales = lk_block_scales(type, at);
     for (size_t b = 0; b < n / block; b++) {
-        for (int s = 0; s < n_scales; s++) {
+        for (size_t s = 0; s < n_scales; s++) {
             if (bad_half(p + b * step + at[s])) {
                 return (int64_t)(b * block);
             }

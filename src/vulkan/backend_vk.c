@@ -11,12 +11,6 @@
 #include "src/rope.h"
 #include "src/vulkan/vk.h"
 
-struct lk_backend {
-    struct lk_vk_device dev;
-    struct lk_backend_options options; /* strings are not kept */
-    uint64_t next_serial;
-};
-
 /* ---- probe and open ---- */
 
 static void describe(const struct lk_vk_device *dev, struct lk_caps *caps)
@@ -51,7 +45,7 @@ static lk_status vk_probe(const struct lk_backend_options *options, struct lk_ca
     return status;
 }
 
-static void vk_close(struct lk_backend *backend)
+void lk_vk_close(struct lk_backend *backend)
 {
     if (backend) {
         lk_vk_device_close(&backend->dev);
@@ -59,25 +53,36 @@ static void vk_close(struct lk_backend *backend)
     }
 }
 
-static lk_status vk_open(const struct lk_backend_options *options, struct lk_backend **out,
-                         struct lk_caps *caps, lk_error *err)
+lk_status lk_vk_open(const struct lk_backend_options *options, struct lk_backend **out, bool *exact,
+                     char *note, size_t n_note, lk_error *err)
 {
-    char note[512];
     struct lk_backend *b = lk_alloc(sizeof *b);
     if (!b) {
         return lk_fail(err, LK_E_NOMEM, "out of memory opening the Vulkan backend");
     }
-    b->options = *options;
-    *caps = (struct lk_caps){0};
     lk_status status = lk_vk_device_open(options, &b->dev, err);
     if (!status) {
-        status = lk_vk_probe(&b->dev, &caps->exact, note, sizeof note, err);
+        status = lk_vk_probe(b, exact, note, n_note, err);
     }
     if (status) {
-        vk_close(b);
+        lk_vk_close(b);
         return status;
     }
-    char features[256];
+    b->options = *options; /* from here on: the probe shows no progress */
+    *out = b;
+    return LK_OK;
+}
+
+static lk_status vk_open(const struct lk_backend_options *options, struct lk_backend **out,
+                         struct lk_caps *caps, lk_error *err)
+{
+    char note[512], features[256];
+    struct lk_backend *b = NULL;
+    *caps = (struct lk_caps){0};
+    lk_status status = lk_vk_open(options, &b, &caps->exact, note, sizeof note, err);
+    if (status) {
+        return status;
+    }
     lk_vk_feature_list(&b->dev.found, features, sizeof features);
     describe(&b->dev, caps);
     lk_log_line(&options->log, LK_LOG_INFO, "vulkan: %s, %s, %s; features: %s%s%s",
@@ -379,8 +384,8 @@ static lk_status create_buffers(struct lk_exec *e, VkDeviceSize arena, lk_error 
     return status;
 }
 
-static lk_status vk_prepare(struct lk_backend *backend, const struct lk_exec_options *o,
-                            struct lk_exec **out, lk_error *err)
+lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options *o, bool trial,
+                        struct lk_exec **out, lk_error *err)
 {
     struct lk_exec *e = lk_alloc(sizeof *e);
     if (!e) {
@@ -388,6 +393,7 @@ static lk_status vk_prepare(struct lk_backend *backend, const struct lk_exec_opt
     }
     e->dev = &backend->dev;
     e->o = *o;
+    e->trial = trial;
     lay_out_batch(e);
     e->list[LK_VK_ONE].max_tokens = 1;
     e->list[LK_VK_FEW].max_tokens = small_tokens(e);
@@ -395,7 +401,8 @@ static lk_status vk_prepare(struct lk_backend *backend, const struct lk_exec_opt
     VkDeviceSize arena = 0;
     lk_status status = LK_OK;
     for (int i = 0; i < LK_VK_LISTS && !status; i++) {
-        if (i == 0 || e->list[i - 1].max_tokens < e->list[i].max_tokens) {
+        bool larger = i == 0 || e->list[i - 1].max_tokens < e->list[i].max_tokens;
+        if (larger && !(trial && i == LK_VK_FEW)) {
             VkDeviceSize bytes = 0;
             status = lk_vk_list_build(e, &e->list[i], &bytes, err);
             arena = bytes > arena ? bytes : arena;
@@ -423,6 +430,12 @@ static lk_status vk_prepare(struct lk_backend *backend, const struct lk_exec_opt
     }
     *out = e;
     return LK_OK;
+}
+
+static lk_status vk_prepare(struct lk_backend *backend, const struct lk_exec_options *o,
+                            struct lk_exec **out, lk_error *err)
+{
+    return lk_vk_prepare(backend, o, false, out, err);
 }
 
 /* ---- run ---- */
@@ -626,7 +639,7 @@ const struct lk_backend_impl lk_backend_vulkan = {
     .probe = vk_probe,
     .devices = lk_vk_devices,
     .open = vk_open,
-    .close = vk_close,
+    .close = lk_vk_close,
     .prepare = vk_prepare,
     .exec_free = vk_exec_free,
     .kv_alloc = vk_kv_alloc,

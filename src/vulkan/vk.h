@@ -82,7 +82,13 @@ struct lk_vk_device {
     bool new_pipes; /* the cache file is to be written */
     bool lost;
     char cache_path[600]; /* "" : none */
+    double compiling;     /* seconds spent on pipelines */
     struct lk_log log;
+};
+struct lk_backend {
+    struct lk_vk_device dev;
+    struct lk_backend_options options; /* strings are not kept */
+    uint64_t next_serial;
 };
 lk_status lk_vk_device_open(const struct lk_backend_options *options, struct lk_vk_device *dev,
                             lk_error *err);
@@ -276,6 +282,7 @@ struct lk_vk_times {
 struct lk_exec {
     struct lk_vk_device *dev;
     struct lk_exec_options o;
+    bool trial; /* see lk_vk_prepare */
     struct lk_vk_store store;
     struct lk_vk_list list[LK_VK_LISTS]; /* by LK_VK_ONE, _FEW, _MANY; empty where not needed */
     struct lk_vk_buffer arena, batch, staging, flags, readback;
@@ -350,11 +357,23 @@ void lk_vk_off_note(const struct lk_vk_found *found, char *note, size_t n);
 lk_status lk_vk_switch_off(const struct lk_backend_options *options, const char *feature,
                            lk_error *err);
 
+/* ---- the backend (backend_vk.c) ---- */
+
+/* Opens and probes a device; see lk_vk_probe. */
+lk_status lk_vk_open(const struct lk_backend_options *options, struct lk_backend **out, bool *exact,
+                     char *note, size_t n_note, lk_error *err);
+void lk_vk_close(struct lk_backend *backend);
+/* Prepares a plan. A trial fuses and yet keeps the memory of every slot that is written, and takes
+ * batches of one token or of more than LK_VK_SMALL. */
+lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options *options,
+                        bool trial, struct lk_exec **out, lk_error *err);
+
 /* ---- probe (vk_probe.c) ---- */
 
-/* Runs the known-answer sets on the open device: switches off features that fail theirs (named in
- * `note`), *exact says whether the rest agree with the CPU. Verdicts are kept in cache_dir. */
-lk_status lk_vk_probe(struct lk_vk_device *dev, bool *exact, char *note, size_t n_note,
+/* Runs the known-answer sets on the open device, small ones and whole kernels: switches off
+ * features that fail theirs (named in `note`), *exact says whether what is left agrees with the
+ * CPU. Verdicts are kept in cache_dir. */
+lk_status lk_vk_probe(struct lk_backend *backend, bool *exact, char *note, size_t n_note,
                       lk_error *err);
 
 /* Lists all devices for lk_devices: opens and probes each. Never fails for a single device. */

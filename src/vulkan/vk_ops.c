@@ -842,6 +842,6 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
     if (b.status) {
         return b.status;
     }
-    *arena = lk_vk_list_place(list, plan, e->o.keep_ops);
+    *arena = lk_vk_list_place(list, plan, e->o.keep_ops || e->trial);
     return LK_OK;
 }

@@ -208,8 +208,10 @@ lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uin
     }
     double start = lk_now();
     VkResult r = create(dev, &pipe);
+    double seconds = lk_now() - start;
+    dev->compiling += seconds;
     lk_log_line(&dev->log, LK_LOG_DEBUG, "vulkan: compiled %s (%u %u %u %u) in %.0f ms", shader,
-                spec[0], spec[1], spec[2], spec[3], (lk_now() - start) * 1e3);
+                spec[0], spec[1], spec[2], spec[3], seconds * 1e3);
     if (r) {
         char what[128];
         snprintf(what, sizeof what, "compiling shader '%s'", shader);

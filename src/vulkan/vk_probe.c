@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Vk_probe: is the device exact? Runs the known-answer sets of shaders/probe_items.h there and
- * here, compares the words, and keeps the verdict on disk by device, driver and shaders.
+ * here, then whole kernels with known answers (vk_known.c); what fails is switched off until the
+ * rest agrees. Keeps the verdict on disk by device, driver and shaders.
  */
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +12,7 @@
 #include "src/numerics.h"
 #include "src/os.h"
 #include "src/vulkan/vk.h"
+#include "src/vulkan/vk_known.h"
 #include "src/vulkan/vk_shaders.h"
 
 #include "shaders/probe_items.h"
@@ -28,12 +31,27 @@ static uint32_t count_of(uint32_t item)
     return item == LK_PROBE_UNPACK || item == LK_PROBE_HW_HALF ? HALVES : SAMPLES;
 }
 
+/* What the probe found, beside the features in use. */
 struct verdict {
-    uint32_t failed;           /* bit per item */
-    uint32_t at[LK_PROBE_ALL]; /* first differing index */
+    bool exact;
+    char note[500];
 };
 
-/* ---- on the device ---- */
+__attribute__((format(printf, 2, 3))) static void add_note(struct verdict *v, const char *format,
+                                                           ...)
+{
+    size_t at = strlen(v->note);
+    va_list args;
+    if (at > 0 && at + 3 < sizeof v->note) {
+        strcpy(v->note + at, "; ");
+        at += 2;
+    }
+    va_start(args, format);
+    vsnprintf(v->note + at, sizeof v->note - at, format, args);
+    va_end(args);
+}
+
+/* ---- small sets ---- */
 
 struct run {
     struct lk_vk_device *dev;
@@ -109,7 +127,24 @@ static lk_status run_items(struct run *r, lk_error *err)
     return lk_vk_finish(dev, err);
 }
 
-static lk_status probe_device(struct lk_vk_device *dev, struct verdict *v, lk_error *err)
+/* Item `i` differs at index `at`: a feature is switched off, anything else is the verdict. */
+static void item_differs(struct lk_vk_device *dev, uint32_t i, uint32_t at, struct verdict *v)
+{
+    bool *feature = i == LK_PROBE_HW_HALF ? &dev->found.use[LK_VK_UNPACK16]
+                    : i == LK_PROBE_DOT   ? &dev->found.use[LK_VK_INT_DOT]
+                                          : NULL;
+    if (feature && !*feature) {
+        return; /* not in use anyway */
+    }
+    if (feature) {
+        *feature = false;
+    } else {
+        v->exact = false;
+    }
+    add_note(v, "probe item '%s' differs at %u%s", NAMES[i], at, feature ? ", switched off" : "");
+}
+
+static lk_status probe_items(struct lk_vk_device *dev, struct verdict *v, lk_error *err)
 {
     struct run r = {.dev = dev};
     lk_status status = lk_vk_buffer_create(dev, 256, LK_VK_USE_READBACK, "probe", &r.flags, err);
@@ -127,8 +162,7 @@ static lk_status probe_device(struct lk_vk_device *dev, struct verdict *v, lk_er
         const uint32_t *got = (const uint32_t *)(const void *)r.out[i].map;
         for (uint32_t k = 0; k < count_of(i); k++) {
             if (got[k] != probe_item(i, k)) {
-                v->failed |= 1u << i;
-                v->at[i] = k;
+                item_differs(dev, i, k, v);
                 break;
             }
         }
@@ -137,15 +171,144 @@ static lk_status probe_device(struct lk_vk_device *dev, struct verdict *v, lk_er
     return status;
 }
 
+/* ---- whole kernels ---- */
+
+/* Bits of the checks whose answer is wrong, by run. */
+struct wrong {
+    uint32_t of[LK_VK_KNOWN_RUNS];
+};
+
+static lk_status check_run(struct lk_exec *e, struct lk_vk_known *k, int run, float *got,
+                           struct wrong *wrong, lk_error *err)
+{
+    const struct lk_vk_list *list = &e->list[run == LK_VK_KNOWN_BATCH ? LK_VK_MANY : LK_VK_ONE];
+    lk_status status = LK_OK;
+    for (int c = 0; c < LK_VK_KNOWN_CHECKS && !status; c++) {
+        size_t n = lk_vk_known_floats(k, run, c);
+        status = lk_vk_read(e->dev, &e->arena, list->pieces[k->slot[c]].offset, got,
+                            n * sizeof *got, &e->readback, err);
+        if (!status && lk_vk_known_hash(got, n) != LK_VK_KNOWN[run][c]) {
+            wrong->of[run] |= 1u << c;
+        }
+    }
+    return status;
+}
+
+/* Runs all with the features in use. A driver that can't compile them gets everything wrong. */
+static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct wrong *wrong,
+                             lk_error *err)
+{
+    const struct lk_backend_impl *impl = &lk_backend_vulkan;
+    struct lk_exec *exec = NULL;
+    struct lk_kv_mem *kv = NULL;
+    float *got = NULL;
+    *wrong = (struct wrong){{0}};
+    lk_status status = lk_vk_prepare(b, &k->options, true, &exec, err);
+    if (status == LK_E_DEVICE) {
+        *wrong = (struct wrong){{UINT32_MAX, UINT32_MAX}};
+        return LK_OK;
+    }
+    if (!status) {
+        status = impl->kv_alloc(b, &k->geom, &kv, err);
+    }
+    if (!status) {
+        size_t most = 0;
+        for (int c = 0; c < LK_VK_KNOWN_CHECKS; c++) {
+            size_t n = lk_vk_known_floats(k, LK_VK_KNOWN_BATCH, c);
+            most = n > most ? n : most;
+        }
+        got = lk_alloc_array(most, sizeof *got);
+        status = got ? LK_OK : lk_fail(err, LK_E_NOMEM, "out of memory: known answers");
+    }
+    for (int run = 0; run < LK_VK_KNOWN_RUNS && !status; run++) {
+        struct lk_batch batch = lk_vk_known_batch(k, run);
+        status = impl->run(exec, kv, &batch, err);
+        if (!status || status == LK_E_RANGE) { /* what it left there is wrong by itself */
+            status = check_run(exec, k, run, got, wrong, err);
+        }
+    }
+    lk_free(got);
+    impl->kv_free(kv);
+    impl->exec_free(exec);
+    return status;
+}
+
+/* The variant to do without when these answers are wrong, with what is in use; -1: none. */
+static int suspect(const struct lk_vk_found *f, const struct wrong *w)
+{
+    uint32_t all = w->of[0] | w->of[1], attention = 1u << LK_VK_KNOWN_ATTENTION;
+    if (w->of[LK_VK_KNOWN_ONE] && !w->of[LK_VK_KNOWN_BATCH] && !f->use[LK_VK_LOOPED]) {
+        return LK_VK_LOOPED;
+    }
+    if ((all & ~attention) && f->use[LK_VK_INT_DOT]) {
+        return LK_VK_INT_DOT;
+    }
+    if ((all & attention) && f->use[LK_VK_UNPACK16]) {
+        return LK_VK_UNPACK16;
+    }
+    return all && !f->use[LK_VK_LOOPED] ? LK_VK_LOOPED : -1;
+}
+
+/* The first three by name, the others by number. */
+static void name_wrong(const struct lk_vk_known *k, const struct wrong *w, char *out, size_t n)
+{
+    int count = 0;
+    size_t at = 0;
+    for (int run = 0; run < LK_VK_KNOWN_RUNS; run++) {
+        for (int c = 0; c < LK_VK_KNOWN_CHECKS; c++) {
+            char name[64];
+            if ((w->of[run] >> c & 1u) && count++ < 3) {
+                lk_vk_known_name(k, run, c, name, sizeof name);
+                at += (size_t)snprintf(out + at, n - at, "%s%s", at ? ", " : "", name);
+            }
+        }
+    }
+    if (count > 3) {
+        snprintf(out + at, n - at, " and %d more", count - 3);
+    }
+}
+
+static lk_status probe_kernels(struct lk_backend *b, struct verdict *v, lk_error *err)
+{
+    struct lk_vk_found *f = &b->dev.found;
+    struct lk_vk_known k;
+    lk_status status = lk_vk_known_open(&k, err);
+    for (bool again = true; again && !status;) {
+        struct wrong wrong;
+        char names[224];
+        again = false;
+        status = run_kernels(b, &k, &wrong, err);
+        if (status || !(wrong.of[0] | wrong.of[1])) {
+            break;
+        }
+        int feature = suspect(f, &wrong);
+        name_wrong(&k, &wrong, names, sizeof names);
+        if (feature >= 0) {
+            /* kernels without loops are a variant, those with loops the baseline */
+            f->use[feature] = feature == LK_VK_LOOPED;
+            again = true;
+            add_note(v, "%s wrong: %s switched off", names,
+                     feature == LK_VK_LOOPED ? "unrolled kernels"
+                                             : lk_vk_feature_name((enum lk_vk_feature)feature));
+        } else {
+            v->exact = false;
+            add_note(v, "%s wrong", names);
+        }
+    }
+    lk_vk_known_close(&k);
+    return status;
+}
+
 /* ---- kept on disk ---- */
 
 struct kept {
     char magic[8];
     uint8_t shaders[32];
-    uint32_t numerics, features;
+    uint32_t numerics, features; /* found and not disabled */
+    uint32_t used;               /* of them, after the probe */
     struct verdict verdict;
 };
-static const char MAGIC[8] = "lkprobe";
+static const char MAGIC[8] = "lkprob2";
 
 static void hash_shaders(uint8_t out[32])
 {
@@ -157,15 +320,23 @@ static void hash_shaders(uint8_t out[32])
     lk_sha256_final(&h, out);
 }
 
+static uint32_t used(const struct lk_vk_device *dev)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < LK_VK_FEATURES; i++) {
+        bits |= (uint32_t)dev->found.use[i] << i;
+    }
+    return bits;
+}
+
+/* Beside the pipelines, one for each set of features. */
 static bool kept_path(const struct lk_vk_device *dev, char *path, size_t n)
 {
-    size_t len = strlen(dev->cache_path);
-    if (len < 10 || len + 1 > n) {
-        return false;
-    }
-    memcpy(path, dev->cache_path, len + 1);
-    memcpy(path + len - strlen("pipelines"), "probe", 6);
-    return true;
+    size_t len = strlen(dev->cache_path), end = strlen("pipelines");
+    int m = len < end
+                ? -1
+                : snprintf(path, n, "%.*s%x.probe", (int)(len - end), dev->cache_path, used(dev));
+    return m > 0 && (size_t)m < n;
 }
 
 static struct kept kept_of(const struct lk_vk_device *dev)
@@ -175,20 +346,23 @@ static struct kept kept_of(const struct lk_vk_device *dev)
     memcpy(k.magic, MAGIC, sizeof MAGIC);
     hash_shaders(k.shaders);
     k.numerics = LK_NUMERICS_VERSION;
-    for (int i = 0; i < LK_VK_FEATURES; i++) {
-        k.features |= (uint32_t)dev->found.use[i] << i;
-    }
+    k.features = used(dev);
     return k;
 }
 
-static bool kept_read(const char *path, const struct kept *want, struct verdict *v)
+static bool kept_read(const char *path, const struct kept *want, struct lk_vk_device *dev,
+                      struct verdict *v)
 {
     struct lk_map map = {0};
     struct kept k;
     bool ok = lk_map_open(path, &map, NULL) == LK_OK && map.n_bytes == sizeof k;
     if (ok) {
         memcpy(&k, map.data, sizeof k);
-        ok = memcmp(&k, want, offsetof(struct kept, verdict)) == 0;
+        ok = memcmp(&k, want, offsetof(struct kept, used)) == 0 &&
+             memchr(k.verdict.note, 0, sizeof k.verdict.note);
+    }
+    for (int i = 0; i < LK_VK_FEATURES && ok; i++) {
+        dev->found.use[i] = dev->found.has[i] && (k.used >> i & 1u);
     }
     if (ok) {
         *v = k.verdict;
@@ -211,50 +385,34 @@ static void kept_write(const struct lk_vk_device *dev, const char *path, const s
     }
 }
 
-lk_status lk_vk_probe(struct lk_vk_device *dev, bool *exact, char *note, size_t n_note,
-                      lk_error *err)
+lk_status lk_vk_probe(struct lk_backend *b, bool *exact, char *note, size_t n_note, lk_error *err)
 {
-    char path[600];
-    struct verdict v = {0};
+    struct lk_vk_device *dev = &b->dev;
+    char path[640];
     struct kept kept = kept_of(dev);
+    struct verdict *v = &kept.verdict;
     bool has_path = kept_path(dev, path, sizeof path);
-    double start = lk_now();
-    if (!has_path || !kept_read(path, &kept, &v)) {
-        lk_status status = probe_device(dev, &v, err);
+    double start = lk_now(), compiling = dev->compiling;
+    v->exact = true;
+    if (!has_path || !kept_read(path, &kept, dev, v)) {
+        lk_status status = probe_items(dev, v, err);
+        if (!status) {
+            status = probe_kernels(b, v, err);
+        }
         if (status) {
             return status;
         }
-        kept.verdict = v;
+        kept.used = used(dev);
         if (has_path) {
             kept_write(dev, path, &kept);
         }
     }
-    lk_log_line(&dev->log, LK_LOG_DEBUG, "vulkan: exactness probe in %.1f ms",
-                (lk_now() - start) * 1e3);
-    size_t at = 0;
-    note[0] = 0;
-    *exact = true;
-    for (uint32_t i = 0; i < LK_PROBE_ALL; i++) {
-        if (!(v.failed >> i & 1u)) {
-            continue;
-        }
-        bool *feature = i == LK_PROBE_HW_HALF ? &dev->found.use[LK_VK_UNPACK16]
-                        : i == LK_PROBE_DOT   ? &dev->found.use[LK_VK_INT_DOT]
-                                              : NULL;
-        if (feature && !*feature) {
-            continue; /* not in use anyway */
-        }
-        if (feature) {
-            *feature = false;
-        } else {
-            *exact = false;
-        }
-        if (at < n_note) {
-            at += (size_t)snprintf(note + at, n_note - at, "%sprobe item '%s' differs at %u%s",
-                                   at ? "; " : "", NAMES[i], v.at[i],
-                                   feature ? ", switched off" : "");
-        }
-    }
+    compiling = dev->compiling - compiling;
+    lk_log_line(&dev->log, LK_LOG_DEBUG,
+                "vulkan: exactness probe in %.1f ms, and %.1f ms to compile its kernels",
+                (lk_now() - start - compiling) * 1e3, compiling * 1e3);
+    *exact = v->exact;
+    snprintf(note, n_note, "%s", v->note);
     return LK_OK;
 }
 
@@ -278,21 +436,18 @@ static void probe_one(const struct lk_backend_options *options, int index, lk_de
 {
     char number[16];
     struct lk_backend_options o = *options;
-    struct lk_vk_device dev;
+    struct lk_backend *b = NULL;
     lk_error why = {0};
     snprintf(number, sizeof number, "%d", index);
     o.device = number;
-    lk_status status = lk_vk_device_open(&o, &dev, &why);
-    if (!status) {
-        status = lk_vk_probe(&dev, &info->exact, info->note, sizeof info->note, &why);
-        lk_vk_feature_list(&dev.found, info->features, sizeof info->features);
-        lk_vk_off_note(&dev.found, info->note, sizeof info->note);
-        lk_vk_device_close(&dev);
-    }
-    if (status) {
+    if (lk_vk_open(&o, &b, &info->exact, info->note, sizeof info->note, &why)) {
         info->usable = false;
         snprintf(info->note, sizeof info->note, "%.500s", why.message);
+        return;
     }
+    lk_vk_feature_list(&b->dev.found, info->features, sizeof info->features);
+    lk_vk_off_note(&b->dev.found, info->note, sizeof info->note);
+    lk_vk_close(b);
 }
 
 lk_status lk_vk_devices(const struct lk_backend_options *options,

@@ -14,6 +14,8 @@
 #include "shaders/probe_items.h"
 #include "shaders/spirv_lint.h"
 #include "src/backend.h"
+#include "src/vulkan/vk.h"
+#include "src/vulkan/vk_known.h"
 #include "src/vulkan/vk_shaders.h"
 
 Test(vk_device, embedded_shaders_have_no_bare_float_operation)
@@ -90,7 +92,7 @@ Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
     }
     snprintf(command, sizeof command, "ls %s | grep -c probe$ | grep -qx 1", dir);
     cr_assert_eq(system(command), 0, "the verdict is kept in a file");
-    /* A verdict that says otherwise is told by name, and a failed feature is switched off. */
+    /* What the file says is told again. */
     char path[160];
     snprintf(command, sizeof command, "ls %s/*.probe", dir);
     FILE *ls = popen(command, "r");
@@ -98,17 +100,126 @@ Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
     path[strcspn(path, "\n")] = 0;
     pclose(ls);
     FILE *f = fopen(path, "r+b");
-    uint32_t failed = 1u << LK_PROBE_EXP | 1u << LK_PROBE_HW_HALF;
-    cr_assert(f && fseek(f, 48, SEEK_SET) == 0 && fwrite(&failed, 4, 1, f) == 1);
+    cr_assert(f && fseek(f, 53, SEEK_SET) == 0 && fputs("known by its file", f) >= 0);
     fclose(f);
     struct seen s = {0};
     lk_engine_options o = lk_engine_options_default();
     o.cache_dir = dir;
     cr_assert_eq(lk_devices(&o, see, &s, NULL), LK_OK);
-    cr_assert(!s.first.exact && strstr(s.first.note, "'exp'"), "%s", s.first.note);
-    cr_assert_null(strstr(s.first.features, "unpack16"), "%s", s.first.features);
+    cr_assert(s.first.exact);
+    cr_assert_str_eq(s.first.note, "known by its file");
     snprintf(command, sizeof command, "rm -r %s", dir);
     cr_assert_eq(system(command), 0);
+}
+
+/* The table of known answers is what the scalar contract gives. */
+Test(vk_device, known_answers_are_those_of_the_contract)
+{
+    struct lk_vk_known k;
+    struct lk_backend *b = NULL;
+    struct lk_exec *exec = NULL;
+    struct lk_kv_mem *kv = NULL;
+    struct lk_caps caps;
+    lk_error err = {0};
+    struct lk_backend_options o = {.cpu_level = "auto"};
+    const struct lk_backend_impl *impl = &lk_backend_scalar;
+    int n_wrong = 0;
+    cr_assert_eq(lk_vk_known_open(&k, &err), LK_OK);
+    k.options.keep_ops = true;
+    cr_assert_eq(impl->open(&o, &b, &caps, &err), LK_OK);
+    cr_assert_eq(impl->prepare(b, &k.options, &exec, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(impl->kv_alloc(b, &k.geom, &kv, &err), LK_OK);
+    for (int run = 0; run < LK_VK_KNOWN_RUNS; run++) {
+        struct lk_batch batch = lk_vk_known_batch(&k, run);
+        cr_assert_eq(impl->run(exec, kv, &batch, &err), LK_OK, "%s", err.message);
+        for (int c = 0; c < LK_VK_KNOWN_CHECKS; c++) {
+            size_t n = lk_vk_known_floats(&k, run, c), zeros = 0;
+            float *x = malloc(n * sizeof *x);
+            cr_assert_eq(impl->peek(exec, k.slot[c], x, n, &err), LK_OK, "%s", err.message);
+            for (size_t i = 0; i < n; i++) {
+                zeros += x[i] == 0.0f;
+            }
+            cr_assert_lt(zeros, n / 8, "run %d, check %d", run, c);
+            uint64_t hash = lk_vk_known_hash(x, n);
+            if (hash != LK_VK_KNOWN[run][c]) {
+                n_wrong++;
+                printf("LK_VK_KNOWN[%d][%d]: 0x%016llx\n", run, c, (unsigned long long)hash);
+            }
+            free(x);
+        }
+    }
+    cr_assert_eq(n_wrong, 0);
+    impl->kv_free(kv);
+    impl->exec_free(exec);
+    impl->close(b);
+    lk_vk_known_close(&k);
+}
+
+/* A driver that compiles some kernels wrongly: in them it adds where it should multiply. */
+static const char *const *broken; /* names, NULL at the end */
+static PFN_vkCreateShaderModule create_module;
+
+static VKAPI_ATTR VkResult VKAPI_CALL create_broken(VkDevice device,
+                                                    const VkShaderModuleCreateInfo *info,
+                                                    const VkAllocationCallbacks *alloc,
+                                                    VkShaderModule *out)
+{
+    for (size_t i = 0; i < LK_VK_N_SHADERS; i++) {
+        for (const char *const *name = broken; *name; name++) {
+            if (LK_VK_SHADERS[i].words == info->pCode &&
+                strcmp(LK_VK_SHADERS[i].name, *name) == 0) {
+                uint32_t *words = malloc(info->codeSize);
+                VkShaderModuleCreateInfo bad = *info;
+                memcpy(words, info->pCode, info->codeSize);
+                for (size_t w = 5; w < info->codeSize / 4; w += words[w] >> 16) {
+                    bool multiply = (words[w] & 0xffff) == 133;
+                    words[w] = multiply ? (words[w] & 0xffff0000u) | 129 : words[w];
+                }
+                bad.pCode = words;
+                VkResult r = create_module(device, &bad, alloc, out);
+                free(words);
+                return r;
+            }
+        }
+    }
+    return create_module(device, info, alloc, out);
+}
+
+struct probed {
+    bool exact, int_dot, looped;
+    char note[512];
+};
+
+static struct probed probe_broken(const char *const *names, const char *disable)
+{
+    struct lk_backend *b = calloc(1, sizeof *b);
+    struct lk_backend_options o = {.device = "0", .vk_disable = disable};
+    struct probed p;
+    lk_error err = {0};
+    cr_assert_eq(lk_vk_device_open(&o, &b->dev, &err), LK_OK, "%s", err.message);
+    broken = names;
+    create_module = b->dev.vk.vkCreateShaderModule;
+    b->dev.vk.vkCreateShaderModule = create_broken;
+    cr_assert_eq(lk_vk_probe(b, &p.exact, p.note, sizeof p.note, &err), LK_OK, "%s", err.message);
+    p.int_dot = b->dev.found.use[LK_VK_INT_DOT];
+    p.looped = b->dev.found.use[LK_VK_LOOPED];
+    lk_vk_device_close(&b->dev);
+    free(b);
+    return p;
+}
+
+Test(vk_device, a_wrong_kernel_is_named_and_the_next_variant_taken)
+{
+    static const char *const DOT[] = {"tile_Q4_K_dot", NULL};
+    struct probed p = probe_broken(DOT, "");
+    cr_assert(p.exact, "%s", p.note);
+    cr_assert_not(p.int_dot);
+    cr_assert_str_eq(p.note, "tiled matmul of Q4_K wrong: int-dot switched off");
+    /* The baseline has no next variant. */
+    static const char *const BASE[] = {"matvec_Q3_K", "attn", NULL};
+    p = probe_broken(BASE, "int-dot,unpack16");
+    cr_assert_not(p.exact);
+    cr_assert_str_eq(p.note, "attention of a batch, mat-vec of Q3_K wrong");
 }
 
 Test(vk_device, names_that_are_wrong_are_errors)

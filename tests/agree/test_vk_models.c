@@ -20,6 +20,7 @@ static lk_engine_options options(uint32_t n_batch, bool fuse)
     lk_engine_options o = lk_engine_options_default();
     o.backend = "vulkan";
     o.device = "0";
+    o.cache_dir = getenv("LK_TEST_CACHE");
     o.gpu_layers = LK_GPU_LAYERS_ALL;
     o.n_ctx = CTX;
     o.n_batch = n_batch;

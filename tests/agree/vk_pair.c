@@ -25,7 +25,9 @@ struct lk_backend *vk_pair_device(const char *disable)
             return devices[i].backend;
         }
         if (!devices[i].backend) {
-            struct lk_backend_options o = {.device = "0", .vk_disable = disable};
+            struct lk_backend_options o = {.device = "0",
+                                           .vk_disable = disable,
+                                           .cache_dir = getenv("LK_TEST_CACHE")};
             struct lk_caps caps;
             lk_error err;
             cr_assert_eq(lk_backend_vulkan.open(&o, &devices[i].backend, &caps, &err), LK_OK, "%s",
@@ -72,30 +74,6 @@ void vk_rng_floats(struct vk_rng *r, float *x, size_t n, int scale)
     }
 }
 
-static size_t scale_at(enum lk_type type, size_t at[2])
-{
-    at[0] = 0;
-    at[1] = 2;
-    switch (type) {
-    case LK_TYPE_Q4_0:
-    case LK_TYPE_Q5_0:
-    case LK_TYPE_Q8_0:
-        return 1;
-    case LK_TYPE_Q2_K:
-        at[0] = offsetof(struct lk_q2_k, d);
-        at[1] = offsetof(struct lk_q2_k, dmin);
-        return 2;
-    case LK_TYPE_Q3_K:
-        at[0] = offsetof(struct lk_q3_k, d);
-        return 1;
-    case LK_TYPE_Q6_K:
-        at[0] = offsetof(struct lk_q6_k, d);
-        return 1;
-    default:
-        return 2;
-    }
-}
-
 void vk_rng_weight(struct vk_rng *r, enum lk_type type, int64_t rows, int64_t cols,
                    struct lk_weight *out)
 {
@@ -122,7 +100,7 @@ void vk_rng_weight(struct vk_rng *r, enum lk_type type, int64_t rows, int64_t co
         }
         return;
     }
-    size_t at[2], n_at = scale_at(type, at);
+    size_t at[2], n_at = lk_block_scales(type, at);
     for (size_t b = 0; b < n / (size_t)info->block; b++) {
         for (size_t s = 0; s < n_at; s++) {
             uint8_t *h = p + b * (size_t)info->block_bytes + at[s];

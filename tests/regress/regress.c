@@ -120,7 +120,8 @@ struct lk_backend *rg_backend(const struct rg_way *way)
                                        .threads_batch = threads(),
                                        .cpu_level = way->level,
                                        .device = way->is_device ? device_name() : NULL,
-                                       .vk_disable = variable("LK_DISABLE", NULL)};
+                                       .vk_disable = variable("LK_DISABLE", NULL),
+                                       .cache_dir = variable("LK_TEST_CACHE", NULL)};
         struct lk_caps caps;
         lk_error err;
         cr_assert_eq(way->impl->open(&o, &open[i].backend, &caps, &err), LK_OK, "%s", err.message);
@@ -138,6 +139,7 @@ lk_engine_options rg_options(const struct rg_way *way, uint32_t n_ctx, uint32_t 
     o.device = way->is_device ? device_name() : NULL;
     o.gpu_layers = LK_GPU_LAYERS_ALL;
     o.vk_disable = variable("LK_DISABLE", NULL);
+    o.cache_dir = variable("LK_TEST_CACHE", NULL);
     o.threads = o.threads_batch = threads();
     o.fuse = fuse();
     o.n_ctx = n_ctx;

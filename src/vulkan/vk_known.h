@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_known: whole kernels on a small made-up plan whose answers are known: a matmul of every
+ * quantized type and an attention over 130 keys with a window, as a batch (tiled matmuls) and as
+ * one more token (mat-vecs). The answers are hashes of what the scalar contract gives.
+ */
+#ifndef LK_VK_KNOWN_H
+#define LK_VK_KNOWN_H
+
+#include "src/backend.h"
+
+enum {
+    LK_VK_KNOWN_ATTENTION,
+    LK_VK_KNOWN_MATMULS, /* the first of them; as many as there are quantized types follow */
+    LK_VK_KNOWN_CHECKS = LK_VK_KNOWN_MATMULS + 11
+};
+enum { LK_VK_KNOWN_BATCH, LK_VK_KNOWN_ONE, LK_VK_KNOWN_RUNS };
+
+/* By run and check. */
+extern const uint64_t LK_VK_KNOWN[LK_VK_KNOWN_RUNS][LK_VK_KNOWN_CHECKS];
+
+struct lk_vk_known {
+    struct lk_plan plan;
+    struct lk_op ops[24];
+    struct lk_slot slots[24];
+    struct lk_weight weights[16];
+    struct lk_exec_options options;
+    struct lk_kv_geom geom;
+    int slot[LK_VK_KNOWN_CHECKS]; /* that a check looks at */
+    float *hidden, *out;          /* owned, as are the weights' data */
+    int32_t *pos, *seq;           /* owned */
+    struct lk_batch_seq batch_seq;
+};
+/* Makes the plan, its weights and rows. */
+lk_status lk_vk_known_open(struct lk_vk_known *k, lk_error *err);
+void lk_vk_known_close(struct lk_vk_known *k);
+/* The batch of a run; valid until the next call. */
+struct lk_batch lk_vk_known_batch(struct lk_vk_known *k, int run);
+/* Floats that a check looks at, and the hash of them. */
+size_t lk_vk_known_floats(const struct lk_vk_known *k, int run, int check);
+uint64_t lk_vk_known_hash(const float *x, size_t n);
+/* "tiled matmul of Q4_K", "attention of one token" */
+void lk_vk_known_name(const struct lk_vk_known *k, int run, int check, char *out, size_t n);
+
+#endif
