@@ -77,7 +77,7 @@ struct lk_exec {
     int *bad;                    /* [threads]: first op out of range, or -1 */
     struct lk_op_seconds *times; /* [threads][n_ops] while ops are timed, else NULL */
 
-    int n_tokens, n_outputs; /* of the last run, for peek */
+    int n_tokens, n_outputs; /* of the last run, for peek: its batch may be gone */
 
     /* Of the run in progress. */
     const struct lk_batch *batch;
