@@ -10,7 +10,6 @@
  */
 #version 450
 #include "common.glsl"
-#include "dot.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint THREADS = 64;
@@ -127,7 +126,7 @@ void norm_rows(uint lid, uint n_heads)
     for (uint i = lid; i < (ROWS + 1u) * 64u; i += THREADS) {
         uint at = i / 64u * DIM;
         precise float s[4];
-        for (uint k = 0u; k < 4u; k++) {
+        LK_UNROLL for (uint k = 0u; k < 4u; k++) {
             uint d = i % 64u + 64u * k;
             precise float x = d < DIM ? tile[at + d] : 0.0;
             s[k] = x * x;
@@ -221,25 +220,22 @@ void round_rows(uint lid, uint block, uint slot, uint kv_head, bool write)
 /* Dots of key lid % 64 with the rows of this invocation's set. */
 void score(uint at, uint odd, bool own, uint row0, out float dot[SET_ROWS])
 {
-    for (uint i = 0u; i < SET_ROWS; i++) {
+    LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
         dot[i] = 0.0;
     }
-    for (uint first = 0u; first < p.head_dim; first += STEP) {
+    for (uint first = 0u; first < DIM; first += STEP) { /* past head_dim both are zero */
         uint word[STEP];
         LK_UNROLL for (uint k = 0u; k < STEP; k++) {
             word[k] = k_cache[at + (first + k) * (LK_KV_BLOCK / 2u)];
         }
         LK_UNROLL for (uint k = 0u; k < STEP; k++) {
             uint d = first + k;
-            if (d >= p.head_dim) {
-                break;
-            }
             precise vec2 pair = halves(word[k]);
             precise float kd = odd == 0u ? pair.x : pair.y;
             if (own) {
                 kd = tile[ROWS * DIM + d];
             }
-            for (uint i = 0u; i < SET_ROWS; i++) {
+            LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
                 dot[i] = fma(tile[min(row0 + i, ROWS - 1u) * DIM + d], kd, dot[i]);
             }
         }
@@ -267,7 +263,7 @@ void merge(uint lid, uint head0, uint n_heads, uint count)
             }
             LK_UNROLL for (uint k = 0u; k < 8u; k++) {
                 if (first + k >= count) {
-                    break;
+                    continue;
                 }
                 int nn = max(n, nk[k]);
                 precise float f_old = n == NO_KEY ? 0.0 : merge_factor(n - nn);
@@ -330,7 +326,7 @@ void main()
     uint k_at = LK_KV_K_AT(block, kv_head, 0u, j, p.n_kv_head, DIM) / 2u;
     score(k_at, j & 1u, newest && j == slot, row0, dot);
     bool used = key >= low && key <= pos;
-    for (uint i = 0u; i < SET_ROWS; i++) {
+    LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
         precise float s = dot[i] * lk_flt(p.score_in);
         if (p.score_cap != 0u) {
             s = lk_tanh(s);
@@ -348,7 +344,7 @@ void main()
         dot[i] = s;
     }
     barrier();
-    for (uint i = 0u; i < SET_ROWS; i++) {
+    LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
         if (row0 + i < ROWS) {
             int n = n_tile[row0 + i];
             precise float pj = 0.0;
@@ -367,9 +363,9 @@ void main()
     if (v_row0 < n_heads) {
         precise float oc[V_ROWS * PER * 2u];
         precise float lc[V_ROWS];
-        for (uint i = 0u; i < V_ROWS; i++) {
+        LK_UNROLL for (uint i = 0u; i < V_ROWS; i++) {
             lc[i] = 0.0;
-            for (uint k = 0u; k < PER * 2u; k++) {
+            LK_UNROLL for (uint k = 0u; k < PER * 2u; k++) {
                 oc[i * PER * 2u + k] = 0.0;
             }
         }
@@ -378,31 +374,29 @@ void main()
         uint base = chunk * LK_KV_BLOCK;
         uint from = low > base ? low - base : 0u;
         uint to = newest ? slot + 1u : 64u;
-        for (uint first = from; first < to; first += STEP) {
+        for (uint first = from & ~(STEP - 1u); first < to; first += STEP) {
             uint word[STEP * PER];
             LK_UNROLL for (uint k = 0u; k < STEP; k++) {
                 LK_UNROLL for (uint w = 0u; w < PER; w++) {
                     word[k * PER + w] =
-                        v_cache[v_at + min(first + k, 63u) * WORDS + min(word0 + V_LANES * w, WORDS - 1u)];
+                        v_cache[v_at + (first + k) * WORDS + min(word0 + V_LANES * w, WORDS - 1u)];
                 }
             }
             LK_UNROLL for (uint k = 0u; k < STEP; k++) {
                 uint key_j = first + k;
-                if (key_j >= to) {
-                    break;
-                }
+                bool taken = key_j >= from && key_j < to;
                 precise vec2 v[PER];
-                for (uint w = 0u; w < PER; w++) {
-                    v[w] = halves(word[k * PER + w]);
+                LK_UNROLL for (uint w = 0u; w < PER; w++) {
+                    v[w] = taken ? halves(word[k * PER + w]) : vec2(0.0);
                     if (newest && key_j == slot) {
                         uint at = (ROWS + 1u) * DIM + 2u * min(word0 + V_LANES * w, WORDS - 1u);
                         v[w] = vec2(tile[at], tile[at + 1u]);
                     }
                 }
-                for (uint i = 0u; i < V_ROWS; i++) {
+                LK_UNROLL for (uint i = 0u; i < V_ROWS; i++) {
                     precise float pj = v_row0 + i < ROWS ? p_tile[(v_row0 + i) * 64u + key_j] : 0.0;
                     lc[i] = lc[i] + pj;
-                    for (uint w = 0u; w < PER; w++) {
+                    LK_UNROLL for (uint w = 0u; w < PER; w++) {
                         uint e = (i * PER + w) * 2u;
                         oc[e] = fma(pj, v[w].x, oc[e]);
                         oc[e + 1u] = fma(pj, v[w].y, oc[e + 1u]);
@@ -410,10 +404,10 @@ void main()
                 }
             }
         }
-        for (uint i = 0u; i < V_ROWS; i++) {
+        LK_UNROLL for (uint i = 0u; i < V_ROWS; i++) {
             uint row = v_row0 + i;
             if (row >= n_heads) {
-                break;
+                continue;
             }
             precise float r = lk_rcp(lc[i]);
             uint at_part = (head0 + row) * p.max_blocks + gl_WorkGroupID.z;
@@ -421,7 +415,7 @@ void main()
                 part[p.part_l + at_part * 2u] = uint(n_tile[row]);
                 part[p.part_l + at_part * 2u + 1u] = lk_bits(lc[i]);
             }
-            for (uint k = 0u; k < PER * 2u; k++) {
+            LK_UNROLL for (uint k = 0u; k < PER * 2u; k++) {
                 uint d = 2u * (word0 + V_LANES * (k >> 1)) + (k & 1u);
                 precise float y = lk_flush(oc[i * PER * 2u + k]);
                 if (d >= p.head_dim) {

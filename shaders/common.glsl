@@ -8,6 +8,14 @@
 #include "src/kv_layout.h"
 #include "src/numerics.h"
 
+/* Loops of constant length are unrolled in the variants made for real GPUs, whose compilers
+ * otherwise keep arrays out of registers; compilers of CPU drivers would take seconds. */
+#ifdef LK_UNROLLED
+#define LK_UNROLL [[unroll]]
+#else
+#define LK_UNROLL
+#endif
+
 layout(std430, binding = 7) buffer Flags
 {
     uint flags[];

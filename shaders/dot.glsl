@@ -21,11 +21,3 @@ int dot4(uint a, uint b)
            bitfieldExtract(x, 16, 8) * bitfieldExtract(y, 16, 8) + (x >> 24) * (y >> 24);
 }
 #endif
-
-/* Loops over a panel are unrolled in the variants made for real GPUs (compilers of CPU drivers
- * would take seconds). */
-#ifdef LK_UNROLLED
-#define LK_UNROLL [[unroll]]
-#else
-#define LK_UNROLL
-#endif

@@ -50,7 +50,7 @@ layout(std430, binding = 5) readonly buffer Residual
 };
 layout(std430, binding = 6) readonly buffer NormWeight
 {
-    float norm_weight[];
+    vec4 norm_weight[];
 };
 layout(push_constant) uniform Push
 {
@@ -72,7 +72,7 @@ uvec4 act4(uint at)
  * are in registers. */
 void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[COLS])
 {
-    for (uint n = 0u; n < COLS; n++) {
+    LK_UNROLL for (uint n = 0u; n < COLS; n++) {
         g[n] = 0.0;
     }
 #if defined(W_FLOAT)
@@ -87,11 +87,11 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
             w[i] = w_floats(c, group, r, min(e, (p.k - 1u) & ~3u));
             w[i] = e < end ? w[i] : vec4(0.0);
         }
-        for (uint n = 0u; n < COLS; n++) {
+        LK_UNROLL for (uint n = 0u; n < COLS; n++) {
             LK_UNROLL for (uint i = 0u; i < STEP / 4u; i++) {
                 uint e = min(first + 4u * i, (p.k - 1u) & ~3u);
                 uvec4 u = act4(((token + n) * p.x_stride + e) >> 2);
-                for (int k = 0; k < 4; k++) {
+                LK_UNROLL for (int k = 0; k < 4; k++) {
 #ifdef LK_W_F32
                     precise float t = w[i][k] * lk_flt(u[k]);
                     g[n] = g[n] + t;
@@ -117,12 +117,12 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
         w_sub(c, group, r, b, q);
         precise vec2 scale = w_scale(c, group, r, b);
 #endif
-        for (uint n = 0u; n < COLS; n++) {
+        LK_UNROLL for (uint n = 0u; n < COLS; n++) {
             uint at = (token + n) * p.x_stride + b * 8u;
             uvec4 a0 = act4(at >> 2);
             uvec4 a1 = act4((at >> 2) + 1u);
             int dot = 0;
-            for (int k = 0; k < 4; k++) {
+            LK_UNROLL for (int k = 0; k < 4; k++) {
                 dot += dot4(q[k], a0[k]);
                 dot += dot4(q[k + 4], a1[k]);
             }
@@ -145,7 +145,7 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
 #endif
     uvec4 words = w_scale_words(c, group, r, block);
     int dot[COLS], mins[COLS];
-    for (uint n = 0u; n < COLS; n++) {
+    LK_UNROLL for (uint n = 0u; n < COLS; n++) {
         dot[n] = 0;
         mins[n] = 0;
     }
@@ -153,13 +153,13 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
         uint q[8];
         w_sub(c, group, r, block, s, q);
         ivec4 groups = w_groups(words, s);
-        for (uint n = 0u; n < COLS; n++) {
+        LK_UNROLL for (uint n = 0u; n < COLS; n++) {
             uint at = (token + n) * p.x_stride + panel * 64u + s * 8u;
             uvec4 a0 = act4(at >> 2);
             uvec4 a1 = act4((at >> 2) + 1u);
             int d0 = 0;
             int d1 = 0;
-            for (int k = 0; k < 4; k++) {
+            LK_UNROLL for (int k = 0; k < 4; k++) {
                 d0 += dot4(q[k], a0[k]);
                 d1 += dot4(q[k + 4], a1[k]);
             }
@@ -171,7 +171,7 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
         }
     }
     precise vec2 scale = w_scale(c, group, r, block, words);
-    for (uint n = 0u; n < COLS; n++) {
+    LK_UNROLL for (uint n = 0u; n < COLS; n++) {
         precise float dx = act_d((token + n) * (p.x_stride >> 6) + panel);
         precise float t = scale.x * dx;
         t = t * lk_f32_of_int(dot[n]);
@@ -198,7 +198,7 @@ float run_rows(Chunk c, uint group, uint r, uint worker, uint token)
             w_load(c, group, r, panel);
 #endif
             run_panel(c, group, r, panel, token, g);
-            for (uint n = 0u; n < COLS; n++) {
+            LK_UNROLL for (uint n = 0u; n < COLS; n++) {
                 part[(worker * COLS + n) * 32u + r] = g[n];
             }
         }
@@ -241,10 +241,10 @@ vec2 run_all(Chunk c, uint group, uint r, uint worker)
     barrier();
     precise vec2 y = vec2(0.0);
     if (worker == 0u) {
-        for (uint i = 0u; i < PANELS; i++) {
+        LK_UNROLL for (uint i = 0u; i < PANELS; i++) {
             y.x = y.x + part[i * 32u + r];
         }
-        for (uint i = PANELS; i < PARTS; i++) {
+        LK_UNROLL for (uint i = PANELS; i < PARTS; i++) {
             y.y = y.y + part[i * 32u + r];
         }
     }

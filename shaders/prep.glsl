@@ -39,19 +39,61 @@ float norm_factor(uint lid)
     }
     barrier();
     precise vec4 v[8];
-    for (uint i = 0u; i < 8u; i++) {
+    LK_UNROLL for (uint i = 0u; i < 8u; i++) {
         v[i] = prep_fold[i];
     }
-    for (uint h = 4u; h > 0u; h >>= 1) {
-        for (uint i = 0u; i < h; i++) {
-            v[i] = v[i] + v[i + h];
-        }
+    LK_UNROLL for (uint i = 0u; i < 4u; i++) {
+        v[i] = v[i] + v[i + 4u];
     }
+    v[0] = v[0] + v[2];
+    v[1] = v[1] + v[3];
+    v[0] = v[0] + v[1];
     precise vec2 w = v[0].xy + v[0].zw;
     precise float m = w.x + w.y;
     m = m * lk_flt(p.inv_n);
     m = m + lk_flt(p.eps);
     return lk_rsqrt(m);
+}
+
+/* Rule 4 on four elements of the row, whose block's largest magnitude is known. */
+void quantize(uint quad, vec4 x)
+{
+#ifdef W_K
+    uint sub = (quad >> 6) * 8u;
+    uint a = prep_max[sub];
+    LK_UNROLL for (uint i = 1u; i < 8u; i++) {
+        a = max(a, prep_max[sub + i]);
+    }
+#else
+    uint a = prep_max[quad >> 3];
+#endif
+    precise float d = 0.0;
+    precise float s = 0.0;
+    if (a != 0u) {
+        d = lk_flt(a) * lk_flt(0x3C010204u);
+        s = 127.0 * lk_rcp(lk_flt(a));
+    }
+    uint word = 0u;
+    int sum = 0;
+    LK_UNROLL for (int i = 0; i < 4; i++) {
+        precise float t = x[i] * s;
+        int q = lk_rte(t);
+        sum += q;
+        word |= (uint(q) & 255u) << (8 * i);
+    }
+    prep_q[quad >> 2][quad & 3u] = word;
+#if defined(W_MINS) || defined(W_OFFSET)
+    atomicAdd(prep_sum[quad >> 2], sum);
+#endif
+#ifdef W_K
+    if ((quad & 63u) == 0u) {
+        prep_d[quad >> 6] = d;
+    }
+#else
+    if ((quad & 7u) == 0u) {
+        prep_d[quad >> 3] = d;
+    }
+#endif
 }
 
 /* Called by all invocations; ends with a barrier. */
@@ -63,74 +105,45 @@ void prepare()
         prep_sum[2u * i] = 0;
         prep_sum[2u * i + 1u] = 0;
     }
+    /* all that is read is on its way before the first barrier */
+    precise vec4 x[PER];
+    precise vec4 w[PER];
+    LK_UNROLL for (uint j = 0u; j < PER; j++) {
+        uint at = min(lid + j * THREADS, (p.k >> 2) - 1u);
+        uvec4 u = x4[at];
+        x[j] = vec4(lk_flt(u.x), lk_flt(u.y), lk_flt(u.z), lk_flt(u.w));
+        if (PREP == LK_VK_PREP_NORM) {
+            w[j] = norm_weight[at];
+        }
+    }
     precise float r = 1.0;
     if (PREP == LK_VK_PREP_NORM) {
         r = norm_factor(lid);
     } else {
         barrier();
     }
-    precise vec4 x[PER];
-    for (uint j = 0u; j < PER; j++) {
-        uint e = 4u * (lid + j * THREADS);
-        x[j] = vec4(0.0);
-        if (e >= p.k) {
-            continue;
-        }
-        uvec4 u = x4[e >> 2];
-        for (int i = 0; i < 4; i++) {
-            precise float v = lk_flt(u[i]);
-            if (PREP == LK_VK_PREP_NORM) {
-                v = v * r;
-                v = v * lk_flush(norm_weight[e + uint(i)]);
-                v = store_value(v, p.op_norm);
+    LK_UNROLL for (uint j = 0u; j < PER; j++) {
+        uint quad = lid + j * THREADS;
+        if (4u * quad < p.k) {
+            LK_UNROLL for (int i = 0; i < 4; i++) {
+                if (PREP == LK_VK_PREP_NORM) {
+                    precise float v = x[j][i] * r;
+                    v = v * lk_flush(w[j][i]);
+                    x[j][i] = store_value(v, p.op_norm);
+                }
             }
-            x[j][i] = v;
+            atomicMax(prep_max[quad >> 3], max(max(lk_magnitude(x[j].x), lk_magnitude(x[j].y)),
+                                               max(lk_magnitude(x[j].z), lk_magnitude(x[j].w))));
+        } else {
+            x[j] = vec4(0.0);
         }
-        atomicMax(prep_max[e >> 5], max(max(lk_magnitude(x[j].x), lk_magnitude(x[j].y)),
-                                        max(lk_magnitude(x[j].z), lk_magnitude(x[j].w))));
     }
     barrier();
-    for (uint j = 0u; j < PER; j++) {
+    LK_UNROLL for (uint j = 0u; j < PER; j++) {
         uint quad = lid + j * THREADS;
-        if (quad >= PANELS * 64u) {
-            break;
+        if (quad < PANELS * 64u) {
+            quantize(quad, x[j]);
         }
-#ifdef W_K
-        uint sub = (quad >> 6) * 8u;
-        uint a = prep_max[sub];
-        for (uint i = 1u; i < 8u; i++) {
-            a = max(a, prep_max[sub + i]);
-        }
-#else
-        uint a = prep_max[quad >> 3];
-#endif
-        precise float d = 0.0;
-        precise float s = 0.0;
-        if (a != 0u) {
-            d = lk_flt(a) * lk_flt(0x3C010204u);
-            s = 127.0 * lk_rcp(lk_flt(a));
-        }
-        uint word = 0u;
-        int sum = 0;
-        for (int i = 0; i < 4; i++) {
-            precise float t = x[j][i] * s;
-            int q = lk_rte(t);
-            sum += q;
-            word |= (uint(q) & 255u) << (8 * i);
-        }
-        prep_q[quad >> 2][quad & 3u] = word;
-#if defined(W_MINS) || defined(W_OFFSET)
-        atomicAdd(prep_sum[quad >> 2], sum);
-#endif
-#ifdef W_K
-        if ((quad & 63u) == 0u) {
-            prep_d[quad >> 6] = d;
-        }
-#else
-        if ((quad & 7u) == 0u) {
-            prep_d[quad >> 3] = d;
-        }
-#endif
     }
     barrier();
 }

@@ -149,7 +149,7 @@ vec4 w_floats(Chunk c, uint group, uint r, uint first)
     vec4 y;
 #ifdef LK_W_F32
     uvec4 v = w_body(c, group, first >> 2, 0u, r);
-    for (int i = 0; i < 4; i++) {
+    LK_UNROLL for (int i = 0; i < 4; i++) {
         y[i] = lk_flush(lk_flt(v[i]));
     }
 #else
@@ -174,7 +174,7 @@ void w_sub(Chunk c, uint group, uint r, uint b, out uint q[8])
 #ifdef LK_W_Q8_0
     uvec4 v0 = w_body(c, group, b, 0u, r);
     uvec4 v1 = w_body(c, group, b, 1u, r);
-    for (int i = 0; i < 4; i++) {
+    LK_UNROLL for (int i = 0; i < 4; i++) {
         q[i] = v0[i];
         q[i + 4] = v1[i];
     }
@@ -183,7 +183,7 @@ void w_sub(Chunk c, uint group, uint r, uint b, out uint q[8])
 #if defined(LK_W_Q5_0) || defined(LK_W_Q5_1)
     uint high = w_mid(c, group, b, r);
 #endif
-    for (int i = 0; i < 4; i++) {
+    LK_UNROLL for (int i = 0; i < 4; i++) {
         uint lo = v[i] & 0x0f0f0f0fu;
         uint hi = (v[i] >> 4) & 0x0f0f0f0fu;
 #if defined(LK_W_Q5_0) || defined(LK_W_Q5_1)
@@ -236,7 +236,7 @@ void w_sub(Chunk c, uint group, uint r, uint b, uint s, out uint q[8])
     uint first = 4u * (s >> 2) + 2u * (s & 1u);
     uint shift = 4u * ((s >> 1) & 1u);
 #endif
-    for (uint i = 0u; i < 2u; i++) {
+    LK_UNROLL for (uint i = 0u; i < 2u; i++) {
         uvec4 v = w_body(c, group, b, first + i, r) >> shift;
 #if defined(LK_W_Q2_K)
         v &= 0x03030303u;
@@ -252,7 +252,7 @@ void w_sub(Chunk c, uint group, uint r, uint b, uint s, out uint q[8])
         uvec4 h = w_body(c, group, b, 8u + 2u * (s >> 2) + i, r) >> (2u * (s & 3u));
         v = (v & 0x0f0f0f0fu) | ((h & 0x03030303u) << 4);
 #endif
-        for (int k = 0; k < 4; k++) {
+        LK_UNROLL for (int k = 0; k < 4; k++) {
 #if defined(LK_W_Q3_K)
             q[i * 4u + uint(k)] = centre(v[k], 0x04040404u);
 #elif defined(LK_W_Q6_K)

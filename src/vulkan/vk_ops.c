@@ -13,6 +13,7 @@
 
 enum {
     PREP_ROWS = 40000, /* of a matrix whose mat-vec still makes its own activations */
+    MANY_GROUPS = 256, /* workgroups that fill any GPU */
     MAX_PARTS = 96     /* panels of a workgroup's rows that meet at one barrier: 12 KiB */
 };
 
@@ -370,7 +371,9 @@ static void matmul_pipes(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_
         uint32_t parts = epilogue >= LK_VK_EPI_SILU ? 2 * panels : panels;
         bool all = v == LK_VK_MV1 && parts <= MAX_PARTS;
         uint32_t tasks = all ? parts : panels;
-        uint32_t workers = tasks < 16 ? tasks : 16;
+        /* Large workgroups where there are few of them; else several share a core. */
+        uint32_t workers = v == LK_VK_MV1 && s->x >= MANY_GROUPS ? 8 : 16;
+        workers = tasks < workers ? tasks : workers;
         workers = workers > 64 / cols ? 64 / cols : workers;
         workers = workers > limit / 32 ? limit / 32 : workers;
         workers = workers < cols ? cols : workers;
