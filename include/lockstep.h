@@ -506,8 +506,9 @@ LK_API lk_status lk_engine_op_times(lk_engine *engine,
                                     void (*each)(void *user, const lk_op_time *time), void *user,
                                     lk_error *err);
 
-/* One entry of the CPU's tables of matmul kernels: a made-up weight [rows][cols] of a type, by one
- * token with the threads of decode and by n_tokens with those of prefill. */
+/* One entry of a backend's tables of matmul kernels: a made-up weight [rows][cols] of a type, by
+ * one token with the threads of decode and by n_tokens with those of prefill. A Vulkan device is
+ * timed by its own clock; its levels are "int-dot" and "baseline", its threads 0. */
 typedef struct lk_kernel_time {
     const char *level, *type; /* "avx2", "Q4_K" */
     int64_t rows, cols;
@@ -520,8 +521,9 @@ typedef struct lk_kernel_time {
  * type of most of the model's multiply-adds. LK_E_UNSUPPORTED for a backend that can't tell. */
 LK_API lk_status lk_engine_time_kernel(lk_engine *engine, int n_tokens, lk_kernel_time *out,
                                        lk_error *err);
-/* Of options (may be NULL) threads, threads_batch, pin and cpu_level count; "auto" is every level
- * that this CPU has. `each` returning false cancels: LK_E_CANCELLED. */
+/* Of options (may be NULL) backend ("auto" is the CPU), threads, threads_batch, pin, cpu_level,
+ * device, vk_disable and cache_dir count; cpu_level "auto" is every level that there is. `each`
+ * returning false cancels: LK_E_CANCELLED. */
 LK_API lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
                                   bool (*each)(void *user, const lk_kernel_time *time), void *user,
                                   lk_error *err);

@@ -131,7 +131,8 @@ struct lk_backend_impl {
     size_t (*work_bytes)(const struct lk_exec *exec); /* in host memory, beside weights */
     lk_status (*read_rate)(struct lk_backend *backend, uint64_t n_bytes, int passes,
                            double *bytes_per_second, lk_error *err);
-    /* At every level of the machine, or at that of options; of one type (a name), or NULL: all. */
+    /* At every level of the machine (a device: with each kind of arithmetic it has), or at that of
+     * options; of one type (a name), or NULL: all. */
     lk_status (*kernels)(const struct lk_backend_options *options, bool all_levels,
                          const char *type, int n_tokens, lk_kernel_fn each, void *user,
                          lk_error *err);

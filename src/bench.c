@@ -203,6 +203,9 @@ lk_status lk_engine_time_kernel(lk_engine *e, int n_tokens, lk_kernel_time *out,
                                     .threads_batch = e->options.threads_batch,
                                     .pin = e->options.pin,
                                     .cpu_level = e->options.cpu_level,
+                                    .device = e->options.device,
+                                    .vk_disable = e->options.vk_disable,
+                                    .cache_dir = e->options.cache_dir,
                                     .log = e->log};
     return part->impl->kernels(&bo, false, main_type(e->plan), n_tokens, take_kernel, out, err);
 }
@@ -222,7 +225,16 @@ lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
                                     .threads_batch = o.threads_batch,
                                     .pin = o.pin,
                                     .cpu_level = o.cpu_level,
+                                    .device = o.device,
+                                    .vk_disable = o.vk_disable,
+                                    .cache_dir = o.cache_dir,
                                     .log = {o.log, o.user}};
+    const char *name = strcmp(o.backend, "auto") == 0 ? "cpu" : o.backend;
+    const struct lk_backend_impl *impl = lk_backend_find(name);
+    if (!impl || !impl->kernels) {
+        return lk_fail(err, impl ? LK_E_UNSUPPORTED : LK_E_INVALID,
+                       "backend '%s': its kernels are not timed", name);
+    }
     bool all = strcmp(o.cpu_level, "auto") == 0;
-    return lk_backend_find("cpu")->kernels(&bo, all, NULL, n_tokens, each, user, err);
+    return impl->kernels(&bo, all, NULL, n_tokens, each, user, err);
 }

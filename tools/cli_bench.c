@@ -31,7 +31,7 @@ static const struct cli_option options[] = {
      .help = "MB read to find the speed of memory, more than caches hold; 0: it is not measured"},
     {"ops", 0, CLI_FLAG, NULL, THIS(ops), .help = "time by operation (CPU)"},
     {"kernels", 0, CLI_FLAG, NULL, THIS(kernels),
-     .help = "speed of each CPU matmul kernel alone; needs no MODEL"},
+     .help = "speed of each matmul kernel alone, of the CPU or --backend vulkan; needs no MODEL"},
     {"crowd", 0, CLI_INT, "N", THIS(crowd), "0", 0, 1024,
      .help = "a second engine with N threads in turns with the first: what more threads than cores "
              "cost (with --pin they really run); 0: none"},
@@ -239,17 +239,17 @@ static bool keep_kernel(void *user, const lk_kernel_time *t)
 
 static int time_kernels(struct bench *b)
 {
-    lk_engine_options o = lk_engine_options_default();
+    lk_engine_options o;
     lk_error err;
+    char *cache;
     int n_tokens = b->args->p > 8192 ? 8192 : b->args->p > 0 ? (int)b->args->p : 1;
-    o.threads = (int)b->args->engine.threads;
-    o.threads_batch = (int)b->args->engine.threads_batch;
-    o.pin = b->args->engine.pin;
-    o.cpu_level = b->args->engine.cpu_level;
-    if (lk_bench_kernels(&o, n_tokens, keep_kernel, b, &err)) {
-        return cli_error(b->cli, &err);
+    int code = cli_engine_options_from(b->cli, &b->args->engine, &o, &cache);
+    if (code) {
+        return code;
     }
-    return stop_or(CLI_DONE);
+    lk_status status = lk_bench_kernels(&o, n_tokens, keep_kernel, b, &err);
+    cli_engine_options_free(&cache);
+    return status ? cli_error(b->cli, &err) : stop_or(CLI_DONE);
 }
 
 /* ---- all of it ---- */

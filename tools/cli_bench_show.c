@@ -148,9 +148,13 @@ static void text_kernels(const struct cli_bench_report *r)
         return;
     }
     const lk_kernel_time *k = r->kernel;
-    printf("%smatmul kernels, %" PRId64 " x %" PRId64
-           ", %d threads for one token, %d for %d tokens\n",
-           r->model ? "\n" : "", k->rows, k->cols, k->threads, k->threads_batch, k->n_tokens);
+    printf("%smatmul kernels, %" PRId64 " x %" PRId64 ", ", r->model ? "\n" : "", k->rows, k->cols);
+    if (k->threads) {
+        printf("%d threads for one token, %d for %d tokens\n", k->threads, k->threads_batch,
+               k->n_tokens);
+    } else {
+        printf("one token (GB/s) and %d tokens (GOPS)\n", k->n_tokens);
+    }
     printf("%-9s %-6s %10s %10s\n", "level", "type", "GB/s", "GOPS");
     for (int i = 0; i < r->n_kernels; i++) {
         k = &r->kernel[i];

@@ -652,6 +652,7 @@ const struct lk_backend_impl lk_backend_vulkan = {
     .variant = lk_vk_variant,
     .switch_off = lk_vk_switch_off,
     .read_rate = vk_read_rate,
+    .kernels = lk_vk_kernels,
     .profile = lk_vk_profile,
     .op_seconds = lk_vk_op_seconds,
 };

@@ -337,6 +337,8 @@ void lk_vk_list_free(struct lk_vk_list *list);
 /* The hooks of struct lk_backend_impl. */
 lk_status lk_vk_read_rate(struct lk_vk_device *dev, uint64_t n_bytes, int passes,
                           double *bytes_per_second, lk_error *err);
+lk_status lk_vk_kernels(const struct lk_backend_options *options, bool all_levels, const char *type,
+                        int n_tokens, lk_kernel_fn each, void *user, lk_error *err);
 lk_status lk_vk_profile(struct lk_exec *exec, bool on, lk_error *err);
 void lk_vk_op_seconds(const struct lk_exec *exec, int op, struct lk_op_seconds *out);
 /* Adds the times of a run that took `wall` seconds on the host. */

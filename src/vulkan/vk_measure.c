@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Vk_measure: what `lockstep bench` asks of a device: how fast it reads its memory, how long each
- * step of a plan takes by timestamps. Knows no kernel but its own; changes no result.
+ * step of a plan takes by timestamps, and a matmul alone. Changes no result.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "src/mem.h"
@@ -141,6 +142,170 @@ lk_status lk_vk_read_rate(struct lk_vk_device *dev, uint64_t n_bytes, int passes
     dev->vk.vkDestroyDescriptorPool(dev->handle, r.pool, NULL);
     least = least > 2.0 * empty ? least - empty : least;
     *bytes_per_second = status ? 0.0 : (double)n * passes / least;
+    return status;
+}
+
+/* ---- kernels ---- */
+
+enum { ROWS = 4096, COLS = 4096, HEAD_DIM = LK_KV_DIM_ALIGN };
+static const double LEAST_SECONDS = 0.05; /* of one measurement */
+
+/* A matmul alone, as a plan. */
+struct kernel_run {
+    struct lk_backend *b;
+    struct lk_weight w;
+    int n_tokens;
+    float *x, *y;
+    int32_t *index, *zeros; /* 0, 1, 2, ...; [n_tokens] zeros */
+    struct lk_kv_mem *kv;   /* no op looks at it */
+};
+
+/* Seconds of one run over n tokens by the device's clock: the best of some after the first. */
+static lk_status time_runs(struct kernel_run *k, struct lk_exec *e, int n, double *seconds,
+                           lk_error *err)
+{
+    struct lk_batch_seq seq = {k->zeros, 0, n, 0};
+    struct lk_batch batch = {.n_tokens = n,
+                             .pos = k->index,
+                             .seq = k->zeros,
+                             .n_seqs = 1,
+                             .seqs = &seq,
+                             .n_outputs = 1,
+                             .outputs = k->index,
+                             .hidden_in = k->x,
+                             .out = k->y};
+    double before = 0.0, spent = 0.0, best = 0.0;
+    lk_status status = lk_vk_profile(e, true, err);
+    for (int i = 0; !status && (i < 2 || spent < LEAST_SECONDS); i++) {
+        struct lk_op_seconds t;
+        double from = lk_now();
+        status = lk_backend_vulkan.run(e, k->kv, &batch, err);
+        lk_vk_op_seconds(e, 0, &t);
+        double once = t.run - before;
+        before = t.run;
+        if (i > 0) {
+            best = i == 1 || once < best ? once : best;
+            spent += lk_now() - from;
+        }
+    }
+    *seconds = best;
+    return status;
+}
+
+static lk_status time_kernel(struct kernel_run *k, lk_kernel_fn each, void *user, lk_error *err)
+{
+    struct lk_op op = {.kind = LK_OP_MATMUL, .in = {0, -1}, .out = 1};
+    struct lk_slot slots[2] = {{COLS, LK_ROWS_TOKENS}, {ROWS, LK_ROWS_TOKENS}};
+    struct lk_plan plan = {.ops = &op,
+                           .n_ops = 1,
+                           .slots = slots,
+                           .n_slots = 2,
+                           .weights = &k->w,
+                           .n_weights = 1,
+                           .n_embd = COLS,
+                           .n_layer = 1,
+                           .last_layer = 1,
+                           .n_head = 1,
+                           .n_kv_head = 1,
+                           .head_dim = HEAD_DIM,
+                           .out_slot = 1};
+    struct lk_exec_options o = {.plan = &plan,
+                                .max_tokens = k->n_tokens,
+                                .max_outputs = 1,
+                                .max_seqs = 1,
+                                .max_blocks = k->n_tokens / LK_KV_BLOCK + 1,
+                                .fuse = true};
+    struct lk_exec *e = NULL;
+    double one = 0.0, many = 0.0;
+    lk_status status = lk_vk_prepare(k->b, &o, k->n_tokens > LK_VK_SMALL, &e, err);
+    if (!status) {
+        status = time_runs(k, e, 1, &one, err);
+    }
+    if (!status) {
+        status = time_runs(k, e, k->n_tokens, &many, err);
+    }
+    if (!status && (one <= 0.0 || many <= 0.0)) {
+        status = lk_fail(err, LK_E_DEVICE, "timing kernels: the clock of device '%s' stands still",
+                         k->b->dev.found.props.deviceName);
+    }
+    lk_backend_vulkan.exec_free(e);
+    if (status) {
+        return status;
+    }
+    lk_kernel_time t = {.level = k->b->dev.found.use[LK_VK_INT_DOT] ? "int-dot" : "baseline",
+                        .type = lk_type_info((uint32_t)k->w.type)->name,
+                        .rows = ROWS,
+                        .cols = COLS,
+                        .n_tokens = k->n_tokens,
+                        .bytes_per_second = (double)k->w.n_bytes / one,
+                        .ops_per_second = 2.0 * ROWS * COLS * k->n_tokens / many};
+    return each(user, &t) ? LK_OK : lk_fail(err, LK_E_CANCELLED, "cancelled while timing kernels");
+}
+
+/* The types, or one of them, with the features in use; `again`: of those with integers alone. */
+static lk_status time_types(struct kernel_run *k, uint8_t *data, const char *type, bool again,
+                            lk_kernel_fn each, void *user, lk_error *err)
+{
+    size_t n_types;
+    const struct lk_type_info *types = lk_types(&n_types);
+    lk_status status = LK_OK;
+    for (size_t i = 0; i < n_types && !status; i++) {
+        if ((type && strcmp(type, types[i].name) != 0) || (again && !types[i].quantized)) {
+            continue;
+        }
+        k->w = (struct lk_weight){.type = types[i].type, .rows = ROWS, .cols = COLS, .data = data};
+        k->w.n_bytes = ROWS * lk_type_row_bytes(types[i].type, COLS);
+        snprintf(k->w.name, sizeof k->w.name, "%s", types[i].name);
+        status = time_kernel(k, each, user, err);
+    }
+    return status;
+}
+
+lk_status lk_vk_kernels(const struct lk_backend_options *options, bool all_levels, const char *type,
+                        int n_tokens, lk_kernel_fn each, void *user, lk_error *err)
+{
+    struct kernel_run k = {.n_tokens = n_tokens};
+    size_t n = (size_t)n_tokens, most = (size_t)ROWS * COLS * sizeof(float);
+    char note[512];
+    bool exact;
+    struct lk_kv_geom geom = {1, 0, 1, HEAD_DIM, HEAD_DIM, 1};
+    uint8_t *data = lk_alloc(most);
+    lk_status status = lk_vk_open(options, &k.b, &exact, note, sizeof note, err);
+    k.x = lk_alloc_array(n, COLS * sizeof(float));
+    k.y = lk_alloc_array(n, ROWS * sizeof(float));
+    k.index = lk_alloc_array(n, sizeof *k.index);
+    k.zeros = lk_alloc_array(n + 1, sizeof *k.zeros);
+    if (!status && (!data || !k.x || !k.y || !k.index || !k.zeros)) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory timing kernels with %d tokens", n_tokens);
+    }
+    if (!status) {
+        status = lk_backend_vulkan.kv_alloc(k.b, &geom, &k.kv, err);
+    }
+    if (!status) {
+        /* Bytes that are finite and in range read as any type, scales of blocks included. */
+        for (size_t i = 0; i < most; i++) {
+            data[i] = (uint8_t)(0x30u | ((uint32_t)i * 2654435761u) >> 29);
+        }
+        for (size_t i = 0; i < n * COLS; i++) {
+            k.x[i] = (float)(int32_t)((uint32_t)i * 2654435761u) / 2147483648.0f;
+        }
+        for (int i = 0; i < n_tokens; i++) {
+            k.index[i] = i;
+        }
+        status = time_types(&k, data, type, false, each, user, err);
+    }
+    bool *dot = k.b ? &k.b->dev.found.use[LK_VK_INT_DOT] : NULL;
+    if (!status && all_levels && *dot) {
+        *dot = false;
+        status = time_types(&k, data, type, true, each, user, err);
+    }
+    lk_backend_vulkan.kv_free(k.kv);
+    lk_vk_close(k.b);
+    lk_free(data);
+    lk_free(k.x);
+    lk_free(k.y);
+    lk_free(k.index);
+    lk_free(k.zeros);
     return status;
 }
 

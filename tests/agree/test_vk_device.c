@@ -222,6 +222,37 @@ Test(vk_device, a_wrong_kernel_is_named_and_the_next_variant_taken)
     cr_assert_str_eq(p.note, "attention of a batch, mat-vec of Q3_K wrong");
 }
 
+struct kernels {
+    int n, dot, stop_at;
+};
+
+static bool count_kernel(void *user, const lk_kernel_time *t)
+{
+    struct kernels *k = user;
+    cr_assert_str_eq(t->type, "Q4_K");
+    cr_assert(t->n_tokens == 3 && t->threads == 0 && t->rows > 0 && t->cols > 0);
+    cr_assert_gt(t->bytes_per_second, 0.0);
+    cr_assert_gt(t->ops_per_second, 0.0);
+    k->dot += strcmp(t->level, "int-dot") == 0;
+    return ++k->n != k->stop_at;
+}
+
+/* With and without the packed dot product that the drivers here have. */
+Test(vk_device, a_kernel_is_timed_with_each_arithmetic)
+{
+    struct lk_backend_options o = {.device = "0", .cache_dir = getenv("LK_TEST_CACHE")};
+    struct kernels k = {0};
+    lk_error err = {0};
+    cr_assert_eq(lk_backend_vulkan.kernels(&o, true, "Q4_K", 3, count_kernel, &k, &err), LK_OK,
+                 "%s", err.message);
+    cr_assert(k.n == 2 && k.dot == 1, "%d, %d", k.n, k.dot);
+    k = (struct kernels){.stop_at = 1};
+    o.vk_disable = "int-dot";
+    cr_assert_eq(lk_backend_vulkan.kernels(&o, true, "Q4_K", 3, count_kernel, &k, &err),
+                 LK_E_CANCELLED);
+    cr_assert(k.n == 1 && k.dot == 0, "%d, %d", k.n, k.dot);
+}
+
 Test(vk_device, names_that_are_wrong_are_errors)
 {
     struct lk_backend *b = NULL;

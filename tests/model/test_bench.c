@@ -229,4 +229,8 @@ Test(bench, every_kernel_is_timed_once)
     cr_assert_eq(lk_bench_kernels(&o, 0, see, &k, &err), LK_E_INVALID);
     o.cpu_level = "warp";
     cr_assert_eq(lk_bench_kernels(&o, 2, see, &k, &err), LK_E_INVALID);
+    o.backend = "scalar";
+    cr_assert_eq(lk_bench_kernels(&o, 2, see, &k, &err), LK_E_UNSUPPORTED);
+    o.backend = "abacus";
+    cr_assert_eq(lk_bench_kernels(&o, 2, see, &k, &err), LK_E_INVALID);
 }
