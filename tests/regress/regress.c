@@ -299,20 +299,21 @@ static lk_status run_batch(struct rg_chain *c, const int32_t *ids, int first, in
         seq[i] = 0;
     }
     struct lk_batch_seq s = {c->blocks, 0, n, first};
+    static struct lk_batch b; /* cleared after each run: then it is the caller's again */
     lk_status status = LK_OK;
     for (int i = 0; i < c->n_parts && !status; i++) {
-        struct lk_batch b = {.n_tokens = n,
-                             .token = ids,
-                             .pos = pos,
-                             .seq = seq,
-                             .n_seqs = 1,
-                             .seqs = &s,
-                             .n_outputs = n,
-                             .outputs = index,
-                             .hidden_in = i ? hidden[(i - 1) % 2] : NULL,
-                             .out = i + 1 < c->n_parts ? hidden[i % 2] : rows};
+        b = (struct lk_batch){.n_tokens = n,
+                              .token = ids,
+                              .pos = pos,
+                              .seq = seq,
+                              .n_seqs = 1,
+                              .seqs = &s,
+                              .n_outputs = n,
+                              .outputs = index,
+                              .hidden_in = i ? hidden[(i - 1) % 2] : NULL,
+                              .out = i + 1 < c->n_parts ? hidden[i % 2] : rows};
         status = c->part[i].way->impl->run(c->part[i].exec, c->part[i].kv, &b, err);
-        memset(&b, 0xA5, sizeof b); /* a batch is the caller's again after its run */
+        memset(&b, 0, sizeof b);
     }
     memset(index, 0xA5, 3 * (size_t)n * sizeof *index);
     free(index);
@@ -346,6 +347,7 @@ float *rg_peek(struct rg_chain *c, int slot, size_t n)
     lk_error err;
     float *x = malloc(n * sizeof *x);
     cr_assert(x && c->n_parts == 1);
+    memset(x, 0xA5, n * sizeof *x);
     cr_assert_eq(c->part[0].way->impl->peek(c->part[0].exec, slot, x, n, &err), LK_OK, "%s",
                  err.message);
     return x;
