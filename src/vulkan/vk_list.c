@@ -300,7 +300,8 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
                                (VkDeviceSize)n_tokens * (VkDeviceSize)plan->n_embd * 4};
         VkMemoryBarrier copied = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                   .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
-                                  .dstAccessMask = VK_ACCESS_SHADER_READ_BIT};
+                                  .dstAccessMask =
+                                      VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
         vk->vkCmdCopyBuffer(c, e->staging.handle, e->arena.handle, 1, &region);
         vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT,
                                  VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &copied, 0, NULL, 0,
