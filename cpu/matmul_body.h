@@ -27,6 +27,8 @@
 
 #define MM_INLINE static inline __attribute__((always_inline))
 
+enum { MM_VECS = LK_PACK_ROWS / SV_LANES }; /* vectors of a group */
+
 struct mm_x { /* a tile's prepared rows */
     struct lk_acts_row row[MM_TOKENS];
 };
@@ -486,6 +488,34 @@ MM_INLINE void rows_floats(enum lk_type type, int n_tok, const uint8_t *group, s
     }
 }
 
+/* One token and float weights: all vectors of a group side by side, so that a sum need not wait for
+ * the one before. */
+MM_INLINE void group_floats(enum lk_type type, const uint8_t *at, int64_t k, const float *x,
+                            sv_f *y)
+{
+    size_t one = SV_LANES * (type == LK_TYPE_F32 ? 4 : 2);
+    for (int v = 0; v < MM_VECS; v++) {
+        y[v] = sv_zero();
+    }
+    for (int64_t i = 0; i < k;) {
+        sv_f g[MM_VECS];
+        int64_t end = i + LK_PANEL < k ? i + LK_PANEL : k;
+        for (int v = 0; v < MM_VECS; v++) {
+            g[v] = sv_zero();
+        }
+        for (; i < end; i++) {
+            sv_f xi = sv_set(x[i]);
+            for (int v = 0; v < MM_VECS; v++, at += one) {
+                sv_f w = load_floats(type, at);
+                g[v] = type == LK_TYPE_F32 ? sv_add(g[v], sv_mul(w, xi)) : sv_fma(w, xi, g[v]);
+            }
+        }
+        for (int v = 0; v < MM_VECS; v++) {
+            y[v] = sv_add(y[v], g[v]);
+        }
+    }
+}
+
 MM_INLINE void rows_of_type(enum lk_type type, int n_tok, const uint8_t *group, size_t h, int64_t k,
                             const struct mm_x *x, sv_f *y)
 {
@@ -536,16 +566,26 @@ MM_INLINE bool mul_tile(enum lk_type type, int n_tok, const struct lk_packed *w,
     struct mm_x x;
     sv_mask bad = sv_mask_none();
     const uint8_t *data = w->data + (size_t)group * w->group_bytes;
+    bool side_by_side =
+        n_tok == 1 && (type == LK_TYPE_F32 || type == LK_TYPE_F16 || type == LK_TYPE_BF16);
+    sv_f all[MM_VECS];
     for (int t = 0; t < n_tok; t++) {
         x.row[t] = lk_acts_row(a, t0 + t);
     }
-    for (int v = 0; v < LK_PACK_ROWS / SV_LANES; v++) {
+    if (side_by_side) {
+        group_floats(type, data, w->cols, x.row[0].x, all);
+    }
+    for (int v = 0; v < MM_VECS; v++) {
         sv_f sum[MM_TOKENS];
         int64_t row = group * LK_PACK_ROWS + v * SV_LANES;
         if (row >= w->rows) {
             break;
         }
-        rows_of_type(type, n_tok, data, (size_t)v * SV_LANES * 4, w->cols, &x, sum);
+        if (side_by_side) {
+            sum[0] = all[v];
+        } else {
+            rows_of_type(type, n_tok, data, (size_t)v * SV_LANES * 4, w->cols, &x, sum);
+        }
         for (int t = 0; t < n_tok; t++) {
             float *to = y + (size_t)(t0 + t) * ldy + row;
             bad = sv_mask_or(bad, sv_out_of_range(sum[t]));
