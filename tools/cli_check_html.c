@@ -295,9 +295,11 @@ static void page_entries(FILE *to, const lk_check_report *r)
             text(to, e->note);
             fputs("</small>", to);
         }
+        /* Near the reference is what is expected there: it gets the colour of what is well. */
+        bool expected = e->state == LK_CHECK_WITHIN && e->n_different == 0 && e->bound > 0;
         fprintf(to, "<td><span class=\"t %s\">%s %s</span><td class=n>%s<td class=n>%.1f s</tr>\n",
-                class_of(e->state), sign_of(e->state), cli_check_word(e->state), figure,
-                e->seconds);
+                class_of(expected ? LK_CHECK_EQUAL : e->state), sign_of(e->state),
+                cli_check_word(e->state), figure, e->seconds);
     }
     fputs("</table>\n", to);
 }
