@@ -345,7 +345,7 @@ typedef struct lk_device_info {
     char type[32];       /* "discrete", "integrated", "virtual", "cpu", "other" */
     uint64_t memory;     /* bytes of device-local memory (CPU: physical memory) */
     uint64_t available;  /* bytes free by the budget extension, else memory */
-    char features[1024]; /* space separated: what was found and is used */
+    char features[1024]; /* space separated: found and used; (why not matrix) */
     bool usable;
     bool exact;     /* the exactness probe passed; always true for the CPU */
     bool chosen;    /* what "auto" takes */

@@ -20,26 +20,7 @@ layout(std430, binding = 1) readonly buffer Act4
 {
     uvec4 x4[];
 };
-layout(std430, binding = 2) writeonly buffer Out0
-{
-    float out0[];
-};
-layout(std430, binding = 3) writeonly buffer Out1
-{
-    float out1[];
-};
-layout(std430, binding = 4) writeonly buffer Out2
-{
-    float out2[];
-};
-layout(std430, binding = 5) readonly buffer Residual
-{
-    float residual[];
-};
-layout(push_constant) uniform Push
-{
-    lk_vk_matmul_push p;
-};
+#include "tile_store.glsl"
 
 const uint BM = 64u;
 const uint BN = 32u;
@@ -66,37 +47,6 @@ uint my_row(uint i)
 uint my_token(uint j)
 {
     return (gl_LocalInvocationIndex >> 4) + 8u * j;
-}
-
-void store_row(uint group, uint r, uint token, float value)
-{
-    precise float y = value;
-    if (token >= p.n_tokens || group >= p.n_groups) {
-        return;
-    }
-    if (group < p.rg1) {
-        uint row = group * 32u + r;
-        if (row < p.n0) {
-            uint at = token * p.w0 + p.at0 + row;
-            y = store_value(y, p.op0);
-            if (EPI == LK_VK_EPI_ADD) {
-                precise float z = residual[at] + y;
-                out1[at] = store_value(z, p.op_next);
-            } else {
-                out0[at] = y;
-            }
-        }
-    } else if (group < p.rg2) {
-        uint row = (group - p.rg1) * 32u + r;
-        if (row < p.n1) {
-            out1[token * p.w1 + row] = store_value(y, p.op1);
-        }
-    } else {
-        uint row = (group - p.rg2) * 32u + r;
-        if (row < p.n2) {
-            out2[token * p.w2 + row] = store_value(y, p.op2);
-        }
-    }
 }
 
 void main()

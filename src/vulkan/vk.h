@@ -19,6 +19,8 @@ enum lk_vk_feature {
     LK_VK_BUDGET,   /* VK_EXT_memory_budget */
     LK_VK_MAPPED,   /* device-local memory that the host can write, all of it */
     LK_VK_LOOPED,   /* kernels keep their loops: compilers of CPU drivers take seconds to unroll */
+    LK_VK_NARROW,   /* tiles of plain kernels; without it wide ones, as for matrix units */
+    LK_VK_MATRIX,   /* int8 matrix units, 16 x 16 x 32 (VK_KHR_cooperative_matrix) */
     LK_VK_FEATURES
 };
 
@@ -36,6 +38,7 @@ struct lk_vk_found {
     uint32_t queue_family;
     uint32_t timestamp_bits; /* of that family; 0: no timestamps */
     bool khr_int_dot;        /* as an extension (before Vulkan 1.3) */
+    const char *no_matrix;   /* why matrix units are not among the features; NULL: they are */
     bool usable;
     char note[512]; /* why not usable */
 };
@@ -230,10 +233,12 @@ enum lk_vk_grid {
     LK_VK_GRID_MERGE   /* (x, rows * y) */
 };
 enum { LK_VK_MV1, LK_VK_MV4, LK_VK_MV8, LK_VK_TILE, LK_VK_VARIANTS };
+enum { LK_VK_TILE_COLS = 32, LK_VK_WIDE_COLS = 128 }; /* tokens of a tile */
 
 struct lk_vk_step {
     enum lk_vk_grid grid;
     uint32_t x, y;
+    uint32_t tile_cols;              /* tokens of a tile of LK_VK_TILE */
     VkPipeline pipe[LK_VK_VARIANTS]; /* [0] but for matmuls */
     struct lk_vk_bind bind[LK_VK_BINDINGS];
     VkDescriptorSet set;

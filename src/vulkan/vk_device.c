@@ -10,10 +10,12 @@
 #include "src/mem.h"
 #include "src/os.h"
 #include "src/vulkan/vk.h"
+#include "src/vulkan/vk_shaders.h"
 
 static const char *const FEATURES[LK_VK_FEATURES] = {
     [LK_VK_INT_DOT] = "int-dot", [LK_VK_UNPACK16] = "unpack16", [LK_VK_BUDGET] = "budget",
-    [LK_VK_MAPPED] = "mapped",   [LK_VK_LOOPED] = "looped",
+    [LK_VK_MAPPED] = "mapped",   [LK_VK_LOOPED] = "looped",     [LK_VK_NARROW] = "narrow",
+    [LK_VK_MATRIX] = "matrix",
 };
 
 const char *lk_vk_feature_name(enum lk_vk_feature feature)
@@ -29,6 +31,9 @@ void lk_vk_feature_list(const struct lk_vk_found *found, char *out, size_t n)
         if (found->use[i]) {
             at += (size_t)snprintf(out + at, n - at, "%s%s", at ? " " : "", FEATURES[i]);
         }
+    }
+    if (found->no_matrix && at < n) {
+        snprintf(out + at, n - at, " (matrix: %s)", found->no_matrix);
     }
 }
 
@@ -166,6 +171,80 @@ static void find_memory(struct lk_vk_found *f)
     }
 }
 
+/* Whether the device lists s8 x s8 -> s32, 16 x 16 x 32, by subgroups. */
+static bool has_shape(const struct lk_vk_instance *instance, VkPhysicalDevice device)
+{
+    lk_vk_coopmat_shapes_fn list = (lk_vk_coopmat_shapes_fn)vkGetInstanceProcAddr(
+        instance->handle, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+    struct lk_vk_coopmat_shape shape[64];
+    uint32_t n = LK_COUNT(shape);
+    for (size_t i = 0; i < LK_COUNT(shape); i++) {
+        shape[i] = (struct lk_vk_coopmat_shape){.sType = LK_VK_COOPMAT_SHAPE};
+    }
+    if (!list || list(device, &n, shape) < 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const struct lk_vk_coopmat_shape *s = &shape[i];
+        if (s->m == 16 && s->n == 16 && s->k == 32 && s->a == LK_VK_COMPONENT_SINT8 &&
+            s->b == LK_VK_COMPONENT_SINT8 && s->c == LK_VK_COMPONENT_SINT32 &&
+            s->result == LK_VK_COMPONENT_SINT32 && !s->saturating &&
+            s->scope == LK_VK_SCOPE_SUBGROUP) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool fits_wide_tiles(const struct lk_vk_found *f)
+{
+    const VkPhysicalDeviceLimits *l = &f->props.limits;
+    return l->maxComputeSharedMemorySize >= 32768 && l->maxComputeWorkGroupInvocations >= 256 &&
+           l->maxComputeWorkGroupSize[0] >= 256;
+}
+
+static bool in_build(const char *shader)
+{
+    for (size_t i = 0; i < LK_VK_N_SHADERS; i++) {
+        if (strcmp(LK_VK_SHADERS[i].name, shader) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Why the tiles of matrix units can't run there; NULL: they can. */
+static const char *no_matrix(const struct lk_vk_instance *instance, const struct lk_vk_found *f,
+                             const VkExtensionProperties *ext, uint32_t n)
+{
+    if (!in_build("tile_Q4_K_matrix")) {
+        return "not built in";
+    }
+    if (f->props.apiVersion < VK_API_VERSION_1_3 ||
+        !has_extension(ext, n, LK_VK_COOPMAT_EXTENSION)) {
+        return "not offered";
+    }
+    VkPhysicalDeviceVulkan13Properties sizes = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+    VkPhysicalDeviceProperties2 props = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                         .pNext = &sizes};
+    struct lk_vk_coopmat_features matrix = {.sType = LK_VK_COOPMAT_FEATURES};
+    VkPhysicalDeviceVulkan12Features v12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, .pNext = &matrix};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &v12};
+    vkGetPhysicalDeviceProperties2(f->physical, &props);
+    vkGetPhysicalDeviceFeatures2(f->physical, &features);
+    if (!matrix.cooperativeMatrix || !v12.vulkanMemoryModel || !v12.shaderInt8 ||
+        !has_shape(instance, f->physical)) {
+        return "no int8 matrices of 16 x 16 x 32";
+    }
+    if (sizes.minSubgroupSize != 32 || sizes.maxSubgroupSize != 32) {
+        return "subgroups are not of 32";
+    }
+    return fits_wide_tiles(f) ? NULL : "too little shared memory or too small workgroups";
+}
+
 static void find_features(struct lk_vk_found *f, const VkExtensionProperties *ext, uint32_t n)
 {
     bool v13 = f->props.apiVersion >= VK_API_VERSION_1_3;
@@ -181,6 +260,8 @@ static void find_features(struct lk_vk_found *f, const VkExtensionProperties *ex
         f->has[LK_VK_INT_DOT] = dot.shaderIntegerDotProduct;
     }
     f->has[LK_VK_LOOPED] = f->props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    f->has[LK_VK_NARROW] = true;
+    f->has[LK_VK_MATRIX] = !f->no_matrix;
     f->has[LK_VK_UNPACK16] = true; /* until its known-answer test says otherwise */
 }
 
@@ -260,7 +341,8 @@ static bool find_queue(struct lk_vk_found *f)
     return true;
 }
 
-static lk_status find_one(struct lk_vk_found *f, const char *disable, lk_error *err)
+static lk_status find_one(const struct lk_vk_instance *instance, struct lk_vk_found *f,
+                          const char *disable, lk_error *err)
 {
     vkGetPhysicalDeviceProperties(f->physical, &f->props);
     f->type = type_name(f->props.deviceType);
@@ -276,12 +358,14 @@ static lk_status find_one(struct lk_vk_found *f, const char *disable, lk_error *
     }
     vkEnumerateDeviceExtensionProperties(f->physical, NULL, &n, ext);
     find_driver(f, ext, n);
+    f->no_matrix = no_matrix(instance, f, ext, n);
     find_features(f, ext, n);
     find_memory(f);
     lk_free(ext);
     for (int i = 0; i < LK_VK_FEATURES; i++) {
         f->use[i] = f->has[i] && !is_disabled(disable, FEATURES[i]);
     }
+    f->use[LK_VK_NARROW] |= !fits_wide_tiles(f);
     return LK_OK;
 }
 
@@ -296,7 +380,7 @@ static lk_status check_disable(const char *list, lk_error *err)
         if (!known) {
             return lk_fail(err, LK_E_INVALID,
                            "vk_disable: '%.*s' is not one of int-dot, unpack16, budget, mapped, "
-                           "looped",
+                           "looped, narrow, matrix",
                            (int)len, p);
         }
         p += len + (p[len] == ',');
@@ -329,7 +413,7 @@ lk_status lk_vk_find(const struct lk_vk_instance *instance,
     r = vkEnumeratePhysicalDevices(instance->handle, &count, handles);
     for (uint32_t i = 0; i < count && r >= 0 && !status; i++) {
         found[i].physical = handles[i];
-        status = find_one(&found[i], options->vk_disable, err);
+        status = find_one(instance, &found[i], options->vk_disable, err);
         lk_vk_off_apply(&found[i], options->cache_dir);
     }
     lk_free(handles);
@@ -407,13 +491,29 @@ static lk_status create_device(struct lk_vk_device *dev, lk_error *err)
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES,
         .shaderIntegerDotProduct = VK_TRUE};
+    struct lk_vk_coopmat_features matrix = {.sType = LK_VK_COOPMAT_FEATURES,
+                                            .cooperativeMatrix = VK_TRUE};
+    VkPhysicalDeviceVulkan12Features v12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+        .pNext = &matrix,
+        .shaderInt8 = VK_TRUE,
+        .vulkanMemoryModel = VK_TRUE};
+    void *chain = NULL;
     const char *extensions[4];
     uint32_t n = 0;
+    if (f->use[LK_VK_MATRIX]) {
+        extensions[n++] = LK_VK_COOPMAT_EXTENSION;
+        chain = &v12;
+    }
+    if (f->use[LK_VK_INT_DOT]) {
+        dot.pNext = chain;
+        chain = &dot;
+    }
     if (f->khr_int_dot) {
         extensions[n++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
     }
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                               .pNext = f->use[LK_VK_INT_DOT] ? &dot : NULL,
+                               .pNext = chain,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
                                .enabledExtensionCount = n,

@@ -383,7 +383,15 @@ static void matmul_pipes(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_
         lk_vk_set_pipe(b, s, v, name, workers * 32, cols, epilogue | prep << 4, all ? panels : 0);
     }
     if (rows > LK_VK_SMALL) {
-        snprintf(name, sizeof name, "tile_%s%s", lk_type_name((uint32_t)type), dot ? "_dot" : "");
+        bool quantized = lk_type_info((uint32_t)type)->quantized;
+        bool matrix = quantized && dev->found.use[LK_VK_MATRIX];
+        bool wide = matrix || (quantized && !dev->found.use[LK_VK_NARROW]);
+        snprintf(name, sizeof name, "tile_%s%s", lk_type_name((uint32_t)type),
+                 matrix ? "_matrix"
+                 : wide ? "_wide"
+                 : dot  ? "_dot"
+                        : "");
+        s->tile_cols = wide ? LK_VK_WIDE_COLS : LK_VK_TILE_COLS;
         lk_vk_set_pipe(b, s, LK_VK_TILE, name, 0, 0, epilogue, 0);
     }
 }

@@ -237,6 +237,9 @@ static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct
 static int suspect(const struct lk_vk_found *f, const struct wrong *w)
 {
     uint32_t all = w->of[0] | w->of[1], attention = 1u << LK_VK_KNOWN_ATTENTION;
+    if ((w->of[LK_VK_KNOWN_BATCH] & ~attention) && f->use[LK_VK_MATRIX]) {
+        return LK_VK_MATRIX;
+    }
     if (w->of[LK_VK_KNOWN_ONE] && !w->of[LK_VK_KNOWN_BATCH] && !f->use[LK_VK_LOOPED]) {
         return LK_VK_LOOPED;
     }
@@ -278,6 +281,13 @@ static lk_status probe_kernels(struct lk_backend *b, struct verdict *v, lk_error
         char names[224];
         again = false;
         status = run_kernels(b, &k, &wrong, err);
+        if (status == LK_E_DEVICE && f->use[LK_VK_MATRIX]) { /* its shaders don't compile */
+            add_note(v, "%s: matrix switched off", err->message);
+            f->use[LK_VK_MATRIX] = false;
+            status = LK_OK;
+            again = true;
+            continue;
+        }
         if (status || !(wrong.of[0] | wrong.of[1])) {
             break;
         }

@@ -12,8 +12,9 @@
 #include "src/numerics.h"
 #include "tests/agree/vk_pair.h"
 
-/* "looped": the unrolled kernels of GPUs, on CPU drivers too. */
-static const char *const VARIANTS[] = {"", "int-dot,unpack16,mapped", "looped"};
+/* Without "looped": the unrolled kernels of GPUs, on CPU drivers too. Without "narrow,matrix": the
+ * tiles of matrix units with plain loops for the units. */
+static const char *const VARIANTS[] = {"", "int-dot,unpack16,mapped", "looped", "narrow,matrix"};
 
 /* A case over one input slot of `width`. */
 struct bench {

@@ -186,7 +186,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_broken(VkDevice device,
 }
 
 struct probed {
-    bool exact, int_dot, looped;
+    bool exact, int_dot, looped, matrix;
     char note[512];
 };
 
@@ -202,6 +202,7 @@ static struct probed probe_broken(const char *const *names, const char *disable)
     b->dev.vk.vkCreateShaderModule = create_broken;
     cr_assert_eq(lk_vk_probe(b, &p.exact, p.note, sizeof p.note, &err), LK_OK, "%s", err.message);
     p.int_dot = b->dev.found.use[LK_VK_INT_DOT];
+    p.matrix = b->dev.found.use[LK_VK_MATRIX];
     p.looped = b->dev.found.use[LK_VK_LOOPED];
     lk_vk_device_close(&b->dev);
     free(b);
@@ -220,6 +221,24 @@ Test(vk_device, a_wrong_kernel_is_named_and_the_next_variant_taken)
     p = probe_broken(BASE, "int-dot,unpack16");
     cr_assert_not(p.exact);
     cr_assert_str_eq(p.note, "attention of a batch, mat-vec of Q3_K wrong");
+    /* Tiles of matrix units, with plain loops for the units. */
+    static const char *const WIDE[] = {"tile_Q5_1_wide", NULL}, *const NONE[] = {NULL};
+    p = probe_broken(NONE, "narrow,matrix,int-dot,unpack16");
+    cr_assert(p.exact, "%s", p.note);
+    p = probe_broken(WIDE, "narrow,matrix,int-dot,unpack16");
+    cr_assert_not(p.exact);
+    cr_assert_str_eq(p.note, "tiled matmul of Q5_1 wrong");
+    /* And with them, where the device has them. */
+    static const char *const MATRIX[] = {"tile_Q5_1_matrix", NULL};
+    p = probe_broken(NONE, "");
+    if (!p.matrix) {
+        printf("not run: tiles of matrix units, the device or the build has none\n");
+        return;
+    }
+    p = probe_broken(MATRIX, "");
+    cr_assert(p.exact, "%s", p.note);
+    cr_assert_not(p.matrix);
+    cr_assert_str_eq(p.note, "tiled matmul of Q5_1 wrong: matrix switched off");
 }
 
 struct kernels {
