@@ -157,6 +157,7 @@ Test(vk_device, known_answers_are_those_of_the_contract)
 
 /* A driver that compiles some kernels wrongly: in them it adds where it should multiply. */
 static const char *const *broken; /* names, NULL at the end */
+static bool refuses;              /* it compiles none of them at all */
 static PFN_vkCreateShaderModule create_module;
 
 static VKAPI_ATTR VkResult VKAPI_CALL create_broken(VkDevice device,
@@ -168,6 +169,9 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_broken(VkDevice device,
         for (const char *const *name = broken; *name; name++) {
             if (LK_VK_SHADERS[i].words == info->pCode &&
                 strcmp(LK_VK_SHADERS[i].name, *name) == 0) {
+                if (refuses) {
+                    return VK_ERROR_UNKNOWN;
+                }
                 uint32_t *words = malloc(info->codeSize);
                 VkShaderModuleCreateInfo bad = *info;
                 memcpy(words, info->pCode, info->codeSize);
@@ -216,6 +220,12 @@ Test(vk_device, a_wrong_kernel_is_named_and_the_next_variant_taken)
     cr_assert(p.exact, "%s", p.note);
     cr_assert_not(p.int_dot);
     cr_assert_str_eq(p.note, "tiled matmul of Q4_K wrong: int-dot switched off");
+    /* A driver that does not even compile it: nothing that goes with it was seen to be right. */
+    refuses = true;
+    p = probe_broken(DOT, "");
+    refuses = false;
+    cr_assert(p.exact && !p.int_dot, "%s", p.note);
+    cr_assert(strstr(p.note, "int-dot switched off"), "%s", p.note);
     /* The baseline has no next variant. */
     static const char *const BASE[] = {"matvec_Q3_K", "attn", NULL};
     p = probe_broken(BASE, "int-dot,unpack16");
