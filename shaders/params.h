@@ -89,7 +89,7 @@ struct lk_vk_matmul_push {
     LK_PARAMS_U32 w0, w1, w2; /* row widths (floats) of the output slots */
     LK_PARAMS_U32 at0;        /* first row of this chunk in output 0 */
     LK_PARAMS_U32 op0, op1, op2;
-    LK_PARAMS_U32 op_next; /* of the fused add or GLU */
+    LK_PARAMS_U32 op_next;             /* of the fused add or GLU */
     LK_PARAMS_U32 eps, inv_n, op_norm; /* of the norm in front, bits */
 };
 
