@@ -33,7 +33,6 @@ typedef void (*lk_device_fn)(void *user, const lk_device_info *device);
 struct lk_caps {
     bool exact;         /* false: results may differ from the contract (a failed probe item) */
     char describe[256]; /* "cpu avx512, 8 threads" */
-    uint64_t memory; /* bytes the backend can use for weights, KV and scratch; 0: no limit known */
     int threads, threads_batch; /* of decode and prefill; 0: no such choice */
 };
 
@@ -91,8 +90,8 @@ struct lk_backend_impl {
                       struct lk_caps *caps, lk_error *err);
     void (*close)(struct lk_backend *backend);
 
-    /* Everything `run` needs is allocated here. A weight with NaN or infinite scales or values is
-     * LK_E_FORMAT naming the tensor. */
+    /* Everything `run` needs is allocated here, before any weight is packed. A weight with NaN or
+     * infinite scales or values is LK_E_FORMAT naming the tensor. */
     lk_status (*prepare)(struct lk_backend *backend, const struct lk_exec_options *options,
                          struct lk_exec **out, lk_error *err);
     void (*exec_free)(struct lk_exec *exec);

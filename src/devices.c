@@ -76,7 +76,7 @@ lk_status lk_devices(const lk_engine_options *options,
     for (size_t i = 0; i < n && !list.status; i++) {
         lk_error why;
         if (backends[i]->devices && backends[i]->devices(&bo, keep, &list, &why)) {
-            lk_log_line(&bo.log, LK_LOG_INFO, "%s: %s", backends[i]->name, why.message);
+            lk_log_line(&bo.log, LK_LOG_WARN, "%s", why.message);
         }
     }
     if (!list.status) {

@@ -27,23 +27,31 @@ lk_engine_options lk_engine_options_default(void)
 
 /* ---- lanes ---- */
 
+/* Frees what part_prepare made. */
+static void part_clear(struct lk_part *part)
+{
+    if (part->kv) {
+        part->impl->kv_free(part->kv);
+    }
+    if (part->exec) {
+        part->impl->exec_free(part->exec);
+    }
+    lk_plan_free(&part->slice);
+    part->kv = NULL;
+    part->exec = NULL;
+}
+
 static void lane_free(struct lk_lane *lane)
 {
     if (!lane) {
         return;
     }
-    for (int i = 0; i < lane->n_parts; i++) {
+    for (int i = 0; i < LK_LANE_PARTS; i++) {
         struct lk_part *part = &lane->part[i];
-        if (part->kv) {
-            part->impl->kv_free(part->kv);
-        }
-        if (part->exec) {
-            part->impl->exec_free(part->exec);
-        }
+        part_clear(part);
         if (part->backend) {
             part->impl->close(part->backend);
         }
-        lk_plan_free(&part->slice);
     }
     lk_kv_pool_free(&lane->pool);
     lk_free(lane->hidden);
@@ -70,35 +78,29 @@ static int n_blocks_of(const struct lk_engine *e)
     return (int)e->n_sessions * per_session;
 }
 
-/* Opens the backend, prepares layers [first, last) and allocates their cache. */
-static lk_status part_open(struct lk_engine *e, struct lk_part *part,
-                           const struct lk_backend_impl *impl, int first, int last, lk_error *err)
+static lk_status part_open(const struct lk_engine *e, struct lk_part *part, const char *name,
+                           lk_error *err)
+{
+    struct lk_backend_options options = backend_options(e);
+    part->impl = lk_backend_find(name);
+    if (!part->impl) {
+        return lk_fail(err, LK_E_INVALID,
+                       "backend '%s': not one of auto, vulkan (if built in), cpu, scalar, ref",
+                       name);
+    }
+    return part->impl->open(&options, &part->backend, &part->caps, err);
+}
+
+/* Allocates the cache of layers [first, last), then prepares them: where there is no room for all
+ * of it, that shows before weights are packed. */
+static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, int first, int last,
+                              lk_error *err)
 {
     const struct lk_plan *whole = e->plan;
-    struct lk_backend_options options = backend_options(e);
-    part->impl = impl;
-    lk_status status = impl->open(&options, &part->backend, &part->caps, err);
-    if (status) {
-        return status;
-    }
+    lk_status status = LK_OK;
     if (first > 0 || last < whole->n_layer) {
         status = lk_plan_slice(whole, first, last, first == 0, last == whole->n_layer, &part->slice,
                                err);
-        if (status) {
-            return status;
-        }
-    }
-    struct lk_exec_options eo = {
-        .plan = part->slice ? part->slice : whole,
-        .max_tokens = (int)e->n_batch,
-        .max_outputs = e->max_outputs,
-        .max_seqs = e->max_seqs,
-        .max_blocks = (int)((e->n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK),
-        .fuse = e->options.fuse,
-    };
-    status = impl->prepare(part->backend, &eo, &part->exec, err);
-    if (status) {
-        return status;
     }
     part->geom = (struct lk_kv_geom){
         .n_layers = last - first,
@@ -108,7 +110,21 @@ static lk_status part_open(struct lk_engine *e, struct lk_part *part,
         .dim = (int)lk_round_up((size_t)whole->head_dim, LK_KV_DIM_ALIGN),
         .n_blocks = n_blocks_of(e),
     };
-    return impl->kv_alloc(part->backend, &part->geom, &part->kv, err);
+    if (!status) {
+        status = part->impl->kv_alloc(part->backend, &part->geom, &part->kv, err);
+    }
+    if (status) {
+        return status;
+    }
+    struct lk_exec_options eo = {
+        .plan = part->slice ? part->slice : whole,
+        .max_tokens = (int)e->n_batch,
+        .max_outputs = e->max_outputs,
+        .max_seqs = e->max_seqs,
+        .max_blocks = (int)((e->n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK),
+        .fuse = e->options.fuse,
+    };
+    return part->impl->prepare(part->backend, &eo, &part->exec, err);
 }
 
 static lk_status lane_finish(struct lk_engine *e, struct lk_lane *lane, lk_error *err)
@@ -123,30 +139,33 @@ static lk_status lane_finish(struct lk_engine *e, struct lk_lane *lane, lk_error
 }
 
 /* A lane with the last `on_device` layers (and the head) on the backend `name`, the rest on the
- * CPU; on_device == n_layer puts everything there. */
-static lk_status lane_open(struct lk_engine *e, const char *name, int on_device,
+ * CPU; on_device == n_layer puts everything there. With `fewer`: as many of them as its memory
+ * holds, at least one. */
+static lk_status lane_open(struct lk_engine *e, const char *name, int on_device, bool fewer,
                            struct lk_lane **out, lk_error *err)
 {
-    const struct lk_backend_impl *impl = lk_backend_find(name);
-    if (!impl) {
-        return lk_fail(err, LK_E_INVALID,
-                       "backend '%s': not one of auto, vulkan (if built in), cpu, scalar, ref",
-                       name);
-    }
     struct lk_lane *lane = lk_alloc(sizeof *lane);
     if (!lane) {
         return lk_fail(err, LK_E_NOMEM, "out of memory opening backend '%s'", name);
     }
-    int n = e->plan->n_layer, split = n - on_device;
+    int n = e->plan->n_layer, want = on_device;
+    struct lk_part *device = &lane->part[0];
     snprintf(lane->name, sizeof lane->name, "%s", name);
-    lk_status status = LK_OK;
-    if (split > 0) {
-        lane->n_parts = 1;
-        status = part_open(e, &lane->part[0], lk_backend_find("cpu"), 0, split, err);
+    lane->n_parts = 1;
+    lk_status status = part_open(e, device, name, err);
+    for (bool again = !status; again; on_device -= again) {
+        part_clear(device);
+        status = part_prepare(e, device, n - on_device, n, err);
+        again = status == LK_E_NOMEM && fewer && on_device > 1;
     }
-    if (!status) {
-        struct lk_part *part = &lane->part[lane->n_parts++];
-        status = part_open(e, part, impl, split, n, err);
+    if (!status && on_device < n) {
+        lane->part[1] = *device;
+        *device = (struct lk_part){0};
+        lane->n_parts = 2;
+        status = part_open(e, &lane->part[0], "cpu", err);
+        if (!status) {
+            status = part_prepare(e, &lane->part[0], 0, n - on_device, err);
+        }
     }
     if (!status) {
         status = lane_finish(e, lane, err);
@@ -155,12 +174,16 @@ static lk_status lane_open(struct lk_engine *e, const char *name, int on_device,
         lane_free(lane);
         return status;
     }
-    const char *device = lane->part[lane->n_parts - 1].caps.describe;
-    if (split > 0) {
+    const char *described = lane->part[lane->n_parts - 1].caps.describe;
+    if (on_device < n) {
         snprintf(lane->describe, sizeof lane->describe, "%d of %d layers on %s, the rest on %s",
-                 on_device, n, device, lane->part[0].caps.describe);
+                 on_device, n, described, lane->part[0].caps.describe);
     } else {
-        snprintf(lane->describe, sizeof lane->describe, "%s", device);
+        snprintf(lane->describe, sizeof lane->describe, "%s", described);
+    }
+    if (on_device < want) {
+        lk_log_line(&e->log, LK_LOG_WARN,
+                    "device memory holds %d of %d layers; the rest run on the CPU", on_device, n);
     }
     *out = lane;
     return LK_OK;
@@ -174,22 +197,8 @@ static lk_status lane_open_vulkan(struct lk_engine *e, struct lk_lane **out, lk_
     if (want < 0 || want > n) {
         want = n;
     }
-    if (want == 0) {
-        return lane_open(e, "cpu", n, out, err);
-    }
-    for (int on_device = want;;) {
-        lk_status status = lane_open(e, "vulkan", on_device, out, err);
-        if (status != LK_E_NOMEM || !fit || on_device <= 1) {
-            if (!status && on_device < want) {
-                lk_log_line(&e->log, LK_LOG_WARN,
-                            "device memory holds %d of %d layers; the rest run on the CPU",
-                            on_device, n);
-            }
-            return status;
-        }
-        int less = on_device / 8;
-        on_device -= less ? less : 1;
-    }
+    return want == 0 ? lane_open(e, "cpu", n, false, out, err)
+                     : lane_open(e, "vulkan", want, fit, out, err);
 }
 
 lk_status lk_engine_lane(struct lk_engine *e, const char *name, struct lk_lane **out, lk_error *err)
@@ -206,7 +215,7 @@ lk_status lk_engine_lane(struct lk_engine *e, const char *name, struct lk_lane *
     struct lk_lane *lane;
     lk_status status = strcmp(name, "vulkan") == 0
                            ? lane_open_vulkan(e, &lane, err)
-                           : lane_open(e, name, e->plan->n_layer, &lane, err);
+                           : lane_open(e, name, e->plan->n_layer, false, &lane, err);
     if (status) {
         return status;
     }
@@ -298,14 +307,13 @@ static lk_status open_home(struct lk_engine *e, lk_error *err)
         if (!status) {
             status = lk_engine_lane(e, "vulkan", &e->home, &why);
         }
-        if (!status || status == LK_E_FORMAT || status == LK_E_UNSUPPORTED ||
-            status == LK_E_CANCELLED) {
+        if (!status || status == LK_E_FORMAT || status == LK_E_CANCELLED) {
             if (status && err) {
                 *err = why;
             }
             return status;
         }
-        lk_log_line(&e->log, LK_LOG_INFO, "running on the CPU: %s", why.message);
+        lk_log_line(&e->log, LK_LOG_WARN, "running on the CPU: %s", why.message);
     }
     return lk_engine_lane(e, "cpu", &e->home, err);
 }

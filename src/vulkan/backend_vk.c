@@ -15,10 +15,7 @@
 
 static void describe(const struct lk_vk_device *dev, struct lk_caps *caps)
 {
-    const struct lk_vk_found *f = &dev->found;
-    snprintf(caps->describe, sizeof caps->describe, "vulkan %.200s", f->props.deviceName);
-    /* Some is left for the driver and for others. */
-    caps->memory = f->available - f->available / 16;
+    snprintf(caps->describe, sizeof caps->describe, "vulkan %.200s", dev->found.props.deviceName);
 }
 
 static lk_status vk_probe(const struct lk_backend_options *options, struct lk_caps *caps,
@@ -409,10 +406,10 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
         }
     }
     if (!status) {
-        status = lk_vk_store_fill(e->dev, &e->store, o->plan, &backend->options, err);
+        status = create_buffers(e, arena, err);
     }
     if (!status) {
-        status = create_buffers(e, arena, err);
+        status = lk_vk_store_fill(e->dev, &e->store, o->plan, &backend->options, err);
     }
     if (!status) {
         status = create_objects(e, err);

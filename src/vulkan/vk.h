@@ -84,6 +84,7 @@ struct lk_vk_device {
     int n_pipes;
     bool new_pipes; /* the cache file is to be written */
     bool lost;
+    VkDeviceSize used;    /* bytes of device memory that our buffers hold, of found.available */
     char cache_path[600]; /* "" : none */
     double compiling;     /* seconds spent on pipelines */
     struct lk_log log;
@@ -115,10 +116,12 @@ struct lk_vk_buffer {
     VkBuffer handle;
     VkDeviceMemory memory;
     VkDeviceSize size;
-    uint8_t *map; /* NULL when the host can't see it */
+    VkDeviceSize taken; /* of the device's memory */
+    uint8_t *map;       /* NULL when the host can't see it */
     bool coherent;
 };
-/* `what` names it in errors. Size 0 gives an empty buffer of 256 bytes. */
+/* `what` names it in errors. Size 0 gives an empty buffer of 256 bytes. Beyond what the device has
+ * left for us (VK_EXT_memory_budget where it is there) device memory is refused: LK_E_NOMEM. */
 lk_status lk_vk_buffer_create(struct lk_vk_device *dev, VkDeviceSize size, enum lk_vk_use use,
                               const char *what, struct lk_vk_buffer *out, lk_error *err);
 void lk_vk_buffer_destroy(struct lk_vk_device *dev, struct lk_vk_buffer *buffer);

@@ -43,6 +43,19 @@ static int choose_type(const struct lk_vk_device *dev, uint32_t bits, enum lk_vk
     return -1;
 }
 
+static lk_status check_room(const struct lk_vk_device *dev, VkDeviceSize bytes, const char *what,
+                            lk_error *err)
+{
+    /* Some is left for the driver and for others. */
+    VkDeviceSize all = dev->found.available - dev->found.available / 16;
+    VkDeviceSize left = all > dev->used ? all - dev->used : 0;
+    if (bytes > left) {
+        return lk_fail(err, LK_E_NOMEM, "%s: %.1f MB, device '%s' has %.1f MB left", what,
+                       (double)bytes * 1e-6, dev->found.props.deviceName, (double)left * 1e-6);
+    }
+    return LK_OK;
+}
+
 lk_status lk_vk_buffer_create(struct lk_vk_device *dev, VkDeviceSize size, enum lk_vk_use use,
                               const char *what, struct lk_vk_buffer *out, lk_error *err)
 {
@@ -55,6 +68,10 @@ lk_status lk_vk_buffer_create(struct lk_vk_device *dev, VkDeviceSize size, enum 
                                         VK_BUFFER_USAGE_TRANSFER_DST_BIT};
     VkMemoryAllocateInfo alloc = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
     VkResult r = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    lk_status status = use == LK_VK_USE_DEVICE ? check_room(dev, out->size, what, err) : LK_OK;
+    if (status) {
+        return status;
+    }
     if (size <= dev->found.max_allocation) {
         r = dev->vk.vkCreateBuffer(dev->handle, &info, NULL, &out->handle);
     }
@@ -102,11 +119,16 @@ lk_status lk_vk_buffer_create(struct lk_vk_device *dev, VkDeviceSize size, enum 
         lk_vk_buffer_destroy(dev, out);
         return lk_vk_fail(dev, r, line, err);
     }
+    if (use == LK_VK_USE_DEVICE) {
+        out->taken = alloc.allocationSize;
+        dev->used += out->taken;
+    }
     return LK_OK;
 }
 
 void lk_vk_buffer_destroy(struct lk_vk_device *dev, struct lk_vk_buffer *buffer)
 {
+    dev->used -= buffer->taken;
     if (buffer->handle) {
         dev->vk.vkDestroyBuffer(dev->handle, buffer->handle, NULL);
     }

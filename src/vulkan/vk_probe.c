@@ -471,6 +471,9 @@ lk_status lk_vk_devices(const struct lk_backend_options *options,
     if (!status) {
         status = lk_vk_find(&instance, options, &found, &n, err);
     }
+    if (!status && n == 0) {
+        status = lk_fail(err, LK_E_DEVICE, "vulkan: no device found");
+    }
     for (int i = 0; i < n && !status; i++) {
         lk_device_info info;
         memset(&info, 0, sizeof info);
