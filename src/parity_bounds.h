@@ -31,8 +31,13 @@
  * 0.01). */
 #define LK_BOUND_DEPTH(d) (0.03 * sqrt((double)(d)))
 
-/* An approximate device (a failed item of the exactness probe) against the contract, a layer on the
- * same input: float arithmetic of its own, root mean square over that of the row. */
-#define LK_BOUND_APPROXIMATE 1e-2
+/* An approximate device (a failed item of the exactness probe) against the contract, root mean
+ * square over that of the row. The first op of a unit that differs had equal input, so it is held
+ * to float arithmetic of its own: sums and functions; attention as above; what an 8-bit block or
+ * the f16 of a cache makes of one unit in the last place. Those after it have that on their input.
+ */
+#define LK_BOUND_APPROXIMATE_FIRST   1e-5
+#define LK_BOUND_APPROXIMATE_ROUNDED 1e-3
+#define LK_BOUND_APPROXIMATE         1e-2
 
 #endif

@@ -63,11 +63,14 @@ lk_status lk_check_put(struct lk_check_run *c, const lk_check_entry *e, const ch
                        const char *how, lk_error *err);
 /* The worse of two. */
 void lk_check_worsen(lk_check_state *state, lk_check_state now);
-/* Root mean square of a - b over that of b. */
-double lk_check_distance(const float *a, const float *b, size_t n);
-/* Counts n floats (or f16 words) of c->x and c->y into e; the state of this comparison. */
+/* Root mean square of a - b over that of b; of f16 words where `words`. */
+double lk_check_distance(const void *a, const void *b, size_t n, bool words);
+/* What an approximate device may differ by in an op; `clean`: nothing before it differs. */
+double lk_check_slack(const struct lk_plan *plan, const struct lk_op *op, bool clean);
+/* Counts n floats (or f16 words) of c->x and c->y into e; the state of this comparison. slack: what
+ * an approximate device may differ by. */
 lk_check_state lk_check_judge(struct lk_check_run *c, const struct lk_side *subject, bool words,
-                              size_t n, lk_check_entry *e);
+                              size_t n, double slack, lk_check_entry *e);
 
 /* parity_reference.c: the new ops of a unit that has just run a feed; the depths. */
 lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,

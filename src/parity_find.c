@@ -23,15 +23,11 @@ struct culprit {
     char message[256];
 };
 
-static bool same(const struct lk_side *side, bool words, const void *x, const void *y, size_t n)
+static bool same(const struct lk_side *side, bool words, const void *x, const void *y, size_t n,
+                 double slack)
 {
-    if (memcmp(x, y, n * (words ? 2 : 4)) == 0) {
-        return true;
-    }
-    if (side->caps.exact || words) {
-        return words && !side->caps.exact;
-    }
-    return lk_check_distance(x, y, n) <= LK_BOUND_APPROXIMATE;
+    return memcmp(x, y, n * (words ? 2 : 4)) == 0 ||
+           (!side->caps.exact && lk_check_distance(x, y, n, words) <= slack);
 }
 
 /* Runs the feeds up to `last` on a unit; an error of range is left in why. */
@@ -53,6 +49,7 @@ static lk_status first_kept(struct lk_check_run *c, struct lk_unit *side, struct
                             struct culprit *out, lk_error *err)
 {
     int layer = side->spec.layer;
+    bool clean = true;
     lk_error why = {0};
     for (int f = 0; f < LK_FEEDS; f++) {
         enum lk_feed_kind feed = (enum lk_feed_kind)f;
@@ -76,12 +73,16 @@ static lk_status first_kept(struct lk_check_run *c, struct lk_unit *side, struct
             if (!status) {
                 status = lk_check_output(oracle, &c->feeds, feed, i, c->y, &n, &why);
             }
-            if (!status && !same(side->side, side->slice->ops[i].out < 0, c->x, c->y, n)) {
+            const struct lk_op *op = &side->slice->ops[i];
+            bool equal = !status && same(side->side, op->out < 0, c->x, c->y, n, 0);
+            if (!status && !equal &&
+                !same(side->side, op->out < 0, c->x, c->y, n, lk_check_slack(c->plan, op, clean))) {
                 out->op = i;
                 out->feed = feed;
                 out->alone = true;
                 return LK_OK;
             }
+            clean &= equal;
         }
         if (status) {
             if (err) {
@@ -138,7 +139,7 @@ static lk_status first_cut(struct lk_check_run *c, const struct lk_side *side, i
         } else {
             status = lk_check_output(oracle, &c->feeds, feed, k, c->y, &m, err);
             bool words = oracle->slice->ops[k].out < 0;
-            if (!status && !same(side, words, c->x, c->y, n)) {
+            if (!status && !same(side, words, c->x, c->y, n, LK_BOUND_APPROXIMATE)) {
                 out->op = k;
             }
         }
@@ -317,11 +318,10 @@ static lk_status describe_values(struct lk_check_run *c, const struct lk_op *op,
     d->n_values = n;
     d->n_different = p.n;
     if (words) {
-        const char *which = p.at[p.n - 1] < n / 2 ? "in K"
-                            : p.at[0] >= n / 2    ? "in V"
-                                                  : "in K and V";
-        snprintf(d->pattern, sizeof d->pattern, "%zu of %zu elements of the cache, %s", p.n, n,
-                 which);
+        const char *which = p.at[p.n - 1] < n / 2 ? "elements of K"
+                            : p.at[0] >= n / 2    ? "elements of V"
+                                                  : "elements of K and V";
+        snprintf(d->pattern, sizeof d->pattern, "%s", which);
     } else if (p.n) {
         bool heads = op->kind == LK_OP_ATTENTION || op->kind == LK_OP_ROPE;
         /* Rows after GATHER are those that want logits. */

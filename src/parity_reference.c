@@ -216,7 +216,7 @@ static lk_status depth_bits(struct lk_check_run *c, lk_error *err)
                 status = LK_OK;
             } else if (!status) {
                 memcpy(c->y, lk_check_hidden(c, d->depth), n * sizeof *c->y);
-                d->bits = lk_check_judge(c, &c->subject, false, n, &e);
+                d->bits = lk_check_judge(c, &c->subject, false, n, LK_BOUND_DEPTH(d->depth), &e);
             } else if (err) {
                 *err = why;
             }
@@ -263,7 +263,7 @@ static lk_status depth_reference(struct lk_check_run *c, lk_error *err)
         memcpy(c->x, c->y, n * sizeof *c->x);
         if (!status && layer + 1 == c->report->depths[at].depth) {
             lk_check_depth *d = &c->report->depths[at++];
-            d->error = lk_check_distance(lk_check_hidden(c, layer + 1), c->x, n);
+            d->error = lk_check_distance(lk_check_hidden(c, layer + 1), c->x, n, false);
             d->bound = LK_BOUND_DEPTH(d->depth);
             e.n_values += n;
             if (d->error >= e.error) {

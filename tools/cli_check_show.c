@@ -94,10 +94,14 @@ static void text_difference(FILE *to, const struct cli_check_shown *s)
     }
     bool cache = strcmp(d->op, "kv_store") == 0;
     for (int i = 0; i < d->n_shown; i++) {
+        char row[32];
+        snprintf(row, sizeof row, "row %" PRIu64, d->shown[i].row);
         fprintf(to,
-                "  %s %" PRIu64 " element %-6" PRIu64 " found 0x%0*x %-15.9g expected 0x%0*x "
-                "%-15.9g %" PRIu64 " ulp\n",
-                cache ? (d->shown[i].row ? "V," : "K,") : "row", cache ? 0 : d->shown[i].row,
+                "  %s, element %-6" PRIu64 " found 0x%0*x %-15.9g expected 0x%0*x %-15.9g %" PRIu64
+                " ulp\n",
+                !cache            ? row
+                : d->shown[i].row ? "V"
+                                  : "K",
                 d->shown[i].index, cache ? 4 : 8, d->shown[i].found, d->shown[i].found_value,
                 cache ? 4 : 8, d->shown[i].expected, d->shown[i].expected_value, d->shown[i].ulps);
     }
@@ -171,7 +175,8 @@ static void json_entries(FILE *to, const lk_check_report *r)
         const lk_check_depth *d = &r->depths[i];
         fprintf(to, "%s{\"depth\":%d,\"bits\":\"%s\"", i ? "," : "", d->depth, json_word(d->bits));
         if (d->error >= 0) {
-            fprintf(to, ",\"error\":%.6g,\"bound\":%.6g", d->error, d->bound);
+            fprintf(to, ",\"error\":%.6g,\"bound\":%.6g", d->error < 1e300 ? d->error : 1e300,
+                    d->bound);
         }
         fputc('}', to);
     }

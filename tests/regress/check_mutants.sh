@@ -33,10 +33,13 @@ gqa_mapping              cpu       0 attention cpu
 kv_stride                llvmpipe  0 kv_store  vulkan
 kv_stride_cpu            cpu       0 kv_store  cpu
 mask_off_by_one          cpu       0 attention cpu
+partial_stride           cpu       0 attention cpu
 query_stride             cpu       0 attention cpu
 rope_convention          llvmpipe  0 rope      vulkan
 rope_position_off_by_one cpu       0 rope      cpu
+scale_nibble             llvmpipe  0 matmul    vulkan
 window_off_by_one        cpu       0 attention cpu
+contraction              cpu       0 norm      cpu
 END
 }
 
