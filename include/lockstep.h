@@ -391,6 +391,13 @@ typedef struct lk_check_entry {
     char note[320]; /* why not run, what differs */
 } lk_check_entry;
 
+/* A kernel that wrote an op's values on the device. */
+typedef struct lk_check_kernel {
+    int column;                    /* the op's, of the report */
+    int least_tokens, most_tokens; /* of the batches that it was seen with */
+    char name[224];                /* "shader matvec_Q4_K_dot, constants 96 1 0 3" */
+} lk_check_kernel;
+
 /* The difference to the reference when the model is cut after `depth` layers. */
 typedef struct lk_check_depth {
     int depth;
@@ -442,6 +449,8 @@ typedef struct lk_check_report {
     char (*columns)[48];
     int n_columns;
     uint8_t *cells; /* lk_check_state */
+    lk_check_kernel *kernels;
+    size_t n_kernels;
     bool has_difference;
     lk_check_difference difference;
     double seconds;

@@ -30,7 +30,7 @@ void lk_side_close(struct lk_side *side); /* takes an all-zero one */
  * Far: a token each at positions 0, 1, 63, 64 and the last of the context, sequences of their own
  * whose cache is the prompt's, repeated. */
 enum lk_feed_kind { LK_FEED_PREFILL, LK_FEED_FEW, LK_FEED_ONE, LK_FEED_FAR, LK_FEEDS };
-enum { LK_FEED_SEQS = 5, LK_FEED_OUTPUTS = 8 };
+enum { LK_FEED_SEQS = 5, LK_FEED_OUTPUTS = 8, LK_FEED_SHORT_OUTPUTS = 2 }; /* short: no block */
 
 struct lk_feeds {
     int n_tokens; /* of the prompt, at least LK_FEED_SEQS */
@@ -83,6 +83,7 @@ size_t lk_unit_floats(const struct lk_unit *unit, const struct lk_feeds *feeds,
                       enum lk_feed_kind kind, int slot);
 /* All K and V bytes of the unit's first cache layer as f16 words, lk_unit_kv_words of them. */
 lk_status lk_unit_kv(struct lk_unit *unit, uint16_t *words, lk_error *err);
+lk_status lk_unit_set_kv(struct lk_unit *unit, const uint16_t *words, lk_error *err);
 size_t lk_unit_kv_words(const struct lk_unit *unit);
 /* Largest slot of any feed, in floats (at least the words of a cache layer). */
 size_t lk_feeds_most_floats(const struct lk_feeds *feeds, const struct lk_plan *plan);

@@ -28,6 +28,7 @@ void lk_check_free(lk_check_report **report)
         lk_free(r->entries);
         lk_free(r->columns);
         lk_free(r->cells);
+        lk_free(r->kernels);
         lk_free(r);
     }
     *report = NULL;
@@ -77,6 +78,22 @@ bool lk_check_wants(const struct lk_check_run *c, const struct lk_plan *plan,
            strncmp(lk_weight_short_name(&plan->weights[op->weight]), want, strlen(want)) == 0;
 }
 
+/* Index of a label, added when it is new; -1: no memory. */
+static int column_of(struct lk_check_run *c, const char *label, lk_error *err)
+{
+    lk_check_report *r = c->report;
+    for (int k = 0; k < r->n_columns; k++) {
+        if (strcmp(r->columns[k], label) == 0) {
+            return k;
+        }
+    }
+    if (lk_grow(&r->columns, &c->cap_columns, (size_t)r->n_columns + 1, sizeof *r->columns, err)) {
+        return -1;
+    }
+    snprintf(r->columns[r->n_columns], sizeof *r->columns, "%s", label);
+    return r->n_columns++;
+}
+
 int lk_check_column(struct lk_check_run *c, const struct lk_plan *slice, int i, lk_error *err)
 {
     lk_check_report *r = c->report;
@@ -98,16 +115,7 @@ int lk_check_column(struct lk_check_run *c, const struct lk_plan *slice, int i, 
     } else {
         snprintf(label, sizeof label, "%s", lk_op_name(op->kind));
     }
-    for (int k = 0; k < r->n_columns; k++) {
-        if (strcmp(r->columns[k], label) == 0) {
-            return k;
-        }
-    }
-    if (lk_grow(&r->columns, &c->cap_columns, (size_t)r->n_columns + 1, sizeof *r->columns, err)) {
-        return -1;
-    }
-    memcpy(r->columns[r->n_columns], label, sizeof label);
-    return r->n_columns++;
+    return column_of(c, label, err);
 }
 
 /* The columns of every unit, so that the grid has its size before it is filled. */
@@ -127,392 +135,12 @@ static lk_status make_grid(struct lk_check_run *c, lk_error *err)
             return status;
         }
     }
-    r->cells = lk_alloc_array((size_t)(r->n_layers + 2) * (size_t)r->n_columns, sizeof *r->cells);
-    return r->cells ? LK_OK : lk_fail(err, LK_E_NOMEM, "out of memory: the table of a check");
-}
-
-/* ---- comparing ---- */
-
-lk_status lk_check_output(struct lk_unit *u, const struct lk_feeds *f, enum lk_feed_kind kind,
-                          int i, float *out, size_t *n, lk_error *err)
-{
-    const struct lk_op *op = &u->slice->ops[i];
-    if (op->out < 0) {
-        *n = lk_unit_kv_words(u);
-        return lk_unit_kv(u, (uint16_t *)(void *)out, err);
-    }
-    *n = lk_unit_floats(u, f, kind, op->out);
-    return u->side->impl->peek(u->exec, op->out, out, *n, err);
-}
-
-static uint64_t count_different(const void *a, const void *b, size_t n, size_t size)
-{
-    uint64_t different = 0;
-    if (memcmp(a, b, n * size) != 0) {
-        const char *x = a, *y = b;
-        for (size_t i = 0; i < n; i++) {
-            different += memcmp(x + i * size, y + i * size, size) != 0;
-        }
-    }
-    return different;
-}
-
-double lk_check_distance(const void *a, const void *b, size_t n, bool words)
-{
-    const float *x = a, *y = b;
-    const uint16_t *v = a, *w = b;
-    double d = 0, s = 0;
-    for (size_t i = 0; i < n; i++) {
-        double found = (double)(words ? lk_f16_to_f32(v[i]) : x[i]);
-        double expected = (double)(words ? lk_f16_to_f32(w[i]) : y[i]);
-        d += (found - expected) * (found - expected);
-        s += expected * expected;
-    }
-    return s > 0 ? sqrt(d / s) : d > 0 ? INFINITY : 0;
-}
-
-double lk_check_slack(const struct lk_plan *plan, const struct lk_op *op, bool clean)
-{
-    if (!clean) {
-        return LK_BOUND_APPROXIMATE;
-    }
-    bool quantized = op->kind == LK_OP_MATMUL &&
-                     lk_type_info((uint32_t)plan->weights[op->weight].type)->quantized;
-    return op->kind == LK_OP_ATTENTION               ? LK_BOUND_ATTENTION
-           : op->kind == LK_OP_KV_STORE || quantized ? LK_BOUND_APPROXIMATE_ROUNDED
-                                                     : LK_BOUND_APPROXIMATE_FIRST;
-}
-
-/* Two layers on two sides, and where their differences are counted. */
-struct pair {
-    struct lk_unit base, kept, fused;
-    lk_check_entry alone, joined; /* op by op; fused */
-    const struct lk_side *subject;
-    bool cells; /* the grid shows it */
-    bool clean; /* nothing of this unit differs so far */
-};
-
-static void note_found(struct lk_check_run *c, const struct lk_side *side,
-                       const struct lk_side *against, const struct lk_unit *u,
-                       enum lk_feed_kind feed, int op, const char *message)
-{
-    if (c->found.is) {
-        return;
-    }
-    c->found = (struct lk_found){
-        .is = true, .side = side, .against = against, .spec = u->spec, .feed = feed, .op = op};
-    snprintf(c->found.message, sizeof c->found.message, "%.250s", message);
-}
-
-void lk_check_worsen(lk_check_state *state, lk_check_state now)
-{
-    static const int RANK[] = {[LK_CHECK_NONE] = 0,
-                               [LK_CHECK_NOT_RUN] = 0,
-                               [LK_CHECK_EQUAL] = 1,
-                               [LK_CHECK_WITHIN] = 2,
-                               [LK_CHECK_DIFFERS] = 3};
-    *state = RANK[now] > RANK[*state] ? now : *state;
-}
-
-static void mark(struct lk_check_run *c, int layer, int column, lk_check_state now)
-{
-    lk_check_report *r = c->report;
-    uint8_t *cell = &r->cells[(layer + 1) * r->n_columns + column];
-    lk_check_state state = (lk_check_state)*cell;
-    lk_check_worsen(&state, now);
-    *cell = (uint8_t)state;
-}
-
-lk_check_state lk_check_judge(struct lk_check_run *c, const struct lk_side *subject, bool words,
-                              size_t n, double slack, lk_check_entry *e)
-{
-    uint64_t different = count_different(c->x, c->y, n, words ? 2 : 4);
-    lk_check_state state = different ? LK_CHECK_DIFFERS : LK_CHECK_EQUAL;
-    e->n_values += n;
-    e->n_different += different;
-    if (different && !subject->caps.exact) {
-        double d = lk_check_distance(c->x, c->y, n, words);
-        if (d / slack >= (e->bound > 0 ? e->error / e->bound : 0)) {
-            e->error = d;
-            e->bound = slack;
-        }
-        state = d <= slack ? LK_CHECK_WITHIN : LK_CHECK_DIFFERS;
-    }
-    lk_check_worsen(&e->state, state);
-    return state;
-}
-
-/* Runs one feed on a unit of the subject. An error of its own is a difference. */
-static lk_status run_subject(struct lk_check_run *c, struct pair *p, struct lk_unit *u,
-                             enum lk_feed_kind feed, lk_check_entry *e, bool *ran, lk_error *err)
-{
-    lk_error why;
-    lk_status status =
-        lk_unit_run(u, &c->feeds, feed, lk_check_hidden(c, u->spec.layer), c->x, &why);
-    *ran = status == LK_OK;
-    if (status == LK_E_RANGE) {
-        e->n_different++;
-        e->state = LK_CHECK_DIFFERS;
-        note_found(c, p->subject, p->base.side, u, feed, -1, why.message);
-        return LK_OK;
-    }
-    if (status && err) {
-        *err = why;
-    }
-    return status;
-}
-
-static lk_status compare_kept(struct lk_check_run *c, struct pair *p, enum lk_feed_kind feed,
-                              lk_error *err)
-{
-    bool ran;
-    lk_status status = run_subject(c, p, &p->kept, feed, &p->alone, &ran, err);
-    int layer = p->base.spec.layer;
-    for (int i = 0; i < p->base.slice->n_ops && !status && ran; i++) {
-        const struct lk_op *op = &p->base.slice->ops[i];
-        size_t n;
-        if (!lk_check_wants(c, c->plan, op)) {
-            continue;
-        }
-        status = lk_check_output(&p->kept, &c->feeds, feed, i, c->x, &n, err);
-        if (!status) {
-            status = lk_check_output(&p->base, &c->feeds, feed, i, c->y, &n, err);
-        }
-        if (!status) {
-            lk_check_state state = lk_check_judge(c, p->subject, op->out < 0, n,
-                                                  lk_check_slack(c->plan, op, p->clean), &p->alone);
-            p->clean &= state == LK_CHECK_EQUAL;
-            if (p->cells) {
-                mark(c, layer, lk_check_column(c, p->base.slice, i, err), state);
-            }
-            if (state == LK_CHECK_DIFFERS) {
-                note_found(c, p->subject, p->base.side, &p->kept, feed, i, "");
-            }
-        }
-    }
-    return status;
-}
-
-static lk_status compare_fused(struct lk_check_run *c, struct pair *p, enum lk_feed_kind feed,
-                               lk_error *err)
-{
-    bool ran;
-    const struct lk_plan *slice = p->base.slice;
-    lk_status status = run_subject(c, p, &p->fused, feed, &p->joined, &ran, err);
-    if (status || !ran) {
-        return status;
-    }
-    size_t n = lk_unit_floats(&p->base, &c->feeds, feed, slice->out_slot);
-    status = p->base.side->impl->peek(p->base.exec, slice->out_slot, c->y, n, err);
-    lk_check_state state =
-        lk_check_judge(c, p->subject, false, n, LK_BOUND_APPROXIMATE, &p->joined);
-    bool has_cache = p->base.spec.layer >= 0 && p->base.spec.layer < c->plan->n_layer;
-    if (!status && has_cache) {
-        status = lk_unit_kv(&p->fused, (uint16_t *)(void *)c->x, err);
-        if (!status) {
-            status = lk_unit_kv(&p->base, (uint16_t *)(void *)c->y, err);
-        }
-        lk_check_worsen(&state, lk_check_judge(c, p->subject, true, lk_unit_kv_words(&p->base),
-                                               LK_BOUND_APPROXIMATE, &p->joined));
-        if (!status) {
-            status = p->fused.side->impl->kv_check(p->fused.kv, err);
-        }
-    }
-    if (state == LK_CHECK_DIFFERS) {
-        note_found(c, p->subject, p->base.side, &p->fused, feed, -1, "");
-        if (p->cells) {
-            mark(c, p->base.spec.layer, lk_check_column(c, slice, slice->n_ops - 1, err),
-                 LK_CHECK_DIFFERS);
-        }
-    }
-    return status;
-}
-
-static lk_status compare_unit(struct lk_check_run *c, struct pair *p, const struct lk_side *base,
-                              int layer, bool reference, lk_error *err)
-{
-    struct lk_unit_spec spec = {.layer = layer, .last_op = -1, .keep = true};
-    p->clean = true;
-    lk_status status = lk_unit_open(&p->base, base, &spec, &c->feeds, err);
-    if (!status) {
-        status = lk_unit_open(&p->kept, p->subject, &spec, &c->feeds, err);
-    }
-    spec.keep = false;
-    spec.fuse = true;
-    if (!status && c->engine.fuse) {
-        status = lk_unit_open(&p->fused, p->subject, &spec, &c->feeds, err);
-    }
-    for (int f = 0; f < LK_FEEDS && !status; f++) {
-        enum lk_feed_kind feed = (enum lk_feed_kind)f;
-        if (feed == LK_FEED_FAR && (layer < 0 || layer == c->plan->n_layer)) {
-            continue;
-        }
-        lk_error why;
-        status = lk_unit_run(&p->base, &c->feeds, feed, lk_check_hidden(c, layer), c->x, &why);
-        if (status == LK_E_RANGE && base != &c->scalar) {
-            status =
-                LK_OK; /* nothing to hold the subject to; the contract will tell who is wrong */
-            p->alone.n_different++;
-            p->alone.state = LK_CHECK_DIFFERS;
-            note_found(c, base, base, &p->base, feed, -1, why.message);
-            break;
-        }
-        if (status && err) {
-            *err = why;
-        }
-        if (!status && feed == LK_FEED_PREFILL && p->cells && layer < c->plan->n_layer) {
-            size_t n = (size_t)c->feeds.n_tokens * (size_t)c->plan->n_embd;
-            memcpy(c->hidden + (size_t)(layer + 1) * n, c->x, n * sizeof *c->x);
-        }
-        if (!status) {
-            double from = lk_now();
-            status = compare_kept(c, p, feed, err);
-            p->alone.seconds += lk_now() - from;
-        }
-        if (!status && p->fused.exec) {
-            double from = lk_now();
-            status = compare_fused(c, p, feed, err);
-            p->joined.seconds += lk_now() - from;
-        }
-        if (!status && reference) {
-            status = lk_check_reference_ops(c, &p->base, feed, err);
-        }
-    }
-    lk_unit_close(&p->base);
-    lk_unit_close(&p->kept);
-    lk_unit_close(&p->fused);
-    return status;
-}
-
-/* Whether a unit has an op of a new kind or shape. */
-static bool is_new_unit(const struct lk_check_run *c, int layer)
-{
-    for (int i = 0; i < c->plan->n_ops; i++) {
-        int at = c->plan->ops[i].layer;
-        if (c->new_op[i] && at == layer) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool unit_is_wanted(const struct lk_check_run *c, int layer)
-{
-    return c->options.layer == LK_CHECK_ALL || c->options.layer == layer;
-}
-
-/* Puts figures into line `at`, which keeps its name. */
-static void fill(struct lk_check_run *c, size_t at, const lk_check_entry *e, const char *how)
-{
-    lk_check_entry *out = &c->report->entries[at];
-    char name[sizeof out->what];
-    memcpy(name, out->what, sizeof name);
-    *out = *e;
-    memcpy(out->what, name, sizeof name);
-    snprintf(out->how, sizeof out->how, "%s", how);
-}
-
-lk_status lk_check_put(struct lk_check_run *c, const lk_check_entry *e, const char *what,
-                       const char *how, lk_error *err)
-{
-    if (!lk_check_add(c, what, err)) {
+    c->fused_column = c->engine.fuse ? column_of(c, "fused", err) : 0;
+    if (c->fused_column < 0) {
         return LK_E_NOMEM;
     }
-    fill(c, c->report->n_entries - 1, e, how);
-    return LK_OK;
-}
-
-/* ---- layers ---- */
-
-/* Only the base's rows, where nothing is compared. */
-static lk_status pass_on(struct lk_check_run *c, int layer, lk_error *err)
-{
-    struct lk_unit u;
-    struct lk_unit_spec spec = {.layer = layer, .last_op = -1, .fuse = true};
-    size_t n = (size_t)c->feeds.n_tokens * (size_t)c->plan->n_embd;
-    lk_status status = lk_unit_open(&u, &c->base, &spec, &c->feeds, err);
-    if (!status) {
-        status = lk_unit_run(&u, &c->feeds, LK_FEED_PREFILL, lk_check_hidden(c, layer),
-                             c->hidden + (size_t)(layer + 1) * n, err);
-    }
-    lk_unit_close(&u);
-    return status;
-}
-
-/* Every unit on the subject and on the base, the same rows given to both. */
-static lk_status layers(struct lk_check_run *c, lk_error *err)
-{
-    struct pair p = {.subject = &c->subject, .cells = true};
-    char how[160];
-    size_t at = c->report->n_entries; /* its lines come before those of the reference */
-    lk_status status = lk_check_add(c, "layers, op by op", err) ? LK_OK : LK_E_NOMEM;
-    if (!status && c->engine.fuse) {
-        status = lk_check_add(c, "layers, ops fused", err) ? LK_OK : LK_E_NOMEM;
-    }
-    for (int layer = -1; layer <= c->plan->n_layer && !status; layer++) {
-        if (unit_is_wanted(c, layer)) {
-            status = compare_unit(c, &p, &c->base, layer, is_new_unit(c, layer), err);
-        } else if (layer < c->plan->n_layer) {
-            status = pass_on(c, layer, err);
-        }
-        if (!status) {
-            status = lk_check_step(c, err);
-        }
-        if (!status) {
-            lk_log_line(&c->log, LK_LOG_DEBUG, "check: layer %d: %llu values, %llu differ", layer,
-                        (unsigned long long)(p.alone.n_values + p.joined.n_values),
-                        (unsigned long long)(p.alone.n_different + p.joined.n_different));
-        }
-    }
-    if (status) {
-        return status;
-    }
-    snprintf(how, sizeof how, "%s = %s, every op's rows, K and V", c->subject.name, c->base.name);
-    fill(c, at, &p.alone, how);
-    snprintf(how, sizeof how, "%s = %s, a layer's rows, K and V", c->subject.name, c->base.name);
-    if (c->engine.fuse) {
-        fill(c, at + 1, &p.joined, how);
-    }
-    return status;
-}
-
-/* The levels of this CPU on the layers that have new ops, against the contract in plain C. */
-static lk_status levels(struct lk_check_run *c, lk_error *err)
-{
-    lk_status status = lk_check_scalar(c, err);
-    static const char *const LEVELS[] = {"generic", "avx2", "avx-vnni", "avx512",
-                                         "amx",     "neon", "dotprod",  "i8mm"};
-    for (size_t i = 0; i < LK_COUNT(LEVELS) && !status; i++) {
-        struct lk_side side;
-        lk_error why;
-        if (lk_side_open(&side, "cpu", LEVELS[i], &c->backend_options, c->plan, &why)) {
-            continue; /* not a level of this machine */
-        }
-        struct pair p = {.subject = &side};
-        for (int layer = -1; layer <= c->plan->n_layer && !status; layer++) {
-            if (is_new_unit(c, layer) && unit_is_wanted(c, layer)) {
-                status = compare_unit(c, &p, &c->scalar, layer, false, err);
-                status = status ? status : lk_check_step(c, err);
-            }
-        }
-        p.alone.n_values += p.joined.n_values;
-        p.alone.n_different += p.joined.n_different;
-        p.alone.seconds += p.joined.seconds;
-        lk_check_worsen(&p.alone.state, p.joined.state);
-        char what[80], how[160];
-        snprintf(what, sizeof what, "CPU level %s", LEVELS[i]);
-        snprintf(how, sizeof how, "%s = scalar, the layers that have every op kind and shape",
-                 side.name);
-        if (!status) {
-            status = lk_check_put(c, &p.alone, what, how, err);
-        }
-        if (!status && c->found.is && c->found.side == &side) { /* while the side is open */
-            status = lk_check_find(c, err);
-            c->found.side = NULL;
-        }
-        lk_side_close(&side);
-    }
-    return status;
+    r->cells = lk_alloc_array((size_t)(r->n_layers + 2) * (size_t)r->n_columns, sizeof *r->cells);
+    return r->cells ? LK_OK : lk_fail(err, LK_E_NOMEM, "out of memory: the table of a check");
 }
 
 /* ---- sides ---- */
@@ -638,10 +266,10 @@ static lk_status prepare(struct lk_check_run *c, lk_error *err)
 {
     lk_check_report *r = c->report;
     const struct lk_plan *p = c->plan;
-    enum { DEFAULT_CTX = 4096, QUICK_TOKENS = 24, TOKENS = 72 };
+    enum { DEFAULT_CTX = 4096, SHORT = 10, TOKENS = 72 };
     uint32_t want = c->engine.n_ctx ? c->engine.n_ctx : DEFAULT_CTX;
     int n_ctx = (int)(want < p->n_ctx_max ? want : p->n_ctx_max);
-    int n = c->options.quick ? QUICK_TOKENS : TOKENS;
+    int n = c->options.quick ? SHORT : TOKENS;
     n = n < n_ctx ? n : n_ctx;
     if (n < LK_FEED_SEQS) {
         return lk_fail(err, LK_E_INVALID, "check: a context of %d tokens, expected at least %d",
@@ -659,7 +287,11 @@ static lk_status prepare(struct lk_check_run *c, lk_error *err)
         return lk_fail(err, LK_E_INVALID, "check: no op '%s' %s", c->options.op,
                        c->options.layer == LK_CHECK_ALL ? "in the model" : "in that layer");
     }
-    lk_status status = lk_feeds_init(&c->feeds, n, n_ctx, p->n_vocab, bos_of(c->model), err);
+    int32_t bos = bos_of(c->model);
+    lk_status status = lk_feeds_init(&c->feeds, n, n_ctx, p->n_vocab, bos, err);
+    if (!status) {
+        status = lk_feeds_init(&c->short_feeds, n < SHORT ? n : SHORT, n_ctx, p->n_vocab, bos, err);
+    }
     if (status) {
         return status;
     }
@@ -684,16 +316,13 @@ static lk_status prepare(struct lk_check_run *c, lk_error *err)
 
 static void count_steps(struct lk_check_run *c)
 {
-    uint64_t n_new = 0, n_levels = 0;
+    uint64_t n_new = 0;
     for (int layer = -1; layer <= c->plan->n_layer; layer++) {
-        n_new += is_new_unit(c, layer);
+        n_new += lk_check_is_new(c, layer);
     }
-    for (const char *p = strchr(c->report->cpu, ':'); p && *p; p++) {
-        n_levels += *p == ' ';
-    }
-    c->total = (uint64_t)c->plan->n_layer + 2 + n_new * n_levels;
+    c->total = (uint64_t)c->plan->n_layer + 2 + n_new;
     if (c->options.layer == LK_CHECK_ALL && !c->options.op) {
-        c->total += 2 * (uint64_t)c->plan->n_layer + lk_check_whole_steps(c);
+        c->total += lk_check_depth_steps(c) + lk_check_whole_steps(c);
     }
 }
 
@@ -752,6 +381,19 @@ static void say(struct lk_check_run *c)
     }
 }
 
+/* A quick check looked at most layers briefly; when only the whole differs it looks again. */
+static lk_status look_again(struct lk_check_run *c, lk_error *err)
+{
+    struct lk_found whole = c->found;
+    c->found.is = false;
+    c->again = true;
+    lk_status status = lk_check_layers(c, err);
+    if (!c->found.is) {
+        c->found = whole;
+    }
+    return status;
+}
+
 static lk_status run_all(struct lk_check_run *c, lk_error *err)
 {
     lk_status status = prepare(c, err);
@@ -764,13 +406,13 @@ static lk_status run_all(struct lk_check_run *c, lk_error *err)
         status = add_probe(c, err);
     }
     if (!status) {
-        status = layers(c, err);
+        status = lk_check_layers(c, err);
     }
     if (!status && c->found.is) {
         status = lk_check_find(c, err);
     }
     if (!status) {
-        status = levels(c, err);
+        status = lk_check_levels(c, err);
     }
     if (!status && all) {
         status = lk_check_depths(c, err);
@@ -779,7 +421,10 @@ static lk_status run_all(struct lk_check_run *c, lk_error *err)
         status = lk_check_whole(c, err);
     }
     if (!status && c->found.is && !c->report->has_difference) {
-        status = lk_check_find(c, err);
+        if (c->options.quick && c->found.spec.depth > 0) {
+            status = look_again(c, err);
+        }
+        status = status ? status : lk_check_find(c, err);
     }
     return status;
 }
@@ -825,6 +470,7 @@ lk_status lk_check_with(const lk_model *model, const lk_engine_options *engine,
     lk_side_close(&c.scalar);
     lk_side_close(&c.ref);
     lk_feeds_free(&c.feeds);
+    lk_feeds_free(&c.short_feeds);
     lk_free(c.new_op);
     lk_free(c.hidden);
     lk_free(c.x);

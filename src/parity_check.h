@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Parity_check: a check under way: what parity_check.c (layers, levels, reference, depths),
- * parity_whole.c (whole sessions) and parity_find.c (the search for the first wrong op) share.
+ * Parity_check: a check under way: what parity_check.c (sides, order, verdict), parity_layers.c
+ * (layers, levels), parity_reference.c (reference, depths), parity_whole.c (whole sessions) and
+ * parity_find.c (the search for the first wrong op) share.
  */
 #ifndef LK_PARITY_CHECK_H
 #define LK_PARITY_CHECK_H
@@ -17,11 +18,13 @@ struct lk_check_run {
     struct lk_backend_options backend_options;
     struct lk_log log;
     lk_check_report *report;
-    size_t cap_entries, cap_columns;
+    size_t cap_entries, cap_columns, cap_kernels;
+    int fused_column; /* of the grid: the layer with its ops fused */
 
-    struct lk_feeds feeds;
+    struct lk_feeds feeds, short_feeds;        /* short: the first tokens, for the levels */
     struct lk_side subject, base, scalar, ref; /* scalar, ref: opened when first needed */
     bool has_vulkan;
+    bool again;    /* all layers in full, since only the whole differs */
     bool *new_op;  /* [n_ops of the plan]: first of its kind and shape */
     float *hidden; /* [n_layer + 1][n_tokens][n_embd]: the base's rows before each layer and the
                       head */
@@ -34,6 +37,7 @@ struct lk_check_run {
     struct lk_found {
         bool is;
         const struct lk_side *side, *against;
+        const struct lk_feeds *feeds;
         struct lk_unit_spec spec;
         enum lk_feed_kind feed;
         int op;            /* of the slice; -1: only its result is known to differ */
@@ -72,10 +76,20 @@ double lk_check_slack(const struct lk_plan *plan, const struct lk_op *op, bool c
 lk_check_state lk_check_judge(struct lk_check_run *c, const struct lk_side *subject, bool words,
                               size_t n, double slack, lk_check_entry *e);
 
+/* parity_layers.c: every unit on the subject and on the base, the same rows given to both; the
+ * levels of this CPU. */
+lk_status lk_check_layers(struct lk_check_run *c, lk_error *err);
+lk_status lk_check_levels(struct lk_check_run *c, lk_error *err);
+/* Whether a unit has an op of a new kind or shape. */
+bool lk_check_is_new(const struct lk_check_run *c, int layer);
+
 /* parity_reference.c: the new ops of a unit that has just run a feed; the depths. */
 lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
                                  enum lk_feed_kind feed, lk_error *err);
 lk_status lk_check_depths(struct lk_check_run *c, lk_error *err);
+uint64_t lk_check_depth_steps(const struct lk_check_run *c);
+/* How far an approximate device may be from the base after so many layers. */
+double lk_check_depth_slack(const struct lk_check_run *c, int depth);
 /* Whole sessions (parity_whole.c). */
 lk_status lk_check_whole(struct lk_check_run *c, lk_error *err);
 uint64_t lk_check_whole_steps(const struct lk_check_run *c);

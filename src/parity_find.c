@@ -37,8 +37,8 @@ static lk_status run_feeds(struct lk_check_run *c, struct lk_unit *u, enum lk_fe
     lk_status status = LK_OK;
     why->message[0] = 0;
     for (int f = 0; f <= (int)last && !status; f++) {
-        status = lk_unit_run(u, &c->feeds, (enum lk_feed_kind)f, lk_check_hidden(c, u->spec.layer),
-                             out, why);
+        status = lk_unit_run(u, c->found.feeds, (enum lk_feed_kind)f,
+                             lk_check_hidden(c, u->spec.layer), out, why);
     }
     return status;
 }
@@ -57,11 +57,11 @@ static lk_status first_kept(struct lk_check_run *c, struct lk_unit *side, struct
             continue;
         }
         const float *hidden = lk_check_hidden(c, layer);
-        lk_status status = lk_unit_run(oracle, &c->feeds, feed, hidden, c->y, err);
+        lk_status status = lk_unit_run(oracle, c->found.feeds, feed, hidden, c->y, err);
         if (status) {
             return status;
         }
-        status = lk_unit_run(side, &c->feeds, feed, hidden, c->x, &why);
+        status = lk_unit_run(side, c->found.feeds, feed, hidden, c->x, &why);
         if (status == LK_E_RANGE) {
             out->feed = feed;
             snprintf(out->message, sizeof out->message, "%.250s", why.message);
@@ -69,9 +69,9 @@ static lk_status first_kept(struct lk_check_run *c, struct lk_unit *side, struct
         }
         for (int i = 0; i < side->slice->n_ops && !status; i++) {
             size_t n;
-            status = lk_check_output(side, &c->feeds, feed, i, c->x, &n, &why);
+            status = lk_check_output(side, c->found.feeds, feed, i, c->x, &n, &why);
             if (!status) {
-                status = lk_check_output(oracle, &c->feeds, feed, i, c->y, &n, &why);
+                status = lk_check_output(oracle, c->found.feeds, feed, i, c->y, &n, &why);
             }
             const struct lk_op *op = &side->slice->ops[i];
             bool equal = !status && same(side->side, op->out < 0, c->x, c->y, n, 0);
@@ -105,7 +105,7 @@ static lk_status cut_output(struct lk_check_run *c, struct lk_unit *u, enum lk_f
         *n = lk_unit_kv_words(u);
         status = lk_unit_kv(u, (uint16_t *)(void *)c->x, why);
     } else if (!status) {
-        *n = lk_unit_floats(u, &c->feeds, feed, op->out);
+        *n = lk_unit_floats(u, c->found.feeds, feed, op->out);
     }
     return status;
 }
@@ -123,7 +123,7 @@ static lk_status first_cut(struct lk_check_run *c, const struct lk_side *side, i
         struct lk_unit_spec spec = {.layer = layer, .last_op = k, .fuse = fuse};
         struct lk_unit u;
         size_t n = 0, m = 0;
-        status = lk_unit_open(&u, side, &spec, &c->feeds, err);
+        status = lk_unit_open(&u, side, &spec, c->found.feeds, err);
         if (status) {
             return status;
         }
@@ -137,7 +137,7 @@ static lk_status first_cut(struct lk_check_run *c, const struct lk_side *side, i
                 *err = why;
             }
         } else {
-            status = lk_check_output(oracle, &c->feeds, feed, k, c->y, &m, err);
+            status = lk_check_output(oracle, c->found.feeds, feed, k, c->y, &m, err);
             bool words = oracle->slice->ops[k].out < 0;
             if (!status && !same(side, words, c->x, c->y, n, LK_BOUND_APPROXIMATE)) {
                 out->op = k;
@@ -157,9 +157,9 @@ static lk_status search(struct lk_check_run *c, const struct lk_side *side, int 
     struct lk_unit_spec spec = {.layer = layer, .last_op = -1, .keep = true};
     struct lk_unit oracle = {0}, kept = {0};
     *out = (struct culprit){.side = side, .op = -1};
-    lk_status status = lk_unit_open(&oracle, oracle_side, &spec, &c->feeds, err);
+    lk_status status = lk_unit_open(&oracle, oracle_side, &spec, c->found.feeds, err);
     if (!status) {
-        status = lk_unit_open(&kept, side, &spec, &c->feeds, err);
+        status = lk_unit_open(&kept, side, &spec, c->found.feeds, err);
     }
     if (!status) {
         status = first_kept(c, &kept, &oracle, out, err);
@@ -175,10 +175,11 @@ static lk_status search(struct lk_check_run *c, const struct lk_side *side, int 
         }
         lk_error why;
         if (f > 0) { /* the oracle's rows of this feed */
-            status = lk_unit_run(&oracle, &c->feeds, feed, lk_check_hidden(c, layer), c->y, err);
+            status =
+                lk_unit_run(&oracle, c->found.feeds, feed, lk_check_hidden(c, layer), c->y, err);
         } else {
             lk_unit_close(&oracle);
-            status = lk_unit_open(&oracle, oracle_side, &spec, &c->feeds, err);
+            status = lk_unit_open(&oracle, oracle_side, &spec, c->found.feeds, err);
             status = status ? status : run_feeds(c, &oracle, feed, c->y, &why);
         }
         if (!status) {
@@ -343,7 +344,7 @@ static lk_status fetch_values(struct lk_check_run *c, const struct culprit *w, i
 {
     struct lk_unit_spec spec = {.layer = layer, .last_op = -1, .keep = true};
     struct lk_unit side = {0}, oracle = {0};
-    lk_status status = lk_unit_open(&oracle, oracle_side, &spec, &c->feeds, err);
+    lk_status status = lk_unit_open(&oracle, oracle_side, &spec, c->found.feeds, err);
     spec.keep = w->alone;
     spec.fuse = w->fused;
     spec.last_op = w->alone ? -1 : w->op;
@@ -351,22 +352,23 @@ static lk_status fetch_values(struct lk_check_run *c, const struct culprit *w, i
         status = run_feeds(c, &oracle, w->feed, c->y, err);
     }
     if (!status) {
-        status = lk_unit_open(&side, w->side, &spec, &c->feeds, err);
+        status = lk_unit_open(&side, w->side, &spec, c->found.feeds, err);
     }
     if (!status && w->alone) {
         status = run_feeds(c, &side, w->feed, c->x, err);
-        status = status ? status : lk_check_output(&side, &c->feeds, w->feed, w->op, c->x, n, err);
+        status =
+            status ? status : lk_check_output(&side, c->found.feeds, w->feed, w->op, c->x, n, err);
     } else if (!status) {
         status = cut_output(c, &side, w->feed, n, err);
     }
     if (!status) {
         size_t m;
-        status = lk_check_output(&oracle, &c->feeds, w->feed, w->op, c->y, &m, err);
+        status = lk_check_output(&oracle, c->found.feeds, w->feed, w->op, c->y, &m, err);
     }
     if (!status && w->side->impl->variant) {
         lk_check_difference *d = &c->report->difference;
-        w->side->impl->variant(side.exec, w->op, c->feeds.feed[w->feed].b.n_tokens, d->variant,
-                               sizeof d->variant);
+        w->side->impl->variant(side.exec, w->op, c->found.feeds->feed[w->feed].b.n_tokens,
+                               d->variant, sizeof d->variant);
     }
     lk_unit_close(&side);
     lk_unit_close(&oracle);
@@ -480,7 +482,7 @@ static void name_op(struct lk_check_run *c, const struct lk_side *side, const st
     snprintf(d->type, sizeof d->type, "%s", w ? lk_type_info((uint32_t)w->type)->name : "");
     snprintf(d->variant, sizeof d->variant, "%s", side->caps.describe);
     d->fused = fused;
-    name_feed(&c->feeds.feed[feed], d->feed, sizeof d->feed);
+    name_feed(&c->found.feeds->feed[feed], d->feed, sizeof d->feed);
 }
 
 /* The base against the reference: the op is known, both values are rows in floats. */
@@ -507,7 +509,7 @@ lk_status lk_check_find(struct lk_check_run *c, lk_error *err)
         c->report->has_difference = true;
         d->layer = f->spec.depth - 1;
         snprintf(d->side, sizeof d->side, "%s", f->side ? f->side->name : c->subject.name);
-        snprintf(d->against, sizeof d->against, "%s", c->base.name);
+        snprintf(d->against, sizeof d->against, "%s", (f->against ? f->against : &c->base)->name);
         snprintf(d->message, sizeof d->message, "%s", f->message);
         return LK_OK;
     }
@@ -544,8 +546,8 @@ lk_status lk_check_find(struct lk_check_run *c, lk_error *err)
             while (c->plan->ops[first].layer != layer) {
                 first++;
             }
-            status =
-                describe_values(c, &c->plan->ops[first + w.op], &c->feeds.feed[w.feed], n, err);
+            status = describe_values(c, &c->plan->ops[first + w.op], &c->found.feeds->feed[w.feed],
+                                     n, err);
         }
     }
     if (!status) {

@@ -12,37 +12,16 @@
 #include "parity_bounds.h"
 #include "parity_check.h"
 
+/* With the threads of the CPU. */
+static lk_status open_reference(struct lk_check_run *c, struct lk_side *side, const char *level,
+                                lk_error *err)
+{
+    struct lk_backend_options o = c->backend_options;
+    o.threads = (c->has_vulkan ? &c->base : &c->subject)->caps.threads_batch;
+    return lk_side_open(side, "ref", level, &o, c->plan, err);
+}
+
 /* ---- ops ---- */
-
-/* Mean square of a matrix's elements, from up to 64 of its rows; row has room for one. */
-static double mean_square(const struct lk_weight *w, double *row)
-{
-    size_t cols = (size_t)w->cols, bytes = lk_type_row_bytes(w->type, cols);
-    int64_t step = w->rows > 64 ? w->rows / 64 : 1, n = 0;
-    double sum = 0;
-    for (int64_t r = 0; r < w->rows; r += step, n++) {
-        lk_dequantize_f64(w->type, (const uint8_t *)w->data + (size_t)r * bytes, cols, row);
-        for (size_t i = 0; i < cols; i++) {
-            sum += row[i] * row[i];
-        }
-    }
-    return sum / (double)n / (double)cols;
-}
-
-/* What rounding a row to 8 bits a block adds to an output, root mean square. */
-static double predicted(const struct lk_weight *w, const float *x, double *row)
-{
-    size_t block = (size_t)lk_type_info((uint32_t)w->type)->block, cols = (size_t)w->cols;
-    double var = 0;
-    for (size_t b = 0; b < cols; b += block) {
-        double most = 0;
-        for (size_t i = b; i < b + block; i++) {
-            most = fmax(most, fabs((double)x[i]));
-        }
-        var += (double)block * (most / 127) * (most / 127) / 12;
-    }
-    return sqrt(var * mean_square(w, row));
-}
 
 static double bound_of(const struct lk_plan *plan, const struct lk_op *op)
 {
@@ -69,11 +48,10 @@ static lk_check_entry *reference_entry(struct lk_check_run *c, const struct lk_o
     }
     lk_check_entry *e = lk_check_add(c, what, err);
     if (e) {
-        bool quant = bound_of(c->plan, op) == LK_BOUND_QUANT_MATMUL;
         e->bound = bound_of(c->plan, op);
         e->state = LK_CHECK_WITHIN;
-        snprintf(e->how, sizeof e->how, "%s near the reference in double, one op on equal input%s",
-                 c->base.name, quant ? "; error over what 8-bit input predicts" : "");
+        snprintf(e->how, sizeof e->how, "%s near the reference in double, one op on equal input",
+                 c->base.name);
     }
     return e;
 }
@@ -85,8 +63,7 @@ static lk_status reference_op(struct lk_check_run *c, struct lk_unit *base, stru
 {
     const struct lk_op *op = &base->slice->ops[i];
     const struct lk_plan *plan = c->plan;
-    const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
-    double from = lk_now(), noise[LK_FEED_OUTPUTS] = {0};
+    double from = lk_now();
     lk_check_entry *e = reference_entry(c, op, err);
     lk_status status = e ? LK_OK : LK_E_NOMEM;
     float *in[2] = {c->x, c->y};
@@ -106,15 +83,6 @@ static lk_status reference_op(struct lk_check_run *c, struct lk_unit *base, stru
     }
     size_t width = (size_t)plan->slots[op->out].width;
     size_t n = lk_unit_floats(base, &c->feeds, feed, op->out), rows = n / width;
-    bool quant = e->bound == LK_BOUND_QUANT_MATMUL;
-    double *scratch = quant ? lk_alloc_array((size_t)w->cols, sizeof *scratch) : NULL;
-    if (quant && !scratch) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory: a row of weights");
-    }
-    for (size_t r = 0; r < rows && quant; r++) {
-        noise[r] = predicted(w, c->x + r * (size_t)w->cols, scratch);
-    }
-    lk_free(scratch);
     status = base->side->impl->peek(base->exec, op->out, c->x, n, err);
     for (size_t r = 0; r < rows && !status; r++) {
         double d = 0, s = 0;
@@ -122,8 +90,7 @@ static lk_status reference_op(struct lk_check_run *c, struct lk_unit *base, stru
             d += ((double)c->x[k] - c->z[k]) * ((double)c->x[k] - c->z[k]);
             s += c->z[k] * c->z[k];
         }
-        double unit = quant ? noise[r] * noise[r] * (double)width : s;
-        double error = d == 0 ? 0 : unit > 0 ? sqrt(d / unit) : INFINITY;
+        double error = d == 0 ? 0 : s > 0 ? sqrt(d / s) : INFINITY;
         e->error = error > e->error ? error : e->error;
     }
     e->n_values += n;
@@ -134,6 +101,7 @@ static lk_status reference_op(struct lk_check_run *c, struct lk_unit *base, stru
             c->found = (struct lk_found){.is = true,
                                          .side = &c->base,
                                          .against = &c->ref,
+                                         .feeds = &c->feeds,
                                          .spec = base->spec,
                                          .feed = feed,
                                          .op = i};
@@ -157,7 +125,7 @@ lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
     }
     lk_status status = LK_OK;
     if (!c->ref.impl) {
-        status = lk_side_open(&c->ref, "ref", "rounded", &c->backend_options, c->plan, err);
+        status = open_reference(c, &c->ref, "coarse", err);
     }
     struct lk_unit ref = {0};
     struct lk_unit_spec spec = {.layer = layer, .last_op = -1, .keep = true};
@@ -167,10 +135,8 @@ lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
     if (!status) {
         status = lk_unit_kv(base, (uint16_t *)(void *)c->x, err);
     }
-    for (int w = 0; w < 2 && !status; w++) {
-        size_t n = lk_unit_kv_words(base) / 2;
-        status = ref.side->impl->kv_write(ref.kv, 0, (enum lk_kv_which)w, 0,
-                                          (uint16_t *)(void *)c->x + (size_t)w * n, n * 2, err);
+    if (!status) {
+        status = lk_unit_set_kv(&ref, (uint16_t *)(void *)c->x, err);
     }
     for (int i = 0; i < base->slice->n_ops && !status; i++) {
         const struct lk_op *op = &base->slice->ops[i];
@@ -186,11 +152,47 @@ lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
 
 /* ---- depths ---- */
 
-static void add_depth(struct lk_check_run *c, int depth)
+/* A depth is added for 1, 2, 4 ... all layers; the first three with --quick. */
+static int next_depth(const struct lk_check_run *c, int depth)
 {
-    lk_check_report *r = c->report;
-    if (r->n_depths < (int)LK_COUNT(r->depths)) {
-        r->depths[r->n_depths++] = (lk_check_depth){.depth = depth, .error = -1};
+    int n = c->plan->n_layer;
+    if (depth == 0 || depth >= n) {
+        return depth == 0 ? 1 : 0;
+    }
+    int next = 2 * depth < n ? 2 * depth : n;
+    return c->options.quick && next > 4 ? 0 : next;
+}
+
+uint64_t lk_check_depth_steps(const struct lk_check_run *c)
+{
+    uint64_t n = 0, last = 0;
+    for (int d = next_depth(c, 0); d > 0; d = next_depth(c, d)) {
+        last = (uint64_t)d;
+        n++;
+    }
+    return n + last + 1;
+}
+
+double lk_check_depth_slack(const struct lk_check_run *c, int depth)
+{
+    double most = LK_BOUND_APPROXIMATE_DEPTH(depth);
+    for (int i = 0; i < c->report->n_depths; i++) {
+        most = fmax(most, 2 * c->report->depths[i].bound);
+    }
+    return most;
+}
+
+static void note_depth(struct lk_check_run *c, const struct lk_side *side,
+                       const struct lk_side *against, int depth, const char *message)
+{
+    if (!c->found.is) {
+        c->found = (struct lk_found){.is = true,
+                                     .side = side,
+                                     .against = against,
+                                     .feeds = &c->feeds,
+                                     .spec = {.depth = depth},
+                                     .op = -1};
+        snprintf(c->found.message, sizeof c->found.message, "%s", message);
     }
 }
 
@@ -216,16 +218,17 @@ static lk_status depth_bits(struct lk_check_run *c, lk_error *err)
                 status = LK_OK;
             } else if (!status) {
                 memcpy(c->y, lk_check_hidden(c, d->depth), n * sizeof *c->y);
-                d->bits = lk_check_judge(c, &c->subject, false, n, LK_BOUND_DEPTH(d->depth), &e);
+                d->bits =
+                    lk_check_judge(c, &c->subject, false, n, lk_check_depth_slack(c, d->depth), &e);
             } else if (err) {
                 *err = why;
             }
-            if (!status && d->bits == LK_CHECK_DIFFERS && !c->found.is) {
-                c->found = (struct lk_found){
-                    .is = true, .side = &c->subject, .against = &c->base, .spec = spec, .op = -1};
-                snprintf(c->found.message, sizeof c->found.message,
-                         "each layer alone is equal, the first %d together differ", d->depth);
-            }
+        }
+        if (!status && d->bits == LK_CHECK_DIFFERS) {
+            char message[128];
+            snprintf(message, sizeof message,
+                     "each layer alone is equal, the first %d together differ", d->depth);
+            note_depth(c, &c->subject, &c->base, d->depth, message);
         }
         lk_unit_close(&u);
         status = status ? status : lk_check_step(c, err);
@@ -237,47 +240,76 @@ static lk_status depth_bits(struct lk_check_run *c, lk_error *err)
     return status ? status : lk_check_put(c, &e, "depths", how, err);
 }
 
-/* The reference from the tokens on, layer by layer, and how far the base is from it. */
+/* The rows after one more layer on a reference, in place. */
+static lk_status one_layer(const struct lk_side *side, const struct lk_feeds *f, int layer,
+                           float *rows, float *scratch, lk_error *err)
+{
+    struct lk_unit u;
+    struct lk_unit_spec spec = {.layer = layer, .last_op = -1};
+    lk_status status = lk_unit_open(&u, side, &spec, f, err);
+    if (!status) {
+        status = lk_unit_run(&u, f, LK_FEED_PREFILL, rows, scratch, err);
+        size_t n = (size_t)f->n_tokens * (size_t)side->plan->n_embd;
+        memcpy(rows, scratch, n * sizeof *rows);
+    }
+    lk_unit_close(&u);
+    return status;
+}
+
+static void judge_depth(struct lk_check_run *c, lk_check_depth *d, const float *ideal,
+                        const float *coarse, size_t n, lk_check_entry *e)
+{
+    d->error = lk_check_distance(lk_check_hidden(c, d->depth), ideal, n, false);
+    d->bound = LK_BOUND_DEPTH(lk_check_distance(coarse, ideal, n, false), d->depth);
+    e->n_values += n;
+    if (d->error / d->bound >= (e->bound > 0 ? e->error / e->bound : 0)) {
+        e->error = d->error;
+        e->bound = d->bound;
+    }
+    if (!(d->error <= d->bound)) {
+        e->state = LK_CHECK_DIFFERS;
+        snprintf(e->note, sizeof e->note, "beyond the bound at depth %d", d->depth);
+        note_depth(
+            c, &c->base, &c->ref, d->depth,
+            "farther from ideal mathematics than its roundings explain, though each op alone "
+            "is within its bound");
+    }
+}
+
+/* Two references from the tokens on, layer by layer: ideal mathematics, and the same with the
+ * contract's roundings, which says how far from it the base may be. */
 static lk_status depth_reference(struct lk_check_run *c, lk_error *err)
 {
     struct lk_feeds f = {0};
-    struct lk_side ref = {0};
+    struct lk_side ideal = {0}, coarse = {0};
     lk_check_entry e = {.state = LK_CHECK_WITHIN};
     double from = lk_now();
-    int n_embd = c->plan->n_embd, most = c->report->depths[c->report->n_depths - 1].depth;
+    int most = c->report->depths[c->report->n_depths - 1].depth;
     int n_tokens = c->feeds.n_tokens < 8 || c->options.quick ? LK_FEED_SEQS : 8;
-    size_t n = (size_t)n_tokens * (size_t)n_embd;
+    size_t n = (size_t)n_tokens * (size_t)c->plan->n_embd;
+    float *rows = lk_alloc_array(2 * n, sizeof *rows);
+    if (!rows) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: rows of the reference");
+    }
     lk_status status =
         lk_feeds_init(&f, n_tokens, c->feeds.n_ctx, c->plan->n_vocab, c->feeds.token[0], err);
     if (!status) {
-        status = lk_side_open(&ref, "ref", "auto", &c->backend_options, c->plan, err);
+        status = open_reference(c, &ideal, "auto", err);
+    }
+    if (!status) {
+        status = open_reference(c, &coarse, "coarse", err);
     }
     for (int layer = -1, at = 0; layer < most && !status; layer++) {
-        struct lk_unit u;
-        struct lk_unit_spec spec = {.layer = layer, .last_op = -1};
-        status = lk_unit_open(&u, &ref, &spec, &f, err);
-        if (!status) {
-            status = lk_unit_run(&u, &f, LK_FEED_PREFILL, c->x, c->y, err);
-        }
-        lk_unit_close(&u);
-        memcpy(c->x, c->y, n * sizeof *c->x);
+        status = one_layer(&ideal, &f, layer, rows, c->x, err);
+        status = status ? status : one_layer(&coarse, &f, layer, rows + n, c->x, err);
         if (!status && layer + 1 == c->report->depths[at].depth) {
-            lk_check_depth *d = &c->report->depths[at++];
-            d->error = lk_check_distance(lk_check_hidden(c, layer + 1), c->x, n, false);
-            d->bound = LK_BOUND_DEPTH(d->depth);
-            e.n_values += n;
-            if (d->error >= e.error) {
-                e.error = d->error;
-                e.bound = d->bound;
-            }
-            if (!(d->error <= d->bound)) {
-                e.state = LK_CHECK_DIFFERS;
-                snprintf(e.note, sizeof e.note, "beyond the bound at depth %d", d->depth);
-            }
+            judge_depth(c, &c->report->depths[at++], rows, rows + n, n, &e);
         }
         status = status ? status : lk_check_step(c, err);
     }
-    lk_side_close(&ref);
+    lk_free(rows);
+    lk_side_close(&ideal);
+    lk_side_close(&coarse);
     lk_feeds_free(&f);
     e.seconds = lk_now() - from;
     char how[160];
@@ -288,13 +320,12 @@ static lk_status depth_reference(struct lk_check_run *c, lk_error *err)
 
 lk_status lk_check_depths(struct lk_check_run *c, lk_error *err)
 {
-    int n = c->plan->n_layer;
-    for (int d = 1; d < n && !(c->options.quick && d > 4); d *= 2) {
-        add_depth(c, d);
+    lk_check_report *r = c->report;
+    for (int d = next_depth(c, 0); d > 0; d = next_depth(c, d)) {
+        if (r->n_depths < (int)LK_COUNT(r->depths)) {
+            r->depths[r->n_depths++] = (lk_check_depth){.depth = d, .error = -1};
+        }
     }
-    if (!c->options.quick || n <= 4) {
-        add_depth(c, n);
-    }
-    lk_status status = depth_bits(c, err);
-    return status ? status : depth_reference(c, err);
+    lk_status status = depth_reference(c, err);
+    return status ? status : depth_bits(c, err);
 }

@@ -120,9 +120,10 @@ lk_status lk_feeds_init(struct lk_feeds *f, int n_tokens, int n_ctx, int n_vocab
     make_feed(f, LK_FEED_FEW, LK_FEED_SEQS, n_tokens - LK_FEED_SEQS);
     make_feed(f, LK_FEED_ONE, 1, n_tokens - 1);
     make_far(f);
+    int most = n_tokens < LK_KV_BLOCK ? LK_FEED_SHORT_OUTPUTS : LK_FEED_OUTPUTS;
     for (int i = 0; i < LK_FEEDS; i++) { /* rows that want logits: the last and some before it */
         struct lk_feed *feed = &f->feed[i];
-        int n = feed->b.n_tokens < LK_FEED_OUTPUTS ? feed->b.n_tokens : LK_FEED_OUTPUTS;
+        int n = feed->b.n_tokens < most ? feed->b.n_tokens : most;
         for (int k = 0; k < n; k++) {
             feed->outputs[k] = (k + 1) * feed->b.n_tokens / n - 1;
         }
@@ -256,6 +257,13 @@ lk_status lk_unit_kv(struct lk_unit *u, uint16_t *words, lk_error *err)
     size_t n = lk_kv_layer_elems(&u->geom);
     lk_status status = u->side->impl->kv_read(u->kv, 0, LK_KV_K, 0, words, n * 2, err);
     return status ? status : u->side->impl->kv_read(u->kv, 0, LK_KV_V, 0, words + n, n * 2, err);
+}
+
+lk_status lk_unit_set_kv(struct lk_unit *u, const uint16_t *words, lk_error *err)
+{
+    size_t n = lk_kv_layer_elems(&u->geom);
+    lk_status status = u->side->impl->kv_write(u->kv, 0, LK_KV_K, 0, words, n * 2, err);
+    return status ? status : u->side->impl->kv_write(u->kv, 0, LK_KV_V, 0, words + n, n * 2, err);
 }
 
 size_t lk_feeds_most_floats(const struct lk_feeds *f, const struct lk_plan *plan)

@@ -16,7 +16,7 @@
 
 enum mode { PREFILL, DECODE, MOVE };
 
-/* A way to run the prompt. */
+/* A way to run the prompt. Neighbours with the same engine share it. */
 struct way {
     const char *what;
     enum mode mode;
@@ -25,25 +25,41 @@ struct way {
     int threads; /* 0: as the options say */
     const char *level;
     bool long_check; /* not with --quick */
+    bool slow;       /* only the first tokens */
 };
 static const struct way WAYS[] = {
-    {"whole, prefill", PREFILL, true, 512, 0, NULL, false},
-    {"whole, one token at a time", DECODE, true, 512, 0, NULL, false},
-    {"whole, moved to the CPU and back", MOVE, true, 512, 0, NULL, false},
-    {"whole, micro-batches of 7", PREFILL, true, 7, 0, NULL, true},
-    {"whole, one token at a time", DECODE, false, 512, 0, NULL, false},
-    {"whole, micro-batches of 5", PREFILL, false, 5, 0, NULL, true},
-    {"whole, 1 thread", PREFILL, false, 512, 1, NULL, false},
-    {"whole, 3 threads", PREFILL, false, 512, 3, NULL, true},
-    {"whole, level generic", PREFILL, false, 512, 0, "generic", true},
-    {"whole, level avx2", PREFILL, false, 512, 0, "avx2", true},
-    {"whole, level avx-vnni", PREFILL, false, 512, 0, "avx-vnni", true},
-    {"whole, level avx512", PREFILL, false, 512, 0, "avx512", true},
-    {"whole, level amx", PREFILL, false, 512, 0, "amx", true},
-    {"whole, level neon", PREFILL, false, 512, 0, "neon", true},
-    {"whole, level dotprod", PREFILL, false, 512, 0, "dotprod", true},
-    {"whole, level i8mm", PREFILL, false, 512, 0, "i8mm", true},
+    {"whole, CPU, one token at a time", DECODE, false, 512, 0, NULL, false, false},
+    {"whole, prefill", PREFILL, true, 512, 0, NULL, false, false},
+    {"whole, one token at a time", DECODE, true, 512, 0, NULL, false, false},
+    {"whole, moved to the CPU and back", MOVE, true, 512, 0, NULL, false, false},
+    {"whole, micro-batches of 7", PREFILL, true, 7, 0, NULL, true, false},
+    {"whole, CPU, micro-batches of 5", PREFILL, false, 5, 0, NULL, true, false},
+    {"whole, CPU, 1 thread", PREFILL, false, 512, 1, NULL, false, true},
+    {"whole, CPU, 3 threads", PREFILL, false, 512, 3, NULL, true, false},
+    {"whole, level generic", PREFILL, false, 512, 0, "generic", true, true},
+    {"whole, level avx2", PREFILL, false, 512, 0, "avx2", true, false},
+    {"whole, level avx-vnni", PREFILL, false, 512, 0, "avx-vnni", true, false},
+    {"whole, level avx512", PREFILL, false, 512, 0, "avx512", true, false},
+    {"whole, level amx", PREFILL, false, 512, 0, "amx", true, false},
+    {"whole, level neon", PREFILL, false, 512, 0, "neon", true, false},
+    {"whole, level dotprod", PREFILL, false, 512, 0, "dotprod", true, false},
+    {"whole, level i8mm", PREFILL, false, 512, 0, "i8mm", true, false},
 };
+enum { QUICK_TOKENS = 4, SLOW_TOKENS = 16 };
+
+/* An engine and its session, kept from one way to the next. */
+struct opened {
+    lk_engine *engine;
+    lk_session *session;
+    const struct way *way; /* that it was opened for */
+};
+
+static void shut(struct opened *o)
+{
+    lk_session_close(&o->session);
+    lk_engine_close(&o->engine);
+    o->way = NULL;
+}
 
 static bool takes_part(const struct lk_check_run *c, const struct way *w)
 {
@@ -59,6 +75,13 @@ uint64_t lk_check_whole_steps(const struct lk_check_run *c)
     return n;
 }
 
+static size_t tokens_of(const struct lk_check_run *c, const struct way *w)
+{
+    size_t n = (size_t)c->feeds.n_tokens;
+    size_t most = c->options.quick ? QUICK_TOKENS : w->slow ? SLOW_TOKENS : n;
+    return n < most ? n : most;
+}
+
 static lk_engine_options options_of(const struct lk_check_run *c, const struct way *w)
 {
     lk_engine_options o = c->engine;
@@ -66,12 +89,35 @@ static lk_engine_options options_of(const struct lk_check_run *c, const struct w
     o.gpu_layers = LK_GPU_LAYERS_ALL;
     o.n_ctx = (uint32_t)c->feeds.n_ctx;
     o.n_sessions = 1;
-    o.n_batch = w->n_batch;
+    o.n_batch = c->options.quick ? QUICK_TOKENS : w->n_batch;
     o.threads = w->threads ? w->threads : o.threads;
     o.threads_batch = w->threads ? w->threads : o.threads_batch;
     o.cpu_level = w->level ? w->level : o.cpu_level;
     o.progress = NULL;
     return o;
+}
+
+/* The engine of a way, or the one that is open when it is the same. */
+static lk_status open_for(const struct lk_check_run *c, const struct way *w, struct opened *o,
+                          lk_error *err)
+{
+    const struct way *v = o->way;
+    if (v && v->vulkan == w->vulkan && v->n_batch == w->n_batch && v->threads == w->threads &&
+        v->level == w->level) {
+        return LK_OK;
+    }
+    shut(o);
+    lk_engine_options options = options_of(c, w);
+    lk_status status = lk_engine_open(c->model, &options, &o->engine, err);
+    if (!status) {
+        status = lk_session_open(o->engine, &o->session, err);
+    }
+    if (status) {
+        shut(o);
+    } else {
+        o->way = w;
+    }
+    return status;
 }
 
 /* Compares rows with the base's as they come. */
@@ -115,26 +161,17 @@ static bool keep_row(void *user, size_t pos, const float *row)
 }
 
 /* The base's rows: what every way is compared with. */
-static lk_status base_rows(struct lk_check_run *c, lk_error *err)
+static lk_status base_rows(struct lk_check_run *c, struct opened *o, lk_error *err)
 {
-    const struct way way = {"", PREFILL, false, 512, 0, NULL, false};
-    lk_engine_options o = options_of(c, &way);
-    lk_engine *engine = NULL;
-    lk_session *s = NULL;
-    size_t n = (size_t)c->feeds.n_tokens, width = (size_t)c->plan->n_vocab;
+    size_t n = tokens_of(c, &WAYS[0]), width = (size_t)c->plan->n_vocab;
     c->rows = lk_alloc_array(n * width, sizeof *c->rows);
     if (!c->rows) {
         return lk_fail(err, LK_E_NOMEM, "out of memory: %zu rows of logits", n);
     }
-    lk_status status = lk_engine_open(c->model, &o, &engine, err);
+    lk_status status = open_for(c, &WAYS[0], o, err);
     if (!status) {
-        status = lk_session_open(engine, &s, err);
+        status = lk_session_sync_rows(o->session, c->feeds.token, n, 0, keep_row, c, err);
     }
-    if (!status) {
-        status = lk_session_sync_rows(s, c->feeds.token, n, 0, keep_row, c, err);
-    }
-    lk_session_close(&s);
-    lk_engine_close(&engine);
     if (!status) {
         lk_sha256 h;
         lk_sha256_init(&h);
@@ -144,17 +181,18 @@ static lk_status base_rows(struct lk_check_run *c, lk_error *err)
     return status;
 }
 
-/* The last tokens one by one, or thirds of the prompt on the device, the CPU, and the device. */
+/* The whole prompt; or its last tokens one by one over what the session holds; or the first third,
+ * a third on the CPU, and the rest on the device again. */
 static lk_status go(struct lk_check_run *c, const struct way *w, lk_session *s, struct rows *r,
                     lk_error *err)
 {
     const int32_t *ids = c->feeds.token;
-    size_t n = (size_t)c->feeds.n_tokens;
+    size_t n = tokens_of(c, w), last = c->options.quick ? 1 : 8;
     if (w->mode == PREFILL) {
         return lk_session_sync_rows(s, ids, n, 0, take_row, r, err);
     }
     if (w->mode == DECODE) {
-        size_t at = n > 8 ? n - 8 : 1;
+        size_t at = n > last ? n - last : 1;
         lk_status status = lk_session_sync(s, ids, at, err);
         while (!status && at < n) {
             status = lk_session_sync(s, ids, ++at, err);
@@ -164,16 +202,15 @@ static lk_status go(struct lk_check_run *c, const struct way *w, lk_session *s, 
         }
         return status;
     }
-    const char *const TO[] = {"vulkan", "cpu", "vulkan"};
-    size_t from = 0;
-    lk_status status = LK_OK;
-    for (size_t i = 0; i < 3 && !status; i++) {
-        size_t to = n * (i + 1) / 3;
-        status = i ? lk_session_move(s, TO[i], err) : LK_OK;
+    static const char *const TO[] = {"cpu", "vulkan"};
+    size_t part = c->options.quick ? last : n / 3, at = n - 2 * part;
+    lk_status status = lk_session_truncate(s, at, err);
+    for (int i = 0; i < 2 && !status; i++) {
+        status = lk_session_move(s, TO[i], err);
         if (!status) {
-            status = lk_session_sync_rows(s, ids, to, from, take_row, r, err);
+            status = lk_session_sync_rows(s, ids, at + part, at, take_row, r, err);
         }
-        from = to;
+        at += part;
     }
     return status;
 }
@@ -182,49 +219,57 @@ static void conclude(struct lk_check_run *c, const struct way *w, bool exact, lk
 {
     e->state = e->n_different ? LK_CHECK_DIFFERS : LK_CHECK_EQUAL;
     if (e->n_different && !exact) {
-        e->bound = LK_BOUND_DEPTH(c->plan->n_layer);
+        e->bound = lk_check_depth_slack(c, c->plan->n_layer);
         e->state = e->error <= e->bound ? LK_CHECK_WITHIN : LK_CHECK_DIFFERS;
     }
     if (e->state == LK_CHECK_DIFFERS && !c->found.is) {
-        c->found = (struct lk_found){.is = true, .spec = {.depth = c->plan->n_layer}, .op = -1};
+        c->found = (struct lk_found){.is = true,
+                                     .feeds = &c->feeds,
+                                     .spec = {.depth = c->plan->n_layer},
+                                     .op = -1};
         snprintf(c->found.message, sizeof c->found.message,
                  "each layer alone is equal, but not '%s' (%s)", w->what,
                  w->vulkan ? c->subject.name : "CPU");
     }
 }
 
-static lk_status run_way(struct lk_check_run *c, const struct way *w, lk_error *err)
+/* Not a level of this machine. */
+static bool lacks_level(const struct lk_check_run *c, const struct way *w)
 {
-    lk_engine_options o = options_of(c, w);
-    lk_engine *engine = NULL;
-    lk_session *s = NULL;
+    struct lk_side side;
+    lk_error why;
+    if (!w->level) {
+        return false;
+    }
+    lk_status status = lk_side_open(&side, "cpu", w->level, &c->backend_options, c->plan, &why);
+    lk_side_close(&side);
+    return status != LK_OK;
+}
+
+static lk_status run_way(struct lk_check_run *c, const struct way *w, struct opened *o,
+                         lk_error *err)
+{
     lk_error why;
     double from = lk_now();
     bool exact = !w->vulkan || c->subject.caps.exact;
-    if (w->level) {
-        struct lk_side side;
-        if (lk_side_open(&side, "cpu", w->level, &c->backend_options, c->plan, &why)) {
-            return LK_OK; /* not a level of this machine */
-        }
-        lk_side_close(&side);
+    if (lacks_level(c, w)) {
+        return LK_OK;
     }
     lk_check_entry *e = lk_check_add(c, w->what, err);
     if (!e) {
         return LK_E_NOMEM;
     }
     struct rows r = {c, e, exact};
-    lk_status status = lk_engine_open(c->model, &o, &engine, &why);
+    lk_status status = open_for(c, w, o, &why);
     if (!status) {
-        snprintf(e->how, sizeof e->how, "%.80s = %.50s, %s", lk_engine_describe(engine),
-                 c->has_vulkan ? c->base.name : "cpu",
-                 w->mode == DECODE ? "logits of the last tokens" : "all logits");
-        status = lk_session_open(engine, &s, &why);
+        snprintf(e->how, sizeof e->how, "%.80s = %.50s, logits of %s%zu tokens",
+                 lk_engine_describe(o->engine), c->has_vulkan ? c->base.name : "cpu",
+                 w->mode == PREFILL ? "" : "the last of ", tokens_of(c, w));
+        status = go(c, w, o->session, &r, &why);
     }
-    if (!status) {
-        status = go(c, w, s, &r, &why);
+    if (status) { /* the session holds what it may */
+        shut(o);
     }
-    lk_session_close(&s);
-    lk_engine_close(&engine);
     if (status == LK_E_RANGE) {
         e->n_different++;
         snprintf(e->note, sizeof e->note, "%.300s", why.message);
@@ -246,16 +291,19 @@ static lk_status run_way(struct lk_check_run *c, const struct way *w, lk_error *
 
 lk_status lk_check_whole(struct lk_check_run *c, lk_error *err)
 {
-    lk_status status = base_rows(c, err);
+    struct opened o = {0};
+    lk_status status = base_rows(c, &o, err);
     if (status == LK_E_RANGE) { /* the layers have been compared; there is nothing to hold on to */
+        shut(&o);
         return LK_OK;
     }
     status = status ? status : lk_check_step(c, err);
     for (size_t i = 0; i < LK_COUNT(WAYS) && !status; i++) {
         if (takes_part(c, &WAYS[i])) {
-            status = run_way(c, &WAYS[i], err);
+            status = run_way(c, &WAYS[i], &o, err);
             status = status ? status : lk_check_step(c, err);
         }
     }
+    shut(&o);
     return status;
 }

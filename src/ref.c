@@ -3,7 +3,9 @@
  * The backend "ref": the ideal mathematics in double, one loop an op, no cleverness: what the
  * contract approximates. K and V are kept in double and converted at kv_read and kv_write. With
  * the CPU level "rounded" it rounds q, K, V, p and the inputs of F16 and BF16 matrices where the
- * contract does, so that what is left against it is float arithmetic alone.
+ * contract does, so that what is left against it is float arithmetic alone; with "coarse" it also
+ * rounds the inputs of quantized matrices to 8 bits a block. Rows of a matrix are shared out among
+ * the threads of the options, which changes no sum; with 0 there is one.
  */
 #include <math.h>
 #include <stdio.h>
@@ -12,11 +14,14 @@
 #include "backend.h"
 #include "mem.h"
 #include "numerics.h"
+#include "os.h"
 
-#define TILE 32 /* tokens that share a pass over a row of weights */
+#define TILE         8 /* tokens that share a pass over a row of weights */
+#define MOST_THREADS 64
 
 struct lk_backend {
-    bool rounded;
+    bool rounded, coarse;
+    int threads;
 };
 
 struct lk_kv_mem {
@@ -27,23 +32,31 @@ struct lk_kv_mem {
 
 struct lk_exec {
     struct lk_exec_options o;
-    bool rounded;
+    bool rounded, coarse;
+    int threads;
     double *slots;
     size_t *offset; /* [n_slots], in doubles */
-    double *xt;     /* a matmul's input: [rows / TILE][cols][TILE], then rows of no full tile */
-    double *row;    /* one row of weights */
+    double *xt;     /* a matmul's input: [rows / TILE, the last filled up][cols][TILE] */
+    double *row;    /* a row of weights for each thread */
+    size_t row_len;
     double *cs;     /* [head_dim] */
     double *scores; /* [max_blocks * LK_KV_BLOCK] */
     int n_tokens, n_outputs;
 };
+
+static bool is_level(const struct lk_backend_options *options, const char *level)
+{
+    return options->cpu_level && strcmp(options->cpu_level, level) == 0;
+}
 
 static lk_status ref_probe(const struct lk_backend_options *options, struct lk_caps *caps,
                            lk_error *err)
 {
     (void)err;
     *caps = (struct lk_caps){.exact = false};
-    snprintf(caps->describe, sizeof caps->describe, "reference in double%s",
-             options->cpu_level && strcmp(options->cpu_level, "rounded") == 0 ? ", rounded" : "");
+    bool named = is_level(options, "rounded") || is_level(options, "coarse");
+    snprintf(caps->describe, sizeof caps->describe, "reference in double%s%s", named ? ", " : "",
+             named ? options->cpu_level : "");
     return LK_OK;
 }
 
@@ -54,7 +67,12 @@ static lk_status ref_open(const struct lk_backend_options *options, struct lk_ba
     if (!*out) {
         return lk_fail(err, LK_E_NOMEM, "out of memory opening the reference");
     }
-    (*out)->rounded = options->cpu_level && strcmp(options->cpu_level, "rounded") == 0;
+    struct lk_backend *b = *out;
+    b->coarse = is_level(options, "coarse");
+    b->rounded = b->coarse || is_level(options, "rounded");
+    b->threads = options->threads < 1              ? 1
+                 : options->threads > MOST_THREADS ? MOST_THREADS
+                                                   : options->threads;
     return ref_probe(options, caps, err);
 }
 
@@ -86,6 +104,8 @@ static lk_status ref_prepare(struct lk_backend *backend, const struct lk_exec_op
     }
     e->o = *o;
     e->rounded = backend->rounded;
+    e->coarse = backend->coarse;
+    e->threads = backend->threads;
     lk_status status = lk_plan_check_weights(plan, err);
     if (status) {
         ref_exec_free(e);
@@ -104,8 +124,9 @@ static lk_status ref_prepare(struct lk_backend *backend, const struct lk_exec_op
         n = lk_plan_layout(plan, rows, (size_t)o->max_outputs, o->keep_ops, 8, NULL, e->offset);
     }
     e->slots = lk_alloc_array(n, sizeof *e->slots);
-    e->xt = lk_alloc_array(cols * rows, sizeof *e->xt);
-    e->row = lk_alloc_array(cols, sizeof *e->row);
+    e->xt = lk_alloc_array(cols * lk_round_up(rows, TILE), sizeof *e->xt);
+    e->row = lk_alloc_array(cols * (size_t)e->threads, sizeof *e->row);
+    e->row_len = cols;
     e->cs = lk_alloc_array((size_t)plan->head_dim, sizeof *e->cs);
     e->scores = lk_alloc_array((size_t)o->max_blocks * LK_KV_BLOCK, sizeof *e->scores);
     if (!e->slots || !e->xt || !e->row || !e->cs || !e->scores) {
@@ -249,45 +270,98 @@ static void norm(const double *x, const float *w, int width, int group, double e
     }
 }
 
-/* Each row of weights is dequantized once. Tokens meet it in transposed tiles, so that the loop
- * over a tile vectorizes, and one by one where a tile is not full; every sum runs over k in order.
- */
-static void matmul(const struct lk_exec *e, const struct lk_weight *w, const double *x, int n_rows,
-                   double *y)
+/* A row of a matmul's input as the contract's matrices see it. */
+static void round_input(const struct lk_exec *e, const struct lk_weight *w, double *x)
 {
-    size_t n = (size_t)n_rows, cols = (size_t)w->cols, rows = (size_t)w->rows;
-    size_t tiled = n - n % TILE;
+    size_t cols = (size_t)w->cols, block = (size_t)lk_type_info((uint32_t)w->type)->block;
     int bits = w->type == LK_TYPE_F16 ? 13 : w->type == LK_TYPE_BF16 ? 16 : 53;
-    const uint8_t *data = w->data;
-    for (size_t t = 0; t < n; t++) {
-        size_t at = t < tiled ? t / TILE * cols * TILE + t % TILE : t * cols;
-        for (size_t k = 0; k < cols; k++) {
-            double v = x[t * cols + k];
-            e->xt[at + (t < tiled ? k * TILE : k)] =
-                e->rounded && bits < 53 ? round_to(v, bits) : v;
+    for (size_t k = 0; k < cols && bits < 53; k++) {
+        x[k] = round_to(x[k], bits);
+    }
+    if (!e->coarse || !lk_type_info((uint32_t)w->type)->quantized) {
+        return;
+    }
+    for (size_t b = 0; b < cols; b += block) {
+        double most = 0;
+        for (size_t k = b; k < b + block; k++) {
+            most = fmax(most, fabs(x[k]));
+        }
+        for (size_t k = b; k < b + block && most > 0; k++) {
+            x[k] = nearbyint(x[k] * 127 / most) * most / 127;
         }
     }
-    for (size_t r = 0; r < rows; r++) {
-        lk_dequantize_f64(w->type, data + r * lk_type_row_bytes(w->type, cols), cols, e->row);
-        for (size_t base = 0; base < tiled; base += TILE) {
-            const double *xt = e->xt + base * cols;
+}
+
+/* Rows [from, to) of a matrix, for one thread. */
+struct part {
+    const struct lk_exec *e;
+    const struct lk_weight *w;
+    size_t from, to, n; /* n: tokens */
+    double *row, *y;
+};
+
+/* Each row of weights is dequantized once. Tokens meet it in transposed tiles, so that the loop
+ * over a tile vectorizes; every sum runs over k in order. */
+static void matmul_rows(void *argument)
+{
+    const struct part *p = argument;
+    size_t cols = (size_t)p->w->cols, rows = (size_t)p->w->rows;
+    size_t bytes = lk_type_row_bytes(p->w->type, cols);
+    for (size_t r = p->from; r < p->to; r++) {
+        lk_dequantize_f64(p->w->type, (const uint8_t *)p->w->data + r * bytes, cols, p->row);
+        for (size_t base = 0; base < p->n; base += TILE) {
+            const double *xt = p->e->xt + base * cols;
             double sum[TILE] = {0};
             for (size_t k = 0; k < cols; k++) {
                 for (size_t t = 0; t < TILE; t++) {
-                    sum[t] += e->row[k] * xt[k * TILE + t];
+                    sum[t] += p->row[k] * xt[k * TILE + t];
                 }
             }
-            for (size_t t = 0; t < TILE; t++) {
-                y[(base + t) * rows + r] = sum[t];
+            for (size_t t = 0; t < TILE && base + t < p->n; t++) {
+                p->y[(base + t) * rows + r] = sum[t];
             }
         }
-        for (size_t t = tiled; t < n; t++) {
-            double sum = 0;
-            for (size_t k = 0; k < cols; k++) {
-                sum += e->row[k] * e->xt[t * cols + k];
-            }
-            y[t * rows + r] = sum;
+    }
+}
+
+static void matmul(const struct lk_exec *e, const struct lk_weight *w, const double *x, int n_rows,
+                   double *y)
+{
+    enum { WORTH_A_THREAD = 1 << 20 }; /* elements of a matrix */
+    size_t n = (size_t)n_rows, cols = (size_t)w->cols, rows = (size_t)w->rows;
+    for (size_t t = 0; t < lk_round_up(n, TILE); t++) {
+        double *tile = e->xt + t / TILE * TILE * cols + t % TILE;
+        if (t < n) {
+            memcpy(e->row, x + t * cols, cols * sizeof *e->row);
+        } else {
+            memset(e->row, 0, cols * sizeof *e->row);
         }
+        if (e->rounded) {
+            round_input(e, w, e->row);
+        }
+        for (size_t k = 0; k < cols; k++) {
+            tile[k * TILE] = e->row[k];
+        }
+    }
+    size_t parts = rows * cols < WORTH_A_THREAD ? 1 : (size_t)e->threads;
+    struct part part[MOST_THREADS];
+    struct lk_thread *thread[MOST_THREADS] = {NULL};
+    for (size_t i = parts; i-- > 0;) {
+        lk_error why;
+        part[i] = (struct part){.e = e,
+                                .w = w,
+                                .from = rows * i / parts,
+                                .to = rows * (i + 1) / parts,
+                                .n = n,
+                                .row = e->row + i * e->row_len,
+                                .y = y};
+        if (i == 0 || lk_thread_start(&thread[i], matmul_rows, &part[i], &why)) {
+            thread[i] = NULL;
+            matmul_rows(&part[i]);
+        }
+    }
+    for (size_t i = 1; i < parts; i++) {
+        lk_thread_join(&thread[i]);
     }
 }
 

@@ -20,6 +20,9 @@ const char *cli_check_word(lk_check_state state);
 /* "layer 3", "embedding", "head". */
 void cli_check_unit(const lk_check_report *r, int layer, char out[32]);
 
+/* "1", "5 to 72": the tokens of a batch. */
+void cli_check_tokens(const lk_check_kernel *k, char out[32]);
+
 void cli_check_text(FILE *to, const struct cli_check_shown *s, bool all); /* all: every note */
 void cli_check_json(FILE *to, const struct cli_check_shown *s);
 void cli_check_html(FILE *to, const struct cli_check_shown *s);

@@ -304,6 +304,28 @@ static void page_entries(FILE *to, const lk_check_report *r)
     fputs("</table>\n", to);
 }
 
+static void page_kernels(FILE *to, const lk_check_report *r)
+{
+    if (!r->n_kernels) {
+        return;
+    }
+    fprintf(to,
+            "<h2>Kernels</h2>\n<details><summary>%zu kernels wrote these ops</summary>\n"
+            "<table class=q><thead><tr><th>Op<th class=n>Tokens<th>Kernel</tr></thead>\n",
+            r->n_kernels);
+    for (size_t i = 0; i < r->n_kernels; i++) {
+        const lk_check_kernel *k = &r->kernels[i];
+        char tokens[32];
+        cli_check_tokens(k, tokens);
+        fputs("<tr><td>", to);
+        text(to, r->columns[k->column]);
+        fprintf(to, "<td class=n>%s<td class=m>", tokens);
+        text(to, k->name);
+        fputs("</tr>\n", to);
+    }
+    fputs("</table></details>\n", to);
+}
+
 static void page_depths(FILE *to, const lk_check_report *r)
 {
     if (!r->n_depths) {
@@ -354,6 +376,7 @@ void cli_check_html(FILE *to, const struct cli_check_shown *s)
     page_grid(to, r);
     page_entries(to, r);
     page_depths(to, r);
+    page_kernels(to, r);
     if (!r->has_difference) {
         fputs("<h2>To repeat it</h2>\n<div class=cmd><code>", to);
         text(to, s->repeat);

@@ -33,6 +33,12 @@ void cli_check_unit(const lk_check_report *r, int layer, char out[32])
     }
 }
 
+void cli_check_tokens(const lk_check_kernel *k, char out[32])
+{
+    bool one = k->least_tokens == k->most_tokens;
+    snprintf(out, 32, one ? "%d" : "%d to %d", k->least_tokens, k->most_tokens);
+}
+
 /* ---- text ---- */
 
 static void text_entry(FILE *to, const lk_check_entry *e, bool all)
@@ -68,6 +74,19 @@ static void text_depths(FILE *to, const lk_check_report *r)
         } else {
             fprintf(to, "%.5f of %.5f\n", d->error, d->bound);
         }
+    }
+}
+
+static void text_kernels(FILE *to, const lk_check_report *r)
+{
+    if (r->n_kernels) {
+        fprintf(to, "\n%-18s %-9s kernel\n", "op", "tokens");
+    }
+    for (size_t i = 0; i < r->n_kernels; i++) {
+        const lk_check_kernel *k = &r->kernels[i];
+        char tokens[32];
+        cli_check_tokens(k, tokens);
+        fprintf(to, "%-18s %-9s %s\n", r->columns[k->column], tokens, k->name);
     }
 }
 
@@ -131,6 +150,9 @@ void cli_check_text(FILE *to, const struct cli_check_shown *s, bool all)
         text_entry(to, &r->entries[i], all);
     }
     text_depths(to, r);
+    if (all) {
+        text_kernels(to, r);
+    }
     if (r->has_difference) {
         text_difference(to, s);
     }
@@ -184,6 +206,14 @@ static void json_entries(FILE *to, const lk_check_report *r)
     for (int k = 0; k < r->n_columns; k++) {
         fprintf(to, "%s", k ? "," : "");
         cli_json_string(to, r->columns[k], strlen(r->columns[k]));
+    }
+    fprintf(to, "],\n \"kernels\":[");
+    for (size_t i = 0; i < r->n_kernels; i++) {
+        const lk_check_kernel *k = &r->kernels[i];
+        fprintf(to, "%s\n  {\"column\":%d,\"least_tokens\":%d,\"most_tokens\":%d,", i ? "," : "",
+                k->column, k->least_tokens, k->most_tokens);
+        json_text(to, "kernel", k->name);
+        fputc('}', to);
     }
     /* A row a unit (embedding, layers, head), a letter a column. */
     fprintf(to, "],\n \"cells\":[");

@@ -19,7 +19,8 @@ struct arguments {
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     const char *save, *load, *move_at, *system;
     struct cli_list stop, logit_bias;
-    bool ignore_eos, raw, chat, logits_sha256, json, test;
+    bool ignore_eos, raw, chat, logits_sha256, json, test, quick;
+    const char *only, *report;
 };
 #define THIS(field) offsetof(struct arguments, field)
 
@@ -62,6 +63,9 @@ static const struct cli_option options[] = {
     {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print one JSON object at the end"},
     {"test", 0, CLI_FLAG, NULL, THIS(test),
      .help = "answer nothing: check that the model computes right here, as `lockstep check`"},
+    {"quick", 0, CLI_FLAG, NULL, THIS(quick), .help = "with --test: fewer tokens, depths and ways"},
+    {"only", 0, CLI_STRING, "WHAT", THIS(only), .help = "with --test: layer=N, op=NAME or both"},
+    {"report", 0, CLI_STRING, "FILE", THIS(report), .help = "with --test: write a certificate"},
     CLI_END,
 };
 
@@ -597,8 +601,15 @@ static int run(struct cli *cli, void *arguments)
         return cli_fail(cli, CLI_USAGE, "--test excludes PROMPT");
     }
     if (r.args->test) {
-        struct cli_check_args check = {.engine = r.args->engine, .json = r.args->json};
+        struct cli_check_args check = {.engine = r.args->engine,
+                                       .json = r.args->json,
+                                       .quick = r.args->quick,
+                                       .only = r.args->only,
+                                       .report = r.args->report};
         return cli_check_model(cli, &check);
+    }
+    if (r.args->quick || r.args->only || r.args->report) {
+        return cli_fail(cli, CLI_USAGE, "--quick, --only and --report need --test");
     }
     lk_sha256_init(&r.hash);
     int code = check_arguments(&r);

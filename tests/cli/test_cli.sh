@@ -188,6 +188,9 @@ sys.exit(not (c["verdict"] == d["verdict"] == "equal" and "difference" not in c
 verdict "check --json" $?
 expect 0 "run --test" run $model --test --backend cpu; holds "run --test checks" "$(out | tail -n 1)" "EQUAL: "
 expect 2 "run --test with a prompt" run $model x --test
+expect 0 "run --test --quick" run $model --test --quick --backend cpu --only layer=1 --report "$dir/run.json"
+holds "run --test writes a certificate" "$(cat "$dir/run.json")" '"verdict":"equal"'
+expect 2 "run --quick" run $model x --quick; holds "it is named" "$(err)" "need --test"
 expect 0 "check one op" check $model --backend cpu --only layer=1,op=attention
 holds "check repeats itself" "$(out)$(lk check $model --backend cpu --only layer=head --json)" '--only layer=head'
 for only in layer= layer=x layer=-1 op= attention layer=1op=x ''; do

@@ -20,7 +20,7 @@ void damage_bit(struct damage *d, struct lk_plan *plan, int w, bool quick)
             d->layer = plan->ops[i].layer;
             if (plan->ops[i].kind == LK_OP_EMBED) {
                 struct lk_feeds f;
-                cr_assert_eq(lk_feeds_init(&f, quick ? 24 : 72, 128, plan->n_vocab, -1, NULL),
+                cr_assert_eq(lk_feeds_init(&f, quick ? 10 : 72, 128, plan->n_vocab, -1, NULL),
                              LK_OK);
                 element = (size_t)f.token[7] * (size_t)weight->cols + 5;
                 lk_feeds_free(&f);
