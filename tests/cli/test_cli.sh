@@ -210,6 +210,9 @@ sys.exit(not (d[-1]["backend"] == "cpu" and d[-1]["exact"] and sum(x["chosen"] f
 verdict "devices --json" $?
 
 # ---- a dialogue on a terminal ----
+if ! python3 -c 'import os; os.openpty()' 2>/dev/null; then
+    echo "not run: a dialogue with line editing: this machine has no pseudo-terminals (/dev/pts)"
+else
 python3 - "$program" "$dir/chat.gguf" <<'PY'
 import os, pty, select, signal, struct, sys, time
 from gguf import GGUFReader, GGUFWriter, GGUFValueType
@@ -265,6 +268,7 @@ if code != 130:
     sys.exit(f"code {code}: {seen!r}")
 PY
 verdict "a dialogue with line editing" $?
+fi
 
 # ---- perplexity ----
 for i in $(seq 40); do echo "It was the $i. day of the year, and all was well."; done >"$dir/book"
