@@ -410,6 +410,13 @@ static bool vanishes_without(struct lk_check_run *c, const struct culprit *w, in
     return !status && again.op < 0;
 }
 
+/* Names of baseline kernels: without them come variants that cost CPU drivers minutes and gigabytes
+ * to compile. */
+static bool is_baseline(const char *feature)
+{
+    return strcmp(feature, "looped") == 0 || strcmp(feature, "narrow") == 0;
+}
+
 static void find_remedy(struct lk_check_run *c, const struct culprit *w, int layer,
                         const struct lk_side *oracle, lk_error *err)
 {
@@ -417,12 +424,13 @@ static void find_remedy(struct lk_check_run *c, const struct culprit *w, int lay
     bool vulkan = strcmp(w->side->impl->name, "vulkan") == 0;
     struct features f = {.side = w->side->name};
     if (vulkan && !w->side->impl->devices(&c->backend_options, take_features, &f, err)) {
+        f.list[strcspn(f.list, "(")] = 0; /* what it says of features that are not there */
         for (char *p = f.list; *p;) {
             char name[sizeof d->feature];
             size_t n = strcspn(p, " ");
             snprintf(name, sizeof name, "%.*s", (int)n, p);
             p += n + (p[n] == ' ');
-            if (vanishes_without(c, w, layer, oracle, name)) {
+            if (!is_baseline(name) && vanishes_without(c, w, layer, oracle, name)) {
                 snprintf(d->feature, sizeof d->feature, "%s", name);
                 snprintf(d->vanishes, sizeof d->vanishes, "with --vk-disable %s it vanishes", name);
                 return;

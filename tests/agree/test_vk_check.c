@@ -20,6 +20,7 @@ static lk_engine_options first_device(void)
     lk_engine_options o = lk_engine_options_default();
     o.backend = "vulkan";
     o.device = "0";
+    o.cache_dir = getenv("LK_TEST_CACHE");
     return o;
 }
 
@@ -84,6 +85,7 @@ Test(vk_check, a_feature_stays_off)
     lk_engine_options o = first_device();
     lk_error err;
     cr_assert(mkdtemp(dir));
+    o.cache_dir = NULL;
     cr_assert_eq(lk_device_disable(&o, "unpack16", &err), LK_E_INVALID, "nowhere to keep it");
     o.cache_dir = dir;
     cr_assert_eq(lk_device_disable(&o, "warp-drive", &err), LK_E_INVALID);

@@ -38,7 +38,7 @@ command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache)
 cmake -G Ninja -S . -B "$whole" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
     -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc "${launcher[@]}" -DCMAKE_EXE_LINKER_FLAGS=-static \
     -DCMAKE_C_FLAGS="-isystem $libs/include" -DLK_PCRE2="$libs/lib/libpcre2-8.a" \
-    -DLK_UTF8PROC="$libs/lib/libutf8proc.a" -DLK_VULKAN=OFF
+    -DLK_UTF8PROC="$libs/lib/libutf8proc.a" -DLK_VULKAN=OFF -DLK_TESTS=OFF
 cmake --build "$whole" --target lockstep_program
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
