@@ -80,41 +80,64 @@ static void end(struct bench *b, const char *variant)
     free(b->hidden);
 }
 
-Test(vk_agree, matmul_of_every_type_and_shape)
+/* Of every type and shape, without some features. */
+static void matmuls(const char *variant)
 {
     static const int ROWS[] = {1, 33, 96}, TOKENS[] = {1, 3, 8, 9, 70};
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
-    for (size_t v = 0; v < LK_COUNT(VARIANTS); v++) {
-        for (size_t t = 0; t < n_types; t++) {
-            int block = types[t].block;
-            int cols[3] = {block,
-                           block == 256  ? 768
-                           : block == 32 ? 352
-                                         : 262,
-                           block == 1 ? 7 : block * 20};
-            /* only kernels of one token are unrolled; those of float weights take CPU drivers too
-             * long to compile, and run where the device is a GPU */
-            bool unrolled = strcmp(VARIANTS[v], "looped") == 0;
-            if (unrolled && !types[t].quantized) {
-                continue;
+    for (size_t t = 0; t < n_types; t++) {
+        int block = types[t].block;
+        int cols[3] = {block,
+                       block == 256  ? 768
+                       : block == 32 ? 352
+                                     : 262,
+                       block == 1 ? 7 : block * 20};
+        /* only kernels of one token are unrolled; those of float weights take CPU drivers too
+         * long to compile, and run where the device is a GPU */
+        bool unrolled = strcmp(variant, "looped") == 0;
+        bool wide = strncmp(variant, "narrow", 6) == 0;
+        if (unrolled && !types[t].quantized) {
+            continue;
+        }
+        for (size_t i = 0; i < (unrolled ? 1 : LK_COUNT(TOKENS)); i++) {
+            if (wide && TOKENS[i] <= 8) {
+                continue; /* tiles are for more */
             }
-            for (size_t i = 0; i < (unrolled ? 1 : LK_COUNT(TOKENS)); i++) {
-                for (size_t k = unrolled; k < (unrolled ? 2 : LK_COUNT(cols)); k++) {
-                    struct bench b;
-                    char what[96];
-                    int rows = ROWS[(i + k) % 3];
-                    snprintf(what, sizeof what, "matmul %s %dx%d, %d tokens, without '%s'",
-                             types[t].name, rows, cols[k], TOKENS[i], VARIANTS[v]);
-                    begin(&b, cols[k], TOKENS[i], what);
-                    int w = weight(&b, types[t].type, rows, cols[k], 5 + i + 10 * k);
-                    op(&b, LK_OP_MATMUL, 0, -1, slot(&b, rows, LK_ROWS_TOKENS), w);
-                    end(&b, VARIANTS[v]);
-                }
+            for (size_t k = unrolled; k < (unrolled ? 2 : LK_COUNT(cols)); k++) {
+                struct bench b;
+                char what[96];
+                int rows = ROWS[(i + k) % 3];
+                snprintf(what, sizeof what, "matmul %s %dx%d, %d tokens, without '%s'",
+                         types[t].name, rows, cols[k], TOKENS[i], variant);
+                begin(&b, cols[k], TOKENS[i], what);
+                int w = weight(&b, types[t].type, rows, cols[k], 5 + i + 10 * k);
+                op(&b, LK_OP_MATMUL, 0, -1, slot(&b, rows, LK_ROWS_TOKENS), w);
+                end(&b, variant);
             }
         }
     }
     vk_pair_close();
+}
+
+Test(vk_agree, matmul_of_every_type_and_shape)
+{
+    matmuls(VARIANTS[0]);
+}
+
+Test(vk_agree, matmul_without_features)
+{
+    matmuls(VARIANTS[1]);
+}
+
+Test(vk_agree, matmul_unrolled)
+{
+    matmuls(VARIANTS[2]);
+}
+
+Test(vk_agree, matmul_in_wide_tiles)
+{
+    matmuls(VARIANTS[3]);
 }
 
 /* norm -> q, k, v -> add of two; norm -> gate, up -> glu -> down + residual: what fuses. */
