@@ -277,7 +277,8 @@ lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t a
                               .rows = rows,
                               .cols = cols,
                               .data = t->data + (size_t)first * row_bytes,
-                              .n_bytes = (size_t)rows * row_bytes};
+                              .n_bytes = (size_t)rows * row_bytes,
+                              .mapped = true};
     if (rows == all) {
         snprintf(out->name, sizeof out->name, "%s", name);
     } else {
@@ -303,7 +304,8 @@ lk_status lk_bind_vector(const struct lk_gguf *gguf, const char *name, int64_t n
                               .rows = 1,
                               .cols = n,
                               .data = t->data,
-                              .n_bytes = (size_t)n * sizeof(float)};
+                              .n_bytes = (size_t)n * sizeof(float),
+                              .mapped = true};
     snprintf(out->name, sizeof out->name, "%s", name);
     return LK_OK;
 }

@@ -41,6 +41,7 @@ struct lk_weight {
     int64_t rows, cols;
     const void *data;
     size_t n_bytes;
+    bool mapped; /* pages of a file: who has a copy of its own may drop them */
 };
 
 struct lk_op {

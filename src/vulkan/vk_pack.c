@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/mem.h"
+#include "src/os.h"
 #include "src/vulkan/vk.h"
 
 enum { ROWS = LK_VK_ROWS };
@@ -406,9 +407,13 @@ static lk_status fill_all(struct filler *f, lk_error *err)
     for (int i = 0; i < s->n_matrices && !status; i++) {
         const struct lk_vk_matrix *m = &s->matrices[i];
         for (int p = 0; p < m->n_parts && !status; p++) {
-            status = check_weight(&f->plan->weights[m->part[p]], err);
+            const struct lk_weight *w = &f->plan->weights[m->part[p]];
+            status = check_weight(w, err);
             for (int c = 0; c < m->n_chunks && !status; c++) {
                 status = fill_part(f, m, &m->chunks[c], p, err);
+            }
+            if (w->mapped) {
+                lk_map_drop(w->data, w->n_bytes);
             }
         }
     }

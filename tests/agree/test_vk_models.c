@@ -157,3 +157,37 @@ Test(vk_models, a_session_moves_in_mid_sentence)
         free(want);
     }
 }
+
+/* Bytes of the file `path` that this process has in memory. */
+static size_t resident_of(const char *path)
+{
+    char line[1024];
+    size_t kb = 0, sum = 0;
+    bool ours = false;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    cr_assert(f);
+    while (fgets(line, sizeof line, f)) {
+        const char *at = strchr(line, '/');
+        ours = at ? strncmp(at, path, strlen(path)) == 0 : ours && strchr(line, ':');
+        if (ours && sscanf(line, "Rss: %zu", &kb) == 1) {
+            sum += kb * 1024;
+        }
+    }
+    fclose(f);
+    return sum;
+}
+
+Test(vk_models, pages_of_uploaded_weights_are_given_back)
+{
+    for (size_t i = 0; i < test_n_models(); i++) {
+        const char *path = test_model_path(i);
+        lk_model *m;
+        lk_engine_options o = options(16, true);
+        lk_engine *e = tiny_engine_with(path, &o, &m);
+        size_t file = (size_t)lk_model_file_bytes(m), there = resident_of(path);
+        /* metadata, vectors and the ends of small tensors stay */
+        cr_expect_lt(there, file / 4 * 3, "%s: %zu of %zu bytes in memory", path, there, file);
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
+}
