@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Attn: attention by the contract's chunks of 64 keys (rule 8). A workgroup of 64 owns up to ROWS
- * query rows (heads of one KV head, tokens of one sequence) and either walks their chunks in
- * order, or with SPLIT takes one chunk and leaves o_c, n_c, l_c to attn_merge.
+ * Attn: attention by the contract's chunks of 64 keys (rule 8). A workgroup owns up to ROWS query
+ * rows (heads of one KV head, tokens of one sequence), each 32 of its invocations OWN of them, and
+ * either walks their chunks in order, or with SPLIT takes one chunk and leaves o_c, n_c, l_c to
+ * attn_merge.
  *
- * Scores: an invocation is a key, its dot one chain over d. Output: an invocation is one or more
- * pairs of dims, its sum one chain over j. A masked key has p = +0, which changes no sum.
+ * Scores: an invocation is two keys, each dot one chain over d. Output: an invocation is some pairs
+ * of dims, each sum one chain over j. A masked key has p = +0, which changes no sum.
  */
 #version 450
 #include "common.glsl"
 
-layout(local_size_x = 64) in;
+layout(local_size_x_id = 3) in; /* 32 for each 8 rows */
 layout(constant_id = 0) const uint ROWS = 8;
 layout(constant_id = 1) const uint DIM = 256; /* padded head dimension, a multiple of 32 */
-layout(constant_id = 2) const uint SPLIT = 0;
-layout(constant_id = 3) const uint UNPACK = 0; /* unpackHalf2x16 is exact here (probe) */
+layout(constant_id = 2) const uint FLAGS = 0; /* LK_VK_ATTN_* */
+const bool SPLIT = (FLAGS & LK_VK_ATTN_SPLIT) != 0u;
 
-const uint WORDS = DIM / 2u;                          /* of a V row */
-const uint SETS = WORDS >= 64u ? 1u : 64u / WORDS;    /* sets of rows side by side */
-const uint SET_ROWS = (ROWS + SETS - 1u) / SETS;      /* rows of a set */
-const uint PER = (WORDS + 63u) / 64u;                 /* words of an invocation */
+const uint OWN = ROWS < LK_VK_ATTN_ROWS ? ROWS : LK_VK_ATTN_ROWS;
+const uint WORDS = DIM / 2u;           /* of a V row */
+const uint PER = (WORDS + 31u) / 32u;  /* of them, those of an invocation */
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -52,13 +52,14 @@ layout(push_constant) uniform Push
 
 const int NO_KEY = -0x7fffffff;
 
-shared float q_tile[ROWS * DIM];
-shared float p_tile[ROWS * 64u];
+shared vec4 q_tile[ROWS * DIM / 4u];
+shared uvec4 p_tile[ROWS * 16u]; /* 64 floats a row; before that, maxima of scores */
 shared int n_tile[ROWS];
+shared float l_tile[ROWS];
 
 precise vec2 halves(uint word)
 {
-    if (UNPACK != 0u) {
+    if ((FLAGS & LK_VK_ATTN_UNPACK) != 0u) {
         return unpackHalf2x16(word);
     }
     return vec2(lk_f16_to_f32(word), lk_f16_to_f32(word >> 16));
@@ -71,7 +72,7 @@ float merge_factor(int k)
 
 void main()
 {
-    uint lid = gl_LocalInvocationIndex;
+    uint lid = gl_LocalInvocationIndex, lane = lid & 31u;
     uint tile = p.tiles + gl_WorkGroupID.x * 4u;
     uint first_token = batch[tile];
     uint n_tile_tokens = batch[tile + 1u];
@@ -85,8 +86,10 @@ void main()
     uint pos0 = batch[p.pos + first_token];
     uint last = pos0 + n_tile_tokens - 1u;
     uint low = p.window != 0u && pos0 + 1u > p.window ? pos0 + 1u - p.window : 0u;
+    uint row0 = (lid >> 5) * OWN; /* the first of this invocation's rows */
+    bool busy = row0 < n_rows;
 
-    for (uint i = lid; i < ROWS * DIM; i += 64u) {
+    for (uint i = lid; i < ROWS * DIM; i += gl_WorkGroupSize.x) {
         uint row = i / DIM;
         uint d = i % DIM;
         precise float x = 0.0;
@@ -94,174 +97,214 @@ void main()
             uint head = head0 + row % n_heads;
             x = q_rows[((first_token + row / n_heads) * p.n_head + head) * p.head_dim + d];
         }
-        q_tile[i] = lk_round13(x);
+        q_tile[i >> 2][i & 3u] = lk_round13(x);
     }
 
-    precise float o[SET_ROWS * PER * 2u];
-    precise float l[SET_ROWS];
-    int n[SET_ROWS];
-    for (uint i = 0u; i < SET_ROWS; i++) {
-        l[i] = 0.0;
+    precise float o[OWN * PER * 2u];
+    int n[OWN];
+    precise float l = 0.0; /* of row row0 + lane */
+    for (uint i = 0u; i < OWN; i++) {
         n[i] = NO_KEY;
         for (uint k = 0u; k < PER * 2u; k++) {
             o[i * PER * 2u + k] = 0.0;
         }
     }
-    uint set = lid / min(WORDS, 64u);
-    uint word0 = lid % min(WORDS, 64u);
 
     uint chunk = low / LK_KV_BLOCK;
     uint end = last / LK_KV_BLOCK + 1u;
-    if (SPLIT != 0u) {
+    if (SPLIT) {
         chunk += gl_WorkGroupID.z;
         end = min(end, chunk + 1u);
     }
     for (; chunk < end; chunk++) {
         uint block = batch[p.table + seq * p.max_blocks + chunk];
         barrier();
-        if (lid < ROWS) {
-            n_tile[lid] = NO_KEY;
+        for (uint i = lid; i < ROWS; i += gl_WorkGroupSize.x) {
+            n_tile[i] = NO_KEY;
         }
-        barrier();
 
-        /* scores: key j = lid */
-        uint key = chunk * LK_KV_BLOCK + lid;
-        precise float dot[ROWS];
-        for (uint i = 0u; i < ROWS; i++) {
-            dot[i] = 0.0;
-        }
-        uint at = LK_KV_K_AT(block, kv_head, 0u, lid, p.n_kv_head, p.dim) / 2u;
-        for (uint d = 0u; d < p.head_dim; d++) {
-            precise vec2 pair = halves(k_cache[at + d * (LK_KV_BLOCK / 2u)]);
-            precise float kd = (lid & 1u) == 0u ? pair.x : pair.y;
-            for (uint i = 0u; i < ROWS; i++) {
-                dot[i] = fma(q_tile[i * DIM + d], kd, dot[i]);
+        /* scores of keys 2 lane and 2 lane + 1 */
+        precise vec2 s[OWN];
+        ivec2 kj[OWN];
+        if (busy) {
+            for (uint i = 0u; i < OWN; i++) {
+                s[i] = vec2(0.0);
             }
-        }
-        int kj[ROWS];
-        for (uint i = 0u; i < ROWS; i++) {
-            uint pos = pos0 + i / n_heads;
-            bool used = i < n_rows && key <= pos && (p.window == 0u || key + p.window > pos);
-            precise float s = dot[i] * lk_flt(p.score_in);
-            if (p.score_cap != 0u) {
-                s = lk_tanh(s);
-                s = s * lk_flt(p.score_cap);
-            }
-            kj[i] = NO_KEY;
-            if (used) {
-                if (lk_magnitude(s) >= LK_SCORE_LIMIT) {
-                    atomicOr(flags[p.op], 1u);
-                    s = 0.0;
+            uint at = LK_KV_K_AT(block, kv_head, 0u, 2u * lane, p.n_kv_head, p.dim) / 2u;
+            uint d = 0u;
+            for (; d + 4u <= p.head_dim; d += 4u) {
+                precise vec2 k[4];
+                [[unroll]] for (uint c = 0u; c < 4u; c++) {
+                    k[c] = halves(k_cache[at + (d + c) * (LK_KV_BLOCK / 2u)]);
                 }
-                kj[i] = lk_rte(s);
-                atomicMax(n_tile[i], kj[i]);
+                [[unroll]] for (uint i = 0u; i < OWN; i++) {
+                    precise vec4 q = q_tile[((row0 + i) * DIM + d) >> 2];
+                    [[unroll]] for (uint c = 0u; c < 4u; c++) {
+                        s[i].x = fma(q[c], k[c].x, s[i].x);
+                        s[i].y = fma(q[c], k[c].y, s[i].y);
+                    }
+                }
             }
-            dot[i] = s;
+            for (; d < p.head_dim; d++) {
+                precise vec2 k = halves(k_cache[at + d * (LK_KV_BLOCK / 2u)]);
+                for (uint i = 0u; i < OWN; i++) {
+                    precise float q = q_tile[((row0 + i) * DIM + d) >> 2][d & 3u];
+                    s[i].x = fma(q, k.x, s[i].x);
+                    s[i].y = fma(q, k.y, s[i].y);
+                }
+            }
+            for (uint i = 0u; i < OWN; i++) {
+                uint row = row0 + i, pos = pos0 + row / n_heads;
+                kj[i] = ivec2(NO_KEY);
+                [[unroll]] for (uint e = 0u; e < 2u; e++) {
+                    uint key = chunk * LK_KV_BLOCK + 2u * lane + e;
+                    bool used =
+                        row < n_rows && key <= pos && (p.window == 0u || key + p.window > pos);
+                    precise float x = s[i][e] * lk_flt(p.score_in);
+                    if (p.score_cap != 0u) {
+                        x = lk_tanh(x);
+                        x = x * lk_flt(p.score_cap);
+                    }
+                    if (used) {
+                        if (lk_magnitude(x) >= LK_SCORE_LIMIT) {
+                            atomicOr(flags[p.op], 1u);
+                            x = 0.0;
+                        }
+                        kj[i][e] = lk_rte(x);
+                    }
+                    s[i][e] = x;
+                }
+                p_tile[row * 16u + (lane >> 2)][lane & 3u] = uint(max(kj[i].x, kj[i].y));
+            }
         }
         barrier();
-        for (uint i = 0u; i < ROWS; i++) {
-            precise float pj = 0.0;
-            if (kj[i] != NO_KEY && kj[i] - n_tile[i] >= LK_P_CUT) {
-                pj = lk_round13(lk_exp2_mantissa(dot[i], kj[i]));
-                pj = lk_scale2(pj, kj[i] - n_tile[i]);
-            }
-            p_tile[i * 64u + lid] = pj;
+        if (busy && (lane >> 2) < OWN) {
+            uint row = row0 + (lane >> 2), at = row * 16u + 2u * (lane & 3u);
+            ivec4 most = max(ivec4(p_tile[at]), ivec4(p_tile[at + 1u]));
+            atomicMax(n_tile[row], max(max(most.x, most.y), max(most.z, most.w)));
         }
         barrier();
+        if (busy) {
+            for (uint i = 0u; i < OWN; i++) {
+                int nc = n_tile[row0 + i];
+                [[unroll]] for (uint e = 0u; e < 2u; e++) {
+                    precise float pj = 0.0;
+                    if (kj[i][e] != NO_KEY && kj[i][e] - nc >= LK_P_CUT) {
+                        pj = lk_round13(lk_exp2_mantissa(s[i][e], kj[i][e]));
+                        pj = lk_scale2(pj, kj[i][e] - nc);
+                    }
+                    p_tile[(row0 + i) * 16u + (lane >> 1)][2u * (lane & 1u) + e] = lk_bits(pj);
+                }
+            }
+        }
+        barrier();
+        if (!busy) {
+            continue;
+        }
 
-        /* output: rows of this invocation's set, words word0 + 64 k */
-        if (set < SETS) {
-            precise float oc[SET_ROWS * PER * 2u];
-            precise float lc[SET_ROWS];
-            for (uint i = 0u; i < SET_ROWS; i++) {
-                lc[i] = 0.0;
-                for (uint k = 0u; k < PER * 2u; k++) {
-                    oc[i * PER * 2u + k] = 0.0;
+        /* l: a row of this invocation's own */
+        precise float l_chunk = 0.0;
+        if (lane < OWN) {
+            for (uint j = 0u; j < 16u; j++) {
+                uvec4 pj = p_tile[(row0 + lane) * 16u + j];
+                [[unroll]] for (uint e = 0u; e < 4u; e++) {
+                    precise float t = l_chunk + lk_flt(pj[e]);
+                    l_chunk = t;
                 }
             }
-            uint v_at = LK_KV_V_AT(block, kv_head, 0u, 0u, p.n_kv_head, p.dim) / 2u;
-            /* only keys that were written: stale bytes could be NaN, and 0 * NaN is not 0 */
-            uint base = chunk * LK_KV_BLOCK;
-            uint from = low > base ? low - base : 0u;
-            uint to = min(last - base + 1u, 64u);
-            for (uint j = from; j < to; j++) {
-                precise vec2 v[PER];
-                for (uint k = 0u; k < PER; k++) {
-                    uint w = word0 + 64u * k;
-                    v[k] = halves(w < WORDS ? v_cache[v_at + j * WORDS + w] : 0u);
+        }
+
+        /* output: words lane + 32 k */
+        precise float oc[OWN * PER * 2u];
+        for (uint i = 0u; i < OWN * PER * 2u; i++) {
+            oc[i] = 0.0;
+        }
+        uint v_at = LK_KV_V_AT(block, kv_head, 0u, 0u, p.n_kv_head, p.dim) / 2u;
+        /* only keys that were written: stale bytes could be NaN, and 0 * NaN is not 0; beside
+         * them p is 0 */
+        uint base = chunk * LK_KV_BLOCK;
+        uint from = low > base ? low - base : 0u;
+        uint to = min(last - base + 1u, 64u);
+        for (uint j4 = from & ~3u; j4 < to; j4 += 4u) {
+            precise vec2 v[4u * PER];
+            [[unroll]] for (uint c = 0u; c < 4u; c++) {
+                uint j = clamp(j4 + c, from, to - 1u);
+                [[unroll]] for (uint k = 0u; k < PER; k++) {
+                    uint w = min(lane + 32u * k, WORDS - 1u);
+                    v[c * PER + k] = halves(v_cache[v_at + j * WORDS + w]);
                 }
-                for (uint i = 0u; i < SET_ROWS; i++) {
-                    uint row = set * SET_ROWS + i;
-                    precise float pj = row < ROWS ? p_tile[row * 64u + j] : 0.0;
-                    lc[i] = lc[i] + pj;
-                    for (uint k = 0u; k < PER; k++) {
+            }
+            [[unroll]] for (uint i = 0u; i < OWN; i++) {
+                uvec4 pj = p_tile[(row0 + i) * 16u + (j4 >> 2)];
+                [[unroll]] for (uint c = 0u; c < 4u; c++) {
+                    precise float x = lk_flt(pj[c]);
+                    [[unroll]] for (uint k = 0u; k < PER; k++) {
                         uint e = (i * PER + k) * 2u;
-                        oc[e] = fma(pj, v[k].x, oc[e]);
-                        oc[e + 1u] = fma(pj, v[k].y, oc[e + 1u]);
+                        oc[e] = fma(x, v[c * PER + k].x, oc[e]);
+                        oc[e + 1u] = fma(x, v[c * PER + k].y, oc[e + 1u]);
                     }
                 }
             }
-            for (uint i = 0u; i < SET_ROWS; i++) {
-                uint row = set * SET_ROWS + i;
-                int nc = row < ROWS ? n_tile[row] : NO_KEY;
-                if (nc == NO_KEY) {
-                    continue; /* no key of this chunk: it takes no part */
-                }
-                bool started = n[i] != NO_KEY;
-                int nn = max(n[i], nc);
-                precise float f_old = started ? merge_factor(n[i] - nn) : 0.0;
-                precise float f_new = merge_factor(nc - nn);
+        }
+        for (uint i = 0u; i < OWN; i++) {
+            int nc = n_tile[row0 + i];
+            if (nc == NO_KEY) {
+                continue; /* no key of this chunk: it takes no part */
+            }
+            bool started = n[i] != NO_KEY;
+            int nn = max(n[i], nc);
+            precise float f_old = started ? merge_factor(n[i] - nn) : 0.0;
+            precise float f_new = merge_factor(nc - nn);
+            if (lane == i) {
+                precise float a = l * f_old;
+                precise float b = l_chunk * f_new;
+                a = a + b;
+                l = started ? a : l_chunk;
+            }
+            for (uint k = 0u; k < PER * 2u; k++) {
+                uint e = i * PER * 2u + k;
+                precise float add = lk_flush(oc[e]);
                 if (started) {
-                    precise float a = l[i] * f_old;
-                    precise float b = lc[i] * f_new;
-                    l[i] = a + b;
-                } else {
-                    l[i] = lc[i];
+                    precise float a = o[e] * f_old;
+                    precise float b = add * f_new;
+                    a = a + b;
+                    add = lk_flush(a);
                 }
-                for (uint k = 0u; k < PER * 2u; k++) {
-                    uint e = i * PER * 2u + k;
-                    precise float add = lk_flush(oc[e]);
-                    if (started) {
-                        precise float a = o[e] * f_old;
-                        precise float b = add * f_new;
-                        a = a + b;
-                        add = lk_flush(a);
-                    }
-                    o[e] = add;
-                }
-                n[i] = nn;
+                o[e] = add;
             }
+            n[i] = nn;
         }
     }
 
-    if (set >= SETS) {
-        return;
+    if (lane < OWN && row0 + lane < n_rows) {
+        l_tile[row0 + lane] = l;
     }
-    for (uint i = 0u; i < SET_ROWS; i++) {
-        uint row = set * SET_ROWS + i;
-        if (row >= ROWS || row >= n_rows) {
+    barrier();
+    for (uint i = 0u; i < OWN; i++) {
+        uint row = row0 + i;
+        if (row >= n_rows) {
             continue;
         }
         uint head = head0 + row % n_heads;
         uint at_row = (first_token + row / n_heads) * p.n_head + head;
         precise float r = 0.0;
-        if (SPLIT != 0u) {
+        if (SPLIT) {
             at_row = at_row * p.max_splits + gl_WorkGroupID.z;
-            if (word0 == 0u) {
+            if (lane == 0u) {
                 part[p.part_l + at_row * 2u] = uint(n[i]);
-                part[p.part_l + at_row * 2u + 1u] = lk_bits(l[i]);
+                part[p.part_l + at_row * 2u + 1u] = lk_bits(l_tile[row]);
             }
         } else {
-            r = lk_rcp(l[i]);
+            r = lk_rcp(l_tile[row]);
         }
         for (uint k = 0u; k < PER * 2u; k++) {
-            uint w = word0 + 64u * (k >> 1);
+            uint w = lane + 32u * (k >> 1);
             uint d = 2u * w + (k & 1u);
             precise float y = o[i * PER * 2u + k];
             if (w >= WORDS || d >= p.head_dim) {
                 continue;
             }
-            if (SPLIT != 0u) {
+            if (SPLIT) {
                 part[at_row * DIM + d] = lk_bits(y);
             } else {
                 y = y * r;

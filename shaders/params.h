@@ -17,7 +17,9 @@
 #define LK_VK_PANEL    256 /* = LK_PANEL */
 #define LK_VK_BINDINGS 8
 #define LK_VK_MAX_DIM  256 /* head dimension, padded: size of arrays in the attention kernel */
-#define LK_VK_MAX_ROWS 8   /* query rows of one attention workgroup */
+#define LK_VK_ATTN_ROWS   8u /* query rows of 32 invocations of attention */
+#define LK_VK_ATTN_SPLIT  1u
+#define LK_VK_ATTN_UNPACK 2u /* unpackHalf2x16 is exact here (probe) */
 #define LK_VK_MAX_COLS 8   /* tokens of one mat-vec workgroup */
 
 /* How activations are handed to a matmul. */

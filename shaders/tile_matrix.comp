@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tile_matrix: matmul of quantized weights for many tokens, by products of int8 matrices 16 x 32
- * times 32 x 16. A workgroup of 256 owns 64 rows x 128 tokens, each of its 8 subgroups of 32 owns
- * 32 x 32 of them. K goes through shared memory in steps of 64. Integers are exact in any order,
- * floats keep the chain of each output (rules 2, 3).
+ * times 32 x 16. A workgroup of 256 owns BM rows x BN tokens, each of its 8 subgroups of 32 owns
+ * BM / 2 x BN / 4 of them. K goes through shared memory in steps of 64: while the matrices of one
+ * step are multiplied, the words of the next are on their way to registers. Integers are exact in
+ * any order, floats keep the chain of each output (rules 2, 3).
  *
  * LK_MATRIX takes the device's matrix units; without it plain loops stand for them, and everything
- * else stays the same. Weights of 256-blocks are multiplied by their integer scales first: one int8
- * (Q2_K, Q3_K negated) or two, v = 128 h + l with -64 <= l < 64.
+ * else stays the same. The integer scales of 256-blocks: those of 32 elements multiply the product
+ * of a step (W_STEP_SCALE); those of 16 multiply the weights first, which then are one int8 (Q2_K,
+ * Q3_K negated) or two, v = 128 h + l with -64 <= l < 64 (LIMBS). The mins are one step more.
  */
 #version 450
 #ifdef LK_MATRIX
@@ -19,6 +21,8 @@
 #include "weights.glsl"
 
 layout(local_size_x = 256) in;
+layout(constant_id = 0) const uint BM = 64; /* 64 or 128 */
+layout(constant_id = 1) const uint BN = 64; /* 64 or 128 */
 layout(constant_id = 2) const uint EPI = 0;
 
 layout(std430, binding = 1) readonly buffer Act1
@@ -31,23 +35,40 @@ layout(std430, binding = 1) readonly buffer Act4
 };
 #include "tile_store.glsl"
 
-const uint BM = 64u;
-const uint BN = 128u;
-const uint STRIDE = 5u; /* uvec4s of a row of 64 bytes: one more, so that banks differ */
-#if defined(LK_W_Q4_K) || defined(LK_W_Q5_K) || defined(LK_W_Q6_K)
+#if defined(LK_W_Q6_K)
 #define LIMBS 2
 #else
 #define LIMBS 1
 #endif
+#if defined(LK_W_Q4_K) || defined(LK_W_Q5_K)
+#define W_STEP_SCALE
+#endif
+#ifdef W_MINS
+const uint N_STEPS = 5u; /* of a super-block */
+#else
+const uint N_STEPS = 4u;
+#endif
 
-/* Rows of a tile of weights, the same of their upper limbs, tokens. */
-const uint A_TILE = 0u;
-const uint B_TILE = uint(LIMBS) * BM * STRIDE;
-shared uvec4 tile[B_TILE + BN * STRIDE];
-shared float row_scale[2u * BM], row_offset[2u * BM];
-shared float token_scale[2u * BN], token_sum[2u * BN];
-const uint STAGE = BM / 2u + 4u; /* floats of a token */
-shared float stage[64u * STAGE];
+const uint TM = BM / 32u; /* 16 x 16 matrices of a subgroup: TM of rows, TN of tokens */
+const uint TN = BN / 64u;
+const uint STRIDE = 5u; /* uvec4s of a row of 64 bytes: one more, so that banks differ */
+const uint B_TILE = uint(LIMBS) * BM * STRIDE; /* after the weights, and their upper limbs */
+const uint TILE = B_TILE + BN * STRIDE;
+const uint STAGE = BM / 4u + 1u; /* uvec4s of a token of results */
+
+/* Two of each: one is read while the other is filled. Results leave through the tiles. */
+shared uvec4 tile[2u * TILE];
+#ifdef W_K
+shared float row_scale[BM], row_offset[BM], token_scale[BN];
+#ifdef W_STEP_SCALE
+shared int step_scale[4u * BM];
+#endif
+#else
+shared float row_scale[4u * BM], token_scale[4u * BN];
+#ifdef W_OFFSET
+shared float row_offset[4u * BM], token_sum[4u * BN];
+#endif
+#endif
 
 #ifdef LK_MATRIX
 #define INTS coopmat<int32_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
@@ -55,12 +76,13 @@ shared float stage[64u * STAGE];
 #define LEFT coopmat<int8_t, gl_ScopeSubgroup, 16, 32, gl_MatrixUseA>
 #define RIGHT coopmat<int8_t, gl_ScopeSubgroup, 32, 16, gl_MatrixUseB>
 #define N_OWN(m) (m).length()
+#define OWN(m, e) m[e]
 #define LOAD_LEFT(m, at) coopMatLoad(m, tile, at, STRIDE, gl_CooperativeMatrixLayoutRowMajor)
 #define LOAD_RIGHT(m, at) coopMatLoad(m, tile, at, STRIDE, gl_CooperativeMatrixLayoutColumnMajor)
-/* each row, or each token, has the float of its own */
+/* each row, or each token, has the number of its own */
 #define LOAD_BY_ROW(m, array, at) coopMatLoad(m, array, at, 0u, gl_CooperativeMatrixLayoutColumnMajor)
 #define LOAD_BY_TOKEN(m, array, at) coopMatLoad(m, array, at, 0u, gl_CooperativeMatrixLayoutRowMajor)
-#define STORE_STAGE(m, at) coopMatStore(m, stage, at, STAGE, gl_CooperativeMatrixLayoutColumnMajor)
+#define STORE_STAGE(m, at) coopMatStore(m, tile, at, STAGE, gl_CooperativeMatrixLayoutColumnMajor)
 #define MULTIPLY(a, b, c) coopMatMulAdd(a, b, c)
 #define ZERO_INTS INTS(0)
 #define ZERO_FLOATS FLOATS(0.0)
@@ -77,6 +99,7 @@ struct Floats {
 #define LEFT uint
 #define RIGHT uint
 #define N_OWN(m) 8
+#define OWN(m, e) m.v[e]
 #define ZERO_INTS Ints(int[8](0, 0, 0, 0, 0, 0, 0, 0))
 #define ZERO_FLOATS Floats(float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
 uint own_row()
@@ -99,7 +122,7 @@ uint own_token(uint e)
     }
 #define STORE_STAGE(m, at)                                                                         \
     for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
-        stage[at + own_token(e_) * STAGE + own_row()] = m.v[e_];                                   \
+        tile[at + own_token(e_) * STAGE + (own_row() >> 2)][own_row() & 3u] = lk_bits(m.v[e_]);    \
     }
 Ints MULTIPLY(uint a, uint b, Ints c)
 {
@@ -118,16 +141,12 @@ Ints MULTIPLY(uint a, uint b, Ints c)
     return c;
 }
 #endif
-#ifdef LK_MATRIX
-#define OWN(m, e) m[e]
-#else
-#define OWN(m, e) m.v[e]
-#endif
 
-#ifdef W_K
-/* Four weights of a word, 0..63 or signed, times an integer scale: bytes of the low and high limb. */
+#if defined(W_K) && !defined(W_STEP_SCALE)
+/* Four weights of a word, signed, times an integer scale: bytes of the low and high limb. */
 void scaled(uint q, int sc, out uint low, out uint high)
 {
+    high = 0u;
 #if defined(LK_W_Q6_K)
     ivec4 v = sc * ivec4(bitfieldExtract(int(q), 0, 8), bitfieldExtract(int(q), 8, 8),
                          bitfieldExtract(int(q), 16, 8), int(q) >> 24);
@@ -136,266 +155,400 @@ void scaled(uint q, int sc, out uint low, out uint high)
     w = uvec4(ivec4(w) >> 7) & 255u;
     high = w.x | w.y << 8 | w.z << 16 | w.w << 24;
     low = centre(low, 0x40404040u);
-#elif LIMBS == 2
-    uint even = (q & 0x00ff00ffu) * uint(sc) + 0x00400040u;
-    uint odd = ((q >> 8) & 0x00ff00ffu) * uint(sc) + 0x00400040u;
-    low = centre((even & 0x007f007fu) | (odd & 0x007f007fu) << 8, 0x40404040u);
-    high = ((even >> 7) & 0x00ff00ffu) | ((odd >> 7) & 0x00ff00ffu) << 8;
 #elif defined(LK_W_Q3_K)
     ivec4 v = -sc * ivec4(bitfieldExtract(int(q), 0, 8), bitfieldExtract(int(q), 8, 8),
                           bitfieldExtract(int(q), 16, 8), int(q) >> 24);
     uvec4 w = uvec4(v) & 255u;
     low = w.x | w.y << 8 | w.z << 16 | w.w << 24;
-    high = 0u;
 #else
     low = q * uint(sc);
-    high = 0u;
 #endif
 }
 #endif
 
-/* Step `step` of the weights, row `row`, its half `part`: 32 elements. */
-void load_weights(Chunk c, uint step, uint row, uint part, uint group, uint r)
-{
-    uint b = step * 2u + part;
-    uint at = A_TILE + row * STRIDE + part * 2u;
-    uint q[8];
+/* What an invocation holds of the step under way: 32 elements of a row of weights (half `part` of
+ * the step, if that is below 2), 16 bytes of TN tokens, and what scales them. */
+WSub sub;
+uvec4 x_words[TN];
 #ifdef W_K
-    uint s = b & 7u;
-    w_sub(c, group, r, b >> 3, s, q);
-    uvec4 words = w_scale_words(c, group, r, b >> 3);
-    ivec4 sc = w_groups(words, s);
-    uint high[8];
-    for (int i = 0; i < 8; i++) {
-        uint low;
-        scaled(q[i], i < 4 ? sc.x : sc.y, low, high[i]);
-        q[i] = low;
-    }
-    if (LIMBS == 2) {
-        tile[at + BM * STRIDE] = uvec4(high[0], high[1], high[2], high[3]);
-        tile[at + BM * STRIDE + 1u] = uvec4(high[4], high[5], high[6], high[7]);
-    }
+uvec4 words; /* of the super-block's scales */
+uint mid;
+float dx;
 #else
-    if (b >= c.n_blocks) {
-        return;
-    }
-    w_sub(c, group, r, b, q);
-    vec2 scale = w_scale(c, group, r, b);
-    row_scale[part * BM + row] = scale.x;
-    row_offset[part * BM + row] = scale.y;
+uint scale_word;
+float dx, sx;
 #endif
-    tile[at] = uvec4(q[0], q[1], q[2], q[3]);
-    tile[at + 1u] = uvec4(q[4], q[5], q[6], q[7]);
-}
 
-/* The activations of the step: 128 invocations take 64 bytes of a token each. */
-void load_tokens(uint step, uint t, uint token)
+/* Sub-step q (a constant 0 for 32-blocks: b counts steps) of super-block b, to registers. */
+void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
 {
-    uint first = (token * p.x_stride >> 2) + step * 4u;
-    for (uint i = 0u; i < 4u; i++) {
-        tile[B_TILE + t * STRIDE + i] = x4[first + i];
-    }
-#ifdef W_32
-    for (uint s = 0u; s < 2u; s++) {
-        uint at = token * (p.x_stride >> 3) + step * 2u + s;
-        token_scale[s * BN + t] = lk_flt(x1[p.x_d + at]);
-        token_sum[s * BN + t] = lk_flt(x1[p.x_s + at]);
+    uint lid = gl_LocalInvocationIndex;
+#ifdef W_MINS
+    if (q == 4u) {
+        uint token = min(token0 + (lid >> 1), p.n_tokens - 1u);
+        x_words[0] = x4[((p.x_s + token * (p.x_stride >> 3) + b * 8u) >> 2) + (lid & 1u)];
     }
 #endif
-}
-
 #ifdef W_K
-/* What the end of a super-block needs: d and dx; with mins, these as 16 bytes of a row, 16 zeros
- * after them, and the sums of 16 activations in two limbs, where the tiles were. */
-void load_ends(Chunk c, uint block, uint row, uint group, uint r, uint t, uint token)
-{
-    if (gl_LocalInvocationIndex < BM) {
-        uvec4 words = w_scale_words(c, group, r, block);
-        vec2 scale = w_scale(c, group, r, block, words);
-        row_scale[row] = scale.x;
-        row_offset[row] = scale.y;
-#ifdef W_MINS
-        uvec4 mins = uvec4(0u);
-        for (uint s = 0u; s < 8u; s++) {
-            ivec4 sc = w_groups(words, s);
-            mins[s >> 1] |= uint(sc.z | sc.w << 8) << (16u * (s & 1u));
+    if (q == 0u) {
+        words = w_scale_words(c, group, r, b);
+    }
+    if (q == N_STEPS - 1u) {
+        mid = w_scale_mid(c, group, r, b);
+        uint token = min(token0 + (lid & (BN - 1u)), p.n_tokens - 1u);
+        dx = lk_flt(x1[p.x_d + token * (p.x_stride >> 6) + b]);
+    }
+    if (q < 4u) {
+        if (part < 2u) {
+            sub = w_sub_load(c, group, r, b, 2u * q + part);
         }
-        tile[A_TILE + row * STRIDE] = mins;
-        tile[A_TILE + row * STRIDE + 1u] = uvec4(0u);
+        uint first = b * 16u + q * 4u + (lid & 3u);
+#else
+    {
+        uint block = min(2u * b + part, c.n_blocks - 1u);
+        if (part < 2u) {
+            sub = w_sub_load(c, group, r, block);
+            scale_word = w_scale_word(c, group, r, block);
+        }
+        uint of = min(token0 + (lid >> 1), p.n_tokens - 1u);
+        uint at = of * (p.x_stride >> 3) + 2u * b + (lid & 1u);
+        dx = lk_flt(x1[p.x_d + at]);
+#ifdef W_OFFSET
+        sx = lk_flt(x1[p.x_s + at]);
 #endif
-    } else if (gl_LocalInvocationIndex >= 128u) {
-        token_scale[t] = lk_flt(x1[p.x_d + token * (p.x_stride >> 6) + block]);
+        uint first = b * 4u + (lid & 3u);
+#endif
+        [[unroll]] for (uint i = 0u; i < TN; i++) {
+            uint token = min(token0 + (lid >> 2) + 64u * i, p.n_tokens - 1u);
+            x_words[i] = x4[(token * p.x_stride >> 2) + first];
+        }
+    }
+}
+
 #ifdef W_MINS
-        uvec4 low = uvec4(0u), high = uvec4(0u);
-        for (uint s = 0u; s < 8u; s++) {
-            uint pair = x1[p.x_s + token * (p.x_stride >> 3) + block * 8u + s];
+/* Eight sums of 16 activations, two to a word: their lower and upper limbs, v = 128 h + l. */
+void limbs_of(uvec4 sums, out uvec2 low, out uvec2 high)
+{
+    low = high = uvec2(0u);
+    for (uint i = 0u; i < 8u; i++) {
+        int sum = bitfieldExtract(int(sums[i >> 1]), int(16u * (i & 1u)), 16) + 64;
+        low[i >> 2] |= (uint((sum & 127) - 64) & 255u) << (8u * (i & 3u));
+        high[i >> 2] |= (uint(sum >> 7) & 255u) << (8u * (i & 3u));
+    }
+}
+#endif
+
+/* From registers to shared memory: tile `to` of the two. */
+void put(uint to, uint b, uint q, uint row, uint part)
+{
+    uint lid = gl_LocalInvocationIndex;
+    uint at = to * TILE + row * STRIDE;
+#ifdef W_K
+    if (q == N_STEPS - 1u) {
+        if (part == 0u) {
+            vec2 scale = w_scale_of(words, mid);
+            row_scale[row] = scale.x;
+            row_offset[row] = scale.y;
+        }
+        if (lid < BN) {
+            token_scale[lid] = dx;
+        }
+    }
+#ifdef W_MINS
+    if (q == 4u) {
+        if (part == 0u) {
+            uvec4 mins = uvec4(0u);
+            for (uint s = 0u; s < 8u; s++) {
+                ivec4 sc = w_groups(words, s);
+                mins[s >> 1] |= uint(sc.z | sc.w << 8) << (16u * (s & 1u));
+            }
+            tile[at] = uvec4(0u);
+            tile[at + 1u] = mins;
+            tile[at + 2u] = uvec4(0u);
+        }
+        if (lid < 2u * BN) {
+            uvec2 low, high;
+            limbs_of(x_words[0], low, high);
+            uint token_at = to * TILE + B_TILE + (lid >> 1) * STRIDE, half0 = 2u * (lid & 1u);
             for (uint i = 0u; i < 2u; i++) {
-                int sum = bitfieldExtract(int(pair), int(16u * i), 16) + 64;
-                uint shift = 16u * (s & 1u) + 8u * i;
-                low[s >> 1] |= (uint((sum & 127) - 64) & 255u) << shift;
-                high[s >> 1] |= (uint(sum >> 7) & 255u) << shift;
+                tile[token_at][half0 + i] = low[i];
+                tile[token_at + 1u][half0 + i] = high[i];
             }
         }
-        uint at = B_TILE + t * STRIDE;
-        tile[at] = low;
-        tile[at + 1u] = uvec4(0u);
-        tile[at + 2u] = high;
-        tile[at + 3u] = uvec4(0u);
+        return;
+    }
+#endif
+#endif
+    if (part < 2u) {
+        uint bytes[8];
+        at += 2u * part;
+#ifdef W_K
+        uint s = 2u * q + part;
+        w_sub_bytes(sub, s, bytes);
+        ivec4 sc = w_groups(words, s);
+#ifdef W_STEP_SCALE
+        step_scale[(to * 2u + part) * BM + row] = sc.x;
+#else
+        uint high[8];
+        [[unroll]] for (int i = 0; i < 8; i++) {
+            uint low;
+            scaled(bytes[i], i < 4 ? sc.x : sc.y, low, high[i]);
+            bytes[i] = low;
+        }
+        if (LIMBS == 2) {
+            tile[at + BM * STRIDE] = uvec4(high[0], high[1], high[2], high[3]);
+            tile[at + BM * STRIDE + 1u] = uvec4(high[4], high[5], high[6], high[7]);
+        }
+#endif
+#else
+        w_sub_bytes(sub, bytes);
+        vec2 scale = w_scale_of(scale_word, part);
+        row_scale[(to * 2u + part) * BM + row] = scale.x;
+#ifdef W_OFFSET
+        row_offset[(to * 2u + part) * BM + row] = scale.y;
+#endif
+#endif
+        tile[at] = uvec4(bytes[0], bytes[1], bytes[2], bytes[3]);
+        tile[at + 1u] = uvec4(bytes[4], bytes[5], bytes[6], bytes[7]);
+    }
+#ifdef W_32
+    if (lid < 2u * BN) {
+        uint token_at = (to * 2u + (lid & 1u)) * BN + (lid >> 1);
+        token_scale[token_at] = dx;
+#ifdef W_OFFSET
+        token_sum[token_at] = sx;
 #endif
     }
-}
 #endif
+    [[unroll]] for (uint i = 0u; i < TN; i++) {
+        tile[to * TILE + B_TILE + ((lid >> 2) + 64u * i) * STRIDE + (lid & 3u)] = x_words[i];
+    }
+}
+
+/* The results of a subgroup, and what they are made of: the integers of a super-block, or the
+ * floats of 256 elements. */
+FLOATS y[TM * TN];
+#ifdef W_K
+INTS dots[TM * TN];
+#if LIMBS == 2
+INTS upper[TM * TN];
+#endif
+#else
+FLOATS g[TM * TN];
+#endif
+
+/* 32 elements of K: half s of the step in tile `from`. */
+void multiply(uint from, uint s, uint row0, uint col0)
+{
+    LEFT w[TM];
+    uint left = from * TILE + row0 * STRIDE + 2u * s;
+    [[unroll]] for (uint i = 0u; i < TM; i++) {
+        LOAD_LEFT(w[i], left + 16u * i * STRIDE);
+    }
+#if LIMBS == 2
+    LEFT wh[TM];
+    [[unroll]] for (uint i = 0u; i < TM; i++) {
+        LOAD_LEFT(wh[i], left + (BM + 16u * i) * STRIDE);
+    }
+#endif
+#ifdef W_STEP_SCALE
+    INTS sc[TM];
+    [[unroll]] for (uint i = 0u; i < TM; i++) {
+        LOAD_BY_ROW(sc[i], step_scale, (from * 2u + s) * BM + row0 + 16u * i);
+    }
+#endif
+#ifdef W_32
+    FLOATS dw[TM];
+    [[unroll]] for (uint i = 0u; i < TM; i++) {
+        LOAD_BY_ROW(dw[i], row_scale, (from * 2u + s) * BM + row0 + 16u * i);
+    }
+#ifdef W_OFFSET
+    FLOATS mw[TM];
+    [[unroll]] for (uint i = 0u; i < TM; i++) {
+        LOAD_BY_ROW(mw[i], row_offset, (from * 2u + s) * BM + row0 + 16u * i);
+    }
+#endif
+#endif
+    [[unroll]] for (uint j = 0u; j < TN; j++) {
+        RIGHT x;
+        LOAD_RIGHT(x, from * TILE + B_TILE + (col0 + 16u * j) * STRIDE + 2u * s);
+#ifdef W_32
+        FLOATS dt;
+        LOAD_BY_TOKEN(dt, token_scale, (from * 2u + s) * BN + col0 + 16u * j);
+#ifdef W_OFFSET
+        FLOATS st;
+        LOAD_BY_TOKEN(st, token_sum, (from * 2u + s) * BN + col0 + 16u * j);
+#endif
+#endif
+        [[unroll]] for (uint i = 0u; i < TM; i++) {
+            uint n = i * TN + j;
+#if defined(W_32)
+            INTS z = MULTIPLY(w[i], x, ZERO_INTS);
+            [[unroll]] for (int e = 0; e < N_OWN(z); e++) {
+                precise float v = OWN(dw[i], e) * OWN(dt, e);
+                v = v * lk_f22(OWN(z, e));
+#ifdef W_OFFSET
+                precise float o = OWN(mw[i], e) * OWN(st, e);
+                v = v + o;
+#endif
+                precise float sum = OWN(g[n], e) + v;
+                OWN(g[n], e) = sum;
+            }
+#elif defined(W_STEP_SCALE)
+            INTS z = MULTIPLY(w[i], x, ZERO_INTS);
+            [[unroll]] for (int e = 0; e < N_OWN(z); e++) {
+                OWN(dots[n], e) += OWN(sc[i], e) * OWN(z, e);
+            }
+#else
+            dots[n] = MULTIPLY(w[i], x, dots[n]);
+#if LIMBS == 2
+            upper[n] = MULTIPLY(wh[i], x, upper[n]);
+#endif
+#endif
+        }
+    }
+}
+
+/* The end of a super-block, whose mins are in tile `from`; of 32-blocks, that of 256 elements. */
+void end_block(uint from, uint row0, uint col0)
+{
+#ifdef W_K
+    FLOATS dw[TM];
+    [[unroll]] for (uint i = 0u; i < TM; i++) {
+        LOAD_BY_ROW(dw[i], row_scale, row0 + 16u * i);
+    }
+#ifdef W_MINS
+    FLOATS mw[TM];
+    LEFT wl[TM], wh[TM];
+    [[unroll]] for (uint i = 0u; i < TM; i++) {
+        LOAD_BY_ROW(mw[i], row_offset, row0 + 16u * i);
+        LOAD_LEFT(wl[i], from * TILE + (row0 + 16u * i) * STRIDE + 1u);
+        LOAD_LEFT(wh[i], from * TILE + (row0 + 16u * i) * STRIDE);
+    }
+#endif
+    [[unroll]] for (uint j = 0u; j < TN; j++) {
+        FLOATS dt;
+        LOAD_BY_TOKEN(dt, token_scale, col0 + 16u * j);
+#ifdef W_MINS
+        RIGHT x;
+        LOAD_RIGHT(x, from * TILE + B_TILE + (col0 + 16u * j) * STRIDE);
+#endif
+        [[unroll]] for (uint i = 0u; i < TM; i++) {
+            uint n = i * TN + j;
+#ifdef W_MINS
+            INTS z = MULTIPLY(wl[i], x, ZERO_INTS);
+            INTS zh = MULTIPLY(wh[i], x, ZERO_INTS);
+#endif
+            [[unroll]] for (int e = 0; e < N_OWN(dt); e++) {
+                int dot = OWN(dots[n], e);
+#if LIMBS == 2
+                dot += 128 * OWN(upper[n], e);
+#endif
+#ifdef LK_W_Q3_K
+                dot = -dot;
+#endif
+                precise float v = OWN(dw[i], e) * OWN(dt, e);
+                v = v * lk_f32_of_int(dot);
+#ifdef W_MINS
+                precise float m = OWN(mw[i], e) * OWN(dt, e);
+                m = m * lk_f32_of_int(OWN(z, e) + 128 * OWN(zh, e));
+                v = v - m;
+#endif
+                precise float sum = OWN(y[n], e) + v;
+                OWN(y[n], e) = sum;
+            }
+            dots[n] = ZERO_INTS;
+#if LIMBS == 2
+            upper[n] = ZERO_INTS;
+#endif
+        }
+    }
+#else
+    [[unroll]] for (uint n = 0u; n < TM * TN; n++) {
+        [[unroll]] for (int e = 0; e < N_OWN(y[n]); e++) {
+            precise float sum = OWN(y[n], e) + OWN(g[n], e);
+            OWN(y[n], e) = sum;
+        }
+        g[n] = ZERO_FLOATS;
+    }
+#endif
+}
 
 void main()
 {
     uint lid = gl_LocalInvocationIndex;
-    uint group0 = gl_WorkGroupID.x * 2u;
+    uint group0 = gl_WorkGroupID.x * (BM / 32u);
     uint token0 = gl_WorkGroupID.y * BN;
     Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
-    uint row = lid & 63u, part = (lid >> 6) & 1u;
+    uint row = lid & (BM - 1u), part = lid / BM;
     uint group = min(group0 + (row >> 5), p.n_groups - 1u), r = row & 31u;
-    uint t = lid & 127u, token = min(token0 + t, p.n_tokens - 1u);
-    uint row0 = ((lid >> 5) & 1u) * 32u, col0 = (lid >> 6) * 32u; /* of this subgroup */
+    uint row0 = ((lid >> 5) & 1u) * (BM / 2u), col0 = (lid >> 6) * (BN / 4u); /* of this subgroup */
 
-    FLOATS y[4];
-    [[unroll]] for (uint i = 0u; i < 4u; i++) {
-        y[i] = ZERO_FLOATS;
+    [[unroll]] for (uint n = 0u; n < TM * TN; n++) {
+        y[n] = ZERO_FLOATS;
+#ifdef W_K
+        dots[n] = ZERO_INTS;
+#if LIMBS == 2
+        upper[n] = ZERO_INTS;
+#endif
+#else
+        g[n] = ZERO_FLOATS;
+#endif
     }
 #ifdef W_K
-    INTS low[4], high[4];
-    [[unroll]] for (uint i = 0u; i < 4u; i++) {
-        low[i] = ZERO_INTS;
-        high[i] = ZERO_INTS;
-    }
+    uint steps = c.n_blocks * N_STEPS;
 #else
-    FLOATS g[4];
-    [[unroll]] for (uint i = 0u; i < 4u; i++) {
-        g[i] = ZERO_FLOATS;
-    }
+    uint steps = (c.n_blocks + 1u) >> 1;
 #endif
-    uint steps = (p.k + 63u) >> 6;
+    uint b = 0u, q = 0u; /* of the step that is fetched */
+    fetch(c, b, q, group, r, part, token0);
+    put(0u, b, q, row, part);
+    barrier();
     for (uint step = 0u; step < steps; step++) {
-        barrier();
-        if (lid < 128u) {
-            load_weights(c, step, row, part, group, r);
-        } else {
-            load_tokens(step, t, token);
-        }
-        barrier();
-        [[unroll]] for (uint s = 0u; s < 2u; s++) {
-#ifdef W_32
-            if (step * 2u + s >= p.n_blocks) {
-                break;
-            }
-#endif
-            [[unroll]] for (uint j = 0u; j < 2u; j++) {
-                RIGHT x;
-                LOAD_RIGHT(x, B_TILE + (col0 + 16u * j) * STRIDE + 2u * s);
-#ifdef W_32
-                FLOATS dx, sx;
-                LOAD_BY_TOKEN(dx, token_scale, s * BN + col0 + 16u * j);
-#ifdef W_OFFSET
-                LOAD_BY_TOKEN(sx, token_sum, s * BN + col0 + 16u * j);
-#endif
-#endif
-                [[unroll]] for (uint i = 0u; i < 2u; i++) {
-                    uint n = 2u * i + j;
-                    uint at = A_TILE + (row0 + 16u * i) * STRIDE + 2u * s;
-                    LEFT w;
-                    LOAD_LEFT(w, at);
+        uint from = step & 1u;
+        bool more = step + 1u < steps;
 #ifdef W_K
-                    low[n] = MULTIPLY(w, x, low[n]);
-                    if (LIMBS == 2) {
-                        LOAD_LEFT(w, at + BM * STRIDE);
-                        high[n] = MULTIPLY(w, x, high[n]);
-                    }
+        uint now = q;
+        q = q + 1u == N_STEPS ? 0u : q + 1u;
+        b += q == 0u ? 1u : 0u;
 #else
-                    FLOATS dw, mw;
-                    LOAD_BY_ROW(dw, row_scale, s * BM + row0 + 16u * i);
-#ifdef W_OFFSET
-                    LOAD_BY_ROW(mw, row_offset, s * BM + row0 + 16u * i);
+        b++;
 #endif
-                    INTS z = MULTIPLY(w, x, ZERO_INTS);
-                    [[unroll]] for (int e = 0; e < N_OWN(z); e++) {
-                        precise float v = OWN(dw, e) * OWN(dx, e);
-                        v = v * lk_f22(OWN(z, e));
-#ifdef W_OFFSET
-                        precise float o = OWN(mw, e) * OWN(sx, e);
-                        v = v + o;
-#endif
-                        precise float sum = OWN(g[n], e) + v;
-                        OWN(g[n], e) = sum;
-                    }
-#endif
-                }
-            }
+        if (more) {
+            fetch(c, b, q, group, r, part, token0);
         }
 #ifdef W_K
-        if ((step & 3u) == 3u) {
-            barrier();
-            load_ends(c, step >> 2, row, group, r, t, token);
-            barrier();
-            [[unroll]] for (uint n = 0u; n < 4u; n++) {
-                uint at_row = row0 + 16u * (n >> 1), at_token = col0 + 16u * (n & 1u);
-                FLOATS dw, dx;
-                LOAD_BY_ROW(dw, row_scale, at_row);
-                LOAD_BY_TOKEN(dx, token_scale, at_token);
-#ifdef W_MINS
-                FLOATS mw;
-                LOAD_BY_ROW(mw, row_offset, at_row);
-                LEFT w;
-                RIGHT x;
-                LOAD_LEFT(w, A_TILE + at_row * STRIDE);
-                LOAD_RIGHT(x, B_TILE + at_token * STRIDE);
-                INTS z = MULTIPLY(w, x, ZERO_INTS);
-                LOAD_RIGHT(x, B_TILE + at_token * STRIDE + 2u);
-                INTS zh = MULTIPLY(w, x, ZERO_INTS);
-#endif
-                [[unroll]] for (int e = 0; e < N_OWN(dw); e++) {
-                    int dots = OWN(low[n], e);
-                    if (LIMBS == 2) {
-                        dots += 128 * OWN(high[n], e);
-                    }
-#ifdef LK_W_Q3_K
-                    dots = -dots;
-#endif
-                    precise float v = OWN(dw, e) * OWN(dx, e);
-                    v = v * lk_f32_of_int(dots);
-#ifdef W_MINS
-                    precise float m = OWN(mw, e) * OWN(dx, e);
-                    m = m * lk_f32_of_int(OWN(z, e) + 128 * OWN(zh, e));
-                    v = v - m;
-#endif
-                    precise float sum = OWN(y[n], e) + v;
-                    OWN(y[n], e) = sum;
-                }
-                low[n] = ZERO_INTS;
-                high[n] = ZERO_INTS;
-            }
+        if (now < 4u) {
+            multiply(from, 0u, row0, col0);
+            multiply(from, 1u, row0, col0);
+        }
+        if (now == N_STEPS - 1u) {
+            end_block(from, row0, col0);
         }
 #else
-        if ((step & 3u) == 3u || step + 1u == steps) {
-            [[unroll]] for (uint n = 0u; n < 4u; n++) {
-                [[unroll]] for (int e = 0; e < N_OWN(y[n]); e++) {
-                    precise float sum = OWN(y[n], e) + OWN(g[n], e);
-                    OWN(y[n], e) = sum;
-                }
-                g[n] = ZERO_FLOATS;
-            }
+        multiply(from, 0u, row0, col0);
+        if (step * 2u + 1u < c.n_blocks) {
+            multiply(from, 1u, row0, col0);
+        }
+        if ((step & 3u) == 3u || !more) {
+            end_block(from, row0, col0);
         }
 #endif
+        if (more) {
+            put(from ^ 1u, b, q, row, part);
+        }
+        barrier();
     }
-    /* one matrix of each subgroup at a time: rows lie side by side when they are stored */
-    [[unroll]] for (uint n = 0u; n < 4u; n++) {
-        uint j = n & 1u;
-        barrier();
-        STORE_STAGE(y[n], (col0 >> 1) * STAGE + (row0 >> 1));
-        barrier();
-        uint r16 = (lid & 15u) + 16u * (n >> 1);
-        for (uint t64 = lid >> 5; t64 < 64u; t64 += 8u) {
-            store_row(group0 + ((lid >> 4) & 1u), r16,
-                      token0 + (t64 >> 4) * 32u + 16u * j + (t64 & 15u),
-                      stage[t64 * STAGE + (lid & 31u)]);
+    /* some matrices of each subgroup at a time: rows lie side by side when they are stored */
+    [[unroll]] for (uint j = 0u; j < TN; j++) {
+        [[unroll]] for (uint i = 0u; i < TM; i++) {
+            STORE_STAGE(y[i * TN + j], (lid >> 6) * 16u * STAGE + (row0 >> 2) + 4u * i);
         }
+        barrier();
+        for (uint t64 = lid / BM; t64 < 64u; t64 += 256u / BM) {
+            store_row(group0 + (row >> 5), r, token0 + (t64 >> 4) * (BN / 4u) + 16u * j + (t64 & 15u),
+                      lk_flt(tile[t64 * STAGE + (row >> 2)][row & 3u]));
+        }
+        barrier();
     }
 }

@@ -168,27 +168,40 @@ vec4 w_floats(Chunk c, uint group, uint r, uint first)
 #endif
 
 #ifdef W_32
-/* The 32 elements of block b as signed bytes. */
-void w_sub(Chunk c, uint group, uint r, uint b, out uint q[8])
+/* What the 32 elements of a block are made of; nothing of it is computed when it is loaded. */
+struct WSub {
+    uvec4 v[2];
+    uint high;
+};
+
+WSub w_sub_load(Chunk c, uint group, uint r, uint b)
+{
+    WSub a;
+    a.v[0] = w_body(c, group, b, 0u, r);
+#ifdef LK_W_Q8_0
+    a.v[1] = w_body(c, group, b, 1u, r);
+#endif
+#if defined(LK_W_Q5_0) || defined(LK_W_Q5_1)
+    a.high = w_mid(c, group, b, r);
+#endif
+    return a;
+}
+
+/* As signed bytes. */
+void w_sub_bytes(WSub a, out uint q[8])
 {
 #ifdef LK_W_Q8_0
-    uvec4 v0 = w_body(c, group, b, 0u, r);
-    uvec4 v1 = w_body(c, group, b, 1u, r);
     LK_UNROLL for (int i = 0; i < 4; i++) {
-        q[i] = v0[i];
-        q[i + 4] = v1[i];
+        q[i] = a.v[0][i];
+        q[i + 4] = a.v[1][i];
     }
 #else
-    uvec4 v = w_body(c, group, b, 0u, r);
-#if defined(LK_W_Q5_0) || defined(LK_W_Q5_1)
-    uint high = w_mid(c, group, b, r);
-#endif
     LK_UNROLL for (int i = 0; i < 4; i++) {
-        uint lo = v[i] & 0x0f0f0f0fu;
-        uint hi = (v[i] >> 4) & 0x0f0f0f0fu;
+        uint lo = a.v[0][i] & 0x0f0f0f0fu;
+        uint hi = (a.v[0][i] >> 4) & 0x0f0f0f0fu;
 #if defined(LK_W_Q5_0) || defined(LK_W_Q5_1)
-        lo |= spread4((high >> (4 * i)) & 15u) << 4;
-        hi |= spread4((high >> (4 * i + 16)) & 15u) << 4;
+        lo |= spread4((a.high >> (4 * i)) & 15u) << 4;
+        hi |= spread4((a.high >> (4 * i + 16)) & 15u) << 4;
 #endif
 #if defined(LK_W_Q4_0)
         lo = centre(lo, 0x08080808u);
@@ -203,54 +216,89 @@ void w_sub(Chunk c, uint group, uint r, uint b, out uint q[8])
 #endif
 }
 
-/* d, and m of the types with an offset. */
-vec2 w_scale(Chunk c, uint group, uint r, uint b)
+void w_sub(Chunk c, uint group, uint r, uint b, out uint q[8])
+{
+    w_sub_bytes(w_sub_load(c, group, r, b), q);
+}
+
+/* The word with the scale of block b. */
+uint w_scale_word(Chunk c, uint group, uint r, uint b)
 {
 #ifdef W_OFFSET
-    uint dm = w_tail(c, group, c.n_blocks, b, r);
-    return vec2(lk_f16_to_f32(dm), lk_f16_to_f32(dm >> 16));
+    return w_tail(c, group, c.n_blocks, b, r);
 #else
-    uint dd = w_tail(c, group, (c.n_blocks + 1u) >> 1, b >> 1, r);
-    return vec2(lk_f16_to_f32(dd >> ((b & 1u) * 16u)), 0.0);
+    return w_tail(c, group, (c.n_blocks + 1u) >> 1, b >> 1, r);
 #endif
+}
+
+/* d, and m of the types with an offset. */
+vec2 w_scale_of(uint word, uint b)
+{
+#ifdef W_OFFSET
+    return vec2(lk_f16_to_f32(word), lk_f16_to_f32(word >> 16));
+#else
+    return vec2(lk_f16_to_f32(word >> ((b & 1u) * 16u)), 0.0);
+#endif
+}
+
+vec2 w_scale(Chunk c, uint group, uint r, uint b)
+{
+    return w_scale_of(w_scale_word(c, group, r, b), b);
 }
 #endif
 
 #ifdef W_K
-/* Elements [32 s, 32 s + 32) of super-block b as signed bytes. */
-void w_sub(Chunk c, uint group, uint r, uint b, uint s, out uint q[8])
+/* What elements [32 s, 32 s + 32) of a super-block are made of; nothing of it is computed when it
+ * is loaded. */
+struct WSub {
+    uvec4 v[2], high[2];
+};
+
+WSub w_sub_load(Chunk c, uint group, uint r, uint b, uint s)
 {
 #if defined(LK_W_Q2_K)
     uint first = 1u + 2u * (s >> 2);
-    uint shift = 2u * (s & 3u);
 #elif defined(LK_W_Q3_K)
-    uint first = 2u + 2u * (s >> 2);
-    uint shift = 2u * (s & 3u);
+    uint first = 2u + 2u * (s >> 2), high = 0u;
 #elif defined(LK_W_Q4_K)
     uint first = 1u + 2u * (s >> 1);
-    uint shift = 4u * (s & 1u);
 #elif defined(LK_W_Q5_K)
-    uint first = 3u + 2u * (s >> 1);
-    uint shift = 4u * (s & 1u);
+    uint first = 3u + 2u * (s >> 1), high = 1u;
 #else
-    uint first = 4u * (s >> 2) + 2u * (s & 1u);
+    uint first = 4u * (s >> 2) + 2u * (s & 1u), high = 8u + 2u * (s >> 2);
+#endif
+    WSub a;
+    LK_UNROLL for (uint i = 0u; i < 2u; i++) {
+        a.v[i] = w_body(c, group, b, first + i, r);
+#if defined(LK_W_Q3_K) || defined(LK_W_Q5_K) || defined(LK_W_Q6_K)
+        a.high[i] = w_body(c, group, b, high + i, r);
+#endif
+    }
+    return a;
+}
+
+/* As signed bytes. */
+void w_sub_bytes(WSub a, uint s, out uint q[8])
+{
+#if defined(LK_W_Q2_K) || defined(LK_W_Q3_K)
+    uint shift = 2u * (s & 3u);
+#elif defined(LK_W_Q6_K)
     uint shift = 4u * ((s >> 1) & 1u);
+#else
+    uint shift = 4u * (s & 1u);
 #endif
     LK_UNROLL for (uint i = 0u; i < 2u; i++) {
-        uvec4 v = w_body(c, group, b, first + i, r) >> shift;
+        uvec4 v = a.v[i] >> shift;
 #if defined(LK_W_Q2_K)
         v &= 0x03030303u;
 #elif defined(LK_W_Q3_K)
-        uvec4 h = w_body(c, group, b, i, r) >> s;
-        v = (v & 0x03030303u) | ((h & 0x01010101u) << 2);
+        v = (v & 0x03030303u) | (((a.high[i] >> s) & 0x01010101u) << 2);
 #elif defined(LK_W_Q4_K)
         v &= 0x0f0f0f0fu;
 #elif defined(LK_W_Q5_K)
-        uvec4 h = w_body(c, group, b, 1u + i, r) >> s;
-        v = (v & 0x0f0f0f0fu) | ((h & 0x01010101u) << 4);
+        v = (v & 0x0f0f0f0fu) | (((a.high[i] >> s) & 0x01010101u) << 4);
 #else
-        uvec4 h = w_body(c, group, b, 8u + 2u * (s >> 2) + i, r) >> (2u * (s & 3u));
-        v = (v & 0x0f0f0f0fu) | ((h & 0x03030303u) << 4);
+        v = (v & 0x0f0f0f0fu) | (((a.high[i] >> (2u * (s & 3u))) & 0x03030303u) << 4);
 #endif
         LK_UNROLL for (int k = 0; k < 4; k++) {
 #if defined(LK_W_Q3_K)
@@ -262,6 +310,11 @@ void w_sub(Chunk c, uint group, uint r, uint b, uint s, out uint q[8])
 #endif
         }
     }
+}
+
+void w_sub(Chunk c, uint group, uint r, uint b, uint s, out uint q[8])
+{
+    w_sub_bytes(w_sub_load(c, group, r, b, s), s, q);
 }
 
 /* What w_groups needs of a super-block: one uvec4 of scales. */
@@ -308,18 +361,32 @@ ivec4 w_groups(uvec4 v, uint s)
 #endif
 }
 
-/* d and dmin; v from w_scale_words. */
-vec2 w_scale(Chunk c, uint group, uint r, uint b, uvec4 v)
+/* The word with d where w_scale_words lacks it. */
+uint w_scale_mid(Chunk c, uint group, uint r, uint b)
+{
+#if defined(LK_W_Q2_K) || defined(LK_W_Q6_K)
+    return w_mid(c, group, b, r);
+#else
+    return 0u;
+#endif
+}
+
+/* d and dmin; v from w_scale_words, mid from w_scale_mid. */
+vec2 w_scale_of(uvec4 v, uint mid)
 {
 #if defined(LK_W_Q2_K)
-    uint dd = w_mid(c, group, b, r);
-    return vec2(lk_f16_to_f32(dd), lk_f16_to_f32(dd >> 16));
+    return vec2(lk_f16_to_f32(mid), lk_f16_to_f32(mid >> 16));
 #elif defined(LK_W_Q3_K)
     return vec2(lk_f16_to_f32(v[3]), 0.0);
 #elif defined(LK_W_Q6_K)
-    return vec2(lk_f16_to_f32(w_mid(c, group, b, r)), 0.0);
+    return vec2(lk_f16_to_f32(mid), 0.0);
 #else
     return vec2(lk_f16_to_f32(v[0]), lk_f16_to_f32(v[0] >> 16));
 #endif
+}
+
+vec2 w_scale(Chunk c, uint group, uint r, uint b, uvec4 v)
+{
+    return w_scale_of(v, w_scale_mid(c, group, r, b));
 }
 #endif

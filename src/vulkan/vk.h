@@ -236,12 +236,11 @@ enum lk_vk_grid {
     LK_VK_GRID_MERGE   /* (x, rows * y) */
 };
 enum { LK_VK_MV1, LK_VK_MV4, LK_VK_MV8, LK_VK_TILE, LK_VK_VARIANTS };
-enum { LK_VK_TILE_COLS = 32, LK_VK_WIDE_COLS = 128 }; /* tokens of a tile */
 
 struct lk_vk_step {
     enum lk_vk_grid grid;
     uint32_t x, y;
-    uint32_t tile_cols;              /* tokens of a tile of LK_VK_TILE */
+    uint32_t tile_groups, tile_cols; /* row groups and tokens of a tile of LK_VK_TILE */
     VkPipeline pipe[LK_VK_VARIANTS]; /* [0] but for matmuls */
     struct lk_vk_bind bind[LK_VK_BINDINGS];
     VkDescriptorSet set;
@@ -339,6 +338,9 @@ void lk_vk_list_bind_kv(struct lk_exec *e, struct lk_vk_list *list, const struct
 void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer commands,
                        int n_tokens, int n_outputs);
 void lk_vk_list_free(struct lk_vk_list *list);
+
+/* Whether the smallest tiles of tile_matrix.comp fit (vk_tile.c). */
+bool lk_vk_fits_wide_tiles(const VkPhysicalDeviceLimits *limits);
 
 /* ---- measuring (vk_measure.c) ---- */
 

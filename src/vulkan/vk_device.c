@@ -196,13 +196,6 @@ static bool has_shape(const struct lk_vk_instance *instance, VkPhysicalDevice de
     return false;
 }
 
-static bool fits_wide_tiles(const struct lk_vk_found *f)
-{
-    const VkPhysicalDeviceLimits *l = &f->props.limits;
-    return l->maxComputeSharedMemorySize >= 32768 && l->maxComputeWorkGroupInvocations >= 256 &&
-           l->maxComputeWorkGroupSize[0] >= 256;
-}
-
 static bool in_build(const char *shader)
 {
     for (size_t i = 0; i < LK_VK_N_SHADERS; i++) {
@@ -242,7 +235,7 @@ static const char *no_matrix(const struct lk_vk_instance *instance, const struct
     if (sizes.minSubgroupSize != 32 || sizes.maxSubgroupSize != 32) {
         return "subgroups are not of 32";
     }
-    return fits_wide_tiles(f) ? NULL : "too little shared memory or too small workgroups";
+    return lk_vk_fits_wide_tiles(&f->props.limits) ? NULL : "too little shared memory or too small workgroups";
 }
 
 static void find_features(struct lk_vk_found *f, const VkExtensionProperties *ext, uint32_t n)
@@ -365,7 +358,7 @@ static lk_status find_one(const struct lk_vk_instance *instance, struct lk_vk_fo
     for (int i = 0; i < LK_VK_FEATURES; i++) {
         f->use[i] = f->has[i] && !is_disabled(disable, FEATURES[i]);
     }
-    f->use[LK_VK_NARROW] |= !fits_wide_tiles(f);
+    f->use[LK_VK_NARROW] |= !lk_vk_fits_wide_tiles(&f->props.limits);
     return LK_OK;
 }
 

@@ -245,7 +245,7 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
     VkPipeline pipe = s->pipe[v];
     switch (s->grid) {
     case LK_VK_GRID_MATMUL:
-        x = v == LK_VK_TILE ? ceil_div(s->x, 2) : s->x;
+        x = v == LK_VK_TILE ? ceil_div(s->x, s->tile_groups) : s->x;
         y = v == LK_VK_TILE ? ceil_div(rows, s->tile_cols)
                             : ceil_div(rows, lk_vk_variant_cols(e->dev, v));
         break;

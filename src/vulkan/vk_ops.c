@@ -383,16 +383,7 @@ static void matmul_pipes(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_
         lk_vk_set_pipe(b, s, v, name, workers * 32, cols, epilogue | prep << 4, all ? panels : 0);
     }
     if (rows > LK_VK_SMALL) {
-        bool quantized = lk_type_info((uint32_t)type)->quantized;
-        bool matrix = quantized && dev->found.use[LK_VK_MATRIX];
-        bool wide = matrix || (quantized && !dev->found.use[LK_VK_NARROW]);
-        snprintf(name, sizeof name, "tile_%s%s", lk_type_name((uint32_t)type),
-                 matrix ? "_matrix"
-                 : wide ? "_wide"
-                 : dot  ? "_dot"
-                        : "");
-        s->tile_cols = wide ? LK_VK_WIDE_COLS : LK_VK_TILE_COLS;
-        lk_vk_set_pipe(b, s, LK_VK_TILE, name, 0, 0, epilogue, 0);
+        lk_vk_set_tile(b, s, type, rows, epilogue);
     }
 }
 
@@ -642,6 +633,18 @@ int lk_vk_window_index(struct lk_vk_builder *b, int window)
     return e->n_windows++;
 }
 
+/* Query rows of a workgroup: what shared memory holds of q, p, n and l. */
+static uint32_t most_rows(const VkPhysicalDeviceLimits *l, uint32_t dim)
+{
+    uint32_t rows = 4 * LK_VK_ATTN_ROWS;
+    while (rows > LK_VK_ATTN_ROWS &&
+           (rows * (4 * dim + 4 * LK_KV_BLOCK + 8) > l->maxComputeSharedMemorySize ||
+            rows * 32 / LK_VK_ATTN_ROWS > l->maxComputeWorkGroupInvocations)) {
+        rows /= 2;
+    }
+    return rows;
+}
+
 static void attention(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
@@ -656,7 +659,8 @@ static void attention(struct lk_vk_builder *b, int i)
                             "to %d",
                             op->layer, hd, LK_VK_MAX_DIM);
     }
-    uint32_t rows = b->small && group < LK_VK_MAX_ROWS ? group : LK_VK_MAX_ROWS;
+    uint32_t rows = b->small ? LK_VK_ATTN_ROWS : most_rows(&e->dev->found.props.limits, dim);
+    rows = b->small && group < rows ? group : rows;
     uint32_t tokens = b->small || group > rows ? 1 : rows / group;
     uint32_t head_tiles = (group + rows - 1) / rows;
     e->attn_rows[l] = rows;
@@ -690,7 +694,10 @@ static void attention(struct lk_vk_builder *b, int i)
     struct lk_vk_step *s =
         lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, e->at.indirect + 4 * (uint32_t)window);
     s->y = nkv * head_tiles;
-    lk_vk_set_pipe(b, s, 0, "attn", rows, dim, b->small, e->dev->found.use[LK_VK_UNPACK16]);
+    uint32_t flags = b->small ? LK_VK_ATTN_SPLIT : 0;
+    flags |= e->dev->found.use[LK_VK_UNPACK16] ? LK_VK_ATTN_UNPACK : 0;
+    lk_vk_set_pipe(b, s, 0, "attn", rows, dim, flags,
+                   (rows + LK_VK_ATTN_ROWS - 1) / LK_VK_ATTN_ROWS * 32);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
     lk_vk_bind(s, 1, LK_VK_BIND_KV_K, op->layer - b->plan->first_layer, false);
     lk_vk_bind(s, 2, LK_VK_BIND_KV_V, op->layer - b->plan->first_layer, false);
