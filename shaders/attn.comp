@@ -11,15 +11,16 @@
 #version 450
 #include "common.glsl"
 
-layout(local_size_x_id = 3) in; /* 32 for each 8 rows */
+layout(local_size_x_id = 3) in;
 layout(constant_id = 0) const uint ROWS = 8;
 layout(constant_id = 1) const uint DIM = 256; /* padded head dimension, a multiple of 32 */
 layout(constant_id = 2) const uint FLAGS = 0; /* LK_VK_ATTN_* */
+layout(constant_id = 3) const uint THREADS = 32;
 const bool SPLIT = (FLAGS & LK_VK_ATTN_SPLIT) != 0u;
 
-const uint OWN = ROWS < LK_VK_ATTN_ROWS ? ROWS : LK_VK_ATTN_ROWS;
-const uint WORDS = DIM / 2u;           /* of a V row */
-const uint PER = (WORDS + 31u) / 32u;  /* of them, those of an invocation */
+const uint OWN = ROWS * 32u / THREADS;
+const uint WORDS = DIM / 2u;          /* of a V row */
+const uint PER = (WORDS + 31u) / 32u; /* of them, those of an invocation */
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -73,7 +74,8 @@ float merge_factor(int k)
 void main()
 {
     uint lid = gl_LocalInvocationIndex, lane = lid & 31u;
-    uint tile = p.tiles + gl_WorkGroupID.x * 4u;
+    /* tiles that see the most keys first: the others fill the gaps they leave */
+    uint tile = p.tiles + (gl_NumWorkGroups.x - 1u - gl_WorkGroupID.x) * 4u;
     uint first_token = batch[tile];
     uint n_tile_tokens = batch[tile + 1u];
     uint seq = batch[tile + 2u];
@@ -89,7 +91,7 @@ void main()
     uint row0 = (lid >> 5) * OWN; /* the first of this invocation's rows */
     bool busy = row0 < n_rows;
 
-    for (uint i = lid; i < ROWS * DIM; i += gl_WorkGroupSize.x) {
+    for (uint i = lid; i < ROWS * DIM; i += THREADS) {
         uint row = i / DIM;
         uint d = i % DIM;
         precise float x = 0.0;
@@ -118,8 +120,13 @@ void main()
     }
     for (; chunk < end; chunk++) {
         uint block = batch[p.table + seq * p.max_blocks + chunk];
+        /* only keys that were written: stale bytes could be NaN, and 0 * NaN is not 0; beside
+         * them p is 0 */
+        uint base = chunk * LK_KV_BLOCK;
+        uint from = low > base ? low - base : 0u;
+        uint to = min(last - base + 1u, 64u);
         barrier();
-        for (uint i = lid; i < ROWS; i += gl_WorkGroupSize.x) {
+        for (uint i = lid; i < ROWS; i += THREADS) {
             n_tile[i] = NO_KEY;
         }
 
@@ -132,16 +139,33 @@ void main()
             }
             uint at = LK_KV_K_AT(block, kv_head, 0u, 2u * lane, p.n_kv_head, p.dim) / 2u;
             uint d = 0u;
-            for (; d + 4u <= p.head_dim; d += 4u) {
-                precise vec2 k[4];
-                [[unroll]] for (uint c = 0u; c < 4u; c++) {
-                    k[c] = halves(k_cache[at + (d + c) * (LK_KV_BLOCK / 2u)]);
+            uint ahead[8]; /* words on their way */
+            [[unroll]] for (uint c = 0u; c < 8u; c++)
+            {
+                ahead[c] = k_cache[at + min(c, p.head_dim - 1u) * (LK_KV_BLOCK / 2u)];
+            }
+            for (; d + 8u <= p.head_dim; d += 8u) {
+                uint words[8] = ahead;
+                uint next = min(d + 8u, p.head_dim - 8u);
+                [[unroll]] for (uint c = 0u; c < 8u; c++)
+                {
+                    ahead[c] = k_cache[at + (next + c) * (LK_KV_BLOCK / 2u)];
                 }
-                [[unroll]] for (uint i = 0u; i < OWN; i++) {
-                    precise vec4 q = q_tile[((row0 + i) * DIM + d) >> 2];
-                    [[unroll]] for (uint c = 0u; c < 4u; c++) {
-                        s[i].x = fma(q[c], k[c].x, s[i].x);
-                        s[i].y = fma(q[c], k[c].y, s[i].y);
+                [[unroll]] for (uint h = 0u; h < 8u; h += 4u)
+                {
+                    precise vec2 k[4];
+                    [[unroll]] for (uint c = 0u; c < 4u; c++)
+                    {
+                        k[c] = halves(words[h + c]);
+                    }
+                    [[unroll]] for (uint i = 0u; i < OWN; i++)
+                    {
+                        precise vec4 q = q_tile[((row0 + i) * DIM + d + h) >> 2];
+                        [[unroll]] for (uint c = 0u; c < 4u; c++)
+                        {
+                            s[i].x = fma(q[c], k[c].x, s[i].x);
+                            s[i].y = fma(q[c], k[c].y, s[i].y);
+                        }
                     }
                 }
             }
@@ -156,12 +180,13 @@ void main()
             for (uint i = 0u; i < OWN; i++) {
                 uint row = row0 + i, pos = pos0 + row / n_heads;
                 kj[i] = ivec2(NO_KEY);
-                [[unroll]] for (uint e = 0u; e < 2u; e++) {
+                [[unroll]] for (uint e = 0u; e < 2u; e++)
+                {
                     uint key = chunk * LK_KV_BLOCK + 2u * lane + e;
                     bool used =
                         row < n_rows && key <= pos && (p.window == 0u || key + p.window > pos);
                     precise float x = s[i][e] * lk_flt(p.score_in);
-                    if (p.score_cap != 0u) {
+                    if ((FLAGS & LK_VK_ATTN_CAP) != 0u) {
                         x = lk_tanh(x);
                         x = x * lk_flt(p.score_cap);
                     }
@@ -177,6 +202,16 @@ void main()
                 p_tile[row * 16u + (lane >> 2)][lane & 3u] = uint(max(kj[i].x, kj[i].y));
             }
         }
+        uint v_words[4u * PER]; /* on their way */
+        uint v_at = LK_KV_V_AT(block, kv_head, 0u, 0u, p.n_kv_head, p.dim) / 2u;
+        [[unroll]] for (uint c = 0u; c < 4u; c++)
+        {
+            [[unroll]] for (uint k = 0u; k < PER; k++)
+            {
+                uint j = clamp((from & ~3u) + c, from, to - 1u);
+                v_words[c * PER + k] = v_cache[v_at + j * WORDS + min(lane + 32u * k, WORDS - 1u)];
+            }
+        }
         barrier();
         if (busy && (lane >> 2) < OWN) {
             uint row = row0 + (lane >> 2), at = row * 16u + 2u * (lane & 3u);
@@ -187,7 +222,8 @@ void main()
         if (busy) {
             for (uint i = 0u; i < OWN; i++) {
                 int nc = n_tile[row0 + i];
-                [[unroll]] for (uint e = 0u; e < 2u; e++) {
+                [[unroll]] for (uint e = 0u; e < 2u; e++)
+                {
                     precise float pj = 0.0;
                     if (kj[i][e] != NO_KEY && kj[i][e] - nc >= LK_P_CUT) {
                         pj = lk_round13(lk_exp2_mantissa(s[i][e], kj[i][e]));
@@ -207,7 +243,8 @@ void main()
         if (lane < OWN) {
             for (uint j = 0u; j < 16u; j++) {
                 uvec4 pj = p_tile[(row0 + lane) * 16u + j];
-                [[unroll]] for (uint e = 0u; e < 4u; e++) {
+                [[unroll]] for (uint e = 0u; e < 4u; e++)
+                {
                     precise float t = l_chunk + lk_flt(pj[e]);
                     l_chunk = t;
                 }
@@ -219,26 +256,26 @@ void main()
         for (uint i = 0u; i < OWN * PER * 2u; i++) {
             oc[i] = 0.0;
         }
-        uint v_at = LK_KV_V_AT(block, kv_head, 0u, 0u, p.n_kv_head, p.dim) / 2u;
-        /* only keys that were written: stale bytes could be NaN, and 0 * NaN is not 0; beside
-         * them p is 0 */
-        uint base = chunk * LK_KV_BLOCK;
-        uint from = low > base ? low - base : 0u;
-        uint to = min(last - base + 1u, 64u);
         for (uint j4 = from & ~3u; j4 < to; j4 += 4u) {
             precise vec2 v[4u * PER];
-            [[unroll]] for (uint c = 0u; c < 4u; c++) {
-                uint j = clamp(j4 + c, from, to - 1u);
-                [[unroll]] for (uint k = 0u; k < PER; k++) {
-                    uint w = min(lane + 32u * k, WORDS - 1u);
-                    v[c * PER + k] = halves(v_cache[v_at + j * WORDS + w]);
+            [[unroll]] for (uint c = 0u; c < 4u; c++)
+            {
+                [[unroll]] for (uint k = 0u; k < PER; k++)
+                {
+                    v[c * PER + k] = halves(v_words[c * PER + k]);
+                    uint j = clamp(j4 + 4u + c, from, to - 1u);
+                    v_words[c * PER + k] =
+                        v_cache[v_at + j * WORDS + min(lane + 32u * k, WORDS - 1u)];
                 }
             }
-            [[unroll]] for (uint i = 0u; i < OWN; i++) {
+            [[unroll]] for (uint i = 0u; i < OWN; i++)
+            {
                 uvec4 pj = p_tile[(row0 + i) * 16u + (j4 >> 2)];
-                [[unroll]] for (uint c = 0u; c < 4u; c++) {
+                [[unroll]] for (uint c = 0u; c < 4u; c++)
+                {
                     precise float x = lk_flt(pj[c]);
-                    [[unroll]] for (uint k = 0u; k < PER; k++) {
+                    [[unroll]] for (uint k = 0u; k < PER; k++)
+                    {
                         uint e = (i * PER + k) * 2u;
                         oc[e] = fma(x, v[c * PER + k].x, oc[e]);
                         oc[e + 1u] = fma(x, v[c * PER + k].y, oc[e + 1u]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tile_matrix: matmul of quantized weights for many tokens, by products of int8 matrices 16 x 32
- * times 32 x 16. A workgroup of 256 owns BM rows x BN tokens, each of its 8 subgroups of 32 owns
- * BM / 2 x BN / 4 of them. K goes through shared memory in steps of 64: while the matrices of one
+ * times 32 x 16. A workgroup owns BM rows x BN tokens, a subgroup 32 rows of them and its share of
+ * the tokens. K goes through shared memory in steps of 64: while the matrices of one
  * step are multiplied, the words of the next are on their way to registers. Integers are exact in
  * any order, floats keep the chain of each output (rules 2, 3).
  *
@@ -20,10 +20,11 @@
 #include "common.glsl"
 #include "weights.glsl"
 
-layout(local_size_x = 256) in;
+layout(local_size_x_id = 3) in;
 layout(constant_id = 0) const uint BM = 64; /* 64 or 128 */
 layout(constant_id = 1) const uint BN = 64; /* 64 or 128 */
 layout(constant_id = 2) const uint EPI = 0;
+layout(constant_id = 3) const uint THREADS = 128; /* at least 2 BM and 2 BN */
 
 layout(std430, binding = 1) readonly buffer Act1
 {
@@ -49,8 +50,11 @@ const uint N_STEPS = 5u; /* of a super-block */
 const uint N_STEPS = 4u;
 #endif
 
-const uint TM = BM / 32u; /* 16 x 16 matrices of a subgroup: TM of rows, TN of tokens */
-const uint TN = BN / 64u;
+const uint SUBGROUPS_M = BM / 32u; /* side by side along the rows, and along the tokens */
+const uint SUBGROUPS_N = THREADS / BM;
+const uint TM = 2u; /* 16 x 16 matrices of a subgroup: TM of rows, TN of tokens */
+const uint TN = BN / 16u / SUBGROUPS_N;
+const uint FETCH = 4u * BN / THREADS; /* uvec4s of tokens that an invocation fetches a step */
 const uint STRIDE = 5u; /* uvec4s of a row of 64 bytes: one more, so that banks differ */
 const uint B_TILE = uint(LIMBS) * BM * STRIDE; /* after the weights, and their upper limbs */
 const uint TILE = B_TILE + BN * STRIDE;
@@ -167,9 +171,9 @@ void scaled(uint q, int sc, out uint low, out uint high)
 #endif
 
 /* What an invocation holds of the step under way: 32 elements of a row of weights (half `part` of
- * the step, if that is below 2), 16 bytes of TN tokens, and what scales them. */
+ * the step, if that is below 2), 16 bytes of FETCH tokens, and what scales them. */
 WSub sub;
-uvec4 x_words[TN];
+uvec4 x_words[FETCH];
 #ifdef W_K
 uvec4 words; /* of the super-block's scales */
 uint mid;
@@ -218,8 +222,8 @@ void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
 #endif
         uint first = b * 4u + (lid & 3u);
 #endif
-        [[unroll]] for (uint i = 0u; i < TN; i++) {
-            uint token = min(token0 + (lid >> 2) + 64u * i, p.n_tokens - 1u);
+        [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+            uint token = min(token0 + (lid >> 2) + THREADS / 4u * i, p.n_tokens - 1u);
             x_words[i] = x4[(token * p.x_stride >> 2) + first];
         }
     }
@@ -320,8 +324,9 @@ void put(uint to, uint b, uint q, uint row, uint part)
 #endif
     }
 #endif
-    [[unroll]] for (uint i = 0u; i < TN; i++) {
-        tile[to * TILE + B_TILE + ((lid >> 2) + 64u * i) * STRIDE + (lid & 3u)] = x_words[i];
+    [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+        tile[to * TILE + B_TILE + ((lid >> 2) + THREADS / 4u * i) * STRIDE + (lid & 3u)] =
+            x_words[i];
     }
 }
 
@@ -482,7 +487,8 @@ void main()
     Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
     uint row = lid & (BM - 1u), part = lid / BM;
     uint group = min(group0 + (row >> 5), p.n_groups - 1u), r = row & 31u;
-    uint row0 = ((lid >> 5) & 1u) * (BM / 2u), col0 = (lid >> 6) * (BN / 4u); /* of this subgroup */
+    uint row0 = (lid >> 5) % SUBGROUPS_M * 32u; /* of this subgroup */
+    uint at_n = (lid >> 5) / SUBGROUPS_M, col0 = at_n * 16u * TN;
 
     [[unroll]] for (uint n = 0u; n < TM * TN; n++) {
         y[n] = ZERO_FLOATS;
@@ -542,12 +548,12 @@ void main()
     /* some matrices of each subgroup at a time: rows lie side by side when they are stored */
     [[unroll]] for (uint j = 0u; j < TN; j++) {
         [[unroll]] for (uint i = 0u; i < TM; i++) {
-            STORE_STAGE(y[i * TN + j], (lid >> 6) * 16u * STAGE + (row0 >> 2) + 4u * i);
+            STORE_STAGE(y[i * TN + j], at_n * 16u * STAGE + (row0 >> 2) + 4u * i);
         }
         barrier();
-        for (uint t64 = lid / BM; t64 < 64u; t64 += 256u / BM) {
-            store_row(group0 + (row >> 5), r, token0 + (t64 >> 4) * (BN / 4u) + 16u * j + (t64 & 15u),
-                      lk_flt(tile[t64 * STAGE + (row >> 2)][row & 3u]));
+        for (uint t = part; t < 16u * SUBGROUPS_N; t += THREADS / BM) {
+            store_row(group0 + (row >> 5), r, token0 + ((t >> 4) * TN + j) * 16u + (t & 15u),
+                      lk_flt(tile[t * STAGE + (row >> 2)][row & 3u]));
         }
         barrier();
     }

@@ -67,6 +67,7 @@ struct lk_vk_pipe {
 };
 enum { LK_VK_MAX_PIPES = 512 };
 
+enum { LK_VK_MANY_TILES = 512 };
 struct lk_vk_device {
     struct lk_vk_instance instance;
     struct lk_vk_found found;
@@ -87,6 +88,7 @@ struct lk_vk_device {
     VkDeviceSize used;    /* bytes of device memory that our buffers hold, of found.available */
     char cache_path[600]; /* "" : none */
     double compiling;     /* seconds spent on pipelines */
+    uint32_t many_tiles;  /* matmuls of as many large tiles take those */
     struct lk_log log;
 };
 struct lk_backend {

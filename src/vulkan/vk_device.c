@@ -544,7 +544,7 @@ static lk_status create_commands(struct lk_vk_device *dev, lk_error *err)
 lk_status lk_vk_device_open(const struct lk_backend_options *options, struct lk_vk_device *dev,
                             lk_error *err)
 {
-    *dev = (struct lk_vk_device){.log = options->log};
+    *dev = (struct lk_vk_device){.log = options->log, .many_tiles = LK_VK_MANY_TILES};
     struct lk_vk_found *found = NULL;
     int n = 0;
     lk_status status = lk_vk_instance_open(&dev->instance, err);

@@ -636,10 +636,9 @@ int lk_vk_window_index(struct lk_vk_builder *b, int window)
 /* Query rows of a workgroup: what shared memory holds of q, p, n and l. */
 static uint32_t most_rows(const VkPhysicalDeviceLimits *l, uint32_t dim)
 {
-    uint32_t rows = 4 * LK_VK_ATTN_ROWS;
-    while (rows > LK_VK_ATTN_ROWS &&
-           (rows * (4 * dim + 4 * LK_KV_BLOCK + 8) > l->maxComputeSharedMemorySize ||
-            rows * 32 / LK_VK_ATTN_ROWS > l->maxComputeWorkGroupInvocations)) {
+    uint32_t rows = LK_VK_ATTN_ROWS;
+    while (rows > LK_VK_ATTN_OWN &&
+           rows * (4 * dim + 4 * LK_KV_BLOCK + 8) > l->maxComputeSharedMemorySize) {
         rows /= 2;
     }
     return rows;
@@ -659,7 +658,7 @@ static void attention(struct lk_vk_builder *b, int i)
                             "to %d",
                             op->layer, hd, LK_VK_MAX_DIM);
     }
-    uint32_t rows = b->small ? LK_VK_ATTN_ROWS : most_rows(&e->dev->found.props.limits, dim);
+    uint32_t rows = b->small ? LK_VK_ATTN_SMALL : most_rows(&e->dev->found.props.limits, dim);
     rows = b->small && group < rows ? group : rows;
     uint32_t tokens = b->small || group > rows ? 1 : rows / group;
     uint32_t head_tiles = (group + rows - 1) / rows;
@@ -696,8 +695,8 @@ static void attention(struct lk_vk_builder *b, int i)
     s->y = nkv * head_tiles;
     uint32_t flags = b->small ? LK_VK_ATTN_SPLIT : 0;
     flags |= e->dev->found.use[LK_VK_UNPACK16] ? LK_VK_ATTN_UNPACK : 0;
-    lk_vk_set_pipe(b, s, 0, "attn", rows, dim, flags,
-                   (rows + LK_VK_ATTN_ROWS - 1) / LK_VK_ATTN_ROWS * 32);
+    flags |= push.score_cap ? LK_VK_ATTN_CAP : 0;
+    lk_vk_set_pipe(b, s, 0, "attn", rows, dim, flags, b->small ? 32 : rows / LK_VK_ATTN_OWN * 32);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
     lk_vk_bind(s, 1, LK_VK_BIND_KV_K, op->layer - b->plan->first_layer, false);
     lk_vk_bind(s, 2, LK_VK_BIND_KV_V, op->layer - b->plan->first_layer, false);

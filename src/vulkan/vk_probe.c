@@ -233,6 +233,19 @@ static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct
     return status;
 }
 
+/* And, where matrix units are used, again with large tiles. */
+static lk_status run_tiles(struct lk_backend *b, struct lk_vk_known *k, struct wrong *wrong,
+                           lk_error *err)
+{
+    lk_status status = run_kernels(b, k, wrong, err);
+    if (!status && !(wrong->of[0] | wrong->of[1]) && b->dev.found.use[LK_VK_MATRIX]) {
+        b->dev.many_tiles = 1;
+        status = run_kernels(b, k, wrong, err);
+        b->dev.many_tiles = LK_VK_MANY_TILES;
+    }
+    return status;
+}
+
 /* The variant to do without when these answers are wrong, with what is in use; -1: none. */
 static int suspect(const struct lk_vk_found *f, const struct wrong *w)
 {
@@ -280,7 +293,7 @@ static lk_status probe_kernels(struct lk_backend *b, struct verdict *v, lk_error
         struct wrong wrong;
         char names[224];
         again = false;
-        status = run_kernels(b, &k, &wrong, err);
+        status = run_tiles(b, &k, &wrong, err);
         if (status == LK_E_DEVICE && f->use[LK_VK_MATRIX]) { /* its shaders don't compile */
             add_note(v, "%s: matrix switched off", err->message);
             f->use[LK_VK_MATRIX] = false;

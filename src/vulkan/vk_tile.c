@@ -3,9 +3,11 @@
  * Vk_tile: the kernel of a matmul for many tokens and the size of its tiles. Changes no result.
  */
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include "src/vulkan/vk_build.h"
+
+enum { LARGE = 128, SMALL = 64 }; /* rows and tokens of a tile of tile_matrix.comp */
 
 /* Shared memory of tile_matrix.comp, bytes: two tiles of rows of 80 bytes, and scales. */
 static uint32_t shared_bytes(enum lk_type type, uint32_t rows, uint32_t cols)
@@ -21,28 +23,25 @@ static uint32_t shared_bytes(enum lk_type type, uint32_t rows, uint32_t cols)
 
 bool lk_vk_fits_wide_tiles(const VkPhysicalDeviceLimits *l)
 {
-    return l->maxComputeSharedMemorySize >= shared_bytes(LK_TYPE_Q6_K, 64, 64) &&
-           l->maxComputeWorkGroupInvocations >= 256 && l->maxComputeWorkGroupSize[0] >= 256;
+    return l->maxComputeSharedMemorySize >= shared_bytes(LK_TYPE_Q6_K, SMALL, SMALL) &&
+           l->maxComputeWorkGroupInvocations >= 2 * SMALL &&
+           l->maxComputeWorkGroupSize[0] >= 2 * SMALL;
 }
 
-/* The largest tile that leaves work for all of a GPU. */
+/* Large tiles where there are many of them: they need half the memory traffic, and a GPU runs few
+ * at a time. */
 static void choose(const struct lk_vk_device *dev, enum lk_type type, struct lk_vk_step *s,
                    uint32_t tokens)
 {
-    enum { ENOUGH = 128 }; /* workgroups */
-    static const uint8_t SHAPES[][2] = {{128, 128}, {64, 128}, {64, 64}}; /* rows, tokens */
-    const char *env = getenv("LK_TILE");
-    for (size_t i = env ? (size_t)atoi(env) : 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
-        uint32_t groups = SHAPES[i][0] / LK_VK_ROWS, cols = SHAPES[i][1];
-        bool fits = shared_bytes(type, SHAPES[i][0], cols) <=
-                    dev->found.props.limits.maxComputeSharedMemorySize;
-        uint32_t n = (s->x + groups - 1) / groups * ((tokens + cols - 1) / cols);
-        s->tile_groups = groups;
-        s->tile_cols = cols;
-        if (fits && (n >= ENOUGH || env)) {
-            break;
-        }
-    }
+    uint32_t groups = LARGE / LK_VK_ROWS;
+    uint32_t n = (s->x + groups - 1) / groups * ((tokens + LARGE - 1) / LARGE);
+    const VkPhysicalDeviceLimits *l = &dev->found.props.limits;
+    bool large = n >= dev->many_tiles &&
+                 shared_bytes(type, LARGE, LARGE) <= l->maxComputeSharedMemorySize &&
+                 l->maxComputeWorkGroupInvocations >= 2 * LARGE &&
+                 l->maxComputeWorkGroupSize[0] >= 2 * LARGE;
+    s->tile_cols = large ? LARGE : SMALL;
+    s->tile_groups = s->tile_cols / LK_VK_ROWS;
 }
 
 void lk_vk_set_tile(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_type type,
@@ -61,8 +60,8 @@ void lk_vk_set_tile(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_type 
                     : "");
     if (wide) {
         choose(dev, type, s, tokens);
-        lk_vk_set_pipe(b, s, LK_VK_TILE, name, s->tile_groups * LK_VK_ROWS, s->tile_cols, epilogue,
-                       0);
+        lk_vk_set_pipe(b, s, LK_VK_TILE, name, s->tile_cols, s->tile_cols, epilogue,
+                       2 * s->tile_cols);
     } else {
         s->tile_groups = 2;
         s->tile_cols = 32;
