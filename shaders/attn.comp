@@ -140,29 +140,23 @@ void main()
             uint at = LK_KV_K_AT(block, kv_head, 0u, 2u * lane, p.n_kv_head, p.dim) / 2u;
             uint d = 0u;
             uint ahead[8]; /* words on their way */
-            [[unroll]] for (uint c = 0u; c < 8u; c++)
-            {
+            [[unroll]] for (uint c = 0u; c < 8u; c++) {
                 ahead[c] = k_cache[at + min(c, p.head_dim - 1u) * (LK_KV_BLOCK / 2u)];
             }
             for (; d + 8u <= p.head_dim; d += 8u) {
                 uint words[8] = ahead;
                 uint next = min(d + 8u, p.head_dim - 8u);
-                [[unroll]] for (uint c = 0u; c < 8u; c++)
-                {
+                [[unroll]] for (uint c = 0u; c < 8u; c++) {
                     ahead[c] = k_cache[at + (next + c) * (LK_KV_BLOCK / 2u)];
                 }
-                [[unroll]] for (uint h = 0u; h < 8u; h += 4u)
-                {
+                [[unroll]] for (uint h = 0u; h < 8u; h += 4u) {
                     precise vec2 k[4];
-                    [[unroll]] for (uint c = 0u; c < 4u; c++)
-                    {
+                    [[unroll]] for (uint c = 0u; c < 4u; c++) {
                         k[c] = halves(words[h + c]);
                     }
-                    [[unroll]] for (uint i = 0u; i < OWN; i++)
-                    {
+                    [[unroll]] for (uint i = 0u; i < OWN; i++) {
                         precise vec4 q = q_tile[((row0 + i) * DIM + d + h) >> 2];
-                        [[unroll]] for (uint c = 0u; c < 4u; c++)
-                        {
+                        [[unroll]] for (uint c = 0u; c < 4u; c++) {
                             s[i].x = fma(q[c], k[c].x, s[i].x);
                             s[i].y = fma(q[c], k[c].y, s[i].y);
                         }
@@ -180,8 +174,7 @@ void main()
             for (uint i = 0u; i < OWN; i++) {
                 uint row = row0 + i, pos = pos0 + row / n_heads;
                 kj[i] = ivec2(NO_KEY);
-                [[unroll]] for (uint e = 0u; e < 2u; e++)
-                {
+                [[unroll]] for (uint e = 0u; e < 2u; e++) {
                     uint key = chunk * LK_KV_BLOCK + 2u * lane + e;
                     bool used =
                         row < n_rows && key <= pos && (p.window == 0u || key + p.window > pos);
@@ -204,10 +197,8 @@ void main()
         }
         uint v_words[4u * PER]; /* on their way */
         uint v_at = LK_KV_V_AT(block, kv_head, 0u, 0u, p.n_kv_head, p.dim) / 2u;
-        [[unroll]] for (uint c = 0u; c < 4u; c++)
-        {
-            [[unroll]] for (uint k = 0u; k < PER; k++)
-            {
+        [[unroll]] for (uint c = 0u; c < 4u; c++) {
+            [[unroll]] for (uint k = 0u; k < PER; k++) {
                 uint j = clamp((from & ~3u) + c, from, to - 1u);
                 v_words[c * PER + k] = v_cache[v_at + j * WORDS + min(lane + 32u * k, WORDS - 1u)];
             }
@@ -222,8 +213,7 @@ void main()
         if (busy) {
             for (uint i = 0u; i < OWN; i++) {
                 int nc = n_tile[row0 + i];
-                [[unroll]] for (uint e = 0u; e < 2u; e++)
-                {
+                [[unroll]] for (uint e = 0u; e < 2u; e++) {
                     precise float pj = 0.0;
                     if (kj[i][e] != NO_KEY && kj[i][e] - nc >= LK_P_CUT) {
                         pj = lk_round13(lk_exp2_mantissa(s[i][e], kj[i][e]));
@@ -243,8 +233,7 @@ void main()
         if (lane < OWN) {
             for (uint j = 0u; j < 16u; j++) {
                 uvec4 pj = p_tile[(row0 + lane) * 16u + j];
-                [[unroll]] for (uint e = 0u; e < 4u; e++)
-                {
+                [[unroll]] for (uint e = 0u; e < 4u; e++) {
                     precise float t = l_chunk + lk_flt(pj[e]);
                     l_chunk = t;
                 }
@@ -258,24 +247,19 @@ void main()
         }
         for (uint j4 = from & ~3u; j4 < to; j4 += 4u) {
             precise vec2 v[4u * PER];
-            [[unroll]] for (uint c = 0u; c < 4u; c++)
-            {
-                [[unroll]] for (uint k = 0u; k < PER; k++)
-                {
+            [[unroll]] for (uint c = 0u; c < 4u; c++) {
+                [[unroll]] for (uint k = 0u; k < PER; k++) {
                     v[c * PER + k] = halves(v_words[c * PER + k]);
                     uint j = clamp(j4 + 4u + c, from, to - 1u);
                     v_words[c * PER + k] =
                         v_cache[v_at + j * WORDS + min(lane + 32u * k, WORDS - 1u)];
                 }
             }
-            [[unroll]] for (uint i = 0u; i < OWN; i++)
-            {
+            [[unroll]] for (uint i = 0u; i < OWN; i++) {
                 uvec4 pj = p_tile[(row0 + i) * 16u + (j4 >> 2)];
-                [[unroll]] for (uint c = 0u; c < 4u; c++)
-                {
+                [[unroll]] for (uint c = 0u; c < 4u; c++) {
                     precise float x = lk_flt(pj[c]);
-                    [[unroll]] for (uint k = 0u; k < PER; k++)
-                    {
+                    [[unroll]] for (uint k = 0u; k < PER; k++) {
                         uint e = (i * PER + k) * 2u;
                         oc[e] = fma(x, v[c * PER + k].x, oc[e]);
                         oc[e + 1u] = fma(x, v[c * PER + k].y, oc[e + 1u]);
