@@ -42,6 +42,9 @@ static void push(struct lk_exec *e, int op, int prepare, enum lk_cut cut)
     const struct lk_plan *plan = e->o.plan;
     struct lk_step *s = &e->steps[e->n_steps];
     *s = (struct lk_step){.op = op, .prepare = prepare, .cut = cut};
+    if (e->n_steps == 0 && plan->in_slot >= 0) { /* rows handed in are copied by tokens */
+        s->barrier = cut != LK_CUT_TOKENS || rows_kind(plan, &plan->ops[op]) != LK_ROWS_TOKENS;
+    }
     if (e->n_steps > 0) {
         const struct lk_step *before = s - 1;
         const struct lk_op *was = &plan->ops[before->op], *is = &plan->ops[op];

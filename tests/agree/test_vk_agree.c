@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "src/numerics.h"
+#include "src/vulkan/vk.h"
 #include "tests/agree/vk_pair.h"
 
 /* Without "looped": the unrolled kernels of GPUs, on CPU drivers too. Without "narrow,matrix": the
@@ -138,6 +139,19 @@ Test(vk_agree, matmul_unrolled)
 Test(vk_agree, matmul_in_wide_tiles)
 {
     matmuls(VARIANTS[3]);
+}
+
+/* Which a device takes of its own accord only where there are many. */
+Test(vk_agree, matmul_in_large_tiles)
+{
+    struct lk_backend *b = vk_pair_device("");
+    if (!b->dev.found.use[LK_VK_MATRIX]) {
+        printf("not run: large tiles, the device or the build has no matrix units\n");
+        vk_pair_close();
+        return;
+    }
+    b->dev.many_tiles = 1;
+    matmuls("");
 }
 
 /* norm -> q, k, v -> add of two; norm -> gate, up -> glu -> down + residual: what fuses. */
