@@ -122,6 +122,10 @@ int lk_check_column(struct lk_check_run *c, const struct lk_plan *slice, int i, 
 static lk_status make_grid(struct lk_check_run *c, lk_error *err)
 {
     lk_check_report *r = c->report;
+    c->fused_column = c->engine.fuse ? column_of(c, "fused", err) : 0;
+    if (c->fused_column < 0) {
+        return LK_E_NOMEM;
+    }
     for (int layer = -1; layer <= c->plan->n_layer; layer++) {
         int n = c->plan->n_layer, first = layer < 0 ? 0 : layer;
         int last = layer >= 0 && layer < n ? layer + 1 : first;
@@ -134,10 +138,6 @@ static lk_status make_grid(struct lk_check_run *c, lk_error *err)
         if (status) {
             return status;
         }
-    }
-    c->fused_column = c->engine.fuse ? column_of(c, "fused", err) : 0;
-    if (c->fused_column < 0) {
-        return LK_E_NOMEM;
     }
     r->cells = lk_alloc_array((size_t)(r->n_layers + 2) * (size_t)r->n_columns, sizeof *r->cells);
     return r->cells ? LK_OK : lk_fail(err, LK_E_NOMEM, "out of memory: the table of a check");

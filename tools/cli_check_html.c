@@ -62,7 +62,7 @@ static const char STYLE[] =
     ".v b{display:block;font-size:1.7rem;line-height:1.2;margin-bottom:.3rem}"
     ".v.equal{background:var(--eq);color:var(--eqi);border-color:var(--eqi)}"
     ".v.within{background:var(--wi);color:var(--wii);border-color:var(--wii)}"
-    ".v.differs{background:var(--di);color:var(--dii);border-color:var(--di)}\n"
+    ".v.differs{background:var(--di);color:var(--dii);border-color:var(--di);font-weight:400}\n"
     "dl{display:grid;grid-template-columns:9rem 1fr;gap:.25rem 1rem;margin:0}"
     "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}"
     "table{border-collapse:collapse;width:100%}"
@@ -87,6 +87,7 @@ static const char STYLE[] =
     ".bar{display:block;height:.65rem;background:var(--un);border-radius:4px;position:relative;"
     "margin-top:.35rem;min-width:6rem}.bar i{position:absolute;inset:0 auto 0 0;"
     "background:var(--soft);border-radius:4px}\n"
+    ".s{margin-top:.9rem}details{margin:.4rem 0}summary{cursor:pointer;color:var(--soft)}"
     ".cmd{background:var(--card);border:1px solid var(--line);border-radius:8px;"
     "padding:.7rem .9rem;overflow-x:auto}\n"
     "@media(max-width:40rem){body{font-size:15px}dl{grid-template-columns:1fr;gap:0}"
@@ -94,8 +95,11 @@ static const char STYLE[] =
     "grid-template-columns:1fr auto;gap:.1rem .6rem;padding:.55rem 0;"
     "border-bottom:1px solid var(--line)}.e td{border:0;padding:0}"
     ".e td:first-child{grid-column:1/2}.e td.n{text-align:left;color:var(--soft);font-size:.86em}"
-    ".e td.n:last-child{text-align:right}.g{font-size:.9rem}.g td{width:.95rem;height:1rem}"
-    ".s{overflow-x:auto}}\n"
+    ".e td.n:last-child{text-align:right}.v b{font-size:1.45rem}"
+    ".g table{font-size:.68rem}.g th{letter-spacing:-.02em}.g tbody th{padding-right:.3rem}"
+    ".g td{width:.68rem;min-width:.56rem;font-size:.6rem}"
+    ".s{overflow-x:auto}.s table{font-size:.8rem}.s td,.s th,.q td,.q th{padding-right:.35rem}"
+    ".q{font-size:.85rem}}\n"
     "@media print{body{background:#fff}main{max-width:none}.v,.t,.g td,.k i,.bar,.bar i{"
     "print-color-adjust:exact}}\n";
 
@@ -231,7 +235,13 @@ static void page_grid(FILE *to, const lk_check_report *r)
 {
     fputs(
         "<h2>Layers and ops</h2>\n<p>Each layer was given the same rows on both sides, so each is "
-        "judged by itself.</p>\n<div class=k><span><i class=equal>=</i>equal by bits</span><span>"
+        "judged by itself. <em>fused</em> is the layer as it runs in earnest",
+        to);
+    fputs(r->quick ? "; ops one by one were compared where a layer brings a new kind or shape."
+                   : ".",
+          to);
+    fputs(
+        "</p>\n<div class=k><span><i class=equal>=</i>equal by bits</span><span>"
         "<i class=within>&#8776;</i>within bounds</span><span><i class=differs>&#10005;</i>differs"
         "</span><span><i class=none>&#8194;</i>no such op, or not compared</span></div>\n"
         "<div class=g tabindex=0 role=region aria-label=\"Layers and ops\"><table><thead><tr>"
