@@ -13,17 +13,17 @@
 #define LK_PARAMS_U32 uint32_t
 #endif
 
-#define LK_VK_ROWS     32  /* rows of a weight interleaved: one a lane */
-#define LK_VK_PANEL    256 /* = LK_PANEL */
-#define LK_VK_BINDINGS 8
-#define LK_VK_MAX_DIM  256 /* head dimension, padded: size of arrays in the attention kernel */
-#define LK_VK_ATTN_ROWS   16 /* query rows of a workgroup of attention */
-#define LK_VK_ATTN_OWN    4  /* of them, those of 32 invocations */
-#define LK_VK_ATTN_SMALL  8  /* rows of a workgroup of 32 invocations, for few tokens */
+#define LK_VK_ROWS        32  /* rows of a weight interleaved: one a lane */
+#define LK_VK_PANEL       256 /* = LK_PANEL */
+#define LK_VK_BINDINGS    8
+#define LK_VK_MAX_DIM     256 /* head dimension, padded: size of arrays in the attention kernel */
+#define LK_VK_ATTN_ROWS   16  /* query rows of a workgroup of attention */
+#define LK_VK_ATTN_OWN    4   /* of them, those of 32 invocations */
+#define LK_VK_ATTN_SMALL  8   /* rows of a workgroup of 32 invocations, for few tokens */
 #define LK_VK_ATTN_SPLIT  1u
 #define LK_VK_ATTN_CAP    4u /* scores have a soft cap */
 #define LK_VK_ATTN_UNPACK 2u /* unpackHalf2x16 is exact here (probe) */
-#define LK_VK_MAX_COLS 8   /* tokens of one mat-vec workgroup */
+#define LK_VK_MAX_COLS    8  /* tokens of one mat-vec workgroup */
 
 /* How activations are handed to a matmul. */
 #define LK_VK_X_F32  0 /* as they are */

@@ -235,7 +235,9 @@ static const char *no_matrix(const struct lk_vk_instance *instance, const struct
     if (sizes.minSubgroupSize != 32 || sizes.maxSubgroupSize != 32) {
         return "subgroups are not of 32";
     }
-    return lk_vk_fits_wide_tiles(&f->props.limits) ? NULL : "too little shared memory or too small workgroups";
+    return lk_vk_fits_wide_tiles(&f->props.limits)
+               ? NULL
+               : "too little shared memory or too small workgroups";
 }
 
 static void find_features(struct lk_vk_found *f, const VkExtensionProperties *ext, uint32_t n)
