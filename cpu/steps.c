@@ -42,17 +42,17 @@ static void push(struct lk_exec *e, int op, int prepare, enum lk_cut cut)
     const struct lk_plan *plan = e->o.plan;
     struct lk_step *s = &e->steps[e->n_steps];
     *s = (struct lk_step){.op = op, .prepare = prepare, .cut = cut};
-    if (e->n_steps == 0 && plan->in_slot >= 0) { /* rows handed in are copied by tokens */
-        s->barrier = cut != LK_CUT_TOKENS || rows_kind(plan, &plan->ops[op]) != LK_ROWS_TOKENS;
-    }
-    if (e->n_steps > 0) {
-        const struct lk_step *before = s - 1;
-        const struct lk_op *was = &plan->ops[before->op], *is = &plan->ops[op];
-        bool other_rows = rows_kind(plan, was) != rows_kind(plan, is);
-        s->barrier = before->cut != cut || (cut == LK_CUT_TOKENS && other_rows);
+    bool first = e->n_steps == 0;
+    if (!first || plan->in_slot >= 0) {
+        /* Rows that are handed in are copied by tokens, before the first step. */
+        const struct lk_op *was = first ? NULL : &plan->ops[(s - 1)->op];
+        enum lk_cut was_cut = first ? LK_CUT_TOKENS : (s - 1)->cut;
+        enum lk_rows was_rows = first ? LK_ROWS_TOKENS : rows_kind(plan, was);
+        bool other_rows = was_rows != rows_kind(plan, &plan->ops[op]);
+        s->barrier = was_cut != cut || (cut == LK_CUT_TOKENS && other_rows);
         /* Alone, each thread has all that was cut by tokens; the cache is shared. */
         s->barrier_solo =
-            before->cut != cut && (before->cut != LK_CUT_TOKENS || was->kind == LK_OP_KV_STORE);
+            was_cut != cut && (was_cut != LK_CUT_TOKENS || (was && was->kind == LK_OP_KV_STORE));
     }
     e->n_steps++;
 }
