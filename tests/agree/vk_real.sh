@@ -15,14 +15,7 @@ trap 'rm -rf "$dir"' EXIT
 swiftshader=$(tools/get_swiftshader) # kept in the user's cache
 lavapipe=$(ls /usr/share/vulkan/icd.d/lvp_icd*.json 2>/dev/null | head -n 1)
 export XDG_CACHE_HOME=$dir/cache # pipelines and the probe's verdict, for all runs
-tests=0 failed=0
-verdict() { # verdict NAME CONDITION-RESULT [what was seen]
-    tests=$((tests + 1))
-    if [ "$2" -ne 0 ]; then
-        failed=$((failed + 1))
-        printf '[FAIL] %s %s\n' "$1" "${3-}"
-    fi
-}
+. tests/util/verdict.sh
 
 prompt="The sea was calm that morning, and the old man took his boat out past the breakwater to see \
 whether the light on the far island was still burning. He"
@@ -80,5 +73,4 @@ for driver in lavapipe swiftshader; do
     fi
 done
 
-echo "[====] Synthesis: Tested: $tests | Passing: $((tests - failed)) | Failing: $failed | Crashing: 0"
-[ $failed -eq 0 ]
+closing

@@ -11,16 +11,9 @@ model=tests/golden/tiny-llama.gguf
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 export XDG_CACHE_HOME=$dir/cache
-tests=0 failed=0
+. tests/util/verdict.sh
 
 lk() { "$program" "$@"; }
-verdict() { # verdict NAME CONDITION-RESULT [what was seen]
-    tests=$((tests + 1))
-    if [ "$2" -ne 0 ]; then
-        failed=$((failed + 1))
-        printf '[FAIL] %s %s\n' "$1" "${3-}"
-    fi
-}
 same() { [ "$2" = "$3" ]; verdict "$1" $? "found '$2', expected '$3'"; }
 differ() { [ "$2" != "$3" ]; verdict "$1" $? "'$2' twice"; }
 holds() { case "$2" in *"$3"*) verdict "$1" 0 ;; *) verdict "$1" 1 "'$2' has no '$3'" ;; esac; }
@@ -398,5 +391,4 @@ if command -v groff >/dev/null; then
 fi
 lk generate man | awk 'length > 400 {bad = 1} END {exit bad}'; verdict "man page lines" $?
 
-echo "[====] Synthesis: Tested: $tests | Passing: $((tests - failed)) | Failing: $failed | Crashing: 0"
-[ $failed -eq 0 ]
+closing

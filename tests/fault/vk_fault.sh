@@ -12,14 +12,7 @@ program=$build/lockstep
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 export XDG_CACHE_HOME=$dir/cache
-tests=0 failed=0
-verdict() { # verdict NAME CONDITION-RESULT [what was seen]
-    tests=$((tests + 1))
-    if [ "$2" -ne 0 ]; then
-        failed=$((failed + 1))
-        printf '[FAIL] %s %s\n' "$1" "${3-}"
-    fi
-}
+. tests/util/verdict.sh
 same() { [ "$2" = "$3" ]; verdict "$1" $? "found '$2', expected '$3'"; }
 holds() { grep -qF -e "$3" "$2"; verdict "$1" $? "no '$3' in: $(cat "$2")"; }
 answered() { cmp -s "$dir/out" "$dir/want"; verdict "$1" $? "$(cat "$dir/err")"; }
@@ -169,5 +162,4 @@ go llama LK_FAULT_OPEN=1 -- --backend auto --device 0
 answered "a device that does not open"
 holds "a device that does not open: said" "$dir/err" "running on the CPU: opening the device"
 
-echo "[====] Synthesis: Tested: $tests | Passing: $((tests - failed)) | Failing: $failed | Crashing: 0"
-[ $failed -eq 0 ]
+closing
