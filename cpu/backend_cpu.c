@@ -201,7 +201,7 @@ static lk_status check_unpacked(struct lk_exec *e, lk_error *err)
         if (lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols)) >= 0) {
             return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in it", w->name);
         }
-        if (op->kind == LK_OP_EMBED) { /* a row comes back into memory when it is used */
+        if (op->kind == LK_OP_EMBED && w->mapped) { /* a row comes back into memory when it is used */
             lk_map_drop(w->data, w->n_bytes);
         }
     }
@@ -251,7 +251,9 @@ static lk_status pack_weights(struct lk_exec *e, lk_error *err)
             return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in row %lld", w->name,
                            (long long)atomic_load(&job.bad_row));
         }
-        lk_map_drop(w->data, w->n_bytes);
+        if (w->mapped) {
+            lk_map_drop(w->data, w->n_bytes);
+        }
         done += n;
         if (b->progress && !b->progress(b->progress_user, "packing weights", done, total)) {
             return lk_fail(err, LK_E_CANCELLED, "cancelled while packing weights");

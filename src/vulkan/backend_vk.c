@@ -338,12 +338,8 @@ static lk_status create_objects(struct lk_exec *e, lk_error *err)
     if (!r) {
         r = vk->vkCreateFence(e->dev->handle, &fence, NULL, &e->fence);
     }
-    for (int i = 0; i < LK_VK_MAX_SHAPES && !r; i++) {
-        VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-                                            .commandPool = e->pool,
-                                            .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-                                            .commandBufferCount = 1};
-        r = vk->vkAllocateCommandBuffers(e->dev->handle, &info, &e->shape[i].commands);
+    if (!r) {
+        r = lk_vk_shapes_create(e);
     }
     return r ? lk_vk_fail(e->dev, r, "preparing the plan", err) : LK_OK;
 }
@@ -504,37 +500,6 @@ static void write_batch(struct lk_exec *e, const struct lk_batch *b, int list)
     }
 }
 
-/* The recorded commands of a batch shape: found, or recorded in the least recently used place. */
-static lk_status shape_of(struct lk_exec *e, const struct lk_batch *b, int list,
-                          VkCommandBuffer *out, lk_error *err)
-{
-    struct lk_vk_shape *take = &e->shape[0];
-    for (int i = 0; i < LK_VK_MAX_SHAPES; i++) {
-        struct lk_vk_shape *s = &e->shape[i];
-        if (s->used && s->n_tokens == b->n_tokens && s->n_outputs == b->n_outputs) {
-            s->used = e->n_runs;
-            *out = s->commands;
-            return LK_OK;
-        }
-        take = s->used < take->used ? s : take;
-    }
-    VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
-    VkResult r = e->dev->vk.vkBeginCommandBuffer(take->commands, &info);
-    if (!r) {
-        lk_vk_list_record(e, &e->list[list], take->commands, b->n_tokens, b->n_outputs);
-        r = e->dev->vk.vkEndCommandBuffer(take->commands);
-    }
-    if (r) {
-        take->used = 0;
-        return lk_vk_fail(e->dev, r, "recording a batch", err);
-    }
-    take->n_tokens = b->n_tokens;
-    take->n_outputs = b->n_outputs;
-    take->used = e->n_runs;
-    *out = take->commands;
-    return LK_OK;
-}
-
 /* The first op in order whose flag is set; the flags are cleared. */
 static lk_status check_flags(struct lk_exec *e, lk_error *err)
 {
@@ -578,26 +543,11 @@ static lk_status vk_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk
     while (b->n_tokens > e->list[list].max_tokens) {
         list++;
     }
-    VkCommandBuffer commands;
     double from = e->times.op ? lk_now() : 0.0;
     e->n_runs++;
     bind_kv(e, kv);
     write_batch(e, b, list);
-    status = shape_of(e, b, list, &commands, err);
-    if (status) {
-        return status;
-    }
-    VkSubmitInfo submit = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-                           .commandBufferCount = 1,
-                           .pCommandBuffers = &commands};
-    VkResult r = dev->vk.vkResetFences(dev->handle, 1, &e->fence);
-    if (!r) {
-        r = dev->vk.vkQueueSubmit(dev->queue, 1, &submit, e->fence);
-    }
-    if (r) {
-        return lk_vk_fail(dev, r, "submitting a batch", err);
-    }
-    status = lk_vk_wait(dev, e->fence, err);
+    status = lk_vk_submit(e, list, b->n_tokens, b->n_outputs, err);
     if (!status) {
         status = check_flags(e, err);
     }

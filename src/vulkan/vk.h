@@ -89,6 +89,8 @@ struct lk_vk_device {
     char cache_path[600]; /* "" : none */
     double compiling;     /* seconds spent on pipelines */
     uint32_t many_tiles;  /* matmuls of as many large tiles take those */
+    uint64_t submit_work; /* multiply-adds that fill a submission */
+    uint64_t n_submits;   /* submissions of batches so far */
     struct lk_log log;
 };
 struct lk_backend {
@@ -249,6 +251,7 @@ struct lk_vk_step {
     enum lk_rows rows;
     uint32_t push[32];
     uint32_t n_push; /* bytes */
+    uint64_t work;   /* multiply-adds a row, at most; 0 where memory is all it takes */
     bool barrier;    /* before it */
     int op[3];       /* ops that its time counts for; ops fused into them are not named */
     int n_ops;
@@ -273,12 +276,13 @@ struct lk_vk_batch_at {
 };
 /* Lists of a plan: a token; as many as mat-vecs and split attention take; whole batches. */
 enum { LK_VK_ONE, LK_VK_FEW, LK_VK_MANY, LK_VK_LISTS };
-enum { LK_VK_MAX_WINDOWS = 4, LK_VK_MAX_SHAPES = 8, LK_VK_SMALL = 8 };
+enum { LK_VK_MAX_WINDOWS = 4, LK_VK_MAX_SHAPES = 8, LK_VK_MAX_SUBMITS = 32, LK_VK_SMALL = 8 };
 
 struct lk_vk_shape { /* a recorded batch shape */
     int n_tokens, n_outputs;
-    VkCommandBuffer commands;
-    uint64_t used;
+    VkCommandBuffer part[LK_VK_MAX_SUBMITS]; /* submitted in this order */
+    int n_parts;
+    uint64_t used; /* 0: nothing is recorded */
 };
 
 /* Time by op, from timestamps around every step of a run. */
@@ -337,9 +341,21 @@ int lk_vk_variant_of(const struct lk_vk_device *dev, const struct lk_vk_step *st
 lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error *err);
 /* Writes the descriptors that name the KV cache. */
 void lk_vk_list_bind_kv(struct lk_exec *e, struct lk_vk_list *list, const struct lk_kv_mem *kv);
+/* Records steps [first, end); hidden rows come in before step 0 and the out slot leaves after the
+ * last. */
 void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer commands,
-                       int n_tokens, int n_outputs);
+                       int first, int end, int n_tokens, int n_outputs);
 void lk_vk_list_free(struct lk_vk_list *list);
+
+/* ---- submissions (vk_submit.c) ---- */
+
+/* Multiply-adds that a device of the type does in a fraction of a second, slow ones too. */
+uint64_t lk_vk_submit_work(VkPhysicalDeviceType type);
+/* Allocates the command buffers of e's shapes, as many as its largest batch is split into. */
+VkResult lk_vk_shapes_create(struct lk_exec *e);
+/* Runs a list for a batch whose buffers are written, recorded once a shape; returns when the
+ * device is done. */
+lk_status lk_vk_submit(struct lk_exec *e, int list, int n_tokens, int n_outputs, lk_error *err);
 
 /* Whether the smallest tiles of tile_matrix.comp fit (vk_tile.c). */
 bool lk_vk_fits_wide_tiles(const VkPhysicalDeviceLimits *limits);

@@ -51,6 +51,8 @@ void lk_vk_set_pipe(struct lk_vk_builder *b, struct lk_vk_step *s, int variant, 
                     uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3);
 void lk_vk_set_push(struct lk_vk_step *s, const void *push, size_t n);
 void lk_vk_bind(struct lk_vk_step *s, int at, enum lk_vk_bind_kind kind, int index, bool write);
+/* Multiply-adds of a token's attention at the end of the context. */
+uint64_t lk_vk_attention_work(const struct lk_vk_builder *b, const struct lk_op *op);
 /* Word offset of a vector in the store's block of vectors. */
 uint32_t lk_vk_vector(struct lk_vk_builder *b, int weight);
 /* Index of a window size among those of the exec. */

@@ -168,6 +168,7 @@ void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_
     int window = lk_vk_window_index(b, op->u.attention.window);
     struct lk_vk_step *step =
         lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, at->indirect + 4 * (uint32_t)window);
+    step->work = lk_vk_attention_work(b, op);
     uint32_t sets = dev->found.props.limits.maxComputeWorkGroupInvocations / 64;
     sets = sets < 4 ? sets : 4;
     sets = sets < rows ? sets : rows;

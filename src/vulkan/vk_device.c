@@ -559,6 +559,7 @@ lk_status lk_vk_device_open(const struct lk_backend_options *options, struct lk_
             status = LK_E_DEVICE;
         } else {
             dev->found = found[chosen];
+            dev->submit_work = lk_vk_submit_work(dev->found.props.deviceType);
         }
     }
     lk_free(found);

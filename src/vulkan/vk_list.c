@@ -283,47 +283,29 @@ static void stamp(struct lk_exec *e, VkCommandBuffer c, int i)
     }
 }
 
-void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
-                       int n_tokens, int n_outputs)
+/* Hidden rows handed in: from the staging buffer into the arena. */
+static void copy_in(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
+                    int n_tokens)
 {
     const struct VolkDeviceTable *vk = &e->dev->vk;
     const struct lk_plan *plan = e->o.plan;
-    VkMemoryBarrier compute = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
-                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
-                               .dstAccessMask = VK_ACCESS_SHADER_READ_BIT |
-                                                VK_ACCESS_SHADER_WRITE_BIT |
-                                                VK_ACCESS_INDIRECT_COMMAND_READ_BIT};
-    if (e->times.op) {
-        vk->vkCmdResetQueryPool(c, e->times.queries, 0, (uint32_t)list->n_steps + 1);
-    }
-    if (plan->in_slot >= 0) {
-        VkBufferCopy region = {0, list->pieces[plan->in_slot].offset,
-                               (VkDeviceSize)n_tokens * (VkDeviceSize)plan->n_embd * 4};
-        VkMemoryBarrier copied = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
-                                  .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
-                                  .dstAccessMask =
-                                      VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
-        vk->vkCmdCopyBuffer(c, e->staging.handle, e->arena.handle, 1, &region);
-        vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT,
-                                 VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &copied, 0, NULL, 0,
-                                 NULL);
-    }
-    stamp(e, c, 0);
-    for (int i = 0; i < list->n_steps; i++) {
-        const struct lk_vk_step *s = &list->steps[i];
-        uint32_t rows = (uint32_t)(s->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs);
-        if (s->barrier) {
-            /* The sizes of dispatches lie in the buffer of attn_one's counters. */
-            vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT |
-                                         VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT,
-                                     0, 1, &compute, 0, NULL, 0, NULL);
-        }
-        if (rows > 0) {
-            dispatch(e, s, c, rows);
-        }
-        stamp(e, c, i + 1);
-    }
+    VkBufferCopy region = {0, list->pieces[plan->in_slot].offset,
+                           (VkDeviceSize)n_tokens * (VkDeviceSize)plan->n_embd * 4};
+    VkMemoryBarrier copied = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                              .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+                              .dstAccessMask =
+                                  VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
+    vk->vkCmdCopyBuffer(c, e->staging.handle, e->arena.handle, 1, &region);
+    vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT,
+                             VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &copied, 0, NULL, 0, NULL);
+}
+
+/* The out slot, from the arena to where the host reads it. */
+static void copy_out(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
+                     int n_tokens, int n_outputs)
+{
+    const struct VolkDeviceTable *vk = &e->dev->vk;
+    const struct lk_plan *plan = e->o.plan;
     const struct lk_slot *out = &plan->slots[plan->out_slot];
     VkDeviceSize n = (VkDeviceSize)(out->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs) *
                      (VkDeviceSize)out->width * 4;
@@ -341,5 +323,43 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
         vk->vkCmdCopyBuffer(c, e->arena.handle, e->readback.handle, 1, &region);
         vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0,
                                  1, &read, 0, NULL, 0, NULL);
+    }
+}
+
+void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
+                       int first, int end, int n_tokens, int n_outputs)
+{
+    const struct VolkDeviceTable *vk = &e->dev->vk;
+    VkMemoryBarrier compute = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                               .dstAccessMask = VK_ACCESS_SHADER_READ_BIT |
+                                                VK_ACCESS_SHADER_WRITE_BIT |
+                                                VK_ACCESS_INDIRECT_COMMAND_READ_BIT};
+    if (first == 0) {
+        if (e->times.op) {
+            vk->vkCmdResetQueryPool(c, e->times.queries, 0, (uint32_t)list->n_steps + 1);
+        }
+        if (e->o.plan->in_slot >= 0) {
+            copy_in(e, list, c, n_tokens);
+        }
+        stamp(e, c, 0);
+    }
+    for (int i = first; i < end; i++) {
+        const struct lk_vk_step *s = &list->steps[i];
+        uint32_t rows = (uint32_t)(s->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs);
+        if (s->barrier) {
+            /* The sizes of dispatches lie in the buffer of attn_one's counters. */
+            vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT |
+                                         VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT,
+                                     0, 1, &compute, 0, NULL, 0, NULL);
+        }
+        if (rows > 0) {
+            dispatch(e, s, c, rows);
+        }
+        stamp(e, c, i + 1);
+    }
+    if (end == list->n_steps) {
+        copy_out(e, list, c, n_tokens, n_outputs);
     }
 }

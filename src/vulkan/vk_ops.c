@@ -103,6 +103,14 @@ static uint32_t width_of(const struct lk_vk_builder *b, int slot)
     return (uint32_t)b->plan->slots[slot].width;
 }
 
+uint64_t lk_vk_attention_work(const struct lk_vk_builder *b, const struct lk_op *op)
+{
+    uint64_t keys = (uint64_t)b->e->o.max_blocks * LK_KV_BLOCK;
+    uint64_t window = (uint64_t)op->u.attention.window;
+    keys = window && window < keys ? window : keys;
+    return 2 * keys * (uint64_t)op->u.attention.n_head * (uint64_t)op->u.attention.head_dim;
+}
+
 uint32_t lk_vk_vector(struct lk_vk_builder *b, int weight)
 {
     if (!b->status) {
@@ -426,6 +434,7 @@ static void emit_matmul(struct lk_vk_builder *b, int m, const int *op, int in, u
         struct lk_vk_step *s =
             lk_vk_add_step(b, plan->slots[plan->ops[op[0]].out].rows, LK_VK_GRID_MATMUL,
                            glu ? mx->first_group[1] : chunk->n_groups);
+        s->work = (uint64_t)chunk->n_groups * LK_VK_ROWS * (uint64_t)mx->cols;
         matmul_pipes(b, s, type, (uint32_t)mx->cols, epilogue, prep);
         lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
         s->bind[0].sub = c;
@@ -693,6 +702,7 @@ static void attention(struct lk_vk_builder *b, int i)
     struct lk_vk_step *s =
         lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, e->at.indirect + 4 * (uint32_t)window);
     s->y = nkv * head_tiles;
+    s->work = lk_vk_attention_work(b, op);
     uint32_t flags = b->small ? LK_VK_ATTN_SPLIT : 0;
     flags |= e->dev->found.use[LK_VK_UNPACK16] ? LK_VK_ATTN_UNPACK : 0;
     flags |= push.score_cap ? LK_VK_ATTN_CAP : 0;

@@ -155,6 +155,35 @@ Test(vk_agree, matmul_in_large_tiles)
 }
 
 /* norm -> q, k, v -> add of two; norm -> gate, up -> glu -> down + residual: what fuses. */
+static void layer(struct bench *b, enum lk_type type, int n_tokens, const char *what)
+{
+    begin(b, 256, n_tokens, what);
+    int norm = weight(b, LK_TYPE_F32, 1, 256, 3), n = slot(b, 256, LK_ROWS_TOKENS);
+    op(b, LK_OP_NORM, 0, -1, n, norm)->u.norm.group = 256;
+    b->ops[0].u.norm.eps = 1e-5f;
+    int wq = weight(b, type, 256, 256, 11), wk = weight(b, type, 40, 256, 12);
+    int wv = weight(b, type, 256, 256, 13);
+    int q = slot(b, 256, LK_ROWS_TOKENS), k = slot(b, 40, LK_ROWS_TOKENS);
+    int vv = slot(b, 256, LK_ROWS_TOKENS), s = slot(b, 256, LK_ROWS_TOKENS);
+    op(b, LK_OP_MATMUL, n, -1, q, wq);
+    op(b, LK_OP_MATMUL, n, -1, k, wk);
+    op(b, LK_OP_MATMUL, n, -1, vv, wv);
+    op(b, LK_OP_ADD, q, vv, s, -1);
+    int n2 = slot(b, 256, LK_ROWS_TOKENS);
+    struct lk_op *o = op(b, LK_OP_NORM, s, -1, n2, norm);
+    o->u.norm.group = 256;
+    o->u.norm.eps = 1e-6f;
+    int wg = weight(b, type, 512, 256, 14), wu = weight(b, type, 512, 256, 15);
+    int g = slot(b, 512, LK_ROWS_TOKENS), u = slot(b, 512, LK_ROWS_TOKENS);
+    int a = slot(b, 512, LK_ROWS_TOKENS), d = slot(b, 256, LK_ROWS_TOKENS);
+    op(b, LK_OP_MATMUL, n2, -1, g, wg);
+    op(b, LK_OP_MATMUL, n2, -1, u, wu);
+    op(b, LK_OP_GLU, g, u, a, -1)->u.glu.act = type % 2 ? LK_ACT_GELU : LK_ACT_SILU;
+    int wd = weight(b, type, 256, 512, 16);
+    op(b, LK_OP_MATMUL, a, -1, d, wd);
+    op(b, LK_OP_ADD, s, d, slot(b, 256, LK_ROWS_TOKENS), -1);
+}
+
 Test(vk_agree, layers_of_matmuls_fused_and_unfused)
 {
     static const int TOKENS[] = {1, 8, 11};
@@ -164,35 +193,32 @@ Test(vk_agree, layers_of_matmuls_fused_and_unfused)
         for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
             struct bench b;
             char what[96];
-            enum lk_type type = types[t].type;
             snprintf(what, sizeof what, "layer of %s, %d tokens", types[t].name, TOKENS[i]);
-            begin(&b, 256, TOKENS[i], what);
-            int norm = weight(&b, LK_TYPE_F32, 1, 256, 3), n = slot(&b, 256, LK_ROWS_TOKENS);
-            op(&b, LK_OP_NORM, 0, -1, n, norm)->u.norm.group = 256;
-            b.ops[0].u.norm.eps = 1e-5f;
-            int wq = weight(&b, type, 256, 256, 11), wk = weight(&b, type, 40, 256, 12);
-            int wv = weight(&b, type, 256, 256, 13);
-            int q = slot(&b, 256, LK_ROWS_TOKENS), k = slot(&b, 40, LK_ROWS_TOKENS);
-            int vv = slot(&b, 256, LK_ROWS_TOKENS), s = slot(&b, 256, LK_ROWS_TOKENS);
-            op(&b, LK_OP_MATMUL, n, -1, q, wq);
-            op(&b, LK_OP_MATMUL, n, -1, k, wk);
-            op(&b, LK_OP_MATMUL, n, -1, vv, wv);
-            op(&b, LK_OP_ADD, q, vv, s, -1);
-            int n2 = slot(&b, 256, LK_ROWS_TOKENS);
-            struct lk_op *o = op(&b, LK_OP_NORM, s, -1, n2, norm);
-            o->u.norm.group = 256;
-            o->u.norm.eps = 1e-6f;
-            int wg = weight(&b, type, 512, 256, 14), wu = weight(&b, type, 512, 256, 15);
-            int g = slot(&b, 512, LK_ROWS_TOKENS), u = slot(&b, 512, LK_ROWS_TOKENS);
-            int a = slot(&b, 512, LK_ROWS_TOKENS), d = slot(&b, 256, LK_ROWS_TOKENS);
-            op(&b, LK_OP_MATMUL, n2, -1, g, wg);
-            op(&b, LK_OP_MATMUL, n2, -1, u, wu);
-            op(&b, LK_OP_GLU, g, u, a, -1)->u.glu.act = t % 2 ? LK_ACT_GELU : LK_ACT_SILU;
-            int wd = weight(&b, type, 256, 512, 16);
-            op(&b, LK_OP_MATMUL, a, -1, d, wd);
-            op(&b, LK_OP_ADD, s, d, slot(&b, 256, LK_ROWS_TOKENS), -1);
+            layer(&b, types[t].type, TOKENS[i], what);
             end(&b, VARIANTS[types[t].type == LK_TYPE_Q4_K ? 2 : t % 2]);
         }
+    }
+    vk_pair_close();
+}
+
+/* As many submissions as there are steps, and all steps in one. */
+Test(vk_agree, a_batch_is_several_submissions)
+{
+    static const int TOKENS[] = {1, 5, 40};
+    for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
+        uint64_t n[2];
+        for (int all = 0; all < 2; all++) {
+            struct bench b;
+            struct lk_vk_device *dev = &vk_pair_device("")->dev;
+            uint64_t before = dev->n_submits;
+            dev->submit_work = all ? UINT64_MAX : 1;
+            layer(&b, LK_TYPE_Q4_K, TOKENS[i], all ? "one submission" : "many submissions");
+            end(&b, "");
+            n[all] = dev->n_submits - before;
+        }
+        /* 6 matmuls, in 4 steps where they are fused; the case is run in three ways. */
+        cr_assert_geq(n[0], 4 * n[1], "%d tokens: %d submissions, in one each %d", TOKENS[i],
+                      (int)n[0], (int)n[1]);
     }
     vk_pair_close();
 }
