@@ -201,7 +201,8 @@ static lk_status check_unpacked(struct lk_exec *e, lk_error *err)
         if (lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols)) >= 0) {
             return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in it", w->name);
         }
-        if (op->kind == LK_OP_EMBED && w->mapped) { /* a row comes back into memory when it is used */
+        if (op->kind == LK_OP_EMBED &&
+            w->mapped) { /* a row comes back into memory when it is used */
             lk_map_drop(w->data, w->n_bytes);
         }
     }
