@@ -170,15 +170,22 @@ void scaled(uint q, int sc, out uint low, out uint high)
 }
 #endif
 
-/* What an invocation holds of the step under way: 32 elements of a row of weights (half `part` of
- * the step, if that is below 2), 16 bytes of FETCH tokens, and what scales them. */
-WSub sub;
+/* What an invocation holds of the step under way: 32 elements of a row of weights if its `part` is
+ * below 2 (a block, or of each of two sub-blocks of a super-block the 16 that lie in the same words),
+ * 16 bytes of FETCH tokens, and what scales them. */
 uvec4 x_words[FETCH];
 #ifdef W_K
+#ifdef LK_W_Q6_K
+uvec4 w_lows[2];
+#else
+uvec4 w_lows[1];
+#endif
+uvec4 w_highs;
 uvec4 words; /* of the super-block's scales */
 uint mid;
 float dx;
 #else
+WSub sub;
 uint scale_word;
 float dx, sx;
 #endif
@@ -204,7 +211,10 @@ void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
     }
     if (q < 4u) {
         if (part < 2u) {
-            sub = w_sub_load(c, group, r, b, 2u * q + part);
+            [[unroll]] for (uint i = 0u; i < w_lows.length(); i++) {
+                w_lows[i] = w_low(c, group, r, b, 2u * q + i, part);
+            }
+            w_highs = w_high(c, group, r, b, 2u * q, part);
         }
         uint first = b * 16u + q * 4u + (lid & 3u);
 #else
@@ -284,36 +294,40 @@ void put(uint to, uint b, uint q, uint row, uint part)
 #endif
 #endif
     if (part < 2u) {
-        uint bytes[8];
-        at += 2u * part;
 #ifdef W_K
-        uint s = 2u * q + part;
-        w_sub_bytes(sub, s, bytes);
-        ivec4 sc = w_groups(words, s);
+        [[unroll]] for (uint i = 0u; i < 2u; i++) {
+            uint s = 2u * q + i;
+            uvec4 bytes = w_bytes(w_lows[min(i, w_lows.length() - 1u)], w_highs, s);
+#ifndef W_STEP_SCALE
+            ivec4 sc = w_groups(words, s);
+            uvec4 upper;
+            [[unroll]] for (int k = 0; k < 4; k++) {
+                uint one, other;
+                scaled(bytes[k], part == 0u ? sc.x : sc.y, one, other);
+                bytes[k] = one;
+                upper[k] = other;
+            }
+            if (LIMBS == 2) {
+                tile[at + BM * STRIDE + 2u * i + part] = upper;
+            }
+#endif
+            tile[at + 2u * i + part] = bytes;
+        }
 #ifdef W_STEP_SCALE
-        step_scale[(to * 2u + part) * BM + row] = sc.x;
-#else
-        uint high[8];
-        [[unroll]] for (int i = 0; i < 8; i++) {
-            uint low;
-            scaled(bytes[i], i < 4 ? sc.x : sc.y, low, high[i]);
-            bytes[i] = low;
-        }
-        if (LIMBS == 2) {
-            tile[at + BM * STRIDE] = uvec4(high[0], high[1], high[2], high[3]);
-            tile[at + BM * STRIDE + 1u] = uvec4(high[4], high[5], high[6], high[7]);
-        }
+        step_scale[(to * 2u + part) * BM + row] = w_groups(words, 2u * q + part).x;
 #endif
 #else
+        uint bytes[8];
         w_sub_bytes(sub, bytes);
         vec2 scale = w_scale_of(scale_word, part);
         row_scale[(to * 2u + part) * BM + row] = scale.x;
 #ifdef W_OFFSET
         row_offset[(to * 2u + part) * BM + row] = scale.y;
 #endif
-#endif
+        at += 2u * part;
         tile[at] = uvec4(bytes[0], bytes[1], bytes[2], bytes[3]);
         tile[at + 1u] = uvec4(bytes[4], bytes[5], bytes[6], bytes[7]);
+#endif
     }
 #ifdef W_32
     if (lid < 2u * BN) {

@@ -141,6 +141,10 @@ uint centre(uint v, uint n)
 {
     return ((v | 0x80808080u) - n) ^ 0x80808080u;
 }
+uvec4 centre(uvec4 v, uint n)
+{
+    return ((v | 0x80808080u) - n) ^ 0x80808080u;
+}
 
 #ifdef W_FLOAT
 /* Elements [first, first + 4) of a row as f32, rule 1's flush done; first is a multiple of 4. */
@@ -248,73 +252,64 @@ vec2 w_scale(Chunk c, uint group, uint r, uint b)
 #endif
 
 #ifdef W_K
-/* What elements [32 s, 32 s + 32) of a super-block are made of; nothing of it is computed when it
- * is loaded. */
-struct WSub {
-    uvec4 v[2], high[2];
-};
-
-WSub w_sub_load(Chunk c, uint group, uint r, uint b, uint s)
+/* Elements [32 s + 16 h, 32 s + 16 h + 16) of a super-block: the lower bits of them (those of sub-blocks
+ * 2 n and 2 n + 1 lie in the same words but in Q6_K), then the upper ones (in the same words for both). */
+uvec4 w_low(Chunk c, uint group, uint r, uint b, uint s, uint h)
 {
 #if defined(LK_W_Q2_K)
     uint first = 1u + 2u * (s >> 2);
 #elif defined(LK_W_Q3_K)
-    uint first = 2u + 2u * (s >> 2), high = 0u;
+    uint first = 2u + 2u * (s >> 2);
 #elif defined(LK_W_Q4_K)
     uint first = 1u + 2u * (s >> 1);
 #elif defined(LK_W_Q5_K)
-    uint first = 3u + 2u * (s >> 1), high = 1u;
+    uint first = 3u + 2u * (s >> 1);
 #else
-    uint first = 4u * (s >> 2) + 2u * (s & 1u), high = 8u + 2u * (s >> 2);
+    uint first = 4u * (s >> 2) + 2u * (s & 1u);
 #endif
-    WSub a;
-    LK_UNROLL for (uint i = 0u; i < 2u; i++) {
-        a.v[i] = w_body(c, group, b, first + i, r);
-#if defined(LK_W_Q3_K) || defined(LK_W_Q5_K) || defined(LK_W_Q6_K)
-        a.high[i] = w_body(c, group, b, high + i, r);
+    return w_body(c, group, b, first + h, r);
+}
+
+uvec4 w_high(Chunk c, uint group, uint r, uint b, uint s, uint h)
+{
+#if defined(LK_W_Q3_K)
+    return w_body(c, group, b, h, r);
+#elif defined(LK_W_Q5_K)
+    return w_body(c, group, b, 1u + h, r);
+#elif defined(LK_W_Q6_K)
+    return w_body(c, group, b, 8u + 2u * (s >> 2) + h, r);
+#else
+    return uvec4(0u);
 #endif
-    }
-    return a;
 }
 
 /* As signed bytes. */
-void w_sub_bytes(WSub a, uint s, out uint q[8])
+uvec4 w_bytes(uvec4 low, uvec4 high, uint s)
 {
-#if defined(LK_W_Q2_K) || defined(LK_W_Q3_K)
-    uint shift = 2u * (s & 3u);
-#elif defined(LK_W_Q6_K)
-    uint shift = 4u * ((s >> 1) & 1u);
-#else
-    uint shift = 4u * (s & 1u);
-#endif
-    LK_UNROLL for (uint i = 0u; i < 2u; i++) {
-        uvec4 v = a.v[i] >> shift;
 #if defined(LK_W_Q2_K)
-        v &= 0x03030303u;
+    return (low >> (2u * (s & 3u))) & 0x03030303u;
 #elif defined(LK_W_Q3_K)
-        v = (v & 0x03030303u) | (((a.high[i] >> s) & 0x01010101u) << 2);
+    low = ((low >> (2u * (s & 3u))) & 0x03030303u) | (((high >> s) & 0x01010101u) << 2);
+    return centre(low, 0x04040404u);
 #elif defined(LK_W_Q4_K)
-        v &= 0x0f0f0f0fu;
+    return (low >> (4u * (s & 1u))) & 0x0f0f0f0fu;
 #elif defined(LK_W_Q5_K)
-        v = (v & 0x0f0f0f0fu) | (((a.high[i] >> s) & 0x01010101u) << 4);
+    return ((low >> (4u * (s & 1u))) & 0x0f0f0f0fu) | (((high >> s) & 0x01010101u) << 4);
 #else
-        v = (v & 0x0f0f0f0fu) | (((a.high[i] >> (2u * (s & 3u))) & 0x03030303u) << 4);
+    low = ((low >> (4u * ((s >> 1) & 1u))) & 0x0f0f0f0fu) |
+          (((high >> (2u * (s & 3u))) & 0x03030303u) << 4);
+    return centre(low, 0x20202020u);
 #endif
-        LK_UNROLL for (int k = 0; k < 4; k++) {
-#if defined(LK_W_Q3_K)
-            q[i * 4u + uint(k)] = centre(v[k], 0x04040404u);
-#elif defined(LK_W_Q6_K)
-            q[i * 4u + uint(k)] = centre(v[k], 0x20202020u);
-#else
-            q[i * 4u + uint(k)] = v[k];
-#endif
-        }
-    }
 }
 
 void w_sub(Chunk c, uint group, uint r, uint b, uint s, out uint q[8])
 {
-    w_sub_bytes(w_sub_load(c, group, r, b, s), s, q);
+    LK_UNROLL for (uint h = 0u; h < 2u; h++) {
+        uvec4 v = w_bytes(w_low(c, group, r, b, s, h), w_high(c, group, r, b, s, h), s);
+        LK_UNROLL for (int k = 0; k < 4; k++) {
+            q[h * 4u + uint(k)] = v[k];
+        }
+    }
 }
 
 /* What w_groups needs of a super-block: one uvec4 of scales. */
