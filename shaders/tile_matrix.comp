@@ -75,6 +75,7 @@ shared float row_offset[4u * BM], token_sum[4u * BN];
 #endif
 
 #ifdef LK_MATRIX
+#define STEP_UNROLL [[unroll]]
 #define INTS coopmat<int32_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
 #define FLOATS coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
 #define LEFT coopmat<int8_t, gl_ScopeSubgroup, 16, 32, gl_MatrixUseA>
@@ -98,6 +99,7 @@ struct Ints {
 struct Floats {
     float v[8];
 };
+#define STEP_UNROLL
 #define INTS Ints
 #define FLOATS Floats
 #define LEFT uint
@@ -515,37 +517,39 @@ void main()
         g[n] = ZERO_FLOATS;
 #endif
     }
+    uint from = 0u;
+    fetch(c, 0u, 0u, group, r, part, token0);
+    put(0u, 0u, 0u, row, part);
+    barrier();
 #ifdef W_K
-    uint steps = c.n_blocks * N_STEPS;
+    for (uint b = 0u; b < c.n_blocks; b++) {
+        STEP_UNROLL for (uint q = 0u; q < N_STEPS; q++) {
+            bool last = q == N_STEPS - 1u, more = !last || b + 1u < c.n_blocks;
+            uint next_b = last ? b + 1u : b, next_q = last ? 0u : q + 1u;
+            if (more) {
+                fetch(c, next_b, next_q, group, r, part, token0);
+            }
+            if (q < 4u) {
+                multiply(from, 0u, row0, col0);
+                multiply(from, 1u, row0, col0);
+            }
+            if (last) {
+                end_block(from, row0, col0);
+            }
+            from ^= 1u;
+            if (more) {
+                put(from, next_b, next_q, row, part);
+            }
+            barrier();
+        }
+    }
 #else
     uint steps = (c.n_blocks + 1u) >> 1;
-#endif
-    uint b = 0u, q = 0u; /* of the step that is fetched */
-    fetch(c, b, q, group, r, part, token0);
-    put(0u, b, q, row, part);
-    barrier();
     for (uint step = 0u; step < steps; step++) {
-        uint from = step & 1u;
         bool more = step + 1u < steps;
-#ifdef W_K
-        uint now = q;
-        q = q + 1u == N_STEPS ? 0u : q + 1u;
-        b += q == 0u ? 1u : 0u;
-#else
-        b++;
-#endif
         if (more) {
-            fetch(c, b, q, group, r, part, token0);
+            fetch(c, step + 1u, 0u, group, r, part, token0);
         }
-#ifdef W_K
-        if (now < 4u) {
-            multiply(from, 0u, row0, col0);
-            multiply(from, 1u, row0, col0);
-        }
-        if (now == N_STEPS - 1u) {
-            end_block(from, row0, col0);
-        }
-#else
         multiply(from, 0u, row0, col0);
         if (step * 2u + 1u < c.n_blocks) {
             multiply(from, 1u, row0, col0);
@@ -553,12 +557,13 @@ void main()
         if ((step & 3u) == 3u || !more) {
             end_block(from, row0, col0);
         }
-#endif
+        from ^= 1u;
         if (more) {
-            put(from ^ 1u, b, q, row, part);
+            put(from, step + 1u, 0u, row, part);
         }
         barrier();
     }
+#endif
     /* some matrices of each subgroup at a time: rows lie side by side when they are stored */
     [[unroll]] for (uint j = 0u; j < TN; j++) {
         [[unroll]] for (uint i = 0u; i < TM; i++) {
