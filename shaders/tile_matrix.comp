@@ -524,7 +524,10 @@ void main()
 #ifdef W_K
     for (uint b = 0u; b < c.n_blocks; b++) {
         STEP_UNROLL for (uint q = 0u; q < N_STEPS; q++) {
-            bool last = q == N_STEPS - 1u, more = !last || b + 1u < c.n_blocks;
+            /* In large tiles a branch at every step keeps the compiler from mixing steps, for which
+             * there are not registers enough. */
+            bool last = q == N_STEPS - 1u, more = !last && BM <= 64u;
+            more = more || b * N_STEPS + q + 1u < c.n_blocks * N_STEPS;
             uint next_b = last ? b + 1u : b, next_q = last ? 0u : q + 1u;
             if (more) {
                 fetch(c, next_b, next_q, group, r, part, token0);
