@@ -16,6 +16,8 @@
 #define LK_VK_ROWS        32  /* rows of a weight interleaved: one a lane */
 #define LK_VK_PANEL       256 /* = LK_PANEL */
 #define LK_VK_BINDINGS    8
+#define LK_VK_PUSH_BYTES  128 /* of push constants: what every device has */
+#define LK_VK_ALIGN       256 /* of what is bound: what every device takes */
 #define LK_VK_MAX_DIM     256 /* head dimension, padded: size of arrays in the attention kernel */
 #define LK_VK_ATTN_ROWS   16  /* query rows of a workgroup of attention */
 #define LK_VK_ATTN_OWN    4   /* of them, those of 32 invocations */
@@ -126,6 +128,7 @@ struct lk_vk_attn_push {
 /* attention of one token, see attn_one. Vectors are word offsets in the block of vectors, or
  * LK_VK_NO_VECTOR; op indices are halves of a word, the first named in the lower one. */
 #define LK_VK_NO_VECTOR 0xffffffffu
+#define LK_VK_MAX_OP    65535
 struct lk_vk_solo_push {
     LK_PARAMS_U32 n_head, n_kv_head, head_dim;
     LK_PARAMS_U32 window, score_in, score_cap, head_tiles;
@@ -158,5 +161,20 @@ struct lk_vk_stream_push {
 struct lk_vk_probe_push {
     LK_PARAMS_U32 item, n;
 };
+
+#ifndef LK_GLSL
+_Static_assert(sizeof(struct lk_vk_embed_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_norm_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_quantize_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_matmul_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_rope_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_kv_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_attn_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_solo_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_gather_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_elt_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_stream_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_probe_push) <= LK_VK_PUSH_BYTES, "push constants");
+#endif
 
 #endif

@@ -7,7 +7,8 @@
 #define LK_GLSL
 #include "params.h"
 
-layout(local_size_x = 256) in;
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint THREADS = 256;
 layout(std430, binding = 0) readonly buffer In
 {
     uvec4 in4[];
@@ -26,13 +27,13 @@ shared uint total;
 void main()
 {
     uint lid = gl_LocalInvocationIndex;
-    uint step = gl_NumWorkGroups.x * 256u;
+    uint step = gl_NumWorkGroups.x * THREADS;
     uvec4 sum[4] = uvec4[4](uvec4(0u), uvec4(0u), uvec4(0u), uvec4(0u));
     if (lid == 0u) {
         total = 0u;
     }
     barrier();
-    for (uint i = gl_WorkGroupID.x * 256u + lid; i < p.n; i += 4u * step) {
+    for (uint i = gl_WorkGroupID.x * THREADS + lid; i < p.n; i += 4u * step) {
         for (uint k = 0u; k < 4u; k++) {
             uint at = i + k * step;
             sum[k] += in4[at < p.n ? at : i];

@@ -146,11 +146,13 @@ static lk_status vk_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom
     kv->stride = LK_VK_KV_GUARD + lk_round_up((size_t)kv->bytes, 256);
     VkDeviceSize limit = 1u << 30, range = dev->found.props.limits.maxStorageBufferRange;
     limit = limit < dev->found.max_allocation ? limit : dev->found.max_allocation;
-    if (kv->bytes > range || 2 * kv->stride + LK_VK_KV_GUARD > limit) {
+    VkDeviceSize most = (limit - 3 * LK_VK_KV_GUARD) / 2 / LK_VK_ALIGN * LK_VK_ALIGN;
+    most = most < range ? most : range;
+    if (kv->bytes > most) {
         status = lk_fail(err, LK_E_UNSUPPORTED,
-                         "KV cache: %llu bytes a layer are beyond the device's buffer range of "
+                         "KV cache: %llu bytes of keys a layer are beyond the device's buffers of "
                          "%llu: use a smaller context",
-                         (unsigned long long)kv->bytes, (unsigned long long)range);
+                         (unsigned long long)kv->bytes, (unsigned long long)most);
         goto fail;
     }
     int per = (int)((limit - LK_VK_KV_GUARD) / (2 * kv->stride));
@@ -282,22 +284,40 @@ static void vk_exec_free(struct lk_exec *e)
     lk_free(e);
 }
 
-static void lay_out_batch(struct lk_exec *e)
+/* `words` more of the batch buffer; where they begin. */
+static uint32_t take_words(uint64_t *next, uint64_t words)
+{
+    uint64_t at = *next;
+    *next += words;
+    return (uint32_t)at;
+}
+
+static lk_status lay_out_batch(struct lk_exec *e, lk_error *err)
 {
     struct lk_vk_batch_at *at = &e->at;
-    uint32_t n = (uint32_t)e->o.max_tokens;
-    at->indirect = 0;
-    at->token = 4 * LK_VK_MAX_WINDOWS;
-    at->pos = at->token + n;
-    at->seq = at->pos + n;
-    at->outputs = at->seq + n;
-    at->tiles = at->outputs + n;
-    at->table = at->tiles + 4 * n;
-    at->cs_stride = (uint32_t)lk_round_up((size_t)e->o.plan->head_dim, 4);
-    at->cs[0] = at->table + (uint32_t)e->o.max_seqs * (uint32_t)e->o.max_blocks;
-    at->cs[1] = at->cs[0] + n * at->cs_stride;
-    at->counters = at->cs[1] + (e->o.plan->n_ropes > 1 ? n * at->cs_stride : 0);
-    at->n_words = at->counters + (uint32_t)e->o.plan->n_head;
+    const struct lk_plan *plan = e->o.plan;
+    uint64_t n = (uint64_t)e->o.max_tokens, next = 0;
+    uint64_t range = e->dev->found.props.limits.maxStorageBufferRange;
+    at->cs_stride = (uint32_t)lk_round_up((size_t)plan->head_dim, 4);
+    at->indirect = take_words(&next, 4 * LK_VK_MAX_WINDOWS);
+    at->token = take_words(&next, n);
+    at->pos = take_words(&next, n);
+    at->seq = take_words(&next, n);
+    at->outputs = take_words(&next, n);
+    at->tiles = take_words(&next, 4 * n);
+    at->table = take_words(&next, (uint64_t)e->o.max_seqs * (uint64_t)e->o.max_blocks);
+    at->cs[0] = take_words(&next, n * at->cs_stride);
+    at->cs[1] = take_words(&next, plan->n_ropes > 1 ? n * at->cs_stride : 0);
+    at->counters = take_words(&next, (uint64_t)plan->n_head);
+    at->n_words = (uint32_t)next;
+    if (next * 4 > range) {
+        return lk_fail(err, LK_E_UNSUPPORTED,
+                       "batch of %d tokens, %d sequences of %d blocks: %llu bytes are beyond the "
+                       "device's buffer range of %llu: use a smaller batch or context",
+                       e->o.max_tokens, e->o.max_seqs, e->o.max_blocks,
+                       (unsigned long long)next * 4, (unsigned long long)range);
+    }
+    return LK_OK;
 }
 
 /* How many tokens the split form of attention takes: its partial results are kept small. */
@@ -387,12 +407,11 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
     e->dev = &backend->dev;
     e->o = *o;
     e->trial = trial;
-    lay_out_batch(e);
+    lk_status status = lay_out_batch(e, err);
     e->list[LK_VK_ONE].max_tokens = 1;
     e->list[LK_VK_FEW].max_tokens = small_tokens(e);
     e->list[LK_VK_MANY].max_tokens = o->max_tokens;
     VkDeviceSize arena = 0;
-    lk_status status = LK_OK;
     for (int i = 0; i < LK_VK_LISTS && !status; i++) {
         bool larger = i == 0 || e->list[i - 1].max_tokens < e->list[i].max_tokens;
         if (larger && !(trial && i == LK_VK_FEW)) {

@@ -7,6 +7,7 @@
 #define LK_VK_H
 
 #include "src/backend.h"
+#include "src/vulkan/vk_limits.h"
 #include "src/vulkan/vk_volk.h"
 
 #include "shaders/params.h"
@@ -57,12 +58,15 @@ lk_status lk_vk_find(const struct lk_vk_instance *instance,
  * virtual. -1 with err filled when there is none. */
 int lk_vk_choose(const struct lk_vk_found *found, int n, const char *device, lk_error *err);
 const char *lk_vk_feature_name(enum lk_vk_feature feature);
+/* Leaves the features that need more than the device's limits. */
+void lk_vk_limit_features(struct lk_vk_found *found);
 /* Space separated names of the features in use. */
 void lk_vk_feature_list(const struct lk_vk_found *found, char *out, size_t n);
 
 struct lk_vk_pipe {
     const struct lk_vk_shader *shader;
     uint32_t spec[4];
+    struct lk_vk_needs needs;
     VkPipeline handle;
 };
 enum { LK_VK_MAX_PIPES = 512 };
@@ -249,7 +253,7 @@ struct lk_vk_step {
     struct lk_vk_bind bind[LK_VK_BINDINGS];
     VkDescriptorSet set;
     enum lk_rows rows;
-    uint32_t push[32];
+    uint32_t push[LK_VK_PUSH_BYTES / 4];
     uint32_t n_push; /* bytes */
     uint64_t work;   /* multiply-adds a row, at most; 0 where memory is all it takes */
     bool barrier;    /* before it */
@@ -336,6 +340,10 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
 VkDeviceSize lk_vk_list_place(struct lk_vk_list *list, const struct lk_plan *plan, bool keep);
 /* Tokens of one workgroup of a mat-vec variant; small workgroups can't fold 8 columns. */
 uint32_t lk_vk_variant_cols(const struct lk_vk_device *dev, int variant);
+/* The most rows of a kind in a batch of the list; at least 1. */
+uint32_t lk_vk_list_rows(const struct lk_exec *e, const struct lk_vk_list *list, enum lk_rows rows);
+/* Whether the dispatches of every batch are within the device's counts of workgroups. */
+lk_status lk_vk_list_check(const struct lk_exec *e, const struct lk_vk_list *list, lk_error *err);
 /* Which of its pipelines a step runs for a number of rows. */
 int lk_vk_variant_of(const struct lk_vk_device *dev, const struct lk_vk_step *step, uint32_t rows);
 lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error *err);
@@ -356,9 +364,6 @@ VkResult lk_vk_shapes_create(struct lk_exec *e);
 /* Runs a list for a batch whose buffers are written, recorded once a shape; returns when the
  * device is done. */
 lk_status lk_vk_submit(struct lk_exec *e, int list, int n_tokens, int n_outputs, lk_error *err);
-
-/* Whether the smallest tiles of tile_matrix.comp fit (vk_tile.c). */
-bool lk_vk_fits_wide_tiles(const VkPhysicalDeviceLimits *limits);
 
 /* ---- measuring (vk_measure.c) ---- */
 

@@ -71,15 +71,29 @@ static void mark(struct lk_vk_builder *b, int op)
     }
 }
 
+/* At most, of the block of vectors: the step binds it as a whole. */
+static VkDeviceSize vector_bytes(const struct lk_plan *plan)
+{
+    VkDeviceSize sum = 0;
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->kind == LK_OP_NORM || op->kind == LK_OP_BIAS) {
+            sum += lk_round_up((size_t)plan->weights[op->weight].cols * 4, LK_VK_ALIGN);
+        }
+    }
+    return sum;
+}
+
 void lk_vk_find_solo(struct lk_vk_builder *b)
 {
     const struct lk_plan *plan = b->plan;
+    bool fits = vector_bytes(plan) <= b->e->dev->found.props.limits.maxStorageBufferRange;
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         int store = op->kind == LK_OP_ATTENTION ? store_of(plan, i) : -1;
         int head_dim = op->u.attention.head_dim;
         struct lk_vk_solo s = {.store = store};
-        if (store < 0 || plan->n_ops > 65535 ||
+        if (store < 0 || plan->n_ops > LK_VK_MAX_OP + 1 || !fits ||
             lk_round_up((size_t)head_dim, LK_KV_DIM_ALIGN) > LK_VK_MAX_DIM ||
             !trace(b, &s, 0, op->in[0], head_dim) ||
             !trace(b, &s, 1, plan->ops[store].in[0], head_dim) ||
@@ -169,7 +183,8 @@ void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_
     struct lk_vk_step *step =
         lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, at->indirect + 4 * (uint32_t)window);
     step->work = lk_vk_attention_work(b, op);
-    uint32_t sets = dev->found.props.limits.maxComputeWorkGroupInvocations / 64;
+    step->y = push.n_kv_head * head_tiles;
+    uint32_t sets = lk_vk_max_threads(&dev->found.props.limits) / 64;
     sets = sets < 4 ? sets : 4;
     sets = sets < rows ? sets : rows;
     lk_vk_set_pipe(b, step, 0, dev->found.use[LK_VK_LOOPED] ? "attn_one" : "attn_one_gpu",

@@ -196,21 +196,25 @@ static bool has_shape(const struct lk_vk_instance *instance, VkPhysicalDevice de
     return false;
 }
 
-static bool in_build(const char *shader)
+/* Whether the smallest tiles of tile_matrix.comp fit, with the weights that take the most. */
+static bool fits_wide_tiles(const VkPhysicalDeviceLimits *l)
 {
-    for (size_t i = 0; i < LK_VK_N_SHADERS; i++) {
-        if (strcmp(LK_VK_SHADERS[i].name, shader) == 0) {
-            return true;
-        }
+    return lk_vk_fits(l, "tile_Q6_K_wide", (const uint32_t[4]){64, 64, LK_VK_EPI_STORE, 128});
+}
+
+void lk_vk_limit_features(struct lk_vk_found *f)
+{
+    if (!fits_wide_tiles(&f->props.limits)) {
+        f->use[LK_VK_NARROW] = true;
+        f->use[LK_VK_MATRIX] = false;
     }
-    return false;
 }
 
 /* Why the tiles of matrix units can't run there; NULL: they can. */
 static const char *no_matrix(const struct lk_vk_instance *instance, const struct lk_vk_found *f,
                              const VkExtensionProperties *ext, uint32_t n)
 {
-    if (!in_build("tile_Q4_K_matrix")) {
+    if (!lk_vk_shader_find("tile_Q4_K_matrix")) {
         return "not built in";
     }
     if (f->props.apiVersion < VK_API_VERSION_1_3 ||
@@ -235,9 +239,8 @@ static const char *no_matrix(const struct lk_vk_instance *instance, const struct
     if (sizes.minSubgroupSize != 32 || sizes.maxSubgroupSize != 32) {
         return "subgroups are not of 32";
     }
-    return lk_vk_fits_wide_tiles(&f->props.limits)
-               ? NULL
-               : "too little shared memory or too small workgroups";
+    return fits_wide_tiles(&f->props.limits) ? NULL
+                                             : "too little shared memory or too small workgroups";
 }
 
 static void find_features(struct lk_vk_found *f, const VkExtensionProperties *ext, uint32_t n)
@@ -279,38 +282,6 @@ static void find_driver(struct lk_vk_found *f, const VkExtensionProperties *ext,
              driver.driverName[0] ? driver.driverName : "driver", driver.driverInfo, v);
 }
 
-/* Why the baseline kernels can't run there, in f->note. */
-static bool check_limits(struct lk_vk_found *f)
-{
-    const VkPhysicalDeviceLimits *l = &f->props.limits;
-    struct {
-        const char *name;
-        uint32_t have, need;
-    } limit[] = {
-        {"maxPerStageDescriptorStorageBuffers", l->maxPerStageDescriptorStorageBuffers,
-         LK_VK_BINDINGS},
-        {"maxDescriptorSetStorageBuffers", l->maxDescriptorSetStorageBuffers, LK_VK_BINDINGS},
-        {"maxComputeSharedMemorySize", l->maxComputeSharedMemorySize, 16384},
-        {"maxComputeWorkGroupInvocations", l->maxComputeWorkGroupInvocations, 128},
-        {"maxPushConstantsSize", l->maxPushConstantsSize, 128},
-        {"maxStorageBufferRange", l->maxStorageBufferRange, 1u << 27},
-    };
-    if (f->props.apiVersion < VK_API_VERSION_1_1) {
-        snprintf(f->note, sizeof f->note, "Vulkan %u.%u, expected 1.1",
-                 VK_API_VERSION_MAJOR(f->props.apiVersion),
-                 VK_API_VERSION_MINOR(f->props.apiVersion));
-        return false;
-    }
-    for (size_t i = 0; i < LK_COUNT(limit); i++) {
-        if (limit[i].have < limit[i].need) {
-            snprintf(f->note, sizeof f->note, "%s is %u, expected %u", limit[i].name, limit[i].have,
-                     limit[i].need);
-            return false;
-        }
-    }
-    return true;
-}
-
 /* A family with compute, without graphics if there is one. */
 static bool find_queue(struct lk_vk_found *f)
 {
@@ -341,7 +312,7 @@ static lk_status find_one(const struct lk_vk_instance *instance, struct lk_vk_fo
 {
     vkGetPhysicalDeviceProperties(f->physical, &f->props);
     f->type = type_name(f->props.deviceType);
-    f->usable = check_limits(f) && find_queue(f);
+    f->usable = lk_vk_limits_suffice(&f->props, f->note, sizeof f->note) && find_queue(f);
     if (f->props.apiVersion < VK_API_VERSION_1_1) {
         return LK_OK;
     }
@@ -360,7 +331,7 @@ static lk_status find_one(const struct lk_vk_instance *instance, struct lk_vk_fo
     for (int i = 0; i < LK_VK_FEATURES; i++) {
         f->use[i] = f->has[i] && !is_disabled(disable, FEATURES[i]);
     }
-    f->use[LK_VK_NARROW] |= !lk_vk_fits_wide_tiles(&f->props.limits);
+    lk_vk_limit_features(f);
     return LK_OK;
 }
 

@@ -11,7 +11,7 @@
 uint32_t lk_vk_variant_cols(const struct lk_vk_device *dev, int variant)
 {
     static const uint32_t COLS[] = {1, 4, 8};
-    uint32_t limit = dev->found.props.limits.maxComputeWorkGroupInvocations / 32;
+    uint32_t limit = lk_vk_max_threads(&dev->found.props.limits) / 32;
     return COLS[variant] < limit ? COLS[variant] : 4;
 }
 
@@ -234,35 +234,78 @@ int lk_vk_variant_of(const struct lk_vk_device *dev, const struct lk_vk_step *s,
                                                         : LK_VK_TILE;
 }
 
+/* Workgroups along x and y for a number of rows; of attention, the most there can be. */
+static void grid_of(const struct lk_vk_device *dev, const struct lk_vk_step *s, uint32_t rows,
+                    uint32_t *x, uint32_t *y)
+{
+    int v = lk_vk_variant_of(dev, s, rows);
+    *x = s->x;
+    *y = rows;
+    switch (s->grid) {
+    case LK_VK_GRID_MATMUL:
+        *x = v == LK_VK_TILE ? ceil_div(s->x, s->tile_groups) : s->x;
+        *y = ceil_div(rows, v == LK_VK_TILE ? s->tile_cols : lk_vk_variant_cols(dev, v));
+        break;
+    case LK_VK_GRID_ELEMS: {
+        uint32_t groups = ceil_div(rows * s->y, 128);
+        *x = groups < 32768 ? groups : 32768;
+        *y = ceil_div(groups, 32768);
+        break;
+    }
+    case LK_VK_GRID_MERGE:
+        *y = rows * s->y;
+        break;
+    case LK_VK_GRID_ATTN:
+        *x = rows;
+        *y = s->y;
+        break;
+    case LK_VK_GRID_ROWS:
+        break;
+    }
+}
+
+uint32_t lk_vk_list_rows(const struct lk_exec *e, const struct lk_vk_list *l, enum lk_rows rows)
+{
+    int n = rows == LK_ROWS_OUTPUTS && e->o.max_outputs < l->max_tokens ? e->o.max_outputs
+                                                                        : l->max_tokens;
+    return (uint32_t)(n < 1 ? 1 : n);
+}
+
+lk_status lk_vk_list_check(const struct lk_exec *e, const struct lk_vk_list *l, lk_error *err)
+{
+    const uint32_t *most = e->dev->found.props.limits.maxComputeWorkGroupCount;
+    for (int i = 0; i < l->n_steps; i++) {
+        const struct lk_vk_step *s = &l->steps[i];
+        const struct lk_op *op = &e->o.plan->ops[s->op[0]];
+        bool split = s->grid == LK_VK_GRID_ATTN && l != &e->list[LK_VK_MANY];
+        uint32_t n[3] = {0, 0, split ? (uint32_t)e->o.max_blocks : 1};
+        uint32_t rows = lk_vk_list_rows(e, l, s->rows);
+        grid_of(e->dev, s, rows, &n[0], &n[1]);
+        for (int k = 0; k < 3; k++) {
+            if (n[k] > most[k]) {
+                return lk_fail(err, LK_E_UNSUPPORTED,
+                               "%s: %u workgroups along %c for %u rows and %d blocks of keys, "
+                               "device '%s' takes %u: use a smaller %s",
+                               lk_op_name(op->kind), n[k], "xyz"[k], rows, e -> o.max_blocks,
+                               e->dev->found.props.deviceName, most[k],
+                               k == 2 ? "context" : "batch");
+            }
+        }
+    }
+    return LK_OK;
+}
+
 static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuffer c,
                      uint32_t rows)
 {
     const struct VolkDeviceTable *vk = &e->dev->vk;
-    uint32_t push[32], x = s->x, y = rows;
+    uint32_t push[LK_VK_PUSH_BYTES / 4], x, y;
     memcpy(push, s->push, s->n_push);
-    push[0] = s->grid == LK_VK_GRID_ATTN || s->grid == LK_VK_GRID_MERGE ? push[0] : rows;
-    int v = lk_vk_variant_of(e->dev, s, rows);
-    VkPipeline pipe = s->pipe[v];
-    switch (s->grid) {
-    case LK_VK_GRID_MATMUL:
-        x = v == LK_VK_TILE ? ceil_div(s->x, s->tile_groups) : s->x;
-        y = v == LK_VK_TILE ? ceil_div(rows, s->tile_cols)
-                            : ceil_div(rows, lk_vk_variant_cols(e->dev, v));
-        break;
-    case LK_VK_GRID_ELEMS: {
-        push[0] = rows * s->y;
-        uint32_t groups = ceil_div(push[0], 128);
-        x = groups < 32768 ? groups : 32768;
-        y = ceil_div(groups, 32768);
-        break;
+    if (s->grid != LK_VK_GRID_ATTN && s->grid != LK_VK_GRID_MERGE) {
+        push[0] = s->grid == LK_VK_GRID_ELEMS ? rows * s->y : rows;
     }
-    case LK_VK_GRID_MERGE:
-        y = rows * s->y;
-        break;
-    case LK_VK_GRID_ROWS:
-    case LK_VK_GRID_ATTN:
-        break;
-    }
+    VkPipeline pipe = s->pipe[lk_vk_variant_of(e->dev, s, rows)];
+    grid_of(e->dev, s, rows, &x, &y);
     vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
     vk->vkCmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE, e->dev->layout, 0, 1, &s->set, 0,
                                 NULL);

@@ -12,7 +12,7 @@
 
 /* ---- memory ---- */
 
-enum { GROUPS = 4096, MAX_PARTS = 64 };
+enum { GROUPS = 4096, MAX_PARTS = 64, THREADS = 256 };
 
 /* Memory to read, in parts that a kernel can bind. */
 struct reading {
@@ -22,6 +22,7 @@ struct reading {
     int n_parts;
     VkDescriptorPool pool;
     VkPipeline pipe;
+    uint32_t threads; /* of a workgroup */
 };
 
 static lk_status reading_alloc(struct reading *r, uint64_t n_bytes, lk_error *err)
@@ -50,7 +51,9 @@ static lk_status reading_alloc(struct reading *r, uint64_t n_bytes, lk_error *er
 static lk_status reading_bind(struct reading *r, lk_error *err)
 {
     const struct VolkDeviceTable *vk = &r->dev->vk;
-    uint32_t spec[4] = {0};
+    uint32_t most = lk_vk_max_threads(&r->dev->found.props.limits);
+    r->threads = most < THREADS ? most : THREADS;
+    uint32_t spec[4] = {r->threads};
     lk_status status = lk_vk_pipe_get(r->dev, "stream", spec, &r->pipe, err);
     if (status) {
         return status;
@@ -96,7 +99,7 @@ static lk_status read_all(struct reading *r, int passes, double *seconds, lk_err
     for (int i = 0; i < passes * r->n_parts; i++) {
         int part = i % r->n_parts;
         struct lk_vk_stream_push push = {(uint32_t)(r->part[part].size / 16)};
-        uint32_t groups = (push.n + 1023) / 1024;
+        uint32_t groups = (push.n + 4 * r->threads - 1) / (4 * r->threads);
         vk->vkCmdPipelineBarrier(r->dev->commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
                                  VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &barrier, 0, NULL, 0,
                                  NULL);

@@ -19,12 +19,7 @@ enum {
 
 static uint32_t max_rows(const struct lk_vk_builder *b, enum lk_rows rows)
 {
-    const struct lk_exec_options *o = &b->e->o;
-    int n = rows == LK_ROWS_TOKENS ? b->list->max_tokens : o->max_outputs;
-    if (rows == LK_ROWS_OUTPUTS && n > b->list->max_tokens) {
-        n = b->list->max_tokens;
-    }
-    return (uint32_t)(n < 1 ? 1 : n);
+    return lk_vk_list_rows(b->e, b->list, rows);
 }
 
 /* The fewest rows with which the list runs. */
@@ -44,7 +39,7 @@ int lk_vk_add_piece(struct lk_vk_builder *b, VkDeviceSize bytes, const char *wha
 {
     struct lk_vk_list *l = b->list;
     VkDeviceSize limit = b->e->dev->found.props.limits.maxStorageBufferRange;
-    if (!b->status && bytes > limit) {
+    if (!b->status && (bytes > limit || lk_round_up((size_t)bytes, 16) > limit)) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
                             "%s: %llu bytes are beyond the device's buffer range of %llu: use a "
                             "smaller batch",
@@ -135,20 +130,21 @@ static uint32_t x_kind(enum lk_type type)
 
 /* Words of a row, and where d and sums begin; see params.h. */
 struct x_layout {
-    uint32_t stride, d, s, words;
+    uint32_t stride, d, s;
+    VkDeviceSize words;
 };
 
 static struct x_layout x_layout_of(const struct lk_vk_builder *b, int slot, uint32_t kind)
 {
     uint32_t k = (uint32_t)lk_round_up(width_of(b, slot), LK_VK_PANEL);
     uint32_t rows = (uint32_t)padded_rows(b, b->plan->slots[slot].rows);
-    struct x_layout x = {.stride = k};
-    x.words = rows * k;
+    struct x_layout x = {.stride = k, .words = (VkDeviceSize)rows * k};
     if (kind == LK_VK_X_Q32 || kind == LK_VK_X_Q256) {
+        uint32_t blocks = k / (kind == LK_VK_X_Q32 ? 32 : 256);
         x.stride = k / 4;
         x.d = rows * x.stride;
-        x.s = x.d + rows * (kind == LK_VK_X_Q32 ? k / 32 : k / 256);
-        x.words = x.s + rows * (k / 32);
+        x.s = x.d + rows * blocks;
+        x.words = (VkDeviceSize)rows * (x.stride + blocks + k / 32);
     }
     return x;
 }
@@ -162,7 +158,7 @@ static bool x_is_slot(const struct lk_vk_builder *b, int slot, uint32_t kind)
 static int new_x_piece(struct lk_vk_builder *b, int slot, uint32_t kind)
 {
     struct x_layout x = x_layout_of(b, slot, kind);
-    int piece = lk_vk_add_piece(b, (VkDeviceSize)x.words * 4, "activations of a matmul");
+    int piece = lk_vk_add_piece(b, x.words * 4, "activations of a matmul");
     b->x_piece[slot * 5 + (int)kind] = piece;
     return piece;
 }
@@ -292,11 +288,13 @@ static int norm_input(const struct lk_vk_builder *b, int norm)
  * again, so not for matrices of very many rows; and it must fit into shared memory. */
 static bool can_prep(const struct lk_vk_builder *b, const struct lk_weight *w, uint32_t n_parts)
 {
-    const VkPhysicalDeviceLimits *l = &b->e->dev->found.props.limits;
     uint32_t panels = (uint32_t)(w->cols + LK_VK_PANEL - 1) / LK_VK_PANEL;
+    uint32_t epilogue = n_parts > 1 ? LK_VK_EPI_SILU : LK_VK_EPI_STORE;
+    char name[48];
+    snprintf(name, sizeof name, "matvec_%s", lk_type_name((uint32_t)w->type));
+    uint32_t spec[4] = {32, 1, epilogue | LK_VK_PREP_NORM << 4, panels};
     return b->one && lk_type_info((uint32_t)w->type)->quantized && w->rows <= PREP_ROWS &&
-           n_parts * panels <= MAX_PARTS &&
-           panels * 384 + n_parts * panels * 128 + 1280 <= l->maxComputeSharedMemorySize;
+           n_parts * panels <= MAX_PARTS && lk_vk_fits(&b->e->dev->found.props.limits, name, spec);
 }
 
 /* A norm whose readers are all mat-vecs that can do it themselves. */
@@ -361,13 +359,10 @@ static void matmul_pipes(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_
                          uint32_t k, uint32_t epilogue, uint32_t prep)
 {
     struct lk_vk_device *dev = b->e->dev;
-    const VkPhysicalDeviceLimits *l = &dev->found.props.limits;
     bool dot = dev->found.use[LK_VK_INT_DOT] && lk_type_info((uint32_t)type)->quantized;
     uint32_t rows = max_rows(b, s->rows);
     char name[48];
-    uint32_t limit = l->maxComputeWorkGroupInvocations < l->maxComputeWorkGroupSize[0]
-                         ? l->maxComputeWorkGroupInvocations
-                         : l->maxComputeWorkGroupSize[0];
+    uint32_t limit = lk_vk_max_threads(&dev->found.props.limits);
     uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL, least = least_rows(b, s->rows);
     for (int v = LK_VK_MV1; v <= LK_VK_MV8; v++) {
         uint32_t most = v == LK_VK_MV8 ? LK_VK_SMALL : lk_vk_variant_cols(dev, v);
@@ -642,15 +637,15 @@ int lk_vk_window_index(struct lk_vk_builder *b, int window)
     return e->n_windows++;
 }
 
-/* Query rows of a workgroup: what shared memory holds of q, p, n and l. */
+/* Query rows of a workgroup: what shared memory holds of them. */
 static uint32_t most_rows(const VkPhysicalDeviceLimits *l, uint32_t dim)
 {
-    uint32_t rows = LK_VK_ATTN_ROWS;
-    while (rows > LK_VK_ATTN_OWN &&
-           rows * (4 * dim + 4 * LK_KV_BLOCK + 8) > l->maxComputeSharedMemorySize) {
-        rows /= 2;
+    uint32_t spec[4] = {LK_VK_ATTN_ROWS, dim, 0, LK_VK_ATTN_ROWS / LK_VK_ATTN_OWN * 32};
+    while (spec[0] > LK_VK_ATTN_OWN && !lk_vk_fits(l, "attn", spec)) {
+        spec[0] /= 2;
+        spec[3] /= 2;
     }
-    return rows;
+    return spec[0];
 }
 
 static void attention(struct lk_vk_builder *b, int i)
@@ -870,5 +865,5 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
         return b.status;
     }
     *arena = lk_vk_list_place(list, plan, e->o.keep_ops || e->trial);
-    return LK_OK;
+    return lk_vk_list_check(e, list, err);
 }

@@ -218,6 +218,8 @@ int lk_vk_store_matrix(struct lk_vk_device *dev, struct lk_vk_store *store,
     limit = limit < BLOCK_MAX ? limit : BLOCK_MAX;
     limit = limit < dev->found.max_allocation ? limit : dev->found.max_allocation;
     size_t per_chunk = (size_t)limit / chunk_bytes(&m, 1);
+    size_t most = dev->found.props.limits.maxComputeWorkGroupCount[0]; /* a workgroup a group */
+    per_chunk = per_chunk < most ? per_chunk : most;
     if (per_chunk == 0 || (n_parts > 1 && per_chunk < m.n_groups)) {
         if (n_parts == 1) {
             *status =

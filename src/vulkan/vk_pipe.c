@@ -125,7 +125,7 @@ lk_status lk_vk_pipes_open(struct lk_vk_device *dev, const char *cache_dir, lk_e
                                            .pBindings = binding};
     VkResult r = dev->vk.vkCreateDescriptorSetLayout(dev->handle, &set, NULL, &dev->set_layout);
     if (!r) {
-        VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, 128};
+        VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, LK_VK_PUSH_BYTES};
         VkPipelineLayoutCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
                                            .setLayoutCount = 1,
                                            .pSetLayouts = &dev->set_layout,
@@ -147,16 +147,6 @@ void lk_vk_pipes_close(struct lk_vk_device *dev)
     dev->vk.vkDestroyPipelineCache(dev->handle, dev->cache, NULL);
     dev->vk.vkDestroyPipelineLayout(dev->handle, dev->layout, NULL);
     dev->vk.vkDestroyDescriptorSetLayout(dev->handle, dev->set_layout, NULL);
-}
-
-static const struct lk_vk_shader *find_shader(const char *name)
-{
-    for (size_t i = 0; i < LK_VK_N_SHADERS; i++) {
-        if (strcmp(LK_VK_SHADERS[i].name, name) == 0) {
-            return &LK_VK_SHADERS[i];
-        }
-    }
-    return NULL;
 }
 
 static VkResult create(struct lk_vk_device *dev, struct lk_vk_pipe *pipe)
@@ -190,7 +180,7 @@ static VkResult create(struct lk_vk_device *dev, struct lk_vk_pipe *pipe)
 lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uint32_t spec[4],
                          VkPipeline *out, lk_error *err)
 {
-    struct lk_vk_pipe pipe = {.shader = find_shader(shader)};
+    struct lk_vk_pipe pipe = {.shader = lk_vk_shader_find(shader)};
     if (!pipe.shader) {
         return lk_fail(err, LK_E_INTERNAL, "shader '%s' is not in this build", shader);
     }
@@ -199,12 +189,19 @@ lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uin
         if (dev->pipes[i].shader == pipe.shader &&
             memcmp(dev->pipes[i].spec, pipe.spec, sizeof pipe.spec) == 0) {
             *out = dev->pipes[i].handle;
-            return LK_OK;
+            return lk_vk_check_needs(&dev->found.props, pipe.shader, &dev->pipes[i].needs, err);
         }
     }
     if (dev->n_pipes == LK_VK_MAX_PIPES) {
         return lk_fail(err, LK_E_INTERNAL, "shader '%s': more than %d pipelines", shader,
                        LK_VK_MAX_PIPES);
+    }
+    lk_status status = lk_vk_measure(pipe.shader, spec, &pipe.needs, err);
+    if (!status) {
+        status = lk_vk_check_needs(&dev->found.props, pipe.shader, &pipe.needs, err);
+    }
+    if (status) {
+        return status;
     }
     double start = lk_now();
     VkResult r = create(dev, &pipe);

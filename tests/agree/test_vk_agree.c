@@ -20,9 +20,9 @@ static const char *const VARIANTS[] = {"", "int-dot,unpack16,mapped", "looped", 
 /* A case over one input slot of `width`. */
 struct bench {
     struct vk_case c;
-    struct lk_op ops[16];
-    struct lk_slot slots[16];
-    struct lk_weight weights[8];
+    struct lk_op ops[32];
+    struct lk_slot slots[32];
+    struct lk_weight weights[32];
     float *hidden;
 };
 
@@ -72,13 +72,18 @@ static int weight(struct bench *b, enum lk_type type, int64_t rows, int64_t cols
     return b->c.plan.n_weights++;
 }
 
-static void end(struct bench *b, const char *variant)
+static void release(struct bench *b)
 {
-    vk_pair_compare(vk_pair_device(variant), &b->c);
     for (int i = 0; i < b->c.plan.n_weights; i++) {
         free((void *)(uintptr_t)b->weights[i].data);
     }
     free(b->hidden);
+}
+
+static void end(struct bench *b, const char *variant)
+{
+    vk_pair_compare(vk_pair_device(variant), &b->c);
+    release(b);
 }
 
 /* Of every type and shape, without some features. */
@@ -328,66 +333,72 @@ struct heads {
 
 /* hidden rows are q, k and v side by side: three matmuls by F32 selections would hide nothing, so
  * the layer is fed through norm-less projections of a small hidden row. */
-static void attention_case(const struct heads *h, int n_tokens, int n_seqs, int pos0,
-                           const char *variant)
+static void attention_bench(struct bench *b, char what[160], const struct heads *h, int n_tokens,
+                            int n_seqs, int pos0)
 {
-    struct bench b;
-    char what[160];
     int nq = h->n_head * h->head_dim, nk = h->n_kv_head * h->head_dim;
-    snprintf(what, sizeof what, "attention %d/%d heads of %d, window %d, %d tokens at %d, %d seqs",
+    snprintf(what, 160, "attention %d/%d heads of %d, window %d, %d tokens at %d, %d seqs",
              h->n_head, h->n_kv_head, h->head_dim, h->window, n_tokens, pos0, n_seqs);
-    begin(&b, 64, n_tokens, what);
-    b.c.n_seqs = n_seqs;
-    b.c.pos0 = pos0;
-    b.c.plan.n_head = h->n_head;
-    b.c.plan.n_kv_head = h->n_kv_head;
-    b.c.plan.head_dim = h->head_dim;
+    begin(b, 64, n_tokens, what);
+    b->c.n_seqs = n_seqs;
+    b->c.pos0 = pos0;
+    b->c.plan.n_head = h->n_head;
+    b->c.plan.n_kv_head = h->n_kv_head;
+    b->c.plan.head_dim = h->head_dim;
     lk_error err;
-    cr_assert_eq(lk_rope_init(&b.c.plan.ropes[0], h->n_dims, h->interleaved, 10000.0, 1.0, NULL,
+    cr_assert_eq(lk_rope_init(&b->c.plan.ropes[0], h->n_dims, h->interleaved, 10000.0, 1.0, NULL,
                               &err),
                  LK_OK);
-    b.c.plan.n_ropes = 1;
-    int q = slot(&b, nq, LK_ROWS_TOKENS), k = slot(&b, nk, LK_ROWS_TOKENS);
-    int v = slot(&b, nk, LK_ROWS_TOKENS), qr = slot(&b, nq, LK_ROWS_TOKENS);
-    int kr = slot(&b, nk, LK_ROWS_TOKENS), qn = slot(&b, nq, LK_ROWS_TOKENS);
+    b->c.plan.n_ropes = 1;
+    int q = slot(b, nq, LK_ROWS_TOKENS), k = slot(b, nk, LK_ROWS_TOKENS);
+    int v = slot(b, nk, LK_ROWS_TOKENS), qr = slot(b, nq, LK_ROWS_TOKENS);
+    int kr = slot(b, nk, LK_ROWS_TOKENS), qn = slot(b, nq, LK_ROWS_TOKENS);
     int kn = k, qb = q, vb = v;
-    op(&b, LK_OP_MATMUL, 0, -1, q, weight(&b, LK_TYPE_Q8_0, nq, 64, 31));
-    op(&b, LK_OP_MATMUL, 0, -1, k, weight(&b, LK_TYPE_Q8_0, nk, 64, 32));
-    op(&b, LK_OP_MATMUL, 0, -1, v, weight(&b, LK_TYPE_Q8_0, nk, 64, 33));
+    op(b, LK_OP_MATMUL, 0, -1, q, weight(b, LK_TYPE_Q8_0, nq, 64, 31));
+    op(b, LK_OP_MATMUL, 0, -1, k, weight(b, LK_TYPE_Q8_0, nk, 64, 32));
+    op(b, LK_OP_MATMUL, 0, -1, v, weight(b, LK_TYPE_Q8_0, nk, 64, 33));
     if (h->bias) {
-        qb = slot(&b, nq, LK_ROWS_TOKENS);
-        kn = slot(&b, nk, LK_ROWS_TOKENS);
-        vb = slot(&b, nk, LK_ROWS_TOKENS);
-        op(&b, LK_OP_BIAS, q, -1, qb, weight(&b, LK_TYPE_F32, 1, nq, 35));
-        op(&b, LK_OP_BIAS, k, -1, kn, weight(&b, LK_TYPE_F32, 1, nk, 36));
-        op(&b, LK_OP_BIAS, v, -1, vb, weight(&b, LK_TYPE_F32, 1, nk, 37));
+        qb = slot(b, nq, LK_ROWS_TOKENS);
+        kn = slot(b, nk, LK_ROWS_TOKENS);
+        vb = slot(b, nk, LK_ROWS_TOKENS);
+        op(b, LK_OP_BIAS, q, -1, qb, weight(b, LK_TYPE_F32, 1, nq, 35));
+        op(b, LK_OP_BIAS, k, -1, kn, weight(b, LK_TYPE_F32, 1, nk, 36));
+        op(b, LK_OP_BIAS, v, -1, vb, weight(b, LK_TYPE_F32, 1, nk, 37));
     }
-    struct lk_op *o = op(&b, LK_OP_NORM, qb, -1, qn, weight(&b, LK_TYPE_F32, 1, h->head_dim, 34));
+    struct lk_op *o = op(b, LK_OP_NORM, qb, -1, qn, weight(b, LK_TYPE_F32, 1, h->head_dim, 34));
     o->u.norm.group = h->head_dim;
     o->u.norm.eps = 1e-6f;
     if (h->k_norm) {
-        int to = slot(&b, nk, LK_ROWS_TOKENS);
-        o = op(&b, LK_OP_NORM, kn, -1, to, weight(&b, LK_TYPE_F32, 1, h->head_dim, 38));
+        int to = slot(b, nk, LK_ROWS_TOKENS);
+        o = op(b, LK_OP_NORM, kn, -1, to, weight(b, LK_TYPE_F32, 1, h->head_dim, 38));
         o->u.norm.group = h->head_dim;
         o->u.norm.eps = 1e-5f;
         kn = to;
     }
-    o = op(&b, LK_OP_ROPE, qn, -1, qr, -1);
+    o = op(b, LK_OP_ROPE, qn, -1, qr, -1);
     o->u.rope.n_head = h->n_head;
     o->u.rope.head_dim = h->head_dim;
-    o = op(&b, LK_OP_ROPE, kn, -1, kr, -1);
+    o = op(b, LK_OP_ROPE, kn, -1, kr, -1);
     o->u.rope.n_head = h->n_kv_head;
     o->u.rope.head_dim = h->head_dim;
-    o = op(&b, LK_OP_KV_STORE, kr, vb, -1, -1);
+    o = op(b, LK_OP_KV_STORE, kr, vb, -1, -1);
     o->u.kv_store.n_kv_head = h->n_kv_head;
     o->u.kv_store.head_dim = h->head_dim;
-    o = op(&b, LK_OP_ATTENTION, qr, -1, slot(&b, nq, LK_ROWS_TOKENS), -1);
+    o = op(b, LK_OP_ATTENTION, qr, -1, slot(b, nq, LK_ROWS_TOKENS), -1);
     o->u.attention.n_head = h->n_head;
     o->u.attention.n_kv_head = h->n_kv_head;
     o->u.attention.head_dim = h->head_dim;
     o->u.attention.window = h->window;
     o->u.attention.score_in = h->cap != 0.0f ? 0.02f : 0.2f;
     o->u.attention.score_cap = h->cap;
+}
+
+static void attention_case(const struct heads *h, int n_tokens, int n_seqs, int pos0,
+                           const char *variant)
+{
+    struct bench b;
+    char what[160];
+    attention_bench(&b, what, h, n_tokens, n_seqs, pos0);
     end(&b, variant);
     lk_rope_free(&b.c.plan.ropes[0]);
 }
