@@ -50,11 +50,17 @@ static bool fold(struct reader *r, const uint32_t *w, uint32_t len)
     case 134: /* UDiv */
         *to = x[1] ? x[0] / x[1] : 0;
         return true;
+    case 137: /* UMod */
+        *to = x[1] ? x[0] % x[1] : 0;
+        return true;
     case 166: /* LogicalOr */
         *to = x[0] || x[1];
         return true;
     case 167: /* LogicalAnd */
         *to = x[0] && x[1];
+        return true;
+    case 168: /* LogicalNot */
+        *to = !x[0];
         return true;
     case 169: /* Select */
         *to = x[0] ? x[1] : x[2];
@@ -74,11 +80,17 @@ static bool fold(struct reader *r, const uint32_t *w, uint32_t len)
     case 176: /* ULessThan */
         *to = x[0] < x[1];
         return true;
+    case 178: /* ULessThanEqual */
+        *to = x[0] <= x[1];
+        return true;
     case 194: /* ShiftRightLogical */
         *to = x[0] >> (x[1] & 31);
         return true;
     case 196: /* ShiftLeftLogical */
         *to = x[0] << (x[1] & 31);
+        return true;
+    case 197: /* BitwiseOr */
+        *to = x[0] | x[1];
         return true;
     case 199: /* BitwiseAnd */
         *to = x[0] & x[1];

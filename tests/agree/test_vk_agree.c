@@ -467,3 +467,429 @@ Test(vk_agree, broken_weights_are_refused)
     free(b.hidden);
     vk_pair_close();
 }
+
+/* ---- limits: at each bound the same bits; beyond it an error, or another kernel and the same bits
+ * ---- */
+
+/* The device with features as found, without those disabled; its limits are the caller's to
+ * change. */
+static VkPhysicalDeviceLimits *limits_of(const char *disable)
+{
+    return &vk_pair_device(disable)->dev.found.props.limits;
+}
+
+/* The kernels that run op `i` of a case, as text. */
+static void kernels_of(const struct bench *b, const char *disable, int i, char out[256])
+{
+    struct lk_exec *e = NULL;
+    lk_error err = {0};
+    cr_assert_eq(vk_pair_prepare(vk_pair_device(disable), &b->c, &e, &err), LK_OK, "%s",
+                 err.message);
+    lk_vk_variant(e, i, b->c.n_tokens, out, 256);
+    lk_backend_vulkan.exec_free(e);
+}
+
+static void expect_kernel(const struct bench *b, const char *disable, int i, const char *want)
+{
+    char text[256];
+    kernels_of(b, disable, i, text);
+    cr_assert(strstr(text, want), "%s: '%s', expected '%s'", b->c.what, text, want);
+}
+
+static void expect_error(const struct bench *b, const char *disable, const char *want)
+{
+    lk_error err = {0};
+    cr_assert_eq(vk_pair_status(vk_pair_device(disable), &b->c, &err), LK_E_UNSUPPORTED, "%s: '%s'",
+                 b->c.what, err.message);
+    cr_assert(strstr(err.message, want), "%s: '%s', expected '%s'", b->c.what, err.message, want);
+}
+
+static void expect_bits(const struct bench *b, const char *disable)
+{
+    vk_pair_compare(vk_pair_device(disable), &b->c);
+}
+
+/* Every pipeline and dispatch is checked against these limits, so all of them must fit. */
+static void run_within_limits(const char *disable)
+{
+    static const struct heads HEADS[] = {
+        {4, 1, 256, 256, 70, false, 0.0f, false, true},
+        {12, 1, 40, 40, 100, true, 0.0f, true, true},
+        {8, 2, 128, 64, 0, true, 20.0f, true, true},
+    };
+    static const int TOKENS[] = {1, 8, 40};
+    size_t n_types;
+    const struct lk_type_info *types = lk_types(&n_types);
+    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+        attention_case(&HEADS[h], 1, 1, 330, disable);
+        attention_case(&HEADS[h], 7, 2, 60, disable);
+        attention_case(&HEADS[h], 130, 1, 1, disable);
+    }
+    for (size_t t = 0; t < n_types; t++) {
+        struct bench b;
+        layer(&b, types[t].type, TOKENS[t % 3], "layer within limits");
+        end(&b, disable);
+    }
+}
+
+Test(vk_agree, a_device_of_the_least_limits)
+{
+    VkPhysicalDeviceLimits *l = limits_of("narrow");
+    struct lk_vk_found *f = &vk_pair_device("narrow")->dev.found;
+    vk_pair_least(l);
+    lk_vk_limit_features(f);
+    cr_assert(f->use[LK_VK_NARROW] && !f->use[LK_VK_MATRIX]);
+    run_within_limits("narrow");
+    vk_pair_close();
+}
+
+Test(vk_agree, workgroups_that_are_small_along_x_alone)
+{
+    limits_of("matrix")->maxComputeWorkGroupSize[0] = 128;
+    run_within_limits("matrix");
+    vk_pair_close();
+}
+
+Test(vk_agree, wide_tiles_fit_to_the_byte_or_are_narrow)
+{
+    for (uint32_t less = 0; less < 2; less++) {
+        struct bench b;
+        VkPhysicalDeviceLimits *l = limits_of("narrow,matrix");
+        l->maxComputeSharedMemorySize = 2 * 80 * 192 + 4 * 192 - less;
+        lk_vk_limit_features(&vk_pair_device("narrow,matrix")->dev.found);
+        begin(&b, 256, 40, "wide or narrow tile");
+        op(&b, LK_OP_MATMUL, 0, -1, slot(&b, 96, LK_ROWS_TOKENS),
+           weight(&b, LK_TYPE_Q6_K, 96, 256, 3));
+        expect_kernel(&b, "narrow,matrix", 0, less ? "tile_Q6_K" : "tile_Q6_K_wide, constants 64");
+        end(&b, "narrow,matrix");
+        vk_pair_close();
+    }
+}
+
+/* Rows of a tile of queries: halved until they fit. */
+Test(vk_agree, attention_takes_the_rows_that_fit)
+{
+    static const struct heads H = {4, 2, 96, 48, 0, false, 0.0f, false, true};
+    const uint32_t one = 4 * 96 + 4 * 64 + 8;
+    static const struct {
+        uint32_t rows, less;
+        const char *want;
+    } CASE[] = {{16, 0, "attn, constants 16 96"},
+                {16, 1, "attn, constants 8 96"},
+                {8, 0, "attn, constants 8 96"},
+                {8, 1, "attn, constants 4 96"}};
+    for (size_t i = 0; i < LK_COUNT(CASE); i++) {
+        struct bench b;
+        char what[160];
+        VkPhysicalDeviceLimits *l = limits_of("");
+        uint32_t own = l->maxComputeSharedMemorySize;
+        attention_bench(&b, what, &H, 75, 1, 200);
+        l->maxComputeSharedMemorySize = CASE[i].rows * one - CASE[i].less;
+        if (l->maxComputeSharedMemorySize >= 5200) { /* the mat-vecs and tiles beside it */
+            expect_kernel(&b, "", b.c.plan.n_ops - 1, CASE[i].want);
+            expect_bits(&b, "");
+        }
+        l->maxComputeSharedMemorySize = own;
+        release(&b);
+        lk_rope_free(&b.c.plan.ropes[0]);
+    }
+    vk_pair_close();
+}
+
+Test(vk_agree, heads_beyond_the_kernels_are_refused)
+{
+    static const int TOKENS[] = {1, 3, 20};
+    static const struct heads AT = {2, 1, 256, 256, 0, true, 0.0f, false, true};
+    static const struct heads PAST = {2, 1, 257, 256, 0, true, 0.0f, false, true};
+    for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
+        struct bench b;
+        char what[160];
+        attention_case(&AT, TOKENS[i], 1, 100, "");
+        attention_bench(&b, what, &PAST, TOKENS[i], 1, 100);
+        expect_error(&b, "",
+                     "attention of layer 0: head dimension 257, the Vulkan kernels take up to 256");
+        release(&b);
+        lk_rope_free(&b.c.plan.ropes[0]);
+    }
+    vk_pair_close();
+}
+
+/* Attention of one token names ops in halves of a word: of the largest number, and of one more. */
+Test(vk_agree, op_numbers_beyond_16_bits)
+{
+    static const struct heads H = {4, 2, 64, 64, 0, true, 0.0f, true, true};
+    struct bench b;
+    char what[160];
+    lk_error err = {0};
+    attention_bench(&b, what, &H, 1, 1, 130);
+    expect_bits(&b, "");
+    int n = b.c.plan.n_ops, width = b.slots[b.c.plan.out_slot].width;
+    float *want = calloc((size_t)width, 4), *got = calloc((size_t)width, 4);
+    cr_assert_eq(vk_pair_run(vk_pair_device(""), &b.c, want, &err), LK_OK, "%s", err.message);
+    for (int past = 0; past < 2; past++) {
+        /* ops that nobody runs, in front of attention */
+        int all = LK_VK_MAX_OP + 1 + past;
+        struct lk_op *ops = calloc((size_t)all, sizeof *ops);
+        memcpy(ops, b.ops, (size_t)(n - 1) * sizeof *ops);
+        for (int i = n - 1; i < all - 1; i++) {
+            ops[i] = (struct lk_op){
+                .kind = LK_OP_KINDS, .in = {-1, -1}, .out = -1, .weight = -1, .layer = 1};
+        }
+        ops[all - 1] = b.ops[n - 1];
+        b.c.plan.ops = ops;
+        b.c.plan.n_ops = all;
+        expect_kernel(&b, "", all - 1, past ? "shader attn_merge" : "shader attn_one");
+        cr_assert_eq(vk_pair_run(vk_pair_device(""), &b.c, got, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(memcmp(got, want, (size_t)width * 4), 0, "%d ops", all);
+        /* the flag of that op is its own */
+        ops[all - 1].u.attention.score_in = 1e30f;
+        cr_assert_eq(vk_pair_run(vk_pair_device(""), &b.c, got, &err), LK_E_RANGE);
+        cr_assert(strstr(err.message, "attention"), "%s", err.message);
+        free(ops);
+    }
+    b.c.plan.ops = b.ops;
+    b.c.plan.n_ops = n;
+    free(want);
+    free(got);
+    release(&b);
+    lk_rope_free(&b.c.plan.ropes[0]);
+    vk_pair_close();
+}
+
+/* Attention of one token binds all vectors at once. */
+Test(vk_agree, vectors_beyond_one_buffer)
+{
+    static const struct heads H = {64, 1, 32, 32, 0, true, 0.0f, true, true};
+    struct bench b;
+    char what[160];
+    struct lk_exec *e = NULL;
+    lk_error err = {0};
+    attention_bench(&b, what, &H, 1, 1, 130);
+    int at = b.c.plan.n_ops - 1, x = b.c.plan.out_slot, width = b.slots[x].width;
+    for (uint64_t i = 0; i < 14; i++) {
+        int y = slot(&b, width, LK_ROWS_TOKENS);
+        op(&b, LK_OP_BIAS, x, -1, y, weight(&b, LK_TYPE_F32, 1, width, 70 + i));
+        x = y;
+    }
+    cr_assert_eq(vk_pair_prepare(vk_pair_device(""), &b.c, &e, &err), LK_OK, "%s", err.message);
+    uint32_t bytes = (uint32_t)e->store.vector_bytes;
+    lk_backend_vulkan.exec_free(e);
+    cr_assert_gt(bytes, 100000);
+    limits_of("")->maxStorageBufferRange = bytes;
+    expect_kernel(&b, "", at, "shader attn_one");
+    expect_bits(&b, "");
+    limits_of("")->maxStorageBufferRange--;
+    expect_kernel(&b, "", at, "shader attn_merge");
+    end(&b, "");
+    lk_rope_free(&b.c.plan.ropes[0]);
+    vk_pair_close();
+}
+
+/* Panels of a row of one token that meet at one barrier: 96, of both halves of a GLU. */
+Test(vk_agree, panels_beyond_one_barrier)
+{
+    for (int past = 0; past < 2; past++) {
+        struct bench b;
+        int n = (96 + past) * 256;
+        begin(&b, n, 1, "panels of a row");
+        op(&b, LK_OP_MATMUL, 0, -1, slot(&b, 40, LK_ROWS_TOKENS),
+           weight(&b, LK_TYPE_Q8_0, 40, n, 5));
+        expect_kernel(&b, "", 0, past ? " 1 0 0" : " 1 0 96");
+        end(&b, "");
+        n = (48 + past) * 256;
+        begin(&b, n, 1, "panels of a GLU");
+        int g = slot(&b, 40, LK_ROWS_TOKENS), u = slot(&b, 40, LK_ROWS_TOKENS);
+        op(&b, LK_OP_MATMUL, 0, -1, g, weight(&b, LK_TYPE_Q4_K, 40, n, 6));
+        op(&b, LK_OP_MATMUL, 0, -1, u, weight(&b, LK_TYPE_Q4_K, 40, n, 7));
+        op(&b, LK_OP_GLU, g, u, slot(&b, 40, LK_ROWS_TOKENS), -1)->u.glu.act = LK_ACT_SILU;
+        expect_kernel(&b, "", 2, past ? " 1 2 0" : " 48");
+        end(&b, "");
+    }
+    vk_pair_close();
+}
+
+/* A mat-vec norms its input in shared memory that holds it to the byte. */
+Test(vk_agree, norm_in_shared_memory_or_before)
+{
+    const uint32_t need = 8 * 384 + 2 * 8 * 128 + 1024 + 128;
+    for (uint32_t less = 0; less < 2; less++) {
+        struct bench b;
+        limits_of("")->maxComputeSharedMemorySize = need - less;
+        begin(&b, 2048, 1, "norm of a mat-vec");
+        int x = slot(&b, 2048, LK_ROWS_TOKENS);
+        struct lk_op *o = op(&b, LK_OP_NORM, 0, -1, x, weight(&b, LK_TYPE_F32, 1, 2048, 51));
+        o->u.norm.group = 2048;
+        o->u.norm.eps = 1e-5f;
+        op(&b, LK_OP_MATMUL, x, -1, slot(&b, 40, LK_ROWS_TOKENS),
+           weight(&b, LK_TYPE_Q4_0, 40, 2048, 5));
+        char want[32];
+        snprintf(want, sizeof want, " 1 %d 8", less ? 0 : LK_VK_PREP_NORM << 4);
+        expect_kernel(&b, "", 1, want);
+        end(&b, "");
+    }
+    vk_pair_close();
+}
+
+Test(vk_agree, window_sizes_beyond_the_batch_buffer)
+{
+    static const struct heads H = {2, 1, 32, 32, 10, false, 0.0f, false, true};
+    struct bench b;
+    char what[160];
+    attention_bench(&b, what, &H, 3, 1, 100);
+    struct lk_op attention = b.ops[b.c.plan.n_ops - 1];
+    for (int n = 2; n <= LK_VK_MAX_WINDOWS + 1; n++) {
+        struct lk_op *o =
+            op(&b, LK_OP_ATTENTION, attention.in[0], -1, slot(&b, 64, LK_ROWS_TOKENS), -1);
+        o->u = attention.u;
+        o->u.attention.window = 10 * n;
+        if (n == LK_VK_MAX_WINDOWS) {
+            expect_bits(&b, "");
+        }
+    }
+    expect_error(&b, "", "attention: more than 4 window sizes");
+    release(&b);
+    lk_rope_free(&b.c.plan.ropes[0]);
+    vk_pair_close();
+}
+
+/* Row groups of a matrix are workgroups along x: more than a device takes are several chunks. */
+Test(vk_agree, rows_beyond_the_workgroups_of_a_dispatch)
+{
+    static const int TOKENS[] = {1, 5, 20};
+    limits_of("")->maxComputeWorkGroupCount[0] = 8;
+    for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
+        for (int past = 0; past < 2; past++) {
+            struct bench b;
+            struct lk_exec *e = NULL;
+            lk_error err = {0};
+            int rows = 8 * LK_VK_ROWS + past;
+            begin(&b, 64, TOKENS[i], "row groups");
+            b.c.plan.n_vocab = rows;
+            int x = slot(&b, 64, LK_ROWS_TOKENS), y = slot(&b, rows, LK_ROWS_TOKENS);
+            int w = weight(&b, LK_TYPE_Q8_0, rows, 64, 5);
+            op(&b, LK_OP_EMBED, -1, -1, x, w)->u.embed.scale = 1.0f;
+            op(&b, LK_OP_MATMUL, x, -1, y, w);
+            cr_assert_eq(vk_pair_prepare(vk_pair_device(""), &b.c, &e, &err), LK_OK, "%s",
+                         err.message);
+            cr_assert_eq(e->store.matrices[0].n_chunks, 1 + past);
+            lk_backend_vulkan.exec_free(e);
+            end(&b, "");
+        }
+    }
+    /* two matrices that are one dispatch only as long as they fit */
+    for (int past = 0; past < 2; past++) {
+        struct bench b;
+        begin(&b, 64, 1, "matrices of an input");
+        int y = slot(&b, 128, LK_ROWS_TOKENS), z = slot(&b, 128 + past, LK_ROWS_TOKENS);
+        op(&b, LK_OP_MATMUL, 0, -1, y, weight(&b, LK_TYPE_Q8_0, 128, 64, 5));
+        op(&b, LK_OP_MATMUL, 0, -1, z, weight(&b, LK_TYPE_Q8_0, 128 + past, 64, 6));
+        struct lk_exec *e = NULL;
+        cr_assert_eq(vk_pair_prepare(vk_pair_device(""), &b.c, &e, NULL), LK_OK);
+        cr_assert_eq(e->store.n_matrices, 1 + past);
+        lk_backend_vulkan.exec_free(e);
+        end(&b, "");
+    }
+    vk_pair_close();
+}
+
+/* Tokens are workgroups along y, chunks of keys along z. */
+Test(vk_agree, dispatches_beyond_the_device_are_refused)
+{
+    static const struct heads H = {12, 1, 40, 40, 100, true, 0.0f, false, true};
+    struct bench b;
+    char what[160];
+    VkPhysicalDeviceLimits *l = limits_of("");
+    const VkPhysicalDeviceLimits own = *l;
+    begin(&b, 64, 9, "workgroups of tokens");
+    op(&b, LK_OP_MATMUL, 0, -1, slot(&b, 40, LK_ROWS_TOKENS), weight(&b, LK_TYPE_Q8_0, 40, 64, 5));
+    l->maxComputeWorkGroupCount[1] = 9;
+    expect_bits(&b, "");
+    l->maxComputeWorkGroupCount[1] = 8;
+    expect_error(&b, "", "9 workgroups along y for 9 rows");
+    release(&b);
+    /* a row of heads a token: attn_merge */
+    attention_bench(&b, what, &H, 3, 1, 100);
+    l->maxComputeWorkGroupCount[1] = 36;
+    expect_bits(&b, "");
+    l->maxComputeWorkGroupCount[1] = 35;
+    expect_error(&b, "", "attention: 36 workgroups along y for 3 rows");
+    *l = own;
+    for (int n = 1; n <= 3; n += 2) { /* attn_one, attn; a sequence has up to 8 blocks */
+        b.c.n_tokens = n;
+        l->maxComputeWorkGroupCount[2] = 8;
+        expect_bits(&b, "");
+        l->maxComputeWorkGroupCount[2] = 7;
+        expect_error(&b, "", "attention: 8 workgroups along z");
+    }
+    release(&b);
+    lk_rope_free(&b.c.plan.ropes[0]);
+    vk_pair_close();
+}
+
+/* What is bound fits the device's range to the byte. */
+Test(vk_agree, buffers_beyond_the_devices_range)
+{
+    struct bench b;
+    VkPhysicalDeviceLimits *l = limits_of("");
+    begin(&b, 1024, 9, "a slot");
+    op(&b, LK_OP_BIAS, 0, -1, slot(&b, 1024, LK_ROWS_TOKENS), weight(&b, LK_TYPE_F32, 1, 1024, 5));
+    l->maxStorageBufferRange = 65536; /* 16 rows, whole columns of tokens */
+    expect_bits(&b, "");
+    l->maxStorageBufferRange--;
+    expect_error(&b, "",
+                 "rows of a slot: 65536 bytes are beyond the device's buffer range of 65535");
+    release(&b);
+    begin(&b, 1030, 9, "activations");
+    op(&b, LK_OP_MATMUL, 0, -1, slot(&b, 40, LK_ROWS_TOKENS), weight(&b, LK_TYPE_F16, 40, 1030, 5));
+    l->maxStorageBufferRange = 16 * 1280 * 4;
+    expect_bits(&b, "");
+    l->maxStorageBufferRange -= 16;
+    expect_error(&b, "",
+                 "activations of a matmul: 81920 bytes are beyond the device's buffer range");
+    release(&b);
+    /* a group of 32 rows: 64 blocks of 32 bytes and a half each */
+    const uint32_t group = 32 * 64 * 34;
+    begin(&b, 2048, 3, "a weight");
+    op(&b, LK_OP_MATMUL, 0, -1, slot(&b, 90, LK_ROWS_TOKENS),
+       weight(&b, LK_TYPE_Q8_0, 90, 2048, 5));
+    for (uint32_t n = 3; n > 0; n--) {
+        struct lk_exec *e = NULL;
+        l->maxStorageBufferRange = n * group;
+        cr_assert_eq(vk_pair_prepare(vk_pair_device(""), &b.c, &e, NULL), LK_OK);
+        cr_assert_eq(e->store.matrices[0].n_chunks, n == 3 ? 1 : n == 2 ? 2 : 3);
+        lk_backend_vulkan.exec_free(e);
+        expect_bits(&b, "");
+    }
+    l->maxStorageBufferRange = group - 1;
+    expect_error(&b, "",
+                 "tensor 'Q8_0': 32 rows of 2048 elements are beyond the device's buffer "
+                 "range of 69631 bytes");
+    release(&b);
+    /* ids, positions, tables and angles of a batch */
+    begin(&b, 4, 70, "a batch");
+    b.c.plan.head_dim = 256;
+    op(&b, LK_OP_BIAS, 0, -1, slot(&b, 4, LK_ROWS_TOKENS), weight(&b, LK_TYPE_F32, 1, 4, 5));
+    struct lk_exec *e = NULL;
+    lk_error err = {0};
+    uint32_t words = 16 + 8 * 70 + 8 + 70 * 256 + 1;
+    l->maxStorageBufferRange = words * 4;
+    cr_assert_eq(vk_pair_prepare(vk_pair_device(""), &b.c, &e, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(e->at.n_words, words);
+    lk_backend_vulkan.exec_free(e);
+    l->maxStorageBufferRange--;
+    expect_error(&b, "",
+                 "batch of 70 tokens, 1 sequences of 8 blocks: 74020 bytes are beyond the "
+                 "device's buffer range of 74019");
+    /* far beyond 32 bits */
+    struct lk_exec_options o = {.plan = &b.c.plan,
+                                .max_tokens = 1,
+                                .max_outputs = 1,
+                                .max_seqs = 1 << 17,
+                                .max_blocks = 1 << 15};
+    l->maxStorageBufferRange = UINT32_MAX;
+    cr_assert_eq(lk_backend_vulkan.prepare(vk_pair_device(""), &o, &e, &err), LK_E_UNSUPPORTED);
+    cr_assert(strstr(err.message, "are beyond the device's buffer range of 4294967295"), "%s",
+              err.message);
+    release(&b);
+    vk_pair_close();
+}

@@ -10,24 +10,12 @@
 #include <string.h>
 
 #include "src/vulkan/vk.h"
+#include "tests/agree/vk_pair.h"
 
-/* What Vulkan guarantees of every device, with the storage buffers that the kernels need. */
 static VkPhysicalDeviceProperties least(void)
 {
     VkPhysicalDeviceProperties p = {.apiVersion = VK_API_VERSION_1_1, .deviceName = "the least"};
-    VkPhysicalDeviceLimits *l = &p.limits;
-    l->maxPerStageDescriptorStorageBuffers = l->maxDescriptorSetStorageBuffers = LK_VK_BINDINGS;
-    l->maxPerStageResources = 128;
-    l->maxComputeSharedMemorySize = 16384;
-    l->maxComputeWorkGroupInvocations = 128;
-    l->maxComputeWorkGroupSize[0] = l->maxComputeWorkGroupSize[1] = 128;
-    l->maxComputeWorkGroupSize[2] = 64;
-    for (int i = 0; i < 3; i++) {
-        l->maxComputeWorkGroupCount[i] = 65535;
-    }
-    l->maxPushConstantsSize = 128;
-    l->maxStorageBufferRange = 1u << 27;
-    l->minStorageBufferOffsetAlignment = 256;
+    vk_pair_least(&p.limits);
     return p;
 }
 

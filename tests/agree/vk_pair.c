@@ -132,18 +132,23 @@ static struct lk_kv_geom geom_of(const struct vk_case *c)
                                .n_blocks = c->n_seqs * MAX_BLOCKS + 1};
 }
 
+static struct lk_exec_options options_of(const struct vk_case *c, bool fuse, bool keep)
+{
+    return (struct lk_exec_options){.plan = &c->plan,
+                                    .max_tokens = c->n_tokens,
+                                    .max_outputs = c->n_tokens,
+                                    .max_seqs = c->n_seqs,
+                                    .max_blocks = MAX_BLOCKS,
+                                    .fuse = fuse,
+                                    .keep_ops = keep};
+}
+
 /* Opens a side and fills its cache with f16 values below 4, the same for both sides. */
 static lk_status side_open(struct side *s, const struct vk_case *c, bool fuse, bool keep,
                            lk_error *err)
 {
     struct lk_kv_geom g = geom_of(c);
-    struct lk_exec_options o = {.plan = &c->plan,
-                                .max_tokens = c->n_tokens,
-                                .max_outputs = c->n_tokens,
-                                .max_seqs = c->n_seqs,
-                                .max_blocks = MAX_BLOCKS,
-                                .fuse = fuse,
-                                .keep_ops = keep};
+    struct lk_exec_options o = options_of(c, fuse, keep);
     lk_status status = s->impl->prepare(s->backend, &o, &s->exec, err);
     if (status) {
         return status;
@@ -312,17 +317,46 @@ void vk_pair_compare(struct lk_backend *device, const struct vk_case *c)
     free(got);
 }
 
-lk_status vk_pair_status(struct lk_backend *device, const struct vk_case *c, lk_error *err)
+lk_status vk_pair_run(struct lk_backend *device, const struct vk_case *c, float *out, lk_error *err)
 {
     struct side dev = {.impl = &lk_backend_vulkan, .backend = device};
     static struct batch m;
-    float *out = calloc((size_t)c->n_tokens * (size_t)c->plan.slots[c->plan.out_slot].width, 4);
     lk_status status = side_open(&dev, c, true, false, err);
     if (!status) {
         make_batch(&m, c, out);
         status = dev.impl->run(dev.exec, dev.kv, &m.b, err);
     }
     side_close(&dev);
+    return status;
+}
+
+lk_status vk_pair_status(struct lk_backend *device, const struct vk_case *c, lk_error *err)
+{
+    float *out = calloc((size_t)c->n_tokens * (size_t)c->plan.slots[c->plan.out_slot].width, 4);
+    lk_status status = vk_pair_run(device, c, out, err);
     free(out);
     return status;
+}
+
+lk_status vk_pair_prepare(struct lk_backend *device, const struct vk_case *c, struct lk_exec **out,
+                          lk_error *err)
+{
+    struct lk_exec_options o = options_of(c, true, false);
+    return lk_backend_vulkan.prepare(device, &o, out, err);
+}
+
+void vk_pair_least(VkPhysicalDeviceLimits *l)
+{
+    l->maxPerStageDescriptorStorageBuffers = l->maxDescriptorSetStorageBuffers = 8;
+    l->maxPerStageResources = 128;
+    l->maxComputeSharedMemorySize = 16384;
+    l->maxComputeWorkGroupInvocations = 128;
+    l->maxComputeWorkGroupSize[0] = l->maxComputeWorkGroupSize[1] = 128;
+    l->maxComputeWorkGroupSize[2] = 64;
+    for (int i = 0; i < 3; i++) {
+        l->maxComputeWorkGroupCount[i] = 65535;
+    }
+    l->maxPushConstantsSize = 128;
+    l->maxStorageBufferRange = 1u << 27;
+    l->minStorageBufferOffsetAlignment = 256;
 }

@@ -8,6 +8,7 @@
 #define LK_TESTS_VK_PAIR_H
 
 #include "src/backend.h"
+#include "src/vulkan/vk_volk.h"
 
 struct lk_backend *vk_pair_device(const char *disable); /* opened on first use */
 void vk_pair_close(void);
@@ -35,5 +36,13 @@ struct vk_case {
 void vk_pair_compare(struct lk_backend *device, const struct vk_case *c);
 /* The status and message of the device alone. */
 lk_status vk_pair_status(struct lk_backend *device, const struct vk_case *c, lk_error *err);
+/* The same, with the rows of the out slot: [n_tokens][width]. */
+lk_status vk_pair_run(struct lk_backend *device, const struct vk_case *c, float *out,
+                      lk_error *err);
+/* Prepares the case on the device, fused. */
+lk_status vk_pair_prepare(struct lk_backend *device, const struct vk_case *c, struct lk_exec **out,
+                          lk_error *err);
+/* What Vulkan guarantees of every device, with the storage buffers that the kernels need. */
+void vk_pair_least(VkPhysicalDeviceLimits *limits);
 
 #endif
