@@ -131,6 +131,36 @@ Test(vk_limits, shaders_are_measured)
     }
 }
 
+/* A size that is made by an operation which is not evaluated is no size; other constants may be. */
+Test(vk_limits, sizes_that_are_not_evaluated_are_errors)
+{
+    const uint32_t spec[4] = {16, 256, 0, 128};
+    const struct lk_vk_shader *s = lk_vk_shader_find("attn");
+    for (uint32_t from = 132; from <= 171; from += 39) { /* products, and comparisons */
+        uint32_t *words = malloc(s->n_bytes), n = 0;
+        memcpy(words, s->words, s->n_bytes);
+        for (size_t w = 5; w < s->n_bytes / 4; w += words[w] >> 16) {
+            if ((words[w] & 0xffff) == 52 && words[w + 3] == from) {
+                words[w + 3] = 114; /* SConvert */
+                n++;
+            }
+        }
+        struct lk_vk_shader odd = {"odd", words, s->n_bytes};
+        struct lk_vk_needs needs;
+        lk_error err = {0};
+        lk_status status = lk_vk_measure(&odd, spec, &needs, &err);
+        cr_assert_gt(n, 0);
+        if (from == 132) {
+            cr_assert_eq(status, LK_E_INTERNAL);
+            cr_assert(strstr(err.message, "shader 'odd': the size of %"), "%s", err.message);
+        } else {
+            cr_assert_eq(status, LK_OK, "%s", err.message);
+            cr_assert_eq(needs.shared_bytes, 20608);
+        }
+        free(words);
+    }
+}
+
 /* Kernels whose size the host does not choose run on every device. */
 Test(vk_limits, fixed_kernels_fit_the_least_device)
 {
