@@ -98,7 +98,8 @@ static const char STYLE[] =
     ".e td.n:last-child{text-align:right}.v b{font-size:1.45rem}"
     ".g table{font-size:.68rem}.g th{letter-spacing:-.02em}.g tbody th{padding-right:.3rem}"
     ".g td{width:.68rem;min-width:.56rem;font-size:.6rem}"
-    ".s{overflow-x:auto}.s table{font-size:.8rem}.s td,.s th,.q td,.q th{padding-right:.35rem}"
+    ".s{overflow-x:auto}.s table{font-size:.68rem}.s small{font-size:.95em}.s .m{font-size:1em}.s "
+    "td,.s th,.q td,.q th{padding-right:.35rem}"
     ".q{font-size:.85rem}}\n"
     "@media print{body{background:#fff}main{max-width:none}.v,.t,.g td,.k i,.bar,.bar i{"
     "print-color-adjust:exact}}\n";
@@ -165,8 +166,9 @@ static void page_values(FILE *to, const lk_check_difference *d)
 {
     bool cache = strcmp(d->op, "kv_store") == 0;
     int digits = cache ? 4 : 8;
-    fputs("<div class=s><table><thead><tr><th>Row<th>Element<th class=n>Found<th class=n>Expected"
-          "<th class=n>ulp</tr></thead>\n",
+    fputs("<div class=s tabindex=0 role=region aria-label=\"First "
+          "values\"><table><thead><tr><th>Row<th>"
+          "Element<th class=n>Found<th class=n>Expected<th class=n>ulp</tr></thead>\n",
           to);
     for (int i = 0; i < d->n_shown; i++) {
         char name[24];
