@@ -118,6 +118,56 @@ Test(regress_device, tensor_beyond_the_buffer_range)
     rg_model_close(&m);
 }
 
+/* Workgroups as small along x as Vulkan guarantees, where more invocations are offered in all, and
+ * fewer of them along x than the head has row groups. */
+Test(regress_device, limits_of_workgroups)
+{
+    enum { N = 20 };
+    const struct rg_way *way = rg_vulkan();
+    if (!way) {
+        return;
+    }
+    struct model_params p = rg_small("qwen2", LK_TYPE_Q8_0);
+    struct rg_model m;
+    struct rg_chain c, scalar;
+    int32_t ids[N];
+    p.n_vocab = 1000;
+    rg_model_open(&m, &p, NULL, NULL);
+    tiny_tokens(ids, N, 1000, 16);
+    float *want = malloc(N * 1000 * sizeof *want), *got = malloc(N * 1000 * sizeof *got);
+    rg_open_one(&scalar, &m, rg_scalar(), N, N);
+    rg_run(&scalar, ids, 0, N, want);
+    struct lk_vk_device *dev = device_of(way);
+    VkPhysicalDeviceLimits was = dev->found.props.limits;
+    dev->found.props.limits.maxComputeWorkGroupSize[0] = 128;
+    dev->found.props.limits.maxComputeWorkGroupCount[0] = 24;
+    for (int batch = 1; batch <= N; batch += batch == 1 ? 7 : 12) {
+        uint32_t most = 0;
+        rg_open_one(&c, &m, way, N, batch);
+        const struct lk_exec *e = c.part[0].exec;
+        for (int l = 0; l < LK_VK_LISTS; l++) {
+            for (int i = 0; i < e->list[l].n_steps * LK_VK_VARIANTS; i++) {
+                VkPipeline pipe = e->list[l].steps[i / LK_VK_VARIANTS].pipe[i % LK_VK_VARIANTS];
+                for (int k = 0; k < dev->n_pipes; k++) {
+                    uint32_t n = dev->pipes[k].needs.threads;
+                    most = pipe && dev->pipes[k].handle == pipe && n > most ? n : most;
+                }
+            }
+        }
+        rg_debug("workgroups of %u, expected up to 128\n", most);
+        cr_assert_leq(most, 128);
+        rg_run(&c, ids, 0, N, got);
+        rg_same_rows("small workgroups", got, want, N, 1000);
+        rg_same_cache("small workgroups", &c, &scalar, N);
+        rg_close(&c);
+    }
+    dev->found.props.limits = was;
+    rg_close(&scalar);
+    free(want);
+    free(got);
+    rg_model_close(&m);
+}
+
 /* Guards around K and V in device memory are compared. */
 Test(regress_device, guards_in_device_memory)
 {
