@@ -1,39 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Vk_limits: what the kernels take for granted about sizes, and what a device offers. Knows no op.
- *
- * Every array of a shader, every number packed into a part of a word and every dispatch has a bound
+ */
+/* clang-format off */
+/* Every array of a shader, every number packed into part of a word and every dispatch has a bound
  * that the host keeps. A new shader adds its lines here.
  *
- *   what                              bound                        kept by; beyond it
- *   any device
- *     bindings of a set               8 storage buffers            lk_vk_limits_suffice; device
- *     invocations of fixed kernels    128                            refused
- *     shared memory of fixed kernels  16384 bytes (tile: 12544)      "
- *     push constants                  LK_VK_PUSH_BYTES               ", and params.h at compile
- * time workgroups along x, y, z        65535                          " binding offsets multiples
- * of 256               " any kernel shared arrays and local size    the device's limits
- * lk_vk_pipe_get measures the with their constants                                         module;
- * error workgroups along x, y, z        maxComputeWorkGroupCount     lk_vk_list_check; error row
- * groups of a matrix          the same along x             lk_vk_store_matrix; more chunks a buffer
- * that is bound          maxStorageBufferRange        lk_vk_add_piece, lay_out_batch, vk_kv_alloc;
- * error a weight                        the same, 1 GiB              lk_vk_store_matrix; more
- * chunks elements of a slot              2^32 - 1                     the range of its buffer attn,
- * attn_one DIM of q_tile, tile, o          LK_VK_MAX_DIM, 32 n          attention; error norm_rows:
- * 4 elements a lane    256 = LK_VK_MAX_DIM          lk_vk_find_solo; single steps ROWS of q_tile,
- * p_tile          shared memory                attention; fewer rows THREADS invocations ",
- * lk_vk_solo_attention; fewer window sizes                    LK_VK_MAX_WINDOWS lk_vk_window_index;
- * error attn_one op numbers, two a word          65535                        lk_vk_find_solo;
- * single steps n_dims + 65536 interleaved      65535 >= LK_MAX_HEAD_DIM     LK_VK_MAX_DIM all
- * vectors as one binding      maxStorageBufferRange        lk_vk_find_solo; single steps counters
- * a head tile each             n_head words of the batch buffer matvec, prep part[PANELS] of one
- * token       MAX_PARTS panels             matmul_pipes; panels in turns part[WORKERS * COLS] 64
- * panels                    matmul_pipes WORKERS >= COLS                 invocations / 32
- * lk_vk_variant_cols; 4 columns prep_q, prep_max, prep_d, ...   shared memory can_prep; a step of
- * its own tile_matrix BM, BN of tile, *_scale         shared memory, invocations   lk_vk_set_tile;
- * smaller tiles, lk_vk_limit_features; tile quantize, norm                    512 elements by 128
- * fixed local size int16 pairs of 16 int8          16 * 127                     fixed
+ *   what                           | bound                     | kept by              | beyond it
+ * any device
+ *   bindings of a set              | 8 storage buffers         | lk_vk_limits_suffice | refused
+ *   invocations of fixed kernels   | 128                       | the same             | the same
+ *   shared memory of fixed kernels | 16384 bytes (tile: 12288) | the same             | the same
+ *   workgroups along x, y, z       | 65535                     | the same             | the same
+ *   offset of a binding            | multiple of LK_VK_ALIGN   | the same             | the same
+ *   push constants                 | LK_VK_PUSH_BYTES          | the same; params.h   | the same
+ * any kernel
+ *   shared arrays, local size      | as the device has         | lk_vk_pipe_get       | error
+ *   workgroups along x, y, z       | maxComputeWorkGroupCount  | lk_vk_list_check     | error
+ *   row groups of a matrix         | the same along x          | lk_vk_store_matrix   | more chunks
+ *   bytes of a weight              | maxStorageBufferRange     | lk_vk_store_matrix   | more chunks
+ *   bytes of 32 rows of it         | maxStorageBufferRange     | lk_vk_store_matrix   | error
+ *   bytes of a value               | maxStorageBufferRange     | lk_vk_add_piece      | error
+ *   bytes of the batch buffer      | maxStorageBufferRange     | lay_out_batch        | error
+ *   bytes of K, of V of a layer    | maxStorageBufferRange     | vk_kv_alloc          | error
+ * attn, attn_one
+ *   DIM: q_tile, tile, o           | LK_VK_MAX_DIM, 32 n       | attention            | error
+ *   ROWS of attn: q_tile, p_tile   | shared memory             | most_rows            | fewer rows
+ *   THREADS of attn                | 128 for LK_VK_ATTN_ROWS   | attention            | -
+ *   THREADS of attn_one            | lk_vk_max_threads, 256    | lk_vk_solo_attention | fewer
+ *   window sizes                   | LK_VK_MAX_WINDOWS         | lk_vk_window_index   | error
+ *   norm_rows: 4 elements a lane   | LK_VK_MAX_DIM = 256       | lk_vk_find_solo      | plain steps
+ *   op numbers, two a word         | LK_VK_MAX_OP              | lk_vk_find_solo      | plain steps
+ *   all vectors in one binding     | maxStorageBufferRange     | lk_vk_find_solo      | plain steps
+ *   n_dims + 65536: interleaved    | LK_VK_MAX_DIM             | lk_vk_find_solo      | plain steps
+ *   counters: a word a head tile   | n_head                    | lay_out_batch        | -
+ * matvec, prep
+ *   part[PANELS] of a token        | MAX_PARTS                 | matmul_pipes         | in turns
+ *   part[WORKERS * COLS]           | 64 panels                 | matmul_pipes         | -
+ *   WORKERS >= COLS                | lk_vk_max_threads / 32    | lk_vk_variant_cols   | 4 columns
+ *   prep_q, prep_max, prep_d ...   | shared memory             | can_prep             | own step
+ * tile_matrix
+ *   BM, BN: tile, row_scale ...    | shared memory, threads    | choose (vk_tile.c)   | 64 x 64
+ *   64 x 64 of them                | the same                  | lk_vk_limit_features | tile
+ * quantize, norm
+ *   block_max, block_sum           | 512 elements by 128       | local size           | -
+ *   two int16, each of 16 int8     | 16 * 127                  | -                    | -
  */
+/* clang-format on */
 #ifndef LK_VK_LIMITS_H
 #define LK_VK_LIMITS_H
 
