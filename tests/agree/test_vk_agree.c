@@ -12,6 +12,7 @@
 #include "src/numerics.h"
 #include "src/vulkan/vk.h"
 #include "tests/agree/vk_pair.h"
+#include "tests/util/models.h"
 
 /* Without "looped": the unrolled kernels of GPUs, on CPU drivers too. Without "narrow,matrix": the
  * tiles of matrix units with plain loops for the units. */
@@ -92,6 +93,7 @@ static void matmuls(const char *variant)
     static const int ROWS[] = {1, 33, 96}, TOKENS[] = {1, 3, 8, 9, 70};
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
+    bool sample = vk_pair_samples(variant);
     for (size_t t = 0; t < n_types; t++) {
         int block = types[t].block;
         int cols[3] = {block,
@@ -110,7 +112,8 @@ static void matmuls(const char *variant)
             if (wide && TOKENS[i] <= 8) {
                 continue; /* tiles are for more */
             }
-            for (size_t k = unrolled; k < (unrolled ? 2 : LK_COUNT(cols)); k++) {
+            bool some = unrolled || (i == 4 && sample);
+            for (size_t k = some; k < (some ? 2 : LK_COUNT(cols)); k++) {
                 struct bench b;
                 char what[96];
                 int rows = ROWS[(i + k) % 3];
@@ -194,7 +197,8 @@ Test(vk_agree, layers_of_matmuls_fused_and_unfused)
     static const int TOKENS[] = {1, 8, 11};
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
-    for (size_t t = 0; t < n_types; t++) {
+    size_t step = vk_pair_samples("") ? 3 : 1;
+    for (size_t t = 0; t < n_types; t += step) {
         for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
             struct bench b;
             char what[96];
@@ -525,7 +529,8 @@ static void run_within_limits(const char *disable)
         attention_case(&HEADS[h], 7, 2, 60, disable);
         attention_case(&HEADS[h], 130, 1, 1, disable);
     }
-    for (size_t t = 0; t < n_types; t++) {
+    size_t step = test_is_full() ? 1 : 4; /* sizes of every type: vk_limits */
+    for (size_t t = 0; t < n_types; t += step) {
         struct bench b;
         layer(&b, types[t].type, TOKENS[t % 3], "layer within limits");
         end(&b, disable);

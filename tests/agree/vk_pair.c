@@ -11,6 +11,8 @@
 
 #include "src/mem.h"
 #include "src/numerics.h"
+#include "src/vulkan/vk.h"
+#include "tests/util/models.h"
 
 enum { MAX_DEVICES = 4 };
 static struct {
@@ -48,6 +50,12 @@ void vk_pair_close(void)
             devices[i].backend = NULL;
         }
     }
+}
+
+bool vk_pair_samples(const char *disable)
+{
+    const char *name = vk_pair_device(disable)->dev.found.props.deviceName;
+    return strncmp(name, "SwiftShader", 11) == 0 && !test_is_full();
 }
 
 uint32_t vk_rng_u32(struct vk_rng *r)

@@ -12,6 +12,9 @@
 
 struct lk_backend *vk_pair_device(const char *disable); /* opened on first use */
 void vk_pair_close(void);
+/* SwiftShader outside LK_FULL=1: where every type runs in one test already, others take a sample.
+ */
+bool vk_pair_samples(const char *disable);
 
 /* A small deterministic generator. */
 struct vk_rng {
