@@ -27,12 +27,14 @@
  *   DIM: q_tile, tile, o           | LK_VK_MAX_DIM, 32 n       | attention            | error
  *   ROWS of attn: q_tile, p_tile   | shared memory             | most_rows            | fewer rows
  *   THREADS of attn                | 128 for LK_VK_ATTN_ROWS   | attention            | -
+ *   ROWS of attn_one               | LK_VK_ATTN_SMALL          | attention            | fewer rows
  *   THREADS of attn_one            | lk_vk_max_threads, 256    | lk_vk_solo_attention | fewer
  *   window sizes                   | LK_VK_MAX_WINDOWS         | lk_vk_window_index   | error
  *   norm_rows: 4 elements a lane   | LK_VK_MAX_DIM = 256       | lk_vk_find_solo      | plain steps
  *   op numbers, two a word         | LK_VK_MAX_OP              | lk_vk_find_solo      | plain steps
  *   all vectors in one binding     | maxStorageBufferRange     | lk_vk_find_solo      | plain steps
  *   n_dims + 65536: interleaved    | LK_VK_MAX_DIM             | lk_vk_find_solo      | plain steps
+ *   n_dims of a rope               | head_dim                  | src/model.c          | error
  *   counters: a word a head tile   | n_head                    | lay_out_batch        | -
  * matvec, prep
  *   part[PANELS] of a token        | MAX_PARTS                 | matmul_pipes         | in turns

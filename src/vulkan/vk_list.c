@@ -282,11 +282,12 @@ lk_status lk_vk_list_check(const struct lk_exec *e, const struct lk_vk_list *l, 
         uint32_t rows = lk_vk_list_rows(e, l, s->rows);
         grid_of(e->dev, s, rows, &n[0], &n[1]);
         for (int k = 0; k < 3; k++) {
+            char axis = "xyz"[k];
             if (n[k] > most[k]) {
                 return lk_fail(err, LK_E_UNSUPPORTED,
                                "%s: %u workgroups along %c for %u rows and %d blocks of keys, "
                                "device '%s' takes %u: use a smaller %s",
-                               lk_op_name(op->kind), n[k], "xyz"[k], rows, e -> o.max_blocks,
+                               lk_op_name(op->kind), n[k], axis, rows, e->o.max_blocks,
                                e->dev->found.props.deviceName, most[k],
                                k == 2 ? "context" : "batch");
             }
