@@ -8,7 +8,14 @@
 
 uint64_t lk_vk_submit_work(VkPhysicalDeviceType type)
 {
-    return (uint64_t)1 << (type == VK_PHYSICAL_DEVICE_TYPE_CPU ? 19 : 37);
+    switch (type) {
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+        return (uint64_t)1 << 19;
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+        return (uint64_t)1 << 39;
+    default:
+        return (uint64_t)1 << 36;
+    }
 }
 
 static uint64_t work_of(const struct lk_vk_step *s, int n_tokens, int n_outputs)
