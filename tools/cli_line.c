@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <locale.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -44,6 +45,25 @@ static bool enter_raw(void)
     raw.c_cc[VTIME] = 0;
     cli_on_exit(leave_raw);
     return tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+}
+
+/* The next byte of the terminal: 1, or 0 at its end, -1 when Ctrl-C was pressed. A signal that
+ * comes just before the wait, or to another thread, does not end it: so it is looked at now and
+ * then. */
+static int next_byte(char *c)
+{
+    struct pollfd in = {STDIN_FILENO, POLLIN, 0};
+    while (!cli_interrupted()) {
+        int ready = poll(&in, 1, 200);
+        ssize_t n = ready > 0 ? read(STDIN_FILENO, c, 1) : -1;
+        if (n >= 0) {
+            return n == 1;
+        }
+        if (ready != 0 && errno != EINTR) {
+            return 0;
+        }
+    }
+    return -1;
 }
 
 /* ---- drawing ---- */
@@ -128,7 +148,7 @@ static bool insert_character(struct editor *e, char c)
     unsigned char lead = (unsigned char)c;
     char bytes[4] = {c};
     size_t n = 1, length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
-    while (n < length && read(STDIN_FILENO, bytes + n, 1) == 1) {
+    while (n < length && next_byte(bytes + n) == 1) {
         n++;
     }
     return lead < 0x20 || insert(e, bytes, n);
@@ -180,10 +200,10 @@ static void escape(struct editor *e)
 {
     char c, digits[8] = "";
     size_t n = 0;
-    if (read(STDIN_FILENO, &c, 1) != 1 || (c != '[' && c != 'O')) {
+    if (next_byte(&c) != 1 || (c != '[' && c != 'O')) {
         return;
     }
-    while (read(STDIN_FILENO, &c, 1) == 1 && ((c >= '0' && c <= '9') || c == ';')) {
+    while (next_byte(&c) == 1 && ((c >= '0' && c <= '9') || c == ';')) {
         if (n < sizeof digits - 1) {
             digits[n++] = c;
         }
@@ -269,13 +289,13 @@ static enum outcome edit(struct editor *e)
     while (outcome == GO_ON) {
         char c;
         draw(e);
-        ssize_t n = read(STDIN_FILENO, &c, 1);
+        int n = next_byte(&c);
         if (n == 1) {
             outcome = key(e, c);
-        } else if (n < 0 && errno == EINTR && cli_interrupted() && e->text.n) {
+        } else if (n < 0 && e->text.n) {
             cli_clear_interrupt();
             erase(e, 0, e->text.n);
-        } else if (!(n < 0 && errno == EINTR && !cli_interrupted())) {
+        } else {
             outcome = ENDED;
         }
     }

@@ -207,7 +207,7 @@ if ! python3 -c 'import os; os.openpty()' 2>/dev/null; then
     echo "not run: a dialogue with line editing: this machine has no pseudo-terminals (/dev/pts)"
 else
 python3 - "$program" "$dir/chat.gguf" <<'PY'
-import os, pty, select, signal, struct, sys, time
+import ctypes, os, pty, select, signal, struct, sys, time
 from gguf import GGUFReader, GGUFWriter, GGUFValueType
 source, out = GGUFReader("tests/golden/tiny-llama.gguf"), GGUFWriter(sys.argv[2], "llama")
 for f in source.fields.values():
@@ -241,7 +241,7 @@ def talk(steps):
             except OSError:
                 sys.exit(f"ended: {seen!r}")
         mark = seen.index(wait, mark) + len(wait)
-        os.write(fd, keys)
+        keys(pid) if callable(keys) else os.write(fd, keys)
     try:
         while True:
             piece = os.read(fd, 65536)
@@ -257,6 +257,16 @@ code, seen = talk([(b"> ", b"ac\x1b[Db\x05\xc3\xa9\x7fd"), (b"abcd", b"\r"), (b"
 if code != 0:
     sys.exit(f"code {code}: {seen!r}")
 code, seen = talk([(b"> ", b"some"), (b"some", b"\x03"), (b"> ", b"new"), (b"new", b"\r"), (b"generated: 3", b""), (b"> ", b"\x03")])
+if code != 130:
+    sys.exit(f"code {code}: {seen!r}")
+
+def interrupt_a_worker(pid): # Ctrl-C is the process's: any thread of it may be the one that is told
+    thread = max(int(t) for t in os.listdir(f"/proc/{pid}/task"))
+    tgkill = {"x86_64": 234, "aarch64": 131}[os.uname().machine]
+    if ctypes.CDLL(None).syscall(tgkill, pid, thread, signal.SIGINT) != 0:
+        sys.exit("tgkill failed")
+
+code, seen = talk([(b"> ", b"some"), (b"some", interrupt_a_worker), (b"> ", b"new"), (b"new", b"\x03"), (b"> ", b"\x03")])
 if code != 130:
     sys.exit(f"code {code}: {seen!r}")
 PY
