@@ -383,8 +383,13 @@ static lk_status create_buffers(struct lk_exec *e, VkDeviceSize arena, lk_error 
             lk_vk_buffer_create(e->dev, hidden, LK_VK_USE_UPLOAD, "hidden rows", &e->staging, err);
     }
     if (!status) {
-        status = lk_vk_buffer_create(e->dev, (VkDeviceSize)plan->n_ops * 4, LK_VK_USE_READBACK,
-                                     "range flags", &e->flags, err);
+        int steps = 0;
+        for (int i = 0; i < LK_VK_LISTS; i++) {
+            steps = e->list[i].n_steps > steps ? e->list[i].n_steps : steps;
+        }
+        e->at_unused = lk_round_up((size_t)plan->n_ops * 4, LK_VK_ALIGN);
+        status = lk_vk_buffer_create(e->dev, e->at_unused + (VkDeviceSize)steps * LK_VK_ALIGN,
+                                     LK_VK_USE_READBACK, "range flags", &e->flags, err);
     }
     if (!status) {
         VkDeviceSize n = rows * (VkDeviceSize)out->width * 4;

@@ -303,6 +303,7 @@ struct lk_exec {
     struct lk_vk_store store;
     struct lk_vk_list list[LK_VK_LISTS]; /* by LK_VK_ONE, _FEW, _MANY; empty where not needed */
     struct lk_vk_buffer arena, batch, staging, flags, readback;
+    VkDeviceSize at_unused; /* behind the flags: LK_VK_ALIGN bytes a step, for unused bindings */
     struct lk_vk_batch_at at;
     int windows[LK_VK_MAX_WINDOWS];
     int n_windows;

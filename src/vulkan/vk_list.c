@@ -165,10 +165,12 @@ static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk
     case LK_VK_BIND_NONE:
         break;
     }
-    return (VkDescriptorBufferInfo){e->flags.handle, 0, VK_WHOLE_SIZE};
+    return (VkDescriptorBufferInfo){e->flags.handle, e->at_unused, LK_VK_ALIGN};
 }
 
-/* Writes the bindings that do (or don't) name the KV cache, and the flags at binding 7. */
+/* Writes the bindings that do (or don't) name the KV cache, and the flags at binding 7. What a step
+ * does not use names bytes behind the flags that are its own: no other step seems to wait for them.
+ */
 static void write_set(struct lk_exec *e, const struct lk_vk_list *list, struct lk_vk_step *s,
                       const struct lk_kv_mem *kv)
 {
@@ -180,7 +182,13 @@ static void write_set(struct lk_exec *e, const struct lk_vk_list *list, struct l
         if (is_kv != (kv != NULL)) {
             continue;
         }
-        info[n] = buffer_of(e, list, &s->bind[i], kv); /* unused ones name the flags */
+        info[n] = buffer_of(e, list, &s->bind[i], kv);
+        if (i == LK_VK_BINDINGS - 1) {
+            info[n].offset = 0;
+            info[n].range = (VkDeviceSize)e->o.plan->n_ops * 4;
+        } else if (s->bind[i].kind == LK_VK_BIND_NONE) {
+            info[n].offset += (VkDeviceSize)(s - list->steps) * LK_VK_ALIGN;
+        }
         write[n] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                           .dstSet = s->set,
                                           .dstBinding = i,
