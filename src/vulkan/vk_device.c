@@ -196,7 +196,8 @@ static bool has_shape(const struct lk_vk_instance *instance, VkPhysicalDevice de
     return false;
 }
 
-/* Whether the smallest tiles of tile_matrix.comp fit, with the weights that take the most. */
+/* Whether the smallest tiles of tile_matrix.comp fit, in either variant: wide ones of Q6_K take the
+ * most. */
 static bool fits_wide_tiles(const VkPhysicalDeviceLimits *l)
 {
     return lk_vk_fits(l, "tile_Q6_K_wide", (const uint32_t[4]){64, 64, LK_VK_EPI_STORE, 128});

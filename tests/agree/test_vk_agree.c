@@ -586,13 +586,13 @@ Test(vk_agree, attention_takes_the_rows_that_fit)
     for (size_t i = 0; i < LK_COUNT(CASE); i++) {
         struct bench b;
         char what[160];
-        VkPhysicalDeviceLimits *l = limits_of("");
+        VkPhysicalDeviceLimits *l = limits_of("matrix");
         uint32_t own = l->maxComputeSharedMemorySize;
         attention_bench(&b, what, &H, 75, 1, 200);
         l->maxComputeSharedMemorySize = CASE[i].rows * one - CASE[i].less;
         if (l->maxComputeSharedMemorySize >= 5200) { /* the mat-vecs and tiles beside it */
-            expect_kernel(&b, "", b.c.plan.n_ops - 1, CASE[i].want);
-            expect_bits(&b, "");
+            expect_kernel(&b, "matrix", b.c.plan.n_ops - 1, CASE[i].want);
+            expect_bits(&b, "matrix");
         }
         l->maxComputeSharedMemorySize = own;
         release(&b);

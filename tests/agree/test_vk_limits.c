@@ -192,6 +192,32 @@ Test(vk_limits, fixed_kernels_fit_the_least_device)
     cr_assert_not(lk_vk_fits(&p.limits, "no such shader", spec));
 }
 
+/* A device takes wide tiles and those of matrix units when Q6_K's wide ones fit: these take the
+ * most.
+ */
+Test(vk_limits, wide_tiles_of_q6_k_take_the_most)
+{
+    VkPhysicalDeviceProperties p = least();
+    const uint32_t small[4] = {64, 64, LK_VK_EPI_STORE, 128};
+    size_t n_types;
+    const struct lk_type_info *types = lk_types(&n_types);
+    p.limits.maxComputeSharedMemorySize = 2 * 80 * 192 + 4 * 192;
+    p.limits.maxComputeWorkGroupInvocations = 128;
+    p.limits.maxComputeWorkGroupSize[0] = 128;
+    cr_assert(lk_vk_fits(&p.limits, "tile_Q6_K_wide", small));
+    for (size_t t = 0; t < n_types; t++) {
+        static const char *const OF[] = {"wide", "matrix"};
+        for (size_t i = 0; i < LK_COUNT(OF) && types[t].quantized; i++) {
+            char name[64];
+            snprintf(name, sizeof name, "tile_%s_%s", types[t].name, OF[i]);
+            cr_assert(lk_vk_fits(&p.limits, name, small) || (i == 1 && !lk_vk_shader_find(name)),
+                      "%s", name);
+        }
+    }
+    p.limits.maxComputeSharedMemorySize--;
+    cr_assert_not(lk_vk_fits(&p.limits, "tile_Q6_K_wide", small));
+}
+
 /* A pipeline beyond the device is an error with both numbers, whether it was built before or not.
  */
 Test(vk_limits, a_pipeline_beyond_the_device_is_refused)
