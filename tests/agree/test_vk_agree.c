@@ -94,7 +94,7 @@ static void matmuls(const char *variant)
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
     bool sample = vk_pair_samples(variant);
-    for (size_t t = 0; t < n_types; t++) {
+    for (size_t t = 0; t < n_types; t += sample && *variant ? 3 : 1) {
         int block = types[t].block;
         int cols[3] = {block,
                        block == 256  ? 768
@@ -524,12 +524,13 @@ static void run_within_limits(const char *disable)
     static const int TOKENS[] = {1, 8, 40};
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
-    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+    bool sample = vk_pair_samples(disable);
+    for (size_t h = 0; h < (sample ? 1 : LK_COUNT(HEADS)); h++) {
         attention_case(&HEADS[h], 1, 1, 330, disable);
         attention_case(&HEADS[h], 7, 2, 60, disable);
         attention_case(&HEADS[h], 130, 1, 1, disable);
     }
-    size_t step = test_is_full() ? 1 : 4; /* sizes of every type: vk_limits */
+    size_t step = test_is_full() ? 1 : sample ? 8 : 4; /* sizes of every type: vk_limits */
     for (size_t t = 0; t < n_types; t += step) {
         struct bench b;
         layer(&b, types[t].type, TOKENS[t % 3], "layer within limits");

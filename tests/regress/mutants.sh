@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # mutants.sh [NAME...]: brings each bug of tests/regress/mutants/ back, one after another, in a copy
-# of the tree, and requires that the test of its registry entry fails, by an assertion; without
-# the bug the tests pass. A patch that does not apply, or a mutant that does not build, is a failure.
+# of the tree, and requires that the test of its registry entry fails, by an assertion, and that
+# `lockstep check` of a model that no test uses names what is wrong; without the bug the tests pass
+# and the check is silent. A patch that does not apply, or a mutant that does not build, is a failure.
 #
 # A patch begins with lines: what the bug is; "entry: TEST"; "run: cpu|lavapipe|swiftshader|
-# validation", where the test is run. A mutant of a "validation" run is killed by a message of
+# validation", where the test is run; and where a check must name it, "check: cpu|llvmpipe LAYER OP
+# SIDE", its device and what it names. A mutant of a "validation" run is killed by a message of
 # synchronization validation alone.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -30,11 +32,15 @@ command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache)
 cd "$scratch" || exit 1
 log=$scratch/log
 mkdir -p "$log"
+export XDG_CACHE_HOME=$scratch/cache
+model=$scratch/model.gguf
 make_it() { # make_it LOG
-    cmake --build build --target test_regress >"$1" 2>&1
+    cmake --build build --target test_regress lockstep_program >"$1" 2>&1
 }
 if ! cmake -G Ninja -S . -B build "${launcher[@]}" -DCMAKE_BUILD_TYPE=Release -DLK_TESTS=ON \
-        -DCMAKE_C_FLAGS_RELEASE=-O1 >"$log/configure" 2>&1 || ! make_it "$log/base"; then
+        -DCMAKE_C_FLAGS_RELEASE=-O1 >"$log/configure" 2>&1 || ! make_it "$log/base" ||
+    ! cmake --build build --target write_model >>"$log/base" 2>&1 ||
+    ! build/tests/write_model "$model"; then
     grep -hE 'error|FAILED' "$log/configure" "$log/base" | head >&2
     echo "mutants: the unchanged tree does not build" >&2
     exit 1
@@ -46,6 +52,17 @@ run() { # run HOW ENTRY LOG
     *) timeout 600 tools/test_vk "$program" "$1" --filter "*/$2" >"$3" 2>&1 ;;
     esac
 }
+# named WHERE LAYER OP SIDE LOG: whether the check of the model says so; prints what it says.
+named() {
+    local rc found
+    tests/regress/check.sh build/lockstep "$model" "$1" >"$5" 2>&1
+    rc=$?
+    found=$(python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))["difference"]
+print(d["unit"].replace("layer ", ""), d["op"], d["side"].split()[0])' "$5" 2>/dev/null)
+    echo "check: exit $rc, $found"
+    [ "$rc" -eq 1 ] && [ "$found" = "$2 $3 $4" ]
+}
 
 patches=()
 if [ $# -gt 0 ]; then
@@ -53,7 +70,7 @@ if [ $# -gt 0 ]; then
 else
     patches=(tests/regress/mutants/*.patch)
 fi
-killed=0 failed=0 start=$SECONDS
+killed=0 named=0 failed=0 start=$SECONDS
 declare -A clean=()
 fail() {
     failed=$((failed + 1))
@@ -104,6 +121,16 @@ for patch in "${patches[@]}"; do
             fail "$name" "$entry on $how does not fail as it should (exit $rc)"
             tail -n 5 "$log/$name"
         fi
+        check=$(sed -n 's/^check: //p' "$patch")
+        if [ -n "$check" ]; then
+            # shellcheck disable=SC2086
+            if said=$(named $check "$log/$name"); then
+                named=$((named + 1))
+                echo "named: $name; $said, $((SECONDS - from)) s"
+            else
+                fail "$name" "$said, expected '$check'"
+            fi
+        fi
     fi
     patch -p1 -R -s --no-backup-if-mismatch <"$root/$patch"
 done
@@ -121,7 +148,16 @@ for how in "${!clean[@]}"; do
         tail -n 20 "$log/clean"
     fi
 done
-echo "mutants: killed $killed of ${#patches[@]}, $passed tests pass without, $((SECONDS - start)) s"
-total=$((killed + failed))
-echo "[====] Synthesis: Tested: $total | Passing: $killed | Failing: $failed | Crashing: 0"
+silent=0
+for where in cpu llvmpipe; do
+    if tests/regress/check.sh build/lockstep "$model" "$where" >"$log/clean" 2>&1; then
+        silent=$((silent + 1))
+    else
+        fail "none" "check on $where gives an alarm without a bug: $(head -c 300 "$log/clean")"
+    fi
+done
+echo "mutants: killed $killed of ${#patches[@]}, named $named, $passed tests pass without," \
+    "$((SECONDS - start)) s"
+good=$((killed + named + silent)) total=$((killed + named + silent + failed))
+echo "[====] Synthesis: Tested: $total | Passing: $good | Failing: $failed | Crashing: 0"
 [ $failed -eq 0 ]
