@@ -472,8 +472,7 @@ Test(vk_agree, broken_weights_are_refused)
     vk_pair_close();
 }
 
-/* ---- limits: at each bound the same bits; beyond it an error, or another kernel and the same bits
- * ---- */
+/* ---- limits: at each bound the same bits; beyond it an error or another kernel ---- */
 
 /* The device with features as found, without those disabled; its limits are the caller's to
  * change. */
