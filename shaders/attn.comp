@@ -26,6 +26,10 @@ layout(std430, binding = 0) readonly buffer In
 {
     float q_rows[];
 };
+layout(std430, binding = 0) readonly buffer In4
+{
+    vec4 q_rows4[];
+};
 layout(std430, binding = 1) readonly buffer KCache
 {
     uint k_cache[];
@@ -91,15 +95,22 @@ void main()
     uint row0 = (lid >> 5) * OWN; /* the first of this invocation's rows */
     bool busy = row0 < n_rows;
 
-    for (uint i = lid; i < ROWS * DIM; i += THREADS) {
-        uint row = i / DIM;
-        uint d = i % DIM;
-        precise float x = 0.0;
+    for (uint i = lid; i < ROWS * DIM / 4u; i += THREADS) {
+        uint row = i / (DIM / 4u);
+        uint d = i % (DIM / 4u) * 4u;
+        precise vec4 x = vec4(0.0);
         if (row < n_rows && d < p.head_dim) {
             uint head = head0 + row % n_heads;
-            x = q_rows[((first_token + row / n_heads) * p.n_head + head) * p.head_dim + d];
+            uint at = ((first_token + row / n_heads) * p.n_head + head) * p.head_dim + d;
+            if ((p.head_dim & 3u) == 0u) {
+                x = q_rows4[at >> 2];
+            } else {
+                for (uint c = 0u; c < min(p.head_dim - d, 4u); c++) {
+                    x[c] = q_rows[at + c];
+                }
+            }
         }
-        q_tile[i >> 2][i & 3u] = lk_round13(x);
+        q_tile[i] = vec4(lk_round13(x.x), lk_round13(x.y), lk_round13(x.z), lk_round13(x.w));
     }
 
     precise float o[OWN * PER * 2u];
@@ -118,10 +129,12 @@ void main()
         chunk += gl_WorkGroupID.z;
         end = min(end, chunk + 1u);
     }
+    uint table = p.table + seq * p.max_blocks;
+    uint next_block = batch[table + min(chunk, p.max_blocks - 1u)];
     for (; chunk < end; chunk++) {
-        uint block = batch[p.table + seq * p.max_blocks + chunk];
-        /* only keys that were written: stale bytes could be NaN, and 0 * NaN is not 0; beside
-         * them p is 0 */
+        uint block = next_block;
+        next_block = batch[table + min(chunk + 1u, end - 1u)];
+        /* keys of V that were written: the others could be NaN, and 0 * NaN is not 0 */
         uint base = chunk * LK_KV_BLOCK;
         uint from = low > base ? low - base : 0u;
         uint to = min(last - base + 1u, 64u);
@@ -196,11 +209,14 @@ void main()
             }
         }
         uint v_words[4u * PER]; /* on their way */
-        uint v_at = LK_KV_V_AT(block, kv_head, 0u, 0u, p.n_kv_head, p.dim) / 2u;
+        uint v_from[PER]; /* the words of key 0 */
+        [[unroll]] for (uint k = 0u; k < PER; k++) {
+            v_from[k] = LK_KV_V_AT(block, kv_head, 0u, 0u, p.n_kv_head, p.dim) / 2u +
+                        min(lane + 32u * k, WORDS - 1u);
+        }
         [[unroll]] for (uint c = 0u; c < 4u; c++) {
             [[unroll]] for (uint k = 0u; k < PER; k++) {
-                uint j = clamp((from & ~3u) + c, from, to - 1u);
-                v_words[c * PER + k] = v_cache[v_at + j * WORDS + min(lane + 32u * k, WORDS - 1u)];
+                v_words[c * PER + k] = v_cache[v_from[k] + ((from & ~3u) + c) * WORDS];
             }
         }
         barrier();
@@ -246,13 +262,20 @@ void main()
             oc[i] = 0.0;
         }
         for (uint j4 = from & ~3u; j4 < to; j4 += 4u) {
+            if (j4 < from || j4 + 4u > to) {
+                [[unroll]] for (uint c = 0u; c < 4u; c++) {
+                    [[unroll]] for (uint k = 0u; k < PER; k++) {
+                        uint word = v_words[c * PER + k];
+                        v_words[c * PER + k] = j4 + c < from || j4 + c >= to ? 0u : word;
+                    }
+                }
+            }
             precise vec2 v[4u * PER];
+            uint next = min(j4 + 4u, LK_KV_BLOCK - 4u) * WORDS;
             [[unroll]] for (uint c = 0u; c < 4u; c++) {
                 [[unroll]] for (uint k = 0u; k < PER; k++) {
                     v[c * PER + k] = halves(v_words[c * PER + k]);
-                    uint j = clamp(j4 + 4u + c, from, to - 1u);
-                    v_words[c * PER + k] =
-                        v_cache[v_at + j * WORDS + min(lane + 32u * k, WORDS - 1u)];
+                    v_words[c * PER + k] = v_cache[v_from[k] + next + c * WORDS];
                 }
             }
             [[unroll]] for (uint i = 0u; i < OWN; i++) {

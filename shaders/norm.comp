@@ -16,9 +16,17 @@ layout(std430, binding = 0) readonly buffer In
 {
     float in0[];
 };
+layout(std430, binding = 0) readonly buffer In4
+{
+    vec4 in4[];
+};
 layout(std430, binding = 1) readonly buffer Weight
 {
     float weight[];
+};
+layout(std430, binding = 1) readonly buffer Weight4
+{
+    vec4 weight4[];
 };
 layout(std430, binding = 2) writeonly buffer Out
 {
@@ -42,15 +50,17 @@ void main()
     uint base = row * p.width + gl_WorkGroupID.x * p.group;
     precise float s0 = 0.0;
     precise float s1 = 0.0;
-    for (uint i = t; i < p.group; i += 256u) {
-        precise float x = in0[base + i];
-        x = x * x;
-        s0 = s0 + x;
-    }
-    for (uint i = t + 128u; i < p.group; i += 256u) {
-        precise float x = in0[base + i];
-        x = x * x;
-        s1 = s1 + x;
+    for (uint i = t; i < p.group; i += 1024u) {
+        precise float x[8]; /* beyond the group +0, which changes no sum */
+        [[unroll]] for (uint c = 0u; c < 8u; c++) {
+            x[c] = i + 128u * c < p.group ? in0[base + i + 128u * c] : 0.0;
+        }
+        [[unroll]] for (uint c = 0u; c < 8u; c += 2u) {
+            precise float a = x[c] * x[c];
+            precise float b = x[c + 1u] * x[c + 1u];
+            s0 = s0 + a;
+            s1 = s1 + b;
+        }
     }
     s0 = s0 + s1;
     sums[t] = s0;
@@ -67,11 +77,24 @@ void main()
     precise float r = lk_rsqrt(m);
     for (uint first = 0u; first < p.group; first += 512u) {
         precise vec4 y = vec4(0.0);
+        precise vec4 x = vec4(0.0);
+        precise vec4 w = vec4(0.0);
         uint e = first + t * 4u;
+        if (e < p.group && (p.group & 3u) == 0u) {
+            x = in4[(base + e) >> 2];
+            w = weight4[e >> 2];
+        } else {
+            for (uint i = 0u; i < 4u; i++) {
+                if (e + i < p.group) {
+                    x[i] = in0[base + e + i];
+                    w[i] = weight[e + i];
+                }
+            }
+        }
         for (uint i = 0u; i < 4u; i++) {
             if (e + i < p.group) {
-                precise float v = in0[base + e + i] * r;
-                v = v * lk_flush(weight[e + i]);
+                precise float v = x[i] * r;
+                v = v * lk_flush(w[i]);
                 v = store_value(v, p.op);
                 if (ADD != 0u) {
                     v = residual[base + e + i] + v;

@@ -19,6 +19,7 @@
 #define LK_VK_PUSH_BYTES  128 /* of push constants: what every device has */
 #define LK_VK_ALIGN       256 /* of what is bound: what every device takes */
 #define LK_VK_MAX_DIM     256 /* head dimension, padded: size of arrays in the attention kernel */
+#define LK_VK_ROPE_PAIRS  256 /* of a row: what a workgroup of rope takes */
 #define LK_VK_ATTN_ROWS   16  /* query rows of a workgroup of attention */
 #define LK_VK_ATTN_OWN    4   /* of them, those of 32 invocations */
 #define LK_VK_ATTN_SMALL  8   /* rows of a workgroup of 32 invocations, for few tokens */
@@ -73,12 +74,13 @@ struct lk_vk_norm_push {
     LK_PARAMS_U32 op_next;            /* of the fused add */
 };
 
-/* quantize: rows of `width` -> activation buffer. Words: q [row][x_stride] from 0 (4 int8 each; or
- * floats), d [row][x_stride * 4 / block] from x_d, sums from x_s: blocks of 32: f32 d * sum(q);
- * blocks of 256: [row][8 a block] pairs of int16, each the sum of 16 q */
+/* quantize: rows of `width`, or the GLU of two, -> activation buffer. Words: q [row][x_stride] from
+ * 0 (4 int8 each; or floats), d [row][x_stride * 4 / block] from x_d, sums from x_s: blocks of 32:
+ * f32 d * sum(q); blocks of 256: [row][8 a block] pairs of int16, each the sum of 16 q */
 struct lk_vk_quantize_push {
     LK_PARAMS_U32 n_rows, width;
     LK_PARAMS_U32 x_stride, x_d, x_s;
+    LK_PARAMS_U32 op; /* of the GLU */
 };
 
 /* matvec and matmul: out[t][row] for the row groups of a chunk. Up to three outputs: row groups

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rope: rotates the pairs of each head (rule 9); an invocation takes one pair, or two elements
- * that pass through.
+ * Rope: rotates the pairs of each head (rule 9); an invocation takes some pairs of a row, or twos
+ * of elements that pass through.
  */
 #version 450
 #include "common.glsl"
@@ -24,10 +24,9 @@ layout(push_constant) uniform Push
     lk_vk_rope_push p;
 };
 
-void main()
+/* Pair i of row `row`; pairs that pass through come last. */
+void turn(uint i, uint row)
 {
-    uint i = gl_GlobalInvocationID.x;
-    uint row = gl_WorkGroupID.y;
     uint per_head = (p.head_dim + 1u) / 2u;
     uint head = i / per_head;
     uint pair = i % per_head;
@@ -59,4 +58,12 @@ void main()
     b = x1 * c;
     a = a + b;
     out0[i1] = store_value(a, p.op);
+}
+
+void main()
+{
+    uint first = gl_WorkGroupID.x * LK_VK_ROPE_PAIRS + gl_LocalInvocationIndex;
+    [[unroll]] for (uint i = 0u; i < LK_VK_ROPE_PAIRS; i += 64u) {
+        turn(first + i, gl_WorkGroupID.y);
+    }
 }

@@ -163,28 +163,40 @@ static int new_x_piece(struct lk_vk_builder *b, int slot, uint32_t kind)
     return piece;
 }
 
+/* A step that makes slot `slot` as `kind`: of `in` itself, or the GLU `act` of `in` and `up`. */
+static struct lk_vk_step *quantize(struct lk_vk_builder *b, int slot, uint32_t kind, uint32_t act,
+                                   int in, int up)
+{
+    int piece = new_x_piece(b, slot, kind);
+    struct x_layout x = x_layout_of(b, slot, kind);
+    uint32_t k = (uint32_t)lk_round_up(width_of(b, slot), LK_VK_PANEL);
+    struct lk_vk_step *s =
+        lk_vk_add_step(b, b->plan->slots[slot].rows, LK_VK_GRID_ROWS, (k + 511) / 512);
+    lk_vk_set_pipe(b, s, 0, "quantize", kind, act, 0, 0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, in, false);
+    lk_vk_bind(s, 1, LK_VK_BIND_PIECE, up, false);
+    lk_vk_bind(s, 3, LK_VK_BIND_PIECE, piece, true);
+    struct lk_vk_quantize_push push = {.width = width_of(b, slot),
+                                       .x_stride = x.stride,
+                                       .x_d = x.d,
+                                       .x_s = x.s,
+                                       .op = (uint32_t)b->op};
+    lk_vk_set_push(s, &push, sizeof push);
+    return s;
+}
+
 /* The piece that holds slot `slot` as `kind`; made by a step of its own at the first request. */
 static int x_piece(struct lk_vk_builder *b, int slot, uint32_t kind)
 {
     if (x_is_slot(b, slot, kind)) {
         return slot;
     }
-    int piece = b->x_piece[slot * 5 + (int)kind];
-    if (piece >= 0) {
-        return piece;
+    if (b->x_piece[slot * 5 + (int)kind] >= 0) {
+        return b->x_piece[slot * 5 + (int)kind];
     }
-    piece = new_x_piece(b, slot, kind);
-    struct x_layout x = x_layout_of(b, slot, kind);
-    uint32_t k = (uint32_t)lk_round_up(width_of(b, slot), LK_VK_PANEL);
-    struct lk_vk_step *s =
-        lk_vk_add_step(b, b->plan->slots[slot].rows, LK_VK_GRID_ROWS, (k + 511) / 512);
-    lk_vk_set_pipe(b, s, 0, "quantize", kind, 0, 0, 0);
-    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, slot, false);
-    lk_vk_bind(s, 3, LK_VK_BIND_PIECE, piece, true);
+    struct lk_vk_step *s = quantize(b, slot, kind, 0, slot, slot);
     s->prepare = true;
-    struct lk_vk_quantize_push push = {0, width_of(b, slot), x.stride, x.d, x.s};
-    lk_vk_set_push(s, &push, sizeof push);
-    return piece;
+    return b->x_piece[slot * 5 + (int)kind];
 }
 
 /* ---- ops ---- */
@@ -579,7 +591,8 @@ static void rope(struct lk_vk_builder *b, int i)
     const struct lk_op *op = &b->plan->ops[i];
     const struct lk_rope *r = &b->plan->ropes[op->u.rope.rope];
     uint32_t pairs = (uint32_t)(op->u.rope.n_head * ((op->u.rope.head_dim + 1) / 2));
-    struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (pairs + 63) / 64);
+    struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS,
+                                          (pairs + LK_VK_ROPE_PAIRS - 1) / LK_VK_ROPE_PAIRS);
     lk_vk_set_pipe(b, s, 0, "rope", 0, 0, 0, 0);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
     lk_vk_bind(s, 1, LK_VK_BIND_BATCH, 0, false);
@@ -743,6 +756,18 @@ static void elementwise(struct lk_vk_builder *b, int i, uint32_t kind)
     lk_vk_set_push(s, &push, sizeof push);
 }
 
+static void glu(struct lk_vk_builder *b, int i)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    uint32_t act = op->u.glu.act == LK_ACT_SILU ? LK_VK_ELT_SILU : LK_VK_ELT_GELU;
+    int kind = b->fuse ? only_kind(b, op->out) : -1;
+    if (kind == LK_VK_X_Q32 || kind == LK_VK_X_Q256) {
+        quantize(b, op->out, (uint32_t)kind, act, op->in[0], op->in[1]);
+    } else {
+        elementwise(b, i, act);
+    }
+}
+
 static void gather(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
@@ -783,7 +808,7 @@ static void emit(struct lk_vk_builder *b, int i)
         attention(b, i);
         break;
     case LK_OP_GLU:
-        elementwise(b, i, op->u.glu.act == LK_ACT_SILU ? LK_VK_ELT_SILU : LK_VK_ELT_GELU);
+        glu(b, i);
         break;
     case LK_OP_ADD:
         elementwise(b, i, LK_VK_ELT_ADD);
