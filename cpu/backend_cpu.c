@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "cpu/cpu_exec.h"
-#include "src/os.h"
+#include "base/os.h"
 
 enum { TILE_ROWS = 48, MAX_THREADS = 1024 };
 

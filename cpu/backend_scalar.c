@@ -8,8 +8,8 @@
 
 #include "cpu/host_kv.h"
 #include "cpu/scalar.h"
-#include "src/mem.h"
-#include "src/rope.h"
+#include "base/mem.h"
+#include "plan/rope.h"
 
 struct lk_backend {
     struct lk_log log;

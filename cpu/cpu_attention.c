@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cpu/cpu_exec.h"
-#include "src/numerics.h"
+#include "base/numerics.h"
 
 struct attn {
     const struct lk_exec *e;

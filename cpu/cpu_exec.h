@@ -18,8 +18,8 @@
 #include "cpu/matmul.h"
 #include "cpu/pool.h"
 #include "cpu/vec.h"
-#include "src/backend.h"
-#include "src/mem.h"
+#include "backend/backend.h"
+#include "base/mem.h"
 
 struct lk_backend {
     struct lk_log log;

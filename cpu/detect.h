@@ -6,7 +6,7 @@
 #ifndef LK_DETECT_H
 #define LK_DETECT_H
 
-#include "src/base.h"
+#include "base/base.h"
 
 enum lk_cpu_level {
     LK_CPU_GENERIC,  /* plain C */

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-#include "src/mem.h"
-#include "src/os.h"
+#include "base/mem.h"
+#include "base/os.h"
 
 enum { GUARD = 4096, GUARD_BYTE = 0x5C };
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Host_kv: a KV cache in host memory, that of the backends which run on the CPU: f16 buffers in the
- * layout of src/kv_layout.h, each between two guard arrays. The functions are those of struct
+ * layout of src/plan/kv_layout.h, each between two guard arrays. The functions are those of struct
  * lk_backend_impl. Knows no ops.
  */
 #ifndef LK_HOST_KV_H
 #define LK_HOST_KV_H
 
-#include "src/backend.h"
+#include "backend/backend.h"
 
 struct lk_kv_mem {
     struct lk_kv_geom geom;

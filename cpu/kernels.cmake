@@ -9,9 +9,9 @@ set(LK_KERNEL_SOURCES
   cpu/pack.c
   cpu/scalar.c
   cpu/vec_generic.c
-  src/base.c
-  src/quant.c
-  src/quant_check.c
+  src/base/base.c
+  src/quant/quant.c
+  src/quant/quant_check.c
 )
 list(TRANSFORM LK_KERNEL_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/../)
 

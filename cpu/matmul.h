@@ -13,7 +13,7 @@
 #define LK_MATMUL_H
 
 #include "cpu/detect.h"
-#include "src/op.h"
+#include "plan/op.h"
 
 #define LK_PACK_ROWS 16
 

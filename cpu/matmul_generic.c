@@ -7,7 +7,7 @@
 
 #include "cpu/matmul.h"
 #include "cpu/scalar.h"
-#include "src/numerics.h"
+#include "base/numerics.h"
 
 /* Fills in a prepared row what SIMD kernels read beside q and d. */
 static void derive_sums(const struct lk_acts *a, const struct lk_acts_row *row,

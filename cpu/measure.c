@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cpu/cpu_exec.h"
-#include "src/os.h"
+#include "base/os.h"
 
 /* ---- memory ---- */
 

@@ -18,7 +18,7 @@
 #ifndef LK_PACK_H
 #define LK_PACK_H
 
-#include "src/quant.h"
+#include "quant/quant.h"
 
 /* Bytes of one block of 16 rows. */
 size_t lk_pack_block_bytes(enum lk_type type);

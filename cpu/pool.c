@@ -7,8 +7,8 @@
 #include <fenv.h>
 #include <stdatomic.h>
 
-#include "src/mem.h"
-#include "src/os.h"
+#include "base/mem.h"
+#include "base/os.h"
 
 enum { LINE = 64, SPIN_FREE = 4000, SPIN_CROWDED = 100, MAX_CORES = 1024 };
 

@@ -7,7 +7,7 @@
 #ifndef LK_POOL_H
 #define LK_POOL_H
 
-#include "src/base.h"
+#include "base/base.h"
 
 struct lk_pool;
 

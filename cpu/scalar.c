@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-#include "src/numerics.h"
-#include "src/quant.h"
+#include "base/numerics.h"
+#include "quant/quant.h"
 
 /* ---- activations ---- */
 

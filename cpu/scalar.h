@@ -8,8 +8,8 @@
 #ifndef LK_SCALAR_H
 #define LK_SCALAR_H
 
-#include "src/kv_layout.h"
-#include "src/op.h"
+#include "plan/kv_layout.h"
+#include "plan/op.h"
 
 /* ---- activations quantized for a weight type (rule 4) ---- */
 

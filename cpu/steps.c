@@ -6,9 +6,9 @@
 
 #include "cpu/cpu_exec.h"
 #include "cpu/scalar.h"
-#include "src/numerics.h"
-#include "src/os.h"
-#include "src/rope.h"
+#include "base/numerics.h"
+#include "base/os.h"
+#include "plan/rope.h"
 
 static enum lk_cut cut_of(enum lk_op_kind kind)
 {

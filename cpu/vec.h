@@ -8,8 +8,8 @@
 #define LK_VEC_H
 
 #include "cpu/detect.h"
-#include "src/kv_layout.h"
-#include "src/op.h"
+#include "plan/kv_layout.h"
+#include "plan/op.h"
 
 /* Rows of queries against one chunk of 64 keys of one KV head. A row is one query head of one
  * token; row i takes part in keys from[i] .. to[i] (slots of the block; from > to: in none). */

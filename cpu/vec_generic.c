@@ -5,7 +5,7 @@
  */
 #include "cpu/scalar.h"
 #include "cpu/vec.h"
-#include "src/numerics.h"
+#include "base/numerics.h"
 
 static bool attn_chunk(const struct lk_attn_chunk *c)
 {

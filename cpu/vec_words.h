@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Vec_words: the contract's conversions and primitives (src/numerics.h) in the words of a simd_*.h,
- * which the including file chose: a lane does what the function of numbers does.
+ * Vec_words: the contract's conversions and primitives (src/base/numerics.h) in the words of a
+ * simd_*.h, which the including file chose: a lane does what the function of numbers does.
  */
 #ifndef LK_VEC_WORDS_H
 #define LK_VEC_WORDS_H
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "src/numerics.h"
+#include "base/numerics.h"
 
 static inline sv_i sv_magnitude(sv_f x)
 {

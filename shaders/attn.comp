@@ -9,7 +9,7 @@
  * of dims, each sum one chain over j. A masked key has p = +0, which changes no sum.
  */
 #version 450
-#include "common.glsl"
+#include "shaders/common.glsl"
 
 layout(local_size_x_id = 3) in;
 layout(constant_id = 0) const uint ROWS = 8;

@@ -4,7 +4,7 @@
  * element of one query row.
  */
 #version 450
-#include "common.glsl"
+#include "shaders/common.glsl"
 
 layout(local_size_x = 64) in;
 layout(std430, binding = 3) readonly buffer Batch

@@ -4,9 +4,9 @@
  */
 #extension GL_EXT_control_flow_attributes : require
 #define LK_GLSL
-#include "params.h"
-#include "src/kv_layout.h"
-#include "src/numerics.h"
+#include "shaders/params.h"
+#include "plan/kv_layout.h"
+#include "base/numerics.h"
 
 /* Loops of constant length are unrolled in the variants made for real GPUs, whose compilers
  * otherwise keep arrays out of registers; compilers of CPU drivers would take seconds. */

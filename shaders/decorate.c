@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "spirv_lint.h"
+#include "shaders/spirv_lint.h"
 
 static uint32_t *read_words(const char *path, size_t *n)
 {

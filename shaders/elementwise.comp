@@ -3,7 +3,7 @@
  * Elementwise: add, bias, GLU and softcap over all elements of a slot.
  */
 #version 450
-#include "common.glsl"
+#include "shaders/common.glsl"
 
 layout(local_size_x = 128) in;
 layout(constant_id = 0) const uint KIND = 0;

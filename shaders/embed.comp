@@ -3,8 +3,8 @@
  * Embed: row token[t] of a weight chunk, dequantized: an invocation takes 32 elements.
  */
 #version 450
-#include "common.glsl"
-#include "weights.glsl"
+#include "shaders/common.glsl"
+#include "shaders/weights.glsl"
 
 layout(local_size_x = 64) in;
 layout(std430, binding = 1) readonly buffer Batch

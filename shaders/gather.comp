@@ -3,7 +3,7 @@
  * Gather: the rows that want logits.
  */
 #version 450
-#include "common.glsl"
+#include "shaders/common.glsl"
 
 layout(local_size_x = 128) in;
 layout(std430, binding = 0) readonly buffer In

@@ -5,7 +5,7 @@
  * writes for both when its neighbour is in the batch, else the other half is kept.
  */
 #version 450
-#include "common.glsl"
+#include "shaders/common.glsl"
 
 layout(local_size_x = 64) in;
 layout(std430, binding = 0) readonly buffer KRows

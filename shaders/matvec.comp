@@ -7,12 +7,12 @@
  * and up of a GLU as well, and with PREP every workgroup makes the activations ready for itself.
  */
 #version 450
-#include "common.glsl"
-#include "dot.glsl"
+#include "shaders/common.glsl"
+#include "shaders/dot.glsl"
 #if defined(LK_UNROLLED) && !defined(LK_W_F32) && !defined(LK_W_F16) && !defined(LK_W_BF16)
 #define W_PRELOADED
 #endif
-#include "weights.glsl"
+#include "shaders/weights.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint THREADS = 128;
@@ -65,7 +65,7 @@ uvec4 act4(uint at)
     return x4[at];
 }
 #else
-#include "prep.glsl"
+#include "shaders/prep.glsl"
 #endif
 
 /* Panel `panel` of this lane's row against COLS tokens from `token`; with W_PRELOADED its weights

@@ -5,8 +5,8 @@
  * ADD it is added to a row of another slot.
  */
 #version 450
-#include "common.glsl"
-#include "quant.glsl"
+#include "shaders/common.glsl"
+#include "shaders/quant.glsl"
 
 layout(local_size_x = 128) in;
 layout(constant_id = 1) const uint QUANT = 0;

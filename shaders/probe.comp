@@ -3,9 +3,9 @@
  * Probe: one known-answer set a row of workgroups: out[item * n + i] = probe_item(item, i).
  */
 #version 450
-#include "common.glsl"
-#include "dot.glsl"
-#include "probe_items.h"
+#include "shaders/common.glsl"
+#include "shaders/dot.glsl"
+#include "shaders/probe_items.h"
 
 layout(local_size_x = 64) in;
 layout(std430, binding = 0) writeonly buffer Out

@@ -4,8 +4,8 @@
  * takes 512 elements of a row. Rows of blocks are whole vec4s.
  */
 #version 450
-#include "common.glsl"
-#include "quant.glsl"
+#include "shaders/common.glsl"
+#include "shaders/quant.glsl"
 
 layout(local_size_x = 128) in;
 layout(constant_id = 1) const uint ACT = 0; /* LK_VK_ELT_SILU or GELU; 0: none */

@@ -4,7 +4,7 @@
  * of elements that pass through.
  */
 #version 450
-#include "common.glsl"
+#include "shaders/common.glsl"
 
 layout(local_size_x = 64) in;
 layout(std430, binding = 0) readonly buffer In

@@ -5,7 +5,7 @@
  */
 #version 450
 #define LK_GLSL
-#include "params.h"
+#include "shaders/params.h"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint THREADS = 256;

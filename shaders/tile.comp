@@ -5,9 +5,9 @@
  * its own chain (rule 3).
  */
 #version 450
-#include "common.glsl"
-#include "dot.glsl"
-#include "weights.glsl"
+#include "shaders/common.glsl"
+#include "shaders/dot.glsl"
+#include "shaders/weights.glsl"
 
 layout(local_size_x = 128) in;
 layout(constant_id = 2) const uint EPI = 0;
@@ -20,7 +20,7 @@ layout(std430, binding = 1) readonly buffer Act4
 {
     uvec4 x4[];
 };
-#include "tile_store.glsl"
+#include "shaders/tile_store.glsl"
 
 const uint BM = 64u;
 const uint BN = 32u;

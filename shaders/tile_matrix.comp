@@ -17,8 +17,8 @@
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_EXT_shader_explicit_arithmetic_types : require
 #endif
-#include "common.glsl"
-#include "weights.glsl"
+#include "shaders/common.glsl"
+#include "shaders/weights.glsl"
 
 layout(local_size_x_id = 3) in;
 layout(constant_id = 0) const uint BM = 64; /* 64 or 128 */
@@ -34,7 +34,7 @@ layout(std430, binding = 1) readonly buffer Act4
 {
     uvec4 x4[];
 };
-#include "tile_store.glsl"
+#include "shaders/tile_store.glsl"
 
 #if defined(LK_W_Q6_K)
 #define LIMBS 2

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Weights: reads a packed weight chunk (src/vulkan/vk_pack.c writes it). Rows are interleaved by
+ * Weights: reads a packed weight chunk (src/vulkan/build/vk_pack.c writes it). Rows are interleaved by
  * 32: whatever lane r reads of its row lies beside what lane r + 1 reads of the next one. Sections:
  * body [group][block][W_BODY][32] of uvec4, mid [group][block][32] words, tail [group][...][32]
  * words: one f16 d of two blocks in a word, or d and m of one block.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # check_tree.sh: the rules of the tree that a compiler does not check: who may include whom,
-# licences, formatting, file sizes, forbidden calls, unique names. Prints each breach and a closing
-# line in Criterion's form, one test a rule.
+# licences, formatting, file sizes, forbidden calls, unique names, files named in texts. Prints each
+# breach and a closing line in Criterion's form, one test a rule.
 set -uo pipefail
 shopt -s lastpipe
 cd "$(dirname "$0")/.."
@@ -45,21 +45,14 @@ grep -nE '^[[:space:]]*#[[:space:]]*if[[:space:]]+0' $code | rule "#if 0"
 pick '(_v[0-9]+\.|/v[0-9]+/)' | rule "a version in a file name"
 grep -nE 'ffast-math|march=native' $(pick 'CMake') | rule "flags that change results"
 
-# includes FILES PATTERN: lines that include one of ours outside PATTERN.
-includes() { grep -nHE '^#include "' $1 /dev/null | grep -vE "#include \"($2)\"" || true; }
-includes "$(pick '^tools/.*\.(c|h)$')" 'lockstep.h|cli[a-z_]*\.h' | rule "tools include lockstep.h alone"
-includes "$(pick '^src/(base|mem|os[a-z_]*)\.(c|h)$')" '(base|mem|os)\.h|\.\./include/lockstep\.h|lockstep_commit\.h' |
-    rule "base, mem, os include nothing above them"
-includes "$(pick '^src/numerics\.h$')" 'none' | rule "numerics includes nothing"
-includes "$(pick '^src/(gguf[a-z_]*|quant[a-z_]*)\.(c|h)$')" '(base|mem|os|gguf[a-z_]*|quant|numerics)\.h' |
-    rule "gguf and quant include base"
-includes "$(pick '^(cpu/|src/ref|src/vulkan/)')" \
-    '(src/|\.\./)?(op|quant|numerics|kv|kv_layout|backend|base|mem|os|rope|plan)\.h|(cpu/|x86/|arm/)?[a-z0-9_]+\.h|volk\.h|\.\./lockstep\.h' |
-    grep -E '"(src/|\.\./)?(gguf|model|model_file|tok[a-z_]*|engine|arch)\.h"' |
-    rule "backends know no gguf, model, tokenizer or engine"
-grep -nE '#include "(src/)?vulkan/' $(pick '^(cpu/|src/[a-z_]+\.c)') /dev/null | grep -v 'src/devices.c' |
-    rule "backends do not include each other"
-grep -nE '#include "(\.\./)*[a-z_/]*\.c"' $code | rule "a .c file is included"
+tools/check_rooms.py | rule "rooms (tools/check_rooms.py)"
+
+# A file that a text, comment or script names must be there.
+grep -noHE '(^|[^A-Za-z0-9_./-])(src|cpu|shaders|include|tests|tools|docs|cmake)/[A-Za-z0-9_/-]+\.(c|h|comp|glsl|md|sh|py|cmake|def|json|txt|patch)' \
+    $(pick '\.(c|h|comp|glsl|md|sh|py)$|^tools/[a-z_]+$|GROUPS$') |
+    sed -E 's/^([^:]+:[0-9]+):[^a-z]*/\1 /' | sort -u |
+    while read -r where path; do [ -e "$path" ] || echo "$where names $path"; done |
+    rule "a file that is not there is named"
 grep -nE '/(tmp/[a-z]+|work|root)/' $files 2>/dev/null | grep -v '^tools/check_tree.sh' | rule "a machine's path"
 
 passed=$((tests - failed))

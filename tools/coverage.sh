@@ -17,8 +17,8 @@ find "$build" -name '*.gcda' -exec rm {} +
 
 objects=$build/CMakeFiles/lockstep.dir/src
 bad=0
-for file in "$root"/src/gguf*.c "$root"/src/model_file.c "$root"/src/tok*.c "$root"/src/utf8.c \
-    "$root"/src/chat.c; do
+for file in "$root"/src/gguf*.c "$root"/src/gguf/model_file.c "$root"/src/tok*.c "$root"/src/base/utf8.c \
+    "$root"/src/text/chat.c; do
     [ -e "$file" ] || continue
     name=$(basename "$file")
     line=$(cd "$build" && gcov -n -o "$objects/$name.gcno" "$file" 2>/dev/null |

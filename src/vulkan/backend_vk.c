@@ -6,10 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/mem.h"
-#include "src/os.h"
-#include "src/rope.h"
-#include "src/vulkan/vk.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "vulkan/vk.h"
 
 /* ---- probe and open ---- */
 
@@ -90,173 +89,10 @@ static lk_status vk_open(const struct lk_backend_options *options, struct lk_bac
     return LK_OK;
 }
 
-/* ---- KV cache ---- */
-
-/* Layer i: guard, K, guard, V; a block of whole layers ends with a guard. */
-VkDeviceSize lk_vk_kv_at(const struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
-                         const struct lk_vk_buffer **block)
-{
-    *block = &kv->blocks[layer / kv->layers_per_block];
-    int i = 2 * (layer % kv->layers_per_block) + (which == LK_KV_V);
-    return (VkDeviceSize)i * kv->stride + LK_VK_KV_GUARD;
-}
-
-static void vk_kv_free(struct lk_kv_mem *kv)
-{
-    if (kv) {
-        for (int i = 0; i < kv->n_blocks; i++) {
-            lk_vk_buffer_destroy(kv->dev, &kv->blocks[i]);
-        }
-        lk_vk_buffer_destroy(kv->dev, &kv->staging);
-        lk_free(kv->blocks);
-        lk_free(kv);
-    }
-}
-
-/* Zeroes all and writes the guards: everything that is not a buffer. */
-static lk_status kv_clear(struct lk_kv_mem *kv, lk_error *err)
-{
-    lk_status status = LK_OK;
-    for (int i = 0; i < kv->n_blocks && !status; i++) {
-        status = lk_vk_fill(kv->dev, &kv->blocks[i], 0, VK_WHOLE_SIZE, LK_VK_KV_CANARY, err);
-    }
-    for (int l = 0; l < kv->geom.n_layers && !status; l++) {
-        for (int w = 0; w < 2 && !status; w++) {
-            const struct lk_vk_buffer *block;
-            VkDeviceSize at = lk_vk_kv_at(kv, l, (enum lk_kv_which)w, &block);
-            status = lk_vk_fill(kv->dev, block, at, kv->bytes, 0, err);
-        }
-    }
-    return status;
-}
-
 static lk_status vk_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom *geom,
                              struct lk_kv_mem **out, lk_error *err)
 {
-    struct lk_vk_device *dev = &backend->dev;
-    struct lk_kv_mem *kv = lk_alloc(sizeof *kv);
-    lk_status status = LK_OK;
-    if (!kv) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory: KV cache");
-    }
-    kv->dev = dev;
-    kv->geom = *geom;
-    kv->serial = ++backend->next_serial;
-    kv->bytes = lk_kv_layer_elems(geom) * sizeof(uint16_t);
-    kv->stride = LK_VK_KV_GUARD + lk_round_up((size_t)kv->bytes, 256);
-    VkDeviceSize limit = 1u << 30, range = dev->found.props.limits.maxStorageBufferRange;
-    limit = limit < dev->found.max_allocation ? limit : dev->found.max_allocation;
-    VkDeviceSize most = (limit - 3 * LK_VK_KV_GUARD) / 2 / LK_VK_ALIGN * LK_VK_ALIGN;
-    most = most < range ? most : range;
-    if (kv->bytes > most) {
-        status = lk_fail(err, LK_E_UNSUPPORTED,
-                         "KV cache: %llu bytes of keys a layer are beyond the device's buffers of "
-                         "%llu: use a smaller context",
-                         (unsigned long long)kv->bytes, (unsigned long long)most);
-        goto fail;
-    }
-    int per = (int)((limit - LK_VK_KV_GUARD) / (2 * kv->stride));
-    kv->layers_per_block = per < geom->n_layers ? per : geom->n_layers;
-    kv->layers_per_block = kv->layers_per_block > 0 ? kv->layers_per_block : 1;
-    int n = (geom->n_layers + kv->layers_per_block - 1) / kv->layers_per_block;
-    kv->blocks = lk_alloc_array((size_t)n + 1, sizeof *kv->blocks);
-    if (!kv->blocks) {
-        status = lk_fail(err, LK_E_NOMEM, "out of memory: KV cache");
-        goto fail;
-    }
-    for (; kv->n_blocks < n && !status; kv->n_blocks++) {
-        int layers = geom->n_layers - kv->n_blocks * kv->layers_per_block;
-        layers = layers < kv->layers_per_block ? layers : kv->layers_per_block;
-        status = lk_vk_buffer_create(dev, (VkDeviceSize)layers * 2 * kv->stride + LK_VK_KV_GUARD,
-                                     LK_VK_USE_DEVICE, "KV cache", &kv->blocks[kv->n_blocks], err);
-    }
-    if (!status) {
-        status =
-            lk_vk_buffer_create(dev, 1u << 20, LK_VK_USE_READBACK, "KV staging", &kv->staging, err);
-    }
-    if (!status) {
-        status = kv_clear(kv, err);
-    }
-    if (!status) {
-        *out = kv;
-        return LK_OK;
-    }
-fail:
-    vk_kv_free(kv);
-    return status;
-}
-
-static lk_status kv_range(const struct lk_kv_mem *kv, int layer, size_t offset, size_t n,
-                          lk_error *err)
-{
-    size_t end;
-    if (layer < 0 || layer >= kv->geom.n_layers || !lk_add_size(offset, n, &end) ||
-        end > kv->bytes) {
-        return lk_fail(err, LK_E_INVALID,
-                       "KV range: layer %d bytes %zu+%zu, expected layer < %d and at most %llu "
-                       "bytes",
-                       layer, offset, n, kv->geom.n_layers, (unsigned long long)kv->bytes);
-    }
-    return LK_OK;
-}
-
-static lk_status vk_kv_read(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
-                            void *data, size_t n, lk_error *err)
-{
-    lk_status status = kv_range(kv, layer, offset, n, err);
-    const struct lk_vk_buffer *block;
-    if (status) {
-        return status;
-    }
-    VkDeviceSize at = lk_vk_kv_at(kv, layer, which, &block);
-    return lk_vk_read(kv->dev, block, at + offset, data, n, &kv->staging, err);
-}
-
-static lk_status vk_kv_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
-                             const void *data, size_t n, lk_error *err)
-{
-    lk_status status = kv_range(kv, layer, offset, n, err);
-    const struct lk_vk_buffer *block;
-    if (status) {
-        return status;
-    }
-    VkDeviceSize at = lk_vk_kv_at(kv, layer, which, &block);
-    struct lk_vk_buffer to = *block;
-    return lk_vk_write(kv->dev, &to, at + offset, data, n, &kv->staging, err);
-}
-
-static lk_status check_guard(struct lk_kv_mem *kv, const struct lk_vk_buffer *block,
-                             VkDeviceSize at, size_t n, int layer, const char *where, lk_error *err)
-{
-    uint8_t guard[2 * LK_VK_KV_GUARD];
-    lk_status status = lk_vk_read(kv->dev, block, at, guard, n, &kv->staging, err);
-    for (size_t i = 0; i < n && !status; i++) {
-        if (guard[i] != (uint8_t)LK_VK_KV_CANARY) {
-            status = lk_fail(err, LK_E_INTERNAL, "KV guard overwritten: layer %d, byte %zu %s",
-                             layer, i, where);
-        }
-    }
-    return status;
-}
-
-static lk_status vk_kv_check(struct lk_kv_mem *kv, lk_error *err)
-{
-    lk_status status = LK_OK;
-    size_t tail = (size_t)(kv->stride - LK_VK_KV_GUARD - kv->bytes);
-    for (int l = 0; l < kv->geom.n_layers && !status; l++) {
-        for (int w = 0; w < 2 && !status; w++) {
-            const struct lk_vk_buffer *block;
-            VkDeviceSize at = lk_vk_kv_at(kv, l, (enum lk_kv_which)w, &block);
-            int layer = kv->geom.first_layer + l;
-            status = check_guard(kv, block, at - LK_VK_KV_GUARD, LK_VK_KV_GUARD, layer,
-                                 w ? "before V" : "before K", err);
-            if (!status) {
-                status = check_guard(kv, block, at + kv->bytes, tail + LK_VK_KV_GUARD, layer,
-                                     w ? "past V" : "past K", err);
-            }
-        }
-    }
-    return status;
+    return lk_vk_kv_alloc(&backend->dev, geom, out, err);
 }
 
 /* ---- prepare ---- */
@@ -282,42 +118,6 @@ static void vk_exec_free(struct lk_exec *e)
     vk->vkDestroyFence(e->dev->handle, e->fence, NULL);
     lk_free(e->cs);
     lk_free(e);
-}
-
-/* `words` more of the batch buffer; where they begin. */
-static uint32_t take_words(uint64_t *next, uint64_t words)
-{
-    uint64_t at = *next;
-    *next += words;
-    return (uint32_t)at;
-}
-
-static lk_status lay_out_batch(struct lk_exec *e, lk_error *err)
-{
-    struct lk_vk_batch_at *at = &e->at;
-    const struct lk_plan *plan = e->o.plan;
-    uint64_t n = (uint64_t)e->o.max_tokens, next = 0;
-    uint64_t range = e->dev->found.props.limits.maxStorageBufferRange;
-    at->cs_stride = (uint32_t)lk_round_up((size_t)plan->head_dim, 4);
-    at->indirect = take_words(&next, 4 * LK_VK_MAX_WINDOWS);
-    at->token = take_words(&next, n);
-    at->pos = take_words(&next, n);
-    at->seq = take_words(&next, n);
-    at->outputs = take_words(&next, n);
-    at->tiles = take_words(&next, 4 * n);
-    at->table = take_words(&next, (uint64_t)e->o.max_seqs * (uint64_t)e->o.max_blocks);
-    at->cs[0] = take_words(&next, n * at->cs_stride);
-    at->cs[1] = take_words(&next, plan->n_ropes > 1 ? n * at->cs_stride : 0);
-    at->counters = take_words(&next, (uint64_t)plan->n_head);
-    at->n_words = (uint32_t)next;
-    if (next * 4 > range) {
-        return lk_fail(err, LK_E_UNSUPPORTED,
-                       "batch of %d tokens, %d sequences of %d blocks: %llu bytes are beyond the "
-                       "device's buffer range of %llu: use a smaller batch or context",
-                       e->o.max_tokens, e->o.max_seqs, e->o.max_blocks,
-                       (unsigned long long)next * 4, (unsigned long long)range);
-    }
-    return LK_OK;
 }
 
 /* How many tokens the split form of attention takes: its partial results are kept small. */
@@ -412,7 +212,7 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
     e->dev = &backend->dev;
     e->o = *o;
     e->trial = trial;
-    lk_status status = lay_out_batch(e, err);
+    lk_status status = lk_vk_batch_lay_out(e, err);
     e->list[LK_VK_ONE].max_tokens = 1;
     e->list[LK_VK_FEW].max_tokens = small_tokens(e);
     e->list[LK_VK_MANY].max_tokens = o->max_tokens;
@@ -456,73 +256,6 @@ static lk_status vk_prepare(struct lk_backend *backend, const struct lk_exec_opt
 }
 
 /* ---- run ---- */
-
-static void write_ropes(struct lk_exec *e, const struct lk_batch *b, uint32_t *w)
-{
-    const struct lk_plan *plan = e->o.plan;
-    for (int r = 0; r < plan->n_ropes; r++) {
-        for (int t = 0; t < b->n_tokens; t++) {
-            lk_rope_table(&plan->ropes[r], b->pos[t], e->cs);
-            memcpy(w + e->at.cs[r] + (uint32_t)t * e->at.cs_stride, e->cs,
-                   (size_t)plan->ropes[r].n_dims * 4);
-        }
-    }
-}
-
-/* Tiles of attention and, per window size, the size of its dispatch. */
-static void write_tiles(struct lk_exec *e, const struct lk_batch *b, int list, uint32_t *w)
-{
-    uint32_t *tile = w + e->at.tiles, n_tiles = 0, per = e->attn_tokens[list];
-    uint32_t group =
-        e->o.plan->n_kv_head > 0 ? (uint32_t)(e->o.plan->n_head / e->o.plan->n_kv_head) : 1;
-    for (int s = 0; s < b->n_seqs; s++) {
-        const struct lk_batch_seq *q = &b->seqs[s];
-        for (uint32_t t = 0; t < (uint32_t)q->n_tokens; t += per, n_tiles++, tile += 4) {
-            uint32_t left = (uint32_t)q->n_tokens - t;
-            tile[0] = (uint32_t)q->first + t;
-            tile[1] = left < per ? left : per;
-            tile[2] = (uint32_t)s;
-        }
-    }
-    uint32_t head_tiles = (group + e->attn_rows[list] - 1) / e->attn_rows[list];
-    for (int i = 0; i < e->n_windows; i++) {
-        uint32_t splits = 1;
-        for (int t = 0; t < b->n_tokens && list != LK_VK_MANY; t++) {
-            int low = e->windows[i] ? b->pos[t] - e->windows[i] + 1 : 0;
-            low = low > 0 ? low : 0;
-            uint32_t n = (uint32_t)(b->pos[t] / LK_KV_BLOCK - low / LK_KV_BLOCK + 1);
-            splits = n > splits ? n : splits;
-        }
-        uint32_t *d = w + e->at.indirect + 4 * (uint32_t)i;
-        d[0] = n_tiles;
-        d[1] = (uint32_t)e->o.plan->n_kv_head * head_tiles;
-        d[2] = splits;
-    }
-}
-
-static void write_batch(struct lk_exec *e, const struct lk_batch *b, int list)
-{
-    uint32_t *w = (uint32_t *)(void *)e->batch.map;
-    size_t n = (size_t)b->n_tokens * 4;
-    if (b->token) {
-        memcpy(w + e->at.token, b->token, n);
-    }
-    memcpy(w + e->at.pos, b->pos, n);
-    memcpy(w + e->at.seq, b->seq, n);
-    memcpy(w + e->at.outputs, b->outputs, (size_t)b->n_outputs * 4);
-    for (int s = 0; s < b->n_seqs; s++) {
-        const struct lk_batch_seq *q = &b->seqs[s];
-        size_t blocks = (size_t)((q->pos + q->n_tokens - 1) / LK_KV_BLOCK + 1);
-        memcpy(w + e->at.table + (size_t)s * (size_t)e->o.max_blocks, q->blocks, blocks * 4);
-    }
-    if (e->n_windows > 0) {
-        write_tiles(e, b, list, w);
-    }
-    write_ropes(e, b, w);
-    if (e->o.plan->in_slot >= 0) {
-        memcpy(e->staging.map, b->hidden_in, n * (size_t)e->o.plan->n_embd);
-    }
-}
 
 /* The first op in order whose flag is set; the flags are cleared. */
 static lk_status check_flags(struct lk_exec *e, lk_error *err)
@@ -570,7 +303,7 @@ static lk_status vk_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk
     double from = e->times.op ? lk_now() : 0.0;
     e->n_runs++;
     bind_kv(e, kv);
-    write_batch(e, b, list);
+    lk_vk_batch_write(e, b, list);
     status = lk_vk_submit(e, list, b->n_tokens, b->n_outputs, err);
     if (!status) {
         status = check_flags(e, err);
@@ -614,10 +347,10 @@ const struct lk_backend_impl lk_backend_vulkan = {
     .prepare = vk_prepare,
     .exec_free = vk_exec_free,
     .kv_alloc = vk_kv_alloc,
-    .kv_free = vk_kv_free,
-    .kv_read = vk_kv_read,
-    .kv_write = vk_kv_write,
-    .kv_check = vk_kv_check,
+    .kv_free = lk_vk_kv_free,
+    .kv_read = lk_vk_kv_read,
+    .kv_write = lk_vk_kv_write,
+    .kv_check = lk_vk_kv_check,
     .run = vk_run,
     .peek = vk_peek,
     .variant = lk_vk_variant,

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/mem.h"
-#include "src/numerics.h"
-#include "src/vulkan/vk_known.h"
+#include "base/mem.h"
+#include "base/numerics.h"
+#include "vulkan/vk_known.h"
 
 enum {
     NARROW = 352, /* 11 blocks of 32: a panel that is not full */

@@ -7,7 +7,7 @@
 #ifndef LK_VK_KNOWN_H
 #define LK_VK_KNOWN_H
 
-#include "src/backend.h"
+#include "backend/backend.h"
 
 enum {
     LK_VK_KNOWN_ATTENTION,

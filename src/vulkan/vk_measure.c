@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/mem.h"
-#include "src/os.h"
-#include "src/vulkan/vk.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "vulkan/vk.h"
 
 /* ---- memory ---- */
 

@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/mem.h"
-#include "src/numerics.h"
-#include "src/os.h"
-#include "src/vulkan/vk.h"
-#include "src/vulkan/vk_known.h"
-#include "src/vulkan/vk_shaders.h"
+#include "base/mem.h"
+#include "base/numerics.h"
+#include "base/os.h"
+#include "vulkan/vk.h"
+#include "vulkan/vk_known.h"
+#include "vulkan/device/vk_shaders.h"
 
 #include "shaders/probe_items.h"
 

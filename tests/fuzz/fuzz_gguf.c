@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fuzz.h"
-#include "src/model_file.h"
+#include "tests/fuzz/fuzz.h"
+#include "gguf/model_file.h"
 
 static volatile uint64_t sink; /* keeps the reads */
 

@@ -12,9 +12,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "fuzz.h"
-#include "include/lockstep.h"
-#include "src/kv_layout.h"
+#include "tests/fuzz/fuzz.h"
+#include "lockstep.h"
+#include "plan/kv_layout.h"
 
 enum { CTX = 128, VOCAB = 16, DIM = 32, HEADER = 72, N_TOKENS_AT = 32, FINGERPRINT_AT = 40 };
 enum { MAX_BYTES = 1 << 17, SEAL = 1, FINGERPRINT = 2, PAD = 4, N_HELD = 3 };

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fuzz.h"
-#include "src/model_file.h"
-#include "src/tok.h"
+#include "tests/fuzz/fuzz.h"
+#include "gguf/model_file.h"
+#include "text/tok.h"
 
 static void check_ids(const lk_tokenizer *t, const int32_t *ids, size_t n, bool plain)
 {

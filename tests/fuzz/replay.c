@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 enum { MAX_FILES = 1024, MAX_BYTES = 1 << 20 };
 

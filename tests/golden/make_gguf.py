@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Writes small.gguf and small-0000K-of-00003.gguf into a directory with the writer of the `gguf`
-Python package, for tests/unit/test_model_file.c. Usage: make_gguf.py DIRECTORY."""
+Python package, for tests/gguf/test_model_file.c. Usage: make_gguf.py DIRECTORY."""
 import os
 import sys
 from pathlib import Path

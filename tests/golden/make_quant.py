@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Writes quant.bin: blocks of each quantized type with the values that the `gguf` Python package
-gives them, for tests/unit/test_quant.c. Usage: make_quant.py > quant.bin (needs gguf and numpy).
+gives them, for tests/quant/test_quant.c. Usage: make_quant.py > quant.bin (needs gguf and numpy).
 
 Layout, little-endian: "LKQ1", number of types; for each type: type, number of blocks, the blocks,
 their values as f32; then the number of further blocks (of F16 and BF16 every pattern, of the

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the vocabularies and expected ids of tests/unit/test_tok_golden.c into a directory:
+"""Writes the vocabularies and expected ids of tests/text/test_tok_golden.c into a directory:
 
   tok-bpe.gguf    a byte-level BPE vocabulary, trained here without any splitting into words, so
                   that its merges cross every boundary a pre-tokenizer could draw

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "cpu/detect.h"
-#include "src/model_file.h"
-#include "src/mem.h"
-#include "src/numerics.h"
+#include "gguf/model_file.h"
+#include "base/mem.h"
+#include "base/numerics.h"
 #include "tests/util/tiny.h"
 
 /* ---- ways ---- */

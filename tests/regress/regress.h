@@ -14,7 +14,7 @@
 #ifndef LK_TESTS_REGRESS_H
 #define LK_TESTS_REGRESS_H
 
-#include "src/backend.h"
+#include "backend/backend.h"
 #include "tests/util/model_build.h"
 
 struct rg_way {

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/vulkan/vk.h"
-#include "src/vulkan/vk_shaders.h"
+#include "vulkan/vk.h"
+#include "vulkan/device/vk_shaders.h"
 #include "tests/regress/regress.h"
 #include "tests/util/tiny.h"
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "src/engine.h"
+#include "engine/engine.h"
 #include "tests/regress/regress.h"
 #include "tests/util/tiny.h"
 #include "tests/util/tok_build.h"

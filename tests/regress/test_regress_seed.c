@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "cpu/host_kv.h"
-#include "src/numerics.h"
+#include "base/numerics.h"
 #include "tests/regress/regress.h"
 #include "tests/util/tiny.h"
 #include "tests/util/tolerances.h"

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/parity.h"
+#include "check/check_unit.h"
 
 void damage_bit(struct damage *d, struct lk_plan *plan, int w, bool quick)
 {

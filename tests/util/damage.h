@@ -6,7 +6,7 @@
 #ifndef LK_TESTS_DAMAGE_H
 #define LK_TESTS_DAMAGE_H
 
-#include "src/plan.h"
+#include "plan/plan.h"
 
 struct damage {
     int weight, layer; /* layer: of the first op that reads it */

@@ -2,7 +2,7 @@
  *
  * Fault: see fault.h. The linker sends calls of X to __wrap_X and calls of __real_X to X.
  */
-#include "fault.h"
+#include "tests/util/fault.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
  *
  * Gguf build: see gguf_build.h.
  */
-#include "gguf_build.h"
+#include "tests/util/gguf_build.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #ifndef LK_TEST_GGUF_BUILD_H
 #define LK_TEST_GGUF_BUILD_H
 
-#include "src/gguf.h"
+#include "gguf/gguf.h"
 
 struct gguf_build {
     uint8_t *data; /* malloc'd, so aligned to 16 */

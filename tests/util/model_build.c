@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/numerics.h"
+#include "base/numerics.h"
 
 /* ---- random weights ---- */
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/model_file.h"
+#include "gguf/model_file.h"
 
 struct tok_build tok_build_default(const char *model, const char *pre)
 {

@@ -5,7 +5,7 @@
 #ifndef LK_TEST_TOK_BUILD_H
 #define LK_TEST_TOK_BUILD_H
 
-#include "include/lockstep.h"
+#include "lockstep.h"
 #include "tests/util/gguf_build.h"
 
 struct tok_piece {

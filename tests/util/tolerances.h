@@ -18,7 +18,7 @@
 #define TOL_SINCOS  2e-16
 #define TOL_LOG_EXP 3e-16
 
-/* ---- primitives, in u, over their whole domain (tests/unit/test_numerics.c) ----
+/* ---- primitives, in u, over their whole domain (tests/base/test_numerics.c) ----
  *
  * rcp, rsqrt: Newton's last step is written as a correction, which leaves its own rounding (1 u at
  * most, as the result may lie low in its binade: 2 u of a half) and that of the residue. */
@@ -37,7 +37,7 @@
 /* tanh: 2.3 units in the last place. */
 #define TOL_TANH 4.6
 
-/* ---- scalar against ref, op by op (tests/agree/test_ref_scalar.c; bounds of single elements are
+/* ---- scalar against ref, op by op (tests/ref/test_ref_scalar.c; bounds of single elements are
  * worked out there) ----
  *
  * A matmul's error over its rows, root mean square, against what roundings spread evenly over half
@@ -52,7 +52,7 @@
  * keys are that close their shares are off by as much. */
 #define TOL_ATTENTION_HUGE 50
 
-/* ---- scalar against ref, whole models with F32 weights (tests/agree/test_ref_models.c), as a
+/* ---- scalar against ref, whole models with F32 weights (tests/ref/test_ref_models.c), as a
  * share of the row's standard deviation, largest difference ----
  *
  * Against ideal mathematics at 1 to 8 layers: K and V have 11 bits, so a score is off by up to
@@ -74,7 +74,7 @@
  * convention or the next position is off by the order of 1. */
 #define TOL_ROTATION 4e-7
 
-/* ---- perplexity against llama.cpp (tests/model/test_perplexity.c), relative ----
+/* ---- perplexity against llama.cpp (tests/engine/test_perplexity.c), relative ----
  *
  * The reference dequantizes exactly, llama.cpp computes the same weights in f32 and K and V in f16
  * (seen: 4e-5). Scalar quantizes activations to 8 bits a block as llama.cpp does, but K-quants'
@@ -82,7 +82,8 @@
 #define TOL_PERPLEXITY_REF    1e-3
 #define TOL_PERPLEXITY_SCALAR 6e-3
 
-/* ---- resident memory against file + cache (+ work area), a ratio (tests/model/test_memory.c) ----
+/* ---- resident memory against file + cache (+ work area), a ratio (tests/engine/test_memory.c)
+ * ----
  *
  * Packed K-quants are up to 3% larger than the file's; the program, the tokenizer's pages and huge
  * pages that are partly used come on top. A second copy of an embedding gives 1.4 to 1.7. */

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Backend: the table of backends in order of preference, and the check of a batch.
+ */
+#include "backend/backend.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct lk_backend_impl *const TABLE[] = {
+#ifdef LK_HAVE_VULKAN
+    &lk_backend_vulkan,
+#endif
+    &lk_backend_cpu,
+    &lk_backend_scalar,
+    &lk_backend_ref,
+};
+
+const struct lk_backend_impl *const *lk_backends(size_t *n)
+{
+    *n = LK_COUNT(TABLE);
+    return TABLE;
+}
+
+const struct lk_backend_impl *lk_backend_find(const char *name)
+{
+    for (size_t i = 0; i < LK_COUNT(TABLE); i++) {
+        if (strcmp(TABLE[i]->name, name) == 0) {
+            return TABLE[i];
+        }
+    }
+    return NULL;
+}
+
+static lk_status bad(lk_error *err, const char *what, long found, long expected)
+{
+    return lk_fail(err, LK_E_INVALID, "batch: %s: found %ld, expected %ld", what, found, expected);
+}
+
+lk_status lk_batch_check(const struct lk_exec_options *o, const struct lk_batch *b, lk_error *err)
+{
+    const struct lk_plan *plan = o->plan;
+    if (b->n_tokens < 1 || b->n_tokens > o->max_tokens) {
+        return bad(err, "tokens beyond the planned maximum", b->n_tokens, o->max_tokens);
+    }
+    if (b->n_seqs < 1 || b->n_seqs > o->max_seqs) {
+        return bad(err, "sequences beyond the planned maximum", b->n_seqs, o->max_seqs);
+    }
+    if (b->n_outputs < 0 || b->n_outputs > o->max_outputs || b->n_outputs > b->n_tokens) {
+        return bad(err, "outputs beyond the planned maximum", b->n_outputs, o->max_outputs);
+    }
+    if ((plan->in_slot >= 0) != (b->hidden_in != NULL)) {
+        return bad(err, "hidden rows handed in", b->hidden_in != NULL, plan->in_slot >= 0);
+    }
+    int next = 0;
+    for (int s = 0; s < b->n_seqs; s++) {
+        const struct lk_batch_seq *q = &b->seqs[s];
+        if (q->first != next || q->n_tokens < 1 || q->pos < 0) {
+            return bad(err, "first token of a sequence", q->first, next);
+        }
+        if ((q->pos + q->n_tokens - 1) / LK_KV_BLOCK >= o->max_blocks) {
+            return bad(err, "last KV block of a sequence", (q->pos + q->n_tokens - 1) / LK_KV_BLOCK,
+                       o->max_blocks - 1);
+        }
+        next += q->n_tokens;
+        if (next > b->n_tokens) {
+            return bad(err, "tokens of all sequences", next, b->n_tokens);
+        }
+        for (int t = q->first; t < next; t++) {
+            if (b->seq[t] != s || b->pos[t] != q->pos + t - q->first) {
+                return bad(err, "position of a token", b->pos[t], q->pos + t - q->first);
+            }
+            if (plan->in_slot < 0 && (b->token[t] < 0 || b->token[t] >= plan->n_vocab)) {
+                return bad(err, "token id at or above the vocabulary size", b->token[t],
+                           plan->n_vocab);
+            }
+        }
+    }
+    if (next != b->n_tokens) {
+        return bad(err, "tokens of all sequences", next, b->n_tokens);
+    }
+    for (int i = 0; i < b->n_outputs; i++) {
+        if (b->outputs[i] < (i ? b->outputs[i - 1] + 1 : 0) || b->outputs[i] >= b->n_tokens) {
+            return bad(err, "index of an output row", b->outputs[i], b->n_tokens);
+        }
+    }
+    return LK_OK;
+}
+
+lk_status lk_fail_range(lk_error *err, const struct lk_plan *plan, const struct lk_op *op)
+{
+    char where[32] = "";
+    if (op->layer >= 0 && op->layer < plan->n_layer) {
+        snprintf(where, sizeof where, " of layer %d", op->layer);
+    }
+    return lk_fail(err, LK_E_RANGE,
+                   "%s%s%s%s%s: a value of magnitude 2^40 or more (scores: 2^20), infinite or NaN",
+                   lk_op_name(op->kind), where, op->weight >= 0 ? " (tensor '" : "",
+                   op->weight >= 0 ? plan->weights[op->weight].name : "",
+                   op->weight >= 0 ? "')" : "");
+}
+
+lk_status lk_plan_check_weights(const struct lk_plan *plan, lk_error *err)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].weight < 0) {
+            continue;
+        }
+        const struct lk_weight *w = &plan->weights[plan->ops[i].weight];
+        int64_t bad = lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols));
+        if (bad >= 0) {
+            return lk_fail(err, LK_E_FORMAT,
+                           "tensor '%s': NaN or infinity in element %lld or its block's scale",
+                           w->name, (long long)bad);
+        }
+    }
+    return LK_OK;
+}

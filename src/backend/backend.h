@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Backend: the seam. A plan crosses it whole; a backend prepares it once (uploads or packs
+ * weights, builds pipelines, carves one arena) and then runs batches of tokens. Every backend
+ * keeps the KV cache in the bytes of kv_layout.h, so caches move between backends by copying.
+ *
+ * A backend knows ops, numerics, KV layout; never files, tokenizers, sessions or other backends.
+ */
+#ifndef LK_BACKEND_H
+#define LK_BACKEND_H
+
+#include "plan/kv_layout.h"
+#include "plan/plan.h"
+
+struct lk_backend; /* an opened backend: a device and its threads; defined by each */
+struct lk_exec;    /* a prepared plan; defined by each */
+struct lk_kv_mem;  /* a cache; defined by each */
+
+struct lk_backend_options {
+    int threads, threads_batch; /* 0: physical cores allowed to us */
+    bool pin;
+    const char *cpu_level;  /* "auto" or a level's name */
+    const char *device;     /* number or part of a name, NULL: choose */
+    const char *vk_disable; /* comma-separated features not to use, or NULL */
+    const char *cache_dir;  /* or NULL */
+    struct lk_log log;
+    lk_progress_fn progress; /* may be NULL */
+    void *progress_user;
+};
+
+typedef void (*lk_device_fn)(void *user, const lk_device_info *device);
+
+struct lk_caps {
+    bool exact;         /* false: results may differ from the contract (a failed probe item) */
+    char describe[256]; /* "cpu avx512, 8 threads" */
+    int threads, threads_batch; /* of decode and prefill; 0: no such choice */
+};
+
+struct lk_exec_options {
+    const struct lk_plan *plan; /* outlives the exec */
+    int max_tokens;             /* rows of one batch */
+    int max_outputs;            /* rows that want logits in one batch */
+    int max_seqs;               /* sequences in one batch */
+    int max_blocks;             /* KV blocks of one sequence */
+    bool keep_ops;              /* every slot keeps its memory, nothing is fused away: for peek */
+    bool fuse;
+};
+
+/* One batch: tokens of one or more sequences. Tokens of one sequence are in rising, contiguous
+ * positions; a sequence appears once. Everything a token may attend to is in the cache or earlier
+ * in the batch. */
+struct lk_batch_seq {
+    const int32_t *blocks; /* block table: position p lies in blocks[p / 64] */
+    int first;             /* index of its first token in the batch */
+    int n_tokens;          /* of it in the batch */
+    int pos;               /* position of its first token */
+};
+struct lk_batch {
+    int n_tokens;
+    const int32_t *token; /* ids, checked by the engine; unused when the plan has an in_slot */
+    const int32_t *pos;
+    const int32_t *seq; /* index into seqs, per token */
+    int n_seqs;
+    const struct lk_batch_seq *seqs;
+    int n_outputs;
+    const int32_t *outputs; /* rising token indices that want logits */
+    const float *hidden_in; /* [n_tokens][n_embd] when the plan has an in_slot */
+    float *out;             /* [n_outputs][n_vocab] or, without head, [n_tokens][n_embd] */
+};
+
+/* Time of one op of a plan, in seconds of a thread, mean over the threads. */
+struct lk_op_seconds {
+    double run, prepare, wait; /* the op; its input made ready; the barriers before both */
+    uint64_t calls;
+};
+typedef bool (*lk_kernel_fn)(void *user, const lk_kernel_time *time); /* false: cancel */
+
+enum lk_kv_which { LK_KV_K, LK_KV_V };
+
+/* Geometry of a backend's cache, the same for all of its layers. */
+struct lk_kv_geom {
+    int n_layers; /* layers [first_layer, first_layer + n_layers) of the model */
+    int first_layer;
+    int n_kv_head;
+    int head_dim; /* as the model has it */
+    int dim;      /* head_dim rounded up to LK_KV_DIM_ALIGN */
+    int n_blocks; /* of LK_KV_BLOCK positions */
+};
+/* Elements of one layer's K (or V) buffer. */
+static inline size_t lk_kv_layer_elems(const struct lk_kv_geom *g)
+{
+    return (size_t)g->n_blocks * (size_t)LK_KV_BLOCK_ELEMS((size_t)g->n_kv_head, (size_t)g->dim);
+}
+
+struct lk_backend_impl {
+    const char *name;
+    /* Whether a device answers, and what it can do; opens nothing for long. */
+    lk_status (*probe)(const struct lk_backend_options *options, struct lk_caps *caps,
+                       lk_error *err);
+    /* Calls `each` for every device there is, usable or not; `chosen` is the caller's to fill. NULL
+     * for a backend that is no device (scalar, ref). */
+    lk_status (*devices)(const struct lk_backend_options *options, lk_device_fn each, void *user,
+                         lk_error *err);
+    lk_status (*open)(const struct lk_backend_options *options, struct lk_backend **out,
+                      struct lk_caps *caps, lk_error *err);
+    void (*close)(struct lk_backend *backend);
+
+    /* Everything `run` needs is allocated here, before any weight is packed. A weight with NaN or
+     * infinite scales or values is LK_E_FORMAT naming the tensor. */
+    lk_status (*prepare)(struct lk_backend *backend, const struct lk_exec_options *options,
+                         struct lk_exec **out, lk_error *err);
+    void (*exec_free)(struct lk_exec *exec);
+
+    /* Zeroed cache with guards around each buffer. */
+    lk_status (*kv_alloc)(struct lk_backend *backend, const struct lk_kv_geom *geom,
+                          struct lk_kv_mem **out, lk_error *err);
+    void (*kv_free)(struct lk_kv_mem *kv);
+    /* Bytes [offset, offset + n) of a layer's buffer in the common layout (f16 elements). `layer`
+     * counts from geom.first_layer. Ends any run in flight. */
+    lk_status (*kv_read)(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
+                         void *data, size_t n, lk_error *err);
+    lk_status (*kv_write)(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
+                          const void *data, size_t n, lk_error *err);
+    /* LK_E_INTERNAL naming layer, buffer and first byte when a guard's canary was overwritten. */
+    lk_status (*kv_check)(struct lk_kv_mem *kv, lk_error *err);
+
+    /* Runs the plan over the batch; out is complete when it returns. LK_E_RANGE names op, layer
+     * and weight. LK_E_DEVICE_LOST: the backend is dead, close it. */
+    lk_status (*run)(struct lk_exec *exec, struct lk_kv_mem *kv, const struct lk_batch *batch,
+                     lk_error *err);
+    /* Copies slot `slot` of the last run as f32 [rows][width]; LK_E_INVALID when it was not kept.
+     */
+    lk_status (*peek)(struct lk_exec *exec, int slot, float *data, size_t n, lk_error *err);
+
+    /* The kernel that writes op `op` in a batch of n_tokens, in words: "tile_q4_k 16 2 0 0"; NULL:
+     * a backend has one set of kernels, which its description names. */
+    void (*variant)(const struct lk_exec *exec, int op, int n_tokens, char *out, size_t n);
+    /* Remembers a feature of the device of options as off from now on (NULL: none is); NULL where
+     * a backend has none. */
+    lk_status (*switch_off)(const struct lk_backend_options *options, const char *feature,
+                            lk_error *err);
+
+    /* Measuring; NULL where a backend does not offer it. See lk_engine_read_rate, lk_bench_kernels
+     * and lk_engine_memory. */
+    size_t (*work_bytes)(const struct lk_exec *exec); /* in host memory, beside weights */
+    lk_status (*read_rate)(struct lk_backend *backend, uint64_t n_bytes, int passes,
+                           double *bytes_per_second, lk_error *err);
+    /* At every level of the machine (a device: with each kind of arithmetic it has), or at that of
+     * options; of one type (a name), or NULL: all. */
+    lk_status (*kernels)(const struct lk_backend_options *options, bool all_levels,
+                         const char *type, int n_tokens, lk_kernel_fn each, void *user,
+                         lk_error *err);
+    /* Starts timing ops, from zero, or ends it. */
+    lk_status (*profile)(struct lk_exec *exec, bool on, lk_error *err);
+    void (*op_seconds)(const struct lk_exec *exec, int op, struct lk_op_seconds *out);
+};
+
+/* The table, in order of preference: vulkan (when built in), cpu, scalar, ref. */
+const struct lk_backend_impl *const *lk_backends(size_t *n);
+const struct lk_backend_impl *lk_backend_find(const char *name); /* NULL when there is none */
+
+/* Whether a batch is well formed for an exec (counts, orders, tables): what run may rely on. */
+lk_status lk_batch_check(const struct lk_exec_options *options, const struct lk_batch *batch,
+                         lk_error *err);
+
+/* LK_E_FORMAT naming the tensor when a weight of the plan holds NaN or infinity. */
+lk_status lk_plan_check_weights(const struct lk_plan *plan, lk_error *err);
+
+/* The range error of rule 1 for an op: names op, layer and weight. Returns LK_E_RANGE. */
+lk_status lk_fail_range(lk_error *err, const struct lk_plan *plan, const struct lk_op *op);
+
+extern const struct lk_backend_impl lk_backend_scalar; /* cpu/backend_scalar.c */
+extern const struct lk_backend_impl lk_backend_cpu;    /* cpu/backend_cpu.c */
+extern const struct lk_backend_impl lk_backend_ref;    /* src/ref/ref.c */
+extern const struct lk_backend_impl lk_backend_vulkan; /* src/vulkan/backend_vk.c, LK_VULKAN */
+
+/* One step of the reference: op `op` of the plan of an exec of "ref" that keeps its slots, on
+ * inputs given as f32 rows, the cache `kv` and a batch; out: [rows][width] in double. Not for an op
+ * without an output. */
+lk_status lk_ref_step(struct lk_exec *exec, struct lk_kv_mem *kv, const struct lk_batch *batch,
+                      int op, const float *in0, const float *in1, double *out, lk_error *err);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Base: see base.h.
+ */
+#include "base/base.h"
+
+#include <stdio.h>
+#include <string.h>
+
+lk_status lk_fail(lk_error *err, lk_status status, const char *format, ...)
+{
+    if (err) {
+        va_list args;
+        va_start(args, format);
+        err->status = status;
+        vsnprintf(err->message, sizeof err->message, format, args);
+        va_end(args);
+    }
+    return status;
+}
+
+lk_status lk_fail_prefix(lk_error *err, lk_status status, const char *format, ...)
+{
+    if (err) {
+        char rest[sizeof err->message];
+        memcpy(rest, err->message, sizeof rest);
+        va_list args;
+        va_start(args, format);
+        int n = vsnprintf(err->message, sizeof err->message, format, args);
+        va_end(args);
+        if (n >= 0 && (size_t)n + 3 < sizeof err->message) {
+            size_t room = sizeof err->message - (size_t)n; /* of which 3 are for ": " and the 0 */
+            snprintf(err->message + n, room, ": %.*s", (int)(room - 3), rest);
+        }
+        err->status = status;
+    }
+    return status;
+}
+
+bool lk_mul_size(size_t a, size_t b, size_t *out)
+{
+    size_t r;
+    if (__builtin_mul_overflow(a, b, &r)) {
+        return false;
+    }
+    *out = r;
+    return true;
+}
+
+bool lk_add_size(size_t a, size_t b, size_t *out)
+{
+    size_t r;
+    if (__builtin_add_overflow(a, b, &r)) {
+        return false;
+    }
+    *out = r;
+    return true;
+}
+
+void lk_log_line(const struct lk_log *log, lk_log_level level, const char *format, ...)
+{
+    if (!log || !log->fn) {
+        return;
+    }
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    log->fn(log->user, level, line);
+}
+
+const char *lk_status_name(lk_status status)
+{
+    switch (status) {
+    case LK_OK:
+        return "ok";
+    case LK_E_INVALID:
+        return "invalid argument";
+    case LK_E_IO:
+        return "input/output error";
+    case LK_E_FORMAT:
+        return "broken file";
+    case LK_E_UNSUPPORTED:
+        return "not supported";
+    case LK_E_NOMEM:
+        return "out of memory";
+    case LK_E_DEVICE:
+        return "device error";
+    case LK_E_DEVICE_LOST:
+        return "device lost";
+    case LK_E_RANGE:
+        return "value out of range";
+    case LK_E_FULL:
+        return "context full";
+    case LK_E_CANCELLED:
+        return "cancelled";
+    case LK_E_INTERNAL:
+        return "internal error";
+    }
+    return "unknown status";
+}

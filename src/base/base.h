@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Base: errors, checked sizes, the log callback. Owns nothing; knows nothing above libc.
+ */
+#ifndef LK_BASE_H
+#define LK_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lockstep.h"
+
+#define LK_COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Fills err (may be NULL) with a formatted line and returns status, so that a failing function
+ * can `return lk_fail(err, LK_E_FORMAT, "...")`. */
+__attribute__((format(printf, 3, 4))) lk_status lk_fail(lk_error *err, lk_status status,
+                                                        const char *format, ...);
+
+/* Puts "prefix: " before the message of a failure that is passed up. Returns err->status. */
+__attribute__((format(printf, 3, 4))) lk_status lk_fail_prefix(lk_error *err, lk_status status,
+                                                               const char *format, ...);
+
+/* out = a * b and out = a + b; false, and out untouched, where that does not fit a size_t. */
+bool lk_mul_size(size_t a, size_t b, size_t *out);
+bool lk_add_size(size_t a, size_t b, size_t *out);
+
+/* n rounded up to a multiple of `to` (a power of two); no overflow check: n is known small. */
+static inline size_t lk_round_up(size_t n, size_t to)
+{
+    return (n + to - 1) & ~(to - 1);
+}
+
+/* A log sink: where lines go and how much. Copied by value into whoever logs. */
+struct lk_log {
+    lk_log_fn fn; /* NULL: silence */
+    void *user;
+};
+__attribute__((format(printf, 3, 4))) void lk_log_line(const struct lk_log *log, lk_log_level level,
+                                                       const char *format, ...);
+
+#endif

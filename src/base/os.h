@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Os: the only file that talks POSIX: mapped files, whole-file reads and writes, clock, threads,
+ * cores, dynamic libraries. Knows no format and no model.
+ */
+#ifndef LK_OS_H
+#define LK_OS_H
+
+#include "base/base.h"
+
+/* ---- files ---- */
+struct lk_map {
+    const uint8_t *data; /* NULL for an empty file */
+    size_t n_bytes;
+};
+/* Maps a regular file read-only. Errors name the path and the system's reason. */
+lk_status lk_map_open(const char *path, struct lk_map *out, lk_error *err);
+void lk_map_close(struct lk_map *map); /* takes an all-zero map */
+/* Tells the system that a range of the mapping will be read soon / is not needed any more (its
+ * pages may be dropped; the data stays readable). Advice only. */
+void lk_map_will_need(const struct lk_map *map, size_t offset, size_t n_bytes);
+void lk_map_drop(const void *data, size_t n_bytes);
+
+/* A file written whole or not at all: data goes to a new PATH.<process>-<n>.part, commit renames
+ * it over PATH. */
+struct lk_writer {
+    char *path, *part;
+    int fd;
+    lk_status status; /* first failure; later writes do nothing */
+    int sys_errno;
+};
+lk_status lk_writer_open(struct lk_writer *w, const char *path, lk_error *err);
+void lk_writer_put(struct lk_writer *w, const void *data, size_t n_bytes);
+lk_status lk_writer_commit(struct lk_writer *w, lk_error *err); /* closes w either way */
+void lk_writer_abort(struct lk_writer *w);                      /* closes and removes the part */
+lk_status lk_make_dirs(const char *path, lk_error *err);        /* mkdir -p */
+
+/* ---- clock ---- */
+double lk_now(void); /* seconds, monotonic */
+
+/* ---- memory ---- */
+uint64_t lk_physical_memory(void); /* bytes */
+uint64_t lk_resident_memory(void); /* bytes of this process that are in memory; 0: not known */
+/* Anonymous zero pages from the system, aligned to at least 4096 (2 MiB where n_bytes >= 2 MiB,
+ * with transparent huge pages asked for). NULL when there are none. */
+void *lk_pages_alloc(size_t n_bytes);
+void lk_pages_free(void *p, size_t n_bytes);
+
+/* ---- threads ---- */
+struct lk_thread; /* opaque */
+lk_status lk_thread_start(struct lk_thread **out, void (*fn)(void *), void *arg, lk_error *err);
+void lk_thread_join(struct lk_thread **thread); /* takes NULL in *thread */
+lk_status lk_thread_pin(int cpu);               /* the calling thread to one logical cpu */
+void lk_thread_yield(void);
+/* Sleep while *word == value (may wake early); wake up to n sleepers. */
+struct lk_mutex;                     /* opaque, heap */
+struct lk_mutex *lk_mutex_new(void); /* NULL: no memory */
+void lk_mutex_free(struct lk_mutex *m);
+void lk_mutex_lock(struct lk_mutex *m);
+void lk_mutex_unlock(struct lk_mutex *m);
+void lk_futex_wait(const uint32_t *word, uint32_t value);
+void lk_futex_wake(const uint32_t *word, int n);
+
+/* Logical cpus we may use, one per physical core first: fills cpu[0..cap) and returns the number
+ * of physical cores in our affinity mask, at least 1. */
+int lk_cores(int *cpu, int cap);
+/* CPUs' worth of time that affinity mask and cgroup quota allow, at least 1. */
+int lk_cpu_quota(void);
+
+/* The CPU's name as the system gives it, or "CPU". */
+void lk_cpu_name(char *out, size_t n_bytes);
+
+/* ---- dynamic libraries ---- */
+void *lk_dl_open(const char *const *names); /* first that opens of a NULL-ended list, else NULL */
+void *lk_dl_symbol(void *library, const char *name);
+void lk_dl_close(void *library);
+
+#endif

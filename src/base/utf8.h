@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Utf8: what the tokenizer needs to know of characters, by utf8proc. Owns no tables.
+ */
+#ifndef LK_UTF8_H
+#define LK_UTF8_H
+
+#include "base/base.h"
+
+/* Bytes of the character at the start of text[0..len), 0 when there is none; *cp may be NULL. */
+size_t lk_utf8_next(const char *text, size_t len, int32_t *cp);
+/* Writes a character (not a surrogate), at most 4 bytes; returns how many. */
+size_t lk_utf8_put(int32_t cp, char *out);
+/* Bytes at the end of text[0..len) that could still become a character: 0 to 3. */
+size_t lk_utf8_open_end(const char *text, size_t len);
+/* Unicode's White_Space. */
+bool lk_utf8_is_space(int32_t cp);
+bool lk_utf8_is_ascii(const char *text, size_t len);
+/* Normalization form C of text; bytes that are no UTF-8 stay. *out is NULL when text is normal
+ * already, else owned by the caller (lk_free). Linear in len. */
+lk_status lk_utf8_nfc(const char *text, size_t len, char **out, size_t *out_len, lk_error *err);
+
+#endif

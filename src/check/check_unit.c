@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Check_unit: sides, feeds and units (check_unit.h). Compares nothing.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "check/check_unit.h"
+
+/* ---- sides ---- */
+
+lk_status lk_side_open(struct lk_side *side, const char *backend, const char *cpu_level,
+                       const struct lk_backend_options *options, const struct lk_plan *plan,
+                       lk_error *err)
+{
+    *side = (struct lk_side){.options = *options, .plan = plan};
+    const struct lk_backend_impl *impl = lk_backend_find(backend);
+    if (!impl) {
+        return lk_fail(err, LK_E_DEVICE, "backend '%s' is not in this build", backend);
+    }
+    snprintf(side->level, sizeof side->level, "%s", cpu_level);
+    side->options.cpu_level = side->level;
+    lk_status status = impl->open(&side->options, &side->backend, &side->caps, err);
+    if (status) {
+        return status;
+    }
+    side->impl = impl;
+    bool device = strcmp(backend, "vulkan") == 0; /* else what follows a comma is no name */
+    size_t n = strcspn(side->caps.describe, device ? "" : ",");
+    snprintf(side->name, sizeof side->name, "%.*s", (int)n, side->caps.describe);
+    return LK_OK;
+}
+
+void lk_side_close(struct lk_side *side)
+{
+    if (side->impl) {
+        side->impl->close(side->backend);
+    }
+    side->impl = NULL;
+}
+
+/* ---- feeds ---- */
+
+static void make_feed(struct lk_feeds *f, enum lk_feed_kind kind, int n, int pos)
+{
+    struct lk_feed *feed = &f->feed[kind];
+    feed->first = pos;
+    feed->seqs[0] = (struct lk_batch_seq){f->tables, 0, n, pos};
+    for (int t = 0; t < n; t++) {
+        feed->pos[t] = pos + t;
+        feed->seq[t] = 0;
+    }
+    feed->b = (struct lk_batch){.n_tokens = n, .n_seqs = 1, .token = f->token + pos};
+}
+
+static void make_far(struct lk_feeds *f)
+{
+    const int at[LK_FEED_SEQS] = {0, 1, 63, 64, f->n_ctx - 1};
+    struct lk_feed *feed = &f->feed[LK_FEED_FAR];
+    int n = 0;
+    for (int s = 0; s < LK_FEED_SEQS; s++) {
+        int32_t *table = f->tables + (size_t)(1 + s) * (size_t)f->max_blocks;
+        if (at[s] >= f->n_ctx) {
+            continue;
+        }
+        for (int i = 0; i < f->max_blocks; i++) {
+            table[i] = i == at[s] / LK_KV_BLOCK ? f->prompt_blocks + s : i % f->prompt_blocks;
+        }
+        feed->seqs[n] = (struct lk_batch_seq){table, n, 1, at[s]};
+        feed->pos[n] = at[s];
+        feed->seq[n] = n;
+        n++;
+    }
+    feed->b = (struct lk_batch){.n_tokens = n, .n_seqs = n, .token = f->token};
+}
+
+void lk_feeds_free(struct lk_feeds *f)
+{
+    lk_free(f->token);
+    lk_free(f->tables);
+    for (int i = 0; i < LK_FEEDS; i++) {
+        lk_free(f->feed[i].pos);
+        lk_free(f->feed[i].seq);
+    }
+    *f = (struct lk_feeds){0};
+}
+
+lk_status lk_feeds_init(struct lk_feeds *f, int n_tokens, int n_ctx, int n_vocab, int32_t bos,
+                        lk_error *err)
+{
+    static const char *const NAMES[LK_FEEDS] = {"prefill", "few", "one", "far"};
+    *f = (struct lk_feeds){.n_tokens = n_tokens, .n_ctx = n_ctx};
+    f->max_blocks = (n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK;
+    f->prompt_blocks = (n_tokens + LK_KV_BLOCK - 1) / LK_KV_BLOCK;
+    f->n_blocks = f->prompt_blocks + LK_FEED_SEQS;
+    f->token = lk_alloc_array((size_t)n_tokens, sizeof *f->token);
+    f->tables =
+        lk_alloc_array((size_t)(1 + LK_FEED_SEQS) * (size_t)f->max_blocks, sizeof *f->tables);
+    bool ok = f->token && f->tables;
+    for (int i = 0; i < LK_FEEDS; i++) {
+        f->feed[i].name = NAMES[i];
+        f->feed[i].pos = lk_alloc_array((size_t)n_tokens, sizeof *f->feed[i].pos);
+        f->feed[i].seq = lk_alloc_array((size_t)n_tokens, sizeof *f->feed[i].seq);
+        ok &= f->feed[i].pos && f->feed[i].seq;
+    }
+    if (!ok) {
+        lk_feeds_free(f);
+        return lk_fail(err, LK_E_NOMEM, "out of memory: batches of a check");
+    }
+    uint32_t state = 1;
+    for (int t = 0; t < n_tokens; t++) {
+        state = state * 1664525u + 1013904223u;
+        f->token[t] = t == 0 && bos >= 0 ? bos : (int32_t)((state >> 8) % (uint32_t)n_vocab);
+    }
+    for (int i = 0; i < f->prompt_blocks; i++) {
+        f->tables[i] = i;
+    }
+    make_feed(f, LK_FEED_PREFILL, n_tokens, 0);
+    make_feed(f, LK_FEED_FEW, LK_FEED_SEQS, n_tokens - LK_FEED_SEQS);
+    make_feed(f, LK_FEED_ONE, 1, n_tokens - 1);
+    make_far(f);
+    int most = n_tokens < LK_KV_BLOCK ? LK_FEED_SHORT_OUTPUTS : LK_FEED_OUTPUTS;
+    for (int i = 0; i < LK_FEEDS; i++) { /* rows that want logits: the last and some before it */
+        struct lk_feed *feed = &f->feed[i];
+        int n = feed->b.n_tokens < most ? feed->b.n_tokens : most;
+        for (int k = 0; k < n; k++) {
+            feed->outputs[k] = (k + 1) * feed->b.n_tokens / n - 1;
+        }
+        feed->b.n_outputs = n;
+        feed->b.outputs = feed->outputs;
+        feed->b.pos = feed->pos;
+        feed->b.seq = feed->seq;
+        feed->b.seqs = feed->seqs;
+    }
+    return LK_OK;
+}
+
+/* ---- units ---- */
+
+void lk_unit_close(struct lk_unit *u)
+{
+    if (u->side) {
+        if (u->kv) {
+            u->side->impl->kv_free(u->kv);
+        }
+        if (u->exec) {
+            u->side->impl->exec_free(u->exec);
+        }
+    }
+    lk_plan_free(&u->slice);
+    *u = (struct lk_unit){0};
+}
+
+static lk_status cut(struct lk_unit *u, lk_error *err)
+{
+    const struct lk_plan *plan = u->side->plan;
+    int n = plan->n_layer, layer = u->spec.layer;
+    int first = u->spec.depth > 0 || layer < 0 ? 0 : layer;
+    int last = u->spec.depth > 0 ? u->spec.depth : layer < 0 ? 0 : layer < n ? layer + 1 : n;
+    bool embed = u->spec.depth > 0 || layer < 0, head = !embed && layer == n;
+    lk_status status = lk_plan_slice(plan, first, last, embed, head, &u->slice, err);
+    if (!status && u->spec.last_op >= 0) {
+        struct lk_plan *p = u->slice;
+        const struct lk_op *op = &p->ops[u->spec.last_op];
+        p->n_ops = u->spec.last_op + 1;
+        p->out_slot = op->out >= 0 ? op->out : op->in[0];
+    }
+    return status;
+}
+
+lk_status lk_unit_open(struct lk_unit *u, const struct lk_side *side,
+                       const struct lk_unit_spec *spec, const struct lk_feeds *f, lk_error *err)
+{
+    *u = (struct lk_unit){.side = side, .spec = *spec};
+    lk_status status = cut(u, err);
+    if (status) {
+        lk_unit_close(u);
+        return status;
+    }
+    const struct lk_plan *plan = side->plan;
+    struct lk_exec_options o = {.plan = u->slice,
+                                .max_tokens = f->n_tokens,
+                                .max_outputs = LK_FEED_OUTPUTS,
+                                .max_seqs = LK_FEED_SEQS,
+                                .max_blocks = f->max_blocks,
+                                .keep_ops = spec->keep,
+                                .fuse = spec->fuse};
+    int layers = u->slice->last_layer - u->slice->first_layer;
+    u->geom = (struct lk_kv_geom){
+        .n_layers = layers > 0 ? layers : 1,
+        .first_layer = u->slice->first_layer,
+        .n_kv_head = plan->n_kv_head,
+        .head_dim = plan->head_dim,
+        .dim = (int)lk_round_up((size_t)plan->head_dim, LK_KV_DIM_ALIGN),
+        .n_blocks = f->n_blocks,
+    };
+    status = side->impl->prepare(side->backend, &o, &u->exec, err);
+    if (!status) {
+        status = side->impl->kv_alloc(side->backend, &u->geom, &u->kv, err);
+    }
+    if (status) {
+        lk_unit_close(u);
+    }
+    return status;
+}
+
+/* The prompt's first block becomes the content of the blocks that far sequences write to. */
+static lk_status spread_block(struct lk_unit *u, const struct lk_feeds *f, lk_error *err)
+{
+    size_t n = LK_KV_BLOCK_ELEMS((size_t)u->geom.n_kv_head, (size_t)u->geom.dim) * 2;
+    void *block = lk_alloc(n);
+    lk_status status = LK_OK;
+    if (!block) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: a block of the cache");
+    }
+    for (int l = 0; l < u->geom.n_layers; l++) {
+        for (int w = 0; w < 2 && !status; w++) {
+            enum lk_kv_which which = (enum lk_kv_which)w;
+            status = u->side->impl->kv_read(u->kv, l, which, 0, block, n, err);
+            for (int b = f->prompt_blocks; b < f->n_blocks && !status; b++) {
+                status = u->side->impl->kv_write(u->kv, l, which, (size_t)b * n, block, n, err);
+            }
+        }
+    }
+    lk_free(block);
+    return status;
+}
+
+lk_status lk_unit_run(struct lk_unit *u, const struct lk_feeds *f, enum lk_feed_kind kind,
+                      const float *hidden, float *out, lk_error *err)
+{
+    struct lk_batch b = f->feed[kind].b;
+    b.out = out;
+    if (u->slice->in_slot >= 0) {
+        b.hidden_in = hidden + (size_t)f->feed[kind].first * (size_t)u->slice->n_embd;
+    }
+    lk_status status = kind == LK_FEED_FAR ? spread_block(u, f, err) : LK_OK;
+    return status ? status : u->side->impl->run(u->exec, u->kv, &b, err);
+}
+
+size_t lk_unit_floats(const struct lk_unit *u, const struct lk_feeds *f, enum lk_feed_kind kind,
+                      int slot)
+{
+    const struct lk_slot *s = &u->slice->slots[slot];
+    const struct lk_batch *b = &f->feed[kind].b;
+    return (size_t)(s->rows == LK_ROWS_TOKENS ? b->n_tokens : b->n_outputs) * (size_t)s->width;
+}
+
+size_t lk_unit_kv_words(const struct lk_unit *u)
+{
+    return 2 * lk_kv_layer_elems(&u->geom);
+}
+
+lk_status lk_unit_kv(struct lk_unit *u, uint16_t *words, lk_error *err)
+{
+    size_t n = lk_kv_layer_elems(&u->geom);
+    lk_status status = u->side->impl->kv_read(u->kv, 0, LK_KV_K, 0, words, n * 2, err);
+    return status ? status : u->side->impl->kv_read(u->kv, 0, LK_KV_V, 0, words + n, n * 2, err);
+}
+
+lk_status lk_unit_set_kv(struct lk_unit *u, const uint16_t *words, lk_error *err)
+{
+    size_t n = lk_kv_layer_elems(&u->geom);
+    lk_status status = u->side->impl->kv_write(u->kv, 0, LK_KV_K, 0, words, n * 2, err);
+    return status ? status : u->side->impl->kv_write(u->kv, 0, LK_KV_V, 0, words + n, n * 2, err);
+}
+
+size_t lk_feeds_most_floats(const struct lk_feeds *f, const struct lk_plan *plan)
+{
+    size_t dim = lk_round_up((size_t)plan->head_dim, LK_KV_DIM_ALIGN);
+    size_t most = (size_t)f->n_blocks * LK_KV_BLOCK_ELEMS((size_t)plan->n_kv_head, dim);
+    for (int i = 0; i < plan->n_slots; i++) {
+        const struct lk_slot *s = &plan->slots[i];
+        size_t rows = s->rows == LK_ROWS_TOKENS ? (size_t)f->n_tokens : LK_FEED_OUTPUTS;
+        most = rows * (size_t)s->width > most ? rows * (size_t)s->width : most;
+    }
+    return most;
+}

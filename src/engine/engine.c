@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Engine: a mapped model, its plan and the lanes it can run on. Chooses backends, falls back, says
+ * why. Timelines are src/engine/session.c's.
+ */
+#include "engine/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "gguf/model_file.h"
+#include "plan/plan.h"
+
+enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 512, MAX_ROW_BYTES = 128 << 20 };
+
+lk_engine_options lk_engine_options_default(void)
+{
+    return (lk_engine_options){.size = sizeof(lk_engine_options),
+                               .backend = "auto",
+                               .gpu_layers = LK_GPU_LAYERS_AUTO,
+                               .n_sessions = 1,
+                               .n_batch = DEFAULT_BATCH,
+                               .cpu_level = "auto",
+                               .fuse = true};
+}
+
+/* ---- lanes ---- */
+
+/* Frees what part_prepare made. */
+static void part_clear(struct lk_part *part)
+{
+    if (part->kv) {
+        part->impl->kv_free(part->kv);
+    }
+    if (part->exec) {
+        part->impl->exec_free(part->exec);
+    }
+    lk_plan_free(&part->slice);
+    part->kv = NULL;
+    part->exec = NULL;
+}
+
+static void lane_free(struct lk_lane *lane)
+{
+    if (!lane) {
+        return;
+    }
+    for (int i = 0; i < LK_LANE_PARTS; i++) {
+        struct lk_part *part = &lane->part[i];
+        part_clear(part);
+        if (part->backend) {
+            part->impl->close(part->backend);
+        }
+    }
+    lk_kv_pool_free(&lane->pool);
+    lk_free(lane->hidden);
+    lk_free(lane);
+}
+
+static struct lk_backend_options backend_options(const struct lk_engine *e)
+{
+    return (struct lk_backend_options){.threads = e->options.threads,
+                                       .threads_batch = e->options.threads_batch,
+                                       .pin = e->options.pin,
+                                       .cpu_level = e->options.cpu_level,
+                                       .device = e->options.device,
+                                       .vk_disable = e->options.vk_disable,
+                                       .cache_dir = e->options.cache_dir,
+                                       .log = e->log,
+                                       .progress = e->options.progress,
+                                       .progress_user = e->options.user};
+}
+
+static int n_blocks_of(const struct lk_engine *e)
+{
+    int per_session = (int)((e->n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK);
+    return (int)e->n_sessions * per_session;
+}
+
+static lk_status part_open(const struct lk_engine *e, struct lk_part *part, const char *name,
+                           lk_error *err)
+{
+    struct lk_backend_options options = backend_options(e);
+    part->impl = lk_backend_find(name);
+    if (!part->impl) {
+        return lk_fail(err, LK_E_INVALID,
+                       "backend '%s': not one of auto, vulkan (if built in), cpu, scalar, ref",
+                       name);
+    }
+    return part->impl->open(&options, &part->backend, &part->caps, err);
+}
+
+/* Allocates the cache of layers [first, last), then prepares them: where there is no room for all
+ * of it, that shows before weights are packed. */
+static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, int first, int last,
+                              lk_error *err)
+{
+    const struct lk_plan *whole = e->plan;
+    lk_status status = LK_OK;
+    if (first > 0 || last < whole->n_layer) {
+        status = lk_plan_slice(whole, first, last, first == 0, last == whole->n_layer, &part->slice,
+                               err);
+    }
+    part->geom = (struct lk_kv_geom){
+        .n_layers = last - first,
+        .first_layer = first,
+        .n_kv_head = whole->n_kv_head,
+        .head_dim = whole->head_dim,
+        .dim = (int)lk_round_up((size_t)whole->head_dim, LK_KV_DIM_ALIGN),
+        .n_blocks = n_blocks_of(e),
+    };
+    if (!status) {
+        status = part->impl->kv_alloc(part->backend, &part->geom, &part->kv, err);
+    }
+    if (status) {
+        return status;
+    }
+    struct lk_exec_options eo = {
+        .plan = part->slice ? part->slice : whole,
+        .max_tokens = (int)e->n_batch,
+        .max_outputs = e->max_outputs,
+        .max_seqs = e->max_seqs,
+        .max_blocks = (int)((e->n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK),
+        .fuse = e->options.fuse,
+    };
+    return part->impl->prepare(part->backend, &eo, &part->exec, err);
+}
+
+static lk_status lane_finish(struct lk_engine *e, struct lk_lane *lane, lk_error *err)
+{
+    if (lane->n_parts > 1) {
+        lane->hidden = lk_alloc_array((size_t)e->n_batch * (size_t)e->plan->n_embd, sizeof(float));
+        if (!lane->hidden) {
+            return lk_fail(err, LK_E_NOMEM, "out of memory: hidden rows between backends");
+        }
+    }
+    return lk_kv_pool_init(&lane->pool, n_blocks_of(e), err);
+}
+
+/* A lane with the last `on_device` layers (and the head) on the backend `name`, the rest on the
+ * CPU; on_device == n_layer puts everything there. With `fewer`: as many of them as its memory
+ * holds, at least one. */
+static lk_status lane_open(struct lk_engine *e, const char *name, int on_device, bool fewer,
+                           struct lk_lane **out, lk_error *err)
+{
+    struct lk_lane *lane = lk_alloc(sizeof *lane);
+    if (!lane) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory opening backend '%s'", name);
+    }
+    int n = e->plan->n_layer, want = on_device;
+    struct lk_part *device = &lane->part[0];
+    snprintf(lane->name, sizeof lane->name, "%s", name);
+    lane->n_parts = 1;
+    lk_status status = part_open(e, device, name, err);
+    for (bool again = !status; again; on_device -= again) {
+        part_clear(device);
+        status = part_prepare(e, device, n - on_device, n, err);
+        again = status == LK_E_NOMEM && fewer && on_device > 1;
+    }
+    if (!status && on_device < n) {
+        lane->part[1] = *device;
+        *device = (struct lk_part){0};
+        lane->n_parts = 2;
+        status = part_open(e, &lane->part[0], "cpu", err);
+        if (!status) {
+            status = part_prepare(e, &lane->part[0], 0, n - on_device, err);
+        }
+    }
+    if (!status) {
+        status = lane_finish(e, lane, err);
+    }
+    if (status) {
+        lane_free(lane);
+        return status;
+    }
+    const char *described = lane->part[lane->n_parts - 1].caps.describe;
+    if (on_device < n) {
+        snprintf(lane->describe, sizeof lane->describe, "%d of %d layers on %s, the rest on %s",
+                 on_device, n, described, lane->part[0].caps.describe);
+    } else {
+        snprintf(lane->describe, sizeof lane->describe, "%s", described);
+    }
+    if (on_device < want) {
+        lk_log_line(&e->log, LK_LOG_WARN,
+                    "device memory holds %d of %d layers; the rest run on the CPU", on_device, n);
+    }
+    *out = lane;
+    return LK_OK;
+}
+
+/* "vulkan" with as many layers as asked for, or as fit. */
+static lk_status lane_open_vulkan(struct lk_engine *e, struct lk_lane **out, lk_error *err)
+{
+    int n = e->plan->n_layer, want = e->options.gpu_layers;
+    bool fit = want == LK_GPU_LAYERS_AUTO;
+    if (want < 0 || want > n) {
+        want = n;
+    }
+    return want == 0 ? lane_open(e, "cpu", n, false, out, err)
+                     : lane_open(e, "vulkan", want, fit, out, err);
+}
+
+lk_status lk_engine_lane(struct lk_engine *e, const char *name, struct lk_lane **out, lk_error *err)
+{
+    for (int i = 0; i < e->n_lanes; i++) {
+        if (!e->lane[i]->lost && strcmp(e->lane[i]->name, name) == 0) {
+            *out = e->lane[i];
+            return LK_OK;
+        }
+    }
+    if (e->n_lanes == LK_ENGINE_LANES) {
+        return lk_fail(err, LK_E_DEVICE, "backend '%s': opened and lost too often", name);
+    }
+    struct lk_lane *lane;
+    lk_status status = strcmp(name, "vulkan") == 0
+                           ? lane_open_vulkan(e, &lane, err)
+                           : lane_open(e, name, e->plan->n_layer, false, &lane, err);
+    if (status) {
+        return status;
+    }
+    /* --gpu-layers 0 opens the CPU under the name that was asked for. */
+    snprintf(lane->name, sizeof lane->name, "%s", name);
+    e->lane[e->n_lanes++] = lane;
+    *out = lane;
+    return LK_OK;
+}
+
+lk_status lk_lane_run(struct lk_engine *e, struct lk_lane *lane, struct lk_batch *batch,
+                      lk_error *err)
+{
+    batch->hidden_in = NULL;
+    for (int i = 0; i < lane->n_parts; i++) {
+        struct lk_part *part = &lane->part[i];
+        bool last = i == lane->n_parts - 1;
+        batch->out = last ? e->rows : lane->hidden;
+        lk_status status = part->impl->run(part->exec, part->kv, batch, err);
+        if (status) {
+            lane->lost |= status == LK_E_DEVICE_LOST;
+            return status;
+        }
+        batch->hidden_in = lane->hidden;
+    }
+    return LK_OK;
+}
+
+size_t lk_engine_block_bytes(const struct lk_engine *e)
+{
+    size_t dim = lk_round_up((size_t)e->plan->head_dim, LK_KV_DIM_ALIGN);
+    return LK_KV_BLOCK_ELEMS((size_t)e->plan->n_kv_head, dim) * sizeof(uint16_t);
+}
+
+static struct lk_part *part_of_layer(struct lk_lane *lane, int layer)
+{
+    struct lk_part *part = &lane->part[0];
+    while (layer >= part->geom.first_layer + part->geom.n_layers) {
+        part++;
+    }
+    return part;
+}
+
+static size_t block_bytes(const struct lk_kv_geom *g)
+{
+    return LK_KV_BLOCK_ELEMS((size_t)g->n_kv_head, (size_t)g->dim) * sizeof(uint16_t);
+}
+
+lk_status lk_lane_kv_read(struct lk_lane *lane, int layer, enum lk_kv_which which, int block,
+                          void *data, lk_error *err)
+{
+    struct lk_part *part = part_of_layer(lane, layer);
+    size_t n = block_bytes(&part->geom);
+    lk_status status = part->impl->kv_read(part->kv, layer - part->geom.first_layer, which,
+                                           (size_t)block * n, data, n, err);
+    lane->lost |= status == LK_E_DEVICE_LOST;
+    return status;
+}
+
+lk_status lk_lane_kv_write(struct lk_lane *lane, int layer, enum lk_kv_which which, int block,
+                           const void *data, lk_error *err)
+{
+    struct lk_part *part = part_of_layer(lane, layer);
+    size_t n = block_bytes(&part->geom);
+    lk_status status = part->impl->kv_write(part->kv, layer - part->geom.first_layer, which,
+                                            (size_t)block * n, data, n, err);
+    lane->lost |= status == LK_E_DEVICE_LOST;
+    return status;
+}
+
+/* ---- open ---- */
+
+/* "auto": a Vulkan GPU when one answers and opens, else the CPU; the log says why. */
+static lk_status open_home(struct lk_engine *e, lk_error *err)
+{
+    if (strcmp(e->options.backend, "auto") != 0) {
+        return lk_engine_lane(e, e->options.backend, &e->home, err);
+    }
+    const struct lk_backend_impl *vulkan = lk_backend_find("vulkan");
+    if (!vulkan) {
+        lk_log_line(&e->log, LK_LOG_INFO, "running on the CPU: built without Vulkan");
+    } else if (e->options.gpu_layers == 0) {
+        lk_log_line(&e->log, LK_LOG_INFO, "running on the CPU: no layers asked for on the GPU");
+    } else {
+        struct lk_backend_options options = backend_options(e);
+        struct lk_caps caps;
+        lk_error why = {0};
+        lk_status status = vulkan->probe(&options, &caps, &why);
+        if (!status) {
+            status = lk_engine_lane(e, "vulkan", &e->home, &why);
+        }
+        if (!status || status == LK_E_FORMAT || status == LK_E_CANCELLED) {
+            if (status && err) {
+                *err = why;
+            }
+            return status;
+        }
+        lk_log_line(&e->log, LK_LOG_WARN, "running on the CPU: %s", why.message);
+    }
+    return lk_engine_lane(e, "cpu", &e->home, err);
+}
+
+static lk_status copy_string(struct lk_engine *e, int i, const char **s, lk_error *err)
+{
+    if (!*s) {
+        return LK_OK;
+    }
+    size_t n = strlen(*s) + 1;
+    e->strings[i] = lk_alloc(n);
+    if (!e->strings[i]) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory copying options");
+    }
+    memcpy(e->strings[i], *s, n);
+    *s = e->strings[i];
+    return LK_OK;
+}
+
+static lk_status take_options(struct lk_engine *e, const lk_engine_options *options, lk_error *err)
+{
+    lk_engine_options *o = &e->options;
+    *o = options ? *options : lk_engine_options_default();
+    if (o->size != sizeof *o) {
+        return lk_fail(err, LK_E_INVALID,
+                       "engine options: size is %zu, expected %zu; make them with "
+                       "lk_engine_options_default()",
+                       o->size, sizeof *o);
+    }
+    if (!o->backend || !o->cpu_level) {
+        return lk_fail(err, LK_E_INVALID, "engine options: %s is NULL, expected a name",
+                       o->backend ? "cpu_level" : "backend");
+    }
+    if (o->n_sessions < 1 || o->n_sessions > 4096) {
+        return lk_fail(err, LK_E_INVALID, "engine options: n_sessions is %u, expected 1 to 4096",
+                       o->n_sessions);
+    }
+    if (o->n_batch < 1 || o->n_batch > 8192) {
+        return lk_fail(err, LK_E_INVALID, "engine options: n_batch is %u, expected 1 to 8192",
+                       o->n_batch);
+    }
+    if (o->threads < 0 || o->threads > 1024 || o->threads_batch < 0 || o->threads_batch > 1024) {
+        return lk_fail(err, LK_E_INVALID, "engine options: threads %d and %d, expected 0 to 1024",
+                       o->threads, o->threads_batch);
+    }
+    if (o->gpu_layers < LK_GPU_LAYERS_ALL) {
+        return lk_fail(err, LK_E_INVALID,
+                       "engine options: gpu_layers is %d, expected auto, all or "
+                       "a number",
+                       o->gpu_layers);
+    }
+    e->log = (struct lk_log){o->log, o->user};
+    const char **strings[] = {&o->backend, &o->device, &o->cpu_level, &o->vk_disable,
+                              &o->cache_dir};
+    lk_status status = LK_OK;
+    for (int i = 0; i < (int)LK_COUNT(strings) && !status; i++) {
+        status = copy_string(e, i, strings[i], err);
+    }
+    return status;
+}
+
+static lk_status take_context(struct lk_engine *e, lk_error *err)
+{
+    uint32_t most = e->plan->n_ctx_max, want = e->options.n_ctx;
+    if (want > most) {
+        return lk_fail(err, LK_E_INVALID, "context of %u tokens: the model was made for at most %u",
+                       want, most);
+    }
+    e->n_ctx = want ? want : most < DEFAULT_CTX ? most : DEFAULT_CTX;
+    e->n_batch = e->options.n_batch < e->n_ctx ? e->options.n_batch : e->n_ctx;
+    e->n_sessions = e->options.n_sessions;
+    size_t row = (size_t)e->plan->n_vocab * sizeof(float);
+    size_t rows = MAX_ROW_BYTES / row ? MAX_ROW_BYTES / row : 1;
+    if (rows > e->n_batch) {
+        rows = e->n_batch;
+    }
+    e->max_outputs = (int)rows;
+    e->max_seqs = (int)(e->n_batch < 256 ? e->n_batch : 256);
+    e->rows = lk_pages_alloc(rows * row);
+    e->pos = lk_alloc_array(e->n_batch, sizeof *e->pos);
+    e->seq = lk_alloc_array(e->n_batch, sizeof *e->seq);
+    e->outputs = lk_alloc_array(e->n_batch, sizeof *e->outputs);
+    e->seqs = lk_alloc_array((size_t)e->max_seqs, sizeof *e->seqs);
+    if (!e->rows || !e->pos || !e->seq || !e->outputs || !e->seqs) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: %zu rows of logits", rows);
+    }
+    return LK_OK;
+}
+
+lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options, lk_engine **out,
+                         lk_error *err)
+{
+    lk_engine *e = lk_alloc(sizeof *e);
+    if (!e) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory opening the engine");
+    }
+    e->model = model;
+    lk_status status = take_options(e, options, err);
+    if (!status) {
+        status = lk_plan_build(model->gguf, &e->plan, err);
+    }
+    if (!status) {
+        status = take_context(e, err);
+    }
+    if (!status) {
+        e->lock = lk_mutex_new();
+        if (!e->lock) {
+            status = lk_fail(err, LK_E_NOMEM, "out of memory opening the engine");
+        }
+    }
+    if (!status) {
+        status = open_home(e, err);
+    }
+    if (status) {
+        lk_engine_close(&e);
+        return status;
+    }
+    *out = e;
+    return LK_OK;
+}
+
+void lk_engine_close(lk_engine **engine)
+{
+    lk_engine *e = *engine;
+    if (!e) {
+        return;
+    }
+    for (int i = 0; i < e->n_lanes; i++) {
+        lane_free(e->lane[i]);
+    }
+    lk_mutex_free(e->lock);
+    if (e->rows) {
+        lk_pages_free(e->rows, (size_t)e->max_outputs * (size_t)e->plan->n_vocab * sizeof *e->rows);
+    }
+    lk_free(e->pos);
+    lk_free(e->seq);
+    lk_free(e->outputs);
+    lk_free(e->seqs);
+    lk_plan_free(&e->plan);
+    for (size_t i = 0; i < LK_COUNT(e->strings); i++) {
+        lk_free(e->strings[i]);
+    }
+    lk_free(e);
+    *engine = NULL;
+}
+
+size_t lk_engine_n_vocab(const lk_engine *engine)
+{
+    return (size_t)engine->plan->n_vocab;
+}
+
+uint32_t lk_engine_n_ctx(const lk_engine *engine)
+{
+    return engine->n_ctx;
+}
+
+uint32_t lk_engine_n_layers(const lk_engine *engine)
+{
+    return (uint32_t)engine->plan->n_layer;
+}
+
+const char *lk_engine_describe(const lk_engine *engine)
+{
+    return engine->home->describe;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bench: what a program needs to measure an engine: the cost of a token, the speed of memory, time
+ * by op and by kernel. The clocks are the backends'; see the last hooks of struct lk_backend_impl.
+ */
+#include <string.h>
+
+#include "engine/engine.h"
+#include "base/mem.h"
+#include "base/os.h"
+
+static const struct lk_part *last_part(const struct lk_engine *e)
+{
+    return &e->home->part[e->home->n_parts - 1];
+}
+
+/* Bytes of weights that one token makes an op read. */
+static uint64_t op_bytes(const struct lk_plan *plan, const struct lk_op *op)
+{
+    if (op->weight < 0) {
+        return 0;
+    }
+    const struct lk_weight *w = &plan->weights[op->weight];
+    return op->kind == LK_OP_EMBED ? w->n_bytes / (uint64_t)w->rows : w->n_bytes;
+}
+
+lk_token_cost lk_engine_token_cost(const lk_engine *e)
+{
+    lk_token_cost cost = {0};
+    for (int i = 0; i < e->plan->n_ops; i++) {
+        const struct lk_op *op = &e->plan->ops[i];
+        cost.weight_bytes += op_bytes(e->plan, op);
+        if (op->kind == LK_OP_MATMUL) {
+            const struct lk_weight *w = &e->plan->weights[op->weight];
+            uint64_t n = (uint64_t)w->rows * (uint64_t)w->cols;
+            cost.mul_adds += n;
+            cost.head_mul_adds += e->plan->slots[op->out].rows == LK_ROWS_OUTPUTS ? n : 0;
+        }
+    }
+    return cost;
+}
+
+lk_memory_use lk_engine_memory(const lk_engine *e)
+{
+    lk_memory_use use = {.resident = lk_resident_memory(), .file = lk_model_file_bytes(e->model)};
+    use.work = (uint64_t)e->max_outputs * (uint64_t)e->plan->n_vocab * sizeof *e->rows;
+    for (int i = 0; i < e->home->n_parts; i++) {
+        const struct lk_part *part = &e->home->part[i];
+        if (part->impl->work_bytes) { /* its memory is the host's */
+            use.work += part->impl->work_bytes(part->exec);
+            use.cache += 2 * (uint64_t)part->geom.n_layers * lk_kv_layer_elems(&part->geom) *
+                         sizeof(uint16_t);
+        }
+    }
+    return use;
+}
+
+void lk_engine_threads(const lk_engine *e, int *decode, int *prefill)
+{
+    *decode = last_part(e)->caps.threads;
+    *prefill = last_part(e)->caps.threads_batch;
+}
+
+lk_status lk_engine_read_rate(lk_engine *e, uint64_t n_bytes, int passes, double *bytes_per_second,
+                              lk_error *err)
+{
+    const struct lk_part *part = last_part(e);
+    if (!part->impl->read_rate) {
+        return lk_fail(err, LK_E_UNSUPPORTED, "backend '%s': its memory's speed is not measured",
+                       part->impl->name);
+    }
+    lk_mutex_lock(e->lock);
+    lk_status status = part->impl->read_rate(part->backend, n_bytes, passes, bytes_per_second, err);
+    lk_mutex_unlock(e->lock);
+    return status;
+}
+
+/* ---- time by op ---- */
+
+lk_status lk_engine_profile(lk_engine *e, bool on, lk_error *err)
+{
+    lk_status status = LK_OK;
+    for (int i = 0; i < e->home->n_parts; i++) {
+        const struct lk_part *part = &e->home->part[i];
+        if (!part->impl->profile) {
+            return lk_fail(err, LK_E_UNSUPPORTED, "backend '%s': its ops are not timed",
+                           part->impl->name);
+        }
+    }
+    lk_mutex_lock(e->lock);
+    for (int i = 0; i < e->home->n_parts && !status; i++) {
+        const struct lk_part *part = &e->home->part[i];
+        status = part->impl->profile(part->exec, on, err);
+    }
+    lk_mutex_unlock(e->lock);
+    return status;
+}
+
+struct rows {
+    lk_op_time *row;
+    int n;
+};
+
+/* The row of a kind, tensor and type; rows has room for one more. */
+static lk_op_time *row_of(struct rows *rows, const char *kind, const char *name, const char *type)
+{
+    for (int i = 0; i < rows->n; i++) {
+        lk_op_time *r = &rows->row[i];
+        if (strcmp(r->kind, kind) == 0 && strcmp(r->name, name) == 0 &&
+            strcmp(r->type, type) == 0) {
+            return r;
+        }
+    }
+    lk_op_time *r = &rows->row[rows->n++];
+    r->kind = kind;
+    r->type = type;
+    memcpy(r->name, name, strlen(name) + 1);
+    return r;
+}
+
+static void add_part(struct rows *rows, const struct lk_part *part, const struct lk_plan *plan,
+                     lk_op_time *prepare, lk_op_time *wait)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
+        struct lk_op_seconds t;
+        part->impl->op_seconds(part->exec, i, &t);
+        lk_op_time *r = row_of(rows, lk_op_name(op->kind), w ? lk_weight_short_name(w) : "",
+                               w ? lk_type_info(w->type)->name : "");
+        r->calls += t.calls;
+        r->seconds += t.run;
+        r->n_bytes += op->kind == LK_OP_EMBED ? 0 : t.calls * op_bytes(plan, op);
+        prepare->seconds += t.prepare;
+        prepare->calls += t.prepare > 0.0 ? t.calls : 0;
+        wait->seconds += t.wait;
+        wait->calls += t.calls;
+    }
+}
+
+lk_status lk_engine_op_times(lk_engine *e, void (*each)(void *user, const lk_op_time *time),
+                             void *user, lk_error *err)
+{
+    struct rows rows = {.row = lk_alloc_array((size_t)e->plan->n_ops, sizeof *rows.row)};
+    lk_op_time prepare = {.kind = "prepare", .type = ""}, wait = {.kind = "wait", .type = ""};
+    if (!rows.row) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: times of %d ops", e->plan->n_ops);
+    }
+    lk_mutex_lock(e->lock);
+    for (int i = 0; i < e->home->n_parts; i++) {
+        const struct lk_part *part = &e->home->part[i];
+        if (part->impl->op_seconds) {
+            add_part(&rows, part, part->slice ? part->slice : e->plan, &prepare, &wait);
+        }
+    }
+    lk_mutex_unlock(e->lock);
+    for (int i = 0; i < rows.n; i++) {
+        each(user, &rows.row[i]);
+    }
+    each(user, &prepare);
+    each(user, &wait);
+    lk_free(rows.row);
+    return LK_OK;
+}
+
+/* ---- kernels ---- */
+
+/* The type in which most of the plan's multiply-adds are. */
+static const char *main_type(const struct lk_plan *plan)
+{
+    uint64_t work[LK_TYPE_BF16 + 1] = {0};
+    int best = 0;
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->kind == LK_OP_MATMUL) {
+            const struct lk_weight *w = &plan->weights[op->weight];
+            work[w->type] += (uint64_t)w->rows * (uint64_t)w->cols;
+            best = work[w->type] > work[best] ? (int)w->type : best;
+        }
+    }
+    return lk_type_info((uint32_t)best)->name;
+}
+
+static bool take_kernel(void *user, const lk_kernel_time *time)
+{
+    lk_kernel_time *out = user;
+    *out = *time;
+    return true;
+}
+
+lk_status lk_engine_time_kernel(lk_engine *e, int n_tokens, lk_kernel_time *out, lk_error *err)
+{
+    const struct lk_part *part = last_part(e);
+    if (!part->impl->kernels) {
+        return lk_fail(err, LK_E_UNSUPPORTED, "backend '%s': its kernels are not timed",
+                       part->impl->name);
+    }
+    if (n_tokens < 1 || n_tokens > 8192) {
+        return lk_fail(err, LK_E_INVALID, "timing a kernel: %d tokens, expected 1 to 8192",
+                       n_tokens);
+    }
+    struct lk_backend_options bo = {.threads = e->options.threads,
+                                    .threads_batch = e->options.threads_batch,
+                                    .pin = e->options.pin,
+                                    .cpu_level = e->options.cpu_level,
+                                    .device = e->options.device,
+                                    .vk_disable = e->options.vk_disable,
+                                    .cache_dir = e->options.cache_dir,
+                                    .log = e->log};
+    return part->impl->kernels(&bo, false, main_type(e->plan), n_tokens, take_kernel, out, err);
+}
+
+lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
+                           bool (*each)(void *user, const lk_kernel_time *time), void *user,
+                           lk_error *err)
+{
+    lk_engine_options o = options ? *options : lk_engine_options_default();
+    if (n_tokens < 1 || n_tokens > 8192 || o.threads < 0 || o.threads_batch < 0) {
+        return lk_fail(err, LK_E_INVALID,
+                       "timing kernels: %d tokens, threads %d and %d, expected 1 to 8192 tokens "
+                       "and no negative number of threads",
+                       n_tokens, o.threads, o.threads_batch);
+    }
+    struct lk_backend_options bo = {.threads = o.threads,
+                                    .threads_batch = o.threads_batch,
+                                    .pin = o.pin,
+                                    .cpu_level = o.cpu_level,
+                                    .device = o.device,
+                                    .vk_disable = o.vk_disable,
+                                    .cache_dir = o.cache_dir,
+                                    .log = {o.log, o.user}};
+    const char *name = strcmp(o.backend, "auto") == 0 ? "cpu" : o.backend;
+    const struct lk_backend_impl *impl = lk_backend_find(name);
+    if (!impl || !impl->kernels) {
+        return lk_fail(err, impl ? LK_E_UNSUPPORTED : LK_E_INVALID,
+                       "backend '%s': its kernels are not timed", name);
+    }
+    bool all = strcmp(o.cpu_level, "auto") == 0;
+    return impl->kernels(&bo, all, NULL, n_tokens, each, user, err);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Model: hyperparameters read from a GGUF's keys, and weights bound by meaning with strict
+ * shapes. Knows no ops and no backend.
+ */
+#ifndef LK_MODEL_H
+#define LK_MODEL_H
+
+#include "plan/arch.h"
+#include "gguf/gguf.h"
+
+struct lk_hparams {
+    const struct lk_arch *arch;
+    int n_layer, n_embd, n_ff, n_head, n_kv_head, head_dim, n_rot, n_vocab;
+    uint32_t n_ctx; /* positions the model can be run to */
+    float eps;
+    int window;                                     /* 0: none */
+    int window_pattern;                             /* as in lk_arch */
+    double local_rope_base;                         /* as in lk_arch */
+    float embed_scale;                              /* 1: none */
+    double attn_scale, attn_softcap, final_softcap; /* softcaps: 0 = none */
+    double rope_base, rope_linear, rope_attn_factor;
+    const char *rope_factors; /* name of the tensor with frequency factors, or NULL */
+};
+
+/* Errors name the key, what was found and what was expected. */
+lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *out, lk_error *err);
+
+/* Binds tensor `name` as rows [first, first + rows) of a matrix of `all` rows and `cols` columns.
+ * A missing tensor, another shape or a type that this build does not run is an error with name,
+ * found and expected. */
+lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t all, int64_t first,
+                         int64_t rows, int64_t cols, struct lk_weight *out, lk_error *err);
+/* Binds an F32 vector of n elements. */
+lk_status lk_bind_vector(const struct lk_gguf *gguf, const char *name, int64_t n,
+                         struct lk_weight *out, lk_error *err);
+
+#endif

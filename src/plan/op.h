@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Op: the op kinds a plan is made of, with their operands. This is the vocabulary that every
+ * backend speaks; the arithmetic of each is docs/NUMERICS.md, its executable form cpu/scalar.c.
+ *
+ * Values live in slots: [rows][width] of f32, rows = the tokens of the batch, or after GATHER the
+ * rows that want logits. Every op writes a slot of its own (no in-place ops); each value an op
+ * stores passes rule 1 (flush of small values, range error).
+ */
+#ifndef LK_OP_H
+#define LK_OP_H
+
+#include "base/base.h"
+#include "quant/quant.h"
+
+/* Largest head dimension of any backend; a model beyond it is refused when its plan is built. */
+#define LK_MAX_HEAD_DIM 1024
+
+enum lk_op_kind {
+    LK_OP_EMBED,     /* out[r][:] = row token[r] of w, dequantized, times `scale` if it is not 1 */
+    LK_OP_NORM,      /* RMS norm of each group of `group` floats of a row, times w[group] */
+    LK_OP_MATMUL,    /* out[r][n_out] = w [n_out][n_in] * in[r][n_in] */
+    LK_OP_BIAS,      /* out = in + w[width], every row */
+    LK_OP_ROPE,      /* rotary embedding of each head of a row at the row's position */
+    LK_OP_KV_STORE,  /* in[0] = K rows, in[1] = V rows -> KV cache of `layer`, as f16; no out */
+    LK_OP_ATTENTION, /* in[0] = Q rows -> [r][n_head * head_dim], over the row's own sequence */
+    LK_OP_GLU,       /* out = act(in[0]) * in[1] */
+    LK_OP_ADD,       /* out = in[0] + in[1] */
+    LK_OP_GATHER,    /* the rows that want logits, in batch order */
+    LK_OP_SOFTCAP,   /* out = tanh(in * cap_in) * cap_out */
+    LK_OP_KINDS
+};
+
+enum lk_act { LK_ACT_SILU, LK_ACT_GELU };
+
+/* A weight as it lies in the model file: `rows` rows of `cols` elements of `type`, contiguous.
+ * Vectors (norm weights, biases) are F32 with rows = 1. The data belongs to the model's mapping. */
+struct lk_weight {
+    char name[96]; /* of the tensor; a row range of a fused tensor says "name[a:b]" */
+    enum lk_type type;
+    int64_t rows, cols;
+    const void *data;
+    size_t n_bytes;
+    bool mapped; /* pages of a file: who has a copy of its own may drop them */
+};
+
+struct lk_op {
+    enum lk_op_kind kind;
+    int layer;  /* -1: before the layers; n_layer: after them */
+    int in[2];  /* slots, -1 = none */
+    int out;    /* slot, -1 = none */
+    int weight; /* index into the plan's weights, -1 = none */
+    union {
+        struct {
+            float scale;
+        } embed;
+        struct {
+            int group; /* row width is a multiple of it */
+            float eps; /* >= 2^-60 */
+        } norm;
+        struct {
+            int rope; /* index into the plan's rope tables */
+            int n_head, head_dim;
+        } rope;
+        struct {
+            int n_kv_head, head_dim;
+        } kv_store;
+        struct {
+            int n_head, n_kv_head, head_dim;
+            int window;      /* keys at p - window < j <= p take part; 0: all j <= p */
+            double scale;    /* of q.k, before any softcap */
+            double softcap;  /* 0: none */
+            float score_in;  /* f32(scale * log2 e); with softcap f32(scale / softcap) */
+            float score_cap; /* f32(softcap * log2 e); 0: no softcap */
+        } attention;
+        struct {
+            enum lk_act act;
+        } glu;
+        struct {
+            double cap;
+            float cap_in, cap_out; /* f32(1 / cap), f32(cap) */
+        } softcap;
+    } u;
+};
+
+/* "embed", "norm", ...; static. */
+const char *lk_op_name(enum lk_op_kind kind);
+/* "blk.12.attn_q.weight" -> "attn_q.weight"; other names as they are. */
+const char *lk_weight_short_name(const struct lk_weight *w);
+
+#endif

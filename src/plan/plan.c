@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Plan: slices, lives of slots, memory for them. Knows ops by their slots alone.
+ */
+#include "plan/plan.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+void lk_plan_free(struct lk_plan **plan)
+{
+    struct lk_plan *p = *plan;
+    if (!p) {
+        return;
+    }
+    lk_free(p->ops);
+    lk_free(p->slots);
+    if (!p->slice) {
+        lk_free(p->weights);
+        for (int i = 0; i < p->n_ropes; i++) {
+            lk_rope_free(&p->ropes[i]);
+        }
+    }
+    lk_free(p);
+    *plan = NULL;
+}
+
+/* The slot that holds the hidden rows before `layer` (n_layer: before the head). */
+static int hidden_before(const struct lk_plan *whole, int layer)
+{
+    for (int i = 0; i < whole->n_ops; i++) {
+        if (whole->ops[i].layer == layer) {
+            return whole->ops[i].in[0];
+        }
+    }
+    return -1;
+}
+
+lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
+                        struct lk_plan **out, lk_error *err)
+{
+    if (whole->slice || first < 0 || first > last || last > whole->n_layer ||
+        (embed && first != 0) || (head && last != whole->n_layer)) {
+        return lk_fail(err, LK_E_INVALID, "plan slice of layers %d to %d: the model has %d", first,
+                       last, whole->n_layer);
+    }
+    struct lk_plan *p = lk_alloc(sizeof *p);
+    if (!p) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory slicing the plan");
+    }
+    *p = *whole;
+    p->slice = true;
+    p->ops = lk_alloc_array((size_t)whole->n_ops, sizeof *p->ops);
+    p->slots = lk_alloc_array((size_t)whole->n_slots, sizeof *p->slots);
+    if (!p->ops || !p->slots) {
+        lk_plan_free(&p);
+        return lk_fail(err, LK_E_NOMEM, "out of memory slicing the plan");
+    }
+    memcpy(p->slots, whole->slots, (size_t)whole->n_slots * sizeof *p->slots);
+    p->n_ops = 0;
+    for (int i = 0; i < whole->n_ops; i++) {
+        int layer = whole->ops[i].layer;
+        if (layer < 0 ? embed : layer == whole->n_layer ? head : layer >= first && layer < last) {
+            p->ops[p->n_ops++] = whole->ops[i];
+        }
+    }
+    p->first_layer = first;
+    p->last_layer = last;
+    p->head = head;
+    p->in_slot = embed ? -1 : hidden_before(whole, first);
+    p->out_slot = head ? whole->out_slot : hidden_before(whole, last);
+    *out = p;
+    return LK_OK;
+}
+
+int lk_plan_last_use(const struct lk_plan *plan, int slot)
+{
+    for (int i = plan->n_ops - 1; i >= 0; i--) {
+        if (plan->ops[i].in[0] == slot || plan->ops[i].in[1] == slot) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* A slot's place and life: written in epoch `first` (-1: handed in), read last in `last`. */
+struct life {
+    int slot, first, last;
+    size_t offset, floats;
+};
+
+/* Lowest offset at which `floats` fit beside the placed lives that overlap `me`. */
+static size_t place(const struct life *placed, int n, const struct life *me)
+{
+    size_t at = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int i = 0; i < n; i++) {
+            const struct life *o = &placed[i];
+            bool together = o->first <= me->last && me->first <= o->last;
+            if (together && at < o->offset + o->floats && o->offset < at + me->floats) {
+                at = o->offset + o->floats;
+                moved = true;
+            }
+        }
+    }
+    return at;
+}
+
+size_t lk_plan_layout(const struct lk_plan *plan, size_t max_tokens, size_t max_outputs,
+                      bool keep_all, size_t align, const int *epoch, size_t *offsets)
+{
+    enum { WINDOW = 64 }; /* lives placed lately; older ones have ended (checked below) */
+    struct life recent[WINDOW];
+    int n = 0;
+    size_t total = 0;
+    memset(offsets, 0, (size_t)plan->n_slots * sizeof *offsets);
+    for (int i = plan->in_slot >= 0 ? -1 : 0; i < plan->n_ops; i++) {
+        int slot = i < 0 ? plan->in_slot : plan->ops[i].out;
+        if (slot < 0) {
+            continue;
+        }
+        size_t rows = plan->slots[slot].rows == LK_ROWS_TOKENS ? max_tokens : max_outputs;
+        int last = lk_plan_last_use(plan, slot);
+        struct life me = {.slot = slot, .first = i < 0 ? -1 : epoch ? epoch[i] : i};
+        me.last = last < i || slot == plan->out_slot ? INT_MAX : epoch ? epoch[last] : last;
+        if (!lk_mul_size(rows, (size_t)plan->slots[slot].width, &me.floats) ||
+            me.floats > SIZE_MAX / 8) {
+            return SIZE_MAX;
+        }
+        me.floats = (me.floats + align - 1) / align * align;
+        if (keep_all) {
+            me.offset = total;
+        } else {
+            int kept = 0; /* forget lives that ended before this op */
+            for (int j = 0; j < n; j++) {
+                if (recent[j].last >= me.first) {
+                    recent[kept++] = recent[j];
+                }
+            }
+            n = kept;
+            if (n == WINDOW) {
+                return SIZE_MAX;
+            }
+            me.offset = place(recent, n, &me);
+            recent[n++] = me;
+        }
+        offsets[slot] = me.offset;
+        if (me.offset + me.floats > total) {
+            total = me.offset + me.floats;
+        }
+        if (total > SIZE_MAX / 8) {
+            return SIZE_MAX;
+        }
+    }
+    return total;
+}

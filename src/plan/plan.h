@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Plan: a model as a flat array of ops in order of execution. It crosses the backend seam whole.
+ * The number of rows stays symbolic; a plan is immutable after it is built.
+ */
+#ifndef LK_PLAN_H
+#define LK_PLAN_H
+
+#include "plan/op.h"
+#include "plan/rope.h"
+
+struct lk_gguf;
+
+enum lk_rows { LK_ROWS_TOKENS, LK_ROWS_OUTPUTS };
+
+struct lk_slot {
+    int width; /* floats of a row */
+    enum lk_rows rows;
+};
+
+struct lk_plan {
+    struct lk_op *ops; /* owned */
+    int n_ops;
+    struct lk_slot *slots; /* owned */
+    int n_slots;
+    struct lk_weight *weights; /* owned array; data belongs to the model */
+    int n_weights;
+    struct lk_rope ropes[2];
+    int n_ropes;
+
+    char arch[32];
+    int n_layer, n_embd, n_head, n_kv_head, head_dim, n_vocab;
+    uint32_t n_ctx_max; /* positions the model can be run to */
+
+    /* What this plan covers: layers [first, last) of the model, with the embedding when
+     * in_slot == -1 and the head (gather, final norm, output) when `head`. */
+    int first_layer, last_layer;
+    bool head;
+    int in_slot;  /* hidden rows [tokens][n_embd] handed in, or -1 */
+    int out_slot; /* [outputs][n_vocab] when `head`, else hidden rows [tokens][n_embd] */
+    bool slice;   /* owns only ops and slots; weights and ropes belong to the whole plan */
+};
+
+/* Reads the hyperparameters, binds the weights by meaning with strict shapes, builds the ops.
+ * Errors name the key or tensor, what was found and what was expected; *out is NULL then. The gguf
+ * must outlive the plan. (src/plan/model.c, src/plan/arch.c) */
+lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_error *err);
+
+/* Layers [first, last) of a whole plan; with first == 0 also the embedding if `embed`, with
+ * last == n_layer also the head if `head`. A slice shares weights and ropes with its plan, which
+ * must outlive it. Op.layer keeps the model's numbering. */
+lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
+                        struct lk_plan **out, lk_error *err);
+void lk_plan_free(struct lk_plan **plan);
+
+/* Memory for slots: offset (in floats) of each slot when max_tokens rows and max_outputs rows are
+ * planned, slots whose lives don't overlap sharing memory unless keep_all. Offsets are multiples
+ * of `align` floats. offsets has n_slots; returns the total floats, or SIZE_MAX on overflow.
+ * epoch (NULL: each op its own) says for each op when it runs, rising: threads that run ahead of
+ * each other inside an epoch never find each other's memory reused. */
+size_t lk_plan_layout(const struct lk_plan *plan, size_t max_tokens, size_t max_outputs,
+                      bool keep_all, size_t align, const int *epoch, size_t *offsets);
+
+/* Index of the last op that reads `slot`, or -1. */
+int lk_plan_last_use(const struct lk_plan *plan, int slot);
+
+#endif

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Plan_build: a model file -> the flat op array of the whole model. The order of ops here is the
+ * order of execution everywhere.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "plan/model.h"
+#include "gguf/model_file.h"
+#include "plan/plan.h"
+
+static const double LOG2_E = 1.4426950408889634;
+
+/* A plan under construction; the first failure stays and later calls do nothing. */
+struct builder {
+    const struct lk_gguf *gguf;
+    struct lk_hparams h;
+    struct lk_plan *plan;
+    size_t cap_ops, cap_slots, cap_weights;
+    uint8_t *bound;    /* [n_tensors]: tensors that found their meaning */
+    struct lk_op sink; /* what an op is written to after a failure; never read */
+    lk_status status;
+    lk_error *err;
+};
+
+static int add_slot(struct builder *b, int width, enum lk_rows rows)
+{
+    struct lk_plan *p = b->plan;
+    if (!b->status) {
+        b->status =
+            lk_grow(&p->slots, &b->cap_slots, (size_t)p->n_slots + 1, sizeof *p->slots, b->err);
+    }
+    if (b->status) {
+        return -1;
+    }
+    p->slots[p->n_slots] = (struct lk_slot){width, rows};
+    return p->n_slots++;
+}
+
+static struct lk_op *add_op(struct builder *b, enum lk_op_kind kind, int layer, int in0, int in1,
+                            int out, int weight)
+{
+    struct lk_plan *p = b->plan;
+    if (!b->status) {
+        b->status = lk_grow(&p->ops, &b->cap_ops, (size_t)p->n_ops + 1, sizeof *p->ops, b->err);
+    }
+    if (b->status) {
+        return &b->sink;
+    }
+    p->ops[p->n_ops] = (struct lk_op){
+        .kind = kind, .layer = layer, .in = {in0, in1}, .out = out, .weight = weight};
+    return &p->ops[p->n_ops++];
+}
+
+static struct lk_weight *add_weight(struct builder *b, int *index)
+{
+    struct lk_plan *p = b->plan;
+    if (!b->status) {
+        b->status = lk_grow(&p->weights, &b->cap_weights, (size_t)p->n_weights + 1,
+                            sizeof *p->weights, b->err);
+    }
+    if (b->status) {
+        return NULL;
+    }
+    *index = p->n_weights;
+    return &p->weights[p->n_weights++];
+}
+
+static void mark_bound(struct builder *b, const char *name)
+{
+    const struct lk_gguf_tensor *t = lk_gguf_find_tensor(b->gguf, name);
+    if (t) {
+        b->bound[t - lk_gguf_tensor_at(b->gguf, 0)] = 1;
+    }
+}
+
+/* Rows [first, first + rows) of a matrix with `all` rows. Returns the weight's index. */
+static int matrix_rows(struct builder *b, const char *name, int all, int first, int rows, int cols)
+{
+    int index = -1;
+    struct lk_weight *w = add_weight(b, &index);
+    if (w) {
+        b->status = lk_bind_matrix(b->gguf, name, all, first, rows, cols, w, b->err);
+        mark_bound(b, name);
+    }
+    return index;
+}
+
+static int matrix(struct builder *b, const char *name, int rows, int cols)
+{
+    return matrix_rows(b, name, rows, 0, rows, cols);
+}
+
+static int vector(struct builder *b, const char *name, int n)
+{
+    int index = -1;
+    struct lk_weight *w = add_weight(b, &index);
+    if (w) {
+        b->status = lk_bind_vector(b->gguf, name, n, w, b->err);
+        mark_bound(b, name);
+    }
+    return index;
+}
+
+/* "blk.LAYER.suffix" */
+static const char *blk(char buf[96], int layer, const char *suffix)
+{
+    snprintf(buf, 96, "blk.%d.%s", layer, suffix);
+    return buf;
+}
+
+static int norm(struct builder *b, int layer, int in, int width, int group, const char *name)
+{
+    int w = vector(b, name, group);
+    enum lk_rows rows = b->status ? LK_ROWS_TOKENS : b->plan->slots[in].rows;
+    int out = add_slot(b, width, rows);
+    struct lk_op *op = add_op(b, LK_OP_NORM, layer, in, -1, out, w);
+    op->u.norm.group = group;
+    op->u.norm.eps = b->h.eps;
+    return out;
+}
+
+static int matmul(struct builder *b, int layer, int in, int weight)
+{
+    if (b->status) {
+        return -1;
+    }
+    int out = add_slot(b, (int)b->plan->weights[weight].rows, b->plan->slots[in].rows);
+    add_op(b, LK_OP_MATMUL, layer, in, -1, out, weight);
+    return out;
+}
+
+/* Adds the bias of that name where the file has it, or must have it. */
+static int bias(struct builder *b, int layer, int in, const char *name, bool required)
+{
+    if (b->status || (!required && !lk_gguf_find_tensor(b->gguf, name))) {
+        return in;
+    }
+    int width = b->plan->slots[in].width;
+    int w = vector(b, name, width);
+    int out = add_slot(b, width, LK_ROWS_TOKENS);
+    add_op(b, LK_OP_BIAS, layer, in, -1, out, w);
+    return out;
+}
+
+static int rope(struct builder *b, int layer, int in, int n_head, int table)
+{
+    int out = add_slot(b, n_head * b->h.head_dim, LK_ROWS_TOKENS);
+    struct lk_op *op = add_op(b, LK_OP_ROPE, layer, in, -1, out, -1);
+    op->u.rope.rope = table;
+    op->u.rope.n_head = n_head;
+    op->u.rope.head_dim = b->h.head_dim;
+    return out;
+}
+
+static int add(struct builder *b, int layer, int x, int y)
+{
+    int out = add_slot(b, b->h.n_embd, LK_ROWS_TOKENS);
+    add_op(b, LK_OP_ADD, layer, x, y, out, -1);
+    return out;
+}
+
+static bool layer_is_local(const struct lk_hparams *h, int layer)
+{
+    int pattern = h->window_pattern;
+    return h->window > 0 && (pattern == 0 || layer % pattern < pattern - 1);
+}
+
+/* The three weights of attention, from one fused tensor or from three. */
+static void bind_qkv(struct builder *b, int layer, int w[3])
+{
+    const struct lk_hparams *h = &b->h;
+    char name[96];
+    int nq = h->n_head * h->head_dim, nk = h->n_kv_head * h->head_dim;
+    if (h->arch->fused_qkv) {
+        blk(name, layer, "attn_qkv.weight");
+        w[0] = matrix_rows(b, name, nq + 2 * nk, 0, nq, h->n_embd);
+        w[1] = matrix_rows(b, name, nq + 2 * nk, nq, nk, h->n_embd);
+        w[2] = matrix_rows(b, name, nq + 2 * nk, nq + nk, nk, h->n_embd);
+    } else {
+        w[0] = matrix(b, blk(name, layer, "attn_q.weight"), nq, h->n_embd);
+        w[1] = matrix(b, blk(name, layer, "attn_k.weight"), nk, h->n_embd);
+        w[2] = matrix(b, blk(name, layer, "attn_v.weight"), nk, h->n_embd);
+    }
+}
+
+static int attention(struct builder *b, int layer, int x)
+{
+    const struct lk_hparams *h = &b->h;
+    const struct lk_arch *arch = h->arch;
+    int hd = h->head_dim, nq = h->n_head * hd, nk = h->n_kv_head * hd, w[3];
+    bool local = layer_is_local(h, layer);
+    char name[96];
+    int n = norm(b, layer, x, h->n_embd, h->n_embd, blk(name, layer, "attn_norm.weight"));
+    bind_qkv(b, layer, w);
+    int q = matmul(b, layer, n, w[0]);
+    int k = matmul(b, layer, n, w[1]);
+    int v = matmul(b, layer, n, w[2]);
+    q = bias(b, layer, q, blk(name, layer, "attn_q.bias"), arch->qkv_bias);
+    k = bias(b, layer, k, blk(name, layer, "attn_k.bias"), arch->qkv_bias);
+    v = bias(b, layer, v, blk(name, layer, "attn_v.bias"), arch->qkv_bias);
+    if (arch->qk_norm) {
+        q = norm(b, layer, q, nq, hd, blk(name, layer, "attn_q_norm.weight"));
+        k = norm(b, layer, k, nk, hd, blk(name, layer, "attn_k_norm.weight"));
+    }
+    int table = local && b->plan->n_ropes > 1 ? 1 : 0;
+    q = rope(b, layer, q, h->n_head, table);
+    k = rope(b, layer, k, h->n_kv_head, table);
+    struct lk_op *op = add_op(b, LK_OP_KV_STORE, layer, k, v, -1, -1);
+    op->u.kv_store.n_kv_head = h->n_kv_head;
+    op->u.kv_store.head_dim = hd;
+    int a = add_slot(b, nq, LK_ROWS_TOKENS);
+    op = add_op(b, LK_OP_ATTENTION, layer, q, -1, a, -1);
+    op->u.attention.n_head = h->n_head;
+    op->u.attention.n_kv_head = h->n_kv_head;
+    op->u.attention.head_dim = hd;
+    op->u.attention.window = local ? h->window : 0;
+    op->u.attention.scale = h->attn_scale;
+    op->u.attention.softcap = h->attn_softcap;
+    if (h->attn_softcap > 0) {
+        op->u.attention.score_in = (float)(h->attn_scale / h->attn_softcap);
+        op->u.attention.score_cap = (float)(h->attn_softcap * LOG2_E);
+    } else {
+        op->u.attention.score_in = (float)(h->attn_scale * LOG2_E);
+    }
+    int o = matmul(b, layer, a, matrix(b, blk(name, layer, "attn_output.weight"), h->n_embd, nq));
+    o = bias(b, layer, o, blk(name, layer, "attn_output.bias"), false);
+    if (arch->post_norms) {
+        o = norm(b, layer, o, h->n_embd, h->n_embd, blk(name, layer, "post_attention_norm.weight"));
+    }
+    return add(b, layer, x, o);
+}
+
+static int feed_forward(struct builder *b, int layer, int x)
+{
+    const struct lk_hparams *h = &b->h;
+    char name[96];
+    int gate, up;
+    int n = norm(b, layer, x, h->n_embd, h->n_embd, blk(name, layer, "ffn_norm.weight"));
+    if (h->arch->fused_gate_up) {
+        blk(name, layer, "ffn_up.weight");
+        gate = matrix_rows(b, name, 2 * h->n_ff, 0, h->n_ff, h->n_embd);
+        up = matrix_rows(b, name, 2 * h->n_ff, h->n_ff, h->n_ff, h->n_embd);
+    } else {
+        gate = matrix(b, blk(name, layer, "ffn_gate.weight"), h->n_ff, h->n_embd);
+        up = matrix(b, blk(name, layer, "ffn_up.weight"), h->n_ff, h->n_embd);
+    }
+    int g = matmul(b, layer, n, gate);
+    int u = matmul(b, layer, n, up);
+    int a = add_slot(b, h->n_ff, LK_ROWS_TOKENS);
+    add_op(b, LK_OP_GLU, layer, g, u, a, -1)->u.glu.act = h->arch->act;
+    int d = matmul(b, layer, a, matrix(b, blk(name, layer, "ffn_down.weight"), h->n_embd, h->n_ff));
+    if (h->arch->post_norms) {
+        d = norm(b, layer, d, h->n_embd, h->n_embd, blk(name, layer, "post_ffw_norm.weight"));
+    }
+    return add(b, layer, x, d);
+}
+
+static void head(struct builder *b, int x, int embd)
+{
+    const struct lk_hparams *h = &b->h;
+    int rows = add_slot(b, h->n_embd, LK_ROWS_OUTPUTS);
+    add_op(b, LK_OP_GATHER, h->n_layer, x, -1, rows, -1);
+    int n = norm(b, h->n_layer, rows, h->n_embd, h->n_embd, "output_norm.weight");
+    int w = embd; /* tied to the embeddings unless the file has a matrix of its own */
+    if (lk_gguf_find_tensor(b->gguf, "output.weight")) {
+        w = matrix(b, "output.weight", h->n_vocab, h->n_embd);
+    }
+    int y = matmul(b, h->n_layer, n, w);
+    if (h->final_softcap > 0) {
+        int out = add_slot(b, h->n_vocab, LK_ROWS_OUTPUTS);
+        struct lk_op *op = add_op(b, LK_OP_SOFTCAP, h->n_layer, y, -1, out, -1);
+        op->u.softcap.cap = h->final_softcap;
+        op->u.softcap.cap_in = (float)(1.0 / h->final_softcap);
+        op->u.softcap.cap_out = (float)h->final_softcap;
+        y = out;
+    }
+    b->plan->out_slot = y;
+}
+
+static void make_ropes(struct builder *b)
+{
+    const struct lk_hparams *h = &b->h;
+    struct lk_plan *p = b->plan;
+    const float *factors = NULL;
+    if (h->rope_factors) {
+        struct lk_weight w;
+        b->status = lk_bind_vector(b->gguf, h->rope_factors, h->n_rot / 2, &w, b->err);
+        if (b->status) {
+            return;
+        }
+        factors = w.data;
+        for (int i = 0; i < h->n_rot / 2; i++) {
+            if (!(factors[i] >= 1e-6f && factors[i] <= 1e6f)) {
+                b->status = lk_fail(b->err, LK_E_FORMAT,
+                                    "%s: tensor '%s' element %d is %g, "
+                                    "expected 1e-6 to 1e6",
+                                    lk_gguf_path(b->gguf), h->rope_factors, i, (double)factors[i]);
+                return;
+            }
+        }
+    }
+    b->status = lk_rope_init(&p->ropes[0], h->n_rot, h->arch->rope_interleaved, h->rope_base,
+                             h->rope_linear, factors, b->err);
+    p->ropes[0].attn_factor = h->rope_attn_factor;
+    p->n_ropes = 1;
+    if (!b->status && h->local_rope_base > 0) {
+        b->status = lk_rope_init(&p->ropes[1], h->n_rot, h->arch->rope_interleaved,
+                                 h->local_rope_base, 1.0, NULL, b->err);
+        p->n_ropes = 2;
+    }
+    for (int r = 0; r < p->n_ropes && !b->status; r++) {
+        for (int i = 0; i < h->n_rot / 2 && !b->status; i++) {
+            double most = (double)(h->n_ctx - 1) * p->ropes[r].inv_freq[i];
+            if (!(most <= 0x1p24)) { /* the domain of lk_sincos */
+                b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
+                                    "%s: rotary angles go up to %g with %u positions, expected "
+                                    "at most 2^24",
+                                    lk_gguf_path(b->gguf), most, h->n_ctx);
+            }
+        }
+    }
+}
+
+/* A tensor that no op uses would be left out of the sum in silence: refuse it by name. */
+static void refuse_leftovers(struct builder *b)
+{
+    static const char *const KNOWN[] = {"rope_freqs.weight", "rope_factors_short.weight",
+                                        "rope_factors_long.weight"};
+    for (size_t i = 0; i < LK_COUNT(KNOWN); i++) {
+        mark_bound(b, KNOWN[i]);
+    }
+    for (size_t i = 0; i < lk_gguf_n_tensors(b->gguf) && !b->status; i++) {
+        const struct lk_gguf_tensor *t = lk_gguf_tensor_at(b->gguf, i);
+        if (!b->bound[i]) {
+            b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
+                                "%s: tensor '%.*s' has no meaning in architecture '%s'",
+                                lk_gguf_path(b->gguf), (int)(t->name.len < 96 ? t->name.len : 96),
+                                t->name.ptr, b->h.arch->name);
+        }
+    }
+}
+
+lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_error *err)
+{
+    struct builder b = {.gguf = gguf, .err = err};
+    *out = NULL;
+    lk_status status = lk_hparams_read(gguf, &b.h, err);
+    if (status) {
+        return status;
+    }
+    const struct lk_hparams *h = &b.h;
+    b.plan = lk_alloc(sizeof *b.plan);
+    b.bound = lk_alloc(lk_gguf_n_tensors(gguf));
+    if (!b.plan || !b.bound) {
+        b.status = lk_fail(err, LK_E_NOMEM, "out of memory building the plan");
+        goto done;
+    }
+    struct lk_plan *p = b.plan;
+    snprintf(p->arch, sizeof p->arch, "%s", h->arch->name);
+    p->n_layer = h->n_layer;
+    p->n_embd = h->n_embd;
+    p->n_head = h->n_head;
+    p->n_kv_head = h->n_kv_head;
+    p->head_dim = h->head_dim;
+    p->n_vocab = h->n_vocab;
+    p->n_ctx_max = h->n_ctx;
+    p->last_layer = h->n_layer;
+    p->head = true;
+    p->in_slot = -1;
+    make_ropes(&b);
+    int embd = matrix(&b, "token_embd.weight", h->n_vocab, h->n_embd);
+    int x = add_slot(&b, h->n_embd, LK_ROWS_TOKENS);
+    add_op(&b, LK_OP_EMBED, -1, -1, -1, x, embd)->u.embed.scale = h->embed_scale;
+    for (int layer = 0; layer < h->n_layer && !b.status; layer++) {
+        x = attention(&b, layer, x);
+        x = feed_forward(&b, layer, x);
+    }
+    if (!b.status) {
+        head(&b, x, embd);
+    }
+    if (!b.status) {
+        refuse_leftovers(&b);
+    }
+done:
+    lk_free(b.bound);
+    if (b.status) {
+        lk_plan_free(&b.plan);
+        return b.status;
+    }
+    *out = b.plan;
+    return LK_OK;
+}
+
+lk_status lk_model_check(const lk_model *model, lk_error *err)
+{
+    struct lk_plan *plan;
+    lk_status status = lk_plan_build(model->gguf, &plan, err);
+    if (!status) {
+        lk_plan_free(&plan);
+    }
+    return status;
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Quant: see quant.h. The bit layouts are those of ggml's block_q* structs.
+ */
+#include "quant/quant.h"
+
+#include <string.h>
+
+#include "base/numerics.h"
+
+static const struct lk_type_info types[] = {
+    {LK_TYPE_F32, "F32", 1, 4, false},
+    {LK_TYPE_F16, "F16", 1, 2, false},
+    {LK_TYPE_Q4_0, "Q4_0", 32, sizeof(struct lk_q4_0), true},
+    {LK_TYPE_Q4_1, "Q4_1", 32, sizeof(struct lk_q4_1), true},
+    {LK_TYPE_Q5_0, "Q5_0", 32, sizeof(struct lk_q5_0), true},
+    {LK_TYPE_Q5_1, "Q5_1", 32, sizeof(struct lk_q5_1), true},
+    {LK_TYPE_Q8_0, "Q8_0", 32, sizeof(struct lk_q8_0), true},
+    {LK_TYPE_Q2_K, "Q2_K", 256, sizeof(struct lk_q2_k), true},
+    {LK_TYPE_Q3_K, "Q3_K", 256, sizeof(struct lk_q3_k), true},
+    {LK_TYPE_Q4_K, "Q4_K", 256, sizeof(struct lk_q4_k), true},
+    {LK_TYPE_Q5_K, "Q5_K", 256, sizeof(struct lk_q5_k), true},
+    {LK_TYPE_Q6_K, "Q6_K", 256, sizeof(struct lk_q6_k), true},
+    {LK_TYPE_BF16, "BF16", 1, 2, false},
+};
+
+/* Types that files may hold but no backend runs. Numbers that ggml has given up are not here. */
+static const struct {
+    uint32_t type;
+    const char *name;
+    int block, block_bytes;
+} others[] = {
+    {9, "Q8_1", 32, 40},      {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66},
+    {17, "IQ2_XS", 256, 74},  {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},
+    {20, "IQ4_NL", 32, 18},   {21, "IQ3_S", 256, 110},  {22, "IQ2_S", 256, 82},
+    {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},         {25, "I16", 1, 2},
+    {26, "I32", 1, 4},        {27, "I64", 1, 8},        {28, "F64", 1, 8},
+    {29, "IQ1_M", 256, 56},   {34, "TQ1_0", 256, 54},   {35, "TQ2_0", 256, 66},
+    {39, "MXFP4", 32, 17},    {40, "NVFP4", 64, 36},    {41, "Q1_0", 128, 18},
+    {42, "Q2_0", 64, 18},
+};
+
+const struct lk_type_info *lk_type_info(uint32_t type)
+{
+    for (size_t i = 0; i < LK_COUNT(types); i++) {
+        if ((uint32_t)types[i].type == type) {
+            return &types[i];
+        }
+    }
+    return NULL;
+}
+
+const struct lk_type_info *lk_types(size_t *n)
+{
+    *n = LK_COUNT(types);
+    return types;
+}
+
+const char *lk_type_name(uint32_t type)
+{
+    const struct lk_type_info *info = lk_type_info(type);
+    if (info) {
+        return info->name;
+    }
+    for (size_t i = 0; i < LK_COUNT(others); i++) {
+        if (others[i].type == type) {
+            return others[i].name;
+        }
+    }
+    return NULL;
+}
+
+bool lk_type_block(uint32_t type, int *block, int *block_bytes)
+{
+    const struct lk_type_info *info = lk_type_info(type);
+    if (info) {
+        *block = info->block;
+        *block_bytes = info->block_bytes;
+        return true;
+    }
+    for (size_t i = 0; i < LK_COUNT(others); i++) {
+        if (others[i].type == type) {
+            *block = others[i].block;
+            *block_bytes = others[i].block_bytes;
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t lk_type_row_bytes(enum lk_type type, size_t n)
+{
+    const struct lk_type_info *info = lk_type_info((uint32_t)type);
+    return n / (size_t)info->block * (size_t)info->block_bytes;
+}
+
+/* ---- blocks of 32: one scale ---- */
+
+/* Nibbles: low ones are elements 0..15, high ones 16..31; qh (may be NULL) holds bit 4 of element
+ * i in bit i; `centre` is taken off. */
+static void unpack_nibbles32(const uint8_t *qs, const uint8_t *qh, int centre,
+                             struct lk_block_ints *out)
+{
+    for (int i = 0; i < 32; i++) {
+        int q = i < 16 ? qs[i] & 15 : qs[i - 16] >> 4;
+        if (qh) {
+            q |= (qh[i / 8] >> (i % 8) & 1) << 4;
+        }
+        out->q[i] = (int16_t)(q - centre);
+    }
+}
+
+/* ---- super-blocks of 256 ---- */
+
+/* Q4_K and Q5_K: eight 6-bit scales and eight 6-bit mins in 12 bytes. Bytes 0..3 and 4..7: the
+ * low 6 bits of scale and min 0..3, above them bits 4..5 of scale and min 4..7, whose low nibbles
+ * are in bytes 8..11. */
+static void unpack_scales_k4(const uint8_t *s, struct lk_block_ints *out)
+{
+    for (int i = 0; i < 4; i++) {
+        out->sc[i] = s[i] & 63;
+        out->mn[i] = s[i + 4] & 63;
+        out->sc[i + 4] = (int16_t)((s[i + 8] & 15) | (s[i] >> 6) << 4);
+        out->mn[i + 4] = (int16_t)((s[i + 8] >> 4) | (s[i + 4] >> 6) << 4);
+    }
+}
+
+/* Q3_K: sixteen 6-bit scales, centred at 32: low nibbles in bytes 0..7, high pairs in 8..11. */
+static void unpack_scales_k3(const uint8_t *s, struct lk_block_ints *out)
+{
+    for (int i = 0; i < 16; i++) {
+        int low = i < 8 ? s[i] & 15 : s[i - 8] >> 4;
+        int high = s[8 + i % 4] >> (2 * (i / 4)) & 3;
+        out->sc[i] = (int16_t)((low | high << 4) - 32);
+    }
+}
+
+static void unpack_q2_k(const struct lk_q2_k *b, struct lk_block_ints *out)
+{
+    for (int i = 0; i < 16; i++) {
+        out->sc[i] = b->scales[i] & 15;
+        out->mn[i] = b->scales[i] >> 4;
+    }
+    for (int i = 0; i < 256; i++) {
+        out->q[i] = b->qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3;
+    }
+}
+
+static void unpack_q3_k(const struct lk_q3_k *b, struct lk_block_ints *out)
+{
+    unpack_scales_k3(b->scales, out);
+    for (int i = 0; i < 256; i++) {
+        int low = b->qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3;
+        int high = b->hmask[i % 32] >> (i / 32) & 1;
+        out->q[i] = (int16_t)((low | high << 2) - 4);
+    }
+}
+
+static void unpack_q4_k(const uint8_t *qs, const uint8_t *qh, struct lk_block_ints *out)
+{
+    for (int i = 0; i < 256; i++) {
+        int q = qs[i / 64 * 32 + i % 32] >> (4 * (i / 32 % 2)) & 15;
+        if (qh) {
+            q |= (qh[i % 32] >> (i / 32) & 1) << 4;
+        }
+        out->q[i] = (int16_t)q;
+    }
+}
+
+static void unpack_q6_k(const struct lk_q6_k *b, struct lk_block_ints *out)
+{
+    for (int i = 0; i < 16; i++) {
+        out->sc[i] = b->scales[i];
+    }
+    for (int i = 0; i < 256; i++) {
+        int low = b->ql[i / 128 * 64 + i % 64] >> (4 * (i / 64 % 2)) & 15;
+        int high = b->qh[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3;
+        out->q[i] = (int16_t)((low | high << 4) - 32);
+    }
+}
+
+/* Common facts of a block; sub-scales are 1 and mins 0 until the type's own are read. */
+static void begin(struct lk_block_ints *out, int n, int group, uint16_t d, uint16_t m)
+{
+    out->n = n;
+    out->group = group;
+    out->d = lk_f16_to_f32(d);
+    out->m = lk_f16_to_f32(m);
+    for (int i = 0; i < 16; i++) {
+        out->sc[i] = 1;
+        out->mn[i] = 0;
+    }
+}
+
+void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints *out)
+{
+    switch (type) {
+    case LK_TYPE_Q4_0: {
+        const struct lk_q4_0 *b = block;
+        begin(out, 32, 32, b->d, 0);
+        unpack_nibbles32(b->qs, NULL, 8, out);
+        break;
+    }
+    case LK_TYPE_Q4_1: {
+        const struct lk_q4_1 *b = block;
+        begin(out, 32, 32, b->d, b->m);
+        unpack_nibbles32(b->qs, NULL, 0, out);
+        break;
+    }
+    case LK_TYPE_Q5_0: {
+        const struct lk_q5_0 *b = block;
+        begin(out, 32, 32, b->d, 0);
+        unpack_nibbles32(b->qs, b->qh, 16, out);
+        break;
+    }
+    case LK_TYPE_Q5_1: {
+        const struct lk_q5_1 *b = block;
+        begin(out, 32, 32, b->d, b->m);
+        unpack_nibbles32(b->qs, b->qh, 0, out);
+        break;
+    }
+    case LK_TYPE_Q8_0: {
+        const struct lk_q8_0 *b = block;
+        begin(out, 32, 32, b->d, 0);
+        for (int i = 0; i < 32; i++) {
+            out->q[i] = b->qs[i];
+        }
+        break;
+    }
+    case LK_TYPE_Q2_K: {
+        const struct lk_q2_k *b = block;
+        begin(out, 256, 16, b->d, b->dmin);
+        unpack_q2_k(b, out);
+        break;
+    }
+    case LK_TYPE_Q3_K: {
+        const struct lk_q3_k *b = block;
+        begin(out, 256, 16, b->d, 0);
+        unpack_q3_k(b, out);
+        break;
+    }
+    case LK_TYPE_Q4_K: {
+        const struct lk_q4_k *b = block;
+        begin(out, 256, 32, b->d, b->dmin);
+        unpack_scales_k4(b->scales, out);
+        unpack_q4_k(b->qs, NULL, out);
+        break;
+    }
+    case LK_TYPE_Q5_K: {
+        const struct lk_q5_k *b = block;
+        begin(out, 256, 32, b->d, b->dmin);
+        unpack_scales_k4(b->scales, out);
+        unpack_q4_k(b->qs, b->qh, out);
+        break;
+    }
+    case LK_TYPE_Q6_K: {
+        const struct lk_q6_k *b = block;
+        begin(out, 256, 16, b->d, 0);
+        unpack_q6_k(b, out);
+        break;
+    }
+    case LK_TYPE_F32:
+    case LK_TYPE_F16:
+    case LK_TYPE_BF16:
+        *out = (struct lk_block_ints){0};
+        break;
+    }
+}
+
+/* ---- dequantization ---- */
+
+/* How the offset of a block enters its elements. */
+enum offset { OFFSET_NONE, OFFSET_PLUS_M, OFFSET_MINUS_MINS };
+
+static enum offset offset_of(enum lk_type type)
+{
+    switch (type) {
+    case LK_TYPE_Q4_1:
+    case LK_TYPE_Q5_1:
+        return OFFSET_PLUS_M;
+    case LK_TYPE_Q2_K:
+    case LK_TYPE_Q4_K:
+    case LK_TYPE_Q5_K:
+        return OFFSET_MINUS_MINS;
+    default:
+        return OFFSET_NONE;
+    }
+}
+
+static uint32_t load_le32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static float load_float(enum lk_type type, const uint8_t *row, size_t i)
+{
+    if (type == LK_TYPE_F32) {
+        return lk_flt(load_le32(row + 4 * i));
+    }
+    uint32_t h = (uint32_t)row[2 * i] | (uint32_t)row[2 * i + 1] << 8;
+    return type == LK_TYPE_F16 ? lk_f16_to_f32(h) : lk_bf16_to_f32(h);
+}
+
+/* The products (d * sc) * q and m * mn are exact in binary32 (23 bits at most), so each element is
+ * rounded once, where the offset is added. Against d * (sc * q) only the sign of a zero differs,
+ * which rule 1's flush takes away. */
+void lk_dequantize_f32(enum lk_type type, const void *row, size_t n, float *out)
+{
+    const struct lk_type_info *info = lk_type_info((uint32_t)type);
+    const uint8_t *p = row;
+    if (!info->quantized) {
+        for (size_t i = 0; i < n; i++) {
+            out[i] = load_float(type, p, i);
+        }
+        return;
+    }
+    enum offset offset = offset_of(type);
+    struct lk_block_ints b;
+    for (size_t at = 0; at < n; at += (size_t)info->block, p += info->block_bytes) {
+        lk_block_unpack(type, p, &b);
+        for (int i = 0; i < b.n; i++) {
+            int g = i / b.group;
+            float y = b.d * (float)b.sc[g];
+            y = y * (float)b.q[i];
+            if (offset == OFFSET_PLUS_M) {
+                y = y + b.m;
+            } else if (offset == OFFSET_MINUS_MINS) {
+                float min = b.m * (float)b.mn[g];
+                y = y - min;
+            }
+            out[at + (size_t)i] = y;
+        }
+    }
+}
+
+void lk_dequantize_f64(enum lk_type type, const void *row, size_t n, double *out)
+{
+    const struct lk_type_info *info = lk_type_info((uint32_t)type);
+    const uint8_t *p = row;
+    if (!info->quantized) {
+        for (size_t i = 0; i < n; i++) {
+            out[i] = (double)load_float(type, p, i);
+        }
+        return;
+    }
+    enum offset offset = offset_of(type);
+    struct lk_block_ints b;
+    for (size_t at = 0; at < n; at += (size_t)info->block, p += info->block_bytes) {
+        lk_block_unpack(type, p, &b);
+        for (int i = 0; i < b.n; i++) {
+            int g = i / b.group;
+            double y = (double)b.d * (double)(b.sc[g] * b.q[i]);
+            if (offset == OFFSET_PLUS_M) {
+                y += (double)b.m;
+            } else if (offset == OFFSET_MINUS_MINS) {
+                y -= (double)b.m * (double)b.mn[g];
+            }
+            out[at + (size_t)i] = y;
+        }
+    }
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Quant: the tensor types: block structs as they lie in a GGUF file, one table of facts, and
+ * dequantization of a row. Layouts are those of ggml (block_q4_0 ... block_q6_K). Little-endian.
+ * Knows no file and no backend.
+ */
+#ifndef LK_QUANT_H
+#define LK_QUANT_H
+
+#include "base/base.h"
+
+/* Values are GGUF's type numbers. */
+enum lk_type {
+    LK_TYPE_F32 = 0,
+    LK_TYPE_F16 = 1,
+    LK_TYPE_Q4_0 = 2,
+    LK_TYPE_Q4_1 = 3,
+    LK_TYPE_Q5_0 = 6,
+    LK_TYPE_Q5_1 = 7,
+    LK_TYPE_Q8_0 = 8,
+    LK_TYPE_Q2_K = 10,
+    LK_TYPE_Q3_K = 11,
+    LK_TYPE_Q4_K = 12,
+    LK_TYPE_Q5_K = 13,
+    LK_TYPE_Q6_K = 14,
+    LK_TYPE_BF16 = 30
+};
+
+struct lk_q4_0 {
+    uint16_t d;
+    uint8_t qs[16];
+}; /* (q - 8) d */
+struct lk_q4_1 {
+    uint16_t d, m;
+    uint8_t qs[16];
+}; /* q d + m */
+struct lk_q5_0 {
+    uint16_t d;
+    uint8_t qh[4];
+    uint8_t qs[16];
+}; /* (q - 16) d */
+struct lk_q5_1 {
+    uint16_t d, m;
+    uint8_t qh[4];
+    uint8_t qs[16];
+}; /* q d + m */
+struct lk_q8_0 {
+    uint16_t d;
+    int8_t qs[32];
+}; /* q d */
+struct lk_q2_k {
+    uint8_t scales[16];
+    uint8_t qs[64];
+    uint16_t d, dmin;
+};
+struct lk_q3_k {
+    uint8_t hmask[32];
+    uint8_t qs[64];
+    uint8_t scales[12];
+    uint16_t d;
+};
+struct lk_q4_k {
+    uint16_t d, dmin;
+    uint8_t scales[12];
+    uint8_t qs[128];
+};
+struct lk_q5_k {
+    uint16_t d, dmin;
+    uint8_t scales[12];
+    uint8_t qh[32];
+    uint8_t qs[128];
+};
+struct lk_q6_k {
+    uint8_t ql[128];
+    uint8_t qh[64];
+    int8_t scales[16];
+    uint16_t d;
+};
+
+_Static_assert(sizeof(struct lk_q4_0) == 18, "q4_0");
+_Static_assert(sizeof(struct lk_q4_1) == 20, "q4_1");
+_Static_assert(sizeof(struct lk_q5_0) == 22, "q5_0");
+_Static_assert(sizeof(struct lk_q5_1) == 24, "q5_1");
+_Static_assert(sizeof(struct lk_q8_0) == 34, "q8_0");
+_Static_assert(sizeof(struct lk_q2_k) == 84, "q2_k");
+_Static_assert(sizeof(struct lk_q3_k) == 110, "q3_k");
+_Static_assert(sizeof(struct lk_q4_k) == 144, "q4_k");
+_Static_assert(sizeof(struct lk_q5_k) == 176, "q5_k");
+_Static_assert(sizeof(struct lk_q6_k) == 210, "q6_k");
+
+struct lk_type_info {
+    enum lk_type type;
+    const char *name; /* "Q4_K" */
+    int block;        /* elements of a block: 1, 32 or 256 */
+    int block_bytes;
+    bool quantized; /* activations are quantized for it (numerics rule 4) */
+};
+
+/* NULL for a type number that this build does not run. */
+const struct lk_type_info *lk_type_info(uint32_t type);
+/* All runnable types, in ascending order of number; *n of them. */
+const struct lk_type_info *lk_types(size_t *n);
+/* The usual name of any ggml type number, runnable or not; NULL for a number nobody knows. */
+const char *lk_type_name(uint32_t type);
+/* Elements and bytes of a block of any type that has a name; false for the others. */
+bool lk_type_block(uint32_t type, int *block, int *block_bytes);
+/* Bytes of `n` elements (a multiple of the block). */
+size_t lk_type_row_bytes(enum lk_type type, size_t n);
+
+/* Integer view of one block, the common ground of every kernel: for each element its integer q,
+ * and the block's scales. y_i = d * sc[i/group] * q_i - dmin * m[i/group], or + m for Q4_1/Q5_1.
+ * Centred already (Q4_0: q - 8, Q3_K: -4, Q6_K: -32). */
+struct lk_block_ints {
+    int n;     /* 32 or 256 */
+    int group; /* elements a sub-scale spans: 16 or 32 (n for 32-blocks) */
+    float d;   /* widened exactly from f16 */
+    float m;   /* Q4_1, Q5_1: +m; Q2_K, Q4_K, Q5_K: dmin; else 0 */
+    int16_t q[256];
+    int16_t sc[16]; /* 1 for 32-blocks */
+    int16_t mn[16]; /* integer mins of Q2_K, Q4_K, Q5_K; else 0 */
+};
+/* `block` points at one block of a quantized type. */
+void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints *out);
+
+/* Byte offsets of the f16 scales in a block of `type`; returns how many, 0 for float types. */
+size_t lk_block_scales(enum lk_type type, size_t at[2]);
+
+/* Dequantizes n elements (a multiple of the block), as the `gguf` Python package does, bit for bit
+ * (f32 result; for the double form each element is the exact real value). F32 and BF16 are
+ * returned as they are (rule 1's flush is the caller's). */
+void lk_dequantize_f32(enum lk_type type, const void *row, size_t n, float *out);
+void lk_dequantize_f64(enum lk_type type, const void *row, size_t n, double *out);
+
+/* Index of the first element whose value, or whose block's f16 scale, is NaN or infinite among n
+ * elements (a multiple of the block); -1 when there is none. */
+int64_t lk_row_find_bad(enum lk_type type, const void *row, size_t n);
+
+#endif

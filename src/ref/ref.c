@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The backend "ref": the ideal mathematics in double, one loop an op, no cleverness: what the
+ * contract approximates. K and V are kept in double and converted at kv_read and kv_write. With
+ * the CPU level "rounded" it rounds q, K, V, p and the inputs of F16 and BF16 matrices where the
+ * contract does, so that what is left against it is float arithmetic alone; with "coarse" it also
+ * rounds the inputs of quantized matrices to 8 bits a block. Rows of a matrix are shared out among
+ * the threads of the options, which changes no sum; with 0 there is one.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/backend.h"
+#include "base/mem.h"
+#include "base/numerics.h"
+#include "base/os.h"
+
+#define TILE         8 /* tokens that share a pass over a row of weights */
+#define MOST_THREADS 64
+
+struct lk_backend {
+    bool rounded, coarse;
+    int threads;
+};
+
+struct lk_kv_mem {
+    struct lk_kv_geom geom;
+    double *cells; /* [n_layers][2][layer_elems] */
+    size_t layer_elems;
+};
+
+struct lk_exec {
+    struct lk_exec_options o;
+    bool rounded, coarse;
+    int threads;
+    double *slots;
+    size_t *offset; /* [n_slots], in doubles */
+    double *xt;     /* a matmul's input: [rows / TILE, the last filled up][cols][TILE] */
+    double *row;    /* a row of weights for each thread */
+    size_t row_len;
+    double *cs;     /* [head_dim] */
+    double *scores; /* [max_blocks * LK_KV_BLOCK] */
+    int n_tokens, n_outputs;
+};
+
+static bool is_level(const struct lk_backend_options *options, const char *level)
+{
+    return options->cpu_level && strcmp(options->cpu_level, level) == 0;
+}
+
+static lk_status ref_probe(const struct lk_backend_options *options, struct lk_caps *caps,
+                           lk_error *err)
+{
+    (void)err;
+    *caps = (struct lk_caps){.exact = false};
+    bool named = is_level(options, "rounded") || is_level(options, "coarse");
+    snprintf(caps->describe, sizeof caps->describe, "reference in double%s%s", named ? ", " : "",
+             named ? options->cpu_level : "");
+    return LK_OK;
+}
+
+static lk_status ref_open(const struct lk_backend_options *options, struct lk_backend **out,
+                          struct lk_caps *caps, lk_error *err)
+{
+    *out = lk_alloc(sizeof **out);
+    if (!*out) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory opening the reference");
+    }
+    struct lk_backend *b = *out;
+    b->coarse = is_level(options, "coarse");
+    b->rounded = b->coarse || is_level(options, "rounded");
+    b->threads = options->threads < 1              ? 1
+                 : options->threads > MOST_THREADS ? MOST_THREADS
+                                                   : options->threads;
+    return ref_probe(options, caps, err);
+}
+
+static void ref_close(struct lk_backend *backend)
+{
+    lk_free(backend);
+}
+
+static void ref_exec_free(struct lk_exec *e)
+{
+    if (e) {
+        lk_free(e->slots);
+        lk_free(e->offset);
+        lk_free(e->xt);
+        lk_free(e->row);
+        lk_free(e->cs);
+        lk_free(e->scores);
+        lk_free(e);
+    }
+}
+
+static lk_status ref_prepare(struct lk_backend *backend, const struct lk_exec_options *o,
+                             struct lk_exec **out, lk_error *err)
+{
+    const struct lk_plan *plan = o->plan;
+    struct lk_exec *e = lk_alloc(sizeof *e);
+    if (!e) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
+    }
+    e->o = *o;
+    e->rounded = backend->rounded;
+    e->coarse = backend->coarse;
+    e->threads = backend->threads;
+    lk_status status = lk_plan_check_weights(plan, err);
+    if (status) {
+        ref_exec_free(e);
+        return status;
+    }
+    size_t cols = 1, rows = (size_t)o->max_tokens;
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->weight >= 0 && (size_t)plan->weights[op->weight].cols > cols) {
+            cols = (size_t)plan->weights[op->weight].cols;
+        }
+    }
+    e->offset = lk_alloc_array((size_t)plan->n_slots, sizeof *e->offset);
+    size_t n = SIZE_MAX;
+    if (e->offset) {
+        n = lk_plan_layout(plan, rows, (size_t)o->max_outputs, o->keep_ops, 8, NULL, e->offset);
+    }
+    e->slots = lk_alloc_array(n, sizeof *e->slots);
+    e->xt = lk_alloc_array(cols * lk_round_up(rows, TILE), sizeof *e->xt);
+    e->row = lk_alloc_array(cols * (size_t)e->threads, sizeof *e->row);
+    e->row_len = cols;
+    e->cs = lk_alloc_array((size_t)plan->head_dim, sizeof *e->cs);
+    e->scores = lk_alloc_array((size_t)o->max_blocks * LK_KV_BLOCK, sizeof *e->scores);
+    if (!e->slots || !e->xt || !e->row || !e->cs || !e->scores) {
+        ref_exec_free(e);
+        return lk_fail(err, LK_E_NOMEM, "out of memory: activations of %d tokens in double",
+                       o->max_tokens);
+    }
+    *out = e;
+    return LK_OK;
+}
+
+/* ---- cache ---- */
+
+static lk_status ref_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom *geom,
+                              struct lk_kv_mem **out, lk_error *err)
+{
+    (void)backend;
+    struct lk_kv_mem *kv = lk_alloc(sizeof *kv);
+    if (kv) {
+        kv->geom = *geom;
+        kv->layer_elems = lk_kv_layer_elems(geom);
+        kv->cells = lk_alloc_array(2 * (size_t)geom->n_layers * kv->layer_elems, sizeof(double));
+    }
+    if (!kv || !kv->cells) {
+        lk_free(kv);
+        return lk_fail(err, LK_E_NOMEM, "out of memory: KV cache in double");
+    }
+    *out = kv;
+    return LK_OK;
+}
+
+static void ref_kv_free(struct lk_kv_mem *kv)
+{
+    if (kv) {
+        lk_free(kv->cells);
+        lk_free(kv);
+    }
+}
+
+static double *cells_at(const struct lk_kv_mem *kv, int layer, enum lk_kv_which which)
+{
+    return kv->cells + (2 * (size_t)layer + (which == LK_KV_V)) * kv->layer_elems;
+}
+
+static lk_status check_range(const struct lk_kv_mem *kv, int layer, size_t offset, size_t n,
+                             lk_error *err)
+{
+    size_t end, have = kv->layer_elems * sizeof(uint16_t);
+    if (layer < 0 || layer >= kv->geom.n_layers || !lk_add_size(offset, n, &end) || end > have ||
+        offset % 2 != 0 || n % 2 != 0) {
+        return lk_fail(err, LK_E_INVALID,
+                       "KV range: layer %d bytes %zu+%zu, expected layer < %d "
+                       "and whole elements of %zu bytes",
+                       layer, offset, n, kv->geom.n_layers, have);
+    }
+    return LK_OK;
+}
+
+static lk_status ref_kv_read(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
+                             void *data, size_t n, lk_error *err)
+{
+    lk_status status = check_range(kv, layer, offset, n, err);
+    uint8_t *out = data;
+    for (size_t i = 0; !status && i < n / 2; i++) {
+        double x = cells_at(kv, layer, which)[offset / 2 + i];
+        uint16_t h = isnan(x) ? 0x7e00 : (uint16_t)lk_f32_to_f16((float)x);
+        memcpy(out + 2 * i, &h, sizeof h);
+    }
+    return status;
+}
+
+static lk_status ref_kv_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
+                              size_t offset, const void *data, size_t n, lk_error *err)
+{
+    lk_status status = check_range(kv, layer, offset, n, err);
+    const uint8_t *in = data;
+    for (size_t i = 0; !status && i < n / 2; i++) {
+        uint16_t h;
+        memcpy(&h, in + 2 * i, sizeof h);
+        double x = (h & 0x7c00) == 0x7c00 ? (double)NAN : (double)lk_f16_to_f32(h);
+        cells_at(kv, layer, which)[offset / 2 + i] = x;
+    }
+    return status;
+}
+
+static lk_status ref_kv_check(struct lk_kv_mem *kv, lk_error *err)
+{
+    (void)kv; /* an array of its own per cache: the sanitizers guard it */
+    (void)err;
+    return LK_OK;
+}
+
+/* ---- ops ---- */
+
+/* x to nearest even with `bits` significant bits. */
+static double round_to(double x, int bits)
+{
+    uint64_t u, low = (uint64_t)1 << (53 - bits);
+    memcpy(&u, &x, sizeof u);
+    u = (u + (low >> 1) - 1 + ((u >> (53 - bits)) & 1)) & ~(low - 1);
+    memcpy(&x, &u, sizeof u);
+    return x;
+}
+
+static double half(const struct lk_exec *e, double x)
+{
+    return e->rounded ? (double)lk_f16_to_f32(lk_f32_to_f16((float)x)) : x;
+}
+
+static double *slot_of(const struct lk_exec *e, int slot)
+{
+    return e->slots + e->offset[slot];
+}
+
+static int rows_of(const struct lk_exec *e, int slot)
+{
+    return e->o.plan->slots[slot].rows == LK_ROWS_TOKENS ? e->n_tokens : e->n_outputs;
+}
+
+static void embed(const struct lk_weight *w, int32_t id, double scale, double *y)
+{
+    const uint8_t *data = w->data;
+    size_t n = (size_t)w->cols;
+    lk_dequantize_f64(w->type, data + (size_t)id * lk_type_row_bytes(w->type, n), n, y);
+    for (size_t i = 0; i < n; i++) {
+        y[i] *= scale;
+    }
+}
+
+static void norm(const double *x, const float *w, int width, int group, double eps, double *y)
+{
+    for (int base = 0; base < width; base += group) {
+        double sum = 0;
+        for (int i = 0; i < group; i++) {
+            sum += x[base + i] * x[base + i];
+        }
+        double r = 1 / sqrt(sum / group + eps);
+        for (int i = 0; i < group; i++) {
+            y[base + i] = x[base + i] * r * (double)w[i];
+        }
+    }
+}
+
+/* A row of a matmul's input as the contract's matrices see it. */
+static void round_input(const struct lk_exec *e, const struct lk_weight *w, double *x)
+{
+    size_t cols = (size_t)w->cols, block = (size_t)lk_type_info((uint32_t)w->type)->block;
+    int bits = w->type == LK_TYPE_F16 ? 13 : w->type == LK_TYPE_BF16 ? 16 : 53;
+    for (size_t k = 0; k < cols && bits < 53; k++) {
+        x[k] = round_to(x[k], bits);
+    }
+    if (!e->coarse || !lk_type_info((uint32_t)w->type)->quantized) {
+        return;
+    }
+    for (size_t b = 0; b < cols; b += block) {
+        double most = 0;
+        for (size_t k = b; k < b + block; k++) {
+            most = fmax(most, fabs(x[k]));
+        }
+        for (size_t k = b; k < b + block && most > 0; k++) {
+            x[k] = nearbyint(x[k] * 127 / most) * most / 127;
+        }
+    }
+}
+
+/* Rows [from, to) of a matrix, for one thread. */
+struct part {
+    const struct lk_exec *e;
+    const struct lk_weight *w;
+    size_t from, to, n; /* n: tokens */
+    double *row, *y;
+};
+
+/* Each row of weights is dequantized once. Tokens meet it in transposed tiles, so that the loop
+ * over a tile vectorizes; every sum runs over k in order. */
+static void matmul_rows(void *argument)
+{
+    const struct part *p = argument;
+    size_t cols = (size_t)p->w->cols, rows = (size_t)p->w->rows;
+    size_t bytes = lk_type_row_bytes(p->w->type, cols);
+    for (size_t r = p->from; r < p->to; r++) {
+        lk_dequantize_f64(p->w->type, (const uint8_t *)p->w->data + r * bytes, cols, p->row);
+        for (size_t base = 0; base < p->n; base += TILE) {
+            const double *xt = p->e->xt + base * cols;
+            double sum[TILE] = {0};
+            for (size_t k = 0; k < cols; k++) {
+                for (size_t t = 0; t < TILE; t++) {
+                    sum[t] += p->row[k] * xt[k * TILE + t];
+                }
+            }
+            for (size_t t = 0; t < TILE && base + t < p->n; t++) {
+                p->y[(base + t) * rows + r] = sum[t];
+            }
+        }
+    }
+}
+
+static void matmul(const struct lk_exec *e, const struct lk_weight *w, const double *x, int n_rows,
+                   double *y)
+{
+    enum { WORTH_A_THREAD = 1 << 20 }; /* elements of a matrix */
+    size_t n = (size_t)n_rows, cols = (size_t)w->cols, rows = (size_t)w->rows;
+    for (size_t t = 0; t < lk_round_up(n, TILE); t++) {
+        double *tile = e->xt + t / TILE * TILE * cols + t % TILE;
+        if (t < n) {
+            memcpy(e->row, x + t * cols, cols * sizeof *e->row);
+        } else {
+            memset(e->row, 0, cols * sizeof *e->row);
+        }
+        if (e->rounded) {
+            round_input(e, w, e->row);
+        }
+        for (size_t k = 0; k < cols; k++) {
+            tile[k * TILE] = e->row[k];
+        }
+    }
+    size_t parts = rows * cols < WORTH_A_THREAD ? 1 : (size_t)e->threads;
+    struct part part[MOST_THREADS];
+    struct lk_thread *thread[MOST_THREADS] = {NULL};
+    for (size_t i = parts; i-- > 0;) {
+        lk_error why;
+        part[i] = (struct part){.e = e,
+                                .w = w,
+                                .from = rows * i / parts,
+                                .to = rows * (i + 1) / parts,
+                                .n = n,
+                                .row = e->row + i * e->row_len,
+                                .y = y};
+        if (i == 0 || lk_thread_start(&thread[i], matmul_rows, &part[i], &why)) {
+            thread[i] = NULL;
+            matmul_rows(&part[i]);
+        }
+    }
+    for (size_t i = 1; i < parts; i++) {
+        lk_thread_join(&thread[i]);
+    }
+}
+
+static void rope(const struct lk_exec *e, const struct lk_op *op, int32_t pos, const double *x,
+                 double *y)
+{
+    const struct lk_rope *table = &e->o.plan->ropes[op->u.rope.rope];
+    int hd = op->u.rope.head_dim, half_dims = table->n_dims / 2;
+    lk_rope_table_f64(table, pos, e->cs);
+    for (int h = 0; h < op->u.rope.n_head; h++, x += hd, y += hd) {
+        memcpy(y, x, (size_t)hd * sizeof *y);
+        for (int i = 0; i < half_dims; i++) {
+            int i0 = table->interleaved ? 2 * i : i;
+            int i1 = table->interleaved ? 2 * i + 1 : i + half_dims;
+            double c = e->cs[2 * i], s = e->cs[2 * i + 1];
+            y[i0] = x[i0] * c - x[i1] * s;
+            y[i1] = x[i0] * s + x[i1] * c;
+        }
+    }
+}
+
+static void kv_store(const struct lk_exec *e, const struct lk_op *op, const struct lk_kv_mem *kv,
+                     const struct lk_batch *b, int t)
+{
+    int layer = op->layer - kv->geom.first_layer, pos = b->pos[t];
+    size_t nh = (size_t)op->u.kv_store.n_kv_head, hd = (size_t)op->u.kv_store.head_dim;
+    size_t dim = (size_t)kv->geom.dim, slot = (size_t)(pos % LK_KV_BLOCK);
+    size_t block = (size_t)b->seqs[b->seq[t]].blocks[pos / LK_KV_BLOCK];
+    const double *k_row = slot_of(e, op->in[0]) + (size_t)t * nh * hd;
+    const double *v_row = slot_of(e, op->in[1]) + (size_t)t * nh * hd;
+    double *k = cells_at(kv, layer, LK_KV_K), *v = cells_at(kv, layer, LK_KV_V);
+    for (size_t h = 0; h < nh; h++) {
+        for (size_t d = 0; d < dim; d++) {
+            double kd = d < hd ? half(e, k_row[h * hd + d]) : 0;
+            double vd = d < hd ? half(e, v_row[h * hd + d]) : 0;
+            k[LK_KV_K_AT(block, h, d, slot, nh, dim)] = kd;
+            v[LK_KV_V_AT(block, h, slot, d, nh, dim)] = vd;
+        }
+    }
+}
+
+static void attention(const struct lk_exec *e, const struct lk_op *op, const struct lk_kv_mem *kv,
+                      const struct lk_batch *b, int t, int head)
+{
+    const double log2e = 1.4426950408889634;
+    int layer = op->layer - kv->geom.first_layer, pos = b->pos[t];
+    int window = op->u.attention.window;
+    int first = window > 0 && pos - window + 1 > 0 ? pos - window + 1 : 0;
+    size_t nh = (size_t)op->u.attention.n_kv_head, hd = (size_t)op->u.attention.head_dim;
+    size_t n_head = (size_t)op->u.attention.n_head, dim = (size_t)kv->geom.dim;
+    size_t h = (size_t)head / (n_head / nh), at = ((size_t)t * n_head + (size_t)head) * hd;
+    const double *q = slot_of(e, op->in[0]) + at;
+    double *out = slot_of(e, op->out) + at;
+    const double *k = cells_at(kv, layer, LK_KV_K), *v = cells_at(kv, layer, LK_KV_V);
+    const int32_t *blocks = b->seqs[b->seq[t]].blocks;
+    double best = -INFINITY, cap = op->u.attention.softcap;
+    for (int c = first / LK_KV_BLOCK; c <= pos / LK_KV_BLOCK; c++) {
+        double dot[LK_KV_BLOCK] = {0};
+        for (size_t d = 0; d < hd; d++) {
+            double qd = e->rounded ? round_to(q[d], 13) : q[d];
+            const double *kd = k + LK_KV_K_AT((size_t)blocks[c], h, d, 0, nh, dim);
+            for (int i = 0; i < LK_KV_BLOCK; i++) {
+                dot[i] += qd * kd[i];
+            }
+        }
+        for (int i = 0; i < LK_KV_BLOCK; i++) {
+            int j = c * LK_KV_BLOCK + i;
+            if (j >= first && j <= pos) {
+                double s = dot[i] * op->u.attention.scale;
+                e->scores[j - first] = (cap > 0 ? cap * tanh(s / cap) : s) * log2e;
+                best = fmax(best, e->scores[j - first]);
+            }
+        }
+    }
+    double sum = 0;
+    memset(out, 0, hd * sizeof *out);
+    for (int j = first; j <= pos; j++) {
+        size_t block = (size_t)blocks[j / LK_KV_BLOCK], slot = (size_t)(j % LK_KV_BLOCK);
+        double s = e->scores[j - first], whole = nearbyint(s);
+        double p = e->rounded ? round_to(exp2(s - whole), 13) * exp2(whole - nearbyint(best))
+                              : exp2(s - best);
+        sum += p;
+        for (size_t d = 0; d < hd; d++) {
+            out[d] += p * v[LK_KV_V_AT(block, h, slot, d, nh, dim)];
+        }
+    }
+    for (size_t d = 0; d < hd; d++) {
+        out[d] /= sum;
+    }
+}
+
+static double act(enum lk_act kind, double x)
+{
+    double u = 0.7978845608028654 * (x + 0.044715 * x * x * x);
+    return x / (1 + exp(kind == LK_ACT_SILU ? -x : -2 * u)); /* (1 + tanh u) / 2, uncancelled */
+}
+
+static void run_op(const struct lk_exec *e, const struct lk_op *op, const struct lk_kv_mem *kv,
+                   const struct lk_batch *b)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
+    const double *x = op->in[0] >= 0 ? slot_of(e, op->in[0]) : NULL;
+    const double *x1 = op->in[1] >= 0 ? slot_of(e, op->in[1]) : NULL;
+    double *y = op->out >= 0 ? slot_of(e, op->out) : NULL;
+    size_t width = op->out >= 0 ? (size_t)plan->slots[op->out].width : 0;
+    int rows = op->out >= 0 ? rows_of(e, op->out) : e->n_tokens;
+    const float *vec = w ? w->data : NULL;
+    if (op->kind == LK_OP_MATMUL) {
+        matmul(e, w, x, rows, y);
+        return;
+    }
+    for (int r = 0; r < rows; r++) {
+        size_t at = (size_t)r * width;
+        switch (op->kind) {
+        case LK_OP_EMBED:
+            embed(w, b->token[r], (double)op->u.embed.scale, y + at);
+            break;
+        case LK_OP_NORM:
+            norm(x + at, vec, (int)width, op->u.norm.group, (double)op->u.norm.eps, y + at);
+            break;
+        case LK_OP_BIAS:
+            for (size_t i = 0; i < width; i++) {
+                y[at + i] = x[at + i] + (double)vec[i];
+            }
+            break;
+        case LK_OP_ROPE:
+            rope(e, op, b->pos[r], x + at, y + at);
+            break;
+        case LK_OP_KV_STORE:
+            kv_store(e, op, kv, b, r);
+            break;
+        case LK_OP_ATTENTION:
+            for (int h = 0; h < op->u.attention.n_head; h++) {
+                attention(e, op, kv, b, r, h);
+            }
+            break;
+        case LK_OP_GLU:
+            for (size_t i = at; i < at + width; i++) {
+                y[i] = act(op->u.glu.act, x[i]) * x1[i];
+            }
+            break;
+        case LK_OP_ADD:
+            for (size_t i = at; i < at + width; i++) {
+                y[i] = x[i] + x1[i];
+            }
+            break;
+        case LK_OP_GATHER:
+            memcpy(y + at, x + (size_t)b->outputs[r] * width, width * sizeof *y);
+            break;
+        case LK_OP_SOFTCAP:
+            for (size_t i = at; i < at + width; i++) {
+                y[i] = op->u.softcap.cap * tanh(x[i] / op->u.softcap.cap);
+            }
+            break;
+        case LK_OP_MATMUL:
+        case LK_OP_KINDS:
+            break;
+        }
+    }
+}
+
+static lk_status ref_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b,
+                         lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    lk_status status = lk_batch_check(&e->o, b, err);
+    if (status) {
+        return status;
+    }
+    e->n_tokens = b->n_tokens;
+    e->n_outputs = b->n_outputs;
+    if (plan->in_slot >= 0) {
+        for (size_t i = 0; i < (size_t)b->n_tokens * (size_t)plan->n_embd; i++) {
+            slot_of(e, plan->in_slot)[i] = (double)b->hidden_in[i];
+        }
+    }
+    for (int i = 0; i < plan->n_ops; i++) {
+        run_op(e, &plan->ops[i], kv, b);
+    }
+    size_t n = (size_t)rows_of(e, plan->out_slot) * (size_t)plan->slots[plan->out_slot].width;
+    for (size_t i = 0; i < n; i++) {
+        b->out[i] = (float)slot_of(e, plan->out_slot)[i];
+        if (!isfinite(b->out[i])) {
+            return lk_fail(err, LK_E_RANGE, "reference: output %zu is not finite", i);
+        }
+    }
+    return LK_OK;
+}
+
+static lk_status ref_peek(struct lk_exec *e, int slot, float *data, size_t n, lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    if (!e->o.keep_ops || slot < 0 || slot >= plan->n_slots) {
+        return lk_fail(err, LK_E_INVALID, "slot %d was not kept", slot);
+    }
+    size_t have = (size_t)rows_of(e, slot) * (size_t)plan->slots[slot].width;
+    for (size_t i = 0; i < n && i < have; i++) {
+        data[i] = (float)slot_of(e, slot)[i];
+    }
+    return LK_OK;
+}
+
+lk_status lk_ref_step(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b, int i,
+                      const float *in0, const float *in1, double *out, lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    lk_status status = lk_batch_check(&e->o, b, err);
+    if (status) {
+        return status;
+    }
+    const struct lk_op *op = &plan->ops[i];
+    const float *in[2] = {in0, in1};
+    e->n_tokens = b->n_tokens;
+    e->n_outputs = b->n_outputs;
+    for (int k = 0; k < 2; k++) {
+        if (op->in[k] < 0) {
+            continue;
+        }
+        size_t n = (size_t)rows_of(e, op->in[k]) * (size_t)plan->slots[op->in[k]].width;
+        for (size_t j = 0; j < n; j++) {
+            slot_of(e, op->in[k])[j] = (double)in[k][j];
+        }
+    }
+    run_op(e, op, kv, b);
+    size_t n = (size_t)rows_of(e, op->out) * (size_t)plan->slots[op->out].width;
+    memcpy(out, slot_of(e, op->out), n * sizeof *out);
+    return LK_OK;
+}
+
+const struct lk_backend_impl lk_backend_ref = {
+    .name = "ref",
+    .probe = ref_probe,
+    .open = ref_open,
+    .close = ref_close,
+    .prepare = ref_prepare,
+    .exec_free = ref_exec_free,
+    .kv_alloc = ref_kv_alloc,
+    .kv_free = ref_kv_free,
+    .kv_read = ref_kv_read,
+    .kv_write = ref_kv_write,
+    .kv_check = ref_kv_check,
+    .run = ref_run,
+    .peek = ref_peek,
+};

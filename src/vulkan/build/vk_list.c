@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_list: a list of steps: memory of the values between them, the barriers they need, descriptor
+ * sets, and recording. Knows no op.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "vulkan/build/vk_exec.h"
+
+uint32_t lk_vk_variant_cols(const struct lk_vk_device *dev, int variant)
+{
+    static const uint32_t COLS[] = {1, 4, 8};
+    uint32_t limit = lk_vk_max_threads(&dev->found.props.limits) / 32;
+    return COLS[variant] < limit ? COLS[variant] : 4;
+}
+
+/* ---- memory ---- */
+
+static void find_lives(struct lk_vk_list *l)
+{
+    for (int i = 0; i < l->n_steps; i++) {
+        for (int k = 0; k < LK_VK_BINDINGS; k++) {
+            const struct lk_vk_bind *bd = &l->steps[i].bind[k];
+            if (bd->kind == LK_VK_BIND_PIECE) {
+                struct lk_vk_piece *p = &l->pieces[bd->index];
+                p->first = p->first < 0 ? i : p->first;
+                p->last = i;
+            }
+        }
+    }
+}
+
+/* Gives each used piece the lowest offset at which no piece of an overlapping life lies. Returns
+ * the bytes of the arena. */
+static VkDeviceSize place_pieces(struct lk_vk_list *l, bool keep)
+{
+    VkDeviceSize total = 0;
+    for (int i = 0; i < l->n_pieces; i++) {
+        struct lk_vk_piece *p = &l->pieces[i];
+        if (p->first < 0) {
+            continue;
+        }
+        VkDeviceSize at = 0;
+        for (bool moved = true; moved;) {
+            moved = false;
+            for (int j = 0; j < i; j++) {
+                const struct lk_vk_piece *q = &l->pieces[j];
+                bool lives =
+                    q->first >= 0 && (keep || (q->first <= p->last && p->first <= q->last));
+                if (lives && at < q->offset + q->bytes && q->offset < at + p->bytes) {
+                    at = lk_round_up((size_t)(q->offset + q->bytes), 256);
+                    moved = true;
+                }
+            }
+        }
+        p->offset = at;
+        total = total > at + p->bytes ? total : at + p->bytes;
+    }
+    return lk_round_up((size_t)total, 256);
+}
+
+/* What was touched since the last barrier. */
+struct touched {
+    int resource; /* 0: arena; 1 + 2 layer, 2 + 2 layer: K, V */
+    VkDeviceSize begin, end;
+    bool write;
+};
+enum { MAX_TOUCHED = 128 };
+
+static bool touch_of(const struct lk_vk_list *l, const struct lk_vk_bind *b, struct touched *t)
+{
+    switch (b->kind) {
+    case LK_VK_BIND_PIECE:
+        t->resource = 0;
+        t->begin = l->pieces[b->index].offset + b->at;
+        t->end = t->begin + (b->bytes ? b->bytes : l->pieces[b->index].bytes - b->at);
+        t->write = b->write;
+        return true;
+    case LK_VK_BIND_KV_K:
+    case LK_VK_BIND_KV_V:
+        *t = (struct touched){1 + 2 * b->index + (b->kind == LK_VK_BIND_KV_V), 0, 1, b->write};
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void find_barriers(struct lk_vk_list *l)
+{
+    struct touched seen[MAX_TOUCHED];
+    int n = 0;
+    for (int i = 0; i < l->n_steps; i++) {
+        struct lk_vk_step *s = &l->steps[i];
+        struct touched t;
+        s->barrier = n > MAX_TOUCHED - LK_VK_BINDINGS;
+        for (int k = 0; k < LK_VK_BINDINGS && !s->barrier; k++) {
+            if (!touch_of(l, &s->bind[k], &t)) {
+                continue;
+            }
+            for (int j = 0; j < n; j++) {
+                if (t.resource == seen[j].resource && t.begin < seen[j].end &&
+                    seen[j].begin < t.end && (t.write || seen[j].write)) {
+                    s->barrier = true;
+                }
+            }
+        }
+        n = s->barrier ? 0 : n;
+        for (int k = 0; k < LK_VK_BINDINGS; k++) {
+            if (touch_of(l, &s->bind[k], &t)) {
+                seen[n++] = t;
+            }
+        }
+    }
+}
+
+VkDeviceSize lk_vk_list_place(struct lk_vk_list *l, const struct lk_plan *plan, bool keep)
+{
+    find_lives(l);
+    if (plan->in_slot >= 0) {
+        l->pieces[plan->in_slot].first = 0;
+    }
+    l->pieces[plan->out_slot].last = l->n_steps;
+    VkDeviceSize arena = place_pieces(l, keep);
+    find_barriers(l);
+    return arena;
+}
+
+void lk_vk_list_free(struct lk_vk_list *list)
+{
+    lk_free(list->steps);
+    lk_free(list->pieces);
+    *list = (struct lk_vk_list){0};
+}
+
+/* ---- descriptor sets ---- */
+
+static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk_vk_list *list,
+                                        const struct lk_vk_bind *b, const struct lk_kv_mem *kv)
+{
+    const struct lk_vk_store *s = &e->store;
+    switch (b->kind) {
+    case LK_VK_BIND_PIECE:
+        return (VkDescriptorBufferInfo){
+            e->arena.handle, list->pieces[b->index].offset + b->at,
+            lk_round_up((size_t)(b->bytes ? b->bytes : list->pieces[b->index].bytes - b->at), 16)};
+    case LK_VK_BIND_CHUNK: {
+        const struct lk_vk_chunk *c = &s->matrices[b->index].chunks[b->sub];
+        return (VkDescriptorBufferInfo){s->blocks[c->buffer].handle, c->offset, c->size};
+    }
+    case LK_VK_BIND_VECTOR:
+        return (VkDescriptorBufferInfo){s->blocks[0].handle, s->vector_at[b->index],
+                                        (VkDeviceSize)e->o.plan->weights[b->index].cols * 4};
+    case LK_VK_BIND_VECTORS:
+        return (VkDescriptorBufferInfo){s->blocks[0].handle, 0, VK_WHOLE_SIZE};
+    case LK_VK_BIND_BATCH:
+        return (VkDescriptorBufferInfo){e->batch.handle, 0, VK_WHOLE_SIZE};
+    case LK_VK_BIND_KV_K:
+    case LK_VK_BIND_KV_V: {
+        const struct lk_vk_buffer *block;
+        enum lk_kv_which which = b->kind == LK_VK_BIND_KV_K ? LK_KV_K : LK_KV_V;
+        VkDeviceSize at = lk_vk_kv_at(kv, b->index, which, &block);
+        return (VkDescriptorBufferInfo){block->handle, at, kv->bytes};
+    }
+    case LK_VK_BIND_NONE:
+        break;
+    }
+    return (VkDescriptorBufferInfo){e->flags.handle, e->at_unused, LK_VK_ALIGN};
+}
+
+/* Writes the bindings that do (or don't) name the KV cache, and the flags at binding 7. What a step
+ * does not use names bytes behind the flags that are its own: no other step seems to wait for them.
+ */
+static void write_set(struct lk_exec *e, const struct lk_vk_list *list, struct lk_vk_step *s,
+                      const struct lk_kv_mem *kv)
+{
+    VkDescriptorBufferInfo info[LK_VK_BINDINGS];
+    VkWriteDescriptorSet write[LK_VK_BINDINGS];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < LK_VK_BINDINGS; i++) {
+        bool is_kv = s->bind[i].kind == LK_VK_BIND_KV_K || s->bind[i].kind == LK_VK_BIND_KV_V;
+        if (is_kv != (kv != NULL)) {
+            continue;
+        }
+        info[n] = buffer_of(e, list, &s->bind[i], kv);
+        if (i == LK_VK_BINDINGS - 1) {
+            info[n].offset = 0;
+            info[n].range = (VkDeviceSize)e->o.plan->n_ops * 4;
+        } else if (s->bind[i].kind == LK_VK_BIND_NONE) {
+            info[n].offset += (VkDeviceSize)(s - list->steps) * LK_VK_ALIGN;
+        }
+        write[n] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                          .dstSet = s->set,
+                                          .dstBinding = i,
+                                          .descriptorCount = 1,
+                                          .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                          .pBufferInfo = &info[n]};
+        n++;
+    }
+    if (n) {
+        e->dev->vk.vkUpdateDescriptorSets(e->dev->handle, n, write, 0, NULL);
+    }
+}
+
+lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error *err)
+{
+    for (int i = 0; i < list->n_steps; i++) {
+        VkDescriptorSetAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+                                            .descriptorPool = e->descriptors,
+                                            .descriptorSetCount = 1,
+                                            .pSetLayouts = &e->dev->set_layout};
+        VkResult r =
+            e->dev->vk.vkAllocateDescriptorSets(e->dev->handle, &info, &list->steps[i].set);
+        if (r) {
+            return lk_vk_fail(e->dev, r, "descriptor sets", err);
+        }
+        write_set(e, list, &list->steps[i], NULL);
+    }
+    return LK_OK;
+}
+
+void lk_vk_list_bind_kv(struct lk_exec *e, struct lk_vk_list *list, const struct lk_kv_mem *kv)
+{
+    for (int i = 0; i < list->n_steps; i++) {
+        write_set(e, list, &list->steps[i], kv);
+    }
+}
+
+/* ---- recording ---- */
+
+static uint32_t ceil_div(uint32_t a, uint32_t b)
+{
+    return (a + b - 1) / b;
+}
+
+int lk_vk_variant_of(const struct lk_vk_device *dev, const struct lk_vk_step *s, uint32_t rows)
+{
+    return s->grid != LK_VK_GRID_MATMUL                 ? 0
+           : rows == 1                                  ? LK_VK_MV1
+           : rows <= lk_vk_variant_cols(dev, LK_VK_MV4) ? LK_VK_MV4
+           : rows <= LK_VK_SMALL                        ? LK_VK_MV8
+                                                        : LK_VK_TILE;
+}
+
+/* Workgroups along x and y for a number of rows; of attention, the most there can be. */
+static void grid_of(const struct lk_vk_device *dev, const struct lk_vk_step *s, uint32_t rows,
+                    uint32_t *x, uint32_t *y)
+{
+    int v = lk_vk_variant_of(dev, s, rows);
+    *x = s->x;
+    *y = rows;
+    switch (s->grid) {
+    case LK_VK_GRID_MATMUL:
+        *x = v == LK_VK_TILE ? ceil_div(s->x, s->tile_groups) : s->x;
+        *y = ceil_div(rows, v == LK_VK_TILE ? s->tile_cols : lk_vk_variant_cols(dev, v));
+        break;
+    case LK_VK_GRID_ELEMS: {
+        uint32_t groups = ceil_div(rows * s->y, 128);
+        *x = groups < 32768 ? groups : 32768;
+        *y = ceil_div(groups, 32768);
+        break;
+    }
+    case LK_VK_GRID_MERGE:
+        *y = rows * s->y;
+        break;
+    case LK_VK_GRID_ATTN:
+        *x = rows;
+        *y = s->y;
+        break;
+    case LK_VK_GRID_ROWS:
+        break;
+    }
+}
+
+uint32_t lk_vk_list_rows(const struct lk_exec *e, const struct lk_vk_list *l, enum lk_rows rows)
+{
+    int n = rows == LK_ROWS_OUTPUTS && e->o.max_outputs < l->max_tokens ? e->o.max_outputs
+                                                                        : l->max_tokens;
+    return (uint32_t)(n < 1 ? 1 : n);
+}
+
+lk_status lk_vk_list_check(const struct lk_exec *e, const struct lk_vk_list *l, lk_error *err)
+{
+    const uint32_t *most = e->dev->found.props.limits.maxComputeWorkGroupCount;
+    for (int i = 0; i < l->n_steps; i++) {
+        const struct lk_vk_step *s = &l->steps[i];
+        const struct lk_op *op = &e->o.plan->ops[s->op[0]];
+        bool split = s->grid == LK_VK_GRID_ATTN && l != &e->list[LK_VK_MANY];
+        uint32_t n[3] = {0, 0, split ? (uint32_t)e->o.max_blocks : 1};
+        uint32_t rows = lk_vk_list_rows(e, l, s->rows);
+        grid_of(e->dev, s, rows, &n[0], &n[1]);
+        for (int k = 0; k < 3; k++) {
+            char axis = "xyz"[k];
+            if (n[k] > most[k]) {
+                return lk_fail(err, LK_E_UNSUPPORTED,
+                               "%s: %u workgroups along %c for %u rows and %d blocks of keys, "
+                               "device '%s' takes %u: use a smaller %s",
+                               lk_op_name(op->kind), n[k], axis, rows, e->o.max_blocks,
+                               e->dev->found.props.deviceName, most[k],
+                               k == 2 ? "context" : "batch");
+            }
+        }
+    }
+    return LK_OK;
+}
+
+static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuffer c,
+                     uint32_t rows)
+{
+    const struct VolkDeviceTable *vk = &e->dev->vk;
+    uint32_t push[LK_VK_PUSH_BYTES / 4], x, y;
+    memcpy(push, s->push, s->n_push);
+    if (s->grid != LK_VK_GRID_ATTN && s->grid != LK_VK_GRID_MERGE) {
+        push[0] = s->grid == LK_VK_GRID_ELEMS ? rows * s->y : rows;
+    }
+    VkPipeline pipe = s->pipe[lk_vk_variant_of(e->dev, s, rows)];
+    grid_of(e->dev, s, rows, &x, &y);
+    vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
+    vk->vkCmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE, e->dev->layout, 0, 1, &s->set, 0,
+                                NULL);
+    vk->vkCmdPushConstants(c, e->dev->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, s->n_push, push);
+    if (s->grid == LK_VK_GRID_ATTN) {
+        vk->vkCmdDispatchIndirect(c, e->batch.handle, (VkDeviceSize)s->x * 4);
+    } else {
+        vk->vkCmdDispatch(c, x, y, 1);
+    }
+}
+
+/* While ops are timed: when everything before it is done. */
+static void stamp(struct lk_exec *e, VkCommandBuffer c, int i)
+{
+    if (e->times.op) {
+        e->dev->vk.vkCmdWriteTimestamp(c, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, e->times.queries,
+                                       (uint32_t)i);
+    }
+}
+
+/* Hidden rows handed in: from the staging buffer into the arena. */
+static void copy_in(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
+                    int n_tokens)
+{
+    const struct VolkDeviceTable *vk = &e->dev->vk;
+    const struct lk_plan *plan = e->o.plan;
+    VkBufferCopy region = {0, list->pieces[plan->in_slot].offset,
+                           (VkDeviceSize)n_tokens * (VkDeviceSize)plan->n_embd * 4};
+    VkMemoryBarrier copied = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                              .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+                              .dstAccessMask =
+                                  VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
+    vk->vkCmdCopyBuffer(c, e->staging.handle, e->arena.handle, 1, &region);
+    vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT,
+                             VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &copied, 0, NULL, 0, NULL);
+}
+
+/* The out slot, from the arena to where the host reads it. */
+static void copy_out(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
+                     int n_tokens, int n_outputs)
+{
+    const struct VolkDeviceTable *vk = &e->dev->vk;
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_slot *out = &plan->slots[plan->out_slot];
+    VkDeviceSize n = (VkDeviceSize)(out->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs) *
+                     (VkDeviceSize)out->width * 4;
+    VkMemoryBarrier done = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                            .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                            .dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_HOST_READ_BIT};
+    vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                             VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1,
+                             &done, 0, NULL, 0, NULL);
+    if (n > 0) {
+        VkBufferCopy region = {list->pieces[plan->out_slot].offset, 0, n};
+        VkMemoryBarrier read = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                                .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+                                .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
+        vk->vkCmdCopyBuffer(c, e->arena.handle, e->readback.handle, 1, &region);
+        vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0,
+                                 1, &read, 0, NULL, 0, NULL);
+    }
+}
+
+void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
+                       int first, int end, int n_tokens, int n_outputs)
+{
+    const struct VolkDeviceTable *vk = &e->dev->vk;
+    VkMemoryBarrier compute = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                               .dstAccessMask = VK_ACCESS_SHADER_READ_BIT |
+                                                VK_ACCESS_SHADER_WRITE_BIT |
+                                                VK_ACCESS_INDIRECT_COMMAND_READ_BIT};
+    if (first == 0) {
+        if (e->times.op) {
+            vk->vkCmdResetQueryPool(c, e->times.queries, 0, (uint32_t)list->n_steps + 1);
+        }
+        if (e->o.plan->in_slot >= 0) {
+            copy_in(e, list, c, n_tokens);
+        }
+        stamp(e, c, 0);
+    }
+    for (int i = first; i < end; i++) {
+        const struct lk_vk_step *s = &list->steps[i];
+        uint32_t rows = (uint32_t)(s->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs);
+        if (s->barrier) {
+            /* The sizes of dispatches lie in the buffer of attn_one's counters. */
+            vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT |
+                                         VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT,
+                                     0, 1, &compute, 0, NULL, 0, NULL);
+        }
+        if (rows > 0) {
+            dispatch(e, s, c, rows);
+        }
+        stamp(e, c, i + 1);
+    }
+    if (end == list->n_steps) {
+        copy_out(e, list, c, n_tokens, n_outputs);
+    }
+}

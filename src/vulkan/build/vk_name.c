@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_name: the kernel that writes an op's values, in words. Knows steps, never runs one.
+ */
+#include <stdio.h>
+
+#include "vulkan/build/vk_exec.h"
+#include "vulkan/device/vk_shaders.h"
+
+static bool writes(const struct lk_vk_step *s, const struct lk_op *op, int first_layer)
+{
+    for (int i = 0; i < LK_VK_BINDINGS; i++) {
+        const struct lk_vk_bind *b = &s->bind[i];
+        bool piece = op->out >= 0 && b->kind == LK_VK_BIND_PIECE && b->index == op->out;
+        bool cache =
+            op->out < 0 && b->kind == LK_VK_BIND_KV_K && b->index == op->layer - first_layer;
+        if (b->write && (piece || cache)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void lk_vk_variant(const struct lk_exec *e, int i, int n_tokens, char *out, size_t n)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_op *op = &plan->ops[i];
+    const struct lk_vk_device *dev = e->dev;
+    int list = LK_VK_ONE;
+    size_t at = 0;
+    while (list < LK_VK_MANY && n_tokens > e->list[list].max_tokens) {
+        list++;
+    }
+    out[0] = 0;
+    for (int k = 0; k < e->list[list].n_steps && at < n; k++) {
+        const struct lk_vk_step *s = &e->list[list].steps[k];
+        int v = lk_vk_variant_of(dev, s, (uint32_t)n_tokens);
+        if (!writes(s, op, plan->first_layer)) {
+            continue;
+        }
+        for (int p = 0; p < dev->n_pipes && at < n; p++) {
+            const struct lk_vk_pipe *pipe = &dev->pipes[p];
+            if (pipe->handle == s->pipe[v]) {
+                at += (size_t)snprintf(out + at, n - at, "%sshader %s, constants %u %u %u %u",
+                                       at ? "; " : "", pipe->shader->name, pipe->spec[0],
+                                       pipe->spec[1], pipe->spec[2], pipe->spec[3]);
+                break;
+            }
+        }
+    }
+}

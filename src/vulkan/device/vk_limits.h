@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_limits: what the kernels take for granted about sizes, and what a device offers. Knows no op.
+ */
+/* clang-format off */
+/* Every array of a shader, every number packed into part of a word and every dispatch has a bound
+ * that the host keeps. A new shader adds its lines here.
+ *
+ *   what                           | bound                     | kept by              | beyond it
+ * any device
+ *   bindings of a set              | 8 storage buffers         | lk_vk_limits_suffice | refused
+ *   invocations of fixed kernels   | 128                       | the same             | the same
+ *   shared memory of fixed kernels | 16384 bytes (tile: 12288) | the same             | the same
+ *   workgroups along x, y, z       | 65535                     | the same             | the same
+ *   offset of a binding            | multiple of LK_VK_ALIGN   | the same             | the same
+ *   push constants                 | LK_VK_PUSH_BYTES          | the same; params.h   | the same
+ * any kernel
+ *   shared arrays, local size      | as the device has         | lk_vk_pipe_get       | error
+ *   workgroups along x, y, z       | maxComputeWorkGroupCount  | lk_vk_list_check     | error
+ *   row groups of a matrix         | the same along x          | lk_vk_store_matrix   | more chunks
+ *   bytes of a weight              | maxStorageBufferRange     | lk_vk_store_matrix   | more chunks
+ *   bytes of 32 rows of it         | maxStorageBufferRange     | lk_vk_store_matrix   | error
+ *   bytes of a value               | maxStorageBufferRange     | lk_vk_add_piece      | error
+ *   bytes of the batch buffer      | maxStorageBufferRange     | lay_out_batch        | error
+ *   bytes of K, of V of a layer    | maxStorageBufferRange     | vk_kv_alloc          | error
+ * attn, attn_one
+ *   DIM: q_tile, tile, o           | LK_VK_MAX_DIM, 32 n       | attention            | error
+ *   ROWS of attn: q_tile, p_tile   | shared memory             | most_rows            | fewer rows
+ *   THREADS of attn                | 128 for LK_VK_ATTN_ROWS   | attention            | -
+ *   ROWS of attn_one               | LK_VK_ATTN_SMALL          | attention            | fewer rows
+ *   THREADS of attn_one            | lk_vk_max_threads, 256    | lk_vk_solo_attention | fewer
+ *   window sizes                   | LK_VK_MAX_WINDOWS         | lk_vk_window_index   | error
+ *   norm_rows: 4 elements a lane   | LK_VK_MAX_DIM = 256       | lk_vk_find_solo      | plain steps
+ *   op numbers, two a word         | LK_VK_MAX_OP              | lk_vk_find_solo      | plain steps
+ *   all vectors in one binding     | maxStorageBufferRange     | lk_vk_find_solo      | plain steps
+ *   n_dims + 65536: interleaved    | LK_VK_MAX_DIM             | lk_vk_find_solo      | plain steps
+ *   n_dims of a rope               | head_dim                  | src/plan/model.c          | error
+ *   counters: a word a head tile   | n_head                    | lay_out_batch        | -
+ * matvec, prep
+ *   part[PANELS] of a token        | MAX_PARTS                 | matmul_pipes         | in turns
+ *   part[WORKERS * COLS]           | 64 panels                 | matmul_pipes         | -
+ *   WORKERS >= COLS                | lk_vk_max_threads / 32    | lk_vk_variant_cols   | 4 columns
+ *   prep_q, prep_max, prep_d ...   | shared memory             | can_prep             | own step
+ * tile_matrix
+ *   BM, BN: tile, row_scale ...    | shared memory, threads    | choose (vk_tile.c)   | 64 x 64
+ *   64 x 64 of them                | the same                  | lk_vk_limit_features | tile
+ * quantize, norm
+ *   block_max, block_sum           | 512 elements by 128       | local size           | -
+ *   two int16, each of 16 int8     | 16 * 127                  | -                    | -
+ */
+/* clang-format on */
+#ifndef LK_VK_LIMITS_H
+#define LK_VK_LIMITS_H
+
+#include "base/base.h"
+#include "vulkan/device/vk_shaders.h"
+#include "vulkan/device/vk_volk.h"
+
+/* Whether the fixed kernels run there; if not, `note` names the limit, what it is and what was
+ * expected. */
+bool lk_vk_limits_suffice(const VkPhysicalDeviceProperties *props, char *note, size_t n);
+/* Invocations of the largest workgroup along x. */
+uint32_t lk_vk_max_threads(const VkPhysicalDeviceLimits *limits);
+
+/* ---- shaders ---- */
+
+/* What a module takes with specialization constants 0..3. */
+struct lk_vk_needs {
+    uint32_t threads;      /* of a workgroup */
+    uint64_t shared_bytes; /* each variable in whole 16 bytes */
+};
+const struct lk_vk_shader *lk_vk_shader_find(const char *name); /* NULL: not in this build */
+/* Reads it from the SPIR-V (vk_spirv.c). LK_E_INTERNAL names what it can't evaluate. */
+lk_status lk_vk_measure(const struct lk_vk_shader *shader, const uint32_t spec[4],
+                        struct lk_vk_needs *out, lk_error *err);
+/* LK_E_UNSUPPORTED with the numbers when the device has less. */
+lk_status lk_vk_check_needs(const VkPhysicalDeviceProperties *props,
+                            const struct lk_vk_shader *shader, const struct lk_vk_needs *needs,
+                            lk_error *err);
+/* Whether a device of these limits runs the shader with these constants. */
+bool lk_vk_fits(const VkPhysicalDeviceLimits *limits, const char *shader, const uint32_t spec[4]);
+
+#endif

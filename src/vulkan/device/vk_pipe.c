@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_pipe: SPIR-V -> pipelines, one layout for all (8 storage buffers, 128 bytes of push
+ * constants), and the cache of compiled pipelines on disk. Knows no ops.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "vulkan/device/vk_device.h"
+#include "vulkan/device/vk_shaders.h"
+
+/* The file: this header, then the driver's blob. */
+struct cache_header {
+    char magic[8];
+    uint64_t n_bytes;
+    uint8_t sha256[32];
+};
+static const char MAGIC[8] = "lkpipe1";
+
+static void hash(const void *data, size_t n, uint8_t out[32])
+{
+    lk_sha256 h;
+    lk_sha256_init(&h);
+    lk_sha256_bytes(&h, data, n);
+    lk_sha256_final(&h, out);
+}
+
+/* The blob of the cache file when it is whole, else NULL: a broken file is only ignored. */
+static const uint8_t *cache_blob(const struct lk_map *map, size_t *n)
+{
+    struct cache_header head;
+    uint8_t sum[32];
+    if (map->n_bytes < sizeof head) {
+        return NULL;
+    }
+    memcpy(&head, map->data, sizeof head);
+    if (memcmp(head.magic, MAGIC, sizeof MAGIC) != 0 ||
+        head.n_bytes != map->n_bytes - sizeof head) {
+        return NULL;
+    }
+    hash(map->data + sizeof head, (size_t)head.n_bytes, sum);
+    if (memcmp(sum, head.sha256, sizeof sum) != 0) {
+        return NULL;
+    }
+    *n = (size_t)head.n_bytes;
+    return map->data + sizeof head;
+}
+
+static lk_status open_cache(struct lk_vk_device *dev, const char *cache_dir, lk_error *err)
+{
+    VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+    struct lk_map map = {0};
+    if (cache_dir) {
+        const VkPhysicalDeviceProperties *p = &dev->found.props;
+        char id[2 * VK_UUID_SIZE + 1];
+        for (uint32_t i = 0; i < VK_UUID_SIZE; i++) {
+            snprintf(id + 2 * i, 3, "%02x", p->pipelineCacheUUID[i]);
+        }
+        int n = snprintf(dev->cache_path, sizeof dev->cache_path, "%s/vk-%x-%x-%x-%s.pipelines",
+                         cache_dir, p->vendorID, p->deviceID, p->driverVersion, id);
+        if (n < 0 || (size_t)n >= sizeof dev->cache_path) {
+            dev->cache_path[0] = 0;
+        }
+        lk_error why;
+        if (dev->cache_path[0] && lk_make_dirs(cache_dir, &why)) {
+            lk_log_line(&dev->log, LK_LOG_WARN, "no Vulkan cache: %s", why.message);
+            dev->cache_path[0] = 0;
+        }
+    }
+    if (dev->cache_path[0] && lk_map_open(dev->cache_path, &map, NULL) == LK_OK) {
+        size_t n;
+        const uint8_t *blob = cache_blob(&map, &n);
+        if (blob) {
+            info.initialDataSize = n;
+            info.pInitialData = blob;
+        }
+    }
+    VkResult r = dev->vk.vkCreatePipelineCache(dev->handle, &info, NULL, &dev->cache);
+    lk_map_close(&map);
+    return r ? lk_vk_fail(dev, r, "pipeline cache", err) : LK_OK;
+}
+
+static void write_cache(struct lk_vk_device *dev)
+{
+    size_t n = 0;
+    if (dev->vk.vkGetPipelineCacheData(dev->handle, dev->cache, &n, NULL) || n == 0) {
+        return;
+    }
+    uint8_t *blob = lk_alloc(n);
+    struct cache_header head = {.n_bytes = n};
+    memcpy(head.magic, MAGIC, sizeof MAGIC);
+    lk_error why;
+    struct lk_writer w;
+    if (blob && dev->vk.vkGetPipelineCacheData(dev->handle, dev->cache, &n, blob) == VK_SUCCESS) {
+        head.n_bytes = n;
+        hash(blob, n, head.sha256);
+        lk_status status = lk_writer_open(&w, dev->cache_path, &why);
+        if (!status) {
+            lk_writer_put(&w, &head, sizeof head);
+            lk_writer_put(&w, blob, n);
+            status = lk_writer_commit(&w, &why);
+        }
+        if (status) {
+            lk_log_line(&dev->log, LK_LOG_WARN, "pipelines are not kept: %s", why.message);
+        }
+    }
+    lk_free(blob);
+}
+
+lk_status lk_vk_pipes_open(struct lk_vk_device *dev, const char *cache_dir, lk_error *err)
+{
+    VkDescriptorSetLayoutBinding binding[LK_VK_BINDINGS];
+    for (uint32_t i = 0; i < LK_VK_BINDINGS; i++) {
+        binding[i] =
+            (VkDescriptorSetLayoutBinding){.binding = i,
+                                           .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                           .descriptorCount = 1,
+                                           .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
+    }
+    VkDescriptorSetLayoutCreateInfo set = {.sType =
+                                               VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+                                           .bindingCount = LK_VK_BINDINGS,
+                                           .pBindings = binding};
+    VkResult r = dev->vk.vkCreateDescriptorSetLayout(dev->handle, &set, NULL, &dev->set_layout);
+    if (!r) {
+        VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, LK_VK_PUSH_BYTES};
+        VkPipelineLayoutCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                           .setLayoutCount = 1,
+                                           .pSetLayouts = &dev->set_layout,
+                                           .pushConstantRangeCount = 1,
+                                           .pPushConstantRanges = &push};
+        r = dev->vk.vkCreatePipelineLayout(dev->handle, &info, NULL, &dev->layout);
+    }
+    return r ? lk_vk_fail(dev, r, "pipeline layout", err) : open_cache(dev, cache_dir, err);
+}
+
+void lk_vk_pipes_close(struct lk_vk_device *dev)
+{
+    if (dev->new_pipes && dev->cache_path[0] && !dev->lost) {
+        write_cache(dev);
+    }
+    for (int i = 0; i < dev->n_pipes; i++) {
+        dev->vk.vkDestroyPipeline(dev->handle, dev->pipes[i].handle, NULL);
+    }
+    dev->vk.vkDestroyPipelineCache(dev->handle, dev->cache, NULL);
+    dev->vk.vkDestroyPipelineLayout(dev->handle, dev->layout, NULL);
+    dev->vk.vkDestroyDescriptorSetLayout(dev->handle, dev->set_layout, NULL);
+}
+
+static VkResult create(struct lk_vk_device *dev, struct lk_vk_pipe *pipe)
+{
+    VkShaderModule module;
+    VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+                                     .codeSize = pipe->shader->n_bytes,
+                                     .pCode = pipe->shader->words};
+    VkResult r = dev->vk.vkCreateShaderModule(dev->handle, &code, NULL, &module);
+    if (r) {
+        return r;
+    }
+    VkSpecializationMapEntry map[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        map[i] = (VkSpecializationMapEntry){i, 4 * i, 4};
+    }
+    VkSpecializationInfo spec = {4, map, sizeof pipe->spec, pipe->spec};
+    VkComputePipelineCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                  .module = module,
+                  .pName = "main",
+                  .pSpecializationInfo = &spec},
+        .layout = dev->layout};
+    r = dev->vk.vkCreateComputePipelines(dev->handle, dev->cache, 1, &info, NULL, &pipe->handle);
+    dev->vk.vkDestroyShaderModule(dev->handle, module, NULL);
+    return r;
+}
+
+lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uint32_t spec[4],
+                         VkPipeline *out, lk_error *err)
+{
+    struct lk_vk_pipe pipe = {.shader = lk_vk_shader_find(shader)};
+    if (!pipe.shader) {
+        return lk_fail(err, LK_E_INTERNAL, "shader '%s' is not in this build", shader);
+    }
+    memcpy(pipe.spec, spec, sizeof pipe.spec);
+    for (int i = 0; i < dev->n_pipes; i++) {
+        if (dev->pipes[i].shader == pipe.shader &&
+            memcmp(dev->pipes[i].spec, pipe.spec, sizeof pipe.spec) == 0) {
+            *out = dev->pipes[i].handle;
+            return lk_vk_check_needs(&dev->found.props, pipe.shader, &dev->pipes[i].needs, err);
+        }
+    }
+    if (dev->n_pipes == LK_VK_MAX_PIPES) {
+        return lk_fail(err, LK_E_INTERNAL, "shader '%s': more than %d pipelines", shader,
+                       LK_VK_MAX_PIPES);
+    }
+    lk_status status = lk_vk_measure(pipe.shader, spec, &pipe.needs, err);
+    if (!status) {
+        status = lk_vk_check_needs(&dev->found.props, pipe.shader, &pipe.needs, err);
+    }
+    if (status) {
+        return status;
+    }
+    double start = lk_now();
+    VkResult r = create(dev, &pipe);
+    double seconds = lk_now() - start;
+    dev->compiling += seconds;
+    lk_log_line(&dev->log, LK_LOG_DEBUG, "vulkan: compiled %s (%u %u %u %u) in %.0f ms", shader,
+                spec[0], spec[1], spec[2], spec[3], seconds * 1e3);
+    if (r) {
+        char what[128];
+        snprintf(what, sizeof what, "compiling shader '%s'", shader);
+        return lk_vk_fail(dev, r, what, err);
+    }
+    dev->pipes[dev->n_pipes++] = pipe;
+    dev->new_pipes = true;
+    *out = pipe.handle;
+    return LK_OK;
+}

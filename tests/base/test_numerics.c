@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Numerics: the contract's conversions and primitives against double, over every bit pattern of
+ * their domain. Where a domain has more than 2^26 patterns every 67th is visited, and all of them
+ * when LK_FULL=1 is set.
+ */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/scalar.h"
+#include "base/numerics.h"
+#include "tests/util/tolerances.h"
+
+#define U 0x1p-24 /* half a unit in the last place of 1 */
+
+static uint32_t stride(void)
+{
+    const char *full = getenv("LK_FULL");
+    return full && strcmp(full, "1") == 0 ? 1 : 67;
+}
+
+static void report(const char *what, double worst, double tolerance)
+{
+    cr_log_info("%s: at most %.3f u, bound %.3f u", what, worst, tolerance);
+    cr_expect_leq(worst, tolerance, "%s: %.3f u, bound %.3f u", what, worst, tolerance);
+}
+
+/* ---- rule 1 ---- */
+
+Test(numerics, flush_and_range_at_every_edge)
+{
+    static const struct {
+        uint32_t in, out;
+        bool bad;
+    } cases[] = {
+        {0x00000000, 0x00000000, false}, {0x80000000, 0x00000000, false}, /* +-0 */
+        {0x00000001, 0x00000000, false}, {0x80000001, 0x00000000, false}, /* subnormal */
+        {0x007fffff, 0x00000000, false}, {0x00800000, 0x00000000, false},
+        {0x267fffff, 0x00000000, false}, {0xa67fffff, 0x00000000, false}, /* below 2^-50 */
+        {0x26800000, 0x26800000, false}, {0xa6800000, 0xa6800000, false}, /* 2^-50 */
+        {0x26800001, 0x26800001, false}, {0x3f800000, 0x3f800000, false},
+        {0x537fffff, 0x537fffff, false}, {0xd37fffff, 0xd37fffff, false}, /* below 2^40 */
+        {0x53800000, 0x53800000, true},  {0xd3800000, 0xd3800000, true},  /* 2^40 */
+        {0x7f800000, 0x7f800000, true},  {0xff800000, 0xff800000, true},  /* infinity */
+        {0x7fc00000, 0x7fc00000, true},  {0xffc00001, 0xffc00001, true},  /* NaN */
+        {0x7f800001, 0x7f800001, true},
+    };
+    for (size_t i = 0; i < LK_COUNT(cases); i++) {
+        uint32_t got = lk_bits(lk_flush(lk_flt(cases[i].in)));
+        cr_expect_eq(got, cases[i].out, "flush of %08x: %08x", cases[i].in, got);
+        cr_expect_eq(lk_out_of_range(lk_flt(cases[i].in)), cases[i].bad, "%08x", cases[i].in);
+    }
+}
+
+/* ---- conversions ---- */
+
+/* The value of a finite half, by its definition. */
+static double half_value(uint32_t h)
+{
+    int e = (int)(h >> 10 & 31), m = (int)(h & 1023);
+    double x = e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
+    return h & 0x8000 ? -x : x;
+}
+
+Test(numerics, f16_to_f32_all)
+{
+    for (uint32_t h = 0; h < 65536; h++) {
+        if ((h & 0x7c00) != 0x7c00) {
+            double got = (double)lk_f16_to_f32(h);
+            cr_assert(got == half_value(h) && signbit(got) == signbit(half_value(h)), "%04x: %a", h,
+                      got);
+        }
+    }
+}
+
+/* Nearest even half of x by search of nothing: the quotient by the unit of its binade, rounded. */
+static uint32_t half_of(double x)
+{
+    double a = fabs(x);
+    if (a > 65504) {
+        a = 65504;
+    }
+    int e;
+    frexp(a, &e); /* a in [2^(e-1), 2^e) */
+    int unit = a == 0 || e - 11 < -24 ? -24 : e - 11;
+    double r = ldexp(nearbyint(ldexp(a, -unit)), unit);
+    if (r == 0) {
+        return 0;
+    }
+    frexp(r, &e);
+    uint32_t h = r < 0x1p-14 ? (uint32_t)ldexp(r, 24)
+                             : (uint32_t)(e + 14) << 10 | ((uint32_t)ldexp(r, 11 - e) & 1023);
+    return h | (x < 0 ? 0x8000u : 0);
+}
+
+static void check_pack(float x)
+{
+    cr_assert_eq(lk_f32_to_f16(x), half_of((double)x), "%a: %04x, expected %04x", (double)x,
+                 lk_f32_to_f16(x), half_of((double)x));
+}
+
+/* Every half, every midpoint of neighbours, and the floats next to each; then a walk over all
+ * patterns. */
+Test(numerics, f32_to_f16_at_every_rounding_boundary)
+{
+    for (uint32_t h = 0; h < 0x7bff; h++) {
+        double mid = (half_value(h) + half_value(h + 1)) / 2;
+        float at[] = {(float)half_value(h), (float)mid};
+        for (int i = 0; i < 2; i++) {
+            uint32_t u = lk_bits(at[i]);
+            for (int d = -1; d <= 1; d++) {
+                uint32_t v = u == 0 && d < 0 ? 0 : u + (uint32_t)d;
+                check_pack(lk_flt(v));
+                check_pack(lk_flt(v | 0x80000000u));
+            }
+        }
+    }
+    static const float edges[] = {
+        65503.996f, 65504.0f, 65504.004f, 65519.996f,      65520.0f,        65536.0f,
+        1e9f,       0x1p39f,  0x1p-25f,   0x1.000002p-25f, 0x1.fffffep-26f, 0x1p-50f};
+    for (size_t i = 0; i < LK_COUNT(edges); i++) {
+        check_pack(edges[i]);
+        check_pack(-edges[i]);
+    }
+    cr_assert_eq(lk_f32_to_f16(-0x1p-40f), 0, "no -0");
+    for (uint64_t u = 0; u < 0x7f800000u; u += stride()) {
+        check_pack(lk_flt((uint32_t)u));
+    }
+}
+
+Test(numerics, rounding_to_13_and_16_bits_all_mantissas)
+{
+    static const struct {
+        float (*round)(float);
+        int bits;
+    } kinds[] = {{lk_round13, 13}, {lk_round16, 16}};
+    static const int exps[] = {-50, -1, 0, 39};
+    for (size_t k = 0; k < 2; k++) {
+        for (uint32_t m = 0; m < 1u << 23; m++) {
+            double x = (double)lk_flt(0x3f800000u + m);
+            double want = ldexp(nearbyint(ldexp(x, kinds[k].bits - 1)), 1 - kinds[k].bits);
+            for (size_t i = 0; i < LK_COUNT(exps); i++) {
+                float in = lk_flt((uint32_t)(127 + exps[i]) << 23 | m);
+                float y = kinds[k].round(i % 2 ? -in : in);
+                double expected = ldexp(i % 2 ? -want : want, exps[i]);
+                cr_assert((double)y == expected, "%a to %d bits: %a", (double)in, kinds[k].bits,
+                          (double)y);
+            }
+        }
+        cr_assert_eq(lk_bits(kinds[k].round(0.0f)), 0);
+    }
+}
+
+Test(numerics, integers_to_float_and_back)
+{
+    /* rte: all quarters up to 2^20 and all halves of the domain. */
+    for (int32_t i = -(1 << 22); i <= 1 << 22; i++) {
+        float x = (float)i * 0.25f;
+        cr_assert_eq(lk_rte(x), (int32_t)nearbyint((double)x), "%a", (double)x);
+        x = (float)i * 0.5f;
+        cr_assert_eq(lk_rte(x), (int32_t)nearbyint((double)x), "%a", (double)x);
+        x = (float)i;
+        cr_assert_eq(lk_rte(x), i, "%d", i);
+    }
+    for (int32_t i = -(1 << 22) + 1; i < 1 << 22; i++) {
+        cr_assert(lk_f22(i) == (float)i && !signbit(lk_f22(0)), "%d", i);
+    }
+    /* F of any int: everything to 2^25, then around each tie of each binade. */
+    for (int32_t i = -(1 << 25); i <= 1 << 25; i++) {
+        cr_assert_eq(lk_bits(lk_f32_of_int(i)), lk_bits((float)i), "%d", i);
+    }
+    for (int b = 24; b < 31; b++) {
+        int64_t unit = (int64_t)1 << (b - 23);
+        for (int64_t m = 1 << 23; m < 1 << 24; m += 997) {
+            for (int64_t d = -2; d <= 2; d++) {
+                int64_t v = m * unit + unit / 2 + d;
+                cr_assert_eq(lk_bits(lk_f32_of_int((int32_t)v)), lk_bits((float)v));
+                cr_assert_eq(lk_bits(lk_f32_of_int((int32_t)-v)), lk_bits((float)-v));
+            }
+        }
+    }
+    cr_assert_eq(lk_bits(lk_f32_of_int(INT32_MAX)), lk_bits(2147483648.0f));
+    cr_assert_eq(lk_bits(lk_f32_of_int(INT32_MIN)), lk_bits(-2147483648.0f));
+}
+
+Test(numerics, order_keys_order_floats)
+{
+    float last = -0x1.fffffep39f;
+    for (uint64_t u = 0; u < 2u * 0x53800000u; u += stride() * 3u) {
+        /* from the most negative to the most positive */
+        uint32_t m = u < 0x53800000u ? 0x80000000u | (0x537fffffu - (uint32_t)u)
+                                     : (uint32_t)(u - 0x53800000u);
+        float x = lk_flt(m);
+        cr_assert(lk_order_key(last) <= lk_order_key(x) &&
+                      (last < x) == (lk_order_key(last) < lk_order_key(x)),
+                  "%a, %a", (double)last, (double)x);
+        last = x;
+    }
+    cr_assert_eq(lk_order_key(0.0f), lk_order_key(-0.0f));
+}
+
+/* ---- rcp, rsqrt ---- */
+
+Test(numerics, rcp_all_of_a_binade_then_all_binades)
+{
+    double worst = 0;
+    for (uint32_t m = 0; m < 1u << 23; m++) {
+        float a = lk_flt(0x3f800000u + m);
+        worst = fmax(worst, fabs(1.0 - (double)lk_rcp(a) * (double)a)); /* exact product */
+    }
+    report("rcp", worst / U, TOL_RCP);
+    for (uint32_t m = 0; m < 1u << 23; m += 1021) {
+        float one = lk_rcp(lk_flt(0x3f800000u + m));
+        for (int e = -100; e < 100; e++) {
+            float y = lk_rcp(lk_flt((uint32_t)(127 + e) << 23 | m));
+            cr_assert((double)y == ldexp((double)one, -e), "mantissa %x, exponent %d", m, e);
+        }
+    }
+    cr_assert(lk_rcp(0x1p100f) == 0x1p-100f && lk_rcp(0x1p-100f) == 0x1p100f);
+}
+
+Test(numerics, rsqrt_all_of_two_binades_then_all)
+{
+    double worst = 0;
+    for (uint32_t m = 0; m < 1u << 24; m++) {
+        float a = lk_flt(0x3f800000u + m);
+        double r = (double)lk_rsqrt(a);
+        worst = fmax(worst, fabs(r * sqrt((double)a) - 1));
+    }
+    report("rsqrt", worst / U, TOL_RSQRT);
+    for (uint32_t m = 0; m < 1u << 24; m += 1021) {
+        float one = lk_rsqrt(lk_flt(0x3f800000u + m));
+        for (int e = -100; e < 99; e += 2) {
+            float y = lk_rsqrt(lk_flt(((uint32_t)(127 + e) << 23) + m));
+            cr_assert((double)y == ldexp((double)one, -e / 2), "mantissa %x, exponent %d", m, e);
+        }
+    }
+    for (int e = -100; e <= 100; e += 2) {
+        cr_assert((double)lk_rsqrt((float)ldexp(1, e)) == ldexp(1, -e / 2), "4^%d", e / 2);
+    }
+}
+
+/* ---- functions ---- */
+
+/* Worst |f(x) - want(x)| over bit patterns [from, to] with `sign`, in units of u of the value. What
+ * is below 2^-50 is flushed by whoever stores it: there only smallness is asked for. `grow` adds to
+ * the bound in proportion to an exponent's argument, whose rounding it carries. */
+static double worst_error(float (*f)(float), double (*want)(double), double (*grow)(double),
+                          uint32_t from, uint32_t to, uint32_t sign)
+{
+    double worst = 0;
+    for (uint64_t u = from; u <= to; u += stride()) {
+        float x = lk_flt((uint32_t)u | sign);
+        double y = (double)f(x), w = want((double)x);
+        if (fabs(w) < 0x1p-50) {
+            cr_assert_lt(fabs(y), 0x1.0001p-50, "%a: %a", (double)x, y);
+        } else {
+            double e = fabs(y - w) / (fabs(w) * U);
+            worst = fmax(worst, grow ? e / (1 + grow((double)x)) : e);
+        }
+    }
+    return worst;
+}
+
+static double sigmoid_f64(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+static double silu_f64(double x)
+{
+    return x / (1 + exp(-x));
+}
+static double gelu_exponent(double x)
+{
+    return 2 * 0.7978845608028654 * (x + 0.044715 * x * x * x);
+}
+static double gelu_f64(double x)
+{
+    return x / (1 + exp(-gelu_exponent(x)));
+}
+static double gelu_grow(double x)
+{
+    return x < 0 ? -gelu_exponent(x) : 0;
+}
+
+enum { P_MIN = 0x26800000, P_MAX = 0x537fffff };
+
+Test(numerics, exp_and_exp2)
+{
+    double worst = worst_error(lk_exp, exp, NULL, P_MIN, 0x428A0000u, 0x80000000u);
+    report("exp", worst, TOL_EXP);
+    worst = worst_error(lk_exp2, exp2, NULL, P_MIN, 0x42C80000u, 0x80000000u);
+    report("exp", worst, TOL_EXP);
+    cr_assert(lk_exp(0.0f) == 1.0f && lk_exp(-0.0f) == 1.0f && lk_exp2(0.0f) == 1.0f);
+    /* The cut: the last argument that counts, and the first that does not. */
+    cr_assert(lk_exp(-69.0f) > 0.0f && lk_bits(lk_exp(lk_flt(0xC28A0001u))) == 0);
+    cr_assert(lk_exp2(-100.0f) == 0x1p-100f && lk_bits(lk_exp2(lk_flt(0xC2C80001u))) == 0);
+    for (int k = -100; k <= 0; k++) {
+        cr_assert((double)lk_exp2((float)k) == ldexp(1, k), "2^%d", k);
+    }
+}
+
+Test(numerics, sigmoid_silu_gelu_tanh)
+{
+    for (uint32_t sign = 0; sign <= 0x80000000u && sign != 1; sign = sign ? 1 : 0x80000000u) {
+        double worst = worst_error(lk_sigmoid, sigmoid_f64, NULL, P_MIN, P_MAX, sign);
+        report("sigmoid", worst, TOL_SIGMOID);
+        worst = worst_error(lk_silu, silu_f64, NULL, P_MIN, P_MAX, sign);
+        report("silu", worst, TOL_SILU);
+        worst = worst_error(lk_gelu, gelu_f64, gelu_grow, P_MIN, P_MAX, sign);
+        report("gelu", worst, TOL_GELU);
+        worst = worst_error(lk_tanh, tanh, NULL, P_MIN, P_MAX, sign);
+        report("tanh", worst, TOL_TANH);
+    }
+    cr_assert(lk_bits(lk_tanh(0.0f)) == 0 && lk_bits(lk_silu(0.0f)) == 0 &&
+              lk_bits(lk_gelu(0.0f)) == 0 && lk_sigmoid(0.0f) == 0.5f && lk_tanh(100.0f) == 1.0f &&
+              lk_tanh(-100.0f) == -1.0f);
+}
+
+/* Rule 8: the mantissa of every score that has a fraction, and integers. */
+Test(numerics, score_mantissas)
+{
+    double worst = 0;
+    for (uint32_t u = P_MIN; u < LK_SCORE_LIMIT; u += stride()) {
+        for (uint32_t sign = 0; sign <= 1; sign++) {
+            float s = lk_flt(u | sign << 31);
+            int32_t k = lk_rte(s);
+            double m = (double)lk_exp2_mantissa(s, k), w = exp2((double)s - k);
+            cr_assert(m >= 0.707106 && m <= 1.414214, "%a: %a", (double)s, m);
+            worst = fmax(worst, fabs(m - w) / (w * U));
+        }
+    }
+    report("exp", worst, TOL_EXP);
+}
+
+/* ---- rule 4 ---- */
+
+/* Every largest value of a block: q of it is 127 whatever its mantissa, so |q| <= 127. */
+Test(numerics, no_quantized_activation_beyond_127)
+{
+    static const int exps[] = {-50, 0, 39};
+    int8_t q[32];
+    float d, x[32] = {0};
+    int32_t sum[2];
+    struct lk_qrow row = {q, &d, sum};
+    for (uint32_t m = 0; m < 1u << 23; m++) {
+        int e = exps[m % 3];
+        float a = lk_flt((uint32_t)(127 + e) << 23 | m);
+        float r = 127.0f * lk_rcp(a);
+        float top = a * r;
+        cr_assert(top >= 126.99998f && top <= 127.00002f, "%a: %a", (double)a, (double)top);
+        x[0] = a;
+        x[17] = -a;
+        lk_scalar_quantize(x, 32, 32, &row);
+        cr_assert(q[0] == 127 && q[17] == -127 && sum[0] == 127 && sum[1] == -127, "%a", (double)a);
+        cr_assert_lt(fabs((double)d * 127 / (double)a - 1), 1.6e-7);
+    }
+    memset(x, 0, sizeof x);
+    memset(q, 1, sizeof q);
+    lk_scalar_quantize(x, 32, 32, &row);
+    for (int i = 0; i < 32; i++) {
+        cr_assert_eq(q[i], 0, "a block of zeros");
+    }
+    cr_assert(lk_bits(d) == 0 && sum[0] == 0 && sum[1] == 0);
+}
+
+/* ---- rule 2: fused and split sums of exact products have the same bits ---- */
+
+static uint32_t next_random(uint32_t *s)
+{
+    *s = *s * 1664525u + 1013904223u;
+    return *s ^ *s >> 15;
+}
+
+Test(numerics, exact_products_make_fusing_invisible)
+{
+    uint32_t s = 1;
+    int differ = 0;
+    for (int i = 0; i < 1 << 20; i++) {
+        float x = lk_flt((next_random(&s) & 0x807fffffu) | (100 + next_random(&s) % 40) << 23);
+        float g = lk_flt((next_random(&s) & 0x807fffffu) | (100 + next_random(&s) % 40) << 23);
+        uint32_t h = next_random(&s) & 0xffffu;
+        float w = lk_f16_to_f32((h & 0x7c00u) == 0x7c00u ? h & 0x83ffu : h);
+        float b = lk_bf16_to_f32((lk_bits(g) >> 16) ^ (h & 0x7fu));
+        float x13 = lk_round13(x), x16 = lk_round16(x);
+        float p = w * x13, q = b * x16, r = w * x;
+        cr_assert((double)p == (double)w * (double)x13 && (double)q == (double)b * (double)x16);
+        cr_assert_eq(lk_bits(fmaf(w, x13, g)), lk_bits(p + g));
+        cr_assert_eq(lk_bits(fmaf(b, x16, g)), lk_bits(q + g));
+        differ += lk_bits(fmaf(w, x, g)) != lk_bits(r + g);
+    }
+    cr_expect_gt(differ, 1000, "without the rounding fusing shows: %d", differ);
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Kernels_vec: the kernels beside matmul against cpu/scalar.c: every length up to a few vectors,
+ * values on both sides of the flush, of each primitive's cuts and of the range limit.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu/scalar.h"
+#include "cpu/vec.h"
+#include "tests/cpu/kernels.h"
+#include "base/numerics.h"
+
+enum { MAX_N = 700 };
+
+/* +0, values at the cuts of the primitives, or any in [2^low, 2^high). */
+static float any_value(struct rng *r, int low, int high)
+{
+    static const uint32_t EDGES[] = {
+        0x00000000u, 0x26800000u, 0x26800001u, 0x27000000u, /* 0, 2^-50, just above, 2^-49 */
+        0x39800000u, 0x397FFFFFu, 0x3F200000u, 0x3F1FFFFFu, /* tanh: 2^-12, 0.625 */
+        0x428A0000u, 0x428A0001u, 0x41200000u, 0x3F800000u, /* exp: 69; 10, 1 */
+        0x537FFFFFu, 0x4B000000u, 0x477FE000u, 0x477FF000u, /* below 2^40; 2^23; halves: 65504+ */
+        0x33000000u, 0x33000001u, 0x33800000u, 0x38800000u, /* 2^-25, above it, 2^-24, 2^-14 */
+    };
+    float x = rng_float(r, low, high);
+    if (rng_below(r, 8) == 0) {
+        uint32_t u = EDGES[rng_below(r, (int)LK_COUNT(EDGES))];
+        bool fits = u == 0 || ((int)(u >> 23) - 127 >= low && (int)(u >> 23) - 127 <= high);
+        x = fits ? lk_flt(u == 0 ? 0 : u | (rng_next(r) & 0x80000000u)) : x;
+    }
+    return x;
+}
+
+/* Two inputs and two outputs of n floats at the ends of their pages. */
+struct vec_case {
+    struct edge a, b, got, want;
+    float *fa, *fb, *fgot, *fwant;
+};
+
+static struct vec_case case_new(struct rng *r, int n, int low, int high)
+{
+    struct vec_case c = {
+        .a = edge_new((size_t)n * 4, 4),
+        .b = edge_new((size_t)n * 4, 4),
+        .got = edge_new((size_t)n * 4, 4),
+        .want = edge_new((size_t)n * 4, 4),
+    };
+    c.fa = (float *)(void *)c.a.data;
+    c.fb = (float *)(void *)c.b.data;
+    c.fgot = (float *)(void *)c.got.data;
+    c.fwant = (float *)(void *)c.want.data;
+    for (int i = 0; i < n; i++) {
+        c.fa[i] = any_value(r, low, high);
+        c.fb[i] = any_value(r, low, high);
+    }
+    return c;
+}
+
+static void case_end(struct report *rep, struct vec_case *c, const char *what, bool got, bool want)
+{
+    if (got != want) {
+        report_fail(rep, "%s: in range: %d, the contract says %d", what, got, want);
+    } else if (want) {
+        same_floats(rep, what, c->fgot, c->fwant, c->got.n_bytes / 4);
+    }
+    edge_free(&c->a);
+    edge_free(&c->b);
+    edge_free(&c->got);
+    edge_free(&c->want);
+}
+
+enum { LOW_RANGE, MID_RANGE, ALL_RANGE, RANGES };
+static const int LOWS[RANGES] = {-50, -20, -50}, HIGHS[RANGES] = {-20, 8, 39};
+
+static void test_elementwise(struct report *rep, enum lk_cpu_level level,
+                             const struct lk_vec_kernels *t)
+{
+    static const char *const NAMES[] = {"add", "bias", "silu", "gelu", "softcap"};
+    for (int f = 0; f < (int)LK_COUNT(NAMES); f++) {
+        struct rng rng = {rep->seed + (uint64_t)f};
+        report_begin(rep, lk_cpu_level_name(level), NAMES[f], "");
+        for (int round = 0; round < 500; round++) {
+            int n = round < 90 ? 1 + round / 2 : 1 + rng_below(&rng, MAX_N), range = round % RANGES;
+            struct vec_case c = case_new(&rng, n, LOWS[range], HIGHS[range]);
+            float cap = rng_float(&rng, 2, 6), in = 1.0f / cap;
+            char what[64];
+            bool got, want;
+            snprintf(what, sizeof what, "%d values of 2^%d..2^%d", n, LOWS[range], HIGHS[range]);
+            if (f == 0) {
+                if (round % 5 == 0) { /* sums that cancel */
+                    for (int i = 0; i < n; i += 2) {
+                        c.fb[i] = -c.fa[i] + 0.0f;
+                    }
+                }
+                got = t->add(c.fa, c.fb, n, c.fgot);
+                want = lk_scalar_add(c.fa, c.fb, n, c.fwant);
+            } else if (f == 1) {
+                for (int i = 0; i < n; i += 3) { /* a file may hold what no op stores */
+                    c.fb[i] = lk_flt(rng_next(&rng) & 0x867fffffu);
+                }
+                got = t->bias(c.fa, c.fb, n, c.fgot);
+                want = lk_scalar_bias(c.fa, c.fb, n, c.fwant);
+            } else if (f < 4) {
+                enum lk_act act = f == 2 ? LK_ACT_SILU : LK_ACT_GELU;
+                got = t->glu(act, c.fa, c.fb, n, c.fgot);
+                want = lk_scalar_glu(act, c.fa, c.fb, n, c.fwant);
+            } else {
+                got = t->softcap(c.fa, n, in, cap, c.fgot);
+                want = lk_scalar_softcap(c.fa, n, in, cap, c.fwant);
+            }
+            case_end(rep, &c, what, got, want);
+        }
+        report_end(rep);
+    }
+}
+
+static void test_norm(struct report *rep, enum lk_cpu_level level, const struct lk_vec_kernels *t)
+{
+    static const int GROUPS[] = {1,   2,   7,   8,   15,  16,  17,  31,  32,  64,  80,
+                                 100, 127, 128, 200, 255, 256, 257, 511, 512, 576, 640};
+    struct rng rng = {rep->seed};
+    report_begin(rep, lk_cpu_level_name(level), "norm", "");
+    for (int round = 0; round < 200; round++) {
+        int group = GROUPS[round % (int)LK_COUNT(GROUPS)], range = round % RANGES;
+        int n = group * (group <= 128 ? 1 + rng_below(&rng, 4) : 1);
+        /* A square sum within the range that rule 1 promises. */
+        struct vec_case c = case_new(&rng, n, LOWS[range], HIGHS[range] < 30 ? HIGHS[range] : 38);
+        float eps = round % 4 == 3 ? 0x1p-60f : 1e-5f;
+        char what[64];
+        snprintf(what, sizeof what, "%d in groups of %d", n, group);
+        bool got = t->norm(c.fa, c.fb, n, group, eps, c.fgot);
+        bool want = lk_scalar_norm(c.fa, c.fb, n, group, eps, c.fwant);
+        case_end(rep, &c, what, got, want);
+    }
+    report_end(rep);
+}
+
+static void test_rope(struct report *rep, enum lk_cpu_level level, const struct lk_vec_kernels *t)
+{
+    static const int DIMS[] = {2, 4, 8, 16, 20, 32, 64, 80, 96, 128, 256};
+    struct rng rng = {rep->seed};
+    report_begin(rep, lk_cpu_level_name(level), "rope", "");
+    for (int round = 0; round < 200; round++) {
+        int hd = DIMS[round % (int)LK_COUNT(DIMS)], heads = 1 + rng_below(&rng, 3);
+        int dims = round % 3 == 0 ? 2 * (1 + rng_below(&rng, hd / 2)) : hd;
+        int range = round % RANGES, n = heads * hd;
+        bool interleaved = round & 1;
+        struct vec_case c = case_new(&rng, n, LOWS[range], HIGHS[range]);
+        struct edge cs = edge_new((size_t)dims * 4, 4);
+        float *table = (float *)(void *)cs.data;
+        for (int i = 0; i < dims; i++) {
+            table[i] = any_value(&rng, -30, -1);
+        }
+        char what[64];
+        snprintf(what, sizeof what, "%d heads of %d, %d turned%s", heads, hd, dims,
+                 interleaved ? ", neighbours" : "");
+        bool got = t->rope(c.fa, heads, hd, dims, interleaved, table, c.fgot);
+        bool want = lk_scalar_rope(c.fa, heads, hd, dims, interleaved, table, c.fwant);
+        case_end(rep, &c, what, got, want);
+        edge_free(&cs);
+    }
+    report_end(rep);
+}
+
+static void test_kv_store(struct report *rep, enum lk_cpu_level level,
+                          const struct lk_vec_kernels *t)
+{
+    static const int DIMS[] = {1, 5, 16, 31, 32, 33, 64, 80, 96, 128, 256};
+    struct rng rng = {rep->seed};
+    report_begin(rep, lk_cpu_level_name(level), "kv_store", "");
+    for (int round = 0; round < 200; round++) {
+        int hd = DIMS[round % (int)LK_COUNT(DIMS)], heads = 1 + rng_below(&rng, 3);
+        int dim = (hd + LK_KV_DIM_ALIGN - 1) / LK_KV_DIM_ALIGN * LK_KV_DIM_ALIGN;
+        size_t n = 2 * 2 * (size_t)LK_KV_BLOCK_ELEMS(heads, dim); /* bytes of two blocks */
+        struct edge buf[4];
+        for (int i = 0; i < 4; i++) {
+            buf[i] = edge_new(n, 64);
+        }
+        struct vec_case c = case_new(&rng, heads * hd, -30, round % 2 ? 3 : 20);
+        int block = rng_below(&rng, 2), slot = rng_below(&rng, LK_KV_BLOCK);
+        t->kv_store(c.fa, c.fb, heads, hd, dim, block, slot, (void *)buf[0].data,
+                    (void *)buf[1].data);
+        lk_scalar_kv_store(c.fa, c.fb, heads, hd, dim, block, slot, (void *)buf[2].data,
+                           (void *)buf[3].data);
+        same_bytes(rep, "K", buf[0].data, buf[2].data, n);
+        same_bytes(rep, "V", buf[1].data, buf[3].data, n);
+        memcpy(c.fgot, c.fwant, c.got.n_bytes);
+        case_end(rep, &c, "kv_store", true, true);
+        for (int i = 0; i < 4; i++) {
+            edge_free(&buf[i]);
+        }
+    }
+    report_end(rep);
+}
+
+void test_vec(struct report *rep, enum lk_cpu_level level)
+{
+    /* Levels that differ in integer dots alone share these kernels. */
+    static const enum lk_cpu_level OWN[LK_CPU_LEVELS] = {
+        [LK_CPU_GENERIC] = LK_CPU_GENERIC, [LK_CPU_AVX2] = LK_CPU_AVX2,
+        [LK_CPU_AVX_VNNI] = LK_CPU_AVX2,   [LK_CPU_AVX512] = LK_CPU_AVX512,
+        [LK_CPU_AMX] = LK_CPU_AVX512,      [LK_CPU_NEON] = LK_CPU_NEON,
+        [LK_CPU_DOTPROD] = LK_CPU_NEON,    [LK_CPU_I8MM] = LK_CPU_NEON,
+    };
+    const struct lk_vec_kernels *t = lk_vec_kernels(level);
+    report_begin(rep, lk_cpu_level_name(level), "vec", "level");
+    if (t->level != OWN[level] ||
+        (level != LK_CPU_GENERIC &&
+         (t->norm == lk_vec_generic.norm || t->attn_chunk == lk_vec_generic.attn_chunk))) {
+        report_fail(rep, "ran the kernels of %s", lk_cpu_level_name(t->level));
+    }
+    report_end(rep);
+    test_elementwise(rep, level, t);
+    test_norm(rep, level, t);
+    test_rope(rep, level, t);
+    test_kv_store(rep, level, t);
+}

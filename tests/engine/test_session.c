@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Session: the claim of the project on tiny models of every architecture (and, with LK_FULL=1, on
+ * real ones): the logits of a token depend on the tokens before it and on nothing else. By bits, on
+ * scalar and cpu: micro-batches, prefill or one by one, reuse, fork, truncate, save and load,
+ * sessions together or alone, moved in mid-sentence, stale NaN in the cache.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/engine.h"
+#include "tests/util/models.h"
+#include "tests/util/tiny.h"
+
+enum { N = 150, CTX = 200 };
+
+static const char *const BACKENDS[] = {"scalar", "cpu"};
+
+static const char *other_than(const char *backend)
+{
+    for (size_t i = 0; i < LK_COUNT(BACKENDS); i++) {
+        if (strcmp(BACKENDS[i], backend) != 0) {
+            return BACKENDS[i];
+        }
+    }
+    return backend;
+}
+
+/* What the scalar backend says, in one batch: [N][n_vocab]. */
+static float *expected_rows(const char *path, const int32_t *ids, size_t *n_vocab)
+{
+    lk_model *m;
+    lk_engine *e = tiny_engine(path, "scalar", CTX, N, 1, &m);
+    *n_vocab = lk_engine_n_vocab(e);
+    float *rows = tiny_rows(e, ids, N);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+    return rows;
+}
+
+typedef void (*body)(const char *path, const char *backend, const int32_t *ids, const float *rows,
+                     size_t n_vocab);
+
+static void for_each_model(body fn)
+{
+    size_t tiny = test_n_models();
+    for (size_t i = 0; i < tiny + test_n_real_models(); i++) {
+        const char *path = i < tiny ? test_model_path(i) : test_real_model_path(i - tiny);
+        int32_t ids[N];
+        size_t n_vocab;
+        tiny_tokens(ids, N, test_model_n_vocab(path), 7);
+        float *rows = expected_rows(path, ids, &n_vocab);
+        for (size_t b = 0; b < LK_COUNT(BACKENDS); b++) {
+            fn(path, BACKENDS[b], ids, rows, n_vocab);
+        }
+        free(rows);
+    }
+}
+
+static void micro_batches(const char *path, const char *backend, const int32_t *ids,
+                          const float *rows, size_t n_vocab)
+{
+    static const uint32_t BATCH[] = {1, 7, 64, 150};
+    for (size_t i = 0; i < LK_COUNT(BATCH); i++) {
+        lk_model *m;
+        char what[256];
+        snprintf(what, sizeof what, "%s on %s, micro-batch %u", path, backend, BATCH[i]);
+        lk_engine *e = tiny_engine(path, backend, CTX, BATCH[i], 1, &m);
+        float *got = tiny_rows(e, ids, N);
+        tiny_same(got, rows, N * n_vocab, what);
+        free(got);
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
+}
+
+Test(session, rows_do_not_depend_on_micro_batches)
+{
+    for_each_model(micro_batches);
+}
+
+static void timelines(const char *path, const char *backend, const int32_t *ids, const float *rows,
+                      size_t n_vocab)
+{
+    lk_model *m;
+    lk_error err;
+    lk_engine *e = tiny_engine(path, backend, CTX, 64, 4, &m);
+    lk_session *s, *f;
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    cr_assert_null(lk_session_logits(s));
+    /* Extended in uneven steps, each last row compared. */
+    static const size_t STOPS[] = {1, 2, 63, 64, 65, 66, 128, 129, 149};
+    for (size_t i = 0; i < LK_COUNT(STOPS); i++) {
+        cr_assert_eq(lk_session_sync(s, ids, STOPS[i], &err), LK_OK, "%s", err.message);
+        tiny_same(lk_session_logits(s), rows + (STOPS[i] - 1) * n_vocab, n_vocab, "extended");
+    }
+    /* A sync to what is there does nothing; to a prefix gives the prefix's row. */
+    cr_assert_eq(lk_session_sync(s, ids, 149, &err), LK_OK);
+    tiny_same(lk_session_logits(s), rows + 148 * n_vocab, n_vocab, "again");
+    cr_assert_eq(lk_session_sync(s, ids, 70, &err), LK_OK);
+    cr_assert_eq(lk_session_n_tokens(s), 70);
+    tiny_same(lk_session_logits(s), rows + 69 * n_vocab, n_vocab, "back to a prefix");
+    /* A fork goes another way; the first is not disturbed, inside a shared block. */
+    cr_assert_eq(lk_session_fork(s, &f, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(f), rows + 69 * n_vocab, n_vocab, "fork");
+    int32_t other[N];
+    memcpy(other, ids, sizeof other);
+    for (size_t i = 70; i < N; i++) {
+        other[i] = ids[N - 1 - i];
+    }
+    cr_assert_eq(lk_session_sync(f, other, 140, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(s), rows + (N - 1) * n_vocab, n_vocab, "after a fork went away");
+    float *other_rows = tiny_rows(e, other, 140);
+    tiny_same(lk_session_logits(f), other_rows + 139 * n_vocab, n_vocab, "the fork's own way");
+    free(other_rows);
+    /* The fork comes back to the common way: truncated, extended. */
+    cr_assert_eq(lk_session_truncate(f, 65, &err), LK_OK);
+    cr_assert_null(lk_session_logits(f));
+    cr_assert_eq(lk_session_truncate(f, 66, &err), LK_E_INVALID);
+    cr_assert_eq(lk_session_sync(f, ids, 100, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(f), rows + 99 * n_vocab, n_vocab, "after truncate");
+    lk_session_close(&f);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
+Test(session, timelines_reuse_extend_fork_and_truncate)
+{
+    for_each_model(timelines);
+}
+
+static void together(const char *path, const char *backend, const int32_t *ids, const float *rows,
+                     size_t n_vocab)
+{
+    lk_model *m;
+    lk_error err;
+    lk_engine *e = tiny_engine(path, backend, CTX, 64, 3, &m);
+    lk_session *s[3];
+    static const size_t START[3] = {40, 1, 63};
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(lk_session_open(e, &s[i], &err), LK_OK);
+        cr_assert_eq(lk_session_sync(s[i], ids, START[i], &err), LK_OK, "%s", err.message);
+    }
+    for (size_t step = 0; step < 20; step++) {
+        int32_t next[3];
+        for (int i = 0; i < 3; i++) {
+            next[i] = ids[START[i] + step];
+        }
+        cr_assert_eq(lk_engine_step(e, s, next, 3, &err), LK_OK, "%s", err.message);
+        for (int i = 0; i < 3; i++) {
+            tiny_same(lk_session_logits(s[i]), rows + (START[i] + step) * n_vocab, n_vocab,
+                      "three sessions in a batch");
+        }
+    }
+    lk_session *twice[2] = {s[0], s[0]};
+    int32_t two[2] = {0, 0};
+    cr_assert_eq(lk_engine_step(e, twice, two, 2, &err), LK_E_INVALID);
+    for (int i = 0; i < 3; i++) {
+        lk_session_close(&s[i]);
+    }
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
+Test(session, sessions_together_equal_sessions_alone)
+{
+    for_each_model(together);
+}
+
+static void saved(const char *path, const char *backend, const int32_t *ids, const float *rows,
+                  size_t n_vocab)
+{
+    char file[] = "/tmp/lockstep-session-XXXXXX";
+    int fd = mkstemp(file);
+    cr_assert(fd >= 0);
+    close(fd);
+    lk_model *m, *m2;
+    lk_error err;
+    lk_engine *e = tiny_engine(path, backend, CTX, 64, 1, &m);
+    lk_session *s, *t;
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    cr_assert_eq(lk_session_sync(s, ids, 77, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
+    /* Loaded on the other backend. */
+    lk_engine *e2 = tiny_engine(path, other_than(backend), CTX, 64, 1, &m2);
+    cr_assert_eq(lk_session_open(e2, &t, &err), LK_OK);
+    cr_assert_eq(lk_session_load(t, file, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_n_tokens(t), 77);
+    tiny_same(lk_session_logits(t), rows + 76 * n_vocab, n_vocab, "loaded");
+    cr_assert_eq(lk_session_sync(t, ids, N, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(t), rows + (N - 1) * n_vocab, n_vocab, "continued after a load");
+    /* One byte changed anywhere is refused and the session is as before. */
+    FILE *f = fopen(file, "r+b");
+    fseek(f, 0, SEEK_END);
+    long size = ftell(f);
+    for (long at = 3; at < size; at += size / 11) {
+        fseek(f, at, SEEK_SET);
+        int c = fgetc(f);
+        fseek(f, at, SEEK_SET);
+        fputc(c ^ 0x10, f);
+        fflush(f);
+        lk_status status = lk_session_load(t, file, &err);
+        cr_assert(status == LK_E_FORMAT || status == LK_E_FULL, "byte %ld: %s", at, err.message);
+        cr_assert(strstr(err.message, file));
+        cr_assert_eq(lk_session_n_tokens(t), N);
+        fseek(f, at, SEEK_SET);
+        fputc(c, f);
+    }
+    fclose(f);
+    tiny_same(lk_session_logits(t), rows + (N - 1) * n_vocab, n_vocab, "after refused loads");
+    lk_session_close(&t);
+    lk_session_close(&s);
+    lk_engine_close(&e2);
+    lk_engine_close(&e);
+    lk_model_close(&m2);
+    lk_model_close(&m);
+    unlink(file);
+}
+
+Test(session, saved_and_loaded_on_another_backend)
+{
+    for_each_model(saved);
+}
+
+/* One write to the cache fails: the k-th from when it was set. */
+static const struct lk_backend_impl *real_impl;
+static int writes_until_failure;
+
+static lk_status failing_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
+                               size_t offset, const void *data, size_t n, lk_error *err)
+{
+    if (writes_until_failure-- == 0) {
+        return lk_fail(err, LK_E_IO, "a write fails");
+    }
+    return real_impl->kv_write(kv, layer, which, offset, data, n, err);
+}
+
+/* The cache has room for the longer of two timelines alone. */
+static void loaded_over(const char *path, const char *backend, const int32_t *ids,
+                        const float *rows, size_t n_vocab)
+{
+    enum { SAVED = 77, HELD = 130 }; /* 2 and 3 blocks, of 3 */
+    char file[] = "/tmp/lockstep-session-XXXXXX";
+    int fd = mkstemp(file), failures = 0;
+    cr_assert(fd >= 0);
+    close(fd);
+    lk_model *m;
+    lk_error err;
+    lk_session *s, *f;
+    lk_engine *e = tiny_engine(path, backend, 192, 64, 1, &m);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    cr_assert_eq(lk_session_sync(s, ids, SAVED, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
+    struct lk_part *part = &s->lane->part[0];
+    struct lk_backend_impl failing = *part->impl;
+    real_impl = part->impl;
+    failing.kv_write = failing_write;
+    for (int k = 0;; k++) {
+        cr_assert_eq(lk_session_sync(s, ids, HELD, &err), LK_OK, "%s", err.message);
+        part->impl = &failing;
+        writes_until_failure = k;
+        lk_status status = lk_session_load(s, file, &err);
+        part->impl = real_impl;
+        if (status == LK_OK) {
+            break;
+        }
+        failures++;
+        cr_assert_eq(status, LK_E_IO, "%s", err.message);
+        cr_assert_eq(lk_session_n_tokens(s), HELD);
+        tiny_same(lk_session_logits(s), rows + (HELD - 1) * n_vocab, n_vocab, "not loaded");
+        cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);
+        tiny_same(lk_session_logits(s), rows + (N - 1) * n_vocab, n_vocab, "the old cache");
+        cr_assert_eq(lk_session_truncate(s, HELD, &err), LK_OK);
+    }
+    cr_assert_gt(failures, 3);
+    cr_assert_eq(lk_session_n_tokens(s), SAVED);
+    tiny_same(lk_session_logits(s), rows + (SAVED - 1) * n_vocab, n_vocab, "loaded");
+    cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(s), rows + (N - 1) * n_vocab, n_vocab, "continued after a load");
+    /* Blocks that a fork has as well are not written over. */
+    cr_assert_eq(lk_session_fork(s, &f, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_load(s, file, &err), LK_E_FULL);
+    tiny_same(lk_session_logits(s), rows + (N - 1) * n_vocab, n_vocab, "full");
+    lk_session_close(&f);
+    cr_assert_eq(lk_session_load(s, file, &err), LK_OK, "%s", err.message);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+    unlink(file);
+}
+
+Test(session, a_load_needs_room_for_one_timeline)
+{
+    for_each_model(loaded_over);
+}
+
+static void moved(const char *path, const char *backend, const int32_t *ids, const float *rows,
+                  size_t n_vocab)
+{
+    lk_model *m;
+    lk_error err;
+    const char *other = other_than(backend);
+    lk_engine *e = tiny_engine(path, backend, CTX, 64, 1, &m);
+    lk_session *s;
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    for (size_t n = 30; n <= N; n += 15) {
+        cr_assert_eq(lk_session_sync(s, ids, n, &err), LK_OK, "%s", err.message);
+        tiny_same(lk_session_logits(s), rows + (n - 1) * n_vocab, n_vocab, "moved");
+        cr_assert_eq(lk_session_move(s, n / 15 % 2 ? backend : other, &err), LK_OK, "%s",
+                     err.message);
+        cr_assert_str_eq(lk_session_backend(s), n / 15 % 2 ? backend : other);
+    }
+    cr_assert_eq(lk_session_move(s, "abacus", &err), LK_E_INVALID);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
+Test(session, moved_in_mid_sentence)
+{
+    for_each_model(moved);
+}
+
+static void stale(const char *path, const char *backend, const int32_t *ids, const float *rows,
+                  size_t n_vocab)
+{
+    lk_model *m;
+    lk_error err;
+    lk_engine *e = tiny_engine(path, backend, CTX, 64, 1, &m);
+    struct lk_lane *lane = e->home;
+    size_t n = lk_engine_block_bytes(e);
+    uint16_t *nan = malloc(n);
+    for (size_t i = 0; i < n / 2; i++) {
+        nan[i] = 0x7e00;
+    }
+    for (int layer = 0; layer < e->plan->n_layer; layer++) {
+        for (int b = 0; b < lane->pool.n_blocks; b++) {
+            cr_assert_eq(lk_lane_kv_write(lane, layer, LK_KV_K, b, nan, &err), LK_OK);
+            cr_assert_eq(lk_lane_kv_write(lane, layer, LK_KV_V, b, nan, &err), LK_OK);
+        }
+    }
+    free(nan);
+    float *got = tiny_rows(e, ids, N);
+    tiny_same(got, rows, N * n_vocab, "stale cells full of NaN");
+    free(got);
+    cr_assert_eq(lane->part[0].impl->kv_check(lane->part[0].kv, &err), LK_OK, "%s", err.message);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
+Test(session, stale_cells_take_no_part)
+{
+    for_each_model(stale);
+}
+
+Test(session, the_context_can_be_filled_exactly_and_no_further)
+{
+    const char *path = test_model_path(0);
+    lk_model *m;
+    lk_error err;
+    lk_engine *e = tiny_engine(path, "scalar", 100, 64, 1, &m);
+    lk_session *s;
+    int32_t ids[101];
+    tiny_tokens(ids, 101, lk_engine_n_vocab(e), 3);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    cr_assert_eq(lk_session_sync(s, ids, 101, &err), LK_E_FULL);
+    cr_assert(strstr(err.message, "101") && strstr(err.message, "100"));
+    cr_assert_eq(lk_session_sync(s, ids, 100, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_engine_step(e, &s, ids, 1, &err), LK_E_FULL);
+    cr_assert_eq(lk_session_n_tokens(s), 100);
+    cr_assert_not_null(lk_session_logits(s));
+    cr_assert_eq(lk_session_sync(s, ids, 0, &err), LK_E_INVALID);
+    ids[5] = -1;
+    cr_assert_eq(lk_session_sync(s, ids, 50, &err), LK_E_INVALID);
+    cr_assert_eq(lk_session_n_tokens(s), 100, "a refused timeline changes nothing");
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
+static bool stop_at(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)what;
+    (void)total;
+    return done < *(const uint64_t *)user;
+}
+
+Test(session, a_cancelled_sync_keeps_a_valid_prefix)
+{
+    const char *path = test_model_path(0);
+    lk_model *m;
+    lk_error err;
+    lk_engine *e = tiny_engine(path, "scalar", CTX, 10, 1, &m);
+    lk_session *s;
+    int32_t ids[N];
+    uint64_t limit = 40;
+    tiny_tokens(ids, N, lk_engine_n_vocab(e), 7);
+    float *rows = tiny_rows(e, ids, N);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    lk_session_on_progress(s, stop_at, &limit);
+    cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_E_CANCELLED);
+    cr_assert_eq(lk_session_n_tokens(s), 40);
+    lk_session_on_progress(s, NULL, NULL);
+    cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK);
+    tiny_same(lk_session_logits(s), rows + (N - 1) * lk_engine_n_vocab(e), lk_engine_n_vocab(e),
+              "continued after a cancel");
+    free(rows);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}

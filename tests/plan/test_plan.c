@@ -1,0 +1,641 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Plan: the ops of every architecture, their wiring, weights and constants; each wrong key and
+ * tensor by name; slices and the layout of slots as properties.
+ */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "plan/plan.h"
+#include "tests/util/model_build.h"
+
+static const char *const archs[] = {"llama", "qwen2", "qwen3", "gemma3", "phi3"};
+
+struct fixture {
+    struct gguf_build b;
+    struct lk_gguf *g;
+    struct lk_plan *plan;
+    lk_error err;
+};
+
+static lk_status build(struct fixture *f, const struct model_params *p)
+{
+    *f = (struct fixture){0};
+    model_build(&f->b, p);
+    cr_assert_eq(lk_gguf_open_memory(f->b.data, f->b.n, &f->g, &f->err), LK_OK, "%s",
+                 f->err.message);
+    f->plan = (struct lk_plan *)1;
+    lk_status status = lk_plan_build(f->g, &f->plan, &f->err);
+    cr_assert(status == LK_OK || f->plan == NULL, "a failed build leaves no plan");
+    return status;
+}
+
+static void build_ok(struct fixture *f, const struct model_params *p)
+{
+    cr_assert_eq(build(f, p), LK_OK, "%s: %s", p->arch, f->err.message);
+}
+
+static void end(struct fixture *f)
+{
+    if (f->plan) {
+        lk_plan_free(&f->plan);
+        cr_assert_null(f->plan);
+    }
+    lk_gguf_close(&f->g);
+    gb_free(&f->b);
+}
+
+/* Builds, wants this status and these words in the message. */
+static void refused(const struct model_params *p, lk_status want, const char *a, const char *b)
+{
+    struct fixture f;
+    lk_status status = build(&f, p);
+    cr_assert_eq(status, want, "%s: %s: found %s, %s", p->arch, a, lk_status_name(status),
+                 status ? f.err.message : "no error");
+    cr_assert(strstr(f.err.message, a) && strstr(f.err.message, b), "%s", f.err.message);
+    end(&f);
+}
+
+/* ---- ops ---- */
+
+static void op_names(const struct lk_plan *plan, int layer, char *text, size_t n)
+{
+    size_t at = 0;
+    text[0] = 0;
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].layer == layer) {
+            at += (size_t)snprintf(text + at, n - at, "%s%s", at ? " " : "",
+                                   lk_op_name(plan->ops[i].kind));
+        }
+    }
+}
+
+#define QKV       "norm matmul matmul matmul "
+#define ATTENTION "rope rope kv_store attention matmul "
+#define FFN       "norm matmul matmul glu matmul "
+
+Test(plan, ops_of_a_layer_are_in_the_written_order)
+{
+    static const struct {
+        const char *arch, *layer;
+    } want[] = {
+        {"llama", QKV ATTENTION "add " FFN "add"},
+        {"qwen2", QKV "bias bias bias " ATTENTION "add " FFN "add"},
+        {"qwen3", QKV "norm norm " ATTENTION "add " FFN "add"},
+        {"gemma3", QKV "norm norm " ATTENTION "norm add " FFN "norm add"},
+        {"phi3", QKV ATTENTION "add " FFN "add"},
+    };
+    for (size_t i = 0; i < LK_COUNT(want); i++) {
+        struct model_params p = model_params_default(want[i].arch, LK_TYPE_Q4_0, 1);
+        struct fixture f;
+        char text[512];
+        p.softcap = i % 2 ? 30.0f : 0.0f;
+        build_ok(&f, &p);
+        cr_assert_str_eq(f.plan->arch, want[i].arch);
+        for (int layer = 0; layer < p.n_layer; layer++) {
+            op_names(f.plan, layer, text, sizeof text);
+            cr_assert_str_eq(text, want[i].layer);
+        }
+        op_names(f.plan, -1, text, sizeof text);
+        cr_assert_str_eq(text, "embed");
+        op_names(f.plan, p.n_layer, text, sizeof text);
+        cr_assert_str_eq(text, i % 2 ? "gather norm matmul softcap" : "gather norm matmul");
+        end(&f);
+    }
+    struct model_params p = model_params_default("llama", LK_TYPE_F16, 1);
+    struct fixture f;
+    char text[512];
+    p.biases = true; /* llama may have all four */
+    build_ok(&f, &p);
+    op_names(f.plan, 0, text, sizeof text);
+    cr_assert_str_eq(text, QKV "bias bias bias " ATTENTION "bias add " FFN "add");
+    end(&f);
+}
+
+/* Every op reads what was written before, writes a slot of its own, and the widths of slots and
+ * weights fit the op's meaning. */
+static void check_wiring(const struct lk_plan *p)
+{
+    bool *written = calloc((size_t)p->n_slots, sizeof *written);
+    cr_assert(written);
+    int last_layer = -1;
+    if (p->in_slot >= 0) {
+        written[p->in_slot] = true;
+        cr_assert_eq(p->slots[p->in_slot].width, p->n_embd);
+    }
+    for (int i = 0; i < p->n_ops; i++) {
+        const struct lk_op *op = &p->ops[i];
+        cr_assert(op->layer >= last_layer && op->layer <= p->n_layer);
+        last_layer = op->layer;
+        for (int k = 0; k < 2; k++) {
+            cr_assert(op->in[k] < p->n_slots && (op->in[k] < 0 || written[op->in[k]]),
+                      "op %d (%s) reads slot %d before it is written", i, lk_op_name(op->kind),
+                      op->in[k]);
+        }
+        int in = op->in[0] >= 0 ? p->slots[op->in[0]].width : 0;
+        int in1 = op->in[1] >= 0 ? p->slots[op->in[1]].width : 0;
+        int out = op->out >= 0 ? p->slots[op->out].width : 0;
+        const struct lk_weight *w = op->weight >= 0 ? &p->weights[op->weight] : NULL;
+        if (op->out >= 0) {
+            cr_assert(!written[op->out], "op %d writes a slot twice", i);
+            written[op->out] = true;
+            bool head = op->layer == p->n_layer;
+            cr_assert_eq(p->slots[op->out].rows, head ? LK_ROWS_OUTPUTS : LK_ROWS_TOKENS);
+        }
+        if (w) {
+            cr_assert_eq(w->n_bytes, lk_type_row_bytes(w->type, (size_t)w->cols) * (size_t)w->rows);
+        }
+        switch (op->kind) {
+        case LK_OP_EMBED:
+            cr_assert(w->rows == p->n_vocab && w->cols == out && out == p->n_embd);
+            break;
+        case LK_OP_NORM:
+            cr_assert(in == out && w->type == LK_TYPE_F32 && w->cols == op->u.norm.group &&
+                      out % op->u.norm.group == 0 && op->u.norm.eps == 1e-5f);
+            break;
+        case LK_OP_MATMUL:
+            cr_assert(w->cols == in && w->rows == out, "%s", w->name);
+            break;
+        case LK_OP_BIAS:
+            cr_assert(in == out && w->cols == out && w->type == LK_TYPE_F32);
+            break;
+        case LK_OP_ROPE:
+            cr_assert(in == out && out == op->u.rope.n_head * op->u.rope.head_dim &&
+                      op->u.rope.rope < p->n_ropes);
+            break;
+        case LK_OP_KV_STORE:
+            cr_assert(in == in1 && in == op->u.kv_store.n_kv_head * op->u.kv_store.head_dim &&
+                      op->out == -1);
+            break;
+        case LK_OP_ATTENTION:
+            cr_assert(in == out && in == op->u.attention.n_head * op->u.attention.head_dim);
+            break;
+        case LK_OP_GLU:
+        case LK_OP_ADD:
+            cr_assert(in == in1 && in == out);
+            break;
+        case LK_OP_GATHER:
+        case LK_OP_SOFTCAP:
+            cr_assert(in == out);
+            break;
+        case LK_OP_KINDS:
+            cr_assert(false);
+        }
+    }
+    cr_assert(written[p->out_slot]);
+    cr_assert_eq(p->slots[p->out_slot].width, p->head ? p->n_vocab : p->n_embd);
+    free(written);
+}
+
+Test(plan, wiring_and_shapes_of_every_architecture_and_type)
+{
+    size_t n_types;
+    const struct lk_type_info *types = lk_types(&n_types);
+    for (size_t a = 0; a < LK_COUNT(archs); a++) {
+        for (size_t t = 0; t < n_types; t++) {
+            struct model_params p = model_params_default(archs[a], types[t].type, (unsigned)t);
+            struct fixture f;
+            build_ok(&f, &p);
+            cr_assert(f.plan->n_layer == p.n_layer && f.plan->n_embd == p.n_embd &&
+                      f.plan->n_head == p.n_head && f.plan->n_kv_head == p.n_kv_head &&
+                      f.plan->head_dim == p.head_dim && f.plan->n_vocab == p.n_vocab &&
+                      f.plan->n_ctx_max == (uint32_t)p.n_ctx);
+            check_wiring(f.plan);
+            end(&f);
+        }
+    }
+}
+
+static const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind kind, int layer,
+                                   int nth)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->kind == kind && op->layer == layer && nth-- == 0) {
+            return op;
+        }
+    }
+    cr_assert(false, "layer %d has no such %s", layer, lk_op_name(kind));
+    return NULL;
+}
+
+Test(plan, q_k_v_share_their_input_and_keep_their_roles)
+{
+    for (size_t a = 0; a < LK_COUNT(archs); a++) {
+        struct model_params p = model_params_default(archs[a], LK_TYPE_Q8_0, 3);
+        struct fixture f;
+        build_ok(&f, &p);
+        const struct lk_plan *plan = f.plan;
+        int nq = p.n_head * p.head_dim, nk = p.n_kv_head * p.head_dim;
+        for (int layer = 0; layer < p.n_layer; layer++) {
+            const struct lk_op *q = find_op(plan, LK_OP_MATMUL, layer, 0), *k = q + 1, *v = q + 2;
+            cr_assert(k->kind == LK_OP_MATMUL && v->kind == LK_OP_MATMUL);
+            cr_assert(q->in[0] == k->in[0] && q->in[0] == v->in[0]);
+            const struct lk_weight *wq = &plan->weights[q->weight], *wk = &plan->weights[k->weight],
+                                   *wv = &plan->weights[v->weight];
+            cr_assert(wq->rows == nq && wk->rows == nk && wv->rows == nk);
+            const struct lk_op *gate = find_op(plan, LK_OP_MATMUL, layer, 4), *up = gate + 1;
+            const struct lk_op *glu = find_op(plan, LK_OP_GLU, layer, 0);
+            cr_assert(gate->in[0] == up->in[0] && glu->in[0] == gate->out && glu->in[1] == up->out);
+            const struct lk_weight *wg = &plan->weights[gate->weight],
+                                   *wu = &plan->weights[up->weight];
+            if (strcmp(archs[a], "phi3") == 0) { /* views into one tensor, back to back */
+                char name[64];
+                snprintf(name, sizeof name, "blk.%d.attn_qkv.weight", layer);
+                const struct lk_gguf_tensor *t = lk_gguf_find_tensor(f.g, name);
+                cr_assert(t->data == wq->data);
+                cr_assert((const uint8_t *)wq->data + wq->n_bytes == (const uint8_t *)wk->data);
+                cr_assert((const uint8_t *)wk->data + wk->n_bytes == (const uint8_t *)wv->data);
+                cr_assert_eq(wq->n_bytes + wk->n_bytes + wv->n_bytes, t->n_bytes);
+                snprintf(name, sizeof name, "blk.%d.attn_qkv.weight[%d:%d]", layer, nq, nq + nk);
+                cr_assert_str_eq(wk->name, name);
+                snprintf(name, sizeof name, "blk.%d.ffn_up.weight", layer);
+                t = lk_gguf_find_tensor(f.g, name);
+                cr_assert(t->data == wg->data);
+                cr_assert((const uint8_t *)wg->data + wg->n_bytes == (const uint8_t *)wu->data);
+                cr_assert_eq(wg->n_bytes + wu->n_bytes, t->n_bytes);
+            } else {
+                cr_assert(strstr(wq->name, "attn_q.weight") && strstr(wk->name, "attn_k.weight") &&
+                          strstr(wv->name, "attn_v.weight") && strstr(wg->name, "ffn_gate") &&
+                          strstr(wu->name, "ffn_up"));
+            }
+            const struct lk_op *store = find_op(plan, LK_OP_KV_STORE, layer, 0);
+            const struct lk_op *rope_k = find_op(plan, LK_OP_ROPE, layer, 1);
+            cr_assert(store->in[0] == rope_k->out && rope_k->u.rope.n_head == p.n_kv_head);
+            cr_assert_eq(glu->u.glu.act,
+                         strcmp(archs[a], "gemma3") == 0 ? LK_ACT_GELU : LK_ACT_SILU);
+        }
+        cr_assert_eq(plan->ropes[0].interleaved, strcmp(archs[a], "llama") == 0);
+        end(&f);
+    }
+}
+
+/* ---- constants ---- */
+
+Test(plan, gemma3_windows_ropes_and_scales)
+{
+    struct model_params p = model_params_default("gemma3", LK_TYPE_Q4_0, 5);
+    struct fixture f;
+    p.n_layer = 13;
+    p.linear = 8.0f;
+    p.softcap = 30.0f;
+    build_ok(&f, &p);
+    const struct lk_plan *plan = f.plan;
+    cr_assert_eq(plan->n_ropes, 2);
+    cr_assert_float_eq(plan->ropes[0].inv_freq[0], 1.0 / 8.0, 1e-15);
+    cr_assert_float_eq(plan->ropes[1].inv_freq[0], 1.0, 1e-15);
+    cr_assert_float_eq(plan->ropes[0].inv_freq[1], pow(50000.0, -2.0 / 64) / 8.0, 1e-15);
+    cr_assert_float_eq(plan->ropes[1].inv_freq[1], pow(10000.0, -2.0 / 64), 1e-15);
+    for (int layer = 0; layer < p.n_layer; layer++) {
+        bool global = layer % 6 == 5;
+        const struct lk_op *at = find_op(plan, LK_OP_ATTENTION, layer, 0);
+        cr_assert_eq(at->u.attention.window, global ? 0 : 24);
+        cr_assert_eq(find_op(plan, LK_OP_ROPE, layer, 0)->u.rope.rope, global ? 0 : 1);
+        cr_assert_eq(find_op(plan, LK_OP_ROPE, layer, 1)->u.rope.rope, global ? 0 : 1);
+        cr_assert(at->u.attention.scale == 1.0 / 8.0 && at->u.attention.softcap == 0.0);
+        cr_assert_eq(at->u.attention.score_in, (float)(0.125 * 1.4426950408889634));
+        cr_assert_eq(at->u.attention.score_cap, 0.0f);
+    }
+    cr_assert_eq(plan->ops[0].u.embed.scale, 16.0f); /* sqrt 256 */
+    const struct lk_op *cap = find_op(plan, LK_OP_SOFTCAP, p.n_layer, 0);
+    cr_assert(cap->u.softcap.cap == 30.0 && cap->u.softcap.cap_out == 30.0f &&
+              cap->u.softcap.cap_in == (float)(1.0 / 30.0));
+    /* tied: one weight, twice used */
+    cr_assert_eq(find_op(plan, LK_OP_MATMUL, p.n_layer, 0)->weight, plan->ops[0].weight);
+    end(&f);
+
+    p.set_key = "gemma3.attention.sliding_window_pattern";
+    p.set_u32 = 2;
+    build_ok(&f, &p);
+    for (int layer = 0; layer < p.n_layer; layer++) {
+        cr_assert_eq(find_op(f.plan, LK_OP_ATTENTION, layer, 0)->u.attention.window,
+                     layer % 2 ? 0 : 24);
+    }
+    end(&f);
+}
+
+Test(plan, gemma3_of_62_layers_scales_by_width_over_heads)
+{
+    for (int n_layer = 61; n_layer <= 62; n_layer++) {
+        struct model_params p = model_params_default("gemma3", LK_TYPE_F32, 5);
+        struct fixture f;
+        p.n_layer = n_layer;
+        p.n_embd = 64;
+        p.n_ff = 32;
+        p.head_dim = p.n_rot = 4;
+        build_ok(&f, &p);
+        cr_assert_eq(find_op(f.plan, LK_OP_ATTENTION, 3, 0)->u.attention.scale,
+                     n_layer == 62 ? 0.25 : 0.5);
+        end(&f);
+    }
+}
+
+Test(plan, rope_factors_scaling_and_longrope)
+{
+    struct model_params p = model_params_default("llama", LK_TYPE_Q4_0, 6);
+    struct fixture f;
+    p.rope_freqs = true;
+    build_ok(&f, &p);
+    const float *factors =
+        (const float *)(const void *)lk_gguf_find_tensor(f.g, "rope_freqs.weight")->data;
+    for (int i = 0; i < p.n_rot / 2; i++) {
+        double want = pow(50000.0, -2.0 * i / p.n_rot) / (double)factors[i];
+        cr_assert_float_eq(f.plan->ropes[0].inv_freq[i], want, 1e-15);
+    }
+    cr_assert_eq(f.plan->ropes[0].attn_factor, 1.0);
+    end(&f);
+
+    p = model_params_default("qwen2", LK_TYPE_Q4_0, 6);
+    p.linear = 4.0f;
+    build_ok(&f, &p);
+    cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 0.25, 1e-15);
+    end(&f);
+
+    p = model_params_default("phi3", LK_TYPE_Q4_0, 6);
+    p.rope_freqs = true;
+    build_ok(&f, &p);
+    factors =
+        (const float *)(const void *)lk_gguf_find_tensor(f.g, "rope_factors_short.weight")->data;
+    cr_assert(f.plan->ropes[0].n_dims == 48 && f.plan->n_ctx_max == 256);
+    cr_assert_float_eq(f.plan->ropes[0].attn_factor, 1.19, 1e-6);
+    cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 1.0 / (double)factors[0], 1e-15);
+    end(&f);
+    p.drop = "phi3.rope.scaling.original_context_length";
+    refused(&p, LK_E_FORMAT, "phi3.rope.scaling.original_context_length", "missing");
+    p.drop = "rope_factors_short.weight";
+    refused(&p, LK_E_UNSUPPORTED, "phi3.rope.scaling.type", "rope_factors_short.weight");
+    p.drop = NULL;
+    p.bend = "rope_factors_short.weight";
+    refused(&p, LK_E_FORMAT, "rope_factors_short.weight", "[24, 1]");
+}
+
+/* ---- errors ---- */
+
+static bool is_optional(const struct model_params *p, const char *name)
+{
+    return strcmp(name, "output.weight") == 0 || strncmp(name, "rope_", 5) == 0 ||
+           (p->biases && strcmp(p->arch, "qwen2") != 0 && strstr(name, ".bias"));
+}
+
+Test(plan, each_missing_or_wrong_tensor_is_named)
+{
+    for (size_t a = 0; a < LK_COUNT(archs); a++) {
+        struct model_params p = model_params_default(archs[a], LK_TYPE_Q4_0, 7);
+        struct fixture all;
+        p.n_layer = 2;
+        p.biases |= strcmp(archs[a], "llama") == 0;
+        build_ok(&all, &p);
+        for (size_t i = 0; i < lk_gguf_n_tensors(all.g); i++) {
+            const struct lk_gguf_tensor *t = lk_gguf_tensor_at(all.g, i);
+            char name[64], quoted[70];
+            snprintf(name, sizeof name, "%.*s", (int)t->name.len, t->name.ptr);
+            snprintf(quoted, sizeof quoted, "'%s'", name);
+            struct model_params q = p;
+            q.drop = name;
+            if (is_optional(&p, name)) {
+                struct fixture f;
+                build_ok(&f, &q);
+                end(&f);
+            } else {
+                refused(&q, LK_E_FORMAT, quoted, "missing");
+            }
+            q.drop = NULL;
+            if (strcmp(name, "token_embd.weight") != 0) { /* its rows are the vocabulary */
+                char expected[64];
+                snprintf(expected, sizeof expected, "expected [%llu, %llu]",
+                         (unsigned long long)t->ne[0], (unsigned long long)t->ne[1]);
+                q.bend = name;
+                refused(&q, LK_E_FORMAT, quoted, expected);
+                q.bend = NULL;
+            }
+            q.retype = name;
+            q.retype_to = t->n_dims == 1 ? LK_TYPE_F16 : 16; /* IQ2_XXS: known, not run */
+            refused(&q, LK_E_UNSUPPORTED, quoted, t->n_dims == 1 ? "F16" : "IQ2_XXS");
+        }
+        end(&all);
+        p.extra = "blk.1.ffn_down.bias";
+        refused(&p, LK_E_UNSUPPORTED, "'blk.1.ffn_down.bias'", archs[a]);
+        p.extra = "blk.2.attn_norm.weight"; /* a layer more than block_count */
+        refused(&p, LK_E_UNSUPPORTED, "'blk.2.attn_norm.weight'", archs[a]);
+    }
+    struct model_params p = model_params_default("llama", LK_TYPE_Q4_0, 7);
+    p.bend = "token_embd.weight";
+    refused(&p, LK_E_FORMAT, "'output.weight'", "expected [256, 321]");
+}
+
+Test(plan, each_wrong_key_is_named)
+{
+    static const struct {
+        const char *key;
+        uint32_t value;
+        lk_status status;
+        const char *expected;
+    } cases[] = {
+        {"llama.block_count", 0, LK_E_FORMAT, "expected 1 to"},
+        {"llama.block_count", 3, LK_E_FORMAT, "blk.2.attn_norm.weight"},
+        {"llama.block_count", 0xffffffffu, LK_E_FORMAT, "expected 1 to"},
+        {"llama.context_length", 0, LK_E_FORMAT, "expected 1 to"},
+        {"llama.context_length", 0x7fffffffu, LK_E_UNSUPPORTED, "positions"},
+        {"llama.embedding_length", 0, LK_E_FORMAT, "expected 1 to"},
+        {"llama.embedding_length", 0x80000000u, LK_E_FORMAT, "expected 1 to"},
+        {"llama.feed_forward_length", 0, LK_E_FORMAT, "expected 1 to"},
+        {"llama.attention.head_count", 0, LK_E_FORMAT, "expected 1 to"},
+        {"llama.attention.head_count", 0xffffffffu, LK_E_FORMAT, "expected 1 to"},
+        {"llama.attention.head_count_kv", 0, LK_E_FORMAT, "expected 1 to"},
+        {"llama.attention.head_count_kv", 3, LK_E_UNSUPPORTED, "divisor of the 4 heads"},
+        {"llama.attention.head_count_kv", 8, LK_E_UNSUPPORTED, "divisor of the 4 heads"},
+        {"llama.attention.key_length", 0, LK_E_FORMAT, "expected 2 to"},
+        {"llama.attention.key_length", 63, LK_E_UNSUPPORTED, "key_length"},
+        {"llama.attention.key_length", 2048, LK_E_FORMAT, "expected 2 to 1024"},
+        {"llama.attention.value_length", 32, LK_E_UNSUPPORTED, "the key length, 64"},
+        {"llama.rope.dimension_count", 0, LK_E_FORMAT, "expected 2 to 64"},
+        {"llama.rope.dimension_count", 33, LK_E_UNSUPPORTED, "an even number"},
+        {"llama.rope.dimension_count", 66, LK_E_FORMAT, "expected 2 to 64"},
+        {"llama.rope.freq_base", 10000, LK_E_FORMAT, "float"},
+        {"llama.expert_count", 8, LK_E_UNSUPPORTED, "mixtures of experts"},
+        {"llama.rope.scaling.type", 1, LK_E_FORMAT, "string"},
+        {"llama.attention.causal", 0, LK_E_FORMAT, "bool"},
+        {"tokenizer.ggml.tokens", 1, LK_E_FORMAT, "array of string"},
+    };
+    static const char *const required[] = {
+        "general.architecture",
+        "llama.block_count",
+        "llama.context_length",
+        "llama.embedding_length",
+        "llama.feed_forward_length",
+        "llama.attention.head_count",
+        "llama.attention.layer_norm_rms_epsilon",
+    };
+    for (size_t i = 0; i < LK_COUNT(cases); i++) {
+        struct model_params p = model_params_default("llama", LK_TYPE_F16, 8);
+        p.set_key = cases[i].key;
+        p.set_u32 = cases[i].value;
+        const char *named = strcmp(cases[i].expected, "blk.2.attn_norm.weight") == 0 ||
+                                    strcmp(cases[i].expected, "positions") == 0
+                                ? "expected"
+                                : cases[i].key;
+        refused(&p, cases[i].status, named, cases[i].expected);
+    }
+    for (size_t i = 0; i < LK_COUNT(required); i++) {
+        struct model_params p = model_params_default("llama", LK_TYPE_F16, 8);
+        p.drop = required[i];
+        refused(&p, LK_E_FORMAT, required[i], "missing");
+    }
+    struct model_params p = model_params_default("llama", LK_TYPE_F16, 8);
+    p.n_embd = 255; /* no key_length: the heads must share the width evenly */
+    p.type = LK_TYPE_F32;
+    p.embed_type = LK_TYPE_F32;
+    p.drop = "llama.attention.key_length";
+    refused(&p, LK_E_UNSUPPORTED, "llama.embedding_length", "255");
+    p = model_params_default("gemma3", LK_TYPE_F16, 8);
+    p.drop = "gemma3.attention.sliding_window";
+    refused(&p, LK_E_FORMAT, "gemma3.attention.sliding_window", "missing");
+}
+
+/* ---- slices ---- */
+
+static bool same_op(const struct lk_op *a, const struct lk_op *b)
+{
+    return a->kind == b->kind && a->layer == b->layer && a->in[0] == b->in[0] &&
+           a->in[1] == b->in[1] && a->out == b->out && a->weight == b->weight;
+}
+
+Test(plan, slices_join_to_the_whole)
+{
+    for (size_t a = 0; a < LK_COUNT(archs); a++) {
+        struct model_params p = model_params_default(archs[a], LK_TYPE_Q4_0, 9);
+        struct fixture f;
+        p.n_layer = 5;
+        build_ok(&f, &p);
+        for (int x = 0; x <= 5; x++) {
+            for (int y = x; y <= 5; y++) { /* three parts: [0, x) [x, y) [y, 5) */
+                int cut[4] = {0, x, y, 5}, at = 0, handed = -1;
+                for (int k = 0; k < 3; k++) {
+                    struct lk_plan *s;
+                    lk_error err;
+                    cr_assert_eq(lk_plan_slice(f.plan, cut[k], cut[k + 1], k == 0, k == 2, &s,
+                                               &err),
+                                 LK_OK);
+                    cr_assert(s->slice && s->first_layer == cut[k] && s->last_layer == cut[k + 1] &&
+                              s->head == (k == 2) && s->in_slot == handed);
+                    for (int i = 0; i < s->n_ops; i++) {
+                        cr_assert(same_op(&s->ops[i], &f.plan->ops[at + i]));
+                    }
+                    at += s->n_ops;
+                    check_wiring(s);
+                    handed = s->out_slot;
+                    lk_plan_free(&s);
+                }
+                cr_assert_eq(at, f.plan->n_ops);
+                cr_assert_eq(handed, f.plan->out_slot);
+            }
+        }
+        static const struct {
+            int first, last;
+            bool embed, head;
+        } bad[] = {{-1, 2, false, false},
+                   {3, 2, false, false},
+                   {0, 6, false, false},
+                   {1, 5, true, false},
+                   {0, 4, false, true}};
+        for (size_t i = 0; i < LK_COUNT(bad); i++) {
+            struct lk_plan *s = NULL;
+            lk_error err;
+            cr_assert_eq(lk_plan_slice(f.plan, bad[i].first, bad[i].last, bad[i].embed, bad[i].head,
+                                       &s, &err),
+                         LK_E_INVALID);
+            cr_assert_null(s);
+        }
+        end(&f);
+    }
+}
+
+/* ---- layout ---- */
+
+/* First and last op of a slot's life, from the ops alone; false when it has none. */
+static bool life_of(const struct lk_plan *p, int slot, int *first, int *last)
+{
+    *first = slot == p->in_slot ? -1 : p->n_ops;
+    *last = slot == p->out_slot ? p->n_ops : -1;
+    for (int i = 0; i < p->n_ops; i++) {
+        const struct lk_op *op = &p->ops[i];
+        if (op->out == slot) {
+            *first = i;
+            *last = *last > i ? *last : i;
+        }
+        if ((op->in[0] == slot || op->in[1] == slot) && *last < i) {
+            *last = i;
+        }
+    }
+    return *first < p->n_ops || (slot == p->out_slot && *first <= *last && *first != p->n_ops);
+}
+
+static void check_layout(const struct lk_plan *p, size_t tokens, size_t outputs, bool keep,
+                         size_t align)
+{
+    size_t *at = calloc((size_t)p->n_slots, sizeof *at);
+    cr_assert(at);
+    size_t total = lk_plan_layout(p, tokens, outputs, keep, align, NULL, at), sum = 0;
+    cr_assert(total != SIZE_MAX);
+    for (int i = 0; i < p->n_slots; i++) {
+        int fi, li, fj, lj;
+        if (!life_of(p, i, &fi, &li)) {
+            continue;
+        }
+        size_t ni =
+            (p->slots[i].rows == LK_ROWS_TOKENS ? tokens : outputs) * (size_t)p->slots[i].width;
+        cr_assert(at[i] % align == 0 && at[i] + ni <= total);
+        sum += (ni + align - 1) / align * align;
+        for (int j = 0; j < i; j++) {
+            if (!life_of(p, j, &fj, &lj) || (!keep && (li < fj || lj < fi))) {
+                continue;
+            }
+            size_t nj =
+                (p->slots[j].rows == LK_ROWS_TOKENS ? tokens : outputs) * (size_t)p->slots[j].width;
+            cr_assert(at[i] + ni <= at[j] || at[j] + nj <= at[i],
+                      "slots %d [%zu, +%zu) and %d [%zu, +%zu) live together", i, at[i], ni, j,
+                      at[j], nj);
+        }
+    }
+    if (keep) {
+        cr_assert_eq(total, sum, "every slot has its place, and no more");
+    } else if (p->last_layer - p->first_layer >= 2) {
+        cr_assert(total * 2 <= sum, "%zu of %zu floats: lives that ended give their memory back",
+                  total, sum);
+    }
+    free(at);
+}
+
+Test(plan, slots_that_live_together_have_memory_of_their_own)
+{
+    static const size_t rows[][2] = {{1, 1}, {7, 2}, {512, 1}, {64, 64}};
+    for (size_t a = 0; a < LK_COUNT(archs); a++) {
+        struct model_params p = model_params_default(archs[a], LK_TYPE_Q4_0, 10);
+        struct fixture f;
+        p.n_layer = 3;
+        p.n_embd = 256;
+        p.softcap = 20.0f;
+        build_ok(&f, &p);
+        for (size_t r = 0; r < LK_COUNT(rows); r++) {
+            for (size_t align = 1; align <= 64; align *= 16) {
+                for (int keep = 0; keep < 2; keep++) {
+                    check_layout(f.plan, rows[r][0], rows[r][1], keep, align);
+                    struct lk_plan *s;
+                    lk_error err;
+                    cr_assert_eq(lk_plan_slice(f.plan, 1, 3, false, false, &s, &err), LK_OK);
+                    check_layout(s, rows[r][0], rows[r][1], keep, align);
+                    lk_plan_free(&s);
+                }
+            }
+        }
+        size_t *at = calloc((size_t)f.plan->n_slots, sizeof *at);
+        cr_assert_eq(lk_plan_layout(f.plan, SIZE_MAX / 64, 1, false, 16, NULL, at), SIZE_MAX);
+        cr_assert_eq(lk_plan_layout(f.plan, SIZE_MAX / 2048, 1, true, 16, NULL, at), SIZE_MAX);
+        free(at);
+        end(&f);
+    }
+}

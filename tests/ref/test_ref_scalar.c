@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Ref scalar: each op of the contract against the same op of the reference, on the same input, in a
+ * plan of its own. Each bound is worked out from the op's roundings; sums of many have a second
+ * bound on their root mean square, where a wrong term shows long before the worst case.
+ */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/scalar.h"
+#include "backend/backend.h"
+#include "base/numerics.h"
+#include "tests/util/model_build.h"
+#include "tests/util/tolerances.h"
+
+#define U 0x1p-24
+/* What the flush of rule 1 may take away. */
+#define FLUSH 0x1p-50
+
+enum { TOKENS = 8 };
+
+/* A plan of hand-made ops over one handed-in slot 0; each op's slot is the next. */
+struct rig {
+    struct lk_plan plan;
+    struct lk_op ops[8];
+    struct lk_slot slots[8];
+    struct lk_weight weights[4];
+    int n_tokens, pos;
+    const float *in; /* [n_tokens][width of slot 0] */
+};
+
+static void rig_start(struct rig *r, int width, int n_tokens, const float *in)
+{
+    memset(r, 0, sizeof *r);
+    r->slots[0] = (struct lk_slot){.width = width, .rows = LK_ROWS_TOKENS};
+    r->n_tokens = n_tokens;
+    r->in = in;
+    r->plan = (struct lk_plan){.ops = r->ops,
+                               .slots = r->slots,
+                               .n_slots = 1,
+                               .weights = r->weights,
+                               .n_layer = 1,
+                               .n_embd = width,
+                               .n_vocab = 1,
+                               .head_dim = LK_MAX_HEAD_DIM,
+                               .last_layer = 1};
+}
+
+/* Adds an op whose result has `width` floats a row (0: none) and returns it. */
+static struct lk_op *rig_op(struct rig *r, enum lk_op_kind kind, int in0, int in1, int width)
+{
+    struct lk_op *op = &r->ops[r->plan.n_ops++];
+    *op = (struct lk_op){.kind = kind, .in = {in0, in1}, .out = -1, .weight = -1};
+    if (width) {
+        op->out = r->plan.n_slots++;
+        r->slots[op->out] = (struct lk_slot){.width = width, .rows = LK_ROWS_TOKENS};
+        r->plan.out_slot = op->out;
+    }
+    return op;
+}
+
+static int rig_weight(struct rig *r, enum lk_type type, int64_t rows, int64_t cols,
+                      const void *data)
+{
+    struct lk_weight *w = &r->weights[r->plan.n_weights];
+    *w = (struct lk_weight){.name = "w", .type = type, .rows = rows, .cols = cols, .data = data};
+    w->n_bytes = (size_t)rows * lk_type_row_bytes(type, (size_t)cols);
+    return r->plan.n_weights++;
+}
+
+/* Runs the rig and returns the last slot [n_tokens][width]; malloc'd. */
+static float *rig_run(struct rig *r, const char *backend, const char *level)
+{
+    const struct lk_backend_impl *impl = lk_backend_find(backend);
+    struct lk_backend_options bo = {.threads = 1, .threads_batch = 1, .cpu_level = level};
+    struct lk_caps caps;
+    struct lk_backend *be;
+    struct lk_exec *exec;
+    struct lk_kv_mem *kv;
+    lk_error err;
+    int heads = 1, dim = 32, n = r->n_tokens;
+    for (int i = 0; i < r->plan.n_ops; i++) {
+        if (r->ops[i].kind == LK_OP_KV_STORE) {
+            heads = r->ops[i].u.kv_store.n_kv_head;
+            dim = (int)lk_round_up((size_t)r->ops[i].u.kv_store.head_dim, LK_KV_DIM_ALIGN);
+        }
+    }
+    int blocks = (r->pos + n + LK_KV_BLOCK - 1) / LK_KV_BLOCK;
+    struct lk_kv_geom geom = {1, 0, heads, dim, dim, blocks};
+    struct lk_exec_options eo = {.plan = &r->plan,
+                                 .max_tokens = n,
+                                 .max_outputs = 1,
+                                 .max_seqs = 1,
+                                 .max_blocks = blocks,
+                                 .keep_ops = true};
+    cr_assert_eq(impl->open(&bo, &be, &caps, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(impl->prepare(be, &eo, &exec, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(impl->kv_alloc(be, &geom, &kv, &err), LK_OK, "%s", err.message);
+    int32_t *table = malloc((size_t)blocks * sizeof *table);
+    int32_t *pos = malloc((size_t)n * sizeof *pos), *seq = calloc((size_t)n, sizeof *seq);
+    for (int i = 0; i < blocks; i++) {
+        table[i] = blocks - 1 - i;
+    }
+    for (int i = 0; i < n; i++) {
+        pos[i] = r->pos + i;
+    }
+    struct lk_batch_seq one = {.blocks = table, .n_tokens = n, .pos = r->pos};
+    float *out = malloc((size_t)n * (size_t)r->slots[r->plan.out_slot].width * sizeof *out);
+    struct lk_batch b = {.n_tokens = n,
+                         .pos = pos,
+                         .seq = seq,
+                         .n_seqs = 1,
+                         .seqs = &one,
+                         .hidden_in = r->in,
+                         .out = out};
+    cr_assert_eq(impl->run(exec, kv, &b, &err), LK_OK, "%s", err.message);
+    impl->kv_free(kv);
+    impl->exec_free(exec);
+    impl->close(be);
+    free(table);
+    free(pos);
+    free(seq);
+    return out;
+}
+
+/* ---- data ---- */
+
+static uint32_t next_random(uint32_t *s)
+{
+    *s = *s * 1664525u + 1013904223u;
+    return *s ^ *s >> 15;
+}
+
+/* About normal, with outliers, zeros and values next to 2^-50. */
+static void fill(float *x, size_t n, float scale, uint32_t seed)
+{
+    uint32_t s = seed;
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int j = 0; j < 6; j++) {
+            sum += (double)(next_random(&s) >> 8) / 0x1p24 - 0.5;
+        }
+        uint32_t kind = next_random(&s) >> 8 & 63;
+        x[i] = kind == 0   ? 0.0f
+               : kind == 1 ? 0x1p-50f
+               : kind == 2 ? (float)sum * scale * 20
+                           : (float)sum * scale * 1.4f;
+        x[i] = lk_flush(x[i]);
+    }
+}
+
+/* ---- rows of weights ---- */
+
+static void check_matmul(enum lk_type type, int k, uint32_t seed)
+{
+    enum { ROWS = 96 };
+    const struct lk_type_info *info = lk_type_info(type);
+    size_t row_bytes = lk_type_row_bytes(type, (size_t)k);
+    uint8_t *data = malloc(ROWS * row_bytes);
+    uint64_t state = seed;
+    model_random(type, data, (size_t)ROWS * (size_t)k, 0.05f, &state);
+    float *x = malloc((size_t)TOKENS * (size_t)k * sizeof *x);
+    fill(x, (size_t)TOKENS * (size_t)k, 1.0f, seed);
+    struct rig r;
+    rig_start(&r, k, TOKENS, x);
+    rig_op(&r, LK_OP_MATMUL, 0, -1, ROWS)->weight = rig_weight(&r, type, ROWS, k, data);
+    float *got = rig_run(&r, "scalar", "auto"), *want = rig_run(&r, "ref", "auto");
+    double *w = malloc((size_t)k * sizeof *w), rms = 0, rms_expected = 0, worst = 0;
+    int n_panels = (k + LK_PANEL - 1) / LK_PANEL;
+    for (int row = 0; row < ROWS; row++) {
+        lk_dequantize_f64(type, data + (size_t)row * row_bytes, (size_t)k, w);
+        for (int t = 0; t < TOKENS; t++) {
+            const float *xt = x + (size_t)t * (size_t)k;
+            double size = 0, rounding = 0, square = 0;
+            for (int i = 0; i < k; i++) {
+                double a = fabs((double)xt[i]);
+                if (info->quantized) { /* half a step of the block's 127 */
+                    a = 0;
+                    for (int j = i / info->block * info->block, e = j + info->block; j < e; j++) {
+                        a = fmax(a, fabs((double)xt[j]));
+                    }
+                    a /= 127;
+                    rounding += 0.5 * a * fabs(w[i]);
+                    square += a * a / 12 * w[i] * w[i];
+                } else { /* half a unit of 13 or 16 bits; uniform within it */
+                    double step = type == LK_TYPE_F16    ? 0x1p-12
+                                  : type == LK_TYPE_BF16 ? 0x1p-15
+                                                         : 0;
+                    rounding += 0.5 * step * a * fabs(w[i]);
+                    square += pow(step * a * w[i], 2) / 12;
+                }
+                size += fabs(w[i] * (double)xt[i]);
+            }
+            size_t at = (size_t)t * ROWS + (size_t)row;
+            double e = fabs((double)got[at] - (double)want[at]);
+            /* sums: at most 256 in a panel, then the panels; scales and products 4 */
+            double bound = rounding * 1.0001 + (size + rounding) * U * (260 + n_panels) + FLUSH;
+            cr_assert_leq(e, bound, "%s, K %d, row %d, token %d: %.3e, bound %.3e", info->name, k,
+                          row, t, e, bound);
+            worst = fmax(worst, e / bound);
+            rms += e * e;
+            rms_expected += square + pow(U * size, 2);
+        }
+    }
+    double ratio = sqrt(rms / rms_expected);
+    cr_log_info("%s, K %d: worst %.3f of its bound, rms %.2f of the expected", info->name, k, worst,
+                ratio);
+    cr_expect(ratio <= TOL_MATMUL_RMS && (!info->quantized || ratio >= 1 / (1.1 * TOL_MATMUL_RMS)),
+              "%s, K %d: rms %.2f of the expected", info->name, k, ratio);
+    free(w);
+    free(got);
+    free(want);
+    free(x);
+    free(data);
+}
+
+Test(ref_scalar, matmul_of_every_type)
+{
+    size_t n;
+    const struct lk_type_info *types = lk_types(&n);
+    for (size_t i = 0; i < n; i++) {
+        check_matmul(types[i].type, 1024, (uint32_t)i + 1);
+        check_matmul(types[i].type, 256, (uint32_t)i + 50);
+        if (types[i].block < 256) {
+            check_matmul(types[i].type, 32 * 11, (uint32_t)i + 99); /* a short last panel */
+        }
+    }
+}
+
+/* ---- elementwise and per row ---- */
+
+enum { WIDTH = 768 };
+
+/* Largest excess of |got - want| over allowed(i), as a ratio. */
+static double worst_of(const float *got, const float *want, const double *allowed, size_t n)
+{
+    double worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        worst = fmax(worst, fabs((double)got[i] - (double)want[i]) / (allowed[i] + FLUSH));
+    }
+    return worst;
+}
+
+/* Runs the rig on both; asserts that each element differs by less than allowed. The reference's
+ * double is read as f32, one u more. */
+static void check_rig(struct rig *r, const double *allowed, const char *what)
+{
+    float *got = rig_run(r, "scalar", "auto"), *want = rig_run(r, "ref", "auto");
+    size_t n = (size_t)r->n_tokens * (size_t)r->slots[r->plan.out_slot].width;
+    double worst = worst_of(got, want, allowed, n);
+    cr_log_info("%s: %.3f of the bound", what, worst);
+    cr_expect_leq(worst, 1, "%s: %.3f of the bound", what, worst);
+    free(got);
+    free(want);
+}
+
+static double sigmoid_f64(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+Test(ref_scalar, ops_of_rows)
+{
+    static float x[TOKENS * WIDTH], w[WIDTH];
+    static double allowed[TOKENS * WIDTH];
+    size_t n = TOKENS * WIDTH;
+    for (uint32_t seed = 1; seed <= 8; seed++) {
+        struct rig r;
+        fill(x, n, seed % 2 ? 1.0f : 300.0f, seed);
+        fill(w, WIDTH, 1.0f, seed + 100);
+
+        /* norm: n/256 + 10 sums of squares and eps, halved by the root; rsqrt; two products */
+        for (int group = 64; group <= WIDTH; group *= 12) {
+            for (size_t i = 0; i < n; i++) {
+                size_t g = i / (size_t)group * (size_t)group;
+                double sum = 0;
+                for (size_t j = g; j < g + (size_t)group; j++) {
+                    sum += (double)x[j] * (double)x[j];
+                }
+                double y = (double)x[i] / sqrt(sum / group + 1e-6) * (double)w[i % (size_t)group];
+                allowed[i] = fabs(y) * U * (0.5 * (group / 256.0 + 11) + TOL_RSQRT + 3);
+            }
+            rig_start(&r, WIDTH, TOKENS, x);
+            struct lk_op *op = rig_op(&r, LK_OP_NORM, 0, -1, WIDTH);
+            op->u.norm.group = group;
+            op->u.norm.eps = 1e-6f;
+            op->weight = rig_weight(&r, LK_TYPE_F32, 1, group, w);
+            check_rig(&r, allowed, "norm");
+        }
+
+        rig_start(&r, WIDTH, TOKENS, x);
+        rig_op(&r, LK_OP_BIAS, 0, -1, WIDTH)->weight = rig_weight(&r, LK_TYPE_F32, 1, WIDTH, w);
+        for (size_t i = 0; i < n; i++) {
+            allowed[i] = 2 * U * fabs((double)x[i] + (double)w[i % WIDTH]);
+        }
+        check_rig(&r, allowed, "bias");
+
+        /* add and glu of x and y = 1.5 x: one rounding of y, one of the result, one of reading */
+        int kinds[] = {LK_OP_ADD, LK_OP_GLU, LK_OP_GLU};
+        for (int k = 0; k < 3; k++) {
+            rig_start(&r, WIDTH, TOKENS, x);
+            rig_op(&r, LK_OP_BIAS, 0, -1, WIDTH)->weight = rig_weight(&r, LK_TYPE_F32, 1, WIDTH, w);
+            struct lk_op *op = rig_op(&r, (enum lk_op_kind)kinds[k], 0, 1, WIDTH);
+            op->u.glu.act = k == 1 ? LK_ACT_SILU : LK_ACT_GELU;
+            for (size_t i = 0; i < n; i++) {
+                double a = (double)x[i], b = a + (double)w[i % WIDTH];
+                double z = 2 * 0.7978845608028654 * (a + 0.044715 * a * a * a);
+                double act = a * sigmoid_f64(k == 1 ? a : z);
+                double units = k == 1 ? TOL_SILU : TOL_GELU * (1 + fmax(-z, 0));
+                allowed[i] = k == 0 ? U * fabs(b) + 2 * U * fabs(a + b)
+                                    : U * fabs(act * b) * (units + 3) + fabs(b) * 0x1p-99;
+            }
+            check_rig(&r, allowed, k == 0 ? "add" : k == 1 ? "glu, silu" : "glu, gelu");
+        }
+
+        /* softcap: 1/cap and the product 2 u of the argument, tanh, the product */
+        rig_start(&r, WIDTH, TOKENS, x);
+        struct lk_op *op = rig_op(&r, LK_OP_SOFTCAP, 0, -1, WIDTH);
+        op->u.softcap.cap = 30;
+        op->u.softcap.cap_in = (float)(1.0 / 30);
+        op->u.softcap.cap_out = 30.0f;
+        for (size_t i = 0; i < n; i++) {
+            allowed[i] = U * (2 + TOL_TANH + 2) * fabs(30 * tanh((double)x[i] / 30));
+        }
+        check_rig(&r, allowed, "softcap");
+
+        /* rope at far positions: cos and sin rounded, two products, a sum */
+        for (int interleaved = 0; interleaved < 2; interleaved++) {
+            lk_error err;
+            rig_start(&r, WIDTH, TOKENS, x);
+            cr_assert_eq(lk_rope_init(&r.plan.ropes[0], 64, interleaved, 1e4, 1, NULL, &err),
+                         LK_OK);
+            r.plan.n_ropes = 1;
+            r.pos = seed < 4 ? (int)seed : 100000 + (int)seed;
+            op = rig_op(&r, LK_OP_ROPE, 0, -1, WIDTH);
+            op->u.rope.n_head = 8;
+            op->u.rope.head_dim = 96;
+            for (size_t i = 0; i < n; i++) {
+                size_t base = i / 96 * 96, d = i % 96;
+                size_t other = d >= 64 ? d : interleaved ? d ^ 1 : d < 32 ? d + 32 : d - 32;
+                allowed[i] = U * 4 * (fabs((double)x[i]) + fabs((double)x[base + other]));
+            }
+            check_rig(&r, allowed, interleaved ? "rope, neighbours" : "rope, halves");
+            lk_rope_free(&r.plan.ropes[0]);
+        }
+    }
+}
+
+/* Embedding rows: one rounding of the element, one of the scale's product, one of reading. */
+Test(ref_scalar, embedding_of_every_type)
+{
+    enum { VOCAB = 7, K = 512 };
+    size_t n_types;
+    const struct lk_type_info *types = lk_types(&n_types);
+    for (size_t i = 0; i < n_types; i++) {
+        uint8_t *data = malloc(VOCAB * lk_type_row_bytes(types[i].type, K));
+        uint64_t state = i + 5;
+        model_random(types[i].type, data, VOCAB * K, 1.0f, &state);
+        struct lk_weight w = {.type = types[i].type, .rows = VOCAB, .cols = K, .data = data};
+        static float y[K];
+        static double want[K];
+        for (int row = 0; row < VOCAB; row++) {
+            float scale = row % 2 ? 1.0f : 25.25f;
+            cr_assert(lk_scalar_embed(&w, row, scale, y));
+            lk_dequantize_f64(w.type, data + (size_t)row * lk_type_row_bytes(w.type, K), K, want);
+            for (int k = 0; k < K; k++) {
+                double e = fabs((double)y[k] - want[k] * (double)scale);
+                cr_assert_leq(e, 2 * U * fabs(want[k] * (double)scale) + FLUSH * (double)scale,
+                              "%s: %g", types[i].name, e);
+            }
+        }
+        free(data);
+    }
+}
+
+/* ---- attention ---- */
+
+enum { HD = 48, HEADS = 4, KV_HEADS = 2, KEYS = 150, MAX_IN = HEADS * HD };
+
+/* A matrix whose rows each pick one input, times a power of two: exact in both backends. */
+static void pick(float *m, int rows, uint32_t seed, int *from, double *factor)
+{
+    static const float factors[] = {1.0f, -1.0f, 0.5f, 2.0f};
+    uint32_t s = seed;
+    memset(m, 0, (size_t)rows * MAX_IN * sizeof *m);
+    for (int i = 0; i < rows; i++) {
+        from[i] = (int)(next_random(&s) % MAX_IN);
+        float f = factors[next_random(&s) >> 8 & 3];
+        factor[i] = (double)f;
+        m[i * MAX_IN + from[i]] = f;
+    }
+}
+
+/* The bound of one head's row: scores are off by D (base 2), so shares of p by 4^D - 1 and p's own
+ * 13 bits twice; V by 11 bits; then sums, and keys cut below 2^-30. */
+static void attention_bound(const double *q, const double *k, const double *v, int n_keys,
+                            double scale, double cap, double *allowed)
+{
+    const double log2e = 1.4426950408889634;
+    double s[KEYS], d_max = 0, best = -INFINITY, l = 0, v_max = 0;
+    for (int j = 0; j < n_keys; j++) {
+        double dot = 0, size = 0, q_size = 0;
+        for (int d = 0; d < HD; d++) {
+            dot += q[d] * k[j * HD + d];
+            size += fabs(q[d] * k[j * HD + d]);
+            q_size += fabs(q[d]);
+            v_max = fmax(v_max, fabs(v[j * HD + d]));
+        }
+        s[j] = log2e * (cap > 0 ? cap * tanh(dot * scale / cap) : dot * scale);
+        double off = log2e * scale * (size * (0x1p-11 + 0x1p-13 + (HD + 4) * U) + q_size * 0x1p-25);
+        d_max = fmax(d_max, off + fabs(s[j]) * 8 * U);
+        best = fmax(best, s[j]);
+    }
+    double share = exp2(2 * d_max) - 1 + 4 * 0x1p-13;
+    for (int j = 0; j < n_keys; j++) {
+        s[j] = exp2(s[j] - best);
+        l += s[j];
+    }
+    for (int d = 0; d < HD; d++) {
+        double o = 0, size = 0;
+        for (int j = 0; j < n_keys; j++) {
+            o += s[j] / l * v[j * HD + d];
+            size += s[j] / l * fabs(v[j * HD + d]);
+        }
+        allowed[d] = share * (size + fabs(o)) + size * (0x1p-11 + (64 + 8) * U) + 0x1p-25 +
+                     n_keys * 0x1p-29 * v_max;
+    }
+}
+
+Test(ref_scalar, attention)
+{
+    static const struct {
+        double scale, softcap;
+        int window;
+        const char *what;
+    } cases[] = {{0.144, 0, 0, "plain"},     {0.144, 0, 70, "window"},
+                 {0.144, 20, 0, "softcap"},  {1e-6, 0, 0, "even"},
+                 {30, 0, 0, "one key wins"}, {200, 0, 65, "scores near 2^19"}};
+    static float x[KEYS * MAX_IN], m[3][MAX_IN * MAX_IN];
+    static double allowed[KEYS * HEADS * HD], q[HD], k[KEYS * HD], v[KEYS * HD];
+    int from[3][MAX_IN];
+    double factor[3][MAX_IN];
+    for (size_t c = 0; c < LK_COUNT(cases); c++) {
+        fill(x, KEYS * MAX_IN, 1.0f, (uint32_t)c + 1);
+        struct rig r;
+        rig_start(&r, MAX_IN, KEYS, x);
+        static const int heads[] = {HEADS, KV_HEADS, KV_HEADS};
+        for (int i = 0; i < 3; i++) {
+            pick(m[i], heads[i] * HD, (uint32_t)(10 * c) + (uint32_t)i + 1, from[i], factor[i]);
+            rig_op(&r, LK_OP_MATMUL, 0, -1, heads[i] * HD)->weight =
+                rig_weight(&r, LK_TYPE_F32, heads[i] * HD, MAX_IN, m[i]);
+        }
+        struct lk_op *op = rig_op(&r, LK_OP_KV_STORE, 2, 3, 0);
+        op->u.kv_store.n_kv_head = KV_HEADS;
+        op->u.kv_store.head_dim = HD;
+        op = rig_op(&r, LK_OP_ATTENTION, 1, -1, HEADS * HD);
+        op->u.attention.n_head = HEADS;
+        op->u.attention.n_kv_head = KV_HEADS;
+        op->u.attention.head_dim = HD;
+        op->u.attention.window = cases[c].window;
+        op->u.attention.scale = cases[c].scale;
+        op->u.attention.softcap = cases[c].softcap;
+        double log2e = 1.4426950408889634, cap = cases[c].softcap;
+        op->u.attention.score_in = (float)(cap > 0 ? cases[c].scale / cap : cases[c].scale * log2e);
+        op->u.attention.score_cap = (float)(cap * log2e);
+        for (int t = 0; t < KEYS; t++) {
+            int first = cases[c].window && t >= cases[c].window ? t - cases[c].window + 1 : 0;
+            for (int h = 0; h < HEADS; h++) {
+                for (int d = 0; d < HD; d++) {
+                    int iq = h * HD + d, ik = h / (HEADS / KV_HEADS) * HD + d;
+                    q[d] = factor[0][iq] * (double)x[t * MAX_IN + from[0][iq]];
+                    for (int j = first; j <= t; j++) {
+                        const float *xj = x + j * MAX_IN;
+                        k[(j - first) * HD + d] = factor[1][ik] * (double)xj[from[1][ik]];
+                        v[(j - first) * HD + d] = factor[2][ik] * (double)xj[from[2][ik]];
+                    }
+                }
+                attention_bound(q, k, v, t - first + 1, cases[c].scale, cap,
+                                allowed + (t * HEADS + h) * HD);
+            }
+        }
+        check_rig(&r, allowed, cases[c].what);
+        float *got = rig_run(&r, "scalar", "auto"), *near = rig_run(&r, "ref", "rounded");
+        double sum = 0, size = 0, worst = 0;
+        for (size_t i = 0; i < KEYS * HEADS * HD; i++) {
+            double e = fabs((double)got[i] - (double)near[i]);
+            sum += e * e;
+            size += (double)near[i] * (double)near[i];
+            worst = fmax(worst, e);
+        }
+        cr_log_info("%s, rounded: rms %.2e, worst %.2e", cases[c].what, sqrt(sum / size),
+                    worst / sqrt(size / (KEYS * HEADS * HD)));
+        double slack = cases[c].scale > 100 ? TOL_ATTENTION_HUGE : 1;
+        cr_expect_leq(sqrt(sum / size), slack * TOL_ATTENTION_RMS, "%s, rounded: rms %.2e",
+                      cases[c].what, sqrt(sum / size));
+        cr_expect_leq(worst, slack * TOL_ATTENTION_WORST * sqrt(size / (KEYS * HEADS * HD)),
+                      "%s, rounded: %.2e", cases[c].what, worst);
+        free(got);
+        free(near);
+    }
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_device: opening, listing and probing the device that the runner chose; the SPIR-V in this
+ * build carries NoContraction on every float operation.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/numerics.h"
+
+#include "shaders/probe_items.h"
+#include "shaders/spirv_lint.h"
+#include "backend/backend.h"
+#include "vulkan/vk.h"
+#include "vulkan/vk_known.h"
+#include "vulkan/device/vk_shaders.h"
+#include "tests/vulkan/vk_pair.h"
+
+Test(vk_device, embedded_shaders_have_no_bare_float_operation)
+{
+    cr_assert_gt(LK_VK_N_SHADERS, 60);
+    for (size_t i = 0; i < LK_VK_N_SHADERS; i++) {
+        const struct lk_vk_shader *s = &LK_VK_SHADERS[i];
+        size_t n = s->n_bytes / 4;
+        bool *bare = calloc(s->words[3], sizeof *bare);
+        cr_assert_eq(s->words[0], LK_SPIRV_MAGIC);
+        cr_assert_eq(lk_spirv_bare(s->words, n, bare), 0, "%s", s->name);
+        free(bare);
+    }
+}
+
+/* The lint sees what it is made for: with its decorations gone, a shader is full of findings. */
+Test(vk_device, the_lint_finds_bare_operations)
+{
+    for (size_t i = 0; i < LK_VK_N_SHADERS; i++) {
+        const struct lk_vk_shader *s = &LK_VK_SHADERS[i];
+        if (strcmp(s->name, "norm") != 0 && strcmp(s->name, "attn") != 0) {
+            continue;
+        }
+        size_t n = s->n_bytes / 4;
+        uint32_t *words = malloc(s->n_bytes);
+        bool *bare = calloc(s->words[3], sizeof *bare);
+        memcpy(words, s->words, s->n_bytes);
+        for (size_t w = 5; w < n; w += words[w] >> 16) {
+            if ((words[w] & 0xffff) == LK_SPIRV_OP_DECORATE &&
+                words[w + 2] == LK_SPIRV_NO_CONTRACTION) {
+                words[w + 2] = 0; /* RelaxedPrecision */
+            }
+        }
+        cr_assert_gt(lk_spirv_bare(words, n, bare), 10, "%s", s->name);
+        words[5] = 0; /* a length of zero */
+        cr_assert_eq(lk_spirv_bare(words, n, bare), -1);
+        free(bare);
+        free(words);
+    }
+}
+
+struct seen {
+    int n, vulkan;
+    lk_device_info first;
+};
+
+static void see(void *user, const lk_device_info *d)
+{
+    struct seen *s = user;
+    s->n++;
+    if (strcmp(d->backend, "vulkan") == 0 && s->vulkan++ == 0) {
+        s->first = *d;
+    }
+}
+
+/* On the CI drivers every probe item must agree with the host: the device is exact. */
+Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
+{
+    char dir[] = "/tmp/lk-probe-XXXXXX", command[64];
+    cr_assert(mkdtemp(dir));
+    for (int again = 0; again < 2; again++) {
+        struct seen s = {0};
+        lk_error err;
+        lk_engine_options o = lk_engine_options_default();
+        o.cache_dir = dir;
+        cr_assert_eq(lk_devices(&o, see, &s, &err), LK_OK, "%s", err.message);
+        cr_assert_geq(s.vulkan, 1);
+        cr_assert(s.first.usable, "%s", s.first.note);
+        cr_assert(s.first.exact, "%s", s.first.note);
+        cr_assert(strstr(s.first.features, "unpack16"), "%s; %s", s.first.features, s.first.note);
+        cr_assert_gt(s.first.memory, 0);
+        cr_assert(s.first.name[0] && s.first.driver[0] && s.first.type[0]);
+        printf("%s (%s), %s: %s\n", s.first.name, s.first.driver, s.first.type, s.first.features);
+    }
+    snprintf(command, sizeof command, "ls %s | grep -c probe$ | grep -qx 1", dir);
+    cr_assert_eq(system(command), 0, "the verdict is kept in a file");
+    /* What the file says is told again. */
+    char path[160];
+    snprintf(command, sizeof command, "ls %s/*.probe", dir);
+    FILE *ls = popen(command, "r");
+    cr_assert(ls && fgets(path, sizeof path, ls));
+    path[strcspn(path, "\n")] = 0;
+    pclose(ls);
+    FILE *f = fopen(path, "r+b");
+    cr_assert(f && fseek(f, 53, SEEK_SET) == 0 && fputs("known by its file", f) >= 0);
+    fclose(f);
+    struct seen s = {0};
+    lk_engine_options o = lk_engine_options_default();
+    o.cache_dir = dir;
+    cr_assert_eq(lk_devices(&o, see, &s, NULL), LK_OK);
+    cr_assert(s.first.exact);
+    cr_assert_str_eq(s.first.note, "known by its file");
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    cr_assert_eq(system(command), 0);
+}
+
+/* The table of known answers is what the scalar contract gives. */
+Test(vk_device, known_answers_are_those_of_the_contract)
+{
+    struct lk_vk_known k;
+    struct lk_backend *b = NULL;
+    struct lk_exec *exec = NULL;
+    struct lk_kv_mem *kv = NULL;
+    struct lk_caps caps;
+    lk_error err = {0};
+    struct lk_backend_options o = {.cpu_level = "auto"};
+    const struct lk_backend_impl *impl = &lk_backend_scalar;
+    int n_wrong = 0;
+    cr_assert_eq(lk_vk_known_open(&k, &err), LK_OK);
+    k.options.keep_ops = true;
+    cr_assert_eq(impl->open(&o, &b, &caps, &err), LK_OK);
+    cr_assert_eq(impl->prepare(b, &k.options, &exec, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(impl->kv_alloc(b, &k.geom, &kv, &err), LK_OK);
+    for (int run = 0; run < LK_VK_KNOWN_RUNS; run++) {
+        struct lk_batch batch = lk_vk_known_batch(&k, run);
+        cr_assert_eq(impl->run(exec, kv, &batch, &err), LK_OK, "%s", err.message);
+        for (int c = 0; c < LK_VK_KNOWN_CHECKS; c++) {
+            size_t n = lk_vk_known_floats(&k, run, c), zeros = 0;
+            float *x = malloc(n * sizeof *x);
+            cr_assert_eq(impl->peek(exec, k.slot[c], x, n, &err), LK_OK, "%s", err.message);
+            for (size_t i = 0; i < n; i++) {
+                zeros += x[i] == 0.0f;
+            }
+            cr_assert_lt(zeros, n / 8, "run %d, check %d", run, c);
+            uint64_t hash = lk_vk_known_hash(x, n);
+            if (hash != LK_VK_KNOWN[run][c]) {
+                n_wrong++;
+                printf("LK_VK_KNOWN[%d][%d]: 0x%016llx\n", run, c, (unsigned long long)hash);
+            }
+            free(x);
+        }
+    }
+    cr_assert_eq(n_wrong, 0);
+    impl->kv_free(kv);
+    impl->exec_free(exec);
+    impl->close(b);
+    lk_vk_known_close(&k);
+}
+
+/* A driver that compiles some kernels wrongly: in them it adds where it should multiply. */
+static const char *const *broken; /* names, NULL at the end */
+static bool refuses;              /* it compiles none of them at all */
+static PFN_vkCreateShaderModule create_module;
+
+static VKAPI_ATTR VkResult VKAPI_CALL create_broken(VkDevice device,
+                                                    const VkShaderModuleCreateInfo *info,
+                                                    const VkAllocationCallbacks *alloc,
+                                                    VkShaderModule *out)
+{
+    for (size_t i = 0; i < LK_VK_N_SHADERS; i++) {
+        for (const char *const *name = broken; *name; name++) {
+            if (LK_VK_SHADERS[i].words == info->pCode &&
+                strcmp(LK_VK_SHADERS[i].name, *name) == 0) {
+                if (refuses) {
+                    return VK_ERROR_UNKNOWN;
+                }
+                uint32_t *words = malloc(info->codeSize);
+                VkShaderModuleCreateInfo bad = *info;
+                memcpy(words, info->pCode, info->codeSize);
+                for (size_t w = 5; w < info->codeSize / 4; w += words[w] >> 16) {
+                    bool multiply = (words[w] & 0xffff) == 133;
+                    words[w] = multiply ? (words[w] & 0xffff0000u) | 129 : words[w];
+                }
+                bad.pCode = words;
+                VkResult r = create_module(device, &bad, alloc, out);
+                free(words);
+                return r;
+            }
+        }
+    }
+    return create_module(device, info, alloc, out);
+}
+
+struct probed {
+    bool exact, int_dot, matrix;
+    bool looped; /* before the probe */
+    char note[512];
+};
+
+static struct probed probe_broken(const char *const *names, const char *disable)
+{
+    struct lk_backend *b = calloc(1, sizeof *b);
+    struct lk_backend_options o = {.device = "0", .vk_disable = disable};
+    struct probed p;
+    lk_error err = {0};
+    cr_assert_eq(lk_vk_device_open(&o, &b->dev, &err), LK_OK, "%s", err.message);
+    broken = names;
+    p.looped = b->dev.found.use[LK_VK_LOOPED];
+    create_module = b->dev.vk.vkCreateShaderModule;
+    b->dev.vk.vkCreateShaderModule = create_broken;
+    cr_assert_eq(lk_vk_probe(b, &p.exact, p.note, sizeof p.note, &err), LK_OK, "%s", err.message);
+    p.int_dot = b->dev.found.use[LK_VK_INT_DOT];
+    p.matrix = b->dev.found.use[LK_VK_MATRIX];
+    lk_vk_device_close(&b->dev);
+    free(b);
+    return p;
+}
+
+/* The note says this and nothing more; where kernels are unrolled, that it did so twice. */
+static void says(const struct probed *p, const char *want)
+{
+    char twice[sizeof p->note];
+    snprintf(twice, sizeof twice, "%s: unrolled kernels switched off; %s", want, want);
+    cr_assert_str_eq(p->note, p->looped ? want : twice);
+}
+
+Test(vk_device, a_wrong_kernel_is_named_and_the_next_variant_taken)
+{
+    static const char *const DOT[] = {"tile_Q4_K_dot", NULL};
+    struct probed p = probe_broken(DOT, "matrix");
+    cr_assert(p.exact, "%s", p.note);
+    cr_assert_not(p.int_dot);
+    cr_assert_str_eq(p.note, "tiled matmul of Q4_K wrong: int-dot switched off");
+    /* A driver that does not even compile it: nothing that goes with it was seen to be right. */
+    refuses = true;
+    p = probe_broken(DOT, "matrix");
+    refuses = false;
+    cr_assert(p.exact && !p.int_dot, "%s", p.note);
+    cr_assert(strstr(p.note, "int-dot switched off"), "%s", p.note);
+    /* The baseline has no next variant. */
+    static const char *const BASE[] = {"matvec_Q3_K", "matvec_Q3_K_gpu", "attn", NULL};
+    p = probe_broken(BASE, "matrix,int-dot,unpack16");
+    cr_assert_not(p.exact);
+    says(&p, "attention of a batch, mat-vec of Q3_K wrong");
+    bool sample = vk_pair_samples("");
+    vk_pair_close();
+    if (sample) {
+        return;
+    }
+    /* Tiles of matrix units, with plain loops for the units. */
+    static const char *const WIDE[] = {"tile_Q5_1_wide", NULL}, *const NONE[] = {NULL};
+    p = probe_broken(NONE, "narrow,matrix,int-dot,unpack16");
+    cr_assert(p.exact, "%s", p.note);
+    p = probe_broken(WIDE, "narrow,matrix,int-dot,unpack16");
+    cr_assert_not(p.exact);
+    says(&p, "tiled matmul of Q5_1 wrong");
+    /* And with them, where the device has them. */
+    static const char *const MATRIX[] = {"tile_Q5_1_matrix", NULL};
+    p = probe_broken(NONE, "");
+    if (!p.matrix) {
+        printf("not run: tiles of matrix units, the device or the build has none\n");
+        return;
+    }
+    p = probe_broken(MATRIX, "");
+    cr_assert(p.exact, "%s", p.note);
+    cr_assert_not(p.matrix);
+    cr_assert_str_eq(p.note, "tiled matmul of Q5_1 wrong: matrix switched off");
+}
+
+struct kernels {
+    int n, dot, stop_at;
+};
+
+static bool count_kernel(void *user, const lk_kernel_time *t)
+{
+    struct kernels *k = user;
+    cr_assert_str_eq(t->type, "Q4_K");
+    cr_assert(t->n_tokens == 3 && t->threads == 0 && t->rows > 0 && t->cols > 0);
+    cr_assert_gt(t->bytes_per_second, 0.0);
+    cr_assert_gt(t->ops_per_second, 0.0);
+    k->dot += strcmp(t->level, "int-dot") == 0;
+    return ++k->n != k->stop_at;
+}
+
+/* With and without the packed dot product that the drivers here have. */
+Test(vk_device, a_kernel_is_timed_with_each_arithmetic)
+{
+    struct lk_backend_options o = {.device = "0", .cache_dir = getenv("LK_TEST_CACHE")};
+    struct kernels k = {0};
+    lk_error err = {0};
+    cr_assert_eq(lk_backend_vulkan.kernels(&o, true, "Q4_K", 3, count_kernel, &k, &err), LK_OK,
+                 "%s", err.message);
+    cr_assert(k.n == 2 && k.dot == 1, "%d, %d", k.n, k.dot);
+    k = (struct kernels){.stop_at = 1};
+    o.vk_disable = "int-dot";
+    cr_assert_eq(lk_backend_vulkan.kernels(&o, true, "Q4_K", 3, count_kernel, &k, &err),
+                 LK_E_CANCELLED);
+    cr_assert(k.n == 1 && k.dot == 0, "%d, %d", k.n, k.dot);
+}
+
+Test(vk_device, names_that_are_wrong_are_errors)
+{
+    struct lk_backend *b = NULL;
+    struct lk_caps caps;
+    lk_error err = {0};
+    struct lk_backend_options o = {.device = "no such device"};
+    cr_assert_eq(lk_backend_vulkan.open(&o, &b, &caps, &err), LK_E_DEVICE);
+    cr_assert(strstr(err.message, "no such device"), "%s", err.message);
+    o.device = "99";
+    cr_assert_eq(lk_backend_vulkan.probe(&o, &caps, &err), LK_E_DEVICE);
+    o.device = "0";
+    o.vk_disable = "int-dot,warp-drive";
+    cr_assert_eq(lk_backend_vulkan.open(&o, &b, &caps, &err), LK_E_INVALID);
+    cr_assert(strstr(err.message, "warp-drive"), "%s", err.message);
+    /* CPU drivers are not taken unless named. */
+    o.device = NULL;
+    o.vk_disable = NULL;
+    lk_status status = lk_backend_vulkan.open(&o, &b, &caps, &err);
+    if (status == LK_OK) {
+        lk_backend_vulkan.close(b); /* there is a GPU here */
+    } else {
+        cr_assert_eq(status, LK_E_DEVICE);
+        cr_assert(strstr(err.message, "named"), "%s", err.message);
+    }
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_pair: see vk_pair.h.
+ */
+#include "tests/vulkan/vk_pair.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/numerics.h"
+#include "vulkan/vk.h"
+#include "tests/util/models.h"
+
+enum { MAX_DEVICES = 4 };
+static struct {
+    const char *disable;
+    struct lk_backend *backend;
+} devices[MAX_DEVICES];
+
+struct lk_backend *vk_pair_device(const char *disable)
+{
+    for (int i = 0; i < MAX_DEVICES; i++) {
+        if (devices[i].backend && strcmp(devices[i].disable, disable) == 0) {
+            return devices[i].backend;
+        }
+        if (!devices[i].backend) {
+            struct lk_backend_options o = {.device = "0",
+                                           .vk_disable = disable,
+                                           .cache_dir = getenv("LK_TEST_CACHE")};
+            struct lk_caps caps;
+            lk_error err;
+            cr_assert_eq(lk_backend_vulkan.open(&o, &devices[i].backend, &caps, &err), LK_OK, "%s",
+                         err.message);
+            devices[i].disable = disable;
+            return devices[i].backend;
+        }
+    }
+    cr_assert(false, "more than %d kinds of devices", MAX_DEVICES);
+    return NULL;
+}
+
+void vk_pair_close(void)
+{
+    for (int i = 0; i < MAX_DEVICES; i++) {
+        if (devices[i].backend) {
+            lk_backend_vulkan.close(devices[i].backend);
+            devices[i].backend = NULL;
+        }
+    }
+}
+
+bool vk_pair_samples(const char *disable)
+{
+    const char *name = vk_pair_device(disable)->dev.found.props.deviceName;
+    return strncmp(name, "SwiftShader", 11) == 0 && !test_is_full();
+}
+
+uint32_t vk_rng_u32(struct vk_rng *r)
+{
+    r->s = r->s * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(r->s >> 33) ^ (uint32_t)(r->s >> 13);
+}
+
+void vk_rng_floats(struct vk_rng *r, float *x, size_t n, int scale)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u = vk_rng_u32(r), kind = u % 64;
+        int e = 127 + scale - 1 - (int)(vk_rng_u32(r) % 12);
+        if (kind == 0) {
+            x[i] = 0.0f;
+            continue;
+        }
+        if (kind == 1) {
+            e = 127 - 50 + (int)(u >> 20) % 2; /* at the flush limit */
+        } else if (kind == 2) {
+            u &= ~0x000fffffu; /* few bits: ties */
+        }
+        x[i] = lk_flt((u & 0x807fffffu) | (uint32_t)e << 23);
+    }
+}
+
+void vk_rng_weight(struct vk_rng *r, enum lk_type type, int64_t rows, int64_t cols,
+                   struct lk_weight *out)
+{
+    const struct lk_type_info *info = lk_type_info((uint32_t)type);
+    size_t n = (size_t)(rows * cols), bytes = lk_type_row_bytes(type, n);
+    uint8_t *p = malloc(bytes + 8);
+    *out =
+        (struct lk_weight){.type = type, .rows = rows, .cols = cols, .data = p, .n_bytes = bytes};
+    snprintf(out->name, sizeof out->name, "%s", info->name);
+    if (type == LK_TYPE_F32) {
+        vk_rng_floats(r, (float *)(void *)p, n, 1);
+        return;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        uint32_t u = vk_rng_u32(r);
+        p[i] = (uint8_t)(u >> 8);
+        if (u % 97 == 0) {
+            p[i] = u & 64 ? 0x80 : 0xff; /* extremes: -128, full nibbles */
+        }
+    }
+    if (!info->quantized) {
+        for (size_t i = 0; i < n; i++) { /* below 2 in magnitude, subnormals included */
+            p[2 * i + 1] &= 0xbf;
+        }
+        return;
+    }
+    size_t at[2], n_at = lk_block_scales(type, at);
+    for (size_t b = 0; b < n / (size_t)info->block; b++) {
+        for (size_t s = 0; s < n_at; s++) {
+            uint8_t *h = p + b * (size_t)info->block_bytes + at[s];
+            h[1] &= 0x9f; /* below 2^-7: what a layer stacks up stays in range */
+            if (vk_rng_u32(r) % 29 == 0) {
+                h[1] &= 0x83; /* zero or subnormal scale */
+            }
+        }
+    }
+}
+
+struct side {
+    const struct lk_backend_impl *impl;
+    struct lk_backend *backend;
+    struct lk_exec *exec;
+    struct lk_kv_mem *kv;
+};
+
+enum { MAX_BLOCKS = 8 };
+
+static struct lk_kv_geom geom_of(const struct vk_case *c)
+{
+    const struct lk_plan *p = &c->plan;
+    return (struct lk_kv_geom){.n_layers = p->last_layer - p->first_layer,
+                               .first_layer = p->first_layer,
+                               .n_kv_head = p->n_kv_head,
+                               .head_dim = p->head_dim,
+                               .dim = (int)lk_round_up((size_t)p->head_dim, LK_KV_DIM_ALIGN),
+                               .n_blocks = c->n_seqs * MAX_BLOCKS + 1};
+}
+
+static struct lk_exec_options options_of(const struct vk_case *c, bool fuse, bool keep)
+{
+    return (struct lk_exec_options){.plan = &c->plan,
+                                    .max_tokens = c->n_tokens,
+                                    .max_outputs = c->n_tokens,
+                                    .max_seqs = c->n_seqs,
+                                    .max_blocks = MAX_BLOCKS,
+                                    .fuse = fuse,
+                                    .keep_ops = keep};
+}
+
+/* Opens a side and fills its cache with f16 values below 4, the same for both sides. */
+static lk_status side_open(struct side *s, const struct vk_case *c, bool fuse, bool keep,
+                           lk_error *err)
+{
+    struct lk_kv_geom g = geom_of(c);
+    struct lk_exec_options o = options_of(c, fuse, keep);
+    lk_status status = s->impl->prepare(s->backend, &o, &s->exec, err);
+    if (status) {
+        return status;
+    }
+    cr_assert_eq(s->impl->kv_alloc(s->backend, &g, &s->kv, err), LK_OK, "%s", err->message);
+    size_t n = lk_kv_layer_elems(&g);
+    uint16_t *bytes = malloc(n * 2);
+    for (int l = 0; l < g.n_layers; l++) {
+        for (int w = 0; w < 2; w++) {
+            struct vk_rng r = {77u + (uint64_t)(2 * l + w)};
+            for (size_t i = 0; i < n; i++) {
+                uint32_t u = vk_rng_u32(&r);
+                bytes[i] = (uint16_t)((u & 0x83ff) | (u >> 16) % 17 << 10);
+            }
+            cr_assert_eq(s->impl->kv_write(s->kv, l, (enum lk_kv_which)w, 0, bytes, n * 2, err),
+                         LK_OK, "%s", err->message);
+        }
+    }
+    free(bytes);
+    return LK_OK;
+}
+
+static void side_close(struct side *s)
+{
+    if (s->exec) {
+        s->impl->exec_free(s->exec);
+    }
+    if (s->kv) {
+        s->impl->kv_free(s->kv);
+    }
+    s->exec = NULL;
+    s->kv = NULL;
+}
+
+struct batch {
+    struct lk_batch b;
+    int32_t pos[2048], seq[2048], outputs[2048], token[2048];
+    struct lk_batch_seq seqs[8];
+    int32_t blocks[8][MAX_BLOCKS];
+};
+
+static void make_batch(struct batch *m, const struct vk_case *c, float *out)
+{
+    int per = c->n_tokens / c->n_seqs;
+    for (int s = 0; s < c->n_seqs; s++) {
+        int first = s * per, n = s == c->n_seqs - 1 ? c->n_tokens - first : per;
+        int pos = c->pos0 + 13 * s;
+        for (int i = 0; i < MAX_BLOCKS; i++) { /* not in order */
+            m->blocks[s][i] = (i * 5 + 3) % MAX_BLOCKS + s * MAX_BLOCKS;
+        }
+        m->seqs[s] = (struct lk_batch_seq){m->blocks[s], first, n, pos};
+        for (int t = 0; t < n; t++) {
+            m->pos[first + t] = pos + t;
+            m->seq[first + t] = s;
+        }
+    }
+    int n_out = 0;
+    for (int t = 0; t < c->n_tokens; t++) {
+        if (t % 3 != 1 || c->n_tokens == 1) {
+            m->outputs[n_out++] = t;
+        }
+        m->token[t] = (int32_t)((t * 7919) % (c->plan.n_vocab ? c->plan.n_vocab : 1));
+    }
+    m->b = (struct lk_batch){.n_tokens = c->n_tokens,
+                             .token = m->token,
+                             .pos = m->pos,
+                             .seq = m->seq,
+                             .n_seqs = c->n_seqs,
+                             .seqs = m->seqs,
+                             .n_outputs = n_out,
+                             .outputs = m->outputs,
+                             .hidden_in = c->plan.in_slot >= 0 ? c->hidden : NULL,
+                             .out = out};
+}
+
+static void same(const float *a, const float *b, size_t n, size_t width, const struct vk_case *c,
+                 const char *where, int slot)
+{
+    for (size_t i = 0; i < n; i++) {
+        cr_assert(lk_bits(a[i]) == lk_bits(b[i]),
+                  "%s, %s, slot %d: row %zu element %zu: device %a, scalar %a", c->what, where,
+                  slot, i / width, i % width, (double)a[i], (double)b[i]);
+    }
+}
+
+static size_t floats_of(const struct vk_case *c, const struct lk_batch *b, int slot)
+{
+    const struct lk_slot *s = &c->plan.slots[slot];
+    return (size_t)(s->rows == LK_ROWS_TOKENS ? b->n_tokens : b->n_outputs) * (size_t)s->width;
+}
+
+static void same_kv(const struct side *a, const struct side *b, const struct vk_case *c)
+{
+    struct lk_kv_geom g = geom_of(c);
+    size_t n = lk_kv_layer_elems(&g) * 2;
+    uint8_t *x = malloc(n), *y = malloc(n);
+    lk_error err;
+    for (int l = 0; l < g.n_layers; l++) {
+        for (int w = 0; w < 2; w++) {
+            enum lk_kv_which which = (enum lk_kv_which)w;
+            cr_assert_eq(a->impl->kv_read(a->kv, l, which, 0, x, n, &err), LK_OK);
+            cr_assert_eq(b->impl->kv_read(b->kv, l, which, 0, y, n, &err), LK_OK);
+            for (size_t i = 0; i < n; i++) {
+                cr_assert(x[i] == y[i], "%s: KV layer %d %s byte %zu: device %02x, scalar %02x",
+                          c->what, l, w ? "V" : "K", i, x[i], y[i]);
+            }
+        }
+    }
+    cr_assert_eq(a->impl->kv_check(a->kv, &err), LK_OK, "%s", err.message);
+    free(x);
+    free(y);
+}
+
+static struct lk_backend *scalar(void)
+{
+    static struct lk_backend *backend;
+    if (!backend) {
+        struct lk_backend_options o = {0};
+        struct lk_caps caps;
+        cr_assert_eq(lk_backend_scalar.open(&o, &backend, &caps, NULL), LK_OK);
+    }
+    return backend;
+}
+
+void vk_pair_compare(struct lk_backend *device, const struct vk_case *c)
+{
+    struct side ref = {.impl = &lk_backend_scalar, .backend = scalar()};
+    static struct batch m;
+    lk_error err = {0};
+    int out_slot = c->plan.out_slot;
+    size_t width = (size_t)c->plan.slots[out_slot].width, n = (size_t)c->n_tokens * width;
+    float *want = calloc(n, sizeof *want), *got = calloc(n, sizeof *got);
+    cr_assert_eq(side_open(&ref, c, false, true, &err), LK_OK, "%s: %s", c->what, err.message);
+    make_batch(&m, c, want);
+    cr_assert_eq(ref.impl->run(ref.exec, ref.kv, &m.b, &err), LK_OK, "%s: %s", c->what,
+                 err.message);
+    static const struct {
+        const char *name;
+        bool fuse, keep;
+    } way[] = {{"kept", false, true}, {"fused", true, false}, {"unfused", false, false}};
+    for (size_t i = 0; i < LK_COUNT(way); i++) {
+        struct side dev = {.impl = &lk_backend_vulkan, .backend = device};
+        cr_assert_eq(side_open(&dev, c, way[i].fuse, way[i].keep, &err), LK_OK, "%s: %s", c->what,
+                     err.message);
+        for (int again = 0; again < 2; again++) {
+            memset(got, 0xA5, n * sizeof *got);
+            make_batch(&m, c, got);
+            cr_assert_eq(dev.impl->run(dev.exec, dev.kv, &m.b, &err), LK_OK, "%s, %s: %s", c->what,
+                         way[i].name, err.message);
+            for (int s = 0; s < c->plan.n_slots && way[i].keep; s++) {
+                size_t f = floats_of(c, &m.b, s);
+                float *x = malloc((f + 1) * sizeof *x), *y = malloc((f + 1) * sizeof *y);
+                cr_assert_eq(dev.impl->peek(dev.exec, s, x, f, &err), LK_OK, "%s", err.message);
+                cr_assert_eq(ref.impl->peek(ref.exec, s, y, f, &err), LK_OK);
+                same(x, y, f, (size_t)c->plan.slots[s].width, c, way[i].name, s);
+                free(x);
+                free(y);
+            }
+            same(got, want, floats_of(c, &m.b, out_slot), width, c, way[i].name, out_slot);
+        }
+        same_kv(&dev, &ref, c);
+        side_close(&dev);
+    }
+    side_close(&ref);
+    free(want);
+    free(got);
+}
+
+lk_status vk_pair_run(struct lk_backend *device, const struct vk_case *c, float *out, lk_error *err)
+{
+    struct side dev = {.impl = &lk_backend_vulkan, .backend = device};
+    static struct batch m;
+    lk_status status = side_open(&dev, c, true, false, err);
+    if (!status) {
+        make_batch(&m, c, out);
+        status = dev.impl->run(dev.exec, dev.kv, &m.b, err);
+    }
+    side_close(&dev);
+    return status;
+}
+
+lk_status vk_pair_status(struct lk_backend *device, const struct vk_case *c, lk_error *err)
+{
+    float *out = calloc((size_t)c->n_tokens * (size_t)c->plan.slots[c->plan.out_slot].width, 4);
+    lk_status status = vk_pair_run(device, c, out, err);
+    free(out);
+    return status;
+}
+
+lk_status vk_pair_prepare(struct lk_backend *device, const struct vk_case *c, struct lk_exec **out,
+                          lk_error *err)
+{
+    struct lk_exec_options o = options_of(c, true, false);
+    return lk_backend_vulkan.prepare(device, &o, out, err);
+}
+
+void vk_pair_least(VkPhysicalDeviceLimits *l)
+{
+    l->maxPerStageDescriptorStorageBuffers = l->maxDescriptorSetStorageBuffers = 8;
+    l->maxPerStageResources = 128;
+    l->maxComputeSharedMemorySize = 16384;
+    l->maxComputeWorkGroupInvocations = 128;
+    l->maxComputeWorkGroupSize[0] = l->maxComputeWorkGroupSize[1] = 128;
+    l->maxComputeWorkGroupSize[2] = 64;
+    for (int i = 0; i < 3; i++) {
+        l->maxComputeWorkGroupCount[i] = 65535;
+    }
+    l->maxPushConstantsSize = 128;
+    l->maxStorageBufferRange = 1u << 27;
+    l->minStorageBufferOffsetAlignment = 256;
+}

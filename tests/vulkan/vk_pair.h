@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_pair: the scalar backend and a Vulkan device side by side: runs plans made by hand on both
+ * and compares every value by bits. The device is the first one that the loader shows (the runner
+ * chooses the driver), opened once per process and set of disabled features.
+ */
+#ifndef LK_TESTS_VK_PAIR_H
+#define LK_TESTS_VK_PAIR_H
+
+#include "backend/backend.h"
+#include "vulkan/device/vk_volk.h"
+
+struct lk_backend *vk_pair_device(const char *disable); /* opened on first use */
+void vk_pair_close(void);
+/* SwiftShader outside LK_FULL=1: where every type runs in one test already, others take a sample.
+ */
+bool vk_pair_samples(const char *disable);
+
+/* A small deterministic generator. */
+struct vk_rng {
+    uint64_t s;
+};
+uint32_t vk_rng_u32(struct vk_rng *r);
+/* n floats: normal-ish values with zeros, ties and values near 2^-50; magnitudes to 2^scale. */
+void vk_rng_floats(struct vk_rng *r, float *x, size_t n, int scale);
+/* rows x cols of a type: random bytes with finite scales below 2^-7; malloc'd. */
+void vk_rng_weight(struct vk_rng *r, enum lk_type type, int64_t rows, int64_t cols,
+                   struct lk_weight *out);
+
+/* A plan of ops over `n_tokens` rows handed in; ops and slots belong to the caller. */
+struct vk_case {
+    struct lk_plan plan;
+    int n_tokens, n_seqs, pos0; /* sequences share the tokens evenly */
+    const float *hidden;
+    const char *what;
+};
+/* Runs the case on both, twice on the device (recorded commands are replayed), as it is, fused, and
+ * with all slots kept; compares the output, all slots and all KV bytes by bits. */
+void vk_pair_compare(struct lk_backend *device, const struct vk_case *c);
+/* The status and message of the device alone. */
+lk_status vk_pair_status(struct lk_backend *device, const struct vk_case *c, lk_error *err);
+/* The same, with the rows of the out slot: [n_tokens][width]. */
+lk_status vk_pair_run(struct lk_backend *device, const struct vk_case *c, float *out,
+                      lk_error *err);
+/* Prepares the case on the device, fused. */
+lk_status vk_pair_prepare(struct lk_backend *device, const struct vk_case *c, struct lk_exec **out,
+                          lk_error *err);
+/* What Vulkan guarantees of every device, with the storage buffers that the kernels need. */
+void vk_pair_least(VkPhysicalDeviceLimits *limits);
+
+#endif

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The rooms of the tree and the arrows between them: who may include whom.
+
+A room is a folder. Others include its public headers alone, and only from rooms that are drawn
+after it here; each room names the rooms it uses. docs/DESIGN.md shows the same drawing. Prints each
+breach; exits with 1 if there is one.
+"""
+import os
+import re
+import subprocess
+import sys
+
+# name, folder, public headers, rooms it uses besides base and the public interface
+ROOMS = [
+    ("base", "src/base", "base.h mem.h os.h utf8.h numerics.h", ""),
+    ("quant", "src/quant", "quant.h", ""),
+    ("gguf", "src/gguf", "gguf.h model_file.h", "quant"),
+    ("text", "src/text", "tok.h sampler.h", "gguf"),
+    ("plan", "src/plan", "plan.h op.h rope.h kv_layout.h", "quant gguf"),
+    ("backend", "src/backend", "backend.h", "quant plan"),
+    ("shaders", "shaders", "params.h probe_items.h spirv_lint.h", "plan"),
+    ("ref", "src/ref", "", "quant plan backend"),
+    ("cpu", "cpu", "", "quant plan backend"),
+    ("vulkan/device", "src/vulkan/device",
+     "vk_device.h vk_kv.h vk_limits.h vk_volk.h vk_shaders.h", "backend plan shaders"),
+    ("vulkan/build", "src/vulkan/build", "vk_exec.h", "vulkan/device backend plan quant shaders"),
+    ("vulkan", "src/vulkan", "",
+     "vulkan/build vulkan/device backend plan quant shaders"),
+    ("engine", "src/engine", "engine.h", "backend plan quant gguf text"),
+    ("check", "src/check", "", "backend plan quant gguf"),
+    ("tools/cli", "tools/cli", "", ""),
+]
+ORDER = {name: i for i, (name, _, _, _) in enumerate(ROOMS)}
+FOLDER = {folder: name for name, folder, _, _ in ROOMS}
+PUBLIC = {name: set(public.split()) for name, _, public, _ in ROOMS}
+USES = {name: set(uses.split()) for name, _, _, uses in ROOMS}
+GENERATED = {"lockstep_commit.h"}
+INTERFACE = {"lockstep.h"}
+
+
+def room_of(path):
+    """The room of a file: that of the nearest folder above it."""
+    folder = os.path.dirname(path)
+    while folder:
+        if folder in FOLDER:
+            return FOLDER[folder]
+        folder = os.path.dirname(folder)
+    return None
+
+
+def main():
+    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+    out = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+                         stdout=subprocess.PIPE, text=True, check=True).stdout
+    files = {f for f in out.split("\n") if f and os.path.exists(f)}
+    breaches = []
+    for name, _, _, uses in ROOMS:
+        for used in uses.split():
+            if ORDER[used] >= ORDER[name]:
+                breaches.append(f"tools/check_rooms.py: {name} uses {used}, which is drawn above it")
+    design = open("docs/DESIGN.md", encoding="utf8").read()
+    for name, _, _, _ in ROOMS:
+        if not re.search(rf"(?<![a-z]){name}(?![a-z/])", design):
+            breaches.append(f"docs/DESIGN.md: the room {name} is missing")
+    for path in sorted(files):
+        if not path.endswith((".c", ".h", ".comp", ".glsl")):
+            continue
+        me = room_of(path)
+        text = open(path, encoding="utf8").read()
+        for included in re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, re.M):
+            target = next((t for t in ("src/" + included, included) if t in files), None)
+            if included in INTERFACE:
+                continue
+            if target is None:
+                if included not in GENERATED and not included.endswith(".inc"):
+                    breaches.append(f'{path}: "{included}" is no path from src or the top level')
+                continue
+            if included.endswith(".c"):
+                breaches.append(f"{path}: includes {included}")
+            if target.startswith("src/") and not included.count("/"):
+                breaches.append(f'{path}: "{included}" names no room')
+            other = room_of(target)
+            if me is None or me == other:
+                continue  # tests include what they like
+            if other is None:
+                breaches.append(f"{path}: includes {included}, which is in no room")
+            elif os.path.basename(target) not in PUBLIC[other]:
+                breaches.append(f"{path}: {included} is {other}'s own")
+            elif other != "base" and other not in USES[me]:
+                breaches.append(f"{path}: {me} does not use {other} ({included})")
+    print("\n".join(breaches), end="\n" if breaches else "")
+    return 1 if breaches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

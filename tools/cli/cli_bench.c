@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lockstep bench: how fast a model is evaluated here, beside what the machine's memory, its matmul
+ * kernels alone, and another program do. Times are shown, never judged.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/cli/cli_bench.h"
+
+struct arguments {
+    struct cli_engine_args engine; /* first: cli_engine_options write here */
+    int64_t p, n, r, stream_mb, crowd;
+    double warm_up;
+    const char *peer;
+    bool roofline, ops, kernels, csv, json;
+};
+#define THIS(field) offsetof(struct arguments, field)
+
+static const struct cli_option options[] = {
+    {"prompt", 'p', CLI_INT, "N", THIS(p), "512", 0, 1 << 20,
+     .help = "tokens of prefill, and of a kernel's batch; 0: no prefill"},
+    {"gen", 'n', CLI_INT, "N", THIS(n), "128", 0, 1 << 20,
+     .help = "tokens of decode; 0: no decode"},
+    {"runs", 'r', CLI_INT, "N", THIS(r), "5", 1, CLI_BENCH_RUNS, .help = "runs of each"},
+    {"warm-up", 0, CLI_FLOAT, "S", THIS(warm_up), "1", 0, 3600,
+     .help = "seconds of work before the first run"},
+    {"roofline", 0, CLI_FLAG, NULL, THIS(roofline),
+     .help = "how much of what memory allows was reached"},
+    {"stream-mb", 0, CLI_INT, "N", THIS(stream_mb), "1024", 0, 1 << 20,
+     .help = "MB read to find the speed of memory, more than caches hold; 0: it is not measured"},
+    {"ops", 0, CLI_FLAG, NULL, THIS(ops), .help = "time by operation (CPU)"},
+    {"kernels", 0, CLI_FLAG, NULL, THIS(kernels),
+     .help = "speed of each matmul kernel alone, of the CPU or --backend vulkan; needs no MODEL"},
+    {"crowd", 0, CLI_INT, "N", THIS(crowd), "0", 0, 1024,
+     .help = "a second engine with N threads in turns with the first: what more threads than cores "
+             "cost (with --pin they really run); 0: none"},
+    {"peer", 0, CLI_STRING, "PATH", THIS(peer),
+     .help = "a llama-bench or llama-server to run in turns with us"},
+    {"csv", 0, CLI_FLAG, NULL, THIS(csv), .help = "print CSV, one line a figure"},
+    {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print one JSON object"},
+    CLI_END,
+};
+
+enum { READ_PASSES = 5 };
+
+struct bench {
+    struct cli *cli;
+    const struct arguments *args;
+    lk_model *model;
+    lk_engine *engine, *crowd;
+    lk_session *session, *crowd_session;
+    int32_t *ids; /* max(p, n) */
+    struct cli_peer peer;
+    struct cli_bench_report report;
+};
+
+static int stop_or(int code)
+{
+    return code ? code : cli_interrupted() ? CLI_INTERRUPTED : CLI_DONE;
+}
+
+/* ---- runs of the model ---- */
+
+static int prefill(struct bench *b, lk_session *session, double *seconds)
+{
+    lk_error err;
+    double from = cli_now();
+    if (lk_session_truncate(session, 0, &err) ||
+        lk_session_sync(session, b->ids, (size_t)b->args->p, &err)) {
+        return cli_error(b->cli, &err);
+    }
+    *seconds = cli_now() - from;
+    return stop_or(CLI_DONE);
+}
+
+/* n tokens one by one, from an empty context. */
+static int decode(struct bench *b, lk_session *session, double *seconds)
+{
+    lk_error err;
+    double from = cli_now();
+    if (lk_session_truncate(session, 0, &err)) {
+        return cli_error(b->cli, &err);
+    }
+    for (int64_t i = 0; i < b->args->n && !cli_interrupted(); i++) {
+        if (lk_session_sync(session, b->ids, (size_t)i + 1, &err)) {
+            return cli_error(b->cli, &err);
+        }
+    }
+    *seconds = cli_now() - from;
+    return stop_or(CLI_DONE);
+}
+
+static int warm_up(struct bench *b)
+{
+    double from = cli_now(), seconds = 0.0;
+    int code = b->args->p ? prefill(b, b->session, &seconds) : CLI_DONE;
+    b->report.first_token = seconds;
+    while (!code && cli_now() - from < b->args->warm_up) {
+        code = b->args->n ? decode(b, b->session, &seconds) : prefill(b, b->session, &seconds);
+    }
+    return code;
+}
+
+static int peer_run(struct bench *b, bool is_decode, struct cli_series *s)
+{
+    double rate;
+    int code = cli_peer_run(b->cli, &b->peer, is_decode, &rate);
+    if (!code) {
+        s->value[s->n++] = rate;
+    }
+    return code;
+}
+
+static int run_once(struct bench *b, lk_session *session, bool is_decode, struct cli_series *s)
+{
+    double seconds = 0.0;
+    int code = is_decode ? decode(b, session, &seconds) : prefill(b, session, &seconds);
+    if (!code) {
+        s->value[s->n++] = (double)(is_decode ? b->args->n : b->args->p) / seconds;
+    }
+    return code;
+}
+
+/* One of each: ours, that of the crowd, the peer's. */
+static int turn(struct bench *b, bool is_decode)
+{
+    struct cli_bench_report *r = &b->report;
+    int code = run_once(b, b->session, is_decode, is_decode ? &r->decode : &r->prefill);
+    if (!code && b->crowd) {
+        code = run_once(b, b->crowd_session, is_decode,
+                        is_decode ? &r->crowd_decode : &r->crowd_prefill);
+    }
+    if (!code && r->peer) {
+        code = peer_run(b, is_decode, is_decode ? &r->peer_decode : &r->peer_prefill);
+    }
+    return code;
+}
+
+/* In turns, so that what else happens on the machine meets all. */
+static int runs(struct bench *b)
+{
+    int code = CLI_DONE;
+    for (int64_t i = 0; i < b->args->r && !code; i++) {
+        (void)cli_progress(b->cli, "runs", (uint64_t)i, (uint64_t)b->args->r);
+        code = b->args->p ? turn(b, false) : CLI_DONE;
+        if (b->args->n && !code) {
+            code = turn(b, true);
+        }
+    }
+    cli_progress_end(b->cli);
+    return code;
+}
+
+/* ---- memory and ops ---- */
+
+static int measure_memory(struct bench *b)
+{
+    struct cli_bench_report *r = &b->report;
+    lk_error err;
+    if (b->args->stream_mb == 0) {
+        return CLI_DONE;
+    }
+    lk_status status = lk_engine_read_rate(b->engine, (uint64_t)b->args->stream_mb * 1000000,
+                                           READ_PASSES, &r->read_rate, &err);
+    if (!status && b->args->roofline) {
+        status = lk_engine_read_rate(b->engine, r->cost.weight_bytes, 4 * READ_PASSES,
+                                     &r->read_rate_fit, &err);
+    }
+    if (!status && b->args->roofline && b->args->p) {
+        int64_t batch = b->args->engine.batch, n = b->args->p < batch ? b->args->p : batch;
+        status = lk_engine_time_kernel(b->engine, (int)n, &r->main_kernel, &err);
+        if (status == LK_E_UNSUPPORTED) {
+            cli_note(b->cli, "%s", err.message);
+            status = LK_OK;
+        }
+    }
+    if (status == LK_E_UNSUPPORTED && !b->args->roofline) {
+        cli_note(b->cli, "%s", err.message);
+        return CLI_DONE;
+    }
+    return status ? cli_error(b->cli, &err) : CLI_DONE;
+}
+
+struct op_list {
+    struct cli_ops *ops;
+    bool full; /* no memory */
+};
+
+static void keep_op(void *user, const lk_op_time *t)
+{
+    struct op_list *list = user;
+    lk_op_time *grown = realloc(list->ops->row, ((size_t)list->ops->n + 1) * sizeof *grown);
+    if (!grown) {
+        list->full = true;
+        return;
+    }
+    list->ops->row = grown;
+    grown[list->ops->n++] = *t;
+}
+
+static int profile(struct bench *b, bool is_decode, struct cli_ops *ops)
+{
+    struct op_list list = {.ops = ops};
+    lk_error err;
+    double seconds;
+    if (lk_engine_profile(b->engine, true, &err)) {
+        return cli_error(b->cli, &err);
+    }
+    int code = is_decode ? decode(b, b->session, &seconds) : prefill(b, b->session, &seconds);
+    ops->n_tokens = (int)(is_decode ? b->args->n : b->args->p);
+    if (!code && lk_engine_op_times(b->engine, keep_op, &list, &err)) {
+        code = cli_error(b->cli, &err);
+    }
+    if (!code && list.full) {
+        code = cli_fail(b->cli, CLI_NOMEM, "out of memory");
+    }
+    if (lk_engine_profile(b->engine, false, &err) && !code) {
+        code = cli_error(b->cli, &err);
+    }
+    return code;
+}
+
+/* ---- kernels ---- */
+
+static bool keep_kernel(void *user, const lk_kernel_time *t)
+{
+    struct bench *b = user;
+    struct cli_bench_report *r = &b->report;
+    lk_kernel_time *grown = realloc(r->kernel, ((size_t)r->n_kernels + 1) * sizeof *grown);
+    if (!grown || cli_interrupted()) {
+        r->kernel = grown ? grown : r->kernel;
+        return false;
+    }
+    r->kernel = grown;
+    grown[r->n_kernels++] = *t;
+    return true;
+}
+
+static int time_kernels(struct bench *b)
+{
+    lk_engine_options o;
+    lk_error err;
+    char *cache;
+    int n_tokens = b->args->p > 8192 ? 8192 : b->args->p > 0 ? (int)b->args->p : 1;
+    int code = cli_engine_options_from(b->cli, &b->args->engine, &o, &cache);
+    if (code) {
+        return code;
+    }
+    lk_status status = lk_bench_kernels(&o, n_tokens, keep_kernel, b, &err);
+    cli_engine_options_free(&cache);
+    return status ? cli_error(b->cli, &err) : stop_or(CLI_DONE);
+}
+
+/* ---- all of it ---- */
+
+static int check_arguments(struct bench *b)
+{
+    const struct arguments *a = b->args;
+    int64_t most = a->p > a->n ? a->p : a->n;
+    bool has_model = b->cli->argc > 0;
+    if (!has_model && !a->kernels) {
+        return cli_fail(b->cli, CLI_USAGE, "expected MODEL, or --kernels");
+    }
+    if (!has_model && (a->peer || a->ops || a->roofline || a->crowd)) {
+        return cli_fail(b->cli, CLI_USAGE, "--%s needs a MODEL",
+                        a->peer    ? "peer"
+                        : a->ops   ? "ops"
+                        : a->crowd ? "crowd"
+                                   : "roofline");
+    }
+    if (has_model && most == 0) {
+        return cli_fail(b->cli, CLI_USAGE, "-p 0 and -n 0: nothing to measure");
+    }
+    if (a->roofline && a->stream_mb == 0) {
+        return cli_fail(b->cli, CLI_USAGE,
+                        "--roofline needs the speed of memory: --stream-mb is 0");
+    }
+    if (a->csv && a->json) {
+        return cli_fail(b->cli, CLI_USAGE, "--csv and --json: expected one of them");
+    }
+    if (has_model && a->engine.ctx && a->engine.ctx < most) {
+        return cli_fail(b->cli, CLI_USAGE,
+                        "--ctx: %lld, expected at least the %lld tokens of a run",
+                        (long long)a->engine.ctx, (long long)most);
+    }
+    return a->peer ? cli_peer_is(b->cli, a->peer, &b->peer) : CLI_DONE;
+}
+
+static int make_ids(struct bench *b)
+{
+    int64_t most = b->args->p > b->args->n ? b->args->p : b->args->n;
+    uint64_t state = 1, n_vocab = lk_engine_n_vocab(b->engine);
+    b->ids = malloc((size_t)most * sizeof *b->ids);
+    if (!b->ids) {
+        return cli_fail(b->cli, CLI_NOMEM, "out of memory: %lld tokens", (long long)most);
+    }
+    for (int64_t i = 0; i < most; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        b->ids[i] = (int32_t)((state >> 33) % n_vocab);
+    }
+    return CLI_DONE;
+}
+
+static int open_all(struct bench *b)
+{
+    const struct arguments *a = b->args;
+    struct cli_bench_report *r = &b->report;
+    lk_error err;
+    double from = cli_now();
+    int code = cli_open_model(b->cli, b->cli->argv[0], &b->model);
+    if (!code) {
+        int64_t most = a->p > a->n ? a->p : a->n;
+        code =
+            cli_open_engine(b->cli, b->model, &a->engine,
+                            a->engine.ctx ? (uint32_t)a->engine.ctx : (uint32_t)most, &b->engine);
+    }
+    if (!code && lk_session_open(b->engine, &b->session, &err)) {
+        code = cli_error(b->cli, &err);
+    }
+    if (!code) {
+        r->load = cli_now() - from;
+        r->model = b->model;
+        r->engine = lk_engine_describe(b->engine);
+        r->cost = lk_engine_token_cost(b->engine);
+        r->memory_loaded = lk_engine_memory(b->engine);
+        lk_engine_threads(b->engine, &r->threads, &r->threads_batch);
+        cli_log(b->cli, LK_LOG_INFO, r->engine);
+        code = make_ids(b);
+    }
+    return code;
+}
+
+static int open_crowd(struct bench *b)
+{
+    struct cli_engine_args args = b->args->engine;
+    lk_error err;
+    args.threads = b->args->crowd;
+    args.threads_batch = 0;
+    int code = cli_open_engine(b->cli, b->model, &args, lk_engine_n_ctx(b->engine), &b->crowd);
+    if (!code && lk_session_open(b->crowd, &b->crowd_session, &err)) {
+        code = cli_error(b->cli, &err);
+    }
+    if (!code) {
+        int prefill_threads;
+        b->report.crowd_asked = (int)args.threads;
+        lk_engine_threads(b->crowd, &b->report.crowd, &prefill_threads);
+    }
+    return code;
+}
+
+static int start_peer(struct bench *b)
+{
+    struct cli_peer *p = &b->peer;
+    bool on_gpu = strcmp(lk_session_backend(b->session), "vulkan") == 0;
+    p->model = (char *)lk_model_path(b->model);
+    p->threads = b->report.threads;
+    p->threads_batch = b->report.threads_batch;
+    p->gpu_layers = on_gpu ? 999 : 0;
+    p->n_prompt = b->args->p;
+    p->n_gen = b->args->n;
+    p->ids = b->ids;
+    b->report.peer = p->name;
+    return cli_peer_start(b->cli, p);
+}
+
+static int measure_model(struct bench *b)
+{
+    int code = open_all(b);
+    if (!code) {
+        code = warm_up(b);
+        b->report.memory_used = lk_engine_memory(b->engine);
+    }
+    if (!code && b->args->crowd) {
+        code = open_crowd(b);
+    }
+    if (!code && b->args->peer) {
+        code = start_peer(b);
+    }
+    if (!code) {
+        code = runs(b);
+    }
+    snprintf(b->report.peer_build, sizeof b->report.peer_build, "%s", b->peer.build);
+    cli_peer_stop(&b->peer);
+    if (!code) {
+        code = measure_memory(b);
+    }
+    if (!code && b->args->ops && b->args->p) {
+        code = profile(b, false, &b->report.prefill_ops);
+    }
+    if (!code && b->args->ops && b->args->n) {
+        code = profile(b, true, &b->report.decode_ops);
+    }
+    return code;
+}
+
+static int run(struct cli *cli, void *arguments)
+{
+    const struct arguments *a = arguments;
+    struct bench b = {.cli = cli, .args = a};
+    b.report.n_prompt = a->p;
+    b.report.n_gen = a->n;
+    b.report.roofline = a->roofline;
+    int code = check_arguments(&b);
+    if (!code) {
+        cli_catch_interrupts();
+    }
+    if (!code && cli->argc > 0) {
+        code = measure_model(&b);
+    }
+    if (!code && a->kernels) {
+        code = time_kernels(&b);
+    }
+    if (!code) {
+        cli_bench_show(&b.report, a->json  ? CLI_BENCH_JSON
+                                  : a->csv ? CLI_BENCH_CSV
+                                           : CLI_BENCH_TEXT);
+    }
+    free(b.ids);
+    free(b.report.kernel);
+    free(b.report.prefill_ops.row);
+    free(b.report.decode_ops.row);
+    lk_session_close(&b.session);
+    lk_session_close(&b.crowd_session);
+    lk_engine_close(&b.engine);
+    lk_engine_close(&b.crowd);
+    lk_model_close(&b.model);
+    return code;
+}
+
+const struct cli_command cli_bench = {
+    .name = "bench",
+    .usage = "[MODEL]",
+    .summary = "measure how fast a model is evaluated",
+    .details = "Prefill is -p random tokens at once, decode -n tokens one by one, each from an "
+               "empty context; median, least and most of -r runs. GB/s touched counts each weight "
+               "once a token, as the file holds it, and not the KV cache; it stands beside the "
+               "speed at which as many threads read memory from end to end, measured in the same "
+               "run.\n\n--ops times every step of every CPU thread in one more run: 'wait' is "
+               "threads waiting for each other, 'prepare' activations made ready for a matmul.",
+    .min_args = 0,
+    .max_args = 1,
+    .args_size = sizeof(struct arguments),
+    .options = {options, cli_engine_options},
+    .run = run,
+};

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lockstep inspect: what a model file holds, and what of it lockstep can't run.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "tools/cli/cli.h"
+
+struct arguments {
+    bool json;
+};
+
+static const struct cli_option options[] = {
+    {"json", 0, CLI_FLAG, NULL, offsetof(struct arguments, json), .help = "print one JSON object"},
+    CLI_END,
+};
+
+/* Bytes of terminal controls must not come out of a file: they are shown as '?'. */
+static void print_safe(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        putchar(c < 0x20 || c == 0x7f ? '?' : c);
+    }
+}
+
+static void dims_text(const lk_tensor_info *t, char *buf, size_t cap)
+{
+    size_t used = 0;
+    buf[0] = 0;
+    for (int d = 0; d < t->n_dims && used < cap; d++) {
+        used += (size_t)snprintf(buf + used, cap - used, "%s%" PRIu64, d ? " x " : "", t->dims[d]);
+    }
+}
+
+static size_t n_unsupported(const lk_model *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < lk_model_n_tensors(m); i++) {
+        lk_tensor_info t;
+        lk_model_tensor(m, i, &t);
+        n += !t.supported;
+    }
+    return n;
+}
+
+static void print_text(const lk_model *m, const char *reason)
+{
+    const char *name = lk_model_name(m), *arch = lk_model_arch(m);
+    printf("file: %s\n", lk_model_path(m));
+    printf("format: GGUF version %" PRIu32 ", %" PRIu64 " bytes\n", lk_model_gguf_version(m),
+           lk_model_file_bytes(m));
+    printf("name: ");
+    print_safe(name, strlen(name));
+    printf("\narchitecture: ");
+    print_safe(arch, strlen(arch));
+    printf("\nparameters: %" PRIu64 "\ncontext: %" PRIu32 "\nchat format: %s\n",
+           lk_model_n_params(m), lk_model_n_ctx_train(m),
+           lk_chat_format_name(lk_model_chat_format(m)));
+    printf("runs: %s", reason ? "no: " : "yes");
+    print_safe(reason ? reason : "", reason ? strlen(reason) : 0);
+    printf("\n\nmetadata: %zu keys\n", lk_model_n_meta(m));
+    for (size_t i = 0; i < lk_model_n_meta(m); i++) {
+        lk_meta meta;
+        lk_model_meta(m, i, &meta);
+        printf("  ");
+        print_safe(meta.key, meta.key_len);
+        printf(" (%s) = ", meta.type);
+        print_safe(meta.value, strlen(meta.value));
+        putchar('\n');
+    }
+    printf("\ntensors: %zu, of an unsupported type: %zu\n", lk_model_n_tensors(m),
+           n_unsupported(m));
+    for (size_t i = 0; i < lk_model_n_tensors(m); i++) {
+        lk_tensor_info t;
+        char dims[96];
+        lk_model_tensor(m, i, &t);
+        dims_text(&t, dims, sizeof dims);
+        printf("  ");
+        print_safe(t.name, t.name_len);
+        printf("  %s  [%s]  %" PRIu64 " bytes at %" PRIu64, t.type, dims, t.n_bytes, t.file_offset);
+        if (t.part) {
+            printf(" of part %d", t.part + 1);
+        }
+        printf("%s\n", t.supported ? "" : "  unsupported type");
+    }
+}
+
+static void print_json(const lk_model *m, const char *reason)
+{
+    const char *const text[][2] = {
+        {"file", lk_model_path(m)},
+        {"name", lk_model_name(m)},
+        {"architecture", lk_model_arch(m)},
+        {"chat_format", lk_chat_format_name(lk_model_chat_format(m))},
+    };
+    printf("{\"schema\":1");
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        printf(",\"%s\":", text[i][0]);
+        cli_json_string(stdout, text[i][1], strlen(text[i][1]));
+    }
+    printf(",\"gguf_version\":%" PRIu32 ",\"bytes\":%" PRIu64 ",\"parameters\":%" PRIu64
+           ",\"context\":%" PRIu32 ",\"runs\":%s,\"reason\":",
+           lk_model_gguf_version(m), lk_model_file_bytes(m), lk_model_n_params(m),
+           lk_model_n_ctx_train(m), reason ? "false" : "true");
+    cli_json_string(stdout, reason ? reason : "", reason ? strlen(reason) : 0);
+    printf(",\n\"metadata\":[");
+    for (size_t i = 0; i < lk_model_n_meta(m); i++) {
+        lk_meta meta;
+        lk_model_meta(m, i, &meta);
+        printf("%s\n{\"key\":", i ? "," : "");
+        cli_json_string(stdout, meta.key, meta.key_len);
+        printf(",\"type\":\"%s\",\"value\":", meta.type);
+        cli_json_string(stdout, meta.value, strlen(meta.value));
+        putchar('}');
+    }
+    printf("],\n\"tensors\":[");
+    for (size_t i = 0; i < lk_model_n_tensors(m); i++) {
+        lk_tensor_info t;
+        lk_model_tensor(m, i, &t);
+        printf("%s\n{\"name\":", i ? "," : "");
+        cli_json_string(stdout, t.name, t.name_len);
+        printf(",\"type\":\"%s\",\"supported\":%s,\"dims\":[", t.type,
+               t.supported ? "true" : "false");
+        for (int d = 0; d < t.n_dims; d++) {
+            printf("%s%" PRIu64, d ? "," : "", t.dims[d]);
+        }
+        printf("],\"bytes\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"part\":%d}", t.n_bytes,
+               t.file_offset, t.part);
+    }
+    printf("]}\n");
+}
+
+static int run(struct cli *cli, void *arguments)
+{
+    const struct arguments *args = arguments;
+    lk_model *model;
+    int code = cli_open_model(cli, cli->argv[0], &model);
+    if (code) {
+        return code;
+    }
+    lk_error err;
+    const char *reason = lk_model_check(model, &err) ? err.message : NULL;
+    if (args->json) {
+        print_json(model, reason);
+    } else {
+        print_text(model, reason);
+    }
+    lk_model_close(&model);
+    return CLI_DONE;
+}
+
+const struct cli_command cli_inspect = {
+    .name = "inspect",
+    .usage = "MODEL",
+    .summary = "show metadata and tensors of a model, and whether it runs",
+    .min_args = 1,
+    .max_args = 1,
+    .args_size = sizeof(struct arguments),
+    .options = {options},
+    .run = run,
+};

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Io: what the program says and reads: messages on stderr, text on stdout, files, interrupts,
+ * progress, JSON strings. Knows no command.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/cli/cli.h"
+
+/* ---- messages ---- */
+
+int cli_fail(const struct cli *cli, int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, cli->color ? "lockstep: \033[31merror:\033[0m " : "lockstep: error: ");
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    if (code == CLI_USAGE) {
+        fprintf(stderr, "Try 'lockstep %s%s--help'.\n", cli->command ? cli->command->name : "",
+                cli->command ? " " : "");
+    }
+    va_end(args);
+    return code;
+}
+
+static int code_of(lk_status status)
+{
+    switch (status) {
+    case LK_OK:
+        return CLI_DONE;
+    case LK_E_INVALID:
+        return CLI_USAGE;
+    case LK_E_IO:
+    case LK_E_FORMAT:
+    case LK_E_UNSUPPORTED:
+    case LK_E_RANGE:
+    case LK_E_FULL:
+        return CLI_INPUT;
+    case LK_E_NOMEM:
+        return CLI_NOMEM;
+    case LK_E_CANCELLED:
+        return CLI_INTERRUPTED;
+    case LK_E_DEVICE:
+    case LK_E_DEVICE_LOST:
+    case LK_E_INTERNAL:
+        break;
+    }
+    return CLI_DEVICE;
+}
+
+int cli_error(const struct cli *cli, const lk_error *err)
+{
+    int code = code_of(err->status);
+    return code == CLI_INTERRUPTED ? code : cli_fail(cli, code, "%s", err->message);
+}
+
+void cli_note(const struct cli *cli, const char *format, ...)
+{
+    if (!cli->quiet) {
+        va_list args;
+        va_start(args, format);
+        vfprintf(stderr, format, args);
+        fputc('\n', stderr);
+        va_end(args);
+    }
+}
+
+void cli_log(void *user, lk_log_level level, const char *line)
+{
+    const struct cli *cli = user;
+    int most = cli->quiet ? LK_LOG_ERROR : (int)LK_LOG_WARN + cli->verbose;
+    if ((int)level <= most) {
+        fprintf(stderr, "lockstep: %s\n", line);
+    }
+}
+
+/* ---- output ---- */
+
+bool cli_out(struct cli *cli, const char *bytes, size_t n)
+{
+    if (!cli->closed && (fwrite(bytes, 1, n, stdout) < n || fflush(stdout))) {
+        cli->closed = true;
+        if (errno != EPIPE) {
+            cli_fail(cli, CLI_INPUT, "writing the output: %s", strerror(errno));
+        }
+    }
+    return !cli->closed;
+}
+
+int cli_finish(struct cli *cli, int code)
+{
+    errno = 0;
+    bool failed = fflush(stdout) != 0;
+    if (failed && !cli->closed && errno != EPIPE) {
+        cli_fail(cli, CLI_INPUT, "writing the output: %s", strerror(errno));
+        return code ? code : CLI_INPUT;
+    }
+    return code;
+}
+
+/* ---- interrupts ---- */
+
+static volatile sig_atomic_t interrupted;
+static void (*volatile restore_terminal)(void);
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    if (interrupted) {
+        void (*restore)(void) = restore_terminal;
+        if (restore) {
+            restore();
+        }
+        _exit(CLI_INTERRUPTED);
+    }
+    interrupted = 1;
+}
+
+void cli_catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+void cli_clear_interrupt(void)
+{
+    interrupted = 0;
+}
+
+void cli_on_exit(void (*restore)(void))
+{
+    restore_terminal = restore;
+}
+
+/* ---- progress ---- */
+
+bool cli_progress(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    struct cli *cli = user;
+    if (cli->err_tty && !cli->quiet && total) {
+        char bar[31];
+        int full = (int)(30.0 * (double)done / (double)total);
+        for (int i = 0; i < 30; i++) {
+            bar[i] = i < full ? '#' : '.';
+        }
+        bar[30] = 0;
+        fprintf(stderr, "\r%s [%s] %3.0f%%", what, bar, 100.0 * (double)done / (double)total);
+        fflush(stderr);
+    }
+    return !cli_interrupted();
+}
+
+void cli_progress_end(struct cli *cli)
+{
+    if (cli->err_tty && !cli->quiet) {
+        fputs("\r\033[K", stderr);
+        fflush(stderr);
+    }
+}
+
+/* ---- input ---- */
+
+bool cli_append(struct cli_buffer *b, const void *data, size_t n)
+{
+    if (n > b->cap - b->n) {
+        size_t cap = b->cap * 2 + 256;
+        cap = cap < b->n + n ? b->n + n : cap;
+        char *grown = realloc(b->data, cap);
+        if (!grown) {
+            return false;
+        }
+        b->data = grown;
+        b->cap = cap;
+    }
+    if (n) {
+        memcpy(b->data + b->n, data, n);
+        b->n += n;
+    }
+    return true;
+}
+
+void cli_buffer_free(struct cli_buffer *b)
+{
+    free(b->data);
+    *b = (struct cli_buffer){0};
+}
+
+int cli_read(const struct cli *cli, const char *path, struct cli_buffer *out)
+{
+    const char *name = path ? path : "standard input";
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+    if (fd < 0) {
+        return cli_fail(cli, CLI_INPUT, "%s: %s", name, strerror(errno));
+    }
+    int code = CLI_DONE;
+    char *piece = malloc(1 << 16);
+    ssize_t n = 1;
+    while (piece && n > 0 && !code) {
+        n = read(fd, piece, 1 << 16);
+        if (n > 0 && !cli_append(out, piece, (size_t)n)) {
+            code = cli_fail(cli, CLI_NOMEM, "%s: out of memory", name);
+        }
+    }
+    if (!piece) {
+        code = cli_fail(cli, CLI_NOMEM, "%s: out of memory", name);
+    } else if (n < 0) {
+        code = errno == EINTR && cli_interrupted()
+                   ? CLI_INTERRUPTED
+                   : cli_fail(cli, CLI_INPUT, "%s: %s", name, strerror(errno));
+    }
+    free(piece);
+    if (path) {
+        close(fd);
+    }
+    return code;
+}
+
+double cli_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+char *cli_join(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    char *s = malloc(n + m + 1);
+    if (s) {
+        memcpy(s, a, n);
+        memcpy(s + n, b, m + 1);
+    }
+    return s;
+}
+
+/* ---- rendering ---- */
+
+/* Length of the UTF-8 character that starts at s, or 0. */
+static size_t utf8_length(const unsigned char *s, size_t n)
+{
+    static const struct {
+        unsigned char mask, lead, low, high; /* of the second byte */
+        size_t length;
+    } FORM[] = {{0x80, 0x00, 0, 0, 1},       {0xff, 0xe0, 0xa0, 0xbf, 3},
+                {0xff, 0xed, 0x80, 0x9f, 3}, {0xf0, 0xe0, 0x80, 0xbf, 3},
+                {0xff, 0xf0, 0x90, 0xbf, 4}, {0xff, 0xf4, 0x80, 0x8f, 4},
+                {0xfc, 0xf0, 0x80, 0xbf, 4}, {0xe0, 0xc0, 0x80, 0xbf, 2}};
+    if (s[0] == 0xc0 || s[0] == 0xc1) {
+        return 0;
+    }
+    for (size_t f = 0; f < sizeof FORM / sizeof *FORM; f++) {
+        if ((s[0] & FORM[f].mask) == FORM[f].lead) {
+            size_t length = FORM[f].length;
+            if (length > n || (length > 1 && (s[1] < FORM[f].low || s[1] > FORM[f].high))) {
+                return 0;
+            }
+            for (size_t i = 2; i < length; i++) {
+                if ((s[i] & 0xc0) != 0x80) {
+                    return 0;
+                }
+            }
+            return length;
+        }
+    }
+    return 0;
+}
+
+void cli_json_string(FILE *to, const char *s, size_t n)
+{
+    fputc('"', to);
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)s[i];
+        size_t length = utf8_length((const unsigned char *)s + i, n - i);
+        if (!length) {
+            fputs("\\ufffd", to);
+            length = 1;
+        } else if (c == '"' || c == '\\') {
+            fprintf(to, "\\%c", c);
+        } else if (c == '\n') {
+            fputs("\\n", to);
+        } else if (c < 0x20 || c == 0x7f) {
+            fprintf(to, "\\u%04x", c);
+        } else {
+            fwrite(s + i, 1, length, to);
+        }
+        i += length;
+    }
+    fputc('"', to);
+}
+
+void cli_hex(const uint8_t bytes[32], char out[65])
+{
+    for (int i = 0; i < 32; i++) {
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    }
+}

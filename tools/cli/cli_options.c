@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Options: command lines and --help out of the tables of options. Knows no single option.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/cli/cli.h"
+
+enum { HELP_COLUMN = 30, HELP_WIDTH = 98 };
+
+static bool has_word(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = words; *p;) {
+        size_t w = strcspn(p, " ");
+        if (w == n && memcmp(p, word, n) == 0) {
+            return true;
+        }
+        p += w + (p[w] == ' ');
+    }
+    return false;
+}
+
+static int bad_value(const struct cli *cli, const struct cli_option *o, const char *text)
+{
+    if (o->choices) {
+        return cli_fail(cli, CLI_USAGE, "--%s: '%s', expected one of: %s", o->name, text,
+                        o->choices);
+    }
+    if (o->min == 0.0 && o->max == 0.0) {
+        return cli_fail(cli, CLI_USAGE, "--%s: '%s', expected a number", o->name, text);
+    }
+    return cli_fail(cli, CLI_USAGE, "--%s: '%s', expected a%s number from %.15g to %.15g", o->name,
+                    text, o->type == CLI_INT ? " whole" : "", o->min, o->max);
+}
+
+static int set_number(const struct cli *cli, const struct cli_option *o, void *field,
+                      const char *text)
+{
+    bool limited = o->min != 0.0 || o->max != 0.0;
+    char *end;
+    errno = 0;
+    if (o->type == CLI_INT) {
+        long long value = strtoll(text, &end, 10);
+        if (end == text || *end || errno || isspace((unsigned char)*text) ||
+            (limited && ((double)value < o->min || (double)value > o->max))) {
+            return bad_value(cli, o, text);
+        }
+        *(int64_t *)field = value;
+    } else {
+        double value = strtod(text, &end);
+        if (end == text || *end || isspace((unsigned char)*text) || !isfinite(value) ||
+            (limited && (value < o->min || value > o->max))) {
+            return bad_value(cli, o, text);
+        }
+        *(double *)field = value;
+    }
+    return CLI_DONE;
+}
+
+static int set(const struct cli *cli, const struct cli_option *o, void *base, const char *text)
+{
+    void *field = (char *)base + o->offset;
+    switch (o->type) {
+    case CLI_FLAG:
+        *(bool *)field = true;
+        return CLI_DONE;
+    case CLI_COUNT:
+        ++*(int *)field;
+        return CLI_DONE;
+    case CLI_INT:
+    case CLI_FLOAT:
+        return set_number(cli, o, field, text);
+    case CLI_STRING:
+        if (o->choices && !has_word(o->choices, text)) {
+            return bad_value(cli, o, text);
+        }
+        *(const char **)field = text;
+        return CLI_DONE;
+    case CLI_LIST: {
+        struct cli_list *list = field;
+        if (list->n == CLI_LIST_MAX) {
+            return cli_fail(cli, CLI_USAGE, "--%s: given more than %d times", o->name,
+                            CLI_LIST_MAX);
+        }
+        list->item[list->n++] = text;
+        return CLI_DONE;
+    }
+    }
+    return CLI_DONE;
+}
+
+static bool takes_value(const struct cli_option *o)
+{
+    return o->type != CLI_FLAG && o->type != CLI_COUNT;
+}
+
+/* The option called `name` (n bytes) or `letter`. */
+static const struct cli_option *find(const struct cli_option *const *tables, int n_tables,
+                                     const char *name, size_t n, char letter, int *table)
+{
+    for (int t = 0; t < n_tables; t++) {
+        for (const struct cli_option *o = tables[t]; o->name; o++) {
+            if (letter ? o->letter == letter
+                       : strlen(o->name) == n && memcmp(o->name, name, n) == 0) {
+                *table = t;
+                return o;
+            }
+        }
+    }
+    return NULL;
+}
+
+static int need_value(const struct cli *cli, const struct cli_option *o)
+{
+    return cli_fail(cli, CLI_USAGE, "--%s needs a value: %s", o->name, o->arg);
+}
+
+/* --name, --name=VALUE or --name VALUE; *next is the argument after it. */
+static int parse_long(const struct cli *cli, const struct cli_option *const *tables,
+                      void *const *base, int n_tables, const char *arg, char ***next)
+{
+    size_t n = strcspn(arg, "=");
+    int t;
+    const struct cli_option *o = find(tables, n_tables, arg, n, 0, &t);
+    if (!o) {
+        return cli_fail(cli, CLI_USAGE, "unknown option '--%.*s'", (int)n, arg);
+    }
+    const char *value = arg[n] ? arg + n + 1 : NULL;
+    if (!takes_value(o)) {
+        return value ? cli_fail(cli, CLI_USAGE, "--%s takes no value", o->name)
+                     : set(cli, o, base[t], NULL);
+    }
+    if (!value && !(value = *(*next)++)) {
+        return need_value(cli, o);
+    }
+    return set(cli, o, base[t], value);
+}
+
+/* -n VALUE, -nVALUE, -qv */
+static int parse_short(const struct cli *cli, const struct cli_option *const *tables,
+                       void *const *base, int n_tables, const char *arg, char ***next)
+{
+    for (; *arg; arg++) {
+        int t;
+        const struct cli_option *o = find(tables, n_tables, NULL, 0, *arg, &t);
+        if (!o) {
+            return cli_fail(cli, CLI_USAGE, "unknown option '-%c'", *arg);
+        }
+        const char *value = NULL;
+        if (takes_value(o)) {
+            value = arg[1] ? arg + 1 : *(*next)++;
+            if (!value) {
+                return need_value(cli, o);
+            }
+        }
+        int code = set(cli, o, base[t], value);
+        if (code || takes_value(o)) {
+            return code;
+        }
+    }
+    return CLI_DONE;
+}
+
+int cli_parse(struct cli *cli, const struct cli_option *const *tables, void *const *base,
+              int n_tables, char **argv, int *n, bool stop_at_first)
+{
+    for (int t = 0; t < n_tables; t++) {
+        for (const struct cli_option *o = tables[t]; o->name; o++) {
+            int code = o->fallback ? set(cli, o, base[t], o->fallback) : CLI_DONE;
+            if (code) {
+                return code;
+            }
+        }
+    }
+    char **next = argv, **kept = argv;
+    bool only_args = false;
+    *n = 0;
+    while (*next) {
+        char *arg = *next++;
+        int code = CLI_DONE;
+        if (only_args || arg[0] != '-' || !arg[1]) {
+            *kept++ = arg;
+            ++*n;
+            if (stop_at_first) {
+                break;
+            }
+        } else if (strcmp(arg, "--") == 0) {
+            only_args = true;
+        } else if (arg[1] == '-') {
+            code = parse_long(cli, tables, base, n_tables, arg + 2, &next);
+        } else {
+            code = parse_short(cli, tables, base, n_tables, arg + 1, &next);
+        }
+        if (code) {
+            return code;
+        }
+    }
+    while (stop_at_first && *next) { /* what follows the command's name, as it is */
+        *kept++ = *next++;
+    }
+    *kept = NULL;
+    return CLI_DONE;
+}
+
+/* ---- help ---- */
+
+void cli_option_spelling(const struct cli_option *o, char *buf, size_t cap)
+{
+    char letter[8] = "    ";
+    if (o->letter) {
+        snprintf(letter, sizeof letter, "-%c, ", o->letter);
+    }
+    snprintf(buf, cap, "%s--%s%s%s", letter, o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+}
+
+/* Words of text from column `at` on, wrapped at HELP_WIDTH and indented. */
+static void wrap(FILE *to, const char *text, int at, int indent)
+{
+    int column = at;
+    bool space = false; /* owed before the next word */
+    while (*text) {
+        int w = (int)strcspn(text, " \n");
+        if (w && column + space + w > HELP_WIDTH && column > indent) {
+            fprintf(to, "\n%*s", indent, "");
+            column = indent;
+            space = false;
+        }
+        column += w ? fprintf(to, "%s%.*s", space ? " " : "", w, text) : 0;
+        text += w;
+        space = *text == ' ';
+        if (*text == '\n') {
+            fprintf(to, "\n%*s", text[1] && text[1] != '\n' ? indent : 0, "");
+            column = indent;
+        }
+        text += *text != 0;
+    }
+    fputc('\n', to);
+}
+
+static void help_options(FILE *to, const struct cli_option *o)
+{
+    for (; o->name; o++) {
+        char spelling[96], text[512];
+        cli_option_spelling(o, spelling, sizeof spelling);
+        snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s", o->help, o->choices ? ": " : "",
+                 o->choices ? o->choices : "", o->fallback ? " (default " : "",
+                 o->fallback ? o->fallback : "", o->fallback ? ")" : "",
+                 o->type == CLI_LIST ? "; may be repeated" : "", "");
+        int n = fprintf(to, "  %s", spelling);
+        if (n >= HELP_COLUMN) {
+            fputc('\n', to);
+            n = 0;
+        }
+        fprintf(to, "%*s", HELP_COLUMN - n, "");
+        wrap(to, text, HELP_COLUMN, HELP_COLUMN);
+    }
+}
+
+static void help_program(FILE *to)
+{
+    fputs("usage: lockstep [OPTIONS] COMMAND ...\n\n"
+          "Runs GGUF language models with the same bits on every backend.\n\ncommands:\n",
+          to);
+    for (size_t i = 0; cli_commands[i]; i++) {
+        fprintf(to, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+    }
+    fputs("\noptions:\n", to);
+    help_options(to, cli_global_options);
+    fputs("\n`lockstep COMMAND --help` shows the options of a command.\n", to);
+}
+
+void cli_help(FILE *to, const struct cli_command *c)
+{
+    if (!c) {
+        help_program(to);
+        return;
+    }
+    fprintf(to, "usage: lockstep %s [OPTIONS] %s\n\n", c->name, c->usage);
+    fprintf(to, "%c", toupper((unsigned char)c->summary[0]));
+    wrap(to, c->summary + 1, 1, 0);
+    if (c->details) {
+        fputc('\n', to);
+        wrap(to, c->details, 0, 0);
+    }
+    fputs("\noptions:\n", to);
+    for (int i = 0; c->options[i]; i++) {
+        help_options(to, c->options[i]);
+    }
+    help_options(to, cli_global_options);
+}

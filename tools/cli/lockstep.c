@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lockstep: the program. Owns the table of commands and what stands before a command's name.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/cli/cli.h"
+
+const struct cli_command *const cli_commands[] = {
+    &cli_run,   &cli_perplexity, &cli_tokenize, &cli_inspect,  &cli_bench,
+    &cli_check, &cli_pull,       &cli_devices,  &cli_generate, NULL,
+};
+
+const struct cli_option cli_global_options[] = {
+    {"help", 'h', CLI_FLAG, .offset = offsetof(struct cli_global, help), .help = "show help"},
+    {"version", 0, CLI_FLAG, .offset = offsetof(struct cli_global, version),
+     .help = "show version, commit and numerics version"},
+    {"quiet", 'q', CLI_FLAG, .offset = offsetof(struct cli_global, quiet),
+     .help = "say nothing but errors on stderr"},
+    {"verbose", 'v', CLI_COUNT, .offset = offsetof(struct cli_global, verbose),
+     .help = "say more on stderr; twice: still more"},
+    CLI_END,
+};
+
+static const struct cli_command *find(const char *name)
+{
+    for (size_t i = 0; cli_commands[i]; i++) {
+        if (strcmp(cli_commands[i]->name, name) == 0) {
+            return cli_commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* The common options were read into `global`: help and version end here. */
+static bool answered(struct cli *cli, const struct cli_global *global)
+{
+    if (global->help) {
+        cli_help(stdout, cli->command);
+    } else if (global->version) {
+        printf("lockstep %s\n", lk_version());
+    }
+    cli->quiet = global->quiet;
+    cli->verbose = global->verbose;
+    return global->help || global->version;
+}
+
+static int run_command(struct cli *cli, struct cli_global *global, char **argv)
+{
+    const struct cli_command *c = cli->command;
+    const struct cli_option *tables[5] = {cli_global_options};
+    void *args = calloc(1, c->args_size ? c->args_size : 1);
+    void *base[5] = {global};
+    int n = 1;
+    if (!args) {
+        return cli_fail(cli, CLI_NOMEM, "out of memory");
+    }
+    for (; c->options[n - 1]; n++) {
+        tables[n] = c->options[n - 1];
+        base[n] = args;
+    }
+    int code = cli_parse(cli, tables, base, n, argv, &cli->argc, false);
+    if (!code && !answered(cli, global)) {
+        cli->argv = argv;
+        if (cli->argc < c->min_args) {
+            code = cli_fail(cli, CLI_USAGE, "expected %s", c->usage);
+        } else if (c->max_args >= 0 && cli->argc > c->max_args) {
+            code = cli_fail(cli, CLI_USAGE, "unexpected argument '%s'", argv[c->max_args]);
+        } else {
+            code = c->run(cli, args);
+        }
+    }
+    free(args);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    struct cli cli = {.err_tty = isatty(STDERR_FILENO)};
+    struct cli_global global = {0};
+    const struct cli_option *const tables[] = {cli_global_options};
+    void *const base[] = {&global};
+    int n, code;
+    cli.color = cli.err_tty && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+    signal(SIGPIPE, SIG_IGN);
+    code = cli_parse(&cli, tables, base, 1, argv + 1, &n, true);
+    if (!code && !answered(&cli, &global)) {
+        char **rest = argv + 1;
+        cli.command = n ? find(rest[0]) : NULL;
+        if (cli.command) {
+            code = run_command(&cli, &global, rest + 1);
+        } else if (n) {
+            code = cli_fail(&cli, CLI_USAGE, "unknown command '%s'", rest[0]);
+        } else {
+            cli_help(stderr, NULL);
+            code = CLI_USAGE;
+        }
+    }
+    return cli_finish(&cli, code);
+}
