@@ -265,7 +265,7 @@ static lk_status pack_weights(struct lk_exec *e, lk_error *err)
 
 /* Pieces of the arena, reserved first and looked up after the commit. */
 struct pieces {
-    int many, solo, own, cs, acts[5], own_acts[5], attn, parts;
+    int many, solo, own, cs, acts[LK_ACTS_KINDS], own_acts[LK_ACTS_KINDS], attn, parts;
 };
 
 static size_t widest_input(const struct lk_exec *e, enum lk_acts_kind kind)
@@ -275,7 +275,7 @@ static size_t widest_input(const struct lk_exec *e, enum lk_acts_kind kind)
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
-        if (op->kind == LK_OP_MATMUL && lk_acts_kind_of(w->type) == kind && w->cols > k) {
+        if (op->kind == LK_OP_MATMUL && lk_type_info(w->type)->acts == kind && w->cols > k) {
             k = w->cols;
         }
     }
@@ -342,8 +342,8 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
     p.attn = lk_arena_reserve(&e->arena, "attention", threads * attn);
     p.parts = lk_arena_reserve(&e->arena, "attention chunks", parts * (dim + 2) * 4);
     ok = ok && p.many >= 0 && p.solo >= 0 && p.own >= 0 && p.cs >= 0 && p.attn >= 0 && p.parts >= 0;
-    size_t row[5];
-    for (int k = 0; k < 5; k++) {
+    size_t row[LK_ACTS_KINDS];
+    for (int k = 0; k < LK_ACTS_KINDS; k++) {
         row[k] = widest_input(e, (enum lk_acts_kind)k);
         size_t most = max_tokens > (size_t)e->o.max_outputs ? max_tokens : (size_t)e->o.max_outputs;
         p.acts[k] = lk_arena_reserve(&e->arena, "prepared activations", row[k] * most);
@@ -365,14 +365,14 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
     e->part_o = lk_arena_at(&e->arena, p.parts);
     e->part_l = e->part_o + parts * dim;
     e->part_n = (int32_t *)(void *)(e->part_l + parts);
-    for (int k = 0; k < 5; k++) {
+    for (int k = 0; k < LK_ACTS_KINDS; k++) {
         e->many.acts[k] = (struct lk_acts){.kind = (enum lk_acts_kind)k,
                                            .data = lk_arena_at(&e->arena, p.acts[k])};
     }
     for (size_t t = 0; t < threads; t++) {
         e->solo.own[t] = (float *)lk_arena_at(&e->arena, p.own) + t * solo;
         carve_attn(e, dim, (uint8_t *)lk_arena_at(&e->arena, p.attn) + t * attn, &e->attn[t]);
-        for (int k = 0; k < 5; k++) {
+        for (int k = 0; k < LK_ACTS_KINDS; k++) {
             e->solo.own_acts[t][k] =
                 (struct lk_acts){.kind = (enum lk_acts_kind)k,
                                  .data =

@@ -46,9 +46,9 @@ struct lk_step {
 struct lk_act_memory {
     size_t *offset; /* [n_slots], floats */
     float *shared;
-    float **own;                   /* [threads]: slots cut by tokens, solo only */
-    struct lk_acts acts[5];        /* by enum lk_acts_kind; data NULL when unused */
-    struct lk_acts (*own_acts)[5]; /* [threads], solo only */
+    float **own;                               /* [threads]: slots cut by tokens, solo only */
+    struct lk_acts acts[LK_ACTS_KINDS];        /* by enum lk_acts_kind; data NULL when unused */
+    struct lk_acts (*own_acts)[LK_ACTS_KINDS]; /* [threads], solo only */
 };
 
 struct lk_attn_work { /* of one thread */

@@ -6,15 +6,6 @@
 
 #include "cpu/pack.h"
 
-enum lk_acts_kind lk_acts_kind_of(enum lk_type type)
-{
-    const struct lk_type_info *info = lk_type_info(type);
-    if (info->quantized) {
-        return info->block == 32 ? LK_ACTS_Q32 : LK_ACTS_Q256;
-    }
-    return type == LK_TYPE_F16 ? LK_ACTS_F16 : type == LK_TYPE_BF16 ? LK_ACTS_BF16 : LK_ACTS_F32;
-}
-
 void lk_packed_init(struct lk_packed *p, const struct lk_weight *w, enum lk_cpu_level level)
 {
     size_t k = (size_t)w->cols, blocks = k / (size_t)lk_type_info(w->type)->block;
@@ -22,7 +13,7 @@ void lk_packed_init(struct lk_packed *p, const struct lk_weight *w, enum lk_cpu_
                             .rows = w->rows,
                             .cols = w->cols,
                             .n_groups = (w->rows + LK_PACK_ROWS - 1) / LK_PACK_ROWS,
-                            .interleaved = lk_matmul_kernels(level, w->type) != &lk_matmul_generic};
+                            .interleaved = lk_matmul_kernels(level) != &lk_matmul_generic};
     p->group_bytes = lk_round_up(p->interleaved ? blocks * lk_pack_block_bytes(w->type)
                                                 : LK_PACK_ROWS * lk_type_row_bytes(w->type, k),
                                  64);
@@ -65,36 +56,29 @@ struct lk_acts_row lk_acts_row(const struct lk_acts *a, int row)
     case LK_ACTS_Q256:
         return (struct lk_acts_row){.q = (int8_t *)base, .d = p0, .sum16 = p1, .sum32 = p2};
     case LK_ACTS_F32:
-    case LK_ACTS_F16:
-    case LK_ACTS_BF16:
+    case LK_ACTS_R13:
+    case LK_ACTS_R16:
+    case LK_ACTS_KINDS:
         break;
     }
     return (struct lk_acts_row){.x = x};
 }
 
-const struct lk_matmul_kernels *lk_matmul_kernels(enum lk_cpu_level level, enum lk_type type)
+const struct lk_matmul_kernels *lk_matmul_kernels(enum lk_cpu_level level)
 {
-    (void)type; /* every table has every type */
-    switch (level) {
+    static const struct lk_matmul_kernels *const TABLES[LK_CPU_LEVELS] = {
+        [LK_CPU_GENERIC] = &lk_matmul_generic,
 #if defined(__x86_64__)
-    case LK_CPU_AVX2:
-        return &lk_matmul_avx2;
-    case LK_CPU_AVX_VNNI:
-        return &lk_matmul_avxvnni;
-    case LK_CPU_AVX512:
-        return &lk_matmul_avx512;
-    case LK_CPU_AMX:
-        return &lk_matmul_amx;
+        [LK_CPU_AVX2] = &lk_matmul_avx2,
+        [LK_CPU_AVX_VNNI] = &lk_matmul_avxvnni,
+        [LK_CPU_AVX512] = &lk_matmul_avx512,
+        [LK_CPU_AMX] = &lk_matmul_amx,
 #endif
 #if defined(__aarch64__)
-    case LK_CPU_NEON:
-        return &lk_matmul_neon;
-    case LK_CPU_DOTPROD:
-        return &lk_matmul_dotprod;
-    case LK_CPU_I8MM:
-        return &lk_matmul_i8mm;
+        [LK_CPU_NEON] = &lk_matmul_neon,
+        [LK_CPU_DOTPROD] = &lk_matmul_dotprod,
+        [LK_CPU_I8MM] = &lk_matmul_i8mm,
 #endif
-    default:
-        return &lk_matmul_generic;
-    }
+    };
+    return TABLES[level] ? TABLES[level] : &lk_matmul_generic;
 }

@@ -35,14 +35,6 @@ void lk_packed_blocks(const struct lk_packed *p, int64_t row, int64_t first, int
 
 /* Activations of a batch, prepared for the weights of one `kind`; several matmuls with the same
  * input and kind share them. */
-enum lk_acts_kind {
-    LK_ACTS_Q32,  /* int8 in blocks of 32: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 */
-    LK_ACTS_Q256, /* int8 in blocks of 256: K-quants */
-    LK_ACTS_F32,  /* as they are */
-    LK_ACTS_F16,  /* f32 rounded to 13 bits */
-    LK_ACTS_BF16  /* f32 rounded to 16 bits */
-};
-enum lk_acts_kind lk_acts_kind_of(enum lk_type type);
 struct lk_acts {
     enum lk_acts_kind kind;
     int64_t k;
@@ -74,7 +66,7 @@ struct lk_matmul_kernels {
                 int64_t last, float *y, size_t ldy);
 };
 /* The table of a level; the level must be one that lk_cpu_has. */
-const struct lk_matmul_kernels *lk_matmul_kernels(enum lk_cpu_level level, enum lk_type type);
+const struct lk_matmul_kernels *lk_matmul_kernels(enum lk_cpu_level level);
 
 extern const struct lk_matmul_kernels lk_matmul_generic; /* cpu/matmul_generic.c */
 extern const struct lk_matmul_kernels lk_matmul_avx2;    /* cpu/x86/matmul_avx2.c */

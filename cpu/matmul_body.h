@@ -618,15 +618,15 @@ MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const stru
     return ok;
 }
 
-MM_QUANTIZED(MM_FUNCTION)
-MM_FLOATS(MM_FUNCTION)
+LK_QUANTIZED_TYPES(MM_FUNCTION)
+LK_FLOAT_TYPES(MM_FUNCTION)
 
 static bool mm_mul(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
                    int64_t last, float *y, size_t ldy)
 {
     switch (w->type) {
-        MM_QUANTIZED(MM_CASE)
-        MM_FLOATS(MM_CASE)
+        LK_QUANTIZED_TYPES(MM_CASE)
+        LK_FLOAT_TYPES(MM_CASE)
     }
     return false;
 }
@@ -674,14 +674,14 @@ static void prepare_floats(enum lk_acts_kind kind, const float *x, int64_t k, fl
     int64_t i = 0;
     for (; i + SV_LANES <= k; i += SV_LANES) {
         sv_f v = sv_load(x + i);
-        sv_store(out + i, kind == LK_ACTS_F16    ? sv_round13(v)
-                          : kind == LK_ACTS_BF16 ? sv_round16(v)
-                                                 : v);
+        sv_store(out + i, kind == LK_ACTS_R13   ? sv_round13(v)
+                          : kind == LK_ACTS_R16 ? sv_round16(v)
+                                                : v);
     }
     for (; i < k; i++) {
-        out[i] = kind == LK_ACTS_F16    ? lk_round13(x[i])
-                 : kind == LK_ACTS_BF16 ? lk_round16(x[i])
-                                        : x[i];
+        out[i] = kind == LK_ACTS_R13   ? lk_round13(x[i])
+                 : kind == LK_ACTS_R16 ? lk_round16(x[i])
+                                       : x[i];
     }
 }
 

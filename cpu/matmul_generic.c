@@ -33,10 +33,7 @@ static void prepare(const struct lk_acts *a, const float *x, int first, int last
         const float *xt = x + (size_t)t * (size_t)a->k;
         struct lk_acts_row row = lk_acts_row(a, t);
         if (a->kind > LK_ACTS_Q256) {
-            lk_scalar_round_row(a->kind == LK_ACTS_F16    ? LK_TYPE_F16
-                                : a->kind == LK_ACTS_BF16 ? LK_TYPE_BF16
-                                                          : LK_TYPE_F32,
-                                xt, a->k, row.x);
+            lk_scalar_round_row(a->kind, xt, a->k, row.x);
             continue;
         }
         int block = a->kind == LK_ACTS_Q32 ? 32 : 256;

@@ -8,10 +8,6 @@
 
 #include "cpu/matmul.h"
 
-#define MM_QUANTIZED(X)                                                                            \
-    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K)
-#define MM_FLOATS(X) X(F32) X(F16) X(BF16)
-
 #define MM_FUNCTION(type)                                                                          \
     static __attribute__((noinline)) bool mul_##type(const struct lk_packed *w,                    \
                                                      const struct lk_acts *a, int n_tok,           \

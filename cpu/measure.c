@@ -137,7 +137,7 @@ static lk_status time_kernel(struct kernel_run *k, int n_tokens, lk_kernel_fn ea
     lk_packed_init(&k->packed, &k->w, k->mm->level);
     size_t n = (size_t)k->packed.n_groups * k->packed.group_bytes;
     k->packed.data = lk_pages_alloc(n);
-    k->acts.kind = lk_acts_kind_of(k->w.type);
+    k->acts.kind = lk_type_info(k->w.type)->acts;
     k->acts.k = COLS;
     k->acts.row_bytes = lk_acts_row_bytes(k->acts.kind, COLS);
     k->acts.data = lk_alloc_array((size_t)n_tokens, k->acts.row_bytes);
@@ -213,7 +213,7 @@ lk_status lk_cpu_time_kernels(struct lk_backend *b, bool all_levels, const char 
             if (type && strcmp(type, types[i].name) != 0) {
                 continue;
             }
-            k.mm = lk_matmul_kernels((enum lk_cpu_level)level, types[i].type);
+            k.mm = lk_matmul_kernels((enum lk_cpu_level)level);
             if (all_levels && k.mm->level != (enum lk_cpu_level)level) {
                 continue; /* this level has no table of its own */
             }

@@ -37,19 +37,19 @@ void lk_scalar_quantize(const float *x, int64_t k, int block, struct lk_qrow *ou
     }
 }
 
-void lk_scalar_round_row(enum lk_type type, const float *x, int64_t k, float *out)
+void lk_scalar_round_row(enum lk_acts_kind kind, const float *x, int64_t k, float *out)
 {
     for (int64_t i = 0; i < k; i++) {
-        out[i] = type == LK_TYPE_F16    ? lk_round13(x[i])
-                 : type == LK_TYPE_BF16 ? lk_round16(x[i])
-                                        : x[i];
+        out[i] = kind == LK_ACTS_R13   ? lk_round13(x[i])
+                 : kind == LK_ACTS_R16 ? lk_round16(x[i])
+                                       : x[i];
     }
 }
 
 /* ---- rows (rules 2, 3, 5) ---- */
 
 /* One block's contribution: integers exactly, then the float steps of rule 5. */
-static float block_product(enum lk_type type, const struct lk_block_ints *w, const int8_t *q,
+static float block_product(enum lk_offset offset, const struct lk_block_ints *w, const int8_t *q,
                            float dx, const int32_t *sum)
 {
     int32_t dot = 0;
@@ -62,16 +62,13 @@ static float block_product(enum lk_type type, const struct lk_block_ints *w, con
     }
     float scale = w->d * dx;
     float p = scale * lk_f32_of_int(dot);
-    switch (type) {
-    case LK_TYPE_Q4_1:
-    case LK_TYPE_Q5_1: {
+    switch (offset) {
+    case LK_OFFSET_PLUS_M: {
         float t = dx * lk_f32_of_int(sum[0] + sum[1]);
         t = w->m * t;
         return p + t;
     }
-    case LK_TYPE_Q2_K:
-    case LK_TYPE_Q4_K:
-    case LK_TYPE_Q5_K: {
+    case LK_OFFSET_MINUS_MINS: {
         int32_t mins = 0;
         for (int h = 0; h < 16; h++) {
             mins += w->mn[h * 16 / w->group] * sum[h];
@@ -80,12 +77,13 @@ static float block_product(enum lk_type type, const struct lk_block_ints *w, con
         t = t * lk_f32_of_int(mins);
         return p - t;
     }
-    default:
-        return p;
+    case LK_OFFSET_NONE:
+        break;
     }
+    return p;
 }
 
-static float dot_blocks(enum lk_type type, const struct lk_block_ints *w, int64_t n_blocks,
+static float dot_blocks(enum lk_offset offset, const struct lk_block_ints *w, int64_t n_blocks,
                         const struct lk_qrow *x)
 {
     int n = w->n;
@@ -94,7 +92,7 @@ static float dot_blocks(enum lk_type type, const struct lk_block_ints *w, int64_
     for (int64_t b = 0; b < n_blocks; b += per_panel) {
         float g = 0.0f;
         for (int64_t c = b; c < b + per_panel && c < n_blocks; c++) {
-            float p = block_product(type, &w[c], x->q + c * n, x->d[c], x->sum + c * n / 16);
+            float p = block_product(offset, &w[c], x->q + c * n, x->d[c], x->sum + c * n / 16);
             g = g + p;
         }
         y = y + g;
@@ -116,7 +114,7 @@ float lk_scalar_dot_q(enum lk_type type, const void *row, int64_t k, const struc
             lk_block_unpack(type, blocks + (b + c) * info->block_bytes, &w[c]);
         }
         struct lk_qrow part = {x->q + b * info->block, x->d + b, x->sum + b * info->block / 16};
-        float g = dot_blocks(type, w, n, &part);
+        float g = dot_blocks(info->offset, w, n, &part);
         y = y + g;
     }
     return y;
@@ -269,7 +267,7 @@ static bool matmul_quantized(const struct lk_weight *w, const float *x, int n_ro
         }
         for (int t = 0; t < n_rows; t++) {
             struct lk_qrow xq = {all.q + t * k, all.d + t * n_blocks, all.sum + t * (k / 16)};
-            ok &= store(dot_blocks(w->type, ints, n_blocks, &xq), &y[t * w->rows + r]);
+            ok &= store(dot_blocks(info->offset, ints, n_blocks, &xq), &y[t * w->rows + r]);
         }
     }
     return ok;
@@ -282,7 +280,7 @@ static bool matmul_floats(const struct lk_weight *w, const float *x, int n_rows,
     float *wide = (float *)(void *)scratch;
     float *rounded = (float *)(void *)(scratch + s.q);
     int64_t k = w->cols;
-    lk_scalar_round_row(w->type, x, n_rows * k, rounded);
+    lk_scalar_round_row(lk_type_info(w->type)->acts, x, n_rows * k, rounded);
     const uint8_t *row = w->data;
     size_t row_bytes = lk_type_row_bytes(w->type, (size_t)k);
     bool ok = true;

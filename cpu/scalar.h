@@ -40,8 +40,8 @@ bool lk_scalar_matmul(const struct lk_weight *w, const float *x, int n_rows, flo
  * dot_f for F32, F16, BF16, whose x is rounded already (lk_scalar_round_row). */
 float lk_scalar_dot_q(enum lk_type type, const void *row, int64_t k, const struct lk_qrow *x);
 float lk_scalar_dot_f(enum lk_type type, const void *row, int64_t k, const float *x);
-/* Rounds a row for F16 (13 bits) or BF16 (16 bits) weights; copies it for F32. */
-void lk_scalar_round_row(enum lk_type type, const float *x, int64_t k, float *out);
+/* Rounds a row for weights that want 13 or 16 significant bits; copies it for F32. */
+void lk_scalar_round_row(enum lk_acts_kind kind, const float *x, int64_t k, float *out);
 
 bool lk_scalar_bias(const float *x, const float *b, int n, float *y);
 bool lk_scalar_add(const float *a, const float *b, int n, float *y);

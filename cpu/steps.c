@@ -78,7 +78,7 @@ lk_status lk_cpu_compile(struct lk_exec *e, lk_error *err)
             for (int j = i; j < plan->n_ops; j++) {
                 if (plan->ops[j].kind == LK_OP_MATMUL && plan->ops[j].in[0] == op->in[0]) {
                     enum lk_type type = plan->weights[plan->ops[j].weight].type;
-                    enum lk_acts_kind kind = lk_acts_kind_of(type);
+                    enum lk_acts_kind kind = lk_type_info(type)->acts;
                     if (!(kinds >> kind & 1)) {
                         push(e, i, (int)type, LK_CUT_TOKENS);
                     }
@@ -116,7 +116,7 @@ float *lk_cpu_slot(const struct lk_exec *e, int thread, int slot)
  * widest input of its kind. */
 static struct lk_acts acts_of(const struct lk_exec *e, int thread, enum lk_type type, int k)
 {
-    enum lk_acts_kind kind = lk_acts_kind_of(type);
+    enum lk_acts_kind kind = lk_type_info(type)->acts;
     struct lk_acts a = e->is_solo ? e->solo.own_acts[thread][kind] : e->many.acts[kind];
     a.k = k;
     a.row_bytes = lk_acts_row_bytes(kind, k);
@@ -240,7 +240,7 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
     float *y = lk_cpu_slot(e, thread, op->out);
     if (op->kind == LK_OP_MATMUL) {
         const struct lk_packed *p = &e->packed[op->weight];
-        const struct lk_matmul_kernels *mm = lk_matmul_kernels(e->backend->level, w->type);
+        const struct lk_matmul_kernels *mm = lk_matmul_kernels(e->backend->level);
         int64_t first = p->n_groups * thread / n_threads;
         int64_t last = p->n_groups * (thread + 1) / n_threads;
         struct lk_acts acts = acts_of(e, thread, w->type, (int)w->cols);
@@ -272,7 +272,7 @@ static void run_prepare(const struct lk_exec *e, const struct lk_step *s, int th
     enum lk_type type = (enum lk_type)s->prepare;
     struct lk_acts acts = acts_of(e, thread, type, in->width);
     struct span rows = token_span(e, n_rows(e, in->rows), thread, n_threads);
-    lk_matmul_kernels(e->backend->level, type)
+    lk_matmul_kernels(e->backend->level)
         ->prepare(&acts, lk_cpu_slot(e, thread, plan->ops[s->op].in[0]), rows.first, rows.last);
 }
 

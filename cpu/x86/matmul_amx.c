@@ -276,7 +276,7 @@ MM_INLINE sv_f panel_sum(enum lk_type type, const struct panel *p, const struct 
                          const struct lk_acts_row *x, int64_t b)
 {
     sv_f g = sv_zero();
-    if (lk_acts_kind_of(type) == LK_ACTS_Q32) {
+    if (lk_type_info(type)->acts == LK_ACTS_Q32) {
         for (int i = 0; i < p->n_blocks; i++) {
             sv_f v = scale_product(p->d[i], x->d[b + i], sv_iload(c->c[i] + t * TILE));
             if (type == LK_TYPE_Q4_1 || type == LK_TYPE_Q5_1) {
@@ -310,7 +310,7 @@ MM_INLINE sv_f panel_sum(enum lk_type type, const struct panel *p, const struct 
 MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks, struct panel *p)
 {
     size_t bytes = lk_pack_block_bytes(type);
-    p->n_blocks = lk_acts_kind_of(type) == LK_ACTS_Q32 ? n_blocks : 0;
+    p->n_blocks = lk_type_info(type)->acts == LK_ACTS_Q32 ? n_blocks : 0;
     switch (type) {
     case LK_TYPE_Q2_K:
         unpack_q2_k(blk, p);
@@ -327,8 +327,16 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks,
     case LK_TYPE_Q6_K:
         unpack_q6_k(blk, p);
         return;
-    default:
+    case LK_TYPE_Q4_0:
+    case LK_TYPE_Q4_1:
+    case LK_TYPE_Q5_0:
+    case LK_TYPE_Q5_1:
+    case LK_TYPE_Q8_0:
         break;
+    case LK_TYPE_F32: /* mul leaves them to the vector kernels */
+    case LK_TYPE_F16:
+    case LK_TYPE_BF16:
+        return;
     }
     int chunks = type == LK_TYPE_Q8_0 ? 8 : type == LK_TYPE_Q5_0 || type == LK_TYPE_Q5_1 ? 5 : 4;
     for (int i = 0; i < n_blocks; i++, blk += bytes) {
@@ -345,7 +353,7 @@ MM_INLINE void sum_group(enum lk_type type, const uint8_t *group, const struct l
                          int n_tok, float *y)
 {
     bool limbs = type == LK_TYPE_Q4_K || type == LK_TYPE_Q5_K || type == LK_TYPE_Q6_K;
-    int block = lk_acts_kind_of(type) == LK_ACTS_Q32 ? 32 : 256, per_panel = LK_PANEL / block;
+    int block = lk_type_info(type)->acts == LK_ACTS_Q32 ? 32 : 256, per_panel = LK_PANEL / block;
     int64_t n_blocks = a->k / block;
     struct panel p;
     struct products c[2];
@@ -377,7 +385,7 @@ MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const stru
 {
     float sum[MAX_TOK * TILE] __attribute__((aligned(64)));
     sv_mask bad = sv_mask_none();
-    configure(lk_acts_kind_of(type) == LK_ACTS_Q256);
+    configure(lk_type_info(type)->acts == LK_ACTS_Q256);
     for (int64_t g = first; g < last; g++) {
         int64_t row = g * LK_PACK_ROWS, rows = w->rows - row < TILE ? w->rows - row : TILE;
         for (int t0 = 0; t0 < n_tok; t0 += MAX_TOK) {
@@ -396,13 +404,13 @@ MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const stru
     return !sv_any(bad);
 }
 
-MM_QUANTIZED(MM_FUNCTION)
+LK_QUANTIZED_TYPES(MM_FUNCTION)
 
 static bool mul_tiles(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
                       int64_t last, float *y, size_t ldy)
 {
     switch (w->type) {
-        MM_QUANTIZED(MM_CASE)
+        LK_QUANTIZED_TYPES(MM_CASE)
     default:
         return false;
     }

@@ -168,17 +168,19 @@ lk_status lk_engine_op_times(lk_engine *e, void (*each)(void *user, const lk_op_
 /* The type in which most of the plan's multiply-adds are. */
 static const char *main_type(const struct lk_plan *plan)
 {
-    uint64_t work[LK_TYPE_BF16 + 1] = {0};
-    int best = 0;
+    size_t n, best = 0;
+    const struct lk_type_info *types = lk_types(&n);
+    uint64_t work[LK_N_TYPES] = {0};
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         if (op->kind == LK_OP_MATMUL) {
             const struct lk_weight *w = &plan->weights[op->weight];
-            work[w->type] += (uint64_t)w->rows * (uint64_t)w->cols;
-            best = work[w->type] > work[best] ? (int)w->type : best;
+            size_t t = (size_t)(lk_type_info((uint32_t)w->type) - types);
+            work[t] += (uint64_t)w->rows * (uint64_t)w->cols;
+            best = work[t] > work[best] ? t : best;
         }
     }
-    return lk_type_info((uint32_t)best)->name;
+    return types[best].name;
 }
 
 static bool take_kernel(void *user, const lk_kernel_time *time)

@@ -8,21 +8,46 @@
 
 #include "base/numerics.h"
 
+#define FLOATS(NAME, BYTES, ACTS)                                                                  \
+    {                                                                                              \
+        .type = LK_TYPE_##NAME, .name = #NAME, .block = 1, .block_bytes = (BYTES), .acts = (ACTS), \
+        .sub_block = 1                                                                             \
+    }
+/* A block struct with its scales in the members d and, for two, `second`. */
+#define BLOCKS_ONE(NAME, STRUCT, BLOCK, SUB, WEIGHT, INTEGER)                                      \
+    {                                                                                              \
+        .type = LK_TYPE_##NAME, .name = #NAME, .block = (BLOCK), .block_bytes = sizeof(STRUCT),    \
+        .quantized = true, .acts = (BLOCK) == 32 ? LK_ACTS_Q32 : LK_ACTS_Q256,                     \
+        .scales = LK_SCALE_F16, .n_scales = 1, .scale_at = {offsetof(STRUCT, d)},                  \
+        .sub_block = (SUB), .most_weight = (WEIGHT), .most_integer = (INTEGER)                     \
+    }
+#define BLOCKS_TWO(NAME, STRUCT, SECOND, OFFSET, BLOCK, SUB, WEIGHT, INTEGER)                      \
+    {                                                                                              \
+        .type = LK_TYPE_##NAME, .name = #NAME, .block = (BLOCK), .block_bytes = sizeof(STRUCT),    \
+        .quantized = true, .acts = (BLOCK) == 32 ? LK_ACTS_Q32 : LK_ACTS_Q256,                     \
+        .scales = LK_SCALE_F16, .n_scales = 2,                                                     \
+        .scale_at = {offsetof(STRUCT, d), offsetof(STRUCT, SECOND)}, .sub_block = (SUB),           \
+        .offset = (OFFSET), .most_weight = (WEIGHT), .most_integer = (INTEGER)                     \
+    }
+
+/* An activation is at most 127. The largest integer is that times the sum of the block's largest
+ * weights: 32 or 256 of them. */
 static const struct lk_type_info types[] = {
-    {LK_TYPE_F32, "F32", 1, 4, false},
-    {LK_TYPE_F16, "F16", 1, 2, false},
-    {LK_TYPE_Q4_0, "Q4_0", 32, sizeof(struct lk_q4_0), true},
-    {LK_TYPE_Q4_1, "Q4_1", 32, sizeof(struct lk_q4_1), true},
-    {LK_TYPE_Q5_0, "Q5_0", 32, sizeof(struct lk_q5_0), true},
-    {LK_TYPE_Q5_1, "Q5_1", 32, sizeof(struct lk_q5_1), true},
-    {LK_TYPE_Q8_0, "Q8_0", 32, sizeof(struct lk_q8_0), true},
-    {LK_TYPE_Q2_K, "Q2_K", 256, sizeof(struct lk_q2_k), true},
-    {LK_TYPE_Q3_K, "Q3_K", 256, sizeof(struct lk_q3_k), true},
-    {LK_TYPE_Q4_K, "Q4_K", 256, sizeof(struct lk_q4_k), true},
-    {LK_TYPE_Q5_K, "Q5_K", 256, sizeof(struct lk_q5_k), true},
-    {LK_TYPE_Q6_K, "Q6_K", 256, sizeof(struct lk_q6_k), true},
-    {LK_TYPE_BF16, "BF16", 1, 2, false},
+    FLOATS(F32, 4, LK_ACTS_F32),
+    FLOATS(F16, 2, LK_ACTS_R13),
+    BLOCKS_ONE(Q4_0, struct lk_q4_0, 32, 32, 8, 32 * 8 * 127),
+    BLOCKS_TWO(Q4_1, struct lk_q4_1, m, LK_OFFSET_PLUS_M, 32, 32, 15, 32 * 15 * 127),
+    BLOCKS_ONE(Q5_0, struct lk_q5_0, 32, 32, 16, 32 * 16 * 127),
+    BLOCKS_TWO(Q5_1, struct lk_q5_1, m, LK_OFFSET_PLUS_M, 32, 32, 31, 32 * 31 * 127),
+    BLOCKS_ONE(Q8_0, struct lk_q8_0, 32, 32, 128, 32 * 128 * 127),
+    BLOCKS_TWO(Q2_K, struct lk_q2_k, dmin, LK_OFFSET_MINUS_MINS, 256, 16, 45, 256 * 45 * 127),
+    BLOCKS_ONE(Q3_K, struct lk_q3_k, 256, 16, 128, 256 * 128 * 127),
+    BLOCKS_TWO(Q4_K, struct lk_q4_k, dmin, LK_OFFSET_MINUS_MINS, 256, 32, 945, 256 * 945 * 127),
+    BLOCKS_TWO(Q5_K, struct lk_q5_k, dmin, LK_OFFSET_MINUS_MINS, 256, 32, 1953, 256 * 1953 * 127),
+    BLOCKS_ONE(Q6_K, struct lk_q6_k, 256, 16, 4096, 256 * 4096 * 127),
+    FLOATS(BF16, 2, LK_ACTS_R16),
 };
+_Static_assert(LK_COUNT(types) == LK_N_TYPES, "a row a type");
 
 /* Types that files may hold but no backend runs. Numbers that ggml has given up are not here. */
 static const struct {
@@ -179,13 +204,29 @@ static void unpack_q6_k(const struct lk_q6_k *b, struct lk_block_ints *out)
     }
 }
 
-/* Common facts of a block; sub-scales are 1 and mins 0 until the type's own are read. */
-static void begin(struct lk_block_ints *out, int n, int group, uint16_t d, uint16_t m)
+static float load_scale(const struct lk_type_info *info, const uint8_t *block, int i)
 {
-    out->n = n;
-    out->group = group;
-    out->d = lk_f16_to_f32(d);
-    out->m = lk_f16_to_f32(m);
+    const uint8_t *p = block + info->scale_at[i];
+    switch (info->scales) {
+    case LK_SCALE_F16:
+        return lk_f16_to_f32((uint32_t)p[0] | (uint32_t)p[1] << 8);
+    case LK_SCALE_NONE:
+        break;
+    }
+    return 0.0f;
+}
+
+/* Common facts of a block; sub-scales are 1 and mins 0 until the type's own are read. */
+static void begin(const struct lk_type_info *info, const uint8_t *block, struct lk_block_ints *out)
+{
+    float scale[2] = {0.0f, 0.0f};
+    for (int i = 0; i < info->n_scales; i++) {
+        scale[i] = load_scale(info, block, i);
+    }
+    out->n = info->block;
+    out->group = info->sub_block;
+    out->d = scale[0];
+    out->m = scale[1];
     for (int i = 0; i < 16; i++) {
         out->sc[i] = 1;
         out->mn[i] = 0;
@@ -194,98 +235,63 @@ static void begin(struct lk_block_ints *out, int n, int group, uint16_t d, uint1
 
 void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints *out)
 {
+    const struct lk_type_info *info = lk_type_info((uint32_t)type);
+    if (!info->quantized) {
+        *out = (struct lk_block_ints){0};
+        return;
+    }
+    begin(info, block, out);
     switch (type) {
-    case LK_TYPE_Q4_0: {
-        const struct lk_q4_0 *b = block;
-        begin(out, 32, 32, b->d, 0);
-        unpack_nibbles32(b->qs, NULL, 8, out);
+    case LK_TYPE_Q4_0:
+        unpack_nibbles32(((const struct lk_q4_0 *)block)->qs, NULL, 8, out);
         break;
-    }
-    case LK_TYPE_Q4_1: {
-        const struct lk_q4_1 *b = block;
-        begin(out, 32, 32, b->d, b->m);
-        unpack_nibbles32(b->qs, NULL, 0, out);
+    case LK_TYPE_Q4_1:
+        unpack_nibbles32(((const struct lk_q4_1 *)block)->qs, NULL, 0, out);
         break;
-    }
     case LK_TYPE_Q5_0: {
         const struct lk_q5_0 *b = block;
-        begin(out, 32, 32, b->d, 0);
         unpack_nibbles32(b->qs, b->qh, 16, out);
         break;
     }
     case LK_TYPE_Q5_1: {
         const struct lk_q5_1 *b = block;
-        begin(out, 32, 32, b->d, b->m);
         unpack_nibbles32(b->qs, b->qh, 0, out);
         break;
     }
-    case LK_TYPE_Q8_0: {
-        const struct lk_q8_0 *b = block;
-        begin(out, 32, 32, b->d, 0);
+    case LK_TYPE_Q8_0:
         for (int i = 0; i < 32; i++) {
-            out->q[i] = b->qs[i];
+            out->q[i] = ((const struct lk_q8_0 *)block)->qs[i];
         }
         break;
-    }
-    case LK_TYPE_Q2_K: {
-        const struct lk_q2_k *b = block;
-        begin(out, 256, 16, b->d, b->dmin);
-        unpack_q2_k(b, out);
+    case LK_TYPE_Q2_K:
+        unpack_q2_k(block, out);
         break;
-    }
-    case LK_TYPE_Q3_K: {
-        const struct lk_q3_k *b = block;
-        begin(out, 256, 16, b->d, 0);
-        unpack_q3_k(b, out);
+    case LK_TYPE_Q3_K:
+        unpack_q3_k(block, out);
         break;
-    }
     case LK_TYPE_Q4_K: {
         const struct lk_q4_k *b = block;
-        begin(out, 256, 32, b->d, b->dmin);
         unpack_scales_k4(b->scales, out);
         unpack_q4_k(b->qs, NULL, out);
         break;
     }
     case LK_TYPE_Q5_K: {
         const struct lk_q5_k *b = block;
-        begin(out, 256, 32, b->d, b->dmin);
         unpack_scales_k4(b->scales, out);
         unpack_q4_k(b->qs, b->qh, out);
         break;
     }
-    case LK_TYPE_Q6_K: {
-        const struct lk_q6_k *b = block;
-        begin(out, 256, 16, b->d, 0);
-        unpack_q6_k(b, out);
+    case LK_TYPE_Q6_K:
+        unpack_q6_k(block, out);
         break;
-    }
     case LK_TYPE_F32:
     case LK_TYPE_F16:
     case LK_TYPE_BF16:
-        *out = (struct lk_block_ints){0};
         break;
     }
 }
 
 /* ---- dequantization ---- */
-
-/* How the offset of a block enters its elements. */
-enum offset { OFFSET_NONE, OFFSET_PLUS_M, OFFSET_MINUS_MINS };
-
-static enum offset offset_of(enum lk_type type)
-{
-    switch (type) {
-    case LK_TYPE_Q4_1:
-    case LK_TYPE_Q5_1:
-        return OFFSET_PLUS_M;
-    case LK_TYPE_Q2_K:
-    case LK_TYPE_Q4_K:
-    case LK_TYPE_Q5_K:
-        return OFFSET_MINUS_MINS;
-    default:
-        return OFFSET_NONE;
-    }
-}
 
 static uint32_t load_le32(const uint8_t *p)
 {
@@ -314,7 +320,6 @@ void lk_dequantize_f32(enum lk_type type, const void *row, size_t n, float *out)
         }
         return;
     }
-    enum offset offset = offset_of(type);
     struct lk_block_ints b;
     for (size_t at = 0; at < n; at += (size_t)info->block, p += info->block_bytes) {
         lk_block_unpack(type, p, &b);
@@ -322,9 +327,9 @@ void lk_dequantize_f32(enum lk_type type, const void *row, size_t n, float *out)
             int g = i / b.group;
             float y = b.d * (float)b.sc[g];
             y = y * (float)b.q[i];
-            if (offset == OFFSET_PLUS_M) {
+            if (info->offset == LK_OFFSET_PLUS_M) {
                 y = y + b.m;
-            } else if (offset == OFFSET_MINUS_MINS) {
+            } else if (info->offset == LK_OFFSET_MINUS_MINS) {
                 float min = b.m * (float)b.mn[g];
                 y = y - min;
             }
@@ -343,16 +348,15 @@ void lk_dequantize_f64(enum lk_type type, const void *row, size_t n, double *out
         }
         return;
     }
-    enum offset offset = offset_of(type);
     struct lk_block_ints b;
     for (size_t at = 0; at < n; at += (size_t)info->block, p += info->block_bytes) {
         lk_block_unpack(type, p, &b);
         for (int i = 0; i < b.n; i++) {
             int g = i / b.group;
             double y = (double)b.d * (double)(b.sc[g] * b.q[i]);
-            if (offset == OFFSET_PLUS_M) {
+            if (info->offset == LK_OFFSET_PLUS_M) {
                 y += (double)b.m;
-            } else if (offset == OFFSET_MINUS_MINS) {
+            } else if (info->offset == LK_OFFSET_MINUS_MINS) {
                 y -= (double)b.m * (double)b.mn[g];
             }
             out[at + (size_t)i] = y;

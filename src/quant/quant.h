@@ -88,12 +88,57 @@ _Static_assert(sizeof(struct lk_q4_k) == 144, "q4_k");
 _Static_assert(sizeof(struct lk_q5_k) == 176, "q5_k");
 _Static_assert(sizeof(struct lk_q6_k) == 210, "q6_k");
 
+/* The types by name, one list: what a table of kernels, of shaders or of tests has a row for.
+ * shaders/CMakeLists.txt reads them. */
+#define LK_FLOAT_TYPES(X) X(F32) X(F16) X(BF16)
+#define LK_QUANTIZED_TYPES(X)                                                                      \
+    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K)
+#define LK_COUNT_TYPE(name) +1
+enum {
+    LK_N_FLOAT_TYPES = 0 LK_FLOAT_TYPES(LK_COUNT_TYPE),
+    LK_N_QUANTIZED_TYPES = 0 LK_QUANTIZED_TYPES(LK_COUNT_TYPE),
+    LK_N_TYPES = LK_N_FLOAT_TYPES + LK_N_QUANTIZED_TYPES
+};
+
+/* How a type's weights want the activations that they are multiplied by (numerics rules 2, 4). */
+enum lk_acts_kind {
+    LK_ACTS_Q32,  /* int8 in blocks of 32 */
+    LK_ACTS_Q256, /* int8 in blocks of 256 */
+    LK_ACTS_F32,  /* as they are */
+    LK_ACTS_R13,  /* f32 rounded to 13 significant bits */
+    LK_ACTS_R16,  /* f32 rounded to 16 significant bits */
+    LK_ACTS_KINDS
+};
+
+/* How the scales of a block are written in the file. */
+enum lk_scale_format {
+    LK_SCALE_NONE, /* no block: elements are floats */
+    LK_SCALE_F16
+};
+
+/* How a block's offset enters an element y = d * sc * q. */
+enum lk_offset {
+    LK_OFFSET_NONE,
+    LK_OFFSET_PLUS_M,    /* + m */
+    LK_OFFSET_MINUS_MINS /* - dmin * mn of the sub-block */
+};
+
+/* All that is known of a type beside its bit layout, which is lk_block_unpack's. */
 struct lk_type_info {
     enum lk_type type;
     const char *name; /* "Q4_K" */
     int block;        /* elements of a block: 1, 32 or 256 */
     int block_bytes;
-    bool quantized; /* activations are quantized for it (numerics rule 4) */
+    bool quantized; /* activations are quantized for it */
+    enum lk_acts_kind acts;
+    enum lk_scale_format scales;
+    int n_scales;    /* of a block: d, or d and m (dmin) */
+    int scale_at[2]; /* their byte offsets */
+    int sub_block;   /* elements that a sub-scale spans; the block where there is none */
+    enum lk_offset offset;
+    int32_t most_weight;  /* largest |sub-scale * q| of an element */
+    int32_t most_integer; /* largest |I| of a block: sums of sub-scale * q * activation, and of min
+                           * activation (rule 5) */
 };
 
 /* NULL for a type number that this build does not run. */
@@ -113,7 +158,7 @@ size_t lk_type_row_bytes(enum lk_type type, size_t n);
 struct lk_block_ints {
     int n;     /* 32 or 256 */
     int group; /* elements a sub-scale spans: 16 or 32 (n for 32-blocks) */
-    float d;   /* widened exactly from f16 */
+    float d;   /* widened exactly */
     float m;   /* Q4_1, Q5_1: +m; Q2_K, Q4_K, Q5_K: dmin; else 0 */
     int16_t q[256];
     int16_t sc[16]; /* 1 for 32-blocks */
@@ -122,16 +167,13 @@ struct lk_block_ints {
 /* `block` points at one block of a quantized type. */
 void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints *out);
 
-/* Byte offsets of the f16 scales in a block of `type`; returns how many, 0 for float types. */
-size_t lk_block_scales(enum lk_type type, size_t at[2]);
-
 /* Dequantizes n elements (a multiple of the block), as the `gguf` Python package does, bit for bit
  * (f32 result; for the double form each element is the exact real value). F32 and BF16 are
  * returned as they are (rule 1's flush is the caller's). */
 void lk_dequantize_f32(enum lk_type type, const void *row, size_t n, float *out);
 void lk_dequantize_f64(enum lk_type type, const void *row, size_t n, double *out);
 
-/* Index of the first element whose value, or whose block's f16 scale, is NaN or infinite among n
+/* Index of the first element whose value, or whose block's scale, is NaN or infinite among n
  * elements (a multiple of the block); -1 when there is none. */
 int64_t lk_row_find_bad(enum lk_type type, const void *row, size_t n);
 

@@ -273,12 +273,13 @@ static void norm(const double *x, const float *w, int width, int group, double e
 /* A row of a matmul's input as the contract's matrices see it. */
 static void round_input(const struct lk_exec *e, const struct lk_weight *w, double *x)
 {
-    size_t cols = (size_t)w->cols, block = (size_t)lk_type_info((uint32_t)w->type)->block;
-    int bits = w->type == LK_TYPE_F16 ? 13 : w->type == LK_TYPE_BF16 ? 16 : 53;
+    const struct lk_type_info *info = lk_type_info((uint32_t)w->type);
+    size_t cols = (size_t)w->cols, block = (size_t)info->block;
+    int bits = info->acts == LK_ACTS_R13 ? 13 : info->acts == LK_ACTS_R16 ? 16 : 53;
     for (size_t k = 0; k < cols && bits < 53; k++) {
         x[k] = round_to(x[k], bits);
     }
-    if (!e->coarse || !lk_type_info((uint32_t)w->type)->quantized) {
+    if (!e->coarse || !info->quantized) {
         return;
     }
     for (size_t b = 0; b < cols; b += block) {

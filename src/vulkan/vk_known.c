@@ -38,14 +38,14 @@ static uint32_t next(uint64_t *state)
 static void fill_weight(struct lk_weight *w, uint8_t *data, uint64_t seed)
 {
     const struct lk_type_info *info = lk_type_info((uint32_t)w->type);
-    size_t at[2], n_at = lk_block_scales(w->type, at), step = (size_t)info->block_bytes;
+    size_t step = (size_t)info->block_bytes;
     for (size_t i = 0; i < w->n_bytes; i++) {
         uint32_t u = next(&seed);
         data[i] = (uint8_t)(u % 61 == 0 ? (u & 64 ? 0x80 : 0xff) : u >> 8);
     }
     for (size_t b = 0; b < w->n_bytes; b += step) {
-        for (size_t s = 0; s < n_at; s++) {
-            data[b + at[s] + 1] &= next(&seed) % 29 == 0 ? 0x83 : 0x9f;
+        for (int s = 0; s < info->n_scales; s++) {
+            data[b + (size_t)info->scale_at[s] + 1] &= next(&seed) % 29 == 0 ? 0x83 : 0x9f;
         }
     }
 }

@@ -11,9 +11,11 @@
 
 enum {
     LK_VK_KNOWN_ATTENTION,
-    LK_VK_KNOWN_MATMULS, /* the first of them; as many as there are quantized types follow */
-    LK_VK_KNOWN_CHECKS = LK_VK_KNOWN_MATMULS + 11
+    LK_VK_KNOWN_MATMULS, /* of Q8_0, wide; those of each quantized type follow */
+    LK_VK_KNOWN_CHECKS = LK_VK_KNOWN_MATMULS + 1 + LK_N_QUANTIZED_TYPES
 };
+/* q, k, v, store and attention stand before the matmuls, a slot of the rows before all. */
+enum { LK_VK_KNOWN_OPS = 5 + 1 + LK_VK_KNOWN_CHECKS };
 enum { LK_VK_KNOWN_BATCH, LK_VK_KNOWN_ONE, LK_VK_KNOWN_RUNS };
 
 /* By run and check. */
@@ -21,9 +23,9 @@ extern const uint64_t LK_VK_KNOWN[LK_VK_KNOWN_RUNS][LK_VK_KNOWN_CHECKS];
 
 struct lk_vk_known {
     struct lk_plan plan;
-    struct lk_op ops[24];
-    struct lk_slot slots[24];
-    struct lk_weight weights[16];
+    struct lk_op ops[LK_VK_KNOWN_OPS];
+    struct lk_slot slots[LK_VK_KNOWN_OPS];
+    struct lk_weight weights[LK_VK_KNOWN_OPS];
     struct lk_exec_options options;
     struct lk_kv_geom geom;
     int slot[LK_VK_KNOWN_CHECKS]; /* that a check looks at */

@@ -192,7 +192,7 @@ static void check_matmul(struct report *rep, struct rng *rng, const struct lk_ma
     }
     edge_free(&back);
 
-    struct lk_acts a = {.kind = lk_acts_kind_of(c->type), .k = c->k};
+    struct lk_acts a = {.kind = lk_type_info(c->type)->acts, .k = c->k};
     a.row_bytes = lk_acts_row_bytes(a.kind, c->k);
     struct edge acts = edge_new(n * a.row_bytes, 64);
     a.data = acts.data;
@@ -250,7 +250,7 @@ void test_matmul(struct report *rep, enum lk_cpu_level level)
     const struct lk_type_info *types = lk_types(&n_types);
     for (size_t i = 0; i < n_types; i++) {
         enum lk_type type = types[i].type;
-        const struct lk_matmul_kernels *table = lk_matmul_kernels(level, type);
+        const struct lk_matmul_kernels *table = lk_matmul_kernels(level);
         struct rng rng = {rep->seed + (uint64_t)type};
         const int *ks = types[i].block == 32 ? K32 : types[i].block == 256 ? K256 : K1;
         int n_ks = types[i].block == 32    ? (int)LK_COUNT(K32)

@@ -371,7 +371,7 @@ Test(scalar, matmul_is_dot_of_each_row)
         if (types[i].quantized) {
             lk_scalar_quantize(x, K, types[i].block, &xq);
         } else {
-            lk_scalar_round_row(type, x, K, rounded);
+            lk_scalar_round_row(types[i].acts, x, K, rounded);
         }
         for (size_t r = 0; r < N; r++) {
             const uint8_t *row = rows + r * row_bytes;

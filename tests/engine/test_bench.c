@@ -176,8 +176,7 @@ Test(bench, what_a_backend_cannot_measure_is_said)
     lk_kernel_time k;
     cr_assert_eq(lk_engine_time_kernel(e, 0, &k, &err), LK_E_INVALID);
     cr_assert_eq(lk_engine_time_kernel(e, 2, &k, &err), LK_OK, "%s", err.message);
-    cr_assert_str_eq(k.level,
-                     lk_cpu_level_name(lk_matmul_kernels(lk_cpu_best(), LK_TYPE_F32)->level));
+    cr_assert_str_eq(k.level, lk_cpu_level_name(lk_matmul_kernels(lk_cpu_best())->level));
     lk_engine_close(&e);
     lk_model_close(&m);
 }

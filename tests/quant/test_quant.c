@@ -128,6 +128,49 @@ Test(quant, types_agree_with_their_structs)
     }
 }
 
+/* Each byte of a block in turn takes every value, all others being equal: what the row says of the
+ * layout must hold, and the largest weight must be reached. */
+Test(quant, facts_of_a_type_hold_for_every_byte)
+{
+    size_t n;
+    const struct lk_type_info *types = lk_types(&n);
+    for (size_t t = 0; t < n; t++) {
+        const struct lk_type_info *info = &types[t];
+        int largest = 0;
+        uint8_t block[256];
+        struct lk_block_ints b;
+        if (!info->quantized) {
+            cr_assert(info->n_scales == 0 && info->sub_block == 1 && info->block == 1);
+            continue;
+        }
+        cr_assert(info->acts == (info->block == 32 ? LK_ACTS_Q32 : LK_ACTS_Q256));
+        cr_assert_eq(info->n_scales, info->offset == LK_OFFSET_NONE ? 1 : 2, "%s", info->name);
+        for (int other = 0; other < 256; other += 51) {
+            for (int at = 0; at < info->block_bytes; at++) {
+                for (int v = 0; v < 256; v++) {
+                    memset(block, other, sizeof block);
+                    block[at] = (uint8_t)v;
+                    lk_block_unpack(info->type, block, &b);
+                    cr_assert(b.n == info->block && b.group == info->sub_block);
+                    for (int i = 0; i < b.n; i++) {
+                        int weight = abs(b.sc[i / b.group] * b.q[i]);
+                        largest = weight > largest ? weight : largest;
+                    }
+                    int in_scale = 0;
+                    for (int s = 0; s < info->n_scales; s++) {
+                        in_scale |= at == info->scale_at[s] || at == info->scale_at[s] + 1;
+                    }
+                    bool bad = lk_row_find_bad(info->type, block, (size_t)info->block) >= 0;
+                    cr_assert(!bad || in_scale || (other & 0x7c) == 0x7c, "%s byte %d", info->name,
+                              at);
+                }
+            }
+        }
+        cr_assert_eq(largest, info->most_weight, "%s: %d", info->name, largest);
+        cr_assert_eq(info->most_integer, info->block * info->most_weight * 127);
+    }
+}
+
 Test(quant, types_that_do_not_run_have_names_and_sizes)
 {
     int block, bytes;

@@ -108,10 +108,9 @@ void vk_rng_weight(struct vk_rng *r, enum lk_type type, int64_t rows, int64_t co
         }
         return;
     }
-    size_t at[2], n_at = lk_block_scales(type, at);
     for (size_t b = 0; b < n / (size_t)info->block; b++) {
-        for (size_t s = 0; s < n_at; s++) {
-            uint8_t *h = p + b * (size_t)info->block_bytes + at[s];
+        for (int s = 0; s < info->n_scales; s++) {
+            uint8_t *h = p + b * (size_t)info->block_bytes + info->scale_at[s];
             h[1] &= 0x9f; /* below 2^-7: what a layer stacks up stays in range */
             if (vk_rng_u32(r) % 29 == 0) {
                 h[1] &= 0x83; /* zero or subnormal scale */

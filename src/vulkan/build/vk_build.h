@@ -29,7 +29,7 @@ struct lk_vk_builder {
     const struct lk_plan *plan;
     int *uses;     /* [n_slots] how many ops read it */
     int *producer; /* [n_slots] op that writes it, or -1 */
-    int *x_piece;  /* [n_slots][5] activation buffer by kind, or -1 */
+    int *x_piece;  /* [n_slots][LK_ACTS_KINDS] activation buffer by kind, or -1 */
     int *norm_of;  /* [n_slots] norm op that the matmuls reading the slot do themselves, or -1 */
     struct lk_vk_home *home; /* [n_slots] where the slot lies */
     struct lk_vk_solo *solo; /* [n_ops] of attention ops that are one step, else head_dim 0 */

@@ -116,16 +116,14 @@ uint32_t lk_vk_vector(struct lk_vk_builder *b, int weight)
 
 /* ---- activations ---- */
 
+/* How a type wants its activations, in the words of params.h. */
 static uint32_t x_kind(enum lk_type type)
 {
-    const struct lk_type_info *info = lk_type_info((uint32_t)type);
-    if (type == LK_TYPE_F16) {
-        return LK_VK_X_R13;
-    }
-    if (type == LK_TYPE_BF16) {
-        return LK_VK_X_R16;
-    }
-    return !info->quantized ? LK_VK_X_F32 : info->block == 32 ? LK_VK_X_Q32 : LK_VK_X_Q256;
+    static const uint32_t KINDS[LK_ACTS_KINDS] = {
+        [LK_ACTS_Q32] = LK_VK_X_Q32, [LK_ACTS_Q256] = LK_VK_X_Q256, [LK_ACTS_F32] = LK_VK_X_F32,
+        [LK_ACTS_R13] = LK_VK_X_R13, [LK_ACTS_R16] = LK_VK_X_R16,
+    };
+    return KINDS[lk_type_info((uint32_t)type)->acts];
 }
 
 /* Words of a row, and where d and sums begin; see params.h. */
@@ -159,7 +157,7 @@ static int new_x_piece(struct lk_vk_builder *b, int slot, uint32_t kind)
 {
     struct x_layout x = x_layout_of(b, slot, kind);
     int piece = lk_vk_add_piece(b, x.words * 4, "activations of a matmul");
-    b->x_piece[slot * 5 + (int)kind] = piece;
+    b->x_piece[slot * LK_ACTS_KINDS + (int)kind] = piece;
     return piece;
 }
 
@@ -191,12 +189,12 @@ static int x_piece(struct lk_vk_builder *b, int slot, uint32_t kind)
     if (x_is_slot(b, slot, kind)) {
         return slot;
     }
-    if (b->x_piece[slot * 5 + (int)kind] >= 0) {
-        return b->x_piece[slot * 5 + (int)kind];
+    if (b->x_piece[slot * LK_ACTS_KINDS + (int)kind] >= 0) {
+        return b->x_piece[slot * LK_ACTS_KINDS + (int)kind];
     }
     struct lk_vk_step *s = quantize(b, slot, kind, 0, slot, slot);
     s->prepare = true;
-    return b->x_piece[slot * 5 + (int)kind];
+    return b->x_piece[slot * LK_ACTS_KINDS + (int)kind];
 }
 
 /* ---- ops ---- */
@@ -423,7 +421,7 @@ static void emit_matmul(struct lk_vk_builder *b, int m, const int *op, int in, u
     if (front >= 0) {
         prep = LK_VK_PREP_NORM;
         piece = norm_input(b, front);
-    } else if (b->x_piece[in * 5 + (int)kind] < 0 &&
+    } else if (b->x_piece[in * LK_ACTS_KINDS + (int)kind] < 0 &&
                can_prep(b, &plan->weights[plan->ops[op[0]].weight],
                         epilogue >= LK_VK_EPI_SILU ? 2 : 1)) {
         prep = LK_VK_PREP_QUANT;
@@ -835,7 +833,7 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
                               .plan = plan,
                               .uses = lk_alloc_array(n_slots, sizeof(int)),
                               .producer = lk_alloc_array(n_slots, sizeof(int)),
-                              .x_piece = lk_alloc_array(n_slots * 5, sizeof(int)),
+                              .x_piece = lk_alloc_array(n_slots * LK_ACTS_KINDS, sizeof(int)),
                               .norm_of = lk_alloc_array(n_slots, sizeof(int)),
                               .home = lk_alloc_array(n_slots, sizeof(struct lk_vk_home)),
                               .solo =
@@ -851,8 +849,8 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
     for (int i = 0; i < plan->n_slots && !b.status; i++) {
         b.producer[i] = b.norm_of[i] = -1;
         b.home[i] = (struct lk_vk_home){i, 0};
-        for (int k = 0; k < 5; k++) {
-            b.x_piece[i * 5 + k] = -1;
+        for (int k = 0; k < LK_ACTS_KINDS; k++) {
+            b.x_piece[i * LK_ACTS_KINDS + k] = -1;
         }
         lk_vk_add_piece(&b,
                         padded_rows(&b, plan->slots[i].rows) * (VkDeviceSize)plan->slots[i].width *
