@@ -10,7 +10,7 @@
 #include "cpu/cpu_exec.h"
 #include "base/os.h"
 
-enum { TILE_ROWS = 48, MAX_THREADS = 1024 };
+enum { MAX_THREADS = 1024 };
 
 /* As many as asked for, but none that would only take turns with the others; none asked for: the
  * physical cores. Pinned threads are the caller's own affair. */
@@ -282,12 +282,43 @@ static size_t widest_input(const struct lk_exec *e, enum lk_acts_kind kind)
     return k ? lk_acts_row_bytes(kind, k) : 0;
 }
 
-/* Bytes of one thread's attention memory, and its addresses when base is given. */
-static size_t carve_attn(const struct lk_exec *e, size_t dim, uint8_t *base, struct lk_attn_work *w)
+/* The most that any attention of the plan takes. */
+struct attn_most {
+    size_t rows, cells; /* of queries of a unit; of them times the head's dim */
+    size_t dim;
+    size_t parts, part_cells; /* query heads times chunks of keys; times the head's dim */
+};
+
+static void grow(size_t *most, size_t n)
 {
-    size_t rows = (size_t)e->tile * (size_t)e->group, at = 0;
-    size_t sizes[9] = {rows * dim * 4, rows * dim * 4, rows * dim * 4, 2 * LK_KV_BLOCK * dim * 4,
-                       rows * 4,       rows * 4,       rows * 4,       rows * 4,
+    *most = n > *most ? n : *most;
+}
+
+static struct attn_most find_attn_most(const struct lk_exec *e)
+{
+    const struct lk_plan *plan = e->o.plan;
+    struct attn_most m = {0};
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].kind == LK_OP_ATTENTION) {
+            struct lk_attn_shape s = lk_attn_shape_of(plan, &plan->ops[i]);
+            size_t rows = (size_t)lk_cpu_attention_tile(s.group) * (size_t)s.group;
+            size_t dim = (size_t)s.dim, parts = (size_t)s.n_head * (size_t)e->o.max_blocks;
+            grow(&m.rows, rows);
+            grow(&m.cells, rows * dim);
+            grow(&m.dim, dim);
+            grow(&m.parts, parts);
+            grow(&m.part_cells, parts * dim);
+        }
+    }
+    return m;
+}
+
+/* Bytes of one thread's attention memory, and its addresses when base is given. */
+static size_t carve_attn(const struct attn_most *m, uint8_t *base, struct lk_attn_work *w)
+{
+    size_t rows = m->rows, at = 0;
+    size_t sizes[9] = {m->cells * 4, m->cells * 4, m->cells * 4, 2 * LK_KV_BLOCK * m->dim * 4,
+                       rows * 4,     rows * 4,     rows * 4,     rows * 4,
                        rows * 2};
     void *p[9];
     for (int i = 0; i < 9; i++) {
@@ -303,19 +334,22 @@ static size_t carve_attn(const struct lk_exec *e, size_t dim, uint8_t *base, str
 
 static size_t layout_of(const struct lk_exec *e, bool solo, int *epoch, size_t *offset)
 {
-    size_t tokens = solo ? 1 : (size_t)e->o.max_tokens;
-    size_t outputs = solo ? 1 : (size_t)e->o.max_outputs;
+    struct lk_row_counts most = lk_most_rows(&e->o);
+    for (int k = 0; solo && k < LK_ROW_KINDS; k++) {
+        most.n[k] = 1;
+    }
     lk_cpu_epochs(e, solo, epoch);
-    return lk_plan_layout(e->o.plan, tokens, outputs, e->o.keep_ops, 16, epoch, offset);
+    return lk_plan_layout(e->o.plan, &most, e->o.keep_ops, 16, epoch, offset);
 }
 
 static lk_status plan_memory(struct lk_exec *e, lk_error *err)
 {
     const struct lk_plan *plan = e->o.plan;
     size_t n_slots = (size_t)plan->n_slots, threads = (size_t)lk_pool_size(e->backend->pool);
-    size_t max_tokens = (size_t)e->o.max_tokens, head_dim = (size_t)plan->head_dim;
-    size_t dim = lk_round_up(head_dim, LK_KV_DIM_ALIGN), n_head = (size_t)plan->n_head;
+    size_t max_tokens = (size_t)e->o.max_tokens;
+    struct attn_most am = find_attn_most(e);
     struct pieces p;
+    e->cs_width = (size_t)lk_plan_rope_width(plan);
     e->many.offset = lk_alloc_array(n_slots, sizeof *e->many.offset);
     e->solo.offset = lk_alloc_array(n_slots, sizeof *e->solo.offset);
     e->solo.own = lk_alloc_array(threads, sizeof *e->solo.own);
@@ -331,16 +365,15 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
     size_t many = layout_of(e, false, epoch, e->many.offset);
     size_t solo = layout_of(e, true, epoch, e->solo.offset);
     lk_free(epoch);
-    size_t attn = carve_attn(e, dim, NULL, NULL);
-    size_t parts = n_head * (size_t)e->o.max_blocks;
+    size_t attn = carve_attn(&am, NULL, NULL);
     bool ok = many < SIZE_MAX / 4 && solo < SIZE_MAX / 4 / threads;
     p.many = ok ? lk_arena_reserve(&e->arena, "activations", many * 4) : -1;
     p.solo = ok ? lk_arena_reserve(&e->arena, "activations of one token", solo * 4) : -1;
     p.own = ok ? lk_arena_reserve(&e->arena, "activations of a thread", threads * solo * 4) : -1;
     p.cs = lk_arena_reserve(&e->arena, "rope tables",
-                            (size_t)plan->n_ropes * max_tokens * head_dim * 4);
+                            (size_t)plan->n_ropes * max_tokens * e->cs_width * 4);
     p.attn = lk_arena_reserve(&e->arena, "attention", threads * attn);
-    p.parts = lk_arena_reserve(&e->arena, "attention chunks", parts * (dim + 2) * 4);
+    p.parts = lk_arena_reserve(&e->arena, "attention chunks", (am.part_cells + 2 * am.parts) * 4);
     ok = ok && p.many >= 0 && p.solo >= 0 && p.own >= 0 && p.cs >= 0 && p.attn >= 0 && p.parts >= 0;
     size_t row[LK_ACTS_KINDS];
     for (int k = 0; k < LK_ACTS_KINDS; k++) {
@@ -363,15 +396,15 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
     e->solo.shared = lk_arena_at(&e->arena, p.solo);
     e->cs = lk_arena_at(&e->arena, p.cs);
     e->part_o = lk_arena_at(&e->arena, p.parts);
-    e->part_l = e->part_o + parts * dim;
-    e->part_n = (int32_t *)(void *)(e->part_l + parts);
+    e->part_l = e->part_o + am.part_cells;
+    e->part_n = (int32_t *)(void *)(e->part_l + am.parts);
     for (int k = 0; k < LK_ACTS_KINDS; k++) {
         e->many.acts[k] = (struct lk_acts){.kind = (enum lk_acts_kind)k,
                                            .data = lk_arena_at(&e->arena, p.acts[k])};
     }
     for (size_t t = 0; t < threads; t++) {
         e->solo.own[t] = (float *)lk_arena_at(&e->arena, p.own) + t * solo;
-        carve_attn(e, dim, (uint8_t *)lk_arena_at(&e->arena, p.attn) + t * attn, &e->attn[t]);
+        carve_attn(&am, (uint8_t *)lk_arena_at(&e->arena, p.attn) + t * attn, &e->attn[t]);
         for (int k = 0; k < LK_ACTS_KINDS; k++) {
             e->solo.own_acts[t][k] =
                 (struct lk_acts){.kind = (enum lk_acts_kind)k,
@@ -391,8 +424,6 @@ static lk_status cpu_prepare(struct lk_backend *backend, const struct lk_exec_op
     }
     e->o = *o;
     e->backend = backend;
-    e->group = o->plan->n_head / o->plan->n_kv_head;
-    e->tile = e->group < TILE_ROWS ? TILE_ROWS / e->group : 1;
     lk_status status = lk_cpu_compile(e, err);
     if (!status) {
         status = plan_memory(e, err);
@@ -410,7 +441,7 @@ static lk_status cpu_prepare(struct lk_backend *backend, const struct lk_exec_op
 
 /* ---- run ---- */
 
-static lk_status cpu_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b,
+static lk_status cpu_run(struct lk_exec *e, struct lk_state_mem *states, const struct lk_batch *b,
                          lk_error *err)
 {
     const struct lk_plan *plan = e->o.plan;
@@ -420,9 +451,8 @@ static lk_status cpu_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct l
         return status;
     }
     e->batch = b;
-    e->n_tokens = b->n_tokens;
-    e->n_outputs = b->n_outputs;
-    e->kv = kv;
+    e->rows = lk_batch_rows(b);
+    e->states = states;
     e->is_solo = b->n_tokens == 1;
     int n_threads = e->is_solo ? backend->threads : backend->threads_batch;
     for (int i = 0; i < lk_pool_size(backend->pool); i++) {
@@ -442,7 +472,7 @@ static lk_status cpu_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct l
         return lk_fail_range(err, plan, &plan->ops[bad]);
     }
     const struct lk_slot *out = &plan->slots[plan->out_slot];
-    size_t rows = (size_t)(out->rows == LK_ROWS_TOKENS ? b->n_tokens : b->n_outputs);
+    size_t rows = (size_t)e->rows.n[out->rows];
     memcpy(b->out, lk_cpu_slot(e, 0, plan->out_slot), rows * (size_t)out->width * sizeof *b->out);
     return LK_OK;
 }
@@ -450,11 +480,11 @@ static lk_status cpu_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct l
 static lk_status cpu_peek(struct lk_exec *e, int slot, float *data, size_t n, lk_error *err)
 {
     const struct lk_plan *plan = e->o.plan;
-    if (!e->o.keep_ops || slot < 0 || slot >= plan->n_slots || e->n_tokens == 0) {
+    if (!e->o.keep_ops || slot < 0 || slot >= plan->n_slots || e->rows.n[LK_ROWS_TOKENS] == 0) {
         return lk_fail(err, LK_E_INVALID, "slot %d was not kept", slot);
     }
     const struct lk_slot *s = &plan->slots[slot];
-    size_t rows = (size_t)(s->rows == LK_ROWS_TOKENS ? e->n_tokens : e->n_outputs);
+    size_t rows = (size_t)e->rows.n[s->rows];
     size_t have = rows * (size_t)s->width;
     memcpy(data, lk_cpu_slot(e, 0, slot), (n < have ? n : have) * sizeof *data);
     return LK_OK;
@@ -486,11 +516,11 @@ const struct lk_backend_impl lk_backend_cpu = {
     .close = cpu_close,
     .prepare = cpu_prepare,
     .exec_free = cpu_exec_free,
-    .kv_alloc = lk_host_kv_alloc,
-    .kv_free = lk_host_kv_free,
-    .kv_read = lk_host_kv_read,
-    .kv_write = lk_host_kv_write,
-    .kv_check = lk_host_kv_check,
+    .state_alloc = lk_host_state_alloc,
+    .state_free = lk_host_state_free,
+    .state_read = lk_host_state_read,
+    .state_write = lk_host_state_write,
+    .state_check = lk_host_state_check,
     .run = cpu_run,
     .peek = cpu_peek,
     .work_bytes = cpu_work_bytes,

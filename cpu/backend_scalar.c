@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cpu/host_kv.h"
+#include "cpu/host_state.h"
 #include "cpu/scalar.h"
 #include "base/mem.h"
 #include "plan/rope.h"
@@ -19,10 +19,11 @@ struct lk_exec {
     struct lk_exec_options o;
     struct lk_arena arena;
     float *slots;
-    size_t *offset;          /* [n_slots], floats */
-    float *cs;               /* [n_ropes][max_tokens][head_dim] */
-    void *scratch;           /* of matmul */
-    int n_tokens, n_outputs; /* of the last run, for peek */
+    size_t *offset; /* [n_slots], floats */
+    float *cs;      /* [n_ropes][max_tokens][cs_width] */
+    size_t cs_width;
+    void *scratch;             /* of matmul */
+    struct lk_row_counts rows; /* of the last run, for peek */
 };
 
 static lk_status scalar_probe(const struct lk_backend_options *options, struct lk_caps *caps,
@@ -80,8 +81,9 @@ static lk_status scalar_prepare(struct lk_backend *backend, const struct lk_exec
         status = lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
         goto fail;
     }
-    size_t floats = lk_plan_layout(plan, (size_t)o->max_tokens, (size_t)o->max_outputs, o->keep_ops,
-                                   16, NULL, exec->offset);
+    struct lk_row_counts most = lk_most_rows(o);
+    size_t floats = lk_plan_layout(plan, &most, o->keep_ops, 16, NULL, exec->offset);
+    exec->cs_width = (size_t)lk_plan_rope_width(plan);
     size_t slots_bytes, scratch = 0;
     if (!lk_mul_size(floats, sizeof(float), &slots_bytes)) {
         status =
@@ -100,8 +102,8 @@ static lk_status scalar_prepare(struct lk_backend *backend, const struct lk_exec
     }
     int slots = lk_arena_reserve(&exec->arena, "activations", slots_bytes);
     int cs = lk_arena_reserve(&exec->arena, "rope tables",
-                              (size_t)plan->n_ropes * (size_t)o->max_tokens *
-                                  (size_t)plan->head_dim * sizeof(float));
+                              (size_t)plan->n_ropes * (size_t)o->max_tokens * exec->cs_width *
+                                  sizeof(float));
     int work = lk_arena_reserve(&exec->arena, "matmul scratch", scratch);
     if (slots < 0 || cs < 0 || work < 0) {
         status =
@@ -129,7 +131,7 @@ static float *slot_of(const struct lk_exec *e, int slot)
 
 static int rows_of(const struct lk_exec *e, int slot)
 {
-    return e->o.plan->slots[slot].rows == LK_ROWS_TOKENS ? e->n_tokens : e->n_outputs;
+    return e->rows.n[e->o.plan->slots[slot].rows];
 }
 
 static bool run_rope(const struct lk_exec *e, const struct lk_op *op, const struct lk_batch *b)
@@ -137,64 +139,62 @@ static bool run_rope(const struct lk_exec *e, const struct lk_op *op, const stru
     const struct lk_plan *plan = e->o.plan;
     const struct lk_rope *rope = &plan->ropes[op->u.rope.rope];
     size_t width = (size_t)op->u.rope.n_head * (size_t)op->u.rope.head_dim;
-    const float *cs =
-        e->cs + (size_t)op->u.rope.rope * (size_t)e->o.max_tokens * (size_t)plan->head_dim;
+    const float *cs = e->cs + (size_t)op->u.rope.rope * (size_t)e->o.max_tokens * e->cs_width;
     bool ok = true;
     for (int t = 0; t < b->n_tokens; t++) {
         size_t at = (size_t)t * width;
         ok &= lk_scalar_rope(slot_of(e, op->in[0]) + at, op->u.rope.n_head, op->u.rope.head_dim,
-                             rope->n_dims, rope->interleaved,
-                             cs + (size_t)t * (size_t)plan->head_dim, slot_of(e, op->out) + at);
+                             rope->n_dims, rope->interleaved, cs + (size_t)t * e->cs_width,
+                             slot_of(e, op->out) + at);
     }
     return ok;
 }
 
 static void run_kv_store(const struct lk_exec *e, const struct lk_op *op,
-                         const struct lk_kv_mem *kv, const struct lk_batch *b)
+                         const struct lk_state_mem *states, const struct lk_batch *b)
 {
-    int layer = op->layer - kv->geom.first_layer;
-    size_t width = (size_t)op->u.kv_store.n_kv_head * (size_t)op->u.kv_store.head_dim;
+    const struct lk_state *k = &e->o.plan->states[op->u.kv_store.k];
+    size_t width = (size_t)k->n_head * (size_t)k->head_dim;
     for (int t = 0; t < b->n_tokens; t++) {
         int pos = b->pos[t];
         lk_scalar_kv_store(slot_of(e, op->in[0]) + (size_t)t * width,
-                           slot_of(e, op->in[1]) + (size_t)t * width, op->u.kv_store.n_kv_head,
-                           op->u.kv_store.head_dim, kv->geom.dim,
-                           b->seqs[b->seq[t]].blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK,
-                           lk_host_kv_at(kv, layer, LK_KV_K), lk_host_kv_at(kv, layer, LK_KV_V));
+                           slot_of(e, op->in[1]) + (size_t)t * width, k->n_head, k->head_dim,
+                           k->dim, b->seqs[b->seq[t]].blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK,
+                           lk_host_state_at(states, op->u.kv_store.k),
+                           lk_host_state_at(states, op->u.kv_store.v));
     }
 }
 
 static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
-                          const struct lk_kv_mem *kv, const struct lk_batch *b)
+                          const struct lk_state_mem *states, const struct lk_batch *b)
 {
-    int layer = op->layer - kv->geom.first_layer;
-    int n_head = op->u.attention.n_head, hd = op->u.attention.head_dim;
-    int group = n_head / op->u.attention.n_kv_head;
-    struct lk_attn_params p = {.n_kv_head = op->u.attention.n_kv_head,
-                               .head_dim = hd,
-                               .dim = kv->geom.dim,
+    struct lk_attn_shape s = lk_attn_shape_of(e->o.plan, op);
+    struct lk_attn_params p = {.n_kv_head = s.n_kv_head,
+                               .head_dim = s.head_dim,
+                               .dim = s.dim,
                                .window = op->u.attention.window,
                                .score_in = op->u.attention.score_in,
                                .score_cap = op->u.attention.score_cap};
     bool ok = true;
     for (int t = 0; t < b->n_tokens; t++) {
-        for (int h = 0; h < n_head; h++) {
-            size_t at = ((size_t)t * (size_t)n_head + (size_t)h) * (size_t)hd;
+        for (int h = 0; h < s.n_head; h++) {
+            size_t at = ((size_t)t * (size_t)s.n_head + (size_t)h) * (size_t)s.head_dim;
             ok &= lk_scalar_attention(&p, slot_of(e, op->in[0]) + at,
-                                      lk_host_kv_at(kv, layer, LK_KV_K),
-                                      lk_host_kv_at(kv, layer, LK_KV_V), b->seqs[b->seq[t]].blocks,
-                                      b->pos[t], h / group, slot_of(e, op->out) + at);
+                                      lk_host_state_at(states, op->u.attention.k),
+                                      lk_host_state_at(states, op->u.attention.v),
+                                      b->seqs[b->seq[t]].blocks, b->pos[t], h / s.group,
+                                      slot_of(e, op->out) + at);
         }
     }
     return ok;
 }
 
-static bool run_op(const struct lk_exec *e, const struct lk_op *op, const struct lk_kv_mem *kv,
-                   const struct lk_batch *b)
+static bool run_op(const struct lk_exec *e, const struct lk_op *op,
+                   const struct lk_state_mem *states, const struct lk_batch *b)
 {
     const struct lk_plan *plan = e->o.plan;
     const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
-    const float *x = op->in[0] >= 0 ? slot_of(e, op->in[0]) : NULL;
+    const float *x = op->n_in > 0 ? slot_of(e, op->in[0]) : NULL;
     float *y = op->out >= 0 ? slot_of(e, op->out) : NULL;
     int width = op->out >= 0 ? plan->slots[op->out].width : 0;
     int rows = op->out >= 0 ? rows_of(e, op->out) : 0;
@@ -222,10 +222,10 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op, const struct
     case LK_OP_ROPE:
         return run_rope(e, op, b);
     case LK_OP_KV_STORE:
-        run_kv_store(e, op, kv, b);
+        run_kv_store(e, op, states, b);
         return true;
     case LK_OP_ATTENTION:
-        return run_attention(e, op, kv, b);
+        return run_attention(e, op, states, b);
     case LK_OP_GLU:
         return lk_scalar_glu(op->u.glu.act, x, slot_of(e, op->in[1]), rows * width, y);
     case LK_OP_ADD:
@@ -244,20 +244,19 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op, const struct
     return false;
 }
 
-static lk_status scalar_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b,
-                            lk_error *err)
+static lk_status scalar_run(struct lk_exec *e, struct lk_state_mem *states,
+                            const struct lk_batch *b, lk_error *err)
 {
     const struct lk_plan *plan = e->o.plan;
     lk_status status = lk_batch_check(&e->o, b, err);
     if (status) {
         return status;
     }
-    e->n_tokens = b->n_tokens;
-    e->n_outputs = b->n_outputs;
+    e->rows = lk_batch_rows(b);
     for (int r = 0; r < plan->n_ropes; r++) {
-        float *cs = e->cs + (size_t)r * (size_t)e->o.max_tokens * (size_t)plan->head_dim;
+        float *cs = e->cs + (size_t)r * (size_t)e->o.max_tokens * e->cs_width;
         for (int t = 0; t < b->n_tokens; t++) {
-            lk_rope_table(&plan->ropes[r], b->pos[t], cs + (size_t)t * (size_t)plan->head_dim);
+            lk_rope_table(&plan->ropes[r], b->pos[t], cs + (size_t)t * e->cs_width);
         }
     }
     if (plan->in_slot >= 0) {
@@ -266,7 +265,7 @@ static lk_status scalar_run(struct lk_exec *e, struct lk_kv_mem *kv, const struc
     }
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
-        if (!run_op(e, op, kv, b)) {
+        if (!run_op(e, op, states, b)) {
             return lk_fail_range(err, plan, op);
         }
     }
@@ -293,11 +292,11 @@ const struct lk_backend_impl lk_backend_scalar = {
     .close = scalar_close,
     .prepare = scalar_prepare,
     .exec_free = scalar_exec_free,
-    .kv_alloc = lk_host_kv_alloc,
-    .kv_free = lk_host_kv_free,
-    .kv_read = lk_host_kv_read,
-    .kv_write = lk_host_kv_write,
-    .kv_check = lk_host_kv_check,
+    .state_alloc = lk_host_state_alloc,
+    .state_free = lk_host_state_free,
+    .state_read = lk_host_state_read,
+    .state_write = lk_host_state_write,
+    .state_check = lk_host_state_check,
     .run = scalar_run,
     .peek = scalar_peek,
 };

@@ -9,6 +9,13 @@
 #include "cpu/cpu_exec.h"
 #include "base/numerics.h"
 
+enum { TILE_ROWS = 48 };
+
+int lk_cpu_attention_tile(int group)
+{
+    return group < TILE_ROWS ? TILE_ROWS / group : 1;
+}
+
 struct attn {
     const struct lk_exec *e;
     const struct lk_op *op;
@@ -18,6 +25,7 @@ struct attn {
     float *out;
     const uint16_t *k, *v;
     size_t n_head, n_kv_head, head_dim, dim, group;
+    int tile; /* tokens of a unit */
 };
 
 static int first_key(const struct attn *a, int pos)
@@ -118,8 +126,8 @@ static bool run_many(const struct attn *a, int thread, int n_threads)
     bool ok = true;
     for (int s = 0; s < b->n_seqs; s++) {
         const struct lk_batch_seq *seq = &b->seqs[s];
-        for (int t = 0; t < seq->n_tokens; t += a->e->tile) {
-            int n = seq->n_tokens - t < a->e->tile ? seq->n_tokens - t : a->e->tile;
+        for (int t = 0; t < seq->n_tokens; t += a->tile) {
+            int n = seq->n_tokens - t < a->tile ? seq->n_tokens - t : a->tile;
             for (size_t h = 0; h < a->n_kv_head; h++) {
                 if (unit++ % n_threads == thread) {
                     ok &= run_tile(a, seq, seq->first + t, n, h);
@@ -173,7 +181,7 @@ static bool run_solo(const struct attn *a, int thread, int n_threads)
 
 bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads)
 {
-    int layer = op->layer - e->kv->geom.first_layer;
+    struct lk_attn_shape s = lk_attn_shape_of(e->o.plan, op);
     struct attn a = {
         .e = e,
         .op = op,
@@ -181,13 +189,14 @@ bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int threa
         .work = &e->attn[thread],
         .q = lk_cpu_slot(e, thread, op->in[0]),
         .out = lk_cpu_slot(e, thread, op->out),
-        .k = lk_host_kv_at(e->kv, layer, LK_KV_K),
-        .v = lk_host_kv_at(e->kv, layer, LK_KV_V),
-        .n_head = (size_t)op->u.attention.n_head,
-        .n_kv_head = (size_t)op->u.attention.n_kv_head,
-        .head_dim = (size_t)op->u.attention.head_dim,
-        .dim = (size_t)e->kv->geom.dim,
-        .group = (size_t)(op->u.attention.n_head / op->u.attention.n_kv_head),
+        .k = lk_host_state_at(e->states, op->u.attention.k),
+        .v = lk_host_state_at(e->states, op->u.attention.v),
+        .n_head = (size_t)s.n_head,
+        .n_kv_head = (size_t)s.n_kv_head,
+        .head_dim = (size_t)s.head_dim,
+        .dim = (size_t)s.dim,
+        .group = (size_t)s.group,
+        .tile = lk_cpu_attention_tile(s.group),
     };
     return e->is_solo ? run_solo(&a, thread, n_threads) : run_many(&a, thread, n_threads);
 }

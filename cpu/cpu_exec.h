@@ -14,7 +14,7 @@
 #ifndef LK_CPU_EXEC_H
 #define LK_CPU_EXEC_H
 
-#include "cpu/host_kv.h"
+#include "cpu/host_state.h"
 #include "cpu/matmul.h"
 #include "cpu/pool.h"
 #include "cpu/vec.h"
@@ -68,20 +68,20 @@ struct lk_exec {
     bool *cut_by_tokens;           /* [n_slots]: written by a step cut by tokens */
     struct lk_act_memory many, solo;
     struct lk_arena arena;
-    float *cs;                 /* [n_ropes][max_tokens][head_dim] */
-    int group;                 /* query heads a KV head, at most over the plan's attentions */
-    int tile;                  /* tokens of an attention unit */
+    float *cs; /* [n_ropes][max_tokens][cs_width] */
+    size_t cs_width;
     struct lk_attn_work *attn; /* [threads] */
-    float *part_o, *part_l;    /* solo: [n_head][max_blocks][dim], [n_head][max_blocks] */
+    float *part_o, *part_l;    /* solo: [n_head][max_blocks][dim], [n_head][max_blocks]; most of all
+                                  the plan's attentions */
     int32_t *part_n;
     int *bad;                    /* [threads]: first op out of range, or -1 */
     struct lk_op_seconds *times; /* [threads][n_ops] while ops are timed, else NULL */
 
-    int n_tokens, n_outputs; /* of the last run, for peek: its batch may be gone */
+    struct lk_row_counts rows; /* of the last run, for peek: its batch may be gone */
 
     /* Of the run in progress. */
     const struct lk_batch *batch;
-    struct lk_kv_mem *kv;
+    struct lk_state_mem *states;
     bool is_solo;
 };
 
@@ -104,6 +104,8 @@ void lk_cpu_op_seconds(const struct lk_exec *exec, int op, struct lk_op_seconds 
 
 /* cpu/cpu_attention.c: the thread's share of an attention op. */
 bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads);
+/* Tokens of an attention unit with `group` query heads a KV head; rows of queries of a unit. */
+int lk_cpu_attention_tile(int group);
 
 static inline int lk_share(int n, int i, int of)
 {

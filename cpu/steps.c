@@ -125,7 +125,7 @@ static struct lk_acts acts_of(const struct lk_exec *e, int thread, enum lk_type 
 
 static int n_rows(const struct lk_exec *e, enum lk_rows rows)
 {
-    return rows == LK_ROWS_TOKENS ? e->batch->n_tokens : e->batch->n_outputs;
+    return e->rows.n[rows];
 }
 
 /* ---- a thread's share of an op ---- */
@@ -176,7 +176,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
     const struct lk_batch *b = e->batch;
     const struct lk_vec_kernels *vec = e->backend->vec;
     const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
-    const float *x = op->in[0] >= 0 ? lk_cpu_slot(e, thread, op->in[0]) : NULL;
+    const float *x = op->n_in > 0 ? lk_cpu_slot(e, thread, op->in[0]) : NULL;
     float *y = op->out >= 0 ? lk_cpu_slot(e, thread, op->out) : NULL;
     size_t width = op->out >= 0 ? (size_t)plan->slots[op->out].width : 0;
     struct span rows = token_span(e, n_rows(e, rows_kind(plan, op)), thread, n_threads);
@@ -193,24 +193,23 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         case LK_OP_ROPE: {
             const struct lk_rope *rope = &plan->ropes[op->u.rope.rope];
             const float *cs =
-                e->cs + ((size_t)op->u.rope.rope * (size_t)e->o.max_tokens + (size_t)r) *
-                            (size_t)plan->head_dim;
+                e->cs +
+                ((size_t)op->u.rope.rope * (size_t)e->o.max_tokens + (size_t)r) * e->cs_width;
             ok &= vec->rope(x + at, op->u.rope.n_head, op->u.rope.head_dim, rope->n_dims,
                             rope->interleaved, cs, y + at);
             break;
         }
         case LK_OP_KV_STORE: {
-            int layer = op->layer - e->kv->geom.first_layer, pos = b->pos[r];
-            size_t from =
-                (size_t)r * (size_t)op->u.kv_store.n_kv_head * (size_t)op->u.kv_store.head_dim;
+            const struct lk_state *k = &plan->states[op->u.kv_store.k];
+            int pos = b->pos[r];
+            size_t from = (size_t)r * (size_t)k->n_head * (size_t)k->head_dim;
             if (e->is_solo && thread != 0) {
                 break;
             }
-            vec->kv_store(x + from, lk_cpu_slot(e, thread, op->in[1]) + from,
-                          op->u.kv_store.n_kv_head, op->u.kv_store.head_dim, e->kv->geom.dim,
-                          b->seqs[b->seq[r]].blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK,
-                          lk_host_kv_at(e->kv, layer, LK_KV_K),
-                          lk_host_kv_at(e->kv, layer, LK_KV_V));
+            vec->kv_store(x + from, lk_cpu_slot(e, thread, op->in[1]) + from, k->n_head,
+                          k->head_dim, k->dim, b->seqs[b->seq[r]].blocks[pos / LK_KV_BLOCK],
+                          pos % LK_KV_BLOCK, lk_host_state_at(e->states, op->u.kv_store.k),
+                          lk_host_state_at(e->states, op->u.kv_store.v));
             break;
         }
         case LK_OP_ADD:
@@ -247,19 +246,33 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
         return first == last || rows == 0 || mm->mul(p, &acts, rows, first, last, y, (size_t)width);
     }
     const float *x = lk_cpu_slot(e, thread, op->in[0]);
-    const float *x1 = op->in[1] >= 0 ? lk_cpu_slot(e, thread, op->in[1]) : NULL;
+    const float *x1 = op->n_in > 1 ? lk_cpu_slot(e, thread, op->in[1]) : NULL;
     const float *vector = w ? w->data : NULL;
     struct span cols = column_span(width, thread, n_threads);
     int n = cols.last - cols.first;
     bool ok = true;
     for (int r = 0; r < rows && n > 0; r++) {
         size_t at = (size_t)r * (size_t)width + (size_t)cols.first;
-        if (op->kind == LK_OP_BIAS) {
+        switch (op->kind) {
+        case LK_OP_BIAS:
             ok &= vec->bias(x + at, vector + cols.first, n, y + at);
-        } else if (op->kind == LK_OP_GLU) {
+            break;
+        case LK_OP_GLU:
             ok &= vec->glu(op->u.glu.act, x + at, x1 + at, n, y + at);
-        } else {
+            break;
+        case LK_OP_SOFTCAP:
             ok &= vec->softcap(x + at, n, op->u.softcap.cap_in, op->u.softcap.cap_out, y + at);
+            break;
+        case LK_OP_EMBED:
+        case LK_OP_NORM:
+        case LK_OP_MATMUL:
+        case LK_OP_ROPE:
+        case LK_OP_KV_STORE:
+        case LK_OP_ATTENTION:
+        case LK_OP_ADD:
+        case LK_OP_GATHER:
+        case LK_OP_KINDS:
+            return false; /* cut in another way */
         }
     }
     return ok;
@@ -282,8 +295,7 @@ void lk_cpu_rope_tables(const struct lk_exec *e, int first, int last)
     for (int r = 0; r < plan->n_ropes; r++) {
         for (int t = first; t < last; t++) {
             lk_rope_table(&plan->ropes[r], e->batch->pos[t],
-                          e->cs + ((size_t)r * (size_t)e->o.max_tokens + (size_t)t) *
-                                      (size_t)plan->head_dim);
+                          e->cs + ((size_t)r * (size_t)e->o.max_tokens + (size_t)t) * e->cs_width);
         }
     }
 }

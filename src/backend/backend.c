@@ -32,6 +32,31 @@ const struct lk_backend_impl *lk_backend_find(const char *name)
     return NULL;
 }
 
+int lk_state_units(const struct lk_state_geom *geom, int i)
+{
+    if (!lk_plan_keeps(geom->plan, i)) {
+        return 0;
+    }
+    return lk_state_is_paged(&geom->plan->states[i]) ? geom->n_blocks : geom->n_slots;
+}
+
+size_t lk_state_bytes(const struct lk_state_geom *geom, int i)
+{
+    return (size_t)lk_state_units(geom, i) * lk_state_unit_bytes(&geom->plan->states[i]);
+}
+
+lk_status lk_state_check_range(const struct lk_state_geom *geom, int i, size_t offset, size_t n,
+                               lk_error *err)
+{
+    bool known = i >= 0 && i < geom->plan->n_states;
+    size_t end, have = known ? lk_state_bytes(geom, i) : 0;
+    if (!lk_add_size(offset, n, &end) || end > have) {
+        return lk_fail(err, LK_E_INVALID, "state %d: bytes %zu+%zu, expected at most %zu", i,
+                       offset, n, have);
+    }
+    return LK_OK;
+}
+
 static lk_status bad(lk_error *err, const char *what, long found, long expected)
 {
     return lk_fail(err, LK_E_INVALID, "batch: %s: found %ld, expected %ld", what, found, expected);

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Backend: the seam. A plan crosses it whole; a backend prepares it once (uploads or packs
- * weights, builds pipelines, carves one arena) and then runs batches of tokens. Every backend
- * keeps the KV cache in the bytes of kv_layout.h, so caches move between backends by copying.
+ * weights, builds pipelines, carves one arena) and then runs batches of tokens. Every backend keeps
+ * a plan's states in the same bytes, so sessions move between backends by copying.
  *
- * A backend knows ops, numerics, KV layout; never files, tokenizers, sessions or other backends.
+ * A backend knows ops, states and numerics; never files, tokenizers, sessions or other backends.
  */
 #ifndef LK_BACKEND_H
 #define LK_BACKEND_H
 
-#include "plan/kv_layout.h"
 #include "plan/plan.h"
 
-struct lk_backend; /* an opened backend: a device and its threads; defined by each */
-struct lk_exec;    /* a prepared plan; defined by each */
-struct lk_kv_mem;  /* a cache; defined by each */
+struct lk_backend;   /* an opened backend: a device and its threads; defined by each */
+struct lk_exec;      /* a prepared plan; defined by each */
+struct lk_state_mem; /* memory of states; defined by each */
 
 struct lk_backend_options {
     int threads, threads_batch; /* 0: physical cores allowed to us */
@@ -41,7 +40,7 @@ struct lk_exec_options {
     int max_tokens;             /* rows of one batch */
     int max_outputs;            /* rows that want logits in one batch */
     int max_seqs;               /* sequences in one batch */
-    int max_blocks;             /* KV blocks of one sequence */
+    int max_blocks;             /* blocks of one sequence's paged states */
     bool keep_ops;              /* every slot keeps its memory, nothing is fused away: for peek */
     bool fuse;
 };
@@ -54,6 +53,7 @@ struct lk_batch_seq {
     int first;             /* index of its first token in the batch */
     int n_tokens;          /* of it in the batch */
     int pos;               /* position of its first token */
+    int slot;              /* its unit of each recurrent state */
 };
 struct lk_batch {
     int n_tokens;
@@ -75,22 +75,18 @@ struct lk_op_seconds {
 };
 typedef bool (*lk_kernel_fn)(void *user, const lk_kernel_time *time); /* false: cancel */
 
-enum lk_kv_which { LK_KV_K, LK_KV_V };
-
-/* Geometry of a backend's cache, the same for all of its layers. */
-struct lk_kv_geom {
-    int n_layers; /* layers [first_layer, first_layer + n_layers) of the model */
-    int first_layer;
-    int n_kv_head;
-    int head_dim; /* as the model has it */
-    int dim;      /* head_dim rounded up to LK_KV_DIM_ALIGN */
-    int n_blocks; /* of LK_KV_BLOCK positions */
+/* Memory for the states that a plan keeps (plan/state.h). */
+struct lk_state_geom {
+    const struct lk_plan *plan; /* outlives the memory */
+    int n_blocks;               /* units of each paged state */
+    int n_slots;                /* units of each recurrent one */
 };
-/* Elements of one layer's K (or V) buffer. */
-static inline size_t lk_kv_layer_elems(const struct lk_kv_geom *g)
-{
-    return (size_t)g->n_blocks * (size_t)LK_KV_BLOCK_ELEMS((size_t)g->n_kv_head, (size_t)g->dim);
-}
+/* Units and bytes of state i; 0 units where the plan's layers don't keep it. */
+int lk_state_units(const struct lk_state_geom *geom, int i);
+size_t lk_state_bytes(const struct lk_state_geom *geom, int i);
+/* LK_E_INVALID when bytes [offset, offset + n) are not all of state i. */
+lk_status lk_state_check_range(const struct lk_state_geom *geom, int i, size_t offset, size_t n,
+                               lk_error *err);
 
 struct lk_backend_impl {
     const char *name;
@@ -111,23 +107,22 @@ struct lk_backend_impl {
                          struct lk_exec **out, lk_error *err);
     void (*exec_free)(struct lk_exec *exec);
 
-    /* Zeroed cache with guards around each buffer. */
-    lk_status (*kv_alloc)(struct lk_backend *backend, const struct lk_kv_geom *geom,
-                          struct lk_kv_mem **out, lk_error *err);
-    void (*kv_free)(struct lk_kv_mem *kv);
-    /* Bytes [offset, offset + n) of a layer's buffer in the common layout (f16 elements). `layer`
-     * counts from geom.first_layer. Ends any run in flight. */
-    lk_status (*kv_read)(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
-                         void *data, size_t n, lk_error *err);
-    lk_status (*kv_write)(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
-                          const void *data, size_t n, lk_error *err);
-    /* LK_E_INTERNAL naming layer, buffer and first byte when a guard's canary was overwritten. */
-    lk_status (*kv_check)(struct lk_kv_mem *kv, lk_error *err);
+    /* Zeroed memory of states, with guards around each. */
+    lk_status (*state_alloc)(struct lk_backend *backend, const struct lk_state_geom *geom,
+                             struct lk_state_mem **out, lk_error *err);
+    void (*state_free)(struct lk_state_mem *mem);
+    /* Bytes [offset, offset + n) of a state in the common layout. Ends any run in flight. */
+    lk_status (*state_read)(struct lk_state_mem *mem, int state, size_t offset, void *data,
+                            size_t n, lk_error *err);
+    lk_status (*state_write)(struct lk_state_mem *mem, int state, size_t offset, const void *data,
+                             size_t n, lk_error *err);
+    /* LK_E_INTERNAL naming layer, state and first byte when a guard's canary was overwritten. */
+    lk_status (*state_check)(struct lk_state_mem *mem, lk_error *err);
 
     /* Runs the plan over the batch; out is complete when it returns. LK_E_RANGE names op, layer
      * and weight. LK_E_DEVICE_LOST: the backend is dead, close it. */
-    lk_status (*run)(struct lk_exec *exec, struct lk_kv_mem *kv, const struct lk_batch *batch,
-                     lk_error *err);
+    lk_status (*run)(struct lk_exec *exec, struct lk_state_mem *states,
+                     const struct lk_batch *batch, lk_error *err);
     /* Copies slot `slot` of the last run as f32 [rows][width]; LK_E_INVALID when it was not kept.
      */
     lk_status (*peek)(struct lk_exec *exec, int slot, float *data, size_t n, lk_error *err);
@@ -159,6 +154,18 @@ struct lk_backend_impl {
 const struct lk_backend_impl *const *lk_backends(size_t *n);
 const struct lk_backend_impl *lk_backend_find(const char *name); /* NULL when there is none */
 
+/* Rows of a batch, and of the largest that an exec takes. */
+static inline struct lk_row_counts lk_batch_rows(const struct lk_batch *b)
+{
+    return (struct lk_row_counts){
+        {[LK_ROWS_TOKENS] = b->n_tokens, [LK_ROWS_OUTPUTS] = b->n_outputs}};
+}
+static inline struct lk_row_counts lk_most_rows(const struct lk_exec_options *o)
+{
+    return (struct lk_row_counts){
+        {[LK_ROWS_TOKENS] = o->max_tokens, [LK_ROWS_OUTPUTS] = o->max_outputs}};
+}
+
 /* Whether a batch is well formed for an exec (counts, orders, tables): what run may rely on. */
 lk_status lk_batch_check(const struct lk_exec_options *options, const struct lk_batch *batch,
                          lk_error *err);
@@ -175,9 +182,10 @@ extern const struct lk_backend_impl lk_backend_ref;    /* src/ref/ref.c */
 extern const struct lk_backend_impl lk_backend_vulkan; /* src/vulkan/backend_vk.c, LK_VULKAN */
 
 /* One step of the reference: op `op` of the plan of an exec of "ref" that keeps its slots, on
- * inputs given as f32 rows, the cache `kv` and a batch; out: [rows][width] in double. Not for an op
- * without an output. */
-lk_status lk_ref_step(struct lk_exec *exec, struct lk_kv_mem *kv, const struct lk_batch *batch,
-                      int op, const float *in0, const float *in1, double *out, lk_error *err);
+ * inputs given as f32 rows (in[n_in]), states and a batch; out: [rows][width] in double. Not for an
+ * op without an output. */
+lk_status lk_ref_step(struct lk_exec *exec, struct lk_state_mem *states,
+                      const struct lk_batch *batch, int op, const float *const *in, double *out,
+                      lk_error *err);
 
 #endif

@@ -102,8 +102,8 @@ static lk_status cut_output(struct lk_check_run *c, struct lk_unit *u, enum lk_f
     const struct lk_op *op = &u->slice->ops[k];
     lk_status status = run_feeds(c, u, feed, c->x, why);
     if (!status && op->out < 0) {
-        *n = lk_unit_kv_words(u);
-        status = lk_unit_kv(u, (uint16_t *)(void *)c->x, why);
+        *n = lk_unit_state_words(u, c->found.feeds);
+        status = lk_unit_states(u, c->found.feeds, (uint16_t *)(void *)c->x, why);
     } else if (!status) {
         *n = lk_unit_floats(u, c->found.feeds, feed, op->out);
     }
@@ -324,15 +324,16 @@ static lk_status describe_values(struct lk_check_run *c, const struct lk_op *op,
                                                   : "elements of K and V";
         snprintf(d->pattern, sizeof d->pattern, "%s", which);
     } else if (p.n) {
-        bool heads = op->kind == LK_OP_ATTENTION || op->kind == LK_OP_ROPE;
+        int head_dim = op->kind == LK_OP_ATTENTION ? lk_attn_shape_of(c->plan, op).head_dim
+                       : op->kind == LK_OP_ROPE    ? op->u.rope.head_dim
+                                                   : 0;
         /* Rows after GATHER are those that want logits. */
         int32_t pos[LK_FEED_OUTPUTS];
         bool outputs = c->plan->slots[op->out].rows == LK_ROWS_OUTPUTS;
         for (int i = 0; i < feed->b.n_outputs; i++) {
             pos[i] = feed->pos[feed->outputs[i]];
         }
-        describe(&p, heads ? (size_t)c->plan->head_dim : 0, outputs ? pos : feed->pos, d->pattern,
-                 sizeof d->pattern);
+        describe(&p, (size_t)head_dim, outputs ? pos : feed->pos, d->pattern, sizeof d->pattern);
     }
     lk_free(p.at);
     return LK_OK;

@@ -21,8 +21,8 @@ lk_status lk_check_output(struct lk_unit *u, const struct lk_feeds *f, enum lk_f
 {
     const struct lk_op *op = &u->slice->ops[i];
     if (op->out < 0) {
-        *n = lk_unit_kv_words(u);
-        return lk_unit_kv(u, (uint16_t *)(void *)out, err);
+        *n = lk_unit_state_words(u, f);
+        return lk_unit_states(u, f, (uint16_t *)(void *)out, err);
     }
     *n = lk_unit_floats(u, f, kind, op->out);
     return u->side->impl->peek(u->exec, op->out, out, *n, err);
@@ -251,14 +251,15 @@ static lk_status judge_fused(struct lk_check_run *c, struct comparison *m, struc
     size_t n = lk_unit_floats(&m->base, m->feeds, feed, m->base.slice->out_slot);
     lk_check_state state = lk_check_judge(c, j->side, false, n, LK_BOUND_APPROXIMATE, &j->joined);
     if (has_cache(c, layer)) {
-        status = lk_unit_kv(&j->fused, (uint16_t *)(void *)c->x, err);
+        status = lk_unit_states(&j->fused, m->feeds, (uint16_t *)(void *)c->x, err);
         if (!status) {
-            status = lk_unit_kv(&m->base, (uint16_t *)(void *)c->y, err);
+            status = lk_unit_states(&m->base, m->feeds, (uint16_t *)(void *)c->y, err);
         }
         if (!status) {
-            lk_check_worsen(&state, lk_check_judge(c, j->side, true, lk_unit_kv_words(&m->base),
+            lk_check_worsen(&state, lk_check_judge(c, j->side, true,
+                                                   lk_unit_state_words(&m->base, m->feeds),
                                                    LK_BOUND_APPROXIMATE, &j->joined));
-            status = j->side->impl->kv_check(j->fused.kv, err);
+            status = j->side->impl->state_check(j->fused.states, err);
         }
     }
     if (state == LK_CHECK_DIFFERS) {
@@ -403,10 +404,10 @@ static lk_status compare_briefly(struct lk_check_run *c, struct comparison *m, i
     }
     if (!status && ran) {
         hand_on(c, layer, c->has_vulkan ? c->y : c->x);
-        status = lk_unit_kv(c->has_vulkan ? &m->base : &j->fused, words, err);
+        status = lk_unit_states(c->has_vulkan ? &m->base : &j->fused, m->feeds, words, err);
     }
     if (!status && ran) {
-        status = lk_unit_set_kv(c->has_vulkan ? &j->fused : &m->base, words, err);
+        status = lk_unit_set_states(c->has_vulkan ? &j->fused : &m->base, m->feeds, words, err);
     }
     if (!status && ran) {
         status = run_base(c, m, LK_FEED_ONE, &ran, err);

@@ -66,17 +66,15 @@ static lk_status reference_op(struct lk_check_run *c, struct lk_unit *base, stru
     double from = lk_now();
     lk_check_entry *e = reference_entry(c, op, err);
     lk_status status = e ? LK_OK : LK_E_NOMEM;
-    float *in[2] = {c->x, c->y};
-    for (int k = 0; k < 2 && !status; k++) {
-        if (op->in[k] >= 0) {
-            size_t n = lk_unit_floats(base, &c->feeds, feed, op->in[k]);
-            status = base->side->impl->peek(base->exec, op->in[k], in[k], n, err);
-        }
+    float *in[LK_OP_MAX_IN] = {c->x, c->y};
+    for (int k = 0; k < op->n_in && !status; k++) {
+        size_t n = lk_unit_floats(base, &c->feeds, feed, op->in[k]);
+        status = base->side->impl->peek(base->exec, op->in[k], in[k], n, err);
     }
     if (!status) {
         struct lk_batch b = c->feeds.feed[feed].b;
         b.hidden_in = ref->slice->in_slot >= 0 ? lk_check_hidden(c, ref->spec.layer) : NULL;
-        status = lk_ref_step(ref->exec, ref->kv, &b, i, c->x, c->y, c->z, err);
+        status = lk_ref_step(ref->exec, ref->states, &b, i, (const float *const *)in, c->z, err);
     }
     if (status) {
         return status;
@@ -133,10 +131,10 @@ lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
         status = lk_unit_open(&ref, &c->ref, &spec, &c->feeds, err);
     }
     if (!status) {
-        status = lk_unit_kv(base, (uint16_t *)(void *)c->x, err);
+        status = lk_unit_states(base, &c->feeds, (uint16_t *)(void *)c->x, err);
     }
     if (!status) {
-        status = lk_unit_set_kv(&ref, (uint16_t *)(void *)c->x, err);
+        status = lk_unit_set_states(&ref, &c->feeds, (uint16_t *)(void *)c->x, err);
     }
     for (int i = 0; i < base->slice->n_ops && !status; i++) {
         const struct lk_op *op = &base->slice->ops[i];

@@ -46,7 +46,7 @@ static void make_feed(struct lk_feeds *f, enum lk_feed_kind kind, int n, int pos
 {
     struct lk_feed *feed = &f->feed[kind];
     feed->first = pos;
-    feed->seqs[0] = (struct lk_batch_seq){f->tables, 0, n, pos};
+    feed->seqs[0] = (struct lk_batch_seq){.blocks = f->tables, .n_tokens = n, .pos = pos};
     for (int t = 0; t < n; t++) {
         feed->pos[t] = pos + t;
         feed->seq[t] = 0;
@@ -67,7 +67,8 @@ static void make_far(struct lk_feeds *f)
         for (int i = 0; i < f->max_blocks; i++) {
             table[i] = i == at[s] / LK_KV_BLOCK ? f->prompt_blocks + s : i % f->prompt_blocks;
         }
-        feed->seqs[n] = (struct lk_batch_seq){table, n, 1, at[s]};
+        feed->seqs[n] = (struct lk_batch_seq){
+            .blocks = table, .first = n, .n_tokens = 1, .pos = at[s], .slot = n};
         feed->pos[n] = at[s];
         feed->seq[n] = n;
         n++;
@@ -141,8 +142,8 @@ lk_status lk_feeds_init(struct lk_feeds *f, int n_tokens, int n_ctx, int n_vocab
 void lk_unit_close(struct lk_unit *u)
 {
     if (u->side) {
-        if (u->kv) {
-            u->side->impl->kv_free(u->kv);
+        if (u->states) {
+            u->side->impl->state_free(u->states);
         }
         if (u->exec) {
             u->side->impl->exec_free(u->exec);
@@ -178,7 +179,6 @@ lk_status lk_unit_open(struct lk_unit *u, const struct lk_side *side,
         lk_unit_close(u);
         return status;
     }
-    const struct lk_plan *plan = side->plan;
     struct lk_exec_options o = {.plan = u->slice,
                                 .max_tokens = f->n_tokens,
                                 .max_outputs = LK_FEED_OUTPUTS,
@@ -186,18 +186,12 @@ lk_status lk_unit_open(struct lk_unit *u, const struct lk_side *side,
                                 .max_blocks = f->max_blocks,
                                 .keep_ops = spec->keep,
                                 .fuse = spec->fuse};
-    int layers = u->slice->last_layer - u->slice->first_layer;
-    u->geom = (struct lk_kv_geom){
-        .n_layers = layers > 0 ? layers : 1,
-        .first_layer = u->slice->first_layer,
-        .n_kv_head = plan->n_kv_head,
-        .head_dim = plan->head_dim,
-        .dim = (int)lk_round_up((size_t)plan->head_dim, LK_KV_DIM_ALIGN),
-        .n_blocks = f->n_blocks,
-    };
+    struct lk_state_geom geom = {.plan = u->slice,
+                                 .n_blocks = f->n_blocks,
+                                 .n_slots = LK_FEED_SEQS};
     status = side->impl->prepare(side->backend, &o, &u->exec, err);
     if (!status) {
-        status = side->impl->kv_alloc(side->backend, &u->geom, &u->kv, err);
+        status = side->impl->state_alloc(side->backend, &geom, &u->states, err);
     }
     if (status) {
         lk_unit_close(u);
@@ -208,22 +202,23 @@ lk_status lk_unit_open(struct lk_unit *u, const struct lk_side *side,
 /* The prompt's first block becomes the content of the blocks that far sequences write to. */
 static lk_status spread_block(struct lk_unit *u, const struct lk_feeds *f, lk_error *err)
 {
-    size_t n = LK_KV_BLOCK_ELEMS((size_t)u->geom.n_kv_head, (size_t)u->geom.dim) * 2;
-    void *block = lk_alloc(n);
+    const struct lk_plan *plan = u->slice;
     lk_status status = LK_OK;
-    if (!block) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory: a block of the cache");
-    }
-    for (int l = 0; l < u->geom.n_layers; l++) {
-        for (int w = 0; w < 2 && !status; w++) {
-            enum lk_kv_which which = (enum lk_kv_which)w;
-            status = u->side->impl->kv_read(u->kv, l, which, 0, block, n, err);
-            for (int b = f->prompt_blocks; b < f->n_blocks && !status; b++) {
-                status = u->side->impl->kv_write(u->kv, l, which, (size_t)b * n, block, n, err);
-            }
+    for (int i = 0; i < plan->n_states && !status; i++) {
+        size_t n = lk_state_unit_bytes(&plan->states[i]);
+        if (!lk_plan_keeps(plan, i) || !lk_state_is_paged(&plan->states[i])) {
+            continue;
         }
+        void *block = lk_alloc(n);
+        if (!block) {
+            return lk_fail(err, LK_E_NOMEM, "out of memory: a block of a state");
+        }
+        status = u->side->impl->state_read(u->states, i, 0, block, n, err);
+        for (int b = f->prompt_blocks; b < f->n_blocks && !status; b++) {
+            status = u->side->impl->state_write(u->states, i, (size_t)b * n, block, n, err);
+        }
+        lk_free(block);
     }
-    lk_free(block);
     return status;
 }
 
@@ -236,44 +231,79 @@ lk_status lk_unit_run(struct lk_unit *u, const struct lk_feeds *f, enum lk_feed_
         b.hidden_in = hidden + (size_t)f->feed[kind].first * (size_t)u->slice->n_embd;
     }
     lk_status status = kind == LK_FEED_FAR ? spread_block(u, f, err) : LK_OK;
-    return status ? status : u->side->impl->run(u->exec, u->kv, &b, err);
+    return status ? status : u->side->impl->run(u->exec, u->states, &b, err);
 }
 
 size_t lk_unit_floats(const struct lk_unit *u, const struct lk_feeds *f, enum lk_feed_kind kind,
                       int slot)
 {
     const struct lk_slot *s = &u->slice->slots[slot];
-    const struct lk_batch *b = &f->feed[kind].b;
-    return (size_t)(s->rows == LK_ROWS_TOKENS ? b->n_tokens : b->n_outputs) * (size_t)s->width;
+    struct lk_row_counts rows = lk_batch_rows(&f->feed[kind].b);
+    return (size_t)rows.n[s->rows] * (size_t)s->width;
 }
 
-size_t lk_unit_kv_words(const struct lk_unit *u)
+/* Bytes of the states that a layer, or all of a plan's, has for some blocks and as many slots as
+ * far sequences. */
+static size_t states_bytes(const struct lk_plan *plan, int n_blocks, int layer)
 {
-    return 2 * lk_kv_layer_elems(&u->geom);
+    struct lk_state_geom geom = {.plan = plan, .n_blocks = n_blocks, .n_slots = LK_FEED_SEQS};
+    size_t sum = 0;
+    for (int i = 0; i < plan->n_states; i++) {
+        sum += layer < 0 || plan->states[i].layer == layer ? lk_state_bytes(&geom, i) : 0;
+    }
+    return sum;
 }
 
-lk_status lk_unit_kv(struct lk_unit *u, uint16_t *words, lk_error *err)
+size_t lk_unit_state_words(const struct lk_unit *u, const struct lk_feeds *f)
 {
-    size_t n = lk_kv_layer_elems(&u->geom);
-    lk_status status = u->side->impl->kv_read(u->kv, 0, LK_KV_K, 0, words, n * 2, err);
-    return status ? status : u->side->impl->kv_read(u->kv, 0, LK_KV_V, 0, words + n, n * 2, err);
+    return states_bytes(u->slice, f->n_blocks, -1) / sizeof(uint16_t);
 }
 
-lk_status lk_unit_set_kv(struct lk_unit *u, const uint16_t *words, lk_error *err)
+/* All states of the unit, one after the other. */
+static lk_status move_states(struct lk_unit *u, const struct lk_feeds *f, uint16_t *words, bool in,
+                             lk_error *err)
 {
-    size_t n = lk_kv_layer_elems(&u->geom);
-    lk_status status = u->side->impl->kv_write(u->kv, 0, LK_KV_K, 0, words, n * 2, err);
-    return status ? status : u->side->impl->kv_write(u->kv, 0, LK_KV_V, 0, words + n, n * 2, err);
+    const struct lk_backend_impl *impl = u->side->impl;
+    struct lk_state_geom geom = {.plan = u->slice,
+                                 .n_blocks = f->n_blocks,
+                                 .n_slots = LK_FEED_SEQS};
+    lk_status status = LK_OK;
+    for (int i = 0; i < u->slice->n_states && !status; i++) {
+        size_t n = lk_state_bytes(&geom, i);
+        if (n > 0) {
+            status = in ? impl->state_write(u->states, i, 0, words, n, err)
+                        : impl->state_read(u->states, i, 0, words, n, err);
+            words += n / sizeof *words;
+        }
+    }
+    return status;
+}
+
+lk_status lk_unit_states(struct lk_unit *u, const struct lk_feeds *f, uint16_t *words,
+                         lk_error *err)
+{
+    return move_states(u, f, words, false, err);
+}
+
+lk_status lk_unit_set_states(struct lk_unit *u, const struct lk_feeds *f, uint16_t *words,
+                             lk_error *err)
+{
+    return move_states(u, f, words, true, err);
 }
 
 size_t lk_feeds_most_floats(const struct lk_feeds *f, const struct lk_plan *plan)
 {
-    size_t dim = lk_round_up((size_t)plan->head_dim, LK_KV_DIM_ALIGN);
-    size_t most = (size_t)f->n_blocks * LK_KV_BLOCK_ELEMS((size_t)plan->n_kv_head, dim);
+    struct lk_row_counts rows = {
+        {[LK_ROWS_TOKENS] = f->n_tokens, [LK_ROWS_OUTPUTS] = LK_FEED_OUTPUTS}};
+    size_t most = 0;
+    for (int layer = 0; layer < plan->n_layer; layer++) {
+        size_t n = states_bytes(plan, f->n_blocks, layer) / sizeof(float);
+        most = n > most ? n : most;
+    }
     for (int i = 0; i < plan->n_slots; i++) {
         const struct lk_slot *s = &plan->slots[i];
-        size_t rows = s->rows == LK_ROWS_TOKENS ? (size_t)f->n_tokens : LK_FEED_OUTPUTS;
-        most = rows * (size_t)s->width > most ? rows * (size_t)s->width : most;
+        size_t n = (size_t)rows.n[s->rows] * (size_t)s->width;
+        most = n > most ? n : most;
     }
     return most;
 }

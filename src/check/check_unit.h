@@ -66,8 +66,7 @@ struct lk_unit {
     struct lk_unit_spec spec;
     struct lk_plan *slice;
     struct lk_exec *exec;
-    struct lk_kv_mem *kv;
-    struct lk_kv_geom geom;
+    struct lk_state_mem *states;
 };
 lk_status lk_unit_open(struct lk_unit *unit, const struct lk_side *side,
                        const struct lk_unit_spec *spec, const struct lk_feeds *feeds,
@@ -81,11 +80,13 @@ lk_status lk_unit_run(struct lk_unit *unit, const struct lk_feeds *feeds, enum l
 /* Floats of slot `slot` after a feed. */
 size_t lk_unit_floats(const struct lk_unit *unit, const struct lk_feeds *feeds,
                       enum lk_feed_kind kind, int slot);
-/* All K and V bytes of the unit's first cache layer as f16 words, lk_unit_kv_words of them. */
-lk_status lk_unit_kv(struct lk_unit *unit, uint16_t *words, lk_error *err);
-lk_status lk_unit_set_kv(struct lk_unit *unit, const uint16_t *words, lk_error *err);
-size_t lk_unit_kv_words(const struct lk_unit *unit);
-/* Largest slot of any feed, in floats (at least the words of a cache layer). */
+/* What the states of a unit of one layer hold, as 16-bit words, lk_unit_state_words of them. */
+lk_status lk_unit_states(struct lk_unit *unit, const struct lk_feeds *feeds, uint16_t *words,
+                         lk_error *err);
+lk_status lk_unit_set_states(struct lk_unit *unit, const struct lk_feeds *feeds, uint16_t *words,
+                             lk_error *err);
+size_t lk_unit_state_words(const struct lk_unit *unit, const struct lk_feeds *feeds);
+/* Largest slot of any feed, in floats (at least the words of a layer's states). */
 size_t lk_feeds_most_floats(const struct lk_feeds *feeds, const struct lk_plan *plan);
 
 #endif

@@ -30,14 +30,14 @@ lk_engine_options lk_engine_options_default(void)
 /* Frees what part_prepare made. */
 static void part_clear(struct lk_part *part)
 {
-    if (part->kv) {
-        part->impl->kv_free(part->kv);
+    if (part->states) {
+        part->impl->state_free(part->states);
     }
     if (part->exec) {
         part->impl->exec_free(part->exec);
     }
     lk_plan_free(&part->slice);
-    part->kv = NULL;
+    part->states = NULL;
     part->exec = NULL;
 }
 
@@ -53,7 +53,7 @@ static void lane_free(struct lk_lane *lane)
             part->impl->close(part->backend);
         }
     }
-    lk_kv_pool_free(&lane->pool);
+    lk_state_pool_free(&lane->pool);
     lk_free(lane->hidden);
     lk_free(lane);
 }
@@ -76,6 +76,17 @@ static int n_blocks_of(const struct lk_engine *e)
 {
     int per_session = (int)((e->n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK);
     return (int)e->n_sessions * per_session;
+}
+
+/* A slot for each session where a layer has a recurrent state. */
+static int n_slots_of(const struct lk_engine *e)
+{
+    for (int i = 0; i < e->plan->n_states; i++) {
+        if (!lk_state_is_paged(&e->plan->states[i])) {
+            return (int)e->n_sessions;
+        }
+    }
+    return 0;
 }
 
 static lk_status part_open(const struct lk_engine *e, struct lk_part *part, const char *name,
@@ -102,22 +113,19 @@ static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, i
         status = lk_plan_slice(whole, first, last, first == 0, last == whole->n_layer, &part->slice,
                                err);
     }
-    part->geom = (struct lk_kv_geom){
-        .n_layers = last - first,
-        .first_layer = first,
-        .n_kv_head = whole->n_kv_head,
-        .head_dim = whole->head_dim,
-        .dim = (int)lk_round_up((size_t)whole->head_dim, LK_KV_DIM_ALIGN),
-        .n_blocks = n_blocks_of(e),
-    };
+    part->first_layer = first;
+    part->last_layer = last;
+    struct lk_state_geom geom = {.plan = part->slice ? part->slice : whole,
+                                 .n_blocks = n_blocks_of(e),
+                                 .n_slots = n_slots_of(e)};
     if (!status) {
-        status = part->impl->kv_alloc(part->backend, &part->geom, &part->kv, err);
+        status = part->impl->state_alloc(part->backend, &geom, &part->states, err);
     }
     if (status) {
         return status;
     }
     struct lk_exec_options eo = {
-        .plan = part->slice ? part->slice : whole,
+        .plan = geom.plan,
         .max_tokens = (int)e->n_batch,
         .max_outputs = e->max_outputs,
         .max_seqs = e->max_seqs,
@@ -135,7 +143,7 @@ static lk_status lane_finish(struct lk_engine *e, struct lk_lane *lane, lk_error
             return lk_fail(err, LK_E_NOMEM, "out of memory: hidden rows between backends");
         }
     }
-    return lk_kv_pool_init(&lane->pool, n_blocks_of(e), err);
+    return lk_state_pool_init(&lane->pool, n_blocks_of(e), n_slots_of(e), err);
 }
 
 /* A lane with the last `on_device` layers (and the head) on the backend `name`, the rest on the
@@ -234,7 +242,7 @@ lk_status lk_lane_run(struct lk_engine *e, struct lk_lane *lane, struct lk_batch
         struct lk_part *part = &lane->part[i];
         bool last = i == lane->n_parts - 1;
         batch->out = last ? e->rows : lane->hidden;
-        lk_status status = part->impl->run(part->exec, part->kv, batch, err);
+        lk_status status = part->impl->run(part->exec, part->states, batch, err);
         if (status) {
             lane->lost |= status == LK_E_DEVICE_LOST;
             return status;
@@ -244,44 +252,53 @@ lk_status lk_lane_run(struct lk_engine *e, struct lk_lane *lane, struct lk_batch
     return LK_OK;
 }
 
-size_t lk_engine_block_bytes(const struct lk_engine *e)
+/* ---- states ---- */
+
+int lk_seq_units(const struct lk_plan *plan, int state, const struct lk_state_seq *seq)
 {
-    size_t dim = lk_round_up((size_t)e->plan->head_dim, LK_KV_DIM_ALIGN);
-    return LK_KV_BLOCK_ELEMS((size_t)e->plan->n_kv_head, dim) * sizeof(uint16_t);
+    return lk_state_is_paged(&plan->states[state]) ? seq->n_blocks : seq->slot >= 0;
 }
 
-static struct lk_part *part_of_layer(struct lk_lane *lane, int layer)
+int lk_seq_unit(const struct lk_plan *plan, int state, const struct lk_state_seq *seq, int i)
+{
+    return lk_state_is_paged(&plan->states[state]) ? seq->blocks[i] : seq->slot;
+}
+
+size_t lk_most_unit_bytes(const struct lk_plan *plan)
+{
+    size_t most = 1;
+    for (int i = 0; i < plan->n_states; i++) {
+        size_t n = lk_state_unit_bytes(&plan->states[i]);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static struct lk_part *part_of_state(struct lk_lane *lane, const struct lk_plan *plan, int state)
 {
     struct lk_part *part = &lane->part[0];
-    while (layer >= part->geom.first_layer + part->geom.n_layers) {
+    while (plan->states[state].layer >= part->last_layer) {
         part++;
     }
     return part;
 }
 
-static size_t block_bytes(const struct lk_kv_geom *g)
+lk_status lk_lane_read(struct lk_lane *lane, const struct lk_plan *plan, int state, int unit,
+                       void *data, lk_error *err)
 {
-    return LK_KV_BLOCK_ELEMS((size_t)g->n_kv_head, (size_t)g->dim) * sizeof(uint16_t);
-}
-
-lk_status lk_lane_kv_read(struct lk_lane *lane, int layer, enum lk_kv_which which, int block,
-                          void *data, lk_error *err)
-{
-    struct lk_part *part = part_of_layer(lane, layer);
-    size_t n = block_bytes(&part->geom);
-    lk_status status = part->impl->kv_read(part->kv, layer - part->geom.first_layer, which,
-                                           (size_t)block * n, data, n, err);
+    struct lk_part *part = part_of_state(lane, plan, state);
+    size_t n = lk_state_unit_bytes(&plan->states[state]);
+    lk_status status = part->impl->state_read(part->states, state, (size_t)unit * n, data, n, err);
     lane->lost |= status == LK_E_DEVICE_LOST;
     return status;
 }
 
-lk_status lk_lane_kv_write(struct lk_lane *lane, int layer, enum lk_kv_which which, int block,
-                           const void *data, lk_error *err)
+lk_status lk_lane_write(struct lk_lane *lane, const struct lk_plan *plan, int state, int unit,
+                        const void *data, lk_error *err)
 {
-    struct lk_part *part = part_of_layer(lane, layer);
-    size_t n = block_bytes(&part->geom);
-    lk_status status = part->impl->kv_write(part->kv, layer - part->geom.first_layer, which,
-                                            (size_t)block * n, data, n, err);
+    struct lk_part *part = part_of_state(lane, plan, state);
+    size_t n = lk_state_unit_bytes(&plan->states[state]);
+    lk_status status = part->impl->state_write(part->states, state, (size_t)unit * n, data, n, err);
     lane->lost |= status == LK_E_DEVICE_LOST;
     return status;
 }

@@ -2,14 +2,14 @@
  *
  * Engine: what src/engine/engine.c (open, close, lanes), src/engine/session.c (timelines) and
  * src/engine/session_file.c (save, load) share. A lane is one way to run the whole model: a chain
- * of plan slices, each prepared on a backend with its own KV memory. Sessions live on one lane at a
- * time.
+ * of plan slices, each prepared on a backend with memory for its states. Sessions live on one lane
+ * at a time.
  */
 #ifndef LK_ENGINE_H
 #define LK_ENGINE_H
 
 #include "backend/backend.h"
-#include "engine/kv.h"
+#include "engine/state_table.h"
 #include "base/os.h"
 
 struct lk_part {
@@ -17,8 +17,8 @@ struct lk_part {
     struct lk_backend *backend;
     struct lk_plan *slice; /* NULL: the whole plan */
     struct lk_exec *exec;
-    struct lk_kv_mem *kv;
-    struct lk_kv_geom geom;
+    struct lk_state_mem *states;
+    int first_layer, last_layer; /* [first, last) of the model */
     struct lk_caps caps;
 };
 
@@ -29,7 +29,7 @@ struct lk_lane {
     char describe[320];
     int n_parts;
     struct lk_part part[LK_LANE_PARTS];
-    struct lk_kv_pool pool;
+    struct lk_state_pool pool;
     float *hidden; /* [n_batch][n_embd]: rows between two parts */
     bool lost;     /* its device is gone; sessions move away */
 };
@@ -57,10 +57,10 @@ struct lk_engine {
 struct lk_session {
     struct lk_engine *engine;
     struct lk_lane *lane;
-    struct lk_kv_seq kv;
-    int32_t *tokens; /* [n_ctx] */
-    float *logits;   /* [n_vocab] */
-    bool has_logits; /* of the last token */
+    struct lk_state_seq seq; /* its units on the lane; seq.n_tokens are evaluated */
+    int32_t *tokens;         /* [n_ctx] */
+    float *logits;           /* [n_vocab] */
+    bool has_logits;         /* of the last token */
     lk_progress_fn progress;
     void *progress_user;
 };
@@ -71,15 +71,18 @@ lk_status lk_engine_lane(struct lk_engine *engine, const char *name, struct lk_l
 /* Runs one batch through all parts; rows land in engine->rows. Sets lane->lost. */
 lk_status lk_lane_run(struct lk_engine *engine, struct lk_lane *lane, struct lk_batch *batch,
                       lk_error *err);
-/* Reads or writes bytes of one block of a layer (the model's numbering), all heads of K or V. */
-lk_status lk_lane_kv_read(struct lk_lane *lane, int layer, enum lk_kv_which which, int block,
-                          void *data, lk_error *err);
-lk_status lk_lane_kv_write(struct lk_lane *lane, int layer, enum lk_kv_which which, int block,
-                           const void *data, lk_error *err);
-/* Bytes of one block of K (or V) of a layer. */
-size_t lk_engine_block_bytes(const struct lk_engine *engine);
+/* Reads or writes one unit of a state of the plan. */
+lk_status lk_lane_read(struct lk_lane *lane, const struct lk_plan *plan, int state, int unit,
+                       void *data, lk_error *err);
+lk_status lk_lane_write(struct lk_lane *lane, const struct lk_plan *plan, int state, int unit,
+                        const void *data, lk_error *err);
+/* The units of a state that a sequence uses: how many, and each. */
+int lk_seq_units(const struct lk_plan *plan, int state, const struct lk_state_seq *seq);
+int lk_seq_unit(const struct lk_plan *plan, int state, const struct lk_state_seq *seq, int i);
+/* Bytes of the largest unit of any state. */
+size_t lk_most_unit_bytes(const struct lk_plan *plan);
 
-/* src/engine/session.c: makes room in the cache, evaluates tokens[kv.n_tokens .. n) of the
+/* src/engine/session.c: makes room in the cache, evaluates tokens[seq.n_tokens .. n) of the
  * session's own timeline. Used by load. */
 lk_status lk_session_reserve(struct lk_session *session, int n, lk_error *err);
 

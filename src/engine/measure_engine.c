@@ -40,6 +40,18 @@ lk_token_cost lk_engine_token_cost(const lk_engine *e)
     return cost;
 }
 
+static uint64_t part_state_bytes(const struct lk_engine *e, const struct lk_part *part)
+{
+    struct lk_state_geom geom = {.plan = part->slice ? part->slice : e->plan,
+                                 .n_blocks = e->home->pool.n_blocks,
+                                 .n_slots = e->home->pool.n_slots};
+    uint64_t bytes = 0;
+    for (int i = 0; i < e->plan->n_states; i++) {
+        bytes += lk_state_bytes(&geom, i);
+    }
+    return bytes;
+}
+
 lk_memory_use lk_engine_memory(const lk_engine *e)
 {
     lk_memory_use use = {.resident = lk_resident_memory(), .file = lk_model_file_bytes(e->model)};
@@ -48,8 +60,7 @@ lk_memory_use lk_engine_memory(const lk_engine *e)
         const struct lk_part *part = &e->home->part[i];
         if (part->impl->work_bytes) { /* its memory is the host's */
             use.work += part->impl->work_bytes(part->exec);
-            use.cache += 2 * (uint64_t)part->geom.n_layers * lk_kv_layer_elems(&part->geom) *
-                         sizeof(uint16_t);
+            use.cache += part_state_bytes(e, part);
         }
     }
     return use;

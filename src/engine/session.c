@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Session: token timelines: sync, step, fork, truncate, move. A session's KV blocks hold exactly
- * the tokens tokens[0 .. kv.n_tokens); whatever fails, that stays true.
+ * Session: token timelines: sync, step, fork, truncate, move. A session's states hold exactly
+ * the tokens tokens[0 .. seq.n_tokens); whatever fails, that stays true.
  */
 #include <string.h>
 
@@ -32,7 +32,7 @@ lk_status lk_session_open(lk_engine *engine, lk_session **out, lk_error *err)
             lk_fail(err, LK_E_NOMEM, "out of memory opening a session of %u tokens", engine->n_ctx);
     }
     if (!status) {
-        status = lk_kv_seq_init(&s->kv, (int)engine->n_ctx, err);
+        status = lk_state_seq_init(&s->seq, (int)engine->n_ctx, err);
     }
     if (status) {
         lk_session_close(&s);
@@ -49,7 +49,7 @@ void lk_session_close(lk_session **session)
         return;
     }
     lk_mutex_lock(s->engine->lock);
-    lk_kv_seq_free(&s->kv, &s->lane->pool);
+    lk_state_seq_free(&s->seq, &s->lane->pool);
     lk_mutex_unlock(s->engine->lock);
     lk_free(s->tokens);
     lk_free(s->logits);
@@ -59,50 +59,56 @@ void lk_session_close(lk_session **session)
 
 /* ---- evaluation; the engine's lock is held ---- */
 
-static lk_status copy_block(struct lk_engine *e, struct lk_lane *lane, struct lk_kv_copy copy,
+/* Fills the units that a reserve has taken: a block's own copy, a slot of zeros. */
+static lk_status fill_units(struct lk_engine *e, struct lk_lane *lane,
+                            const struct lk_state_seq *seq, const struct lk_state_copy *copy,
                             lk_error *err)
 {
-    size_t n = lk_engine_block_bytes(e);
-    void *block = lk_alloc(n);
-    if (!block) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory copying a KV block");
-    }
+    const struct lk_plan *plan = e->plan;
+    void *unit = lk_alloc(lk_most_unit_bytes(plan));
     lk_status status = LK_OK;
-    for (int layer = 0; layer < e->plan->n_layer && !status; layer++) {
-        for (int which = LK_KV_K; which <= LK_KV_V && !status; which++) {
-            status = lk_lane_kv_read(lane, layer, (enum lk_kv_which)which, copy.from, block, err);
+    if (!unit) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory copying a block of states");
+    }
+    for (int i = 0; i < plan->n_states && !status; i++) {
+        bool paged = lk_state_is_paged(&plan->states[i]);
+        if (paged && copy->from >= 0) {
+            status = lk_lane_read(lane, plan, i, copy->from, unit, err);
             if (!status) {
-                status =
-                    lk_lane_kv_write(lane, layer, (enum lk_kv_which)which, copy.to, block, err);
+                status = lk_lane_write(lane, plan, i, copy->to, unit, err);
             }
+        } else if (!paged && copy->new_slot) {
+            memset(unit, 0, lk_state_unit_bytes(&plan->states[i]));
+            status = lk_lane_write(lane, plan, i, seq->slot, unit, err);
         }
     }
-    lk_free(block);
+    lk_free(unit);
     return status;
 }
 
 lk_status lk_session_reserve(struct lk_session *s, int n, lk_error *err)
 {
-    struct lk_kv_copy copy;
-    lk_status status = lk_kv_seq_reserve(&s->kv, &s->lane->pool, n, &copy, err);
-    if (!status && copy.from >= 0) {
-        status = copy_block(s->engine, s->lane, copy, err);
+    struct lk_state_copy copy;
+    lk_status status = lk_state_seq_reserve(&s->seq, &s->lane->pool, n, &copy, err);
+    if (!status && (copy.from >= 0 || copy.new_slot)) {
+        status = fill_units(s->engine, s->lane, &s->seq, &copy, err);
         if (status) { /* the new block holds nothing */
-            lk_kv_seq_unreserve(&s->kv, &s->lane->pool, &copy);
+            lk_state_seq_unreserve(&s->seq, &s->lane->pool, &copy);
         }
     }
     return status;
 }
 
-/* Adds n tokens of one session, starting at its kv.n_tokens, to the batch. */
+/* Adds n tokens of one session, starting at its seq.n_tokens, to the batch. */
 static void batch_add(struct lk_engine *e, struct lk_batch *b, const struct lk_session *s, int n)
 {
-    e->seqs[b->n_seqs] = (struct lk_batch_seq){.blocks = s->kv.blocks,
+    e->seqs[b->n_seqs] = (struct lk_batch_seq){.blocks = s->seq.blocks,
                                                .first = b->n_tokens,
                                                .n_tokens = n,
-                                               .pos = s->kv.n_tokens};
+                                               .pos = s->seq.n_tokens,
+                                               .slot = s->seq.slot};
     for (int i = 0; i < n; i++) {
-        e->pos[b->n_tokens + i] = s->kv.n_tokens + i;
+        e->pos[b->n_tokens + i] = s->seq.n_tokens + i;
         e->seq[b->n_tokens + i] = b->n_seqs;
     }
     b->n_seqs++;
@@ -115,16 +121,16 @@ static void batch_init(struct lk_engine *e, struct lk_batch *b, const int32_t *t
         .token = tokens, .pos = e->pos, .seq = e->seq, .seqs = e->seqs, .outputs = e->outputs};
 }
 
-/* Evaluates s->tokens[kv.n_tokens .. n). On failure the evaluated part stays. */
+/* Evaluates s->tokens[seq.n_tokens .. n). On failure the evaluated part stays. */
 static lk_status evaluate(struct lk_session *s, size_t n, const struct rows_sink *sink,
                           lk_error *err)
 {
     struct lk_engine *e = s->engine;
-    size_t n_vocab = (size_t)e->plan->n_vocab, start = (size_t)s->kv.n_tokens;
+    size_t n_vocab = (size_t)e->plan->n_vocab, start = (size_t)s->seq.n_tokens;
     lk_status status = lk_session_reserve(s, (int)(n - start), err);
     s->has_logits = false;
-    while (!status && (size_t)s->kv.n_tokens < n) {
-        size_t pos = (size_t)s->kv.n_tokens, left = n - pos, most = e->n_batch;
+    while (!status && (size_t)s->seq.n_tokens < n) {
+        size_t pos = (size_t)s->seq.n_tokens, left = n - pos, most = e->n_batch;
         bool rows = sink->fn && pos + most > sink->from;
         if (rows && most > (size_t)e->max_outputs) {
             most = (size_t)e->max_outputs;
@@ -143,8 +149,8 @@ static lk_status evaluate(struct lk_session *s, size_t n, const struct rows_sink
         if (status) {
             break;
         }
-        s->kv.n_tokens += count;
-        if ((size_t)s->kv.n_tokens == n) {
+        s->seq.n_tokens += count;
+        if ((size_t)s->seq.n_tokens == n) {
             memcpy(s->logits, e->rows + (size_t)(b.n_outputs - 1) * n_vocab,
                    n_vocab * sizeof(float));
             s->has_logits = true;
@@ -156,14 +162,15 @@ static lk_status evaluate(struct lk_session *s, size_t n, const struct rows_sink
             }
         }
         if (!status && s->progress &&
-            !s->progress(s->progress_user, "evaluating", (uint64_t)s->kv.n_tokens - start,
+            !s->progress(s->progress_user, "evaluating", (uint64_t)s->seq.n_tokens - start,
                          n - start)) {
-            status =
-                lk_fail(err, LK_E_CANCELLED, "cancelled after %d of %zu tokens", s->kv.n_tokens, n);
+            status = lk_fail(err, LK_E_CANCELLED, "cancelled after %d of %zu tokens",
+                             s->seq.n_tokens, n);
         }
     }
     if (status) {
-        lk_kv_seq_truncate(&s->kv, &s->lane->pool, s->kv.n_tokens); /* gives the reserve back */
+        (void)lk_state_seq_truncate(&s->seq, &s->lane->pool,
+                                    s->seq.n_tokens); /* gives the reserve back */
     }
     return status;
 }
@@ -180,11 +187,11 @@ static lk_status leave_lost_lane(struct lk_session *s, lk_error *err)
     }
     lk_log_line(&e->log, LK_LOG_WARN,
                 "%s was lost: %d tokens are evaluated again on %s, nothing is lost",
-                s->lane->describe, s->kv.n_tokens, to->describe);
+                s->lane->describe, s->seq.n_tokens, to->describe);
     if (e->home->lost) {
         e->home = to;
     }
-    lk_kv_seq_truncate(&s->kv, &s->lane->pool, 0);
+    (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, 0);
     s->lane = to;
     return LK_OK;
 }
@@ -196,8 +203,8 @@ static lk_status evaluate_surviving(struct lk_session *s, size_t n, const struct
     struct rows_sink rest = *sink;
     for (int tries = 0; tries < 2; tries++) {
         if (s->lane->lost) {
-            if (rest.from < (size_t)s->kv.n_tokens) {
-                rest.from = (size_t)s->kv.n_tokens; /* rows below were delivered */
+            if (rest.from < (size_t)s->seq.n_tokens) {
+                rest.from = (size_t)s->seq.n_tokens; /* rows below were delivered */
             }
             status = leave_lost_lane(s, err);
             if (status) {
@@ -237,7 +244,7 @@ static lk_status sync_rows(lk_session *s, const int32_t *tokens, size_t n, size_
     if (status) {
         return status;
     }
-    size_t held = (size_t)s->kv.n_tokens, same = 0;
+    size_t held = (size_t)s->seq.n_tokens, same = 0;
     while (same < held && same < n && s->tokens[same] == tokens[same]) {
         same++;
     }
@@ -248,7 +255,7 @@ static lk_status sync_rows(lk_session *s, const int32_t *tokens, size_t n, size_
     size_t keep = same < n - 1 ? same : n - 1;
     keep = keep < from ? keep : from;
     lk_mutex_lock(s->engine->lock);
-    lk_kv_seq_truncate(&s->kv, &s->lane->pool, (int)keep);
+    (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, (int)keep);
     memmove(s->tokens, tokens, n * sizeof *tokens);
     struct rows_sink sink = {fn, user, from};
     status = evaluate_surviving(s, n, &sink, err);
@@ -289,10 +296,10 @@ static lk_status step_some(struct lk_engine *e, lk_session *const *sessions, con
     for (size_t i = 0; i < n; i++) {
         struct lk_session *s = sessions[i];
         if (status) {
-            lk_kv_seq_truncate(&s->kv, &s->lane->pool, s->kv.n_tokens);
+            (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, s->seq.n_tokens);
             continue;
         }
-        s->tokens[s->kv.n_tokens++] = tokens[i];
+        s->tokens[s->seq.n_tokens++] = tokens[i];
         memcpy(s->logits, e->rows + i * n_vocab, n_vocab * sizeof(float));
         s->has_logits = true;
     }
@@ -320,9 +327,9 @@ lk_status lk_engine_step(lk_engine *e, lk_session *const *sessions, const int32_
             return lk_fail(err, LK_E_INVALID, "token of session %zu is %d, expected 0 to %d", i,
                            tokens[i], e->plan->n_vocab - 1);
         }
-        if ((uint32_t)s->kv.n_tokens >= e->n_ctx) {
+        if ((uint32_t)s->seq.n_tokens >= e->n_ctx) {
             return lk_fail(err, LK_E_FULL, "context of session %zu is full: %d tokens", i,
-                           s->kv.n_tokens);
+                           s->seq.n_tokens);
         }
     }
     size_t most = (size_t)(e->max_seqs < e->max_outputs ? e->max_seqs : e->max_outputs);
@@ -335,8 +342,8 @@ lk_status lk_engine_step(lk_engine *e, lk_session *const *sessions, const int32_
         for (size_t j = i; status == LK_E_DEVICE_LOST && j < i + count; j++) {
             struct lk_session *s = sessions[j];
             struct rows_sink none = {.from = SIZE_MAX};
-            s->tokens[s->kv.n_tokens] = tokens[j];
-            lk_status again = evaluate_surviving(s, (size_t)s->kv.n_tokens + 1, &none, err);
+            s->tokens[s->seq.n_tokens] = tokens[j];
+            lk_status again = evaluate_surviving(s, (size_t)s->seq.n_tokens + 1, &none, err);
             status = j + 1 == i + count || again ? again : status;
         }
     }
@@ -353,7 +360,7 @@ const float *lk_session_logits(const lk_session *session)
 
 size_t lk_session_n_tokens(const lk_session *session)
 {
-    return (size_t)session->kv.n_tokens;
+    return (size_t)session->seq.n_tokens;
 }
 
 const int32_t *lk_session_tokens(const lk_session *session)
@@ -374,17 +381,47 @@ void lk_session_on_progress(lk_session *session, lk_progress_fn fn, void *user)
 
 lk_status lk_session_truncate(lk_session *s, size_t n, lk_error *err)
 {
-    if (n > (size_t)s->kv.n_tokens) {
+    if (n > (size_t)s->seq.n_tokens) {
         return lk_fail(err, LK_E_INVALID, "truncate to %zu tokens: the session holds %d", n,
-                       s->kv.n_tokens);
+                       s->seq.n_tokens);
     }
-    if (n < (size_t)s->kv.n_tokens) {
+    if (n < (size_t)s->seq.n_tokens) {
+        lk_status status = LK_OK;
         lk_mutex_lock(s->engine->lock);
-        lk_kv_seq_truncate(&s->kv, &s->lane->pool, (int)n);
-        lk_mutex_unlock(s->engine->lock);
         s->has_logits = false;
+        if (lk_state_seq_truncate(&s->seq, &s->lane->pool, (int)n) < (int)n) {
+            struct rows_sink none = {.from = SIZE_MAX};
+            status = evaluate_surviving(s, n, &none, err);
+            s->has_logits = false;
+        }
+        lk_mutex_unlock(s->engine->lock);
+        return status;
     }
     return LK_OK;
+}
+
+/* Copies what the session's states hold to the units of `to` on a lane; of recurrent states alone
+ * where `to` shares the blocks. */
+static lk_status copy_units(const struct lk_session *s, struct lk_lane *lane,
+                            const struct lk_state_seq *to, bool paged, lk_error *err)
+{
+    const struct lk_plan *plan = s->engine->plan;
+    void *unit = lk_alloc(lk_most_unit_bytes(plan));
+    lk_status status = LK_OK;
+    if (!unit) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory copying a session");
+    }
+    for (int i = 0; i < plan->n_states && !status; i++) {
+        bool copied = paged || !lk_state_is_paged(&plan->states[i]);
+        for (int u = 0; copied && u < lk_seq_units(plan, i, to) && !status; u++) {
+            status = lk_lane_read(s->lane, plan, i, lk_seq_unit(plan, i, &s->seq, u), unit, err);
+            if (!status) {
+                status = lk_lane_write(lane, plan, i, lk_seq_unit(plan, i, to, u), unit, err);
+            }
+        }
+    }
+    lk_free(unit);
+    return status;
 }
 
 lk_status lk_session_fork(lk_session *s, lk_session **out, lk_error *err)
@@ -396,41 +433,32 @@ lk_status lk_session_fork(lk_session *s, lk_session **out, lk_error *err)
     }
     lk_mutex_lock(s->engine->lock);
     f->lane = s->lane;
-    status = lk_kv_seq_fork(&s->kv, &f->kv, &s->lane->pool, err);
+    status = lk_state_seq_fork(&s->seq, &f->seq, &s->lane->pool, err);
+    if (!status) {
+        status = copy_units(s, s->lane, &f->seq, false, err);
+    }
     lk_mutex_unlock(s->engine->lock);
     if (status) {
         lk_session_close(&f);
         return status;
     }
-    memcpy(f->tokens, s->tokens, (size_t)s->kv.n_tokens * sizeof *s->tokens);
+    memcpy(f->tokens, s->tokens, (size_t)s->seq.n_tokens * sizeof *s->tokens);
     memcpy(f->logits, s->logits, (size_t)s->engine->plan->n_vocab * sizeof *s->logits);
     f->has_logits = s->has_logits;
     *out = f;
     return LK_OK;
 }
 
-/* Copies the session's blocks to fresh ones of another lane. */
-static lk_status copy_cache(struct lk_session *s, struct lk_lane *to, struct lk_kv_seq *fresh,
-                            lk_error *err)
+/* Copies the session's states to fresh units of another lane. */
+static lk_status copy_to_lane(struct lk_session *s, struct lk_lane *to, struct lk_state_seq *fresh,
+                              lk_error *err)
 {
-    struct lk_engine *e = s->engine;
-    struct lk_kv_copy none;
-    lk_status status = lk_kv_seq_reserve(fresh, &to->pool, s->kv.n_tokens, &none, err);
-    void *block = lk_alloc(lk_engine_block_bytes(e));
-    if (!block && !status) {
-        status = lk_fail(err, LK_E_NOMEM, "out of memory moving a session");
+    struct lk_state_copy none;
+    lk_status status = lk_state_seq_reserve(fresh, &to->pool, s->seq.n_tokens, &none, err);
+    if (!status) {
+        status = copy_units(s, to, fresh, true, err);
     }
-    for (int layer = 0; layer < e->plan->n_layer && !status; layer++) {
-        for (int i = 0; i < fresh->n_blocks * 2 && !status; i++) {
-            enum lk_kv_which which = i % 2 ? LK_KV_V : LK_KV_K;
-            status = lk_lane_kv_read(s->lane, layer, which, s->kv.blocks[i / 2], block, err);
-            if (!status) {
-                status = lk_lane_kv_write(to, layer, which, fresh->blocks[i / 2], block, err);
-            }
-        }
-    }
-    lk_free(block);
-    fresh->n_tokens = status ? 0 : s->kv.n_tokens;
+    fresh->n_tokens = status ? 0 : s->seq.n_tokens;
     return status;
 }
 
@@ -438,26 +466,26 @@ lk_status lk_session_move(lk_session *s, const char *backend, lk_error *err)
 {
     struct lk_engine *e = s->engine;
     struct lk_lane *to = NULL;
-    struct lk_kv_seq fresh = {0};
+    struct lk_state_seq fresh = {0};
     lk_mutex_lock(e->lock);
     lk_status status = lk_engine_lane(e, backend, &to, err);
     if (!status && to != s->lane) {
-        status = lk_kv_seq_init(&fresh, (int)e->n_ctx, err);
+        status = lk_state_seq_init(&fresh, (int)e->n_ctx, err);
         if (!status && !s->lane->lost) {
-            status = copy_cache(s, to, &fresh, err);
+            status = copy_to_lane(s, to, &fresh, err);
         }
         if (status && (!s->lane->lost || !fresh.blocks)) {
-            lk_kv_seq_free(&fresh, &to->pool);
+            lk_state_seq_free(&fresh, &to->pool);
         } else {
             /* From a lost device nothing is copied: the tokens are evaluated again. */
-            int n = s->kv.n_tokens;
-            lk_kv_seq_free(&s->kv, &s->lane->pool);
-            s->kv = fresh;
+            int n = s->seq.n_tokens;
+            lk_state_seq_free(&s->seq, &s->lane->pool);
+            s->seq = fresh;
             s->lane = to;
             status = LK_OK;
-            if (s->kv.n_tokens < n) {
+            if (s->seq.n_tokens < n) {
                 struct rows_sink none = {.from = SIZE_MAX};
-                lk_kv_seq_truncate(&s->kv, &to->pool, 0); /* blocks that were reserved */
+                (void)lk_state_seq_truncate(&s->seq, &to->pool, 0); /* blocks that were reserved */
                 status = evaluate(s, (size_t)n, &none, err);
             }
         }

@@ -80,6 +80,9 @@ const struct lk_gguf_value *lk_gguf_find(const struct lk_gguf *g, const char *ke
  * finite. */
 lk_status lk_gguf_u32(const struct lk_gguf *g, const char *key, bool required, uint32_t *out,
                       lk_error *err);
+/* n integers: an array of n, or one that stands for all of them. */
+lk_status lk_gguf_u32s(const struct lk_gguf *g, const char *key, bool required, uint64_t n,
+                       uint32_t *out, lk_error *err);
 lk_status lk_gguf_f32(const struct lk_gguf *g, const char *key, bool required, float *out,
                       lk_error *err);
 lk_status lk_gguf_bool(const struct lk_gguf *g, const char *key, bool required, bool *out,

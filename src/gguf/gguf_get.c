@@ -265,6 +265,23 @@ static lk_status wrong_type(const struct lk_gguf *g, const struct lk_gguf_value 
                    lk_gguf_path(g), key, lk_gguf_value_type_name(v), expected, v->file_offset);
 }
 
+/* Integer i of a value, which is one or an array of them. */
+static lk_status integer(const struct lk_gguf *g, const struct lk_gguf_value *v, const char *key,
+                         uint64_t i, uint32_t *out, lk_error *err)
+{
+    int64_t x = lk_gguf_array_int(v, i); /* a u64 of 2^63 or more turns negative */
+    if (x < 0 || x > UINT32_MAX) {
+        bool wide = v->elem == LK_GGUF_U64;
+        return lk_fail(err, LK_E_FORMAT,
+                       "%s: key '%s': found %s%" PRIu64 ", expected 0 to %" PRIu32
+                       " (at offset %" PRIu64 ")",
+                       lk_gguf_path(g), key, x < 0 && !wide ? "-" : "",
+                       x < 0 && !wide ? 0 - (uint64_t)x : (uint64_t)x, UINT32_MAX, v->file_offset);
+    }
+    *out = (uint32_t)x;
+    return LK_OK;
+}
+
 lk_status lk_gguf_u32(const struct lk_gguf *g, const char *key, bool required, uint32_t *out,
                       lk_error *err)
 {
@@ -275,17 +292,37 @@ lk_status lk_gguf_u32(const struct lk_gguf *g, const char *key, bool required, u
     if (!lk_gguf_is_integer(v->type)) {
         return wrong_type(g, v, key, "an integer", err);
     }
-    int64_t x = lk_gguf_array_int(v, 0); /* a u64 of 2^63 or more turns negative */
-    if (x < 0 || x > UINT32_MAX) {
-        bool wide = v->type == LK_GGUF_U64;
-        return lk_fail(err, LK_E_FORMAT,
-                       "%s: key '%s': found %s%" PRIu64 ", expected 0 to %" PRIu32
-                       " (at offset %" PRIu64 ")",
-                       lk_gguf_path(g), key, x < 0 && !wide ? "-" : "",
-                       x < 0 && !wide ? 0 - (uint64_t)x : (uint64_t)x, UINT32_MAX, v->file_offset);
+    return integer(g, v, key, 0, out, err);
+}
+
+lk_status lk_gguf_u32s(const struct lk_gguf *g, const char *key, bool required, uint64_t n,
+                       uint32_t *out, lk_error *err)
+{
+    const struct lk_gguf_value *v = lk_gguf_find(g, key);
+    bool array = v && v->type == LK_GGUF_ARRAY;
+    lk_status status = LK_OK;
+    if (!array) {
+        uint32_t one;
+        status = v ? lk_gguf_u32(g, key, required, &one, err)
+                   : missing(g, key, "integers", required, err);
+        for (uint64_t i = 0; v && !status && i < n; i++) {
+            out[i] = one;
+        }
+        return status;
     }
-    *out = (uint32_t)x;
-    return LK_OK;
+    if (!lk_gguf_is_integer(v->elem)) {
+        return wrong_type(g, v, key, "integers", err);
+    }
+    if (v->count != n) {
+        return lk_fail(err, LK_E_FORMAT,
+                       "%s: key '%s': found %" PRIu64 " elements, expected %" PRIu64
+                       " (at offset %" PRIu64 ")",
+                       lk_gguf_path(g), key, v->count, n, v->file_offset);
+    }
+    for (uint64_t i = 0; i < n && !status; i++) {
+        status = integer(g, v, key, i, &out[i], err);
+    }
+    return status;
 }
 
 lk_status lk_gguf_f32(const struct lk_gguf *g, const char *key, bool required, float *out,

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
+#include "plan/rope.h"
+
 enum { MAX_DIM = 1 << 24, MAX_LAYERS = 4096 };
 
 /* Reads keys under the architecture's prefix; the first failure stays. */
@@ -74,7 +77,11 @@ static void read_rope(struct reader *r, struct lk_hparams *h)
         h->local_rope_base = (double)read_float(r, "rope.freq_base_swa", false,
                                                 (float)h->local_rope_base, 1.0f, 1e12f);
     }
-    h->n_rot = read_int(r, "rope.dimension_count", false, h->head_dim, 2, h->head_dim);
+    int least_dim = h->layers[0].k_dim; /* one width of rotation for all layers */
+    for (int i = 1; i < h->n_layer; i++) {
+        least_dim = h->layers[i].k_dim < least_dim ? h->layers[i].k_dim : least_dim;
+    }
+    h->n_rot = read_int(r, "rope.dimension_count", false, least_dim, 2, least_dim);
     h->rope_base = (double)read_float(r, "rope.freq_base", false, 10000.0f, 1.0f, 1e12f);
     h->rope_linear = (double)read_float(r, "rope.scale_linear", false, 1.0f, 1e-3f, 1e6f);
     h->rope_attn_factor =
@@ -114,42 +121,119 @@ static void read_rope(struct reader *r, struct lk_hparams *h)
     }
 }
 
-static void read_attention(struct reader *r, struct lk_hparams *h)
+/* A key with an integer for all layers, or an array of one a layer, into the member of each layer
+ * that `at` gives. */
+static void read_layers(struct reader *r, struct lk_hparams *h, const char *key, bool required,
+                        int *(*at)(struct lk_layer *), int least, int most)
+{
+    char full[128];
+    if (r->status) {
+        return;
+    }
+    uint32_t *values = lk_alloc_array((size_t)h->n_layer, sizeof *values);
+    if (!values) {
+        r->status = lk_fail(r->err, LK_E_NOMEM, "out of memory reading %d layers", h->n_layer);
+        return;
+    }
+    for (int i = 0; i < h->n_layer; i++) {
+        values[i] = (uint32_t)*at(&h->layers[i]); /* the preset */
+    }
+    r->status =
+        lk_gguf_u32s(r->gguf, key_of(r, key, full), required, (uint64_t)h->n_layer, values, r->err);
+    for (int i = 0; i < h->n_layer && !r->status; i++) {
+        if (values[i] > (uint32_t)most || (int)values[i] < least) {
+            r->status = lk_fail(r->err, LK_E_FORMAT, "%s: key '%s' is %u, expected %d to %d",
+                                lk_gguf_path(r->gguf), full, values[i], least, most);
+        }
+        *at(&h->layers[i]) = (int)values[i];
+    }
+    lk_free(values);
+}
+
+static int *at_head(struct lk_layer *l)
+{
+    return &l->n_head;
+}
+
+static int *at_kv_head(struct lk_layer *l)
+{
+    return &l->n_kv_head;
+}
+
+static int *at_k_dim(struct lk_layer *l)
+{
+    return &l->k_dim;
+}
+
+static int *at_v_dim(struct lk_layer *l)
+{
+    return &l->v_dim;
+}
+
+static int *at_ff(struct lk_layer *l)
+{
+    return &l->n_ff;
+}
+
+/* Heads and their sizes, layer by layer. */
+static void read_heads(struct reader *r, struct lk_hparams *h)
+{
+    char found[96], expected[64], full[128];
+    read_layers(r, h, "attention.head_count", true, at_head, 1, MAX_LAYERS);
+    for (int i = 0; i < h->n_layer && !r->status; i++) {
+        struct lk_layer *l = &h->layers[i];
+        l->n_kv_head = l->n_head;
+        l->k_dim = h->n_embd / l->n_head;
+        if (h->n_embd % l->n_head != 0 &&
+            !lk_gguf_find(r->gguf, key_of(r, "attention.key_length", full))) {
+            snprintf(found, sizeof found, "%d, with %d heads and no attention.key_length",
+                     h->n_embd, l->n_head);
+            refuse(r, "embedding_length", found, "a multiple of the heads");
+        }
+    }
+    read_layers(r, h, "attention.head_count_kv", false, at_kv_head, 1, MAX_LAYERS);
+    read_layers(r, h, "attention.key_length", false, at_k_dim, 2, LK_MAX_HEAD_DIM);
+    for (int i = 0; i < h->n_layer; i++) {
+        h->layers[i].v_dim = h->layers[i].k_dim;
+    }
+    read_layers(r, h, "attention.value_length", false, at_v_dim, 2, LK_MAX_HEAD_DIM);
+    for (int i = 0; i < h->n_layer && !r->status; i++) {
+        const struct lk_layer *l = &h->layers[i];
+        if (l->k_dim % 2 != 0) {
+            snprintf(found, sizeof found, "%d", l->k_dim);
+            refuse(r, "attention.key_length", found, "an even number");
+        } else if (l->v_dim != l->k_dim) {
+            snprintf(found, sizeof found, "%d", l->v_dim);
+            snprintf(expected, sizeof expected, "the key length, %d", l->k_dim);
+            refuse(r, "attention.value_length", found, expected);
+        } else if (l->n_head % l->n_kv_head != 0) {
+            snprintf(found, sizeof found, "%d", l->n_kv_head);
+            snprintf(expected, sizeof expected, "a divisor of the %d heads", l->n_head);
+            refuse(r, "attention.head_count_kv", found, expected);
+        }
+    }
+}
+
+/* Which layers attend to a window alone. */
+static void read_windows(struct reader *r, struct lk_hparams *h)
 {
     const struct lk_arch *arch = h->arch;
-    h->n_head = read_int(r, "attention.head_count", true, 1, 1, MAX_LAYERS);
-    h->n_kv_head = read_int(r, "attention.head_count_kv", false, h->n_head, 1, MAX_LAYERS);
-    char found[96], expected[64], full[128];
-    int hd = h->n_head > 0 ? h->n_embd / h->n_head : 0;
-    h->head_dim = read_int(r, "attention.key_length", false, hd, 2, LK_MAX_HEAD_DIM);
-    if (!r->status && h->n_embd % h->n_head != 0 &&
-        !lk_gguf_find(r->gguf, key_of(r, "attention.key_length", full))) {
-        snprintf(found, sizeof found, "%d, with %d heads and no attention.key_length", h->n_embd,
-                 h->n_head);
-        refuse(r, "embedding_length", found, "a multiple of the heads");
+    int window = read_int(r, "attention.sliding_window", arch->window_required, 0, 0, INT32_MAX);
+    int pattern = arch->window_pattern;
+    if (pattern > 0) {
+        pattern = read_int(r, "attention.sliding_window_pattern", false, pattern, 1, MAX_LAYERS);
     }
-    int vd = read_int(r, "attention.value_length", false, h->head_dim, 2, LK_MAX_HEAD_DIM);
-    if (!r->status && h->head_dim % 2 != 0) {
-        snprintf(found, sizeof found, "%d", h->head_dim);
-        refuse(r, "attention.key_length", found, "an even number");
+    for (int i = 0; i < h->n_layer; i++) {
+        h->layers[i].window = pattern == 0 || i % pattern < pattern - 1 ? window : 0;
     }
-    if (!r->status && vd != h->head_dim) {
-        snprintf(found, sizeof found, "%d", vd);
-        snprintf(expected, sizeof expected, "the key length, %d", h->head_dim);
-        refuse(r, "attention.value_length", found, expected);
-    }
-    if (!r->status && h->n_head % h->n_kv_head != 0) {
-        snprintf(found, sizeof found, "%d", h->n_kv_head);
-        snprintf(expected, sizeof expected, "a divisor of the %d heads", h->n_head);
-        refuse(r, "attention.head_count_kv", found, expected);
-    }
+}
+
+static void read_attention(struct reader *r, struct lk_hparams *h)
+{
+    char full[128];
+    read_heads(r, h);
     h->eps = read_float(r, "attention.layer_norm_rms_epsilon", true, 1e-5f, 0x1p-60f, 1.0f);
-    h->window = read_int(r, "attention.sliding_window", arch->window_required, 0, 0, INT32_MAX);
-    h->window_pattern = arch->window_pattern;
-    if (arch->window_pattern > 0) {
-        h->window_pattern = read_int(r, "attention.sliding_window_pattern", false,
-                                     arch->window_pattern, 1, MAX_LAYERS);
-    }
+    read_windows(r, h);
     bool causal = true;
     if (!r->status) {
         r->status =
@@ -162,43 +246,15 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
     h->final_softcap = (double)read_float(r, "final_logit_softcapping", false, 0.0f, 0.0f, 1e4f);
 }
 
-static double square_root(double x)
+void lk_hparams_free(struct lk_hparams *h)
 {
-    double y = x > 1.0 ? x : 1.0; /* Newton from above, + - * / alone */
-    for (int i = 0; i < 64; i++) {
-        y = 0.5 * (y + x / y);
-    }
-    return y;
+    lk_free(h->layers);
+    h->layers = NULL;
 }
 
-lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_error *err)
+/* Rows of the embedding, which are the vocabulary. */
+static lk_status read_vocabulary(const struct lk_gguf *gguf, struct lk_hparams *h, lk_error *err)
 {
-    struct lk_str name;
-    lk_status status = lk_gguf_str(gguf, "general.architecture", true, &name, err);
-    if (status) {
-        return status;
-    }
-    *h = (struct lk_hparams){.arch = lk_arch_find(name.ptr, name.len)};
-    if (!h->arch) {
-        char known[256];
-        lk_arch_list(known, sizeof known);
-        return lk_fail(err, LK_E_UNSUPPORTED,
-                       "%s: architecture '%.*s' is not supported; known ones: %s",
-                       lk_gguf_path(gguf), (int)(name.len < 64 ? name.len : 64), name.ptr, known);
-    }
-    struct reader r = {gguf, h->arch->name, LK_OK, err};
-    if (read_int(&r, "expert_count", false, 0, 0, INT32_MAX) > 0) {
-        refuse(&r, "expert_count", "above 0", "0: mixtures of experts are not supported");
-    }
-    h->n_layer = read_int(&r, "block_count", true, 1, 1, MAX_LAYERS);
-    h->n_embd = read_int(&r, "embedding_length", true, 1, 1, MAX_DIM);
-    h->n_ff = read_int(&r, "feed_forward_length", true, 1, 1, MAX_DIM);
-    h->n_ctx = (uint32_t)read_int(&r, "context_length", true, 1, 1, INT32_MAX);
-    read_attention(&r, h);
-    read_rope(&r, h);
-    if (r.status) {
-        return r.status;
-    }
     const struct lk_gguf_tensor *embd = lk_gguf_find_tensor(gguf, "token_embd.weight");
     if (!embd) {
         return lk_fail(err, LK_E_FORMAT, "%s: tensor 'token_embd.weight' is missing",
@@ -211,20 +267,62 @@ lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_e
     }
     h->n_vocab = (int)embd->ne[1];
     const struct lk_gguf_value *tokens;
-    status = lk_gguf_array(gguf, "tokenizer.ggml.tokens", false, LK_GGUF_STRING, &tokens, err);
+    lk_status status =
+        lk_gguf_array(gguf, "tokenizer.ggml.tokens", false, LK_GGUF_STRING, &tokens, err);
+    if (!status && tokens && tokens->count != embd->ne[1]) {
+        status = lk_fail(err, LK_E_FORMAT,
+                         "%s: tensor 'token_embd.weight' has %d rows, expected one for each of the "
+                         "%llu tokens of key 'tokenizer.ggml.tokens'",
+                         lk_gguf_path(gguf), h->n_vocab, (unsigned long long)tokens->count);
+    }
+    return status;
+}
+
+static void read_keys(struct reader *r, struct lk_hparams *h)
+{
+    if (read_int(r, "expert_count", false, 0, 0, INT32_MAX) > 0) {
+        refuse(r, "expert_count", "above 0", "0: mixtures of experts are not supported");
+    }
+    h->n_layer = read_int(r, "block_count", true, 1, 1, MAX_LAYERS);
+    h->n_embd = read_int(r, "embedding_length", true, 1, 1, MAX_DIM);
+    h->layers = lk_alloc_array((size_t)h->n_layer, sizeof *h->layers);
+    if (!h->layers) {
+        r->status = lk_fail(r->err, LK_E_NOMEM, "out of memory reading %d layers", h->n_layer);
+        return;
+    }
+    read_layers(r, h, "feed_forward_length", true, at_ff, 1, MAX_DIM);
+    h->n_ctx = (uint32_t)read_int(r, "context_length", true, 1, 1, INT32_MAX);
+    read_attention(r, h);
+    read_rope(r, h);
+}
+
+lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_error *err)
+{
+    struct lk_str name;
+    *h = (struct lk_hparams){0};
+    lk_status status = lk_gguf_str(gguf, "general.architecture", true, &name, err);
     if (status) {
         return status;
     }
-    if (tokens && tokens->count != embd->ne[1]) {
-        return lk_fail(err, LK_E_FORMAT,
-                       "%s: tensor 'token_embd.weight' has %d rows, expected one for each of the "
-                       "%llu tokens of key 'tokenizer.ggml.tokens'",
-                       lk_gguf_path(gguf), h->n_vocab, (unsigned long long)tokens->count);
+    h->arch = lk_arch_find(name.ptr, name.len);
+    if (!h->arch) {
+        char known[256];
+        lk_arch_list(known, sizeof known);
+        return lk_fail(err, LK_E_UNSUPPORTED,
+                       "%s: architecture '%.*s' is not supported; known ones: %s",
+                       lk_gguf_path(gguf), (int)(name.len < 64 ? name.len : 64), name.ptr, known);
+    }
+    struct reader r = {gguf, h->arch->name, LK_OK, err};
+    read_keys(&r, h);
+    status = r.status ? r.status : read_vocabulary(gguf, h, err);
+    if (status) {
+        lk_hparams_free(h);
+        return status;
     }
     /* Gemma 3 27B divides by n_embd / n_head where all others take the head dimension. */
     bool gemma_27b = h->arch->window_pattern == 6 && h->n_layer == 62;
-    h->attn_scale = 1.0 / square_root(gemma_27b ? (double)h->n_embd / h->n_head : h->head_dim);
-    h->embed_scale = h->arch->embed_scale ? (float)square_root(h->n_embd) : 1.0f;
+    h->attn_scale = gemma_27b ? 1.0 / lk_sqrt_f64((double)h->n_embd / h->layers[0].n_head) : 0.0;
+    h->embed_scale = h->arch->embed_scale ? (float)lk_sqrt_f64(h->n_embd) : 1.0f;
     return LK_OK;
 }
 

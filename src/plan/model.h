@@ -9,22 +9,31 @@
 #include "plan/arch.h"
 #include "gguf/gguf.h"
 
+/* What may differ from layer to layer. */
+struct lk_layer {
+    int n_head, n_kv_head;
+    int k_dim, v_dim; /* of a head's keys (and queries) and values */
+    int n_ff;
+    int window; /* 0: it attends to all */
+};
+
 struct lk_hparams {
     const struct lk_arch *arch;
-    int n_layer, n_embd, n_ff, n_head, n_kv_head, head_dim, n_rot, n_vocab;
-    uint32_t n_ctx; /* positions the model can be run to */
+    int n_layer, n_embd, n_rot, n_vocab;
+    struct lk_layer *layers; /* owned, [n_layer] */
+    uint32_t n_ctx;          /* positions the model can be run to */
     float eps;
-    int window;                                     /* 0: none */
-    int window_pattern;                             /* as in lk_arch */
-    double local_rope_base;                         /* as in lk_arch */
-    float embed_scale;                              /* 1: none */
-    double attn_scale, attn_softcap, final_softcap; /* softcaps: 0 = none */
+    double local_rope_base;             /* of layers with a window; 0: as the others */
+    float embed_scale;                  /* 1: none */
+    double attn_scale;                  /* 0: 1 / sqrt(k_dim) of the layer */
+    double attn_softcap, final_softcap; /* softcaps: 0 = none */
     double rope_base, rope_linear, rope_attn_factor;
     const char *rope_factors; /* name of the tensor with frequency factors, or NULL */
 };
 
-/* Errors name the key, what was found and what was expected. */
+/* Errors name the key, what was found and what was expected; nothing is owned then. */
 lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *out, lk_error *err);
+void lk_hparams_free(struct lk_hparams *h);
 
 /* Binds tensor `name` as rows [first, first + rows) of a matrix of `all` rows and `cols` columns.
  * A missing tensor, another shape or a type that this build does not run is an error with name,

@@ -1,20 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Op: names of the op kinds.
+ * Op: see op.h.
  */
 #include "plan/op.h"
 
 #include <string.h>
 
+struct lk_op lk_op_make(enum lk_op_kind kind, int in0, int in1, int out, int weight)
+{
+    return (struct lk_op){.kind = kind,
+                          .in = {in0, in1},
+                          .n_in = in0 < 0   ? 0
+                                  : in1 < 0 ? 1
+                                            : 2,
+                          .out = out,
+                          .weight = weight};
+}
+
 const char *lk_op_name(enum lk_op_kind kind)
 {
-    static const char *const NAMES[LK_OP_KINDS] = {
-        [LK_OP_EMBED] = "embed",         [LK_OP_NORM] = "norm",       [LK_OP_MATMUL] = "matmul",
-        [LK_OP_BIAS] = "bias",           [LK_OP_ROPE] = "rope",       [LK_OP_KV_STORE] = "kv_store",
-        [LK_OP_ATTENTION] = "attention", [LK_OP_GLU] = "glu",         [LK_OP_ADD] = "add",
-        [LK_OP_GATHER] = "gather",       [LK_OP_SOFTCAP] = "softcap",
-    };
-    return kind < LK_OP_KINDS ? NAMES[kind] : "unknown";
+    switch (kind) {
+    case LK_OP_EMBED:
+        return "embed";
+    case LK_OP_NORM:
+        return "norm";
+    case LK_OP_MATMUL:
+        return "matmul";
+    case LK_OP_BIAS:
+        return "bias";
+    case LK_OP_ROPE:
+        return "rope";
+    case LK_OP_KV_STORE:
+        return "kv_store";
+    case LK_OP_ATTENTION:
+        return "attention";
+    case LK_OP_GLU:
+        return "glu";
+    case LK_OP_ADD:
+        return "add";
+    case LK_OP_GATHER:
+        return "gather";
+    case LK_OP_SOFTCAP:
+        return "softcap";
+    case LK_OP_KINDS:
+        break;
+    }
+    return "unknown";
 }
 
 const char *lk_weight_short_name(const struct lk_weight *w)

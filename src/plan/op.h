@@ -22,7 +22,7 @@ enum lk_op_kind {
     LK_OP_MATMUL,    /* out[r][n_out] = w [n_out][n_in] * in[r][n_in] */
     LK_OP_BIAS,      /* out = in + w[width], every row */
     LK_OP_ROPE,      /* rotary embedding of each head of a row at the row's position */
-    LK_OP_KV_STORE,  /* in[0] = K rows, in[1] = V rows -> KV cache of `layer`, as f16; no out */
+    LK_OP_KV_STORE,  /* in[0] = K rows, in[1] = V rows -> two states, as f16; no out */
     LK_OP_ATTENTION, /* in[0] = Q rows -> [r][n_head * head_dim], over the row's own sequence */
     LK_OP_GLU,       /* out = act(in[0]) * in[1] */
     LK_OP_ADD,       /* out = in[0] + in[1] */
@@ -44,10 +44,12 @@ struct lk_weight {
     bool mapped; /* pages of a file: who has a copy of its own may drop them */
 };
 
+enum { LK_OP_MAX_IN = 2 };
 struct lk_op {
     enum lk_op_kind kind;
-    int layer;  /* -1: before the layers; n_layer: after them */
-    int in[2];  /* slots, -1 = none */
+    int layer;            /* -1: before the layers; n_layer: after them */
+    int in[LK_OP_MAX_IN]; /* slots */
+    int n_in;
     int out;    /* slot, -1 = none */
     int weight; /* index into the plan's weights, -1 = none */
     union {
@@ -63,10 +65,11 @@ struct lk_op {
             int n_head, head_dim;
         } rope;
         struct {
-            int n_kv_head, head_dim;
+            int k, v; /* states of the plan: heads and their size are theirs */
         } kv_store;
         struct {
-            int n_head, n_kv_head, head_dim;
+            int k, v;        /* states of the plan */
+            int n_head;      /* of queries, a multiple of the states' */
             int window;      /* keys at p - window < j <= p take part; 0: all j <= p */
             double scale;    /* of q.k, before any softcap */
             double softcap;  /* 0: none */
@@ -83,6 +86,8 @@ struct lk_op {
     } u;
 };
 
+/* An op with those operands, before any layer is set; -1: there is none. */
+struct lk_op lk_op_make(enum lk_op_kind kind, int in0, int in1, int out, int weight);
 /* "embed", "norm", ...; static. */
 const char *lk_op_name(enum lk_op_kind kind);
 /* "blk.12.attn_q.weight" -> "attn_q.weight"; other names as they are. */

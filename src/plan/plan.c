@@ -19,6 +19,7 @@ void lk_plan_free(struct lk_plan **plan)
     lk_free(p->slots);
     if (!p->slice) {
         lk_free(p->weights);
+        lk_free(p->states);
         for (int i = 0; i < p->n_ropes; i++) {
             lk_rope_free(&p->ropes[i]);
         }
@@ -78,11 +79,45 @@ lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool e
 int lk_plan_last_use(const struct lk_plan *plan, int slot)
 {
     for (int i = plan->n_ops - 1; i >= 0; i--) {
-        if (plan->ops[i].in[0] == slot || plan->ops[i].in[1] == slot) {
+        if (lk_op_reads(&plan->ops[i], slot)) {
             return i;
         }
     }
     return -1;
+}
+
+bool lk_op_reads(const struct lk_op *op, int slot)
+{
+    bool reads = false;
+    for (int k = 0; k < op->n_in; k++) {
+        reads |= op->in[k] == slot;
+    }
+    return reads;
+}
+
+bool lk_plan_keeps(const struct lk_plan *plan, int i)
+{
+    int layer = plan->states[i].layer;
+    return layer >= plan->first_layer && layer < plan->last_layer;
+}
+
+int lk_plan_rope_width(const struct lk_plan *plan)
+{
+    int width = 0;
+    for (int i = 0; i < plan->n_ropes; i++) {
+        width = plan->ropes[i].n_dims > width ? plan->ropes[i].n_dims : width;
+    }
+    return width;
+}
+
+struct lk_attn_shape lk_attn_shape_of(const struct lk_plan *plan, const struct lk_op *op)
+{
+    const struct lk_state *k = &plan->states[op->u.attention.k];
+    return (struct lk_attn_shape){.n_head = op->u.attention.n_head,
+                                  .n_kv_head = k->n_head,
+                                  .group = op->u.attention.n_head / k->n_head,
+                                  .head_dim = k->head_dim,
+                                  .dim = k->dim};
 }
 
 /* A slot's place and life: written in epoch `first` (-1: handed in), read last in `last`. */
@@ -109,8 +144,8 @@ static size_t place(const struct life *placed, int n, const struct life *me)
     return at;
 }
 
-size_t lk_plan_layout(const struct lk_plan *plan, size_t max_tokens, size_t max_outputs,
-                      bool keep_all, size_t align, const int *epoch, size_t *offsets)
+size_t lk_plan_layout(const struct lk_plan *plan, const struct lk_row_counts *most, bool keep_all,
+                      size_t align, const int *epoch, size_t *offsets)
 {
     enum { WINDOW = 64 }; /* lives placed lately; older ones have ended (checked below) */
     struct life recent[WINDOW];
@@ -122,7 +157,7 @@ size_t lk_plan_layout(const struct lk_plan *plan, size_t max_tokens, size_t max_
         if (slot < 0) {
             continue;
         }
-        size_t rows = plan->slots[slot].rows == LK_ROWS_TOKENS ? max_tokens : max_outputs;
+        size_t rows = (size_t)most->n[plan->slots[slot].rows];
         int last = lk_plan_last_use(plan, slot);
         struct life me = {.slot = slot, .first = i < 0 ? -1 : epoch ? epoch[i] : i};
         me.last = last < i || slot == plan->out_slot ? INT_MAX : epoch ? epoch[last] : last;

@@ -8,15 +8,27 @@
 
 #include "plan/op.h"
 #include "plan/rope.h"
+#include "plan/state.h"
 
 struct lk_gguf;
 
-enum lk_rows { LK_ROWS_TOKENS, LK_ROWS_OUTPUTS };
+/* What the rows of a slot stand for. */
+enum lk_rows {
+    LK_ROWS_TOKENS,  /* the tokens of a batch */
+    LK_ROWS_OUTPUTS, /* those that want logits */
+    LK_ROW_KINDS
+};
+/* How many rows of each kind a batch, or the largest batch, has. */
+struct lk_row_counts {
+    int n[LK_ROW_KINDS];
+};
 
 struct lk_slot {
     int width; /* floats of a row */
     enum lk_rows rows;
 };
+
+enum { LK_PLAN_ROPES = 2 };
 
 struct lk_plan {
     struct lk_op *ops; /* owned */
@@ -25,11 +37,13 @@ struct lk_plan {
     int n_slots;
     struct lk_weight *weights; /* owned array; data belongs to the model */
     int n_weights;
-    struct lk_rope ropes[2];
+    struct lk_state *states; /* owned: what is kept between batches */
+    int n_states;
+    struct lk_rope ropes[LK_PLAN_ROPES];
     int n_ropes;
 
     char arch[32];
-    int n_layer, n_embd, n_head, n_kv_head, head_dim, n_vocab;
+    int n_layer, n_embd, n_vocab;
     uint32_t n_ctx_max; /* positions the model can be run to */
 
     /* What this plan covers: layers [first, last) of the model, with the embedding when
@@ -38,7 +52,7 @@ struct lk_plan {
     bool head;
     int in_slot;  /* hidden rows [tokens][n_embd] handed in, or -1 */
     int out_slot; /* [outputs][n_vocab] when `head`, else hidden rows [tokens][n_embd] */
-    bool slice;   /* owns only ops and slots; weights and ropes belong to the whole plan */
+    bool slice;   /* owns only ops and slots; the rest belongs to the whole plan */
 };
 
 /* Reads the hyperparameters, binds the weights by meaning with strict shapes, builds the ops.
@@ -47,21 +61,34 @@ struct lk_plan {
 lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_error *err);
 
 /* Layers [first, last) of a whole plan; with first == 0 also the embedding if `embed`, with
- * last == n_layer also the head if `head`. A slice shares weights and ropes with its plan, which
- * must outlive it. Op.layer keeps the model's numbering. */
+ * last == n_layer also the head if `head`. A slice shares weights, ropes and the list of states
+ * with its plan, which must outlive it. Op.layer keeps the model's numbering. */
 lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
                         struct lk_plan **out, lk_error *err);
 void lk_plan_free(struct lk_plan **plan);
 
-/* Memory for slots: offset (in floats) of each slot when max_tokens rows and max_outputs rows are
- * planned, slots whose lives don't overlap sharing memory unless keep_all. Offsets are multiples
- * of `align` floats. offsets has n_slots; returns the total floats, or SIZE_MAX on overflow.
- * epoch (NULL: each op its own) says for each op when it runs, rising: threads that run ahead of
- * each other inside an epoch never find each other's memory reused. */
-size_t lk_plan_layout(const struct lk_plan *plan, size_t max_tokens, size_t max_outputs,
-                      bool keep_all, size_t align, const int *epoch, size_t *offsets);
+/* Memory for slots: offset (in floats) of each slot when as many rows as `most` are planned, slots
+ * whose lives don't overlap sharing memory unless keep_all. Offsets are multiples of `align`
+ * floats. offsets has n_slots; returns the total floats, or SIZE_MAX on overflow. epoch (NULL: each
+ * op its own) says for each op when it runs, rising: threads that run ahead of each other inside an
+ * epoch never find each other's memory reused. */
+size_t lk_plan_layout(const struct lk_plan *plan, const struct lk_row_counts *most, bool keep_all,
+                      size_t align, const int *epoch, size_t *offsets);
 
 /* Index of the last op that reads `slot`, or -1. */
 int lk_plan_last_use(const struct lk_plan *plan, int slot);
+/* Whether `op` reads `slot`. */
+bool lk_op_reads(const struct lk_op *op, int slot);
+
+/* Whether the plan's layers keep state `i`: a slice has memory for its own alone. */
+bool lk_plan_keeps(const struct lk_plan *plan, int i);
+/* Floats of a position in the widest rope table; 0 without one. */
+int lk_plan_rope_width(const struct lk_plan *plan);
+/* Shapes of an attention op, read off its states. */
+struct lk_attn_shape {
+    int n_head, n_kv_head, group; /* group: query heads a KV head */
+    int head_dim, dim;            /* dim: as in the cache */
+};
+struct lk_attn_shape lk_attn_shape_of(const struct lk_plan *plan, const struct lk_op *op);
 
 #endif

@@ -18,7 +18,7 @@ struct builder {
     const struct lk_gguf *gguf;
     struct lk_hparams h;
     struct lk_plan *plan;
-    size_t cap_ops, cap_slots, cap_weights;
+    size_t cap_ops, cap_slots, cap_weights, cap_states;
     uint8_t *bound;    /* [n_tensors]: tensors that found their meaning */
     struct lk_op sink; /* what an op is written to after a failure; never read */
     lk_status status;
@@ -49,8 +49,8 @@ static struct lk_op *add_op(struct builder *b, enum lk_op_kind kind, int layer, 
     if (b->status) {
         return &b->sink;
     }
-    p->ops[p->n_ops] = (struct lk_op){
-        .kind = kind, .layer = layer, .in = {in0, in1}, .out = out, .weight = weight};
+    p->ops[p->n_ops] = lk_op_make(kind, in0, in1, out, weight);
+    p->ops[p->n_ops].layer = layer;
     return &p->ops[p->n_ops++];
 }
 
@@ -66,6 +66,20 @@ static struct lk_weight *add_weight(struct builder *b, int *index)
     }
     *index = p->n_weights;
     return &p->weights[p->n_weights++];
+}
+
+static int add_state(struct builder *b, struct lk_state state)
+{
+    struct lk_plan *p = b->plan;
+    if (!b->status) {
+        b->status =
+            lk_grow(&p->states, &b->cap_states, (size_t)p->n_states + 1, sizeof *p->states, b->err);
+    }
+    if (b->status) {
+        return -1;
+    }
+    p->states[p->n_states] = state;
+    return p->n_states++;
 }
 
 static void mark_bound(struct builder *b, const char *name)
@@ -145,13 +159,13 @@ static int bias(struct builder *b, int layer, int in, const char *name, bool req
     return out;
 }
 
-static int rope(struct builder *b, int layer, int in, int n_head, int table)
+static int rope(struct builder *b, int layer, int in, int n_head, int head_dim, int table)
 {
-    int out = add_slot(b, n_head * b->h.head_dim, LK_ROWS_TOKENS);
+    int out = add_slot(b, n_head * head_dim, LK_ROWS_TOKENS);
     struct lk_op *op = add_op(b, LK_OP_ROPE, layer, in, -1, out, -1);
     op->u.rope.rope = table;
     op->u.rope.n_head = n_head;
-    op->u.rope.head_dim = b->h.head_dim;
+    op->u.rope.head_dim = head_dim;
     return out;
 }
 
@@ -162,27 +176,36 @@ static int add(struct builder *b, int layer, int x, int y)
     return out;
 }
 
-static bool layer_is_local(const struct lk_hparams *h, int layer)
-{
-    int pattern = h->window_pattern;
-    return h->window > 0 && (pattern == 0 || layer % pattern < pattern - 1);
-}
-
 /* The three weights of attention, from one fused tensor or from three. */
 static void bind_qkv(struct builder *b, int layer, int w[3])
 {
     const struct lk_hparams *h = &b->h;
+    const struct lk_layer *l = &h->layers[layer];
     char name[96];
-    int nq = h->n_head * h->head_dim, nk = h->n_kv_head * h->head_dim;
+    int nq = l->n_head * l->k_dim, nk = l->n_kv_head * l->k_dim, nv = l->n_kv_head * l->v_dim;
     if (h->arch->fused_qkv) {
         blk(name, layer, "attn_qkv.weight");
-        w[0] = matrix_rows(b, name, nq + 2 * nk, 0, nq, h->n_embd);
-        w[1] = matrix_rows(b, name, nq + 2 * nk, nq, nk, h->n_embd);
-        w[2] = matrix_rows(b, name, nq + 2 * nk, nq + nk, nk, h->n_embd);
+        w[0] = matrix_rows(b, name, nq + nk + nv, 0, nq, h->n_embd);
+        w[1] = matrix_rows(b, name, nq + nk + nv, nq, nk, h->n_embd);
+        w[2] = matrix_rows(b, name, nq + nk + nv, nq + nk, nv, h->n_embd);
     } else {
         w[0] = matrix(b, blk(name, layer, "attn_q.weight"), nq, h->n_embd);
         w[1] = matrix(b, blk(name, layer, "attn_k.weight"), nk, h->n_embd);
-        w[2] = matrix(b, blk(name, layer, "attn_v.weight"), nk, h->n_embd);
+        w[2] = matrix(b, blk(name, layer, "attn_v.weight"), nv, h->n_embd);
+    }
+}
+
+/* Scores of rule 8: the scale of q.k and the constants of the kernels. */
+static void set_scores(const struct lk_hparams *h, const struct lk_layer *l, struct lk_op *op)
+{
+    double scale = h->attn_scale > 0 ? h->attn_scale : 1.0 / lk_sqrt_f64(l->k_dim);
+    op->u.attention.scale = scale;
+    op->u.attention.softcap = h->attn_softcap;
+    if (h->attn_softcap > 0) {
+        op->u.attention.score_in = (float)(scale / h->attn_softcap);
+        op->u.attention.score_cap = (float)(h->attn_softcap * LOG2_E);
+    } else {
+        op->u.attention.score_in = (float)(scale * LOG2_E);
     }
 }
 
@@ -190,8 +213,8 @@ static int attention(struct builder *b, int layer, int x)
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_arch *arch = h->arch;
-    int hd = h->head_dim, nq = h->n_head * hd, nk = h->n_kv_head * hd, w[3];
-    bool local = layer_is_local(h, layer);
+    const struct lk_layer *l = &h->layers[layer];
+    int nq = l->n_head * l->k_dim, nk = l->n_kv_head * l->k_dim, no = l->n_head * l->v_dim, w[3];
     char name[96];
     int n = norm(b, layer, x, h->n_embd, h->n_embd, blk(name, layer, "attn_norm.weight"));
     bind_qkv(b, layer, w);
@@ -202,30 +225,25 @@ static int attention(struct builder *b, int layer, int x)
     k = bias(b, layer, k, blk(name, layer, "attn_k.bias"), arch->qkv_bias);
     v = bias(b, layer, v, blk(name, layer, "attn_v.bias"), arch->qkv_bias);
     if (arch->qk_norm) {
-        q = norm(b, layer, q, nq, hd, blk(name, layer, "attn_q_norm.weight"));
-        k = norm(b, layer, k, nk, hd, blk(name, layer, "attn_k_norm.weight"));
+        q = norm(b, layer, q, nq, l->k_dim, blk(name, layer, "attn_q_norm.weight"));
+        k = norm(b, layer, k, nk, l->k_dim, blk(name, layer, "attn_k_norm.weight"));
     }
-    int table = local && b->plan->n_ropes > 1 ? 1 : 0;
-    q = rope(b, layer, q, h->n_head, table);
-    k = rope(b, layer, k, h->n_kv_head, table);
+    int table = l->window > 0 && b->plan->n_ropes > 1 ? 1 : 0;
+    q = rope(b, layer, q, l->n_head, l->k_dim, table);
+    k = rope(b, layer, k, l->n_kv_head, l->k_dim, table);
     struct lk_op *op = add_op(b, LK_OP_KV_STORE, layer, k, v, -1, -1);
-    op->u.kv_store.n_kv_head = h->n_kv_head;
-    op->u.kv_store.head_dim = hd;
-    int a = add_slot(b, nq, LK_ROWS_TOKENS);
+    int ks = add_state(b, lk_state_paged(LK_STATE_K, layer, l->n_kv_head, l->k_dim));
+    int vs = add_state(b, lk_state_paged(LK_STATE_V, layer, l->n_kv_head, l->v_dim));
+    op->u.kv_store.k = ks;
+    op->u.kv_store.v = vs;
+    int a = add_slot(b, no, LK_ROWS_TOKENS);
     op = add_op(b, LK_OP_ATTENTION, layer, q, -1, a, -1);
-    op->u.attention.n_head = h->n_head;
-    op->u.attention.n_kv_head = h->n_kv_head;
-    op->u.attention.head_dim = hd;
-    op->u.attention.window = local ? h->window : 0;
-    op->u.attention.scale = h->attn_scale;
-    op->u.attention.softcap = h->attn_softcap;
-    if (h->attn_softcap > 0) {
-        op->u.attention.score_in = (float)(h->attn_scale / h->attn_softcap);
-        op->u.attention.score_cap = (float)(h->attn_softcap * LOG2_E);
-    } else {
-        op->u.attention.score_in = (float)(h->attn_scale * LOG2_E);
-    }
-    int o = matmul(b, layer, a, matrix(b, blk(name, layer, "attn_output.weight"), h->n_embd, nq));
+    op->u.attention.k = ks;
+    op->u.attention.v = vs;
+    op->u.attention.n_head = l->n_head;
+    op->u.attention.window = l->window;
+    set_scores(h, l, op);
+    int o = matmul(b, layer, a, matrix(b, blk(name, layer, "attn_output.weight"), h->n_embd, no));
     o = bias(b, layer, o, blk(name, layer, "attn_output.bias"), false);
     if (arch->post_norms) {
         o = norm(b, layer, o, h->n_embd, h->n_embd, blk(name, layer, "post_attention_norm.weight"));
@@ -236,22 +254,23 @@ static int attention(struct builder *b, int layer, int x)
 static int feed_forward(struct builder *b, int layer, int x)
 {
     const struct lk_hparams *h = &b->h;
+    int n_ff = h->layers[layer].n_ff;
     char name[96];
     int gate, up;
     int n = norm(b, layer, x, h->n_embd, h->n_embd, blk(name, layer, "ffn_norm.weight"));
     if (h->arch->fused_gate_up) {
         blk(name, layer, "ffn_up.weight");
-        gate = matrix_rows(b, name, 2 * h->n_ff, 0, h->n_ff, h->n_embd);
-        up = matrix_rows(b, name, 2 * h->n_ff, h->n_ff, h->n_ff, h->n_embd);
+        gate = matrix_rows(b, name, 2 * n_ff, 0, n_ff, h->n_embd);
+        up = matrix_rows(b, name, 2 * n_ff, n_ff, n_ff, h->n_embd);
     } else {
-        gate = matrix(b, blk(name, layer, "ffn_gate.weight"), h->n_ff, h->n_embd);
-        up = matrix(b, blk(name, layer, "ffn_up.weight"), h->n_ff, h->n_embd);
+        gate = matrix(b, blk(name, layer, "ffn_gate.weight"), n_ff, h->n_embd);
+        up = matrix(b, blk(name, layer, "ffn_up.weight"), n_ff, h->n_embd);
     }
     int g = matmul(b, layer, n, gate);
     int u = matmul(b, layer, n, up);
-    int a = add_slot(b, h->n_ff, LK_ROWS_TOKENS);
+    int a = add_slot(b, n_ff, LK_ROWS_TOKENS);
     add_op(b, LK_OP_GLU, layer, g, u, a, -1)->u.glu.act = h->arch->act;
-    int d = matmul(b, layer, a, matrix(b, blk(name, layer, "ffn_down.weight"), h->n_embd, h->n_ff));
+    int d = matmul(b, layer, a, matrix(b, blk(name, layer, "ffn_down.weight"), h->n_embd, n_ff));
     if (h->arch->post_norms) {
         d = norm(b, layer, d, h->n_embd, h->n_embd, blk(name, layer, "post_ffw_norm.weight"));
     }
@@ -362,9 +381,6 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
     snprintf(p->arch, sizeof p->arch, "%s", h->arch->name);
     p->n_layer = h->n_layer;
     p->n_embd = h->n_embd;
-    p->n_head = h->n_head;
-    p->n_kv_head = h->n_kv_head;
-    p->head_dim = h->head_dim;
     p->n_vocab = h->n_vocab;
     p->n_ctx_max = h->n_ctx;
     p->last_layer = h->n_layer;
@@ -386,6 +402,7 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
     }
 done:
     lk_free(b.bound);
+    lk_hparams_free(&b.h);
     if (b.status) {
         lk_plan_free(&b.plan);
         return b.status;

@@ -99,6 +99,15 @@ void lk_sincos(double x, double *s, double *c)
 
 static const double LN2_HI = 0x1.62e42fefa3800p-1, LN2_LO = 0x1.ef35793c76730p-45;
 
+double lk_sqrt_f64(double x)
+{
+    double y = x > 1.0 ? x : 1.0; /* Newton from above */
+    for (int i = 0; i < 64; i++) {
+        y = 0.5 * (y + x / y);
+    }
+    return y;
+}
+
 double lk_log_f64(double x)
 {
     int e = (int)((bits64(x) >> 52) & 0x7ff) - 1023;

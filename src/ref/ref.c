@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The backend "ref": the ideal mathematics in double, one loop an op, no cleverness: what the
- * contract approximates. K and V are kept in double and converted at kv_read and kv_write. With
- * the CPU level "rounded" it rounds q, K, V, p and the inputs of F16 and BF16 matrices where the
- * contract does, so that what is left against it is float arithmetic alone; with "coarse" it also
- * rounds the inputs of quantized matrices to 8 bits a block. Rows of a matrix are shared out among
- * the threads of the options, which changes no sum; with 0 there is one.
+ * contract approximates. States are kept in double and converted where they are read or written.
+ * With the CPU level "rounded" it rounds q, K, V, p and the inputs of F16 and BF16 matrices where
+ * the contract does, so that what is left against it is float arithmetic alone; with "coarse" it
+ * also rounds the inputs of quantized matrices to 8 bits a block. Rows of a matrix are shared out
+ * among the threads of the options, which changes no sum; with 0 there is one.
  */
 #include <math.h>
 #include <stdio.h>
@@ -24,10 +24,11 @@ struct lk_backend {
     int threads;
 };
 
-struct lk_kv_mem {
-    struct lk_kv_geom geom;
-    double *cells; /* [n_layers][2][layer_elems] */
-    size_t layer_elems;
+/* Cells of all states, in double, one after the other. */
+struct lk_state_mem {
+    struct lk_state_geom geom;
+    double *cells;
+    size_t *at; /* [n_states]: where a state begins */
 };
 
 struct lk_exec {
@@ -39,9 +40,9 @@ struct lk_exec {
     double *xt;     /* a matmul's input: [rows / TILE, the last filled up][cols][TILE] */
     double *row;    /* a row of weights for each thread */
     size_t row_len;
-    double *cs;     /* [head_dim] */
-    double *scores; /* [max_blocks * LK_KV_BLOCK] */
-    int n_tokens, n_outputs;
+    double *cs;                /* a position of the widest rope table */
+    double *scores;            /* [max_blocks * LK_KV_BLOCK] */
+    struct lk_row_counts rows; /* of the last run */
 };
 
 static bool is_level(const struct lk_backend_options *options, const char *level)
@@ -121,13 +122,14 @@ static lk_status ref_prepare(struct lk_backend *backend, const struct lk_exec_op
     e->offset = lk_alloc_array((size_t)plan->n_slots, sizeof *e->offset);
     size_t n = SIZE_MAX;
     if (e->offset) {
-        n = lk_plan_layout(plan, rows, (size_t)o->max_outputs, o->keep_ops, 8, NULL, e->offset);
+        struct lk_row_counts most = lk_most_rows(o);
+        n = lk_plan_layout(plan, &most, o->keep_ops, 8, NULL, e->offset);
     }
     e->slots = lk_alloc_array(n, sizeof *e->slots);
     e->xt = lk_alloc_array(cols * lk_round_up(rows, TILE), sizeof *e->xt);
     e->row = lk_alloc_array(cols * (size_t)e->threads, sizeof *e->row);
     e->row_len = cols;
-    e->cs = lk_alloc_array((size_t)plan->head_dim, sizeof *e->cs);
+    e->cs = lk_alloc_array((size_t)lk_plan_rope_width(plan) + 1, sizeof *e->cs);
     e->scores = lk_alloc_array((size_t)o->max_blocks * LK_KV_BLOCK, sizeof *e->scores);
     if (!e->slots || !e->xt || !e->row || !e->cs || !e->scores) {
         ref_exec_free(e);
@@ -138,83 +140,113 @@ static lk_status ref_prepare(struct lk_backend *backend, const struct lk_exec_op
     return LK_OK;
 }
 
-/* ---- cache ---- */
+/* ---- states ---- */
 
-static lk_status ref_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom *geom,
-                              struct lk_kv_mem **out, lk_error *err)
+static void ref_state_free(struct lk_state_mem *mem)
+{
+    if (mem) {
+        lk_free(mem->cells);
+        lk_free(mem->at);
+        lk_free(mem);
+    }
+}
+
+static lk_status ref_state_alloc(struct lk_backend *backend, const struct lk_state_geom *geom,
+                                 struct lk_state_mem **out, lk_error *err)
 {
     (void)backend;
-    struct lk_kv_mem *kv = lk_alloc(sizeof *kv);
-    if (kv) {
-        kv->geom = *geom;
-        kv->layer_elems = lk_kv_layer_elems(geom);
-        kv->cells = lk_alloc_array(2 * (size_t)geom->n_layers * kv->layer_elems, sizeof(double));
+    const struct lk_plan *plan = geom->plan;
+    struct lk_state_mem *mem = lk_alloc(sizeof *mem);
+    size_t n = 0;
+    if (mem) {
+        mem->geom = *geom;
+        mem->at = lk_alloc_array((size_t)plan->n_states + 1, sizeof *mem->at);
     }
-    if (!kv || !kv->cells) {
-        lk_free(kv);
-        return lk_fail(err, LK_E_NOMEM, "out of memory: KV cache in double");
+    for (int i = 0; mem && mem->at && i < plan->n_states; i++) {
+        mem->at[i] = n;
+        n += lk_state_bytes(geom, i) / lk_state_cell_bytes(&plan->states[i]);
     }
-    *out = kv;
+    if (mem && mem->at) {
+        mem->cells = lk_alloc_array(n + 1, sizeof *mem->cells);
+    }
+    if (!mem || !mem->at || !mem->cells) {
+        ref_state_free(mem);
+        return lk_fail(err, LK_E_NOMEM, "out of memory: states in double");
+    }
+    *out = mem;
     return LK_OK;
 }
 
-static void ref_kv_free(struct lk_kv_mem *kv)
+static double *cells_at(const struct lk_state_mem *mem, int state)
 {
-    if (kv) {
-        lk_free(kv->cells);
-        lk_free(kv);
+    return mem->cells + mem->at[state];
+}
+
+static double load_cell(const struct lk_state *s, const uint8_t *p)
+{
+    if (lk_state_is_paged(s)) {
+        uint16_t h;
+        memcpy(&h, p, sizeof h);
+        return (h & 0x7c00) == 0x7c00 ? (double)NAN : (double)lk_f16_to_f32(h);
     }
+    float f;
+    memcpy(&f, p, sizeof f);
+    return (double)f;
 }
 
-static double *cells_at(const struct lk_kv_mem *kv, int layer, enum lk_kv_which which)
+static void store_cell(const struct lk_state *s, double x, uint8_t *p)
 {
-    return kv->cells + (2 * (size_t)layer + (which == LK_KV_V)) * kv->layer_elems;
+    if (lk_state_is_paged(s)) {
+        uint16_t h = isnan(x) ? 0x7e00 : (uint16_t)lk_f32_to_f16((float)x);
+        memcpy(p, &h, sizeof h);
+        return;
+    }
+    float f = (float)x;
+    memcpy(p, &f, sizeof f);
 }
 
-static lk_status check_range(const struct lk_kv_mem *kv, int layer, size_t offset, size_t n,
+/* Whole cells of a state. */
+static lk_status check_cells(const struct lk_state_mem *mem, int i, size_t offset, size_t n,
                              lk_error *err)
 {
-    size_t end, have = kv->layer_elems * sizeof(uint16_t);
-    if (layer < 0 || layer >= kv->geom.n_layers || !lk_add_size(offset, n, &end) || end > have ||
-        offset % 2 != 0 || n % 2 != 0) {
-        return lk_fail(err, LK_E_INVALID,
-                       "KV range: layer %d bytes %zu+%zu, expected layer < %d "
-                       "and whole elements of %zu bytes",
-                       layer, offset, n, kv->geom.n_layers, have);
+    lk_status status = lk_state_check_range(&mem->geom, i, offset, n, err);
+    if (status) {
+        return status;
     }
-    return LK_OK;
+    size_t cell = lk_state_cell_bytes(&mem->geom.plan->states[i]);
+    return offset % cell == 0 && n % cell == 0
+               ? LK_OK
+               : lk_fail(err, LK_E_INVALID, "state %d: bytes %zu+%zu, expected whole cells of %zu",
+                         i, offset, n, cell);
 }
 
-static lk_status ref_kv_read(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
-                             void *data, size_t n, lk_error *err)
+static lk_status ref_state_read(struct lk_state_mem *mem, int i, size_t offset, void *data,
+                                size_t n, lk_error *err)
 {
-    lk_status status = check_range(kv, layer, offset, n, err);
-    uint8_t *out = data;
-    for (size_t i = 0; !status && i < n / 2; i++) {
-        double x = cells_at(kv, layer, which)[offset / 2 + i];
-        uint16_t h = isnan(x) ? 0x7e00 : (uint16_t)lk_f32_to_f16((float)x);
-        memcpy(out + 2 * i, &h, sizeof h);
-    }
-    return status;
-}
-
-static lk_status ref_kv_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
-                              size_t offset, const void *data, size_t n, lk_error *err)
-{
-    lk_status status = check_range(kv, layer, offset, n, err);
-    const uint8_t *in = data;
-    for (size_t i = 0; !status && i < n / 2; i++) {
-        uint16_t h;
-        memcpy(&h, in + 2 * i, sizeof h);
-        double x = (h & 0x7c00) == 0x7c00 ? (double)NAN : (double)lk_f16_to_f32(h);
-        cells_at(kv, layer, which)[offset / 2 + i] = x;
+    lk_status status = check_cells(mem, i, offset, n, err);
+    const struct lk_state *s = &mem->geom.plan->states[i];
+    for (size_t at = 0; !status && at < n; at += lk_state_cell_bytes(s)) {
+        store_cell(s, cells_at(mem, i)[(offset + at) / lk_state_cell_bytes(s)],
+                   (uint8_t *)data + at);
     }
     return status;
 }
 
-static lk_status ref_kv_check(struct lk_kv_mem *kv, lk_error *err)
+static lk_status ref_state_write(struct lk_state_mem *mem, int i, size_t offset, const void *data,
+                                 size_t n, lk_error *err)
 {
-    (void)kv; /* an array of its own per cache: the sanitizers guard it */
+    lk_status status = check_cells(mem, i, offset, n, err);
+    const struct lk_state *s = &mem->geom.plan->states[i];
+    for (size_t at = 0; !status && at < n; at += lk_state_cell_bytes(s)) {
+        cells_at(mem, i)[(offset + at) / lk_state_cell_bytes(s)] =
+            load_cell(s, (const uint8_t *)data + at);
+    }
+    return status;
+}
+
+static lk_status ref_state_check(struct lk_state_mem *mem, lk_error *err)
+{
+    (void)mem; /* an array of its own: the sanitizers guard it */
     (void)err;
     return LK_OK;
 }
@@ -243,7 +275,7 @@ static double *slot_of(const struct lk_exec *e, int slot)
 
 static int rows_of(const struct lk_exec *e, int slot)
 {
-    return e->o.plan->slots[slot].rows == LK_ROWS_TOKENS ? e->n_tokens : e->n_outputs;
+    return e->rows.n[e->o.plan->slots[slot].rows];
 }
 
 static void embed(const struct lk_weight *w, int32_t id, double scale, double *y)
@@ -384,16 +416,17 @@ static void rope(const struct lk_exec *e, const struct lk_op *op, int32_t pos, c
     }
 }
 
-static void kv_store(const struct lk_exec *e, const struct lk_op *op, const struct lk_kv_mem *kv,
-                     const struct lk_batch *b, int t)
+static void kv_store(const struct lk_exec *e, const struct lk_op *op,
+                     const struct lk_state_mem *states, const struct lk_batch *b, int t)
 {
-    int layer = op->layer - kv->geom.first_layer, pos = b->pos[t];
-    size_t nh = (size_t)op->u.kv_store.n_kv_head, hd = (size_t)op->u.kv_store.head_dim;
-    size_t dim = (size_t)kv->geom.dim, slot = (size_t)(pos % LK_KV_BLOCK);
+    const struct lk_state *s = &e->o.plan->states[op->u.kv_store.k];
+    int pos = b->pos[t];
+    size_t nh = (size_t)s->n_head, hd = (size_t)s->head_dim;
+    size_t dim = (size_t)s->dim, slot = (size_t)(pos % LK_KV_BLOCK);
     size_t block = (size_t)b->seqs[b->seq[t]].blocks[pos / LK_KV_BLOCK];
     const double *k_row = slot_of(e, op->in[0]) + (size_t)t * nh * hd;
     const double *v_row = slot_of(e, op->in[1]) + (size_t)t * nh * hd;
-    double *k = cells_at(kv, layer, LK_KV_K), *v = cells_at(kv, layer, LK_KV_V);
+    double *k = cells_at(states, op->u.kv_store.k), *v = cells_at(states, op->u.kv_store.v);
     for (size_t h = 0; h < nh; h++) {
         for (size_t d = 0; d < dim; d++) {
             double kd = d < hd ? half(e, k_row[h * hd + d]) : 0;
@@ -404,19 +437,20 @@ static void kv_store(const struct lk_exec *e, const struct lk_op *op, const stru
     }
 }
 
-static void attention(const struct lk_exec *e, const struct lk_op *op, const struct lk_kv_mem *kv,
-                      const struct lk_batch *b, int t, int head)
+static void attention(const struct lk_exec *e, const struct lk_op *op,
+                      const struct lk_state_mem *states, const struct lk_batch *b, int t, int head)
 {
     const double log2e = 1.4426950408889634;
-    int layer = op->layer - kv->geom.first_layer, pos = b->pos[t];
+    struct lk_attn_shape s = lk_attn_shape_of(e->o.plan, op);
+    int pos = b->pos[t];
     int window = op->u.attention.window;
     int first = window > 0 && pos - window + 1 > 0 ? pos - window + 1 : 0;
-    size_t nh = (size_t)op->u.attention.n_kv_head, hd = (size_t)op->u.attention.head_dim;
-    size_t n_head = (size_t)op->u.attention.n_head, dim = (size_t)kv->geom.dim;
-    size_t h = (size_t)head / (n_head / nh), at = ((size_t)t * n_head + (size_t)head) * hd;
+    size_t nh = (size_t)s.n_kv_head, hd = (size_t)s.head_dim, dim = (size_t)s.dim;
+    size_t h = (size_t)(head / s.group), at = ((size_t)t * (size_t)s.n_head + (size_t)head) * hd;
     const double *q = slot_of(e, op->in[0]) + at;
     double *out = slot_of(e, op->out) + at;
-    const double *k = cells_at(kv, layer, LK_KV_K), *v = cells_at(kv, layer, LK_KV_V);
+    const double *k = cells_at(states, op->u.attention.k);
+    const double *v = cells_at(states, op->u.attention.v);
     const int32_t *blocks = b->seqs[b->seq[t]].blocks;
     double best = -INFINITY, cap = op->u.attention.softcap;
     for (int c = first / LK_KV_BLOCK; c <= pos / LK_KV_BLOCK; c++) {
@@ -431,8 +465,8 @@ static void attention(const struct lk_exec *e, const struct lk_op *op, const str
         for (int i = 0; i < LK_KV_BLOCK; i++) {
             int j = c * LK_KV_BLOCK + i;
             if (j >= first && j <= pos) {
-                double s = dot[i] * op->u.attention.scale;
-                e->scores[j - first] = (cap > 0 ? cap * tanh(s / cap) : s) * log2e;
+                double score = dot[i] * op->u.attention.scale;
+                e->scores[j - first] = (cap > 0 ? cap * tanh(score / cap) : score) * log2e;
                 best = fmax(best, e->scores[j - first]);
             }
         }
@@ -441,9 +475,9 @@ static void attention(const struct lk_exec *e, const struct lk_op *op, const str
     memset(out, 0, hd * sizeof *out);
     for (int j = first; j <= pos; j++) {
         size_t block = (size_t)blocks[j / LK_KV_BLOCK], slot = (size_t)(j % LK_KV_BLOCK);
-        double s = e->scores[j - first], whole = nearbyint(s);
-        double p = e->rounded ? round_to(exp2(s - whole), 13) * exp2(whole - nearbyint(best))
-                              : exp2(s - best);
+        double score = e->scores[j - first], whole = nearbyint(score);
+        double p = e->rounded ? round_to(exp2(score - whole), 13) * exp2(whole - nearbyint(best))
+                              : exp2(score - best);
         sum += p;
         for (size_t d = 0; d < hd; d++) {
             out[d] += p * v[LK_KV_V_AT(block, h, slot, d, nh, dim)];
@@ -460,16 +494,16 @@ static double act(enum lk_act kind, double x)
     return x / (1 + exp(kind == LK_ACT_SILU ? -x : -2 * u)); /* (1 + tanh u) / 2, uncancelled */
 }
 
-static void run_op(const struct lk_exec *e, const struct lk_op *op, const struct lk_kv_mem *kv,
-                   const struct lk_batch *b)
+static void run_op(const struct lk_exec *e, const struct lk_op *op,
+                   const struct lk_state_mem *states, const struct lk_batch *b)
 {
     const struct lk_plan *plan = e->o.plan;
     const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
-    const double *x = op->in[0] >= 0 ? slot_of(e, op->in[0]) : NULL;
-    const double *x1 = op->in[1] >= 0 ? slot_of(e, op->in[1]) : NULL;
+    const double *x = op->n_in > 0 ? slot_of(e, op->in[0]) : NULL;
+    const double *x1 = op->n_in > 1 ? slot_of(e, op->in[1]) : NULL;
     double *y = op->out >= 0 ? slot_of(e, op->out) : NULL;
     size_t width = op->out >= 0 ? (size_t)plan->slots[op->out].width : 0;
-    int rows = op->out >= 0 ? rows_of(e, op->out) : e->n_tokens;
+    int rows = op->out >= 0 ? rows_of(e, op->out) : b->n_tokens;
     const float *vec = w ? w->data : NULL;
     if (op->kind == LK_OP_MATMUL) {
         matmul(e, w, x, rows, y);
@@ -493,11 +527,11 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op, const struct
             rope(e, op, b->pos[r], x + at, y + at);
             break;
         case LK_OP_KV_STORE:
-            kv_store(e, op, kv, b, r);
+            kv_store(e, op, states, b, r);
             break;
         case LK_OP_ATTENTION:
             for (int h = 0; h < op->u.attention.n_head; h++) {
-                attention(e, op, kv, b, r, h);
+                attention(e, op, states, b, r, h);
             }
             break;
         case LK_OP_GLU:
@@ -525,7 +559,7 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op, const struct
     }
 }
 
-static lk_status ref_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b,
+static lk_status ref_run(struct lk_exec *e, struct lk_state_mem *states, const struct lk_batch *b,
                          lk_error *err)
 {
     const struct lk_plan *plan = e->o.plan;
@@ -533,15 +567,14 @@ static lk_status ref_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct l
     if (status) {
         return status;
     }
-    e->n_tokens = b->n_tokens;
-    e->n_outputs = b->n_outputs;
+    e->rows = lk_batch_rows(b);
     if (plan->in_slot >= 0) {
         for (size_t i = 0; i < (size_t)b->n_tokens * (size_t)plan->n_embd; i++) {
             slot_of(e, plan->in_slot)[i] = (double)b->hidden_in[i];
         }
     }
     for (int i = 0; i < plan->n_ops; i++) {
-        run_op(e, &plan->ops[i], kv, b);
+        run_op(e, &plan->ops[i], states, b);
     }
     size_t n = (size_t)rows_of(e, plan->out_slot) * (size_t)plan->slots[plan->out_slot].width;
     for (size_t i = 0; i < n; i++) {
@@ -566,8 +599,8 @@ static lk_status ref_peek(struct lk_exec *e, int slot, float *data, size_t n, lk
     return LK_OK;
 }
 
-lk_status lk_ref_step(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b, int i,
-                      const float *in0, const float *in1, double *out, lk_error *err)
+lk_status lk_ref_step(struct lk_exec *e, struct lk_state_mem *states, const struct lk_batch *b,
+                      int i, const float *const *in, double *out, lk_error *err)
 {
     const struct lk_plan *plan = e->o.plan;
     lk_status status = lk_batch_check(&e->o, b, err);
@@ -575,19 +608,14 @@ lk_status lk_ref_step(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_b
         return status;
     }
     const struct lk_op *op = &plan->ops[i];
-    const float *in[2] = {in0, in1};
-    e->n_tokens = b->n_tokens;
-    e->n_outputs = b->n_outputs;
-    for (int k = 0; k < 2; k++) {
-        if (op->in[k] < 0) {
-            continue;
-        }
+    e->rows = lk_batch_rows(b);
+    for (int k = 0; k < op->n_in; k++) {
         size_t n = (size_t)rows_of(e, op->in[k]) * (size_t)plan->slots[op->in[k]].width;
         for (size_t j = 0; j < n; j++) {
             slot_of(e, op->in[k])[j] = (double)in[k][j];
         }
     }
-    run_op(e, op, kv, b);
+    run_op(e, op, states, b);
     size_t n = (size_t)rows_of(e, op->out) * (size_t)plan->slots[op->out].width;
     memcpy(out, slot_of(e, op->out), n * sizeof *out);
     return LK_OK;
@@ -600,11 +628,11 @@ const struct lk_backend_impl lk_backend_ref = {
     .close = ref_close,
     .prepare = ref_prepare,
     .exec_free = ref_exec_free,
-    .kv_alloc = ref_kv_alloc,
-    .kv_free = ref_kv_free,
-    .kv_read = ref_kv_read,
-    .kv_write = ref_kv_write,
-    .kv_check = ref_kv_check,
+    .state_alloc = ref_state_alloc,
+    .state_free = ref_state_free,
+    .state_read = ref_state_read,
+    .state_write = ref_state_write,
+    .state_check = ref_state_check,
     .run = ref_run,
     .peek = ref_peek,
 };

@@ -89,10 +89,10 @@ static lk_status vk_open(const struct lk_backend_options *options, struct lk_bac
     return LK_OK;
 }
 
-static lk_status vk_kv_alloc(struct lk_backend *backend, const struct lk_kv_geom *geom,
-                             struct lk_kv_mem **out, lk_error *err)
+static lk_status vk_state_alloc(struct lk_backend *backend, const struct lk_state_geom *geom,
+                                struct lk_state_mem **out, lk_error *err)
 {
-    return lk_vk_kv_alloc(&backend->dev, geom, out, err);
+    return lk_vk_state_alloc(&backend->dev, geom, out, err);
 }
 
 /* ---- prepare ---- */
@@ -124,8 +124,15 @@ static void vk_exec_free(struct lk_exec *e)
 static int small_tokens(const struct lk_exec *e)
 {
     const struct lk_plan *p = e->o.plan;
-    uint64_t dim = lk_round_up((size_t)p->head_dim, LK_KV_DIM_ALIGN) + 2;
-    uint64_t one = (uint64_t)p->n_head * (uint64_t)e->o.max_blocks * dim * 4;
+    uint64_t one = 0;
+    for (int i = 0; i < p->n_ops; i++) {
+        if (p->ops[i].kind == LK_OP_ATTENTION) {
+            struct lk_attn_shape s = lk_attn_shape_of(p, &p->ops[i]);
+            uint64_t bytes =
+                (uint64_t)s.n_head * (uint64_t)e->o.max_blocks * (uint64_t)(s.dim + 2) * 4;
+            one = bytes > one ? bytes : one;
+        }
+    }
     uint64_t limit = e->dev->found.props.limits.maxStorageBufferRange;
     limit = limit < (256u << 20) ? limit : 256u << 20;
     int n = e->o.max_tokens < LK_VK_SMALL ? e->o.max_tokens : LK_VK_SMALL;
@@ -168,8 +175,8 @@ static lk_status create_buffers(struct lk_exec *e, VkDeviceSize arena, lk_error 
 {
     const struct lk_plan *plan = e->o.plan;
     const struct lk_slot *out = &plan->slots[plan->out_slot];
-    VkDeviceSize rows =
-        (VkDeviceSize)(out->rows == LK_ROWS_TOKENS ? e->o.max_tokens : e->o.max_outputs);
+    struct lk_row_counts most = lk_most_rows(&e->o);
+    VkDeviceSize rows = (VkDeviceSize)most.n[out->rows];
     VkDeviceSize hidden =
         plan->in_slot >= 0 ? (VkDeviceSize)e->o.max_tokens * (VkDeviceSize)plan->n_embd * 4 : 0;
     lk_status status =
@@ -272,20 +279,20 @@ static lk_status check_flags(struct lk_exec *e, lk_error *err)
     return first < 0 ? LK_OK : lk_fail_range(err, plan, &plan->ops[first]);
 }
 
-static void bind_kv(struct lk_exec *e, const struct lk_kv_mem *kv)
+static void bind_states(struct lk_exec *e, const struct lk_state_mem *states)
 {
-    if (kv->serial != e->kv_serial) {
+    if (states->serial != e->state_serial) {
         for (int i = 0; i < LK_VK_LISTS; i++) {
-            lk_vk_list_bind_kv(e, &e->list[i], kv);
+            lk_vk_list_bind_states(e, &e->list[i], states);
         }
         for (int i = 0; i < LK_VK_MAX_SHAPES; i++) {
-            e->shape[i].used = 0; /* recorded with the old cache */
+            e->shape[i].used = 0; /* recorded with other memory */
         }
-        e->kv_serial = kv->serial;
+        e->state_serial = states->serial;
     }
 }
 
-static lk_status vk_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk_batch *b,
+static lk_status vk_run(struct lk_exec *e, struct lk_state_mem *states, const struct lk_batch *b,
                         lk_error *err)
 {
     struct lk_vk_device *dev = e->dev;
@@ -302,21 +309,20 @@ static lk_status vk_run(struct lk_exec *e, struct lk_kv_mem *kv, const struct lk
     }
     double from = e->times.op ? lk_now() : 0.0;
     e->n_runs++;
-    bind_kv(e, kv);
+    bind_states(e, states);
     lk_vk_batch_write(e, b, list);
-    status = lk_vk_submit(e, list, b->n_tokens, b->n_outputs, err);
+    struct lk_row_counts rows = lk_batch_rows(b);
+    status = lk_vk_submit(e, list, &rows, err);
     if (!status) {
         status = check_flags(e, err);
     }
     if (status) {
         return status;
     }
-    e->n_tokens = b->n_tokens;
-    e->n_outputs = b->n_outputs;
+    e->rows = rows;
     e->last_list = list;
     const struct lk_slot *out = &e->o.plan->slots[e->o.plan->out_slot];
-    size_t rows = (size_t)(out->rows == LK_ROWS_TOKENS ? b->n_tokens : b->n_outputs);
-    memcpy(b->out, e->readback.map, rows * (size_t)out->width * 4);
+    memcpy(b->out, e->readback.map, (size_t)rows.n[out->rows] * (size_t)out->width * 4);
     return e->times.op ? lk_vk_profile_add(e, &e->list[list], b, lk_now() - from, err) : LK_OK;
 }
 
@@ -329,11 +335,10 @@ static lk_status vk_read_rate(struct lk_backend *backend, uint64_t n_bytes, int 
 static lk_status vk_peek(struct lk_exec *e, int slot, float *data, size_t n, lk_error *err)
 {
     const struct lk_plan *plan = e->o.plan;
-    if (!e->o.keep_ops || slot < 0 || slot >= plan->n_slots || e->n_tokens == 0) {
+    if (!e->o.keep_ops || slot < 0 || slot >= plan->n_slots || e->rows.n[LK_ROWS_TOKENS] == 0) {
         return lk_fail(err, LK_E_INVALID, "slot %d was not kept", slot);
     }
-    int rows = plan->slots[slot].rows == LK_ROWS_TOKENS ? e->n_tokens : e->n_outputs;
-    size_t have = (size_t)rows * (size_t)plan->slots[slot].width;
+    size_t have = (size_t)e->rows.n[plan->slots[slot].rows] * (size_t)plan->slots[slot].width;
     return lk_vk_read(e->dev, &e->arena, e->list[e->last_list].pieces[slot].offset, data,
                       (n < have ? n : have) * sizeof *data, &e->readback, err);
 }
@@ -346,11 +351,11 @@ const struct lk_backend_impl lk_backend_vulkan = {
     .close = lk_vk_close,
     .prepare = vk_prepare,
     .exec_free = vk_exec_free,
-    .kv_alloc = vk_kv_alloc,
-    .kv_free = lk_vk_kv_free,
-    .kv_read = lk_vk_kv_read,
-    .kv_write = lk_vk_kv_write,
-    .kv_check = lk_vk_kv_check,
+    .state_alloc = vk_state_alloc,
+    .state_free = lk_vk_state_free,
+    .state_read = lk_vk_state_read,
+    .state_write = lk_vk_state_write,
+    .state_check = lk_vk_state_check,
     .run = vk_run,
     .peek = vk_peek,
     .variant = lk_vk_variant,

@@ -60,7 +60,7 @@ static int add_slot(struct lk_vk_known *k, int width)
 static struct lk_op *add_op(struct lk_vk_known *k, enum lk_op_kind kind, int in0, int in1, int out)
 {
     struct lk_op *op = &k->ops[k->plan.n_ops++];
-    *op = (struct lk_op){.kind = kind, .in = {in0, in1}, .out = out, .weight = -1};
+    *op = lk_op_make(kind, in0, in1, out, -1);
     return op;
 }
 
@@ -92,13 +92,13 @@ static bool add_attention(struct lk_vk_known *k)
         return false;
     }
     struct lk_op *op = add_op(k, LK_OP_KV_STORE, key, value, -1);
-    op->u.kv_store.n_kv_head = N_KV_HEAD;
-    op->u.kv_store.head_dim = HEAD_DIM;
+    op->u.kv_store.k = 0;
+    op->u.kv_store.v = 1;
     k->slot[LK_VK_KNOWN_ATTENTION] = add_slot(k, N_HEAD * HEAD_DIM);
     op = add_op(k, LK_OP_ATTENTION, q, -1, k->slot[LK_VK_KNOWN_ATTENTION]);
+    op->u.attention.k = 0;
+    op->u.attention.v = 1;
     op->u.attention.n_head = N_HEAD;
-    op->u.attention.n_kv_head = N_KV_HEAD;
-    op->u.attention.head_dim = HEAD_DIM;
     op->u.attention.window = WINDOW;
     op->u.attention.score_in = 0.25f;
     return true;
@@ -128,11 +128,12 @@ lk_status lk_vk_known_open(struct lk_vk_known *k, lk_error *err)
                                .slots = k->slots,
                                .weights = k->weights,
                                .n_embd = NARROW,
+                               .states = k->states,
+                               .n_states = 2,
                                .n_layer = 1,
-                               .last_layer = 1,
-                               .n_head = N_HEAD,
-                               .n_kv_head = N_KV_HEAD,
-                               .head_dim = HEAD_DIM};
+                               .last_layer = 1};
+    k->states[0] = lk_state_paged(LK_STATE_K, 0, N_KV_HEAD, HEAD_DIM);
+    k->states[1] = lk_state_paged(LK_STATE_V, 0, N_KV_HEAD, HEAD_DIM);
     add_slot(k, NARROW);
     k->hidden = lk_alloc_array((N_TOKENS + 1) * NARROW, sizeof *k->hidden);
     k->out = lk_alloc_array(N_TOKENS * ROWS, sizeof *k->out);
@@ -154,11 +155,7 @@ lk_status lk_vk_known_open(struct lk_vk_known *k, lk_error *err)
                                           .max_seqs = 1,
                                           .max_blocks = KV_BLOCKS,
                                           .fuse = true};
-    k->geom = (struct lk_kv_geom){.n_layers = 1,
-                                  .n_kv_head = N_KV_HEAD,
-                                  .head_dim = HEAD_DIM,
-                                  .dim = HEAD_DIM,
-                                  .n_blocks = KV_BLOCKS};
+    k->geom = (struct lk_state_geom){.plan = &k->plan, .n_blocks = KV_BLOCKS};
     return LK_OK;
 }
 
@@ -181,7 +178,7 @@ struct lk_batch lk_vk_known_batch(struct lk_vk_known *k, int run)
     for (int i = 0; i < n; i++) {
         k->pos[i] = pos + i;
     }
-    k->batch_seq = (struct lk_batch_seq){BLOCKS, 0, n, pos};
+    k->batch_seq = (struct lk_batch_seq){.blocks = BLOCKS, .n_tokens = n, .pos = pos};
     return (struct lk_batch){.n_tokens = n,
                              .pos = k->pos,
                              .seq = k->seq,

@@ -27,7 +27,8 @@ struct lk_vk_known {
     struct lk_slot slots[LK_VK_KNOWN_OPS];
     struct lk_weight weights[LK_VK_KNOWN_OPS];
     struct lk_exec_options options;
-    struct lk_kv_geom geom;
+    struct lk_state states[2];
+    struct lk_state_geom geom;
     int slot[LK_VK_KNOWN_CHECKS]; /* that a check looks at */
     float *hidden, *out;          /* owned, as are the weights' data */
     int32_t *pos, *seq;           /* owned */

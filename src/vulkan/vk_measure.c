@@ -150,7 +150,7 @@ lk_status lk_vk_read_rate(struct lk_vk_device *dev, uint64_t n_bytes, int passes
 
 /* ---- kernels ---- */
 
-enum { ROWS = 4096, COLS = 4096, HEAD_DIM = LK_KV_DIM_ALIGN };
+enum { ROWS = 4096, COLS = 4096 };
 /* Of one measurement; a GPU that was idle takes most of it to raise its clocks. */
 static const double LEAST_SECONDS = 0.05, LEAST_SECONDS_GPU = 0.5;
 
@@ -160,15 +160,15 @@ struct kernel_run {
     struct lk_weight w;
     int n_tokens;
     float *x, *y;
-    int32_t *index, *zeros; /* 0, 1, 2, ...; [n_tokens] zeros */
-    struct lk_kv_mem *kv;   /* no op looks at it */
+    int32_t *index, *zeros;      /* 0, 1, 2, ...; [n_tokens] zeros */
+    struct lk_state_mem *states; /* there are none */
 };
 
 /* Seconds of one run over n tokens by the device's clock: the best of some after the first. */
 static lk_status time_runs(struct kernel_run *k, struct lk_exec *e, int n, double *seconds,
                            lk_error *err)
 {
-    struct lk_batch_seq seq = {k->zeros, 0, n, 0};
+    struct lk_batch_seq seq = {.blocks = k->zeros, .n_tokens = n};
     struct lk_batch batch = {.n_tokens = n,
                              .pos = k->index,
                              .seq = k->zeros,
@@ -185,7 +185,7 @@ static lk_status time_runs(struct kernel_run *k, struct lk_exec *e, int n, doubl
     for (int i = 0; !status && (i < 2 || spent < least); i++) {
         struct lk_op_seconds t;
         double from = lk_now();
-        status = lk_backend_vulkan.run(e, k->kv, &batch, err);
+        status = lk_backend_vulkan.run(e, k->states, &batch, err);
         lk_vk_op_seconds(e, 0, &t);
         double once = t.run - before;
         before = t.run;
@@ -200,7 +200,7 @@ static lk_status time_runs(struct kernel_run *k, struct lk_exec *e, int n, doubl
 
 static lk_status time_kernel(struct kernel_run *k, lk_kernel_fn each, void *user, lk_error *err)
 {
-    struct lk_op op = {.kind = LK_OP_MATMUL, .in = {0, -1}, .out = 1};
+    struct lk_op op = {.kind = LK_OP_MATMUL, .in = {0}, .n_in = 1, .out = 1};
     struct lk_slot slots[2] = {{COLS, LK_ROWS_TOKENS}, {ROWS, LK_ROWS_TOKENS}};
     struct lk_plan plan = {.ops = &op,
                            .n_ops = 1,
@@ -211,9 +211,6 @@ static lk_status time_kernel(struct kernel_run *k, lk_kernel_fn each, void *user
                            .n_embd = COLS,
                            .n_layer = 1,
                            .last_layer = 1,
-                           .n_head = 1,
-                           .n_kv_head = 1,
-                           .head_dim = HEAD_DIM,
                            .out_slot = 1};
     struct lk_exec_options o = {.plan = &plan,
                                 .max_tokens = k->n_tokens,
@@ -274,7 +271,8 @@ lk_status lk_vk_kernels(const struct lk_backend_options *options, bool all_level
     size_t n = (size_t)n_tokens, most = (size_t)ROWS * COLS * sizeof(float);
     char note[512];
     bool exact;
-    struct lk_kv_geom geom = {1, 0, 1, HEAD_DIM, HEAD_DIM, 1};
+    static const struct lk_plan NO_STATES = {.n_layer = 1, .last_layer = 1};
+    struct lk_state_geom geom = {.plan = &NO_STATES};
     uint8_t *data = lk_alloc(most);
     lk_status status = lk_vk_open(options, &k.b, &exact, note, sizeof note, err);
     k.x = lk_alloc_array(n, COLS * sizeof(float));
@@ -285,7 +283,7 @@ lk_status lk_vk_kernels(const struct lk_backend_options *options, bool all_level
         status = lk_fail(err, LK_E_NOMEM, "out of memory timing kernels with %d tokens", n_tokens);
     }
     if (!status) {
-        status = lk_backend_vulkan.kv_alloc(k.b, &geom, &k.kv, err);
+        status = lk_backend_vulkan.state_alloc(k.b, &geom, &k.states, err);
     }
     if (!status) {
         /* Bytes that are finite and in range read as any type, scales of blocks included. */
@@ -305,7 +303,7 @@ lk_status lk_vk_kernels(const struct lk_backend_options *options, bool all_level
         *dot = false;
         status = time_types(&k, data, type, true, each, user, err);
     }
-    lk_backend_vulkan.kv_free(k.kv);
+    lk_backend_vulkan.state_free(k.states);
     lk_vk_close(k.b);
     lk_free(data);
     lk_free(k.x);

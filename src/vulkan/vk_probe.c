@@ -200,7 +200,7 @@ static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct
 {
     const struct lk_backend_impl *impl = &lk_backend_vulkan;
     struct lk_exec *exec = NULL;
-    struct lk_kv_mem *kv = NULL;
+    struct lk_state_mem *states = NULL;
     float *got = NULL;
     *wrong = (struct wrong){{0}};
     lk_status status = lk_vk_prepare(b, &k->options, true, &exec, err);
@@ -209,7 +209,7 @@ static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct
         return LK_OK;
     }
     if (!status) {
-        status = impl->kv_alloc(b, &k->geom, &kv, err);
+        status = impl->state_alloc(b, &k->geom, &states, err);
     }
     if (!status) {
         size_t most = 0;
@@ -222,13 +222,13 @@ static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct
     }
     for (int run = 0; run < LK_VK_KNOWN_RUNS && !status; run++) {
         struct lk_batch batch = lk_vk_known_batch(k, run);
-        status = impl->run(exec, kv, &batch, err);
+        status = impl->run(exec, states, &batch, err);
         if (!status || status == LK_E_RANGE) { /* what it left there is wrong by itself */
             status = check_run(exec, k, run, got, wrong, err);
         }
     }
     lk_free(got);
-    impl->kv_free(kv);
+    impl->state_free(states);
     impl->exec_free(exec);
     return status;
 }

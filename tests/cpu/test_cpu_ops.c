@@ -111,9 +111,9 @@ Test(cpu_ops, gather_waits_for_rows_handed_in)
     struct lk_backend *b;
     struct lk_caps caps;
     struct lk_exec *e;
-    struct lk_kv_mem *kv;
+    struct lk_state_mem *states;
     lk_error err;
-    struct lk_op op = {.kind = LK_OP_GATHER, .in = {0, -1}, .out = 1, .weight = -1};
+    struct lk_op op = {.kind = LK_OP_GATHER, .in = {0}, .n_in = 1, .out = 1, .weight = -1};
     struct lk_slot slots[2] = {{WIDTH, LK_ROWS_TOKENS}, {WIDTH, LK_ROWS_OUTPUTS}};
     struct lk_plan plan = {.ops = &op,
                            .n_ops = 1,
@@ -122,9 +122,6 @@ Test(cpu_ops, gather_waits_for_rows_handed_in)
                            .n_embd = WIDTH,
                            .n_layer = 1,
                            .last_layer = 1,
-                           .n_head = 1,
-                           .n_kv_head = 1,
-                           .head_dim = 32,
                            .out_slot = 1};
     struct lk_exec_options eo = {.plan = &plan,
                                  .max_tokens = TOKENS,
@@ -132,14 +129,14 @@ Test(cpu_ops, gather_waits_for_rows_handed_in)
                                  .max_seqs = 1,
                                  .max_blocks = 1,
                                  .fuse = true};
-    struct lk_kv_geom geom = {1, 0, 1, 32, 32, 1};
+    struct lk_state_geom geom = {.plan = &plan, .n_blocks = 1};
     int32_t pos[TOKENS], seq[TOKENS] = {0}, block = 0, outputs[OUTPUTS];
     float *hidden = malloc(sizeof(float) * TOKENS * WIDTH);
     float *out = malloc(sizeof(float) * OUTPUTS * WIDTH);
     cr_assert(hidden && out);
     cr_assert_eq(lk_backend_cpu.open(&o, &b, &caps, &err), LK_OK, "%s", err.message);
     cr_assert_eq(lk_backend_cpu.prepare(b, &eo, &e, &err), LK_OK, "%s", err.message);
-    cr_assert_eq(lk_backend_cpu.kv_alloc(b, &geom, &kv, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_backend_cpu.state_alloc(b, &geom, &states, &err), LK_OK, "%s", err.message);
     for (int i = 0; i < TOKENS; i++) {
         pos[i] = i;
     }
@@ -150,7 +147,7 @@ Test(cpu_ops, gather_waits_for_rows_handed_in)
         for (size_t i = 0; i < (size_t)TOKENS * WIDTH; i++) {
             hidden[i] = (float)(i % 8191) + (float)run;
         }
-        struct lk_batch_seq s = {&block, 0, TOKENS, 0};
+        struct lk_batch_seq s = {.blocks = &block, .n_tokens = TOKENS};
         struct lk_batch batch = {.n_tokens = TOKENS,
                                  .pos = pos,
                                  .seq = seq,
@@ -160,14 +157,14 @@ Test(cpu_ops, gather_waits_for_rows_handed_in)
                                  .outputs = outputs,
                                  .hidden_in = hidden,
                                  .out = out};
-        cr_assert_eq(lk_backend_cpu.run(e, kv, &batch, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_backend_cpu.run(e, states, &batch, &err), LK_OK, "%s", err.message);
         for (int i = 0; i < OUTPUTS; i++) {
             cr_assert_eq(memcmp(out + (size_t)i * WIDTH, hidden + (size_t)outputs[i] * WIDTH,
                                 sizeof(float) * WIDTH),
                          0, "run %d: row %d is not the one handed in", run, i);
         }
     }
-    lk_backend_cpu.kv_free(kv);
+    lk_backend_cpu.state_free(states);
     lk_backend_cpu.exec_free(e);
     lk_backend_cpu.close(b);
     free(hidden);

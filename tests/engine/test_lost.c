@@ -20,7 +20,7 @@ static struct lk_backend_impl fake;
 static const struct lk_backend_impl *real;
 static int runs_left;
 
-static lk_status run_until_lost(struct lk_exec *exec, struct lk_kv_mem *kv,
+static lk_status run_until_lost(struct lk_exec *exec, struct lk_state_mem *mem,
                                 const struct lk_batch *batch, lk_error *err)
 {
     if (runs_left-- <= 0) {
@@ -28,14 +28,13 @@ static lk_status run_until_lost(struct lk_exec *exec, struct lk_kv_mem *kv,
         strcpy(err->message, "the device was lost");
         return LK_E_DEVICE_LOST;
     }
-    return real->run(exec, kv, batch, err);
+    return real->run(exec, mem, batch, err);
 }
 
-static lk_status read_until_lost(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
-                                 size_t offset, void *data, size_t n, lk_error *err)
+static lk_status read_until_lost(struct lk_state_mem *mem, int state, size_t offset, void *data,
+                                 size_t n, lk_error *err)
 {
-    return runs_left <= 0 ? LK_E_DEVICE_LOST
-                          : real->kv_read(kv, layer, which, offset, data, n, err);
+    return runs_left <= 0 ? LK_E_DEVICE_LOST : real->state_read(mem, state, offset, data, n, err);
 }
 
 static void make_losable(lk_engine *e, int runs)
@@ -43,7 +42,7 @@ static void make_losable(lk_engine *e, int runs)
     real = e->home->part[0].impl;
     fake = *real;
     fake.run = run_until_lost;
-    fake.kv_read = read_until_lost;
+    fake.state_read = read_until_lost;
     e->home->part[0].impl = &fake;
     runs_left = runs;
 }

@@ -231,13 +231,13 @@ Test(session, saved_and_loaded_on_another_backend)
 static const struct lk_backend_impl *real_impl;
 static int writes_until_failure;
 
-static lk_status failing_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which,
-                               size_t offset, const void *data, size_t n, lk_error *err)
+static lk_status failing_write(struct lk_state_mem *mem, int state, size_t offset, const void *data,
+                               size_t n, lk_error *err)
 {
     if (writes_until_failure-- == 0) {
         return lk_fail(err, LK_E_IO, "a write fails");
     }
-    return real_impl->kv_write(kv, layer, which, offset, data, n, err);
+    return real_impl->state_write(mem, state, offset, data, n, err);
 }
 
 /* The cache has room for the longer of two timelines alone. */
@@ -259,7 +259,7 @@ static void loaded_over(const char *path, const char *backend, const int32_t *id
     struct lk_part *part = &s->lane->part[0];
     struct lk_backend_impl failing = *part->impl;
     real_impl = part->impl;
-    failing.kv_write = failing_write;
+    failing.state_write = failing_write;
     for (int k = 0;; k++) {
         cr_assert_eq(lk_session_sync(s, ids, HELD, &err), LK_OK, "%s", err.message);
         part->impl = &failing;
@@ -333,22 +333,22 @@ static void stale(const char *path, const char *backend, const int32_t *ids, con
     lk_error err;
     lk_engine *e = tiny_engine(path, backend, CTX, 64, 1, &m);
     struct lk_lane *lane = e->home;
-    size_t n = lk_engine_block_bytes(e);
+    size_t n = lk_most_unit_bytes(e->plan);
     uint16_t *nan = malloc(n);
     for (size_t i = 0; i < n / 2; i++) {
         nan[i] = 0x7e00;
     }
-    for (int layer = 0; layer < e->plan->n_layer; layer++) {
+    for (int i = 0; i < e->plan->n_states; i++) {
         for (int b = 0; b < lane->pool.n_blocks; b++) {
-            cr_assert_eq(lk_lane_kv_write(lane, layer, LK_KV_K, b, nan, &err), LK_OK);
-            cr_assert_eq(lk_lane_kv_write(lane, layer, LK_KV_V, b, nan, &err), LK_OK);
+            cr_assert_eq(lk_lane_write(lane, e->plan, i, b, nan, &err), LK_OK);
         }
     }
     free(nan);
     float *got = tiny_rows(e, ids, N);
     tiny_same(got, rows, N * n_vocab, "stale cells full of NaN");
     free(got);
-    cr_assert_eq(lane->part[0].impl->kv_check(lane->part[0].kv, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lane->part[0].impl->state_check(lane->part[0].states, &err), LK_OK, "%s",
+                 err.message);
     lk_engine_close(&e);
     lk_model_close(&m);
 }

@@ -47,7 +47,8 @@ def model(rng):
 
 def session(rng, fingerprint, n, logits, cache):
     """A saved session of n tokens; without `cache` it ends where the cache would start."""
-    out = b"LKSESS01" + struct.pack("<8I", NUMERICS, 1, 1, EMBD, BLOCK, VOCAB, n, logits) + fingerprint
+    out = b"LKSESS02" + struct.pack("<IIQ", NUMERICS, 2, 2 * 2 * EMBD * BLOCK)  # K and V of a layer
+    out += struct.pack("<4I", BLOCK, VOCAB, n, logits) + fingerprint
     out += struct.pack("<%di" % n, *[rng.randrange(VOCAB) for _ in range(n)])
     if logits:
         out += struct.pack("<%df" % VOCAB, *[rng.gauss(0, 1) for _ in range(VOCAB)])

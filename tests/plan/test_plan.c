@@ -4,6 +4,7 @@
  * tensor by name; slices and the layout of slots as properties.
  */
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +119,30 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
 
 /* Every op reads what was written before, writes a slot of its own, and the widths of slots and
  * weights fit the op's meaning. */
+static const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind kind, int layer,
+                                   int nth)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->kind == kind && op->layer == layer && nth-- == 0) {
+            return op;
+        }
+    }
+    cr_assert(false, "layer %d has no such %s", layer, lk_op_name(kind));
+    return NULL;
+}
+
+/* K and V of an op: states of its layer, as wide as the rows that go in. */
+static void check_states(const struct lk_plan *p, int layer, int k, int v, int k_width, int v_width)
+{
+    cr_assert(k >= 0 && k < p->n_states && v >= 0 && v < p->n_states);
+    const struct lk_state *ks = &p->states[k], *vs = &p->states[v];
+    cr_assert(ks->kind == LK_STATE_K && vs->kind == LK_STATE_V && ks->layer == layer &&
+              vs->layer == layer);
+    cr_assert(ks->n_head * ks->head_dim == k_width && vs->n_head * vs->head_dim == v_width);
+    cr_assert(ks->dim % LK_KV_DIM_ALIGN == 0 && ks->dim >= ks->head_dim);
+}
+
 static void check_wiring(const struct lk_plan *p)
 {
     bool *written = calloc((size_t)p->n_slots, sizeof *written);
@@ -137,7 +162,7 @@ static void check_wiring(const struct lk_plan *p)
                       op->in[k]);
         }
         int in = op->in[0] >= 0 ? p->slots[op->in[0]].width : 0;
-        int in1 = op->in[1] >= 0 ? p->slots[op->in[1]].width : 0;
+        int in1 = op->n_in > 1 ? p->slots[op->in[1]].width : 0;
         int out = op->out >= 0 ? p->slots[op->out].width : 0;
         const struct lk_weight *w = op->weight >= 0 ? &p->weights[op->weight] : NULL;
         if (op->out >= 0) {
@@ -168,12 +193,17 @@ static void check_wiring(const struct lk_plan *p)
                       op->u.rope.rope < p->n_ropes);
             break;
         case LK_OP_KV_STORE:
-            cr_assert(in == in1 && in == op->u.kv_store.n_kv_head * op->u.kv_store.head_dim &&
-                      op->out == -1);
+            check_states(p, op->layer, op->u.kv_store.k, op->u.kv_store.v, in, in1);
+            cr_assert(op->out == -1);
             break;
-        case LK_OP_ATTENTION:
-            cr_assert(in == out && in == op->u.attention.n_head * op->u.attention.head_dim);
+        case LK_OP_ATTENTION: {
+            struct lk_attn_shape s = lk_attn_shape_of(p, op);
+            check_states(p, op->layer, op->u.attention.k, op->u.attention.v,
+                         s.n_kv_head * s.head_dim, s.n_kv_head * s.head_dim);
+            cr_assert(in == out && in == s.n_head * s.head_dim &&
+                      s.group * s.n_kv_head == s.n_head);
             break;
+        }
         case LK_OP_GLU:
         case LK_OP_ADD:
             cr_assert(in == in1 && in == out);
@@ -201,26 +231,16 @@ Test(plan, wiring_and_shapes_of_every_architecture_and_type)
             struct fixture f;
             build_ok(&f, &p);
             cr_assert(f.plan->n_layer == p.n_layer && f.plan->n_embd == p.n_embd &&
-                      f.plan->n_head == p.n_head && f.plan->n_kv_head == p.n_kv_head &&
-                      f.plan->head_dim == p.head_dim && f.plan->n_vocab == p.n_vocab &&
+                      f.plan->n_states == 2 * p.n_layer && f.plan->n_vocab == p.n_vocab &&
                       f.plan->n_ctx_max == (uint32_t)p.n_ctx);
             check_wiring(f.plan);
+            struct lk_attn_shape s =
+                lk_attn_shape_of(f.plan, find_op(f.plan, LK_OP_ATTENTION, p.n_layer - 1, 0));
+            cr_assert(s.n_head == p.n_head && s.n_kv_head == p.n_kv_head &&
+                      s.head_dim == p.head_dim);
             end(&f);
         }
     }
-}
-
-static const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind kind, int layer,
-                                   int nth)
-{
-    for (int i = 0; i < plan->n_ops; i++) {
-        const struct lk_op *op = &plan->ops[i];
-        if (op->kind == kind && op->layer == layer && nth-- == 0) {
-            return op;
-        }
-    }
-    cr_assert(false, "layer %d has no such %s", layer, lk_op_name(kind));
-    return NULL;
 }
 
 Test(plan, q_k_v_share_their_input_and_keep_their_roles)
@@ -567,7 +587,7 @@ static bool life_of(const struct lk_plan *p, int slot, int *first, int *last)
             *first = i;
             *last = *last > i ? *last : i;
         }
-        if ((op->in[0] == slot || op->in[1] == slot) && *last < i) {
+        if (lk_op_reads(op, slot) && *last < i) {
             *last = i;
         }
     }
@@ -579,23 +599,23 @@ static void check_layout(const struct lk_plan *p, size_t tokens, size_t outputs,
 {
     size_t *at = calloc((size_t)p->n_slots, sizeof *at);
     cr_assert(at);
-    size_t total = lk_plan_layout(p, tokens, outputs, keep, align, NULL, at), sum = 0;
+    struct lk_row_counts most = {
+        {[LK_ROWS_TOKENS] = (int)tokens, [LK_ROWS_OUTPUTS] = (int)outputs}};
+    size_t total = lk_plan_layout(p, &most, keep, align, NULL, at), sum = 0;
     cr_assert(total != SIZE_MAX);
     for (int i = 0; i < p->n_slots; i++) {
         int fi, li, fj, lj;
         if (!life_of(p, i, &fi, &li)) {
             continue;
         }
-        size_t ni =
-            (p->slots[i].rows == LK_ROWS_TOKENS ? tokens : outputs) * (size_t)p->slots[i].width;
+        size_t ni = (size_t)most.n[p->slots[i].rows] * (size_t)p->slots[i].width;
         cr_assert(at[i] % align == 0 && at[i] + ni <= total);
         sum += (ni + align - 1) / align * align;
         for (int j = 0; j < i; j++) {
             if (!life_of(p, j, &fj, &lj) || (!keep && (li < fj || lj < fi))) {
                 continue;
             }
-            size_t nj =
-                (p->slots[j].rows == LK_ROWS_TOKENS ? tokens : outputs) * (size_t)p->slots[j].width;
+            size_t nj = (size_t)most.n[p->slots[j].rows] * (size_t)p->slots[j].width;
             cr_assert(at[i] + ni <= at[j] || at[j] + nj <= at[i],
                       "slots %d [%zu, +%zu) and %d [%zu, +%zu) live together", i, at[i], ni, j,
                       at[j], nj);
@@ -633,8 +653,10 @@ Test(plan, slots_that_live_together_have_memory_of_their_own)
             }
         }
         size_t *at = calloc((size_t)f.plan->n_slots, sizeof *at);
-        cr_assert_eq(lk_plan_layout(f.plan, SIZE_MAX / 64, 1, false, 16, NULL, at), SIZE_MAX);
-        cr_assert_eq(lk_plan_layout(f.plan, SIZE_MAX / 2048, 1, true, 16, NULL, at), SIZE_MAX);
+        struct lk_row_counts many = {{INT_MAX, INT_MAX}};
+        f.plan->slots[0].width = INT_MAX;
+        cr_assert_eq(lk_plan_layout(f.plan, &many, false, 16, NULL, at), SIZE_MAX);
+        cr_assert_eq(lk_plan_layout(f.plan, &many, true, 16, NULL, at), SIZE_MAX);
         free(at);
         end(&f);
     }

@@ -27,6 +27,7 @@ struct rig {
     struct lk_op ops[8];
     struct lk_slot slots[8];
     struct lk_weight weights[4];
+    struct lk_state states[2]; /* K and V of the one layer, where an op has them */
     int n_tokens, pos;
     const float *in; /* [n_tokens][width of slot 0] */
 };
@@ -41,10 +42,10 @@ static void rig_start(struct rig *r, int width, int n_tokens, const float *in)
                                .slots = r->slots,
                                .n_slots = 1,
                                .weights = r->weights,
+                               .states = r->states,
                                .n_layer = 1,
                                .n_embd = width,
                                .n_vocab = 1,
-                               .head_dim = LK_MAX_HEAD_DIM,
                                .last_layer = 1};
 }
 
@@ -52,7 +53,7 @@ static void rig_start(struct rig *r, int width, int n_tokens, const float *in)
 static struct lk_op *rig_op(struct rig *r, enum lk_op_kind kind, int in0, int in1, int width)
 {
     struct lk_op *op = &r->ops[r->plan.n_ops++];
-    *op = (struct lk_op){.kind = kind, .in = {in0, in1}, .out = -1, .weight = -1};
+    *op = lk_op_make(kind, in0, in1, -1, -1);
     if (width) {
         op->out = r->plan.n_slots++;
         r->slots[op->out] = (struct lk_slot){.width = width, .rows = LK_ROWS_TOKENS};
@@ -78,17 +79,11 @@ static float *rig_run(struct rig *r, const char *backend, const char *level)
     struct lk_caps caps;
     struct lk_backend *be;
     struct lk_exec *exec;
-    struct lk_kv_mem *kv;
+    struct lk_state_mem *states;
     lk_error err;
-    int heads = 1, dim = 32, n = r->n_tokens;
-    for (int i = 0; i < r->plan.n_ops; i++) {
-        if (r->ops[i].kind == LK_OP_KV_STORE) {
-            heads = r->ops[i].u.kv_store.n_kv_head;
-            dim = (int)lk_round_up((size_t)r->ops[i].u.kv_store.head_dim, LK_KV_DIM_ALIGN);
-        }
-    }
+    int n = r->n_tokens;
     int blocks = (r->pos + n + LK_KV_BLOCK - 1) / LK_KV_BLOCK;
-    struct lk_kv_geom geom = {1, 0, heads, dim, dim, blocks};
+    struct lk_state_geom geom = {.plan = &r->plan, .n_blocks = blocks};
     struct lk_exec_options eo = {.plan = &r->plan,
                                  .max_tokens = n,
                                  .max_outputs = 1,
@@ -97,7 +92,7 @@ static float *rig_run(struct rig *r, const char *backend, const char *level)
                                  .keep_ops = true};
     cr_assert_eq(impl->open(&bo, &be, &caps, &err), LK_OK, "%s", err.message);
     cr_assert_eq(impl->prepare(be, &eo, &exec, &err), LK_OK, "%s", err.message);
-    cr_assert_eq(impl->kv_alloc(be, &geom, &kv, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(impl->state_alloc(be, &geom, &states, &err), LK_OK, "%s", err.message);
     int32_t *table = malloc((size_t)blocks * sizeof *table);
     int32_t *pos = malloc((size_t)n * sizeof *pos), *seq = calloc((size_t)n, sizeof *seq);
     for (int i = 0; i < blocks; i++) {
@@ -115,8 +110,8 @@ static float *rig_run(struct rig *r, const char *backend, const char *level)
                          .seqs = &one,
                          .hidden_in = r->in,
                          .out = out};
-    cr_assert_eq(impl->run(exec, kv, &b, &err), LK_OK, "%s", err.message);
-    impl->kv_free(kv);
+    cr_assert_eq(impl->run(exec, states, &b, &err), LK_OK, "%s", err.message);
+    impl->state_free(states);
     impl->exec_free(exec);
     impl->close(be);
     free(table);
@@ -453,12 +448,15 @@ Test(ref_scalar, attention)
                 rig_weight(&r, LK_TYPE_F32, heads[i] * HD, MAX_IN, m[i]);
         }
         struct lk_op *op = rig_op(&r, LK_OP_KV_STORE, 2, 3, 0);
-        op->u.kv_store.n_kv_head = KV_HEADS;
-        op->u.kv_store.head_dim = HD;
+        r.states[0] = lk_state_paged(LK_STATE_K, 0, KV_HEADS, HD);
+        r.states[1] = lk_state_paged(LK_STATE_V, 0, KV_HEADS, HD);
+        r.plan.n_states = 2;
+        op->u.kv_store.k = 0;
+        op->u.kv_store.v = 1;
         op = rig_op(&r, LK_OP_ATTENTION, 1, -1, HEADS * HD);
+        op->u.attention.k = 0;
+        op->u.attention.v = 1;
         op->u.attention.n_head = HEADS;
-        op->u.attention.n_kv_head = KV_HEADS;
-        op->u.attention.head_dim = HD;
         op->u.attention.window = cases[c].window;
         op->u.attention.scale = cases[c].scale;
         op->u.attention.softcap = cases[c].softcap;

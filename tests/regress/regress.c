@@ -219,14 +219,10 @@ static lk_status open_part(struct rg_chain *c, int i, const struct rg_way *way, 
                                    &c->part[i].slice, err),
                      LK_OK, "%s", err->message);
     }
-    c->part[i].geom =
-        (struct lk_kv_geom){.n_layers = last - first,
-                            .first_layer = first,
-                            .n_kv_head = plan->n_kv_head,
-                            .head_dim = plan->head_dim,
-                            .dim = (int)lk_round_up((size_t)plan->head_dim, LK_KV_DIM_ALIGN),
-                            .n_blocks = c->n_blocks + 1};
-    struct lk_exec_options o = {.plan = c->part[i].slice ? c->part[i].slice : plan,
+    c->part[i].last_layer = last;
+    struct lk_state_geom geom = {.plan = c->part[i].slice ? c->part[i].slice : plan,
+                                 .n_blocks = c->n_blocks + 1};
+    struct lk_exec_options o = {.plan = geom.plan,
                                 .max_tokens = c->n_batch,
                                 .max_outputs = c->n_batch,
                                 .max_seqs = 1,
@@ -235,8 +231,8 @@ static lk_status open_part(struct rg_chain *c, int i, const struct rg_way *way, 
                                 .fuse = fuse()};
     lk_status status = way->impl->prepare(backend, &o, &c->part[i].exec, err);
     if (!status) {
-        cr_assert_eq(way->impl->kv_alloc(backend, &c->part[i].geom, &c->part[i].kv, err), LK_OK,
-                     "%s", err->message);
+        cr_assert_eq(way->impl->state_alloc(backend, &geom, &c->part[i].states, err), LK_OK, "%s",
+                     err->message);
     }
     return status;
 }
@@ -280,8 +276,8 @@ void rg_close(struct rg_chain *c)
         if (c->part[i].exec) {
             c->part[i].way->impl->exec_free(c->part[i].exec);
         }
-        if (c->part[i].kv) {
-            c->part[i].way->impl->kv_free(c->part[i].kv);
+        if (c->part[i].states) {
+            c->part[i].way->impl->state_free(c->part[i].states);
         }
         lk_plan_free(&c->part[i].slice);
     }
@@ -298,7 +294,7 @@ static lk_status run_batch(struct rg_chain *c, const int32_t *ids, int first, in
         pos[i] = first + i;
         seq[i] = 0;
     }
-    struct lk_batch_seq s = {c->blocks, 0, n, first};
+    struct lk_batch_seq s = {.blocks = c->blocks, .n_tokens = n, .pos = first};
     static struct lk_batch b; /* cleared after each run: then it is the caller's again */
     lk_status status = LK_OK;
     for (int i = 0; i < c->n_parts && !status; i++) {
@@ -312,7 +308,7 @@ static lk_status run_batch(struct rg_chain *c, const int32_t *ids, int first, in
                               .outputs = index,
                               .hidden_in = i ? hidden[(i - 1) % 2] : NULL,
                               .out = i + 1 < c->n_parts ? hidden[i % 2] : rows};
-        status = c->part[i].way->impl->run(c->part[i].exec, c->part[i].kv, &b, err);
+        status = c->part[i].way->impl->run(c->part[i].exec, c->part[i].states, &b, err);
         memset(&b, 0, sizeof b);
     }
     memset(index, 0xA5, 3 * (size_t)n * sizeof *index);
@@ -355,63 +351,66 @@ float *rg_peek(struct rg_chain *c, int slot, size_t n)
 
 /* ---- the cache ---- */
 
-static int part_of(const struct rg_chain *c, int layer)
+static int part_of(const struct rg_chain *c, int state)
 {
     int i = 0;
-    while (layer >= c->part[i].geom.first_layer + c->part[i].geom.n_layers) {
+    while (c->m->plan->states[state].layer >= c->part[i].last_layer) {
         i++;
     }
     return i;
 }
 
-uint16_t *rg_cache(struct rg_chain *c, int layer, enum lk_kv_which which, size_t *n)
+static size_t state_bytes(const struct rg_chain *c, int state)
 {
-    int i = part_of(c, layer);
+    return (size_t)(c->n_blocks + 1) * lk_state_unit_bytes(&c->m->plan->states[state]);
+}
+
+uint16_t *rg_cache(struct rg_chain *c, int state, size_t *n)
+{
+    int i = part_of(c, state);
     lk_error err;
-    *n = lk_kv_layer_elems(&c->part[i].geom);
-    uint16_t *cells = malloc(*n * 2);
+    size_t bytes = state_bytes(c, state);
+    uint16_t *cells = malloc(bytes);
     cr_assert(cells);
-    cr_assert_eq(c->part[i].way->impl->kv_read(c->part[i].kv, layer - c->part[i].geom.first_layer,
-                                               which, 0, cells, *n * 2, &err),
+    cr_assert_eq(c->part[i].way->impl->state_read(c->part[i].states, state, 0, cells, bytes, &err),
                  LK_OK, "%s", err.message);
+    *n = bytes / sizeof *cells;
     return cells;
 }
 
-void rg_cache_write(struct rg_chain *c, int layer, enum lk_kv_which which, const uint16_t *cells)
+void rg_cache_write(struct rg_chain *c, int state, const uint16_t *cells)
 {
-    int i = part_of(c, layer);
+    int i = part_of(c, state);
     lk_error err;
-    cr_assert_eq(c->part[i].way->impl->kv_write(c->part[i].kv, layer - c->part[i].geom.first_layer,
-                                                which, 0, cells,
-                                                lk_kv_layer_elems(&c->part[i].geom) * 2, &err),
+    cr_assert_eq(c->part[i].way->impl->state_write(c->part[i].states, state, 0, cells,
+                                                   state_bytes(c, state), &err),
                  LK_OK, "%s", err.message);
 }
 
 void rg_move(struct rg_chain *from, struct rg_chain *to)
 {
-    for (int layer = 0; layer < from->m->plan->n_layer; layer++) {
-        for (int w = 0; w < 2; w++) {
-            size_t n, m;
-            uint16_t *cells = rg_cache(from, layer, (enum lk_kv_which)w, &n);
-            uint16_t *other = rg_cache(to, layer, (enum lk_kv_which)w, &m);
-            size_t block = rg_cell(from, (enum lk_kv_which)w, 1, 0, 0, 0);
-            for (int b = 0; b < from->n_blocks && b < to->n_blocks; b++) {
-                memcpy(other + (size_t)to->blocks[b] * block,
-                       cells + (size_t)from->blocks[b] * block, block * 2);
-            }
-            rg_cache_write(to, layer, (enum lk_kv_which)w, other);
-            free(cells);
-            free(other);
+    for (int s = 0; s < from->m->plan->n_states; s++) {
+        size_t n, m;
+        uint16_t *cells = rg_cache(from, s, &n);
+        uint16_t *other = rg_cache(to, s, &m);
+        size_t block = rg_cell(from, s, 1, 0, 0, 0);
+        for (int b = 0; b < from->n_blocks && b < to->n_blocks; b++) {
+            memcpy(other + (size_t)to->blocks[b] * block, cells + (size_t)from->blocks[b] * block,
+                   block * 2);
         }
+        rg_cache_write(to, s, other);
+        free(cells);
+        free(other);
     }
 }
 
-size_t rg_cell(const struct rg_chain *c, enum lk_kv_which which, int block, int head, int slot,
-               int d)
+size_t rg_cell(const struct rg_chain *c, int state, int block, int head, int slot, int d)
 {
-    size_t dim = (size_t)(c->m->plan->head_dim + 31) / 32 * 32;
-    size_t at = ((size_t)block * (size_t)c->m->plan->n_kv_head + (size_t)head) * dim * 64;
-    return at + (which == LK_KV_K ? (size_t)d * 64 + (size_t)slot : (size_t)slot * dim + (size_t)d);
+    const struct lk_state *s = &c->m->plan->states[state];
+    size_t dim = (size_t)(s->head_dim + 31) / 32 * 32;
+    size_t at = ((size_t)block * (size_t)s->n_head + (size_t)head) * dim * 64;
+    return at +
+           (s->kind == LK_STATE_K ? (size_t)d * 64 + (size_t)slot : (size_t)slot * dim + (size_t)d);
 }
 
 /* ---- comparing ---- */
@@ -448,50 +447,50 @@ void rg_same_rows(const char *what, const float *got, const float *want, size_t 
 }
 
 /* Strides as the code has them against those of the written layout. */
-static void show_strides(const struct rg_chain *c, int layer, enum lk_kv_which which)
+static void show_strides(const struct rg_chain *c, int state)
 {
-    size_t nh = (size_t)c->m->plan->n_kv_head;
-    size_t nd = (size_t)c->part[part_of(c, layer)].geom.dim;
+    const struct lk_state *s = &c->m->plan->states[state];
+    size_t nh = (size_t)s->n_head, nd = (size_t)s->dim;
     size_t is[4] = {LK_KV_K_AT((size_t)1, (size_t)0, (size_t)0, (size_t)0, nh, nd),
                     LK_KV_K_AT((size_t)0, (size_t)1, (size_t)0, (size_t)0, nh, nd),
                     LK_KV_K_AT((size_t)0, (size_t)0, (size_t)1, (size_t)0, nh, nd),
                     LK_KV_K_AT((size_t)0, (size_t)0, (size_t)0, (size_t)1, nh, nd)};
-    if (which == LK_KV_V) {
+    if (s->kind == LK_STATE_V) {
         is[0] = LK_KV_V_AT((size_t)1, (size_t)0, (size_t)0, (size_t)0, nh, nd);
         is[1] = LK_KV_V_AT((size_t)0, (size_t)1, (size_t)0, (size_t)0, nh, nd);
         is[2] = LK_KV_V_AT((size_t)0, (size_t)0, (size_t)0, (size_t)1, nh, nd);
         is[3] = LK_KV_V_AT((size_t)0, (size_t)0, (size_t)1, (size_t)0, nh, nd);
     }
-    size_t want[4] = {rg_cell(c, which, 1, 0, 0, 0), rg_cell(c, which, 0, 1, 0, 0),
-                      rg_cell(c, which, 0, 0, 0, 1), rg_cell(c, which, 0, 0, 1, 0)};
+    size_t want[4] = {rg_cell(c, state, 1, 0, 0, 0), rg_cell(c, state, 0, 1, 0, 0),
+                      rg_cell(c, state, 0, 0, 0, 1), rg_cell(c, state, 0, 0, 1, 0)};
     bool contiguous = memcmp(is, want, sizeof is) == 0;
-    printf("  %c layer %d: contiguous: %s; strides in bytes: block %zu, head %zu, d %zu, "
+    printf("  %s layer %d: contiguous: %s; strides in bytes: block %zu, head %zu, d %zu, "
            "position %zu",
-           which == LK_KV_V ? 'V' : 'K', layer, contiguous ? "yes" : "NO", is[0] * 2, is[1] * 2,
-           is[2] * 2, is[3] * 2);
+           lk_state_name(s), s->layer, contiguous ? "yes" : "NO", is[0] * 2, is[1] * 2, is[2] * 2,
+           is[3] * 2);
     printf(contiguous ? "\n" : "; expected %zu, %zu, %zu, %zu\n", want[0] * 2, want[1] * 2,
            want[2] * 2, want[3] * 2);
 }
 
-static void show_cells(const struct rg_chain *c, enum lk_kv_which which, const uint16_t *got,
+static void show_cells(const struct rg_chain *c, int state, const uint16_t *got,
                        const uint16_t *want, int n)
 {
-    int dim = (c->m->plan->head_dim + 31) / 32 * 32;
+    const struct lk_state *s = &c->m->plan->states[state];
     for (int pos = 0; pos < n; pos++) {
-        for (int h = 0; h < c->m->plan->n_kv_head; h++) {
+        for (int h = 0; h < s->n_head; h++) {
             int d = 0;
             size_t at = 0;
-            for (; d < dim; d++) {
-                at = rg_cell(c, which, c->blocks[pos / 64], h, pos % 64, d);
+            for (; d < s->dim; d++) {
+                at = rg_cell(c, state, c->blocks[pos / 64], h, pos % 64, d);
                 if (got[at] != want[at]) {
                     break;
                 }
             }
-            if (d == dim) {
-                printf("    %c[%d, %d, *]: MATCH\n", which == LK_KV_V ? 'V' : 'K', h, pos);
+            if (d == s->dim) {
+                printf("    %s[%d, %d, *]: MATCH\n", lk_state_name(s), h, pos);
             } else {
-                printf("    %c[%d, %d, *]: DIFF, first bad index %d: %04x, expected %04x\n",
-                       which == LK_KV_V ? 'V' : 'K', h, pos, d, got[at], want[at]);
+                printf("    %s[%d, %d, *]: DIFF, first bad index %d: %04x, expected %04x\n",
+                       lk_state_name(s), h, pos, d, got[at], want[at]);
             }
         }
     }
@@ -501,37 +500,34 @@ void rg_same_cache(const char *what, struct rg_chain *got, struct rg_chain *want
 {
     lk_error err;
     bool all = true;
-    for (int layer = 0; layer < got->m->plan->n_layer && all; layer++) {
-        for (int w = 0; w < 2; w++) {
-            enum lk_kv_which which = (enum lk_kv_which)w;
-            size_t n_got, n_want;
-            uint16_t *x = rg_cache(got, layer, which, &n_got);
-            uint16_t *y = rg_cache(want, layer, which, &n_want);
-            bool same = n_got == n_want && memcmp(x, y, n_got * 2) == 0;
-            if (!same || rg_debug_on()) {
-                printf("%s: cache\n", what);
-                show_strides(got, layer, which);
-                show_cells(got, which, x, y, n);
-                fflush(stdout);
-            }
-            for (size_t i = 0; i < n_got && i < n_want && !same; i++) {
-                cr_expect(x[i] == y[i],
-                          "%s: %c layer %d: element %zu of the buffer is %04x, "
-                          "expected %04x",
-                          what, w ? 'V' : 'K', layer, i, x[i], y[i]);
-                if (x[i] != y[i]) {
-                    break;
-                }
-            }
-            all &= same;
-            free(x);
-            free(y);
+    for (int s = 0; s < got->m->plan->n_states && all; s++) {
+        const struct lk_state *state = &got->m->plan->states[s];
+        size_t n_got, n_want;
+        uint16_t *x = rg_cache(got, s, &n_got);
+        uint16_t *y = rg_cache(want, s, &n_want);
+        bool same = n_got == n_want && memcmp(x, y, n_got * 2) == 0;
+        if (!same || rg_debug_on()) {
+            printf("%s: cache\n", what);
+            show_strides(got, s);
+            show_cells(got, s, x, y, n);
+            fflush(stdout);
         }
+        for (size_t i = 0; i < n_got && i < n_want && !same; i++) {
+            cr_expect(x[i] == y[i],
+                      "%s: %s layer %d: element %zu of the buffer is %04x, expected %04x", what,
+                      lk_state_name(state), state->layer, i, x[i], y[i]);
+            if (x[i] != y[i]) {
+                break;
+            }
+        }
+        all &= same;
+        free(x);
+        free(y);
     }
     cr_assert(all, "%s: the caches differ", what);
     for (int i = 0; i < got->n_parts; i++) {
-        cr_assert_eq(got->part[i].way->impl->kv_check(got->part[i].kv, &err), LK_OK, "%s: %s", what,
-                     err.message);
+        cr_assert_eq(got->part[i].way->impl->state_check(got->part[i].states, &err), LK_OK,
+                     "%s: %s", what, err.message);
     }
 }
 

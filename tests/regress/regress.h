@@ -65,8 +65,8 @@ struct rg_chain {
         const struct rg_way *way;
         struct lk_plan *slice;
         struct lk_exec *exec;
-        struct lk_kv_mem *kv;
-        struct lk_kv_geom geom;
+        struct lk_state_mem *states;
+        int last_layer;
     } part[RG_PARTS];
 };
 /* way[i] runs layers [cut[i - 1], cut[i]); cut has n_parts - 1 elements. n_ctx <= 448. With `keep`
@@ -84,15 +84,14 @@ void rg_run(struct rg_chain *c, const int32_t *ids, int pos, int n, float *rows)
 /* Values of a slot of the last batch of a chain of one part: malloc'd. */
 float *rg_peek(struct rg_chain *c, int slot, size_t n);
 
-/* A layer's K or V buffer as the backend has it: malloc'd, *n elements. */
-uint16_t *rg_cache(struct rg_chain *c, int layer, enum lk_kv_which which, size_t *n);
-void rg_cache_write(struct rg_chain *c, int layer, enum lk_kv_which which, const uint16_t *cells);
+/* A state of the plan (2 layer: K, 2 layer + 1: V) as the backend has it: malloc'd, *n elements. */
+uint16_t *rg_cache(struct rg_chain *c, int state, size_t *n);
+void rg_cache_write(struct rg_chain *c, int state, const uint16_t *cells);
 /* Copies the cache of every layer, block by block of the tables. */
 void rg_move(struct rg_chain *from, struct rg_chain *to);
 /* Element of a cell by the written layout, K [block][head][dim][64], V [block][head][64][dim]; not
  * by kv_layout.h, which it checks. */
-size_t rg_cell(const struct rg_chain *c, enum lk_kv_which which, int block, int head, int slot,
-               int d);
+size_t rg_cell(const struct rg_chain *c, int state, int block, int head, int slot, int d);
 
 /* ---- comparing by bits; each dies at the first difference, having printed where ---- */
 

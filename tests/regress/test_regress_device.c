@@ -181,17 +181,17 @@ Test(regress_device, guards_in_device_memory)
     lk_error err;
     rg_model_open(&m, &p, NULL, NULL);
     rg_open_one(&c, &m, way, 64, 1);
-    struct lk_kv_mem *kv = c.part[0].kv;
+    struct lk_state_mem *mem = c.part[0].states;
     for (int i = 0; i < 4; i++) {
-        const struct lk_vk_buffer *block;
-        VkDeviceSize at = lk_vk_kv_at(kv, i / 2, (enum lk_kv_which)(i % 2), &block);
-        VkDeviceSize beside[2] = {at - 4, at + kv->bytes};
+        const struct lk_vk_state_at *at = &mem->at[i];
+        const struct lk_vk_buffer *block = &mem->blocks[at->block];
+        VkDeviceSize beside[2] = {at->offset - 4, at->offset + at->bytes};
         for (int b = 0; b < 2; b++) {
-            cr_assert_eq(lk_vk_fill(kv->dev, block, beside[b], 4, 0, &err), LK_OK);
-            cr_assert_eq(way->impl->kv_check(kv, &err), LK_E_INTERNAL);
+            cr_assert_eq(lk_vk_fill(mem->dev, block, beside[b], 4, 0, &err), LK_OK);
+            cr_assert_eq(way->impl->state_check(mem, &err), LK_E_INTERNAL);
             rg_debug("%s\n", err.message);
-            cr_assert_eq(lk_vk_fill(kv->dev, block, beside[b], 4, LK_VK_KV_CANARY, &err), LK_OK);
-            cr_assert_eq(way->impl->kv_check(kv, &err), LK_OK, "%s", err.message);
+            cr_assert_eq(lk_vk_fill(mem->dev, block, beside[b], 4, LK_VK_CANARY, &err), LK_OK);
+            cr_assert_eq(way->impl->state_check(mem, &err), LK_OK, "%s", err.message);
         }
     }
     rg_close(&c);
@@ -227,7 +227,9 @@ Test(regress_device, uploaded_tensors_are_aligned)
         for (int i = 0; i < e->list[LK_VK_ONE].n_pieces; i++) {
             cr_assert_eq(e->list[LK_VK_ONE].pieces[i].offset % 256, 0, "value %d", i);
         }
-        cr_assert_eq(c.part[0].kv->stride % 256, 0);
+        for (int i = 0; i < m.plan->n_states; i++) {
+            cr_assert_eq(c.part[0].states->at[i].offset % 256, 0, "state %d", i);
+        }
         rg_close(&c);
         rg_model_close(&m);
     }

@@ -52,7 +52,7 @@ static size_t count_cells(const struct model_params *p, rg_edit_fn edit, void *u
     rg_open_one(&c, &m, rg_scalar(), n, n);
     rg_run(&c, ids, 0, n, rows);
     for (int i = 0; i < 2 * m.plan->n_layer; i++) {
-        uint16_t *cells = rg_cache(&c, i / 2, (enum lk_kv_which)(i % 2), &n_cells);
+        uint16_t *cells = rg_cache(&c, i, &n_cells);
         for (size_t k = 0; k < n_cells; k++) {
             count += (cells[k] & 0x7fff) == half;
         }
@@ -218,11 +218,11 @@ Test(regress, stale_cache_full_of_nan)
                 rg_open_one(&c, &m, &ways[w], CTX, batch);
                 for (int i = 0; i < 4; i++) {
                     size_t n;
-                    uint16_t *cells = rg_cache(&c, i / 2, (enum lk_kv_which)(i % 2), &n);
+                    uint16_t *cells = rg_cache(&c, i, &n);
                     for (size_t k = 0; k < n; k++) {
                         cells[k] = k % 2 ? 0x7e00 : 0xfc00;
                     }
-                    rg_cache_write(&c, i / 2, (enum lk_kv_which)(i % 2), cells);
+                    rg_cache_write(&c, i, cells);
                     free(cells);
                 }
                 rg_run(&c, ids, 0, N, got);

@@ -33,15 +33,14 @@ Test(regress, a_byte_is_no_control_token)
     tok_done(&x);
 }
 
-static lk_status no_write(struct lk_kv_mem *kv, int layer, enum lk_kv_which which, size_t offset,
-                          const void *data, size_t n, lk_error *err)
+static lk_status no_write(struct lk_state_mem *mem, int state, size_t offset, const void *data,
+                          size_t n, lk_error *err)
 {
-    (void)kv;
-    (void)which;
+    (void)mem;
     (void)offset;
     (void)data;
     (void)n;
-    return lk_fail(err, LK_E_NOMEM, "out of memory: layer %d", layer);
+    return lk_fail(err, LK_E_NOMEM, "out of memory: state %d", state);
 }
 
 /* A fork's first write copies a shared block; when the copy fails, both sessions are as before. */
@@ -68,15 +67,15 @@ Test(regress, a_failed_copy_leaves_the_session)
         struct lk_part *part = &e->home->part[0];
         const struct lk_backend_impl *whole = part->impl;
         struct lk_backend_impl broken = *whole;
-        broken.kv_write = no_write;
+        broken.state_write = no_write;
         part->impl = &broken;
         cr_assert_eq(lk_session_sync(f, ids, 71, &err), LK_E_NOMEM, "%s", ways[w].name);
         part->impl = whole;
         rg_debug("after the failed copy: fork holds %zu tokens, block %d; the other %d\n",
-                 lk_session_n_tokens(f), f->kv.blocks[1], s->kv.blocks[1]);
+                 lk_session_n_tokens(f), f->seq.blocks[1], s->seq.blocks[1]);
         cr_assert_eq(lk_session_n_tokens(f), 70);
-        cr_assert_eq(f->kv.n_blocks, 2, "%s: the fork lost a block", ways[w].name);
-        cr_assert_eq(f->kv.blocks[1], s->kv.blocks[1], "%s: the block is shared again",
+        cr_assert_eq(f->seq.n_blocks, 2, "%s: the fork lost a block", ways[w].name);
+        cr_assert_eq(f->seq.blocks[1], s->seq.blocks[1], "%s: the block is shared again",
                      ways[w].name);
         cr_assert_eq(lk_session_sync(f, ids, 80, &err), LK_OK, "%s", err.message);
         rg_same_rows("the fork afterwards", lk_session_logits(f), want + 79 * 96, 1, 96);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cpu/host_kv.h"
+#include "cpu/host_state.h"
 #include "base/numerics.h"
 #include "tests/regress/regress.h"
 #include "tests/util/tiny.h"
@@ -25,51 +25,46 @@ static uint32_t random_u32(uint64_t *s)
 /* A whole cache of f16 values below 1, the same for every chain. */
 static void fill_cache(struct rg_chain *c)
 {
-    for (int layer = 0; layer < c->m->plan->n_layer; layer++) {
-        for (int w = 0; w < 2; w++) {
-            size_t n;
-            uint64_t state = 9u + (uint64_t)(2 * layer + w);
-            uint16_t *cells = rg_cache(c, layer, (enum lk_kv_which)w, &n);
-            for (size_t i = 0; i < n; i++) {
-                cells[i] = (uint16_t)(random_u32(&state) & 0xbbff);
-            }
-            rg_cache_write(c, layer, (enum lk_kv_which)w, cells);
-            free(cells);
+    for (int s = 0; s < c->m->plan->n_states; s++) {
+        size_t n;
+        uint64_t state = 9u + (uint64_t)s;
+        uint16_t *cells = rg_cache(c, s, &n);
+        for (size_t i = 0; i < n; i++) {
+            cells[i] = (uint16_t)(random_u32(&state) & 0xbbff);
         }
+        rg_cache_write(c, s, cells);
+        free(cells);
     }
 }
 
 /* Every element of the buffers but the cells of positions [first, first + n) is as it was. */
 static void only_these(struct rg_chain *c, uint16_t *const *before, int first, int n)
 {
-    for (int layer = 0; layer < c->m->plan->n_layer; layer++) {
-        for (int w = 0; w < 2; w++) {
-            enum lk_kv_which which = (enum lk_kv_which)w;
-            size_t n_cells;
-            int dim = c->part[0].geom.dim;
-            uint16_t *now = rg_cache(c, layer, which, &n_cells);
-            uint16_t *want = malloc(n_cells * 2);
-            memcpy(want, before[2 * layer + w], n_cells * 2);
-            for (int pos = first; pos < first + n; pos++) {
-                for (int h = 0; h < c->m->plan->n_kv_head; h++) {
-                    for (int d = 0; d < dim; d++) {
-                        size_t at = rg_cell(c, which, c->blocks[pos / 64], h, pos % 64, d);
-                        want[at] = now[at];
-                        cr_assert(d < c->m->plan->head_dim || now[at] == 0,
-                                  "%s: pad of %c[%d, %d, %d] is not zero", c->name, w ? 'V' : 'K',
-                                  h, pos, d);
-                    }
+    for (int s = 0; s < c->m->plan->n_states; s++) {
+        const struct lk_state *state = &c->m->plan->states[s];
+        size_t n_cells;
+        uint16_t *now = rg_cache(c, s, &n_cells);
+        uint16_t *want = malloc(n_cells * 2);
+        memcpy(want, before[s], n_cells * 2);
+        for (int pos = first; pos < first + n; pos++) {
+            for (int h = 0; h < state->n_head; h++) {
+                for (int d = 0; d < state->dim; d++) {
+                    size_t at = rg_cell(c, s, c->blocks[pos / 64], h, pos % 64, d);
+                    want[at] = now[at];
+                    cr_assert(d < state->head_dim || now[at] == 0,
+                              "%s: pad of %s[%d, %d, %d] is not zero", c->name,
+                              lk_state_name(state), h, pos, d);
                 }
             }
-            for (size_t i = 0; i < n_cells; i++) {
-                cr_assert(now[i] == want[i],
-                          "%s: writing positions %d to %d changed %c layer %d element %zu, which "
-                          "is not theirs",
-                          c->name, first, first + n - 1, w ? 'V' : 'K', layer, i);
-            }
-            free(now);
-            free(want);
         }
+        for (size_t i = 0; i < n_cells; i++) {
+            cr_assert(now[i] == want[i],
+                      "%s: writing positions %d to %d changed %s layer %d element %zu, which is "
+                      "not theirs",
+                      c->name, first, first + n - 1, lk_state_name(state), state->layer, i);
+        }
+        free(now);
+        free(want);
     }
 }
 
@@ -103,7 +98,7 @@ Test(regress, cache_write_keeps_neighbours)
                 fill_cache(&c);
                 fill_cache(&scalar);
                 for (int i = 0; i < 4; i++) {
-                    before[i] = rg_cache(&c, i / 2, (enum lk_kv_which)(i % 2), &n);
+                    before[i] = rg_cache(&c, i, &n);
                 }
                 rg_run(&c, ids, first, count, rows[0]);
                 rg_run(&scalar, ids, first, count, rows[1]);
@@ -137,28 +132,29 @@ Test(regress, guards_are_compared)
         uint16_t two[2] = {1, 2};
         rg_open_one(&c, &m, &ways[w], 64, 1);
         const struct lk_backend_impl *impl = ways[w].impl;
-        struct lk_kv_mem *kv = c.part[0].kv;
-        size_t end = lk_kv_layer_elems(&c.part[0].geom) * 2;
-        cr_assert_eq(impl->kv_write(kv, 1, LK_KV_V, end - 4, two, 4, &err), LK_OK);
-        cr_assert_eq(impl->kv_write(kv, 1, LK_KV_V, end - 2, two, 4, &err), LK_E_INVALID);
-        cr_assert_eq(impl->kv_write(kv, 1, LK_KV_K, end, two, 2, &err), LK_E_INVALID);
-        cr_assert_eq(impl->kv_write(kv, 2, LK_KV_K, 0, two, 2, &err), LK_E_INVALID);
-        cr_assert_eq(impl->kv_read(kv, 0, LK_KV_K, SIZE_MAX - 1, two, 4, &err), LK_E_INVALID);
-        cr_assert_eq(impl->kv_check(kv, &err), LK_OK, "%s", err.message);
+        struct lk_state_mem *mem = c.part[0].states;
+        size_t end = (size_t)(c.n_blocks + 1) * lk_state_unit_bytes(&m.plan->states[0]);
+        cr_assert_eq(impl->state_write(mem, 3, end - 4, two, 4, &err), LK_OK);
+        cr_assert_eq(impl->state_write(mem, 3, end - 2, two, 4, &err), LK_E_INVALID);
+        cr_assert_eq(impl->state_write(mem, 2, end, two, 2, &err), LK_E_INVALID);
+        cr_assert_eq(impl->state_write(mem, 4, 0, two, 2, &err), LK_E_INVALID);
+        cr_assert_eq(impl->state_read(mem, -1, 0, two, 2, &err), LK_E_INVALID);
+        cr_assert_eq(impl->state_read(mem, 0, SIZE_MAX - 1, two, 4, &err), LK_E_INVALID);
+        cr_assert_eq(impl->state_check(mem, &err), LK_OK, "%s", err.message);
         for (int i = 0; i < 4 && !ways[w].is_device; i++) {
-            uint8_t *k = (uint8_t *)lk_host_kv_at(kv, i / 2, (enum lk_kv_which)(i % 2));
+            uint8_t *k = lk_host_state_at(mem, i);
             uint8_t *beside[2] = {k - 1, k + end};
             for (int b = 0; b < 2; b++) {
                 uint8_t was = *beside[b];
                 *beside[b] ^= 1;
-                cr_assert_eq(impl->kv_check(kv, &err), LK_E_INTERNAL, "%s", ways[w].name);
+                cr_assert_eq(impl->state_check(mem, &err), LK_E_INTERNAL, "%s", ways[w].name);
                 if (b == 0) { /* the end of one is the beginning of the next one's guard */
                     cr_assert(strstr(err.message, i / 2 ? "layer 1" : "layer 0"), "%s",
                               err.message);
                     cr_assert(strstr(err.message, i % 2 ? "V" : "K"), "%s", err.message);
                 }
                 *beside[b] = was;
-                cr_assert_eq(impl->kv_check(kv, &err), LK_OK);
+                cr_assert_eq(impl->state_check(mem, &err), LK_OK);
             }
         }
         rg_close(&c);
@@ -191,11 +187,10 @@ Test(regress, heads_go_to_their_own_cells)
             for (int s = 0; s < 2; s++) {
                 size_t n;
                 float *in = rg_peek(&c, op->in[s], N * 128);
-                uint16_t *cells = rg_cache(&c, layer, (enum lk_kv_which)s, &n);
+                uint16_t *cells = rg_cache(&c, 2 * layer + s, &n);
                 for (int i = 0; i < N * 128; i++) {
                     int pos = i / 128, h = i % 128 / 32, d = i % 32;
-                    size_t at =
-                        rg_cell(&c, (enum lk_kv_which)s, c.blocks[pos / 64], h, pos % 64, d);
+                    size_t at = rg_cell(&c, 2 * layer + s, c.blocks[pos / 64], h, pos % 64, d);
                     cr_assert_eq(cells[at], lk_f32_to_f16(in[i]),
                                  "%s: %c[%d, %d, %d] of layer %d: %04x, its row has %04x",
                                  way->name, s ? 'V' : 'K', h, pos, d, layer, cells[at],
@@ -466,7 +461,7 @@ static void pair_of(const char *arch, int i, int n_rot, int pair[2])
 static void check_rotation(const char *arch, const struct rg_chain *c, const float *in,
                            const float *out, int first, int n, int n_head)
 {
-    int hd = c->m->plan->head_dim, n_rot = c->m->plan->ropes[0].n_dims;
+    int hd = c->m->plan->states[0].head_dim, n_rot = c->m->plan->ropes[0].n_dims;
     for (int t = 0; t < n; t++) {
         for (int h = 0; h < n_head; h++) {
             const float *x = in + (t * n_head + h) * hd, *y = out + (t * n_head + h) * hd;

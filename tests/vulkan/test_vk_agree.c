@@ -24,6 +24,7 @@ struct bench {
     struct lk_op ops[32];
     struct lk_slot slots[32];
     struct lk_weight weights[32];
+    struct lk_state states[2]; /* K and V, of attention */
     float *hidden;
 };
 
@@ -36,9 +37,7 @@ static void begin(struct bench *b, int width, int n_tokens, const char *what)
                                  .n_embd = width,
                                  .n_layer = 1,
                                  .last_layer = 1,
-                                 .n_head = 1,
-                                 .n_kv_head = 1,
-                                 .head_dim = 32,
+                                 .states = b->states,
                                  .n_vocab = 100,
                                  .in_slot = 0};
     b->c.n_tokens = n_tokens;
@@ -61,9 +60,8 @@ static int slot(struct bench *b, int width, enum lk_rows rows)
 
 static struct lk_op *op(struct bench *b, enum lk_op_kind kind, int in0, int in1, int out, int w)
 {
-    struct lk_op *o = &b->ops[b->c.plan.n_ops++];
-    *o = (struct lk_op){.kind = kind, .in = {in0, in1}, .out = out, .weight = w};
-    return o;
+    b->ops[b->c.plan.n_ops] = lk_op_make(kind, in0, in1, out, w);
+    return &b->ops[b->c.plan.n_ops++];
 }
 
 static int weight(struct bench *b, enum lk_type type, int64_t rows, int64_t cols, uint64_t seed)
@@ -346,9 +344,9 @@ static void attention_bench(struct bench *b, char what[160], const struct heads 
     begin(b, 64, n_tokens, what);
     b->c.n_seqs = n_seqs;
     b->c.pos0 = pos0;
-    b->c.plan.n_head = h->n_head;
-    b->c.plan.n_kv_head = h->n_kv_head;
-    b->c.plan.head_dim = h->head_dim;
+    b->states[0] = lk_state_paged(LK_STATE_K, 0, h->n_kv_head, h->head_dim);
+    b->states[1] = lk_state_paged(LK_STATE_V, 0, h->n_kv_head, h->head_dim);
+    b->c.plan.n_states = 2;
     lk_error err;
     cr_assert_eq(lk_rope_init(&b->c.plan.ropes[0], h->n_dims, h->interleaved, 10000.0, 1.0, NULL,
                               &err),
@@ -386,12 +384,12 @@ static void attention_bench(struct bench *b, char what[160], const struct heads 
     o->u.rope.n_head = h->n_kv_head;
     o->u.rope.head_dim = h->head_dim;
     o = op(b, LK_OP_KV_STORE, kr, vb, -1, -1);
-    o->u.kv_store.n_kv_head = h->n_kv_head;
-    o->u.kv_store.head_dim = h->head_dim;
+    o->u.kv_store.k = 0;
+    o->u.kv_store.v = 1;
     o = op(b, LK_OP_ATTENTION, qr, -1, slot(b, nq, LK_ROWS_TOKENS), -1);
+    o->u.attention.k = 0;
+    o->u.attention.v = 1;
     o->u.attention.n_head = h->n_head;
-    o->u.attention.n_kv_head = h->n_kv_head;
-    o->u.attention.head_dim = h->head_dim;
     o->u.attention.window = h->window;
     o->u.attention.score_in = h->cap != 0.0f ? 0.02f : 0.2f;
     o->u.attention.score_cap = h->cap;
@@ -735,23 +733,23 @@ Test(vk_agree, norm_in_shared_memory_or_before)
     vk_pair_close();
 }
 
-Test(vk_agree, window_sizes_beyond_the_batch_buffer)
+Test(vk_agree, windows_beyond_the_batch_buffer)
 {
     static const struct heads H = {2, 1, 32, 32, 10, false, 0.0f, false, true};
     struct bench b;
     char what[160];
     attention_bench(&b, what, &H, 3, 1, 100);
     struct lk_op attention = b.ops[b.c.plan.n_ops - 1];
-    for (int n = 2; n <= LK_VK_MAX_WINDOWS + 1; n++) {
+    for (int n = 2; n <= LK_VK_MAX_ATTN + 1; n++) {
         struct lk_op *o =
             op(&b, LK_OP_ATTENTION, attention.in[0], -1, slot(&b, 64, LK_ROWS_TOKENS), -1);
         o->u = attention.u;
         o->u.attention.window = 10 * n;
-        if (n == LK_VK_MAX_WINDOWS) {
+        if (n == LK_VK_MAX_ATTN) {
             expect_bits(&b, "");
         }
     }
-    expect_error(&b, "", "attention: more than 4 window sizes");
+    expect_error(&b, "", "attention: more than 4 windows and shapes of heads");
     release(&b);
     lk_rope_free(&b.c.plan.ropes[0]);
     vk_pair_close();
@@ -872,19 +870,20 @@ Test(vk_agree, buffers_beyond_the_devices_range)
     release(&b);
     /* ids, positions, tables and angles of a batch */
     begin(&b, 4, 70, "a batch");
-    b.c.plan.head_dim = 256;
+    lk_error err = {0};
+    cr_assert_eq(lk_rope_init(&b.c.plan.ropes[0], 256, false, 10000.0, 1.0, NULL, &err), LK_OK);
+    b.c.plan.n_ropes = 1;
     op(&b, LK_OP_BIAS, 0, -1, slot(&b, 4, LK_ROWS_TOKENS), weight(&b, LK_TYPE_F32, 1, 4, 5));
     struct lk_exec *e = NULL;
-    lk_error err = {0};
-    uint32_t words = 16 + 8 * 70 + 8 + 70 * 256 + 1;
+    uint32_t words = 16 + 4 * 70 + LK_VK_MAX_ATTN * 4 * 70 + 8 + 70 * 256;
     l->maxStorageBufferRange = words * 4;
     cr_assert_eq(vk_pair_prepare(vk_pair_device(""), &b.c, &e, &err), LK_OK, "%s", err.message);
     cr_assert_eq(e->at.n_words, words);
     lk_backend_vulkan.exec_free(e);
     l->maxStorageBufferRange--;
     expect_error(&b, "",
-                 "batch of 70 tokens, 1 sequences of 8 blocks: 74020 bytes are beyond the "
-                 "device's buffer range of 74019");
+                 "batch of 70 tokens, 1 sequences of 8 blocks: 77376 bytes are beyond the "
+                 "device's buffer range of 77375");
     /* far beyond 32 bits */
     struct lk_exec_options o = {.plan = &b.c.plan,
                                 .max_tokens = 1,
@@ -896,5 +895,6 @@ Test(vk_agree, buffers_beyond_the_devices_range)
     cr_assert(strstr(err.message, "are beyond the device's buffer range of 4294967295"), "%s",
               err.message);
     release(&b);
+    lk_rope_free(&b.c.plan.ropes[0]);
     vk_pair_close();
 }

@@ -119,7 +119,7 @@ Test(vk_device, known_answers_are_those_of_the_contract)
     struct lk_vk_known k;
     struct lk_backend *b = NULL;
     struct lk_exec *exec = NULL;
-    struct lk_kv_mem *kv = NULL;
+    struct lk_state_mem *states = NULL;
     struct lk_caps caps;
     lk_error err = {0};
     struct lk_backend_options o = {.cpu_level = "auto"};
@@ -129,10 +129,10 @@ Test(vk_device, known_answers_are_those_of_the_contract)
     k.options.keep_ops = true;
     cr_assert_eq(impl->open(&o, &b, &caps, &err), LK_OK);
     cr_assert_eq(impl->prepare(b, &k.options, &exec, &err), LK_OK, "%s", err.message);
-    cr_assert_eq(impl->kv_alloc(b, &k.geom, &kv, &err), LK_OK);
+    cr_assert_eq(impl->state_alloc(b, &k.geom, &states, &err), LK_OK);
     for (int run = 0; run < LK_VK_KNOWN_RUNS; run++) {
         struct lk_batch batch = lk_vk_known_batch(&k, run);
-        cr_assert_eq(impl->run(exec, kv, &batch, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(impl->run(exec, states, &batch, &err), LK_OK, "%s", err.message);
         for (int c = 0; c < LK_VK_KNOWN_CHECKS; c++) {
             size_t n = lk_vk_known_floats(&k, run, c), zeros = 0;
             float *x = malloc(n * sizeof *x);
@@ -150,7 +150,7 @@ Test(vk_device, known_answers_are_those_of_the_contract)
         }
     }
     cr_assert_eq(n_wrong, 0);
-    impl->kv_free(kv);
+    impl->state_free(states);
     impl->exec_free(exec);
     impl->close(b);
     lk_vk_known_close(&k);

@@ -251,32 +251,34 @@ Test(vk_limits, a_pipeline_beyond_the_device_is_refused)
     lk_vk_device_close(&dev);
 }
 
-/* A layer of K fits a buffer to the byte, or is refused. */
-Test(vk_limits, a_cache_beyond_the_devices_buffers_is_refused)
+/* A state fits a buffer to the byte, or is refused. */
+Test(vk_limits, a_state_beyond_the_devices_buffers_is_refused)
 {
     struct lk_backend *b = calloc(1, sizeof *b);
     struct lk_backend_options o = {.device = "0"};
-    struct lk_kv_geom g = {1, 0, 2, 40, 64, 64};
+    struct lk_state k = lk_state_paged(LK_STATE_K, 0, 2, 40);
+    struct lk_plan plan = {.states = &k, .n_states = 1, .n_layer = 1, .last_layer = 1};
+    struct lk_state_geom g = {.plan = &plan, .n_blocks = 64};
     uint32_t bytes = 64 * LK_KV_BLOCK_ELEMS(2, 64) * 2;
     lk_error err = {0};
-    struct lk_kv_mem *kv = NULL;
+    struct lk_state_mem *mem = NULL;
     cr_assert_eq(lk_vk_device_open(&o, &b->dev, &err), LK_OK, "%s", err.message);
     VkPhysicalDeviceLimits *l = &b->dev.found.props.limits;
     l->maxStorageBufferRange = bytes;
-    cr_assert_eq(lk_backend_vulkan.kv_alloc(b, &g, &kv, &err), LK_OK, "%s", err.message);
-    lk_backend_vulkan.kv_free(kv);
+    cr_assert_eq(lk_backend_vulkan.state_alloc(b, &g, &mem, &err), LK_OK, "%s", err.message);
+    lk_backend_vulkan.state_free(mem);
     l->maxStorageBufferRange--;
-    kv = NULL;
-    cr_assert_eq(lk_backend_vulkan.kv_alloc(b, &g, &kv, &err), LK_E_UNSUPPORTED);
-    cr_assert_str_eq(err.message, "KV cache: 1048576 bytes of keys a layer are beyond the device's "
-                                  "buffers of 1048575: use a smaller context");
-    /* Both and their guards in one allocation. */
+    mem = NULL;
+    cr_assert_eq(lk_backend_vulkan.state_alloc(b, &g, &mem, &err), LK_E_UNSUPPORTED);
+    cr_assert_str_eq(err.message, "K of layer 0: 1048576 bytes are beyond the device's buffers of "
+                                  "1048575: use a smaller context");
+    /* It and its guards are one allocation. */
     l->maxStorageBufferRange++;
-    b->dev.found.max_allocation = 2 * bytes + 3 * LK_VK_KV_GUARD;
-    cr_assert_eq(lk_backend_vulkan.kv_alloc(b, &g, &kv, &err), LK_OK, "%s", err.message);
-    lk_backend_vulkan.kv_free(kv);
+    b->dev.found.max_allocation = bytes + 2 * LK_VK_GUARD;
+    cr_assert_eq(lk_backend_vulkan.state_alloc(b, &g, &mem, &err), LK_OK, "%s", err.message);
+    lk_backend_vulkan.state_free(mem);
     b->dev.found.max_allocation--;
-    cr_assert_eq(lk_backend_vulkan.kv_alloc(b, &g, &kv, &err), LK_E_UNSUPPORTED);
+    cr_assert_eq(lk_backend_vulkan.state_alloc(b, &g, &mem, &err), LK_E_UNSUPPORTED);
     cr_assert(strstr(err.message, "buffers of 1048320"), "%s", err.message);
     lk_vk_device_close(&b->dev);
     free(b);

@@ -123,20 +123,14 @@ struct side {
     const struct lk_backend_impl *impl;
     struct lk_backend *backend;
     struct lk_exec *exec;
-    struct lk_kv_mem *kv;
+    struct lk_state_mem *states;
 };
 
 enum { MAX_BLOCKS = 8 };
 
-static struct lk_kv_geom geom_of(const struct vk_case *c)
+static struct lk_state_geom geom_of(const struct vk_case *c)
 {
-    const struct lk_plan *p = &c->plan;
-    return (struct lk_kv_geom){.n_layers = p->last_layer - p->first_layer,
-                               .first_layer = p->first_layer,
-                               .n_kv_head = p->n_kv_head,
-                               .head_dim = p->head_dim,
-                               .dim = (int)lk_round_up((size_t)p->head_dim, LK_KV_DIM_ALIGN),
-                               .n_blocks = c->n_seqs * MAX_BLOCKS + 1};
+    return (struct lk_state_geom){.plan = &c->plan, .n_blocks = c->n_seqs * MAX_BLOCKS + 1};
 }
 
 static struct lk_exec_options options_of(const struct vk_case *c, bool fuse, bool keep)
@@ -154,27 +148,25 @@ static struct lk_exec_options options_of(const struct vk_case *c, bool fuse, boo
 static lk_status side_open(struct side *s, const struct vk_case *c, bool fuse, bool keep,
                            lk_error *err)
 {
-    struct lk_kv_geom g = geom_of(c);
+    struct lk_state_geom g = geom_of(c);
     struct lk_exec_options o = options_of(c, fuse, keep);
     lk_status status = s->impl->prepare(s->backend, &o, &s->exec, err);
     if (status) {
         return status;
     }
-    cr_assert_eq(s->impl->kv_alloc(s->backend, &g, &s->kv, err), LK_OK, "%s", err->message);
-    size_t n = lk_kv_layer_elems(&g);
-    uint16_t *bytes = malloc(n * 2);
-    for (int l = 0; l < g.n_layers; l++) {
-        for (int w = 0; w < 2; w++) {
-            struct vk_rng r = {77u + (uint64_t)(2 * l + w)};
-            for (size_t i = 0; i < n; i++) {
-                uint32_t u = vk_rng_u32(&r);
-                bytes[i] = (uint16_t)((u & 0x83ff) | (u >> 16) % 17 << 10);
-            }
-            cr_assert_eq(s->impl->kv_write(s->kv, l, (enum lk_kv_which)w, 0, bytes, n * 2, err),
-                         LK_OK, "%s", err->message);
+    cr_assert_eq(s->impl->state_alloc(s->backend, &g, &s->states, err), LK_OK, "%s", err->message);
+    for (int i = 0; i < c->plan.n_states; i++) {
+        size_t n = lk_state_bytes(&g, i);
+        uint16_t *cells = malloc(n);
+        struct vk_rng r = {77u + (uint64_t)i};
+        for (size_t k = 0; k < n / 2; k++) {
+            uint32_t u = vk_rng_u32(&r);
+            cells[k] = (uint16_t)((u & 0x83ff) | (u >> 16) % 17 << 10);
         }
+        cr_assert_eq(s->impl->state_write(s->states, i, 0, cells, n, err), LK_OK, "%s",
+                     err->message);
+        free(cells);
     }
-    free(bytes);
     return LK_OK;
 }
 
@@ -183,11 +175,11 @@ static void side_close(struct side *s)
     if (s->exec) {
         s->impl->exec_free(s->exec);
     }
-    if (s->kv) {
-        s->impl->kv_free(s->kv);
+    if (s->states) {
+        s->impl->state_free(s->states);
     }
     s->exec = NULL;
-    s->kv = NULL;
+    s->states = NULL;
 }
 
 struct batch {
@@ -206,7 +198,10 @@ static void make_batch(struct batch *m, const struct vk_case *c, float *out)
         for (int i = 0; i < MAX_BLOCKS; i++) { /* not in order */
             m->blocks[s][i] = (i * 5 + 3) % MAX_BLOCKS + s * MAX_BLOCKS;
         }
-        m->seqs[s] = (struct lk_batch_seq){m->blocks[s], first, n, pos};
+        m->seqs[s] = (struct lk_batch_seq){.blocks = m->blocks[s],
+                                           .first = first,
+                                           .n_tokens = n,
+                                           .pos = pos};
         for (int t = 0; t < n; t++) {
             m->pos[first + t] = pos + t;
             m->seq[first + t] = s;
@@ -244,29 +239,26 @@ static void same(const float *a, const float *b, size_t n, size_t width, const s
 static size_t floats_of(const struct vk_case *c, const struct lk_batch *b, int slot)
 {
     const struct lk_slot *s = &c->plan.slots[slot];
-    return (size_t)(s->rows == LK_ROWS_TOKENS ? b->n_tokens : b->n_outputs) * (size_t)s->width;
+    return (size_t)lk_batch_rows(b).n[s->rows] * (size_t)s->width;
 }
 
-static void same_kv(const struct side *a, const struct side *b, const struct vk_case *c)
+static void same_states(const struct side *a, const struct side *b, const struct vk_case *c)
 {
-    struct lk_kv_geom g = geom_of(c);
-    size_t n = lk_kv_layer_elems(&g) * 2;
-    uint8_t *x = malloc(n), *y = malloc(n);
+    struct lk_state_geom g = geom_of(c);
     lk_error err;
-    for (int l = 0; l < g.n_layers; l++) {
-        for (int w = 0; w < 2; w++) {
-            enum lk_kv_which which = (enum lk_kv_which)w;
-            cr_assert_eq(a->impl->kv_read(a->kv, l, which, 0, x, n, &err), LK_OK);
-            cr_assert_eq(b->impl->kv_read(b->kv, l, which, 0, y, n, &err), LK_OK);
-            for (size_t i = 0; i < n; i++) {
-                cr_assert(x[i] == y[i], "%s: KV layer %d %s byte %zu: device %02x, scalar %02x",
-                          c->what, l, w ? "V" : "K", i, x[i], y[i]);
-            }
+    for (int i = 0; i < c->plan.n_states; i++) {
+        size_t n = lk_state_bytes(&g, i);
+        uint8_t *x = malloc(n), *y = malloc(n);
+        cr_assert_eq(a->impl->state_read(a->states, i, 0, x, n, &err), LK_OK);
+        cr_assert_eq(b->impl->state_read(b->states, i, 0, y, n, &err), LK_OK);
+        for (size_t k = 0; k < n; k++) {
+            cr_assert(x[k] == y[k], "%s: %s byte %zu: device %02x, scalar %02x", c->what,
+                      lk_state_name(&c->plan.states[i]), k, x[k], y[k]);
         }
+        free(x);
+        free(y);
     }
-    cr_assert_eq(a->impl->kv_check(a->kv, &err), LK_OK, "%s", err.message);
-    free(x);
-    free(y);
+    cr_assert_eq(a->impl->state_check(a->states, &err), LK_OK, "%s: %s", c->what, err.message);
 }
 
 static struct lk_backend *scalar(void)
@@ -290,7 +282,7 @@ void vk_pair_compare(struct lk_backend *device, const struct vk_case *c)
     float *want = calloc(n, sizeof *want), *got = calloc(n, sizeof *got);
     cr_assert_eq(side_open(&ref, c, false, true, &err), LK_OK, "%s: %s", c->what, err.message);
     make_batch(&m, c, want);
-    cr_assert_eq(ref.impl->run(ref.exec, ref.kv, &m.b, &err), LK_OK, "%s: %s", c->what,
+    cr_assert_eq(ref.impl->run(ref.exec, ref.states, &m.b, &err), LK_OK, "%s: %s", c->what,
                  err.message);
     static const struct {
         const char *name;
@@ -303,8 +295,8 @@ void vk_pair_compare(struct lk_backend *device, const struct vk_case *c)
         for (int again = 0; again < 2; again++) {
             memset(got, 0xA5, n * sizeof *got);
             make_batch(&m, c, got);
-            cr_assert_eq(dev.impl->run(dev.exec, dev.kv, &m.b, &err), LK_OK, "%s, %s: %s", c->what,
-                         way[i].name, err.message);
+            cr_assert_eq(dev.impl->run(dev.exec, dev.states, &m.b, &err), LK_OK, "%s, %s: %s",
+                         c->what, way[i].name, err.message);
             for (int s = 0; s < c->plan.n_slots && way[i].keep; s++) {
                 size_t f = floats_of(c, &m.b, s);
                 float *x = malloc((f + 1) * sizeof *x), *y = malloc((f + 1) * sizeof *y);
@@ -316,7 +308,7 @@ void vk_pair_compare(struct lk_backend *device, const struct vk_case *c)
             }
             same(got, want, floats_of(c, &m.b, out_slot), width, c, way[i].name, out_slot);
         }
-        same_kv(&dev, &ref, c);
+        same_states(&dev, &ref, c);
         side_close(&dev);
     }
     side_close(&ref);
@@ -331,7 +323,7 @@ lk_status vk_pair_run(struct lk_backend *device, const struct vk_case *c, float 
     lk_status status = side_open(&dev, c, true, false, err);
     if (!status) {
         make_batch(&m, c, out);
-        status = dev.impl->run(dev.exec, dev.kv, &m.b, err);
+        status = dev.impl->run(dev.exec, dev.states, &m.b, err);
     }
     side_close(&dev);
     return status;

@@ -35,7 +35,7 @@ struct vk_case {
     const char *what;
 };
 /* Runs the case on both, twice on the device (recorded commands are replayed), as it is, fused, and
- * with all slots kept; compares the output, all slots and all KV bytes by bits. */
+ * with all slots kept; compares the output, all slots and all bytes of states. */
 void vk_pair_compare(struct lk_backend *device, const struct vk_case *c);
 /* The status and message of the device alone. */
 lk_status vk_pair_status(struct lk_backend *device, const struct vk_case *c, lk_error *err);

@@ -15,23 +15,36 @@ static uint32_t take_words(uint64_t *next, uint64_t words)
     return (uint32_t)at;
 }
 
+/* Query heads of the widest attention. */
+static int most_heads(const struct lk_plan *plan)
+{
+    int n = 0;
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        n = op->kind == LK_OP_ATTENTION && op->u.attention.n_head > n ? op->u.attention.n_head : n;
+    }
+    return n;
+}
+
 lk_status lk_vk_batch_lay_out(struct lk_exec *e, lk_error *err)
 {
     struct lk_vk_batch_at *at = &e->at;
     const struct lk_plan *plan = e->o.plan;
     uint64_t n = (uint64_t)e->o.max_tokens, next = 0;
     uint64_t range = e->dev->found.props.limits.maxStorageBufferRange;
-    at->cs_stride = (uint32_t)lk_round_up((size_t)plan->head_dim, 4);
-    at->indirect = take_words(&next, 4 * LK_VK_MAX_WINDOWS);
+    at->cs_stride = (uint32_t)lk_round_up((size_t)lk_plan_rope_width(plan), 4);
+    at->indirect = take_words(&next, 4 * LK_VK_MAX_ATTN);
     at->token = take_words(&next, n);
     at->pos = take_words(&next, n);
     at->seq = take_words(&next, n);
     at->outputs = take_words(&next, n);
-    at->tiles = take_words(&next, 4 * n);
+    at->tiles_each = 4 * (uint32_t)n;
+    at->tiles = take_words(&next, LK_VK_MAX_ATTN * (uint64_t)at->tiles_each);
     at->table = take_words(&next, (uint64_t)e->o.max_seqs * (uint64_t)e->o.max_blocks);
-    at->cs[0] = take_words(&next, n * at->cs_stride);
-    at->cs[1] = take_words(&next, plan->n_ropes > 1 ? n * at->cs_stride : 0);
-    at->counters = take_words(&next, (uint64_t)plan->n_head);
+    for (int i = 0; i < plan->n_ropes; i++) {
+        at->cs[i] = take_words(&next, n * at->cs_stride);
+    }
+    at->counters = take_words(&next, (uint64_t)most_heads(plan));
     at->n_words = (uint32_t)next;
     if (next * 4 > range) {
         return lk_fail(err, LK_E_UNSUPPORTED,
@@ -55,34 +68,44 @@ static void write_ropes(struct lk_exec *e, const struct lk_batch *b, uint32_t *w
     }
 }
 
-/* Tiles of attention and, per window size, the size of its dispatch. */
-static void write_tiles(struct lk_exec *e, const struct lk_batch *b, int list, uint32_t *w)
+/* Tiles of a dispatch of attention; how many. */
+static uint32_t write_tiles(const struct lk_vk_attn *attn, const struct lk_batch *b, uint32_t *tile)
 {
-    uint32_t *tile = w + e->at.tiles, n_tiles = 0, per = e->attn_tokens[list];
-    uint32_t group =
-        e->o.plan->n_kv_head > 0 ? (uint32_t)(e->o.plan->n_head / e->o.plan->n_kv_head) : 1;
+    uint32_t n_tiles = 0;
     for (int s = 0; s < b->n_seqs; s++) {
         const struct lk_batch_seq *q = &b->seqs[s];
-        for (uint32_t t = 0; t < (uint32_t)q->n_tokens; t += per, n_tiles++, tile += 4) {
+        for (uint32_t t = 0; t < (uint32_t)q->n_tokens; t += attn->tokens, n_tiles++, tile += 4) {
             uint32_t left = (uint32_t)q->n_tokens - t;
             tile[0] = (uint32_t)q->first + t;
-            tile[1] = left < per ? left : per;
+            tile[1] = left < attn->tokens ? left : attn->tokens;
             tile[2] = (uint32_t)s;
         }
     }
-    uint32_t head_tiles = (group + e->attn_rows[list] - 1) / e->attn_rows[list];
-    for (int i = 0; i < e->n_windows; i++) {
-        uint32_t splits = 1;
-        for (int t = 0; t < b->n_tokens && list != LK_VK_MANY; t++) {
-            int low = e->windows[i] ? b->pos[t] - e->windows[i] + 1 : 0;
-            low = low > 0 ? low : 0;
-            uint32_t n = (uint32_t)(b->pos[t] / LK_KV_BLOCK - low / LK_KV_BLOCK + 1);
-            splits = n > splits ? n : splits;
-        }
+    return n_tiles;
+}
+
+/* Chunks of keys that the token with most of them attends to. */
+static uint32_t most_chunks(int window, const struct lk_batch *b)
+{
+    uint32_t most = 1;
+    for (int t = 0; t < b->n_tokens; t++) {
+        int low = window ? b->pos[t] - window + 1 : 0;
+        low = low > 0 ? low : 0;
+        uint32_t n = (uint32_t)(b->pos[t] / LK_KV_BLOCK - low / LK_KV_BLOCK + 1);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* The sizes of the list's dispatches of attention, and their tiles. */
+static void write_attention(struct lk_exec *e, const struct lk_batch *b, int list, uint32_t *w)
+{
+    for (int i = 0; i < e->n_attn[list]; i++) {
+        const struct lk_vk_attn *attn = &e->attn[list][i];
         uint32_t *d = w + e->at.indirect + 4 * (uint32_t)i;
-        d[0] = n_tiles;
-        d[1] = (uint32_t)e->o.plan->n_kv_head * head_tiles;
-        d[2] = splits;
+        d[0] = write_tiles(attn, b, w + e->at.tiles + (uint32_t)i * e->at.tiles_each);
+        d[1] = attn->y;
+        d[2] = list == LK_VK_MANY ? 1 : most_chunks(attn->window, b);
     }
 }
 
@@ -101,9 +124,7 @@ void lk_vk_batch_write(struct lk_exec *e, const struct lk_batch *b, int list)
         size_t blocks = (size_t)((q->pos + q->n_tokens - 1) / LK_KV_BLOCK + 1);
         memcpy(w + e->at.table + (size_t)s * (size_t)e->o.max_blocks, q->blocks, blocks * 4);
     }
-    if (e->n_windows > 0) {
-        write_tiles(e, b, list, w);
-    }
+    write_attention(e, b, list, w);
     write_ropes(e, b, w);
     if (e->o.plan->in_slot >= 0) {
         memcpy(e->staging.map, b->hidden_in, n * (size_t)e->o.plan->n_embd);

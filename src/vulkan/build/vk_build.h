@@ -55,8 +55,8 @@ void lk_vk_bind(struct lk_vk_step *s, int at, enum lk_vk_bind_kind kind, int ind
 uint64_t lk_vk_attention_work(const struct lk_vk_builder *b, const struct lk_op *op);
 /* Word offset of a vector in the store's block of vectors. */
 uint32_t lk_vk_vector(struct lk_vk_builder *b, int weight);
-/* Index of a window size among those of the exec. */
-int lk_vk_window_index(struct lk_vk_builder *b, int window);
+/* Index of such a dispatch among those of the list. */
+int lk_vk_attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *attn);
 
 /* ---- many tokens (vk_tile.c) ---- */
 
@@ -68,6 +68,8 @@ void lk_vk_set_tile(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_type 
 
 /* Finds the attention ops that can be one step and marks what goes into them as done. */
 void lk_vk_find_solo(struct lk_vk_builder *b);
-void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_t head_tiles);
+/* The step of such an op, with `rows` query heads a workgroup, in dispatch `attn` of the list. */
+void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_t head_tiles,
+                          uint32_t attn);
 
 #endif

@@ -47,19 +47,21 @@ static bool same_turn(const struct lk_plan *plan, int q, int k)
     return plan->ops[q].u.rope.rope == plan->ops[k].u.rope.rope;
 }
 
-/* The store of the layer of attention op `i`, when both are the only ones there; else -1. */
+/* The store into the states of attention op `i`, when both are the only ops on them; else -1. */
 static int store_of(const struct lk_plan *plan, int i)
 {
-    int store = -1;
+    int store = -1, k = plan->ops[i].u.attention.k;
     for (int j = 0; j < plan->n_ops; j++) {
         const struct lk_op *o = &plan->ops[j];
-        if (o->layer != plan->ops[i].layer) {
-            continue;
-        }
-        if ((o->kind == LK_OP_ATTENTION && j != i) || (o->kind == LK_OP_KV_STORE && store >= 0)) {
+        if (o->kind == LK_OP_ATTENTION && j != i && o->u.attention.k == k) {
             return -1;
         }
-        store = o->kind == LK_OP_KV_STORE ? j : store;
+        if (o->kind == LK_OP_KV_STORE && o->u.kv_store.k == k) {
+            if (store >= 0) {
+                return -1;
+            }
+            store = j;
+        }
     }
     return store;
 }
@@ -91,9 +93,12 @@ void lk_vk_find_solo(struct lk_vk_builder *b)
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         int store = op->kind == LK_OP_ATTENTION ? store_of(plan, i) : -1;
-        int head_dim = op->u.attention.head_dim;
+        if (store < 0) {
+            continue;
+        }
+        int head_dim = lk_attn_shape_of(plan, op).head_dim;
         struct lk_vk_solo s = {.store = store};
-        if (store < 0 || plan->n_ops > LK_VK_MAX_OP + 1 || !fits ||
+        if (plan->n_ops > LK_VK_MAX_OP + 1 || !fits ||
             lk_round_up((size_t)head_dim, LK_KV_DIM_ALIGN) > LK_VK_MAX_DIM ||
             !trace(b, &s, 0, op->in[0], head_dim) ||
             !trace(b, &s, 1, plan->ops[store].in[0], head_dim) ||
@@ -134,20 +139,21 @@ static uint32_t eps_of(const struct lk_vk_builder *b, int op)
     return op >= 0 ? lk_bits(b->plan->ops[op].u.norm.eps) : 0;
 }
 
-void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_t head_tiles)
+void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_t head_tiles,
+                          uint32_t attn)
 {
     const struct lk_op *op = &b->plan->ops[i];
     const struct lk_vk_solo *s = &b->solo[i];
     struct lk_vk_device *dev = b->e->dev;
     const struct lk_vk_batch_at *at = &b->e->at;
-    uint32_t n_head = (uint32_t)op->u.attention.n_head;
-    uint32_t dim = (uint32_t)lk_round_up((size_t)op->u.attention.head_dim, LK_KV_DIM_ALIGN);
+    struct lk_attn_shape shape = lk_attn_shape_of(b->plan, op);
+    uint32_t n_head = (uint32_t)shape.n_head, dim = (uint32_t)shape.dim;
     uint32_t blocks = (uint32_t)b->e->o.max_blocks;
     VkDeviceSize partials = (VkDeviceSize)n_head * blocks;
     int part = lk_vk_add_piece(b, partials * (dim + 2) * 4, "partial results of attention");
     struct lk_vk_solo_push push = {.n_head = n_head,
-                                   .n_kv_head = (uint32_t)op->u.attention.n_kv_head,
-                                   .head_dim = (uint32_t)op->u.attention.head_dim,
+                                   .n_kv_head = (uint32_t)shape.n_kv_head,
+                                   .head_dim = (uint32_t)shape.head_dim,
                                    .window = (uint32_t)op->u.attention.window,
                                    .score_in = lk_bits(op->u.attention.score_in),
                                    .score_cap = lk_bits(op->u.attention.score_cap),
@@ -167,8 +173,7 @@ void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_
                                    .k_norm = vector(b, s->norm[1]),
                                    .q_eps = eps_of(b, s->norm[0]),
                                    .k_eps = eps_of(b, s->norm[1]),
-                                   .inv_n =
-                                       lk_bits((float)(1.0 / (double)op->u.attention.head_dim)),
+                                   .inv_n = lk_bits((float)(1.0 / (double)shape.head_dim)),
                                    .op_bias_qk = pair(s->bias[0], s->bias[1]),
                                    .op_bias_v_norm_q = pair(s->bias[2], s->norm[0]),
                                    .op_norm_k_rope_q = pair(s->norm[1], s->rope[0]),
@@ -179,9 +184,8 @@ void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_
         push.cs = at->cs[table];
         push.n_dims = (uint32_t)r->n_dims + (r->interleaved ? 65536 : 0);
     }
-    int window = lk_vk_window_index(b, op->u.attention.window);
     struct lk_vk_step *step =
-        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, at->indirect + 4 * (uint32_t)window);
+        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, at->indirect + 4 * attn);
     step->work = lk_vk_attention_work(b, op);
     step->y = push.n_kv_head * head_tiles;
     uint32_t sets = lk_vk_max_threads(&dev->found.props.limits) / 64;
@@ -189,10 +193,9 @@ void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_
     sets = sets < rows ? sets : rows;
     lk_vk_set_pipe(b, step, 0, dev->found.use[LK_VK_LOOPED] ? "attn_one" : "attn_one_gpu",
                    64 * sets, rows, dim, dev->found.use[LK_VK_UNPACK16]);
-    int layer = op->layer - b->plan->first_layer;
     lk_vk_bind(step, 0, LK_VK_BIND_PIECE, b->home[s->in[0]].piece, false);
-    lk_vk_bind(step, 1, LK_VK_BIND_KV_K, layer, true);
-    lk_vk_bind(step, 2, LK_VK_BIND_KV_V, layer, true);
+    lk_vk_bind(step, 1, LK_VK_BIND_STATE, op->u.attention.k, true);
+    lk_vk_bind(step, 2, LK_VK_BIND_STATE, op->u.attention.v, true);
     lk_vk_bind(step, 3, LK_VK_BIND_BATCH, 0, false);
     lk_vk_bind(step, 4, LK_VK_BIND_PIECE, op->out, true);
     lk_vk_bind(step, 5, LK_VK_BIND_PIECE, part, true);

@@ -6,7 +6,7 @@
 #ifndef LK_VK_EXEC_H
 #define LK_VK_EXEC_H
 
-#include "vulkan/device/vk_kv.h"
+#include "vulkan/device/vk_state.h"
 
 /* ---- packed weights (vk_pack.c) ---- */
 
@@ -85,8 +85,7 @@ enum lk_vk_bind_kind {
     LK_VK_BIND_VECTOR,
     LK_VK_BIND_VECTORS, /* the block of all vectors */
     LK_VK_BIND_BATCH,
-    LK_VK_BIND_KV_K, /* index = layer in the KV geometry */
-    LK_VK_BIND_KV_V
+    LK_VK_BIND_STATE /* index = state of the plan */
 };
 struct lk_vk_bind {
     enum lk_vk_bind_kind kind;
@@ -133,16 +132,24 @@ struct lk_vk_list {
 
 /* Word offsets of the batch buffer. */
 struct lk_vk_batch_at {
-    uint32_t token, pos, seq, outputs, table, cs[2], cs_stride, tiles, n_words;
-    uint32_t indirect; /* 4 words per window kind and list */
+    uint32_t token, pos, seq, outputs, table, cs[LK_PLAN_ROPES], cs_stride, n_words;
+    uint32_t tiles; /* a table for each dispatch of attention, tiles_each words apart */
+    uint32_t tiles_each;
+    uint32_t indirect; /* 4 words a dispatch of attention */
     uint32_t counters; /* a word a head, zero between runs: see attn_one */
+};
+/* A dispatch of attention whose size depends on the batch: layers of one shape share it. */
+struct lk_vk_attn {
+    int window;
+    uint32_t tokens; /* of a tile */
+    uint32_t y;      /* workgroups a tile of tokens */
 };
 /* Lists of a plan: a token; as many as mat-vecs and split attention take; whole batches. */
 enum { LK_VK_ONE, LK_VK_FEW, LK_VK_MANY, LK_VK_LISTS };
-enum { LK_VK_MAX_WINDOWS = 4, LK_VK_MAX_SHAPES = 8, LK_VK_MAX_SUBMITS = 32, LK_VK_SMALL = 8 };
+enum { LK_VK_MAX_ATTN = 4, LK_VK_MAX_SHAPES = 8, LK_VK_MAX_SUBMITS = 32, LK_VK_SMALL = 8 };
 
 struct lk_vk_shape { /* a recorded batch shape */
-    int n_tokens, n_outputs;
+    struct lk_row_counts rows;
     VkCommandBuffer part[LK_VK_MAX_SUBMITS]; /* submitted in this order */
     int n_parts;
     uint64_t used; /* 0: nothing is recorded */
@@ -164,18 +171,18 @@ struct lk_exec {
     struct lk_vk_buffer arena, batch, staging, flags, readback;
     VkDeviceSize at_unused; /* behind the flags: LK_VK_ALIGN bytes a step, for unused bindings */
     struct lk_vk_batch_at at;
-    int windows[LK_VK_MAX_WINDOWS];
-    int n_windows;
-    uint32_t attn_rows[LK_VK_LISTS], attn_tokens[LK_VK_LISTS]; /* of an attention tile */
+    struct lk_vk_attn attn[LK_VK_LISTS][LK_VK_MAX_ATTN];
+    int n_attn[LK_VK_LISTS];
     VkDescriptorPool descriptors;
     VkCommandPool pool;
     VkFence fence;
     struct lk_vk_shape shape[LK_VK_MAX_SHAPES];
     uint64_t n_runs;
-    uint64_t kv_serial; /* the cache that the descriptor sets name */
+    uint64_t state_serial; /* the memory of states that the descriptor sets name */
     float *cs;
     struct lk_vk_times times;
-    int n_tokens, n_outputs, last_list; /* of the last run, for peek */
+    struct lk_row_counts rows; /* of the last run, for peek */
+    int last_list;
 };
 
 /* Plan -> steps of a list, with matrices registered; then, once memory is there, descriptor sets.
@@ -193,12 +200,13 @@ lk_status lk_vk_list_check(const struct lk_exec *e, const struct lk_vk_list *lis
 /* Which of its pipelines a step runs for a number of rows. */
 int lk_vk_variant_of(const struct lk_vk_device *dev, const struct lk_vk_step *step, uint32_t rows);
 lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error *err);
-/* Writes the descriptors that name the KV cache. */
-void lk_vk_list_bind_kv(struct lk_exec *e, struct lk_vk_list *list, const struct lk_kv_mem *kv);
+/* Writes the descriptors that name states. */
+void lk_vk_list_bind_states(struct lk_exec *e, struct lk_vk_list *list,
+                            const struct lk_state_mem *states);
 /* Records steps [first, end); hidden rows come in before step 0 and the out slot leaves after the
  * last. */
 void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer commands,
-                       int first, int end, int n_tokens, int n_outputs);
+                       int first, int end, const struct lk_row_counts *rows);
 void lk_vk_list_free(struct lk_vk_list *list);
 
 /* ---- batches (vk_batch.c) ---- */
@@ -214,7 +222,8 @@ void lk_vk_batch_write(struct lk_exec *e, const struct lk_batch *batch, int list
 VkResult lk_vk_shapes_create(struct lk_exec *e);
 /* Runs a list for a batch whose buffers are written, recorded once a shape; returns when the
  * device is done. */
-lk_status lk_vk_submit(struct lk_exec *e, int list, int n_tokens, int n_outputs, lk_error *err);
+lk_status lk_vk_submit(struct lk_exec *e, int list, const struct lk_row_counts *rows,
+                       lk_error *err);
 
 /* ---- names (vk_name.c) ---- */
 

@@ -62,7 +62,7 @@ static VkDeviceSize place_pieces(struct lk_vk_list *l, bool keep)
 
 /* What was touched since the last barrier. */
 struct touched {
-    int resource; /* 0: arena; 1 + 2 layer, 2 + 2 layer: K, V */
+    int resource; /* 0: arena; 1 + i: state i */
     VkDeviceSize begin, end;
     bool write;
 };
@@ -77,13 +77,17 @@ static bool touch_of(const struct lk_vk_list *l, const struct lk_vk_bind *b, str
         t->end = t->begin + (b->bytes ? b->bytes : l->pieces[b->index].bytes - b->at);
         t->write = b->write;
         return true;
-    case LK_VK_BIND_KV_K:
-    case LK_VK_BIND_KV_V:
-        *t = (struct touched){1 + 2 * b->index + (b->kind == LK_VK_BIND_KV_V), 0, 1, b->write};
+    case LK_VK_BIND_STATE:
+        *t = (struct touched){1 + b->index, 0, 1, b->write};
         return true;
-    default:
-        return false;
+    case LK_VK_BIND_NONE:
+    case LK_VK_BIND_CHUNK: /* read only */
+    case LK_VK_BIND_VECTOR:
+    case LK_VK_BIND_VECTORS:
+    case LK_VK_BIND_BATCH:
+        break;
     }
+    return false;
 }
 
 static void find_barriers(struct lk_vk_list *l)
@@ -136,7 +140,8 @@ void lk_vk_list_free(struct lk_vk_list *list)
 /* ---- descriptor sets ---- */
 
 static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk_vk_list *list,
-                                        const struct lk_vk_bind *b, const struct lk_kv_mem *kv)
+                                        const struct lk_vk_bind *b,
+                                        const struct lk_state_mem *states)
 {
     const struct lk_vk_store *s = &e->store;
     switch (b->kind) {
@@ -155,12 +160,9 @@ static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk
         return (VkDescriptorBufferInfo){s->blocks[0].handle, 0, VK_WHOLE_SIZE};
     case LK_VK_BIND_BATCH:
         return (VkDescriptorBufferInfo){e->batch.handle, 0, VK_WHOLE_SIZE};
-    case LK_VK_BIND_KV_K:
-    case LK_VK_BIND_KV_V: {
-        const struct lk_vk_buffer *block;
-        enum lk_kv_which which = b->kind == LK_VK_BIND_KV_K ? LK_KV_K : LK_KV_V;
-        VkDeviceSize at = lk_vk_kv_at(kv, b->index, which, &block);
-        return (VkDescriptorBufferInfo){block->handle, at, kv->bytes};
+    case LK_VK_BIND_STATE: {
+        const struct lk_vk_state_at *at = &states->at[b->index];
+        return (VkDescriptorBufferInfo){states->blocks[at->block].handle, at->offset, at->bytes};
     }
     case LK_VK_BIND_NONE:
         break;
@@ -168,21 +170,20 @@ static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk
     return (VkDescriptorBufferInfo){e->flags.handle, e->at_unused, LK_VK_ALIGN};
 }
 
-/* Writes the bindings that do (or don't) name the KV cache, and the flags at binding 7. What a step
+/* Writes the bindings that do (or don't) name states, and the flags at binding 7. What a step
  * does not use names bytes behind the flags that are its own: no other step seems to wait for them.
  */
 static void write_set(struct lk_exec *e, const struct lk_vk_list *list, struct lk_vk_step *s,
-                      const struct lk_kv_mem *kv)
+                      const struct lk_state_mem *states)
 {
     VkDescriptorBufferInfo info[LK_VK_BINDINGS];
     VkWriteDescriptorSet write[LK_VK_BINDINGS];
     uint32_t n = 0;
     for (uint32_t i = 0; i < LK_VK_BINDINGS; i++) {
-        bool is_kv = s->bind[i].kind == LK_VK_BIND_KV_K || s->bind[i].kind == LK_VK_BIND_KV_V;
-        if (is_kv != (kv != NULL)) {
+        if ((s->bind[i].kind == LK_VK_BIND_STATE) != (states != NULL)) {
             continue;
         }
-        info[n] = buffer_of(e, list, &s->bind[i], kv);
+        info[n] = buffer_of(e, list, &s->bind[i], states);
         if (i == LK_VK_BINDINGS - 1) {
             info[n].offset = 0;
             info[n].range = (VkDeviceSize)e->o.plan->n_ops * 4;
@@ -219,10 +220,11 @@ lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error
     return LK_OK;
 }
 
-void lk_vk_list_bind_kv(struct lk_exec *e, struct lk_vk_list *list, const struct lk_kv_mem *kv)
+void lk_vk_list_bind_states(struct lk_exec *e, struct lk_vk_list *list,
+                            const struct lk_state_mem *states)
 {
     for (int i = 0; i < list->n_steps; i++) {
-        write_set(e, list, &list->steps[i], kv);
+        write_set(e, list, &list->steps[i], states);
     }
 }
 
@@ -274,8 +276,8 @@ static void grid_of(const struct lk_vk_device *dev, const struct lk_vk_step *s, 
 
 uint32_t lk_vk_list_rows(const struct lk_exec *e, const struct lk_vk_list *l, enum lk_rows rows)
 {
-    int n = rows == LK_ROWS_OUTPUTS && e->o.max_outputs < l->max_tokens ? e->o.max_outputs
-                                                                        : l->max_tokens;
+    struct lk_row_counts most = lk_most_rows(&e->o);
+    int n = most.n[rows] < l->max_tokens ? most.n[rows] : l->max_tokens;
     return (uint32_t)(n < 1 ? 1 : n);
 }
 
@@ -354,13 +356,12 @@ static void copy_in(struct lk_exec *e, const struct lk_vk_list *list, VkCommandB
 
 /* The out slot, from the arena to where the host reads it. */
 static void copy_out(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
-                     int n_tokens, int n_outputs)
+                     const struct lk_row_counts *rows)
 {
     const struct VolkDeviceTable *vk = &e->dev->vk;
     const struct lk_plan *plan = e->o.plan;
     const struct lk_slot *out = &plan->slots[plan->out_slot];
-    VkDeviceSize n = (VkDeviceSize)(out->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs) *
-                     (VkDeviceSize)out->width * 4;
+    VkDeviceSize n = (VkDeviceSize)rows->n[out->rows] * (VkDeviceSize)out->width * 4;
     VkMemoryBarrier done = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                             .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
                             .dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_HOST_READ_BIT};
@@ -379,7 +380,7 @@ static void copy_out(struct lk_exec *e, const struct lk_vk_list *list, VkCommand
 }
 
 void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
-                       int first, int end, int n_tokens, int n_outputs)
+                       int first, int end, const struct lk_row_counts *rows)
 {
     const struct VolkDeviceTable *vk = &e->dev->vk;
     VkMemoryBarrier compute = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
@@ -392,13 +393,13 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
             vk->vkCmdResetQueryPool(c, e->times.queries, 0, (uint32_t)list->n_steps + 1);
         }
         if (e->o.plan->in_slot >= 0) {
-            copy_in(e, list, c, n_tokens);
+            copy_in(e, list, c, rows->n[LK_ROWS_TOKENS]);
         }
         stamp(e, c, 0);
     }
     for (int i = first; i < end; i++) {
         const struct lk_vk_step *s = &list->steps[i];
-        uint32_t rows = (uint32_t)(s->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs);
+        uint32_t n = (uint32_t)rows->n[s->rows];
         if (s->barrier) {
             /* The sizes of dispatches lie in the buffer of attn_one's counters. */
             vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
@@ -406,12 +407,12 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
                                          VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT,
                                      0, 1, &compute, 0, NULL, 0, NULL);
         }
-        if (rows > 0) {
-            dispatch(e, s, c, rows);
+        if (n > 0) {
+            dispatch(e, s, c, n);
         }
         stamp(e, c, i + 1);
     }
     if (end == list->n_steps) {
-        copy_out(e, list, c, n_tokens, n_outputs);
+        copy_out(e, list, c, rows);
     }
 }

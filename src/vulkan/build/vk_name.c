@@ -7,14 +7,14 @@
 #include "vulkan/build/vk_exec.h"
 #include "vulkan/device/vk_shaders.h"
 
-static bool writes(const struct lk_vk_step *s, const struct lk_op *op, int first_layer)
+static bool writes(const struct lk_vk_step *s, const struct lk_op *op)
 {
     for (int i = 0; i < LK_VK_BINDINGS; i++) {
         const struct lk_vk_bind *b = &s->bind[i];
         bool piece = op->out >= 0 && b->kind == LK_VK_BIND_PIECE && b->index == op->out;
-        bool cache =
-            op->out < 0 && b->kind == LK_VK_BIND_KV_K && b->index == op->layer - first_layer;
-        if (b->write && (piece || cache)) {
+        bool state = op->kind == LK_OP_KV_STORE && b->kind == LK_VK_BIND_STATE &&
+                     b->index == op->u.kv_store.k;
+        if (b->write && (piece || state)) {
             return true;
         }
     }
@@ -35,7 +35,7 @@ void lk_vk_variant(const struct lk_exec *e, int i, int n_tokens, char *out, size
     for (int k = 0; k < e->list[list].n_steps && at < n; k++) {
         const struct lk_vk_step *s = &e->list[list].steps[k];
         int v = lk_vk_variant_of(dev, s, (uint32_t)n_tokens);
-        if (!writes(s, op, plan->first_layer)) {
+        if (!writes(s, op)) {
             continue;
         }
         for (int p = 0; p < dev->n_pipes && at < n; p++) {

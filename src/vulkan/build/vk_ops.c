@@ -102,8 +102,9 @@ uint64_t lk_vk_attention_work(const struct lk_vk_builder *b, const struct lk_op 
 {
     uint64_t keys = (uint64_t)b->e->o.max_blocks * LK_KV_BLOCK;
     uint64_t window = (uint64_t)op->u.attention.window;
+    struct lk_attn_shape s = lk_attn_shape_of(b->plan, op);
     keys = window && window < keys ? window : keys;
-    return 2 * keys * (uint64_t)op->u.attention.n_head * (uint64_t)op->u.attention.head_dim;
+    return 2 * keys * (uint64_t)s.n_head * (uint64_t)s.head_dim;
 }
 
 uint32_t lk_vk_vector(struct lk_vk_builder *b, int weight)
@@ -244,7 +245,7 @@ static int only_kind(const struct lk_vk_builder *b, int slot)
     int kind = -1;
     for (int i = 0; i < b->plan->n_ops; i++) {
         const struct lk_op *op = &b->plan->ops[i];
-        if (op->in[0] != slot && op->in[1] != slot) {
+        if (!lk_op_reads(op, slot)) {
             continue;
         }
         if (op->kind != LK_OP_MATMUL) {
@@ -267,7 +268,7 @@ static int sole_reader(const struct lk_vk_builder *b, int slot, enum lk_op_kind 
     }
     for (int i = 0; i < b->plan->n_ops; i++) {
         const struct lk_op *op = &b->plan->ops[i];
-        if (op->in[0] == slot || op->in[1] == slot) {
+        if (lk_op_reads(op, slot)) {
             return op->kind == kind && !b->done[i] ? i : -1;
         }
     }
@@ -316,7 +317,7 @@ static bool leave_norm(struct lk_vk_builder *b, int i)
     }
     for (int j = 0; j < b->plan->n_ops; j++) {
         const struct lk_op *o = &b->plan->ops[j];
-        if (o->in[0] == op->out && !can_prep(b, &b->plan->weights[o->weight], 2)) {
+        if (lk_op_reads(o, op->out) && !can_prep(b, &b->plan->weights[o->weight], 2)) {
             return false;
         }
     }
@@ -608,20 +609,19 @@ static void rope(struct lk_vk_builder *b, int i)
 static void kv_store(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
-    uint32_t dim = (uint32_t)lk_round_up((size_t)op->u.kv_store.head_dim, LK_KV_DIM_ALIGN);
-    uint32_t n = (uint32_t)op->u.kv_store.n_kv_head * dim;
+    const struct lk_state *k = &b->plan->states[op->u.kv_store.k];
+    uint32_t n = (uint32_t)(k->n_head * k->dim);
     struct lk_vk_step *s =
         lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (n + n / 2 + 63) / 64);
-    int layer = op->layer - b->plan->first_layer;
     lk_vk_set_pipe(b, s, 0, "kv_store", 0, 0, 0, 0);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
     lk_vk_bind(s, 1, LK_VK_BIND_PIECE, op->in[1], false);
     lk_vk_bind(s, 2, LK_VK_BIND_BATCH, 0, false);
-    lk_vk_bind(s, 3, LK_VK_BIND_KV_K, layer, true);
-    lk_vk_bind(s, 4, LK_VK_BIND_KV_V, layer, true);
-    struct lk_vk_kv_push push = {.n_kv_head = (uint32_t)op->u.kv_store.n_kv_head,
-                                 .head_dim = (uint32_t)op->u.kv_store.head_dim,
-                                 .dim = dim,
+    lk_vk_bind(s, 3, LK_VK_BIND_STATE, op->u.kv_store.k, true);
+    lk_vk_bind(s, 4, LK_VK_BIND_STATE, op->u.kv_store.v, true);
+    struct lk_vk_kv_push push = {.n_kv_head = (uint32_t)k->n_head,
+                                 .head_dim = (uint32_t)k->head_dim,
+                                 .dim = (uint32_t)k->dim,
                                  .pos = b->e->at.pos,
                                  .seq = b->e->at.seq,
                                  .table = b->e->at.table,
@@ -629,23 +629,27 @@ static void kv_store(struct lk_vk_builder *b, int i)
     lk_vk_set_push(s, &push, sizeof push);
 }
 
-int lk_vk_window_index(struct lk_vk_builder *b, int window)
+int lk_vk_attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *attn)
 {
-    struct lk_exec *e = b->e;
-    for (int i = 0; i < e->n_windows; i++) {
-        if (e->windows[i] == window) {
+    int l = (int)(b->list - b->e->list);
+    struct lk_vk_attn *have = b->e->attn[l];
+    int n = b->e->n_attn[l];
+    for (int i = 0; i < n; i++) {
+        if (have[i].window == attn->window && have[i].tokens == attn->tokens &&
+            have[i].y == attn->y) {
             return i;
         }
     }
-    if (e->n_windows == LK_VK_MAX_WINDOWS) {
+    if (n == LK_VK_MAX_ATTN) {
         if (!b->status) {
-            b->status = lk_fail(b->err, LK_E_UNSUPPORTED, "attention: more than %d window sizes",
-                                LK_VK_MAX_WINDOWS);
+            b->status =
+                lk_fail(b->err, LK_E_UNSUPPORTED,
+                        "attention: more than %d windows and shapes of heads", LK_VK_MAX_ATTN);
         }
         return 0;
     }
-    e->windows[e->n_windows] = window;
-    return e->n_windows++;
+    have[n] = *attn;
+    return b->e->n_attn[l]++;
 }
 
 /* Query rows of a workgroup: what shared memory holds of them. */
@@ -663,30 +667,29 @@ static void attention(struct lk_vk_builder *b, int i)
 {
     const struct lk_op *op = &b->plan->ops[i];
     struct lk_exec *e = b->e;
-    uint32_t n_head = (uint32_t)op->u.attention.n_head, nkv = (uint32_t)op->u.attention.n_kv_head;
-    uint32_t hd = (uint32_t)op->u.attention.head_dim, group = n_head / nkv;
-    uint32_t dim = (uint32_t)lk_round_up(hd, LK_KV_DIM_ALIGN);
-    int l = (int)(b->list - e->list);
+    struct lk_attn_shape shape = lk_attn_shape_of(b->plan, op);
+    uint32_t n_head = (uint32_t)shape.n_head, nkv = (uint32_t)shape.n_kv_head;
+    uint32_t group = (uint32_t)shape.group, dim = (uint32_t)shape.dim;
     if (!b->status && dim > LK_VK_MAX_DIM) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
-                            "attention of layer %d: head dimension %u, the Vulkan kernels take up "
+                            "attention of layer %d: head dimension %d, the Vulkan kernels take up "
                             "to %d",
-                            op->layer, hd, LK_VK_MAX_DIM);
+                            op->layer, shape.head_dim, LK_VK_MAX_DIM);
     }
     uint32_t rows = b->small ? LK_VK_ATTN_SMALL : most_rows(&e->dev->found.props.limits, dim);
     rows = b->small && group < rows ? group : rows;
-    uint32_t tokens = b->small || group > rows ? 1 : rows / group;
     uint32_t head_tiles = (group + rows - 1) / rows;
-    e->attn_rows[l] = rows;
-    e->attn_tokens[l] = tokens;
+    struct lk_vk_attn kind = {.window = op->u.attention.window,
+                              .tokens = b->small || group > rows ? 1 : rows / group,
+                              .y = nkv * head_tiles};
+    uint32_t attn = (uint32_t)lk_vk_attn_index(b, &kind);
     if (b->solo[i].store >= 0) {
-        lk_vk_solo_attention(b, i, rows, head_tiles);
+        lk_vk_solo_attention(b, i, rows, head_tiles, attn);
         return;
     }
-    int window = lk_vk_window_index(b, op->u.attention.window);
     struct lk_vk_attn_push push = {.n_head = n_head,
                                    .n_kv_head = nkv,
-                                   .head_dim = hd,
+                                   .head_dim = (uint32_t)shape.head_dim,
                                    .dim = dim,
                                    .window = (uint32_t)op->u.attention.window,
                                    .score_in = lk_bits(op->u.attention.score_in),
@@ -696,7 +699,7 @@ static void attention(struct lk_vk_builder *b, int i)
                                    .seq = e->at.seq,
                                    .table = e->at.table,
                                    .max_blocks = (uint32_t)e->o.max_blocks,
-                                   .tiles = e->at.tiles,
+                                   .tiles = e->at.tiles + attn * e->at.tiles_each,
                                    .max_splits = (uint32_t)e->o.max_blocks,
                                    .op = (uint32_t)i};
     int part = -1;
@@ -706,22 +709,23 @@ static void attention(struct lk_vk_builder *b, int i)
         part = lk_vk_add_piece(b, partials * (dim + 2) * 4, "partial results of attention");
     }
     struct lk_vk_step *s =
-        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, e->at.indirect + 4 * (uint32_t)window);
-    s->y = nkv * head_tiles;
+        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, e->at.indirect + 4 * attn);
+    s->y = kind.y;
     s->work = lk_vk_attention_work(b, op);
     uint32_t flags = b->small ? LK_VK_ATTN_SPLIT : 0;
     flags |= e->dev->found.use[LK_VK_UNPACK16] ? LK_VK_ATTN_UNPACK : 0;
     flags |= push.score_cap ? LK_VK_ATTN_CAP : 0;
     lk_vk_set_pipe(b, s, 0, "attn", rows, dim, flags, b->small ? 32 : rows / LK_VK_ATTN_OWN * 32);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);
-    lk_vk_bind(s, 1, LK_VK_BIND_KV_K, op->layer - b->plan->first_layer, false);
-    lk_vk_bind(s, 2, LK_VK_BIND_KV_V, op->layer - b->plan->first_layer, false);
+    lk_vk_bind(s, 1, LK_VK_BIND_STATE, op->u.attention.k, false);
+    lk_vk_bind(s, 2, LK_VK_BIND_STATE, op->u.attention.v, false);
     lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
     lk_vk_bind(s, 4, LK_VK_BIND_PIECE, op->out, !b->small);
     lk_vk_bind(s, 5, LK_VK_BIND_PIECE, b->small ? part : op->out, b->small);
     lk_vk_set_push(s, &push, sizeof push);
     if (b->small) {
-        s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE, (hd + 63) / 64);
+        s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE,
+                           ((uint32_t)shape.head_dim + 63) / 64);
         s->y = n_head;
         lk_vk_set_pipe(b, s, 0, "attn_merge", 0, 0, 0, 0);
         lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
@@ -859,10 +863,8 @@ lk_status lk_vk_list_build(struct lk_exec *e, struct lk_vk_list *list, VkDeviceS
     }
     for (int i = 0; i < plan->n_ops && !b.status; i++) {
         const struct lk_op *op = &plan->ops[i];
-        for (int k = 0; k < 2; k++) {
-            if (op->in[k] >= 0) {
-                b.uses[op->in[k]]++;
-            }
+        for (int k = 0; k < op->n_in; k++) {
+            b.uses[op->in[k]]++;
         }
         if (op->out >= 0) {
             b.producer[op->out] = i;

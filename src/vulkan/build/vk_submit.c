@@ -4,18 +4,20 @@
  * batch shape, and the wait. Drivers take a device away whose submission lasts too long (2 s on
  * some systems), so that many tokens of a large model are several submissions. Knows no op.
  */
+#include <string.h>
+
 #include "vulkan/build/vk_exec.h"
 
-static uint64_t work_of(const struct lk_vk_step *s, int n_tokens, int n_outputs)
+static uint64_t work_of(const struct lk_vk_step *s, const struct lk_row_counts *rows)
 {
-    return s->work * (uint64_t)(s->rows == LK_ROWS_TOKENS ? n_tokens : n_outputs);
+    return s->work * (uint64_t)rows->n[s->rows];
 }
 
-static uint64_t total_work(const struct lk_vk_list *l, int n_tokens, int n_outputs)
+static uint64_t total_work(const struct lk_vk_list *l, const struct lk_row_counts *rows)
 {
     uint64_t total = 0;
     for (int i = 0; i < l->n_steps; i++) {
-        total += work_of(&l->steps[i], n_tokens, n_outputs);
+        total += work_of(&l->steps[i], rows);
     }
     return total;
 }
@@ -25,8 +27,10 @@ VkResult lk_vk_shapes_create(struct lk_exec *e)
     uint64_t n = 1;
     for (int i = 0; i < LK_VK_LISTS; i++) {
         const struct lk_vk_list *l = &e->list[i];
+        struct lk_row_counts rows = lk_most_rows(&e->o);
+        rows.n[LK_ROWS_TOKENS] = l->max_tokens;
         /* All submissions but the last are full. */
-        uint64_t most = total_work(l, l->max_tokens, e->o.max_outputs) / e->dev->submit_work + 1;
+        uint64_t most = total_work(l, &rows) / e->dev->submit_work + 1;
         n = most > n ? most : n;
     }
     n = n < LK_VK_MAX_SUBMITS ? n : LK_VK_MAX_SUBMITS;
@@ -45,7 +49,7 @@ VkResult lk_vk_shapes_create(struct lk_exec *e)
 static VkResult record(struct lk_exec *e, const struct lk_vk_list *l, struct lk_vk_shape *s)
 {
     const struct VolkDeviceTable *vk = &e->dev->vk;
-    uint64_t share = total_work(l, s->n_tokens, s->n_outputs) / LK_VK_MAX_SUBMITS + 1;
+    uint64_t share = total_work(l, &s->rows) / LK_VK_MAX_SUBMITS + 1;
     share = share > e->dev->submit_work ? share : e->dev->submit_work;
     VkResult r = VK_SUCCESS;
     s->n_parts = 0;
@@ -55,11 +59,11 @@ static VkResult record(struct lk_exec *e, const struct lk_vk_list *l, struct lk_
         VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
         first = end;
         for (uint64_t sum = 0; end < l->n_steps && sum < share; end++) {
-            sum += work_of(&l->steps[end], s->n_tokens, s->n_outputs);
+            sum += work_of(&l->steps[end], &s->rows);
         }
         r = vk->vkBeginCommandBuffer(c, &info);
         if (!r) {
-            lk_vk_list_record(e, l, c, first, end, s->n_tokens, s->n_outputs);
+            lk_vk_list_record(e, l, c, first, end, &s->rows);
             r = vk->vkEndCommandBuffer(c);
         }
     } while (end < l->n_steps && !r);
@@ -67,32 +71,31 @@ static VkResult record(struct lk_exec *e, const struct lk_vk_list *l, struct lk_
 }
 
 /* The recorded commands of a batch shape: found, or recorded in the least recently used place. */
-static lk_status shape_of(struct lk_exec *e, int list, int n_tokens, int n_outputs,
+static lk_status shape_of(struct lk_exec *e, int list, const struct lk_row_counts *rows,
                           const struct lk_vk_shape **out, lk_error *err)
 {
     struct lk_vk_shape *take = &e->shape[0];
     for (int i = 0; i < LK_VK_MAX_SHAPES; i++) {
         struct lk_vk_shape *s = &e->shape[i];
-        if (s->used && s->n_tokens == n_tokens && s->n_outputs == n_outputs) {
+        if (s->used && memcmp(&s->rows, rows, sizeof *rows) == 0) {
             s->used = e->n_runs;
             *out = s;
             return LK_OK;
         }
         take = s->used < take->used ? s : take;
     }
-    take->n_tokens = n_tokens;
-    take->n_outputs = n_outputs;
+    take->rows = *rows;
     VkResult r = record(e, &e->list[list], take);
     take->used = r ? 0 : e->n_runs;
     *out = take;
     return r ? lk_vk_fail(e->dev, r, "recording a batch", err) : LK_OK;
 }
 
-lk_status lk_vk_submit(struct lk_exec *e, int list, int n_tokens, int n_outputs, lk_error *err)
+lk_status lk_vk_submit(struct lk_exec *e, int list, const struct lk_row_counts *rows, lk_error *err)
 {
     struct lk_vk_device *dev = e->dev;
     const struct lk_vk_shape *s;
-    lk_status status = shape_of(e, list, n_tokens, n_outputs, &s, err);
+    lk_status status = shape_of(e, list, rows, &s, err);
     if (status) {
         return status;
     }

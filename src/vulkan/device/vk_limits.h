@@ -22,19 +22,19 @@
  *   bytes of 32 rows of it         | maxStorageBufferRange     | lk_vk_store_matrix   | error
  *   bytes of a value               | maxStorageBufferRange     | lk_vk_add_piece      | error
  *   bytes of the batch buffer      | maxStorageBufferRange     | lay_out_batch        | error
- *   bytes of K, of V of a layer    | maxStorageBufferRange     | vk_kv_alloc          | error
+ *   bytes of a state               | maxStorageBufferRange     | lk_vk_state_alloc    | error
  * attn, attn_one
  *   DIM: q_tile, tile, o           | LK_VK_MAX_DIM, 32 n       | attention            | error
  *   ROWS of attn: q_tile, p_tile   | shared memory             | most_rows            | fewer rows
  *   THREADS of attn                | 128 for LK_VK_ATTN_ROWS   | attention            | -
  *   ROWS of attn_one               | LK_VK_ATTN_SMALL          | attention            | fewer rows
  *   THREADS of attn_one            | lk_vk_max_threads, 256    | lk_vk_solo_attention | fewer
- *   window sizes                   | LK_VK_MAX_WINDOWS         | lk_vk_window_index   | error
+ *   windows and shapes of heads    | LK_VK_MAX_ATTN            | lk_vk_attn_index     | error
  *   norm_rows: 4 elements a lane   | LK_VK_MAX_DIM = 256       | lk_vk_find_solo      | plain steps
  *   op numbers, two a word         | LK_VK_MAX_OP              | lk_vk_find_solo      | plain steps
  *   all vectors in one binding     | maxStorageBufferRange     | lk_vk_find_solo      | plain steps
  *   n_dims + 65536: interleaved    | LK_VK_MAX_DIM             | lk_vk_find_solo      | plain steps
- *   n_dims of a rope               | head_dim                  | src/plan/model.c          | error
+ *   n_dims of a rope               | head_dim                  | src/plan/model.c     | error
  *   counters: a word a head tile   | n_head                    | lay_out_batch        | -
  * matvec, prep
  *   part[PANELS] of a token        | MAX_PARTS                 | matmul_pipes         | in turns

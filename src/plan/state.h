@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * State: what a model remembers between tokens, as data: a plan lists its states, and memory, saved
+ * sessions, moves, forks and guards follow from the list. A paged state (K or V of a layer) has a
+ * unit for each block of LK_KV_BLOCK positions, which sequences may share; a recurrent state has a
+ * unit for each sequence. A unit is bytes; where a cell of it lies only kv_layout.h knows.
+ */
+#ifndef LK_STATE_H
+#define LK_STATE_H
+
+#include "base/base.h"
+#include "plan/kv_layout.h"
+
+enum lk_state_kind {
+    LK_STATE_K,        /* f16 [n_head][dim][LK_KV_BLOCK] a block */
+    LK_STATE_V,        /* f16 [n_head][LK_KV_BLOCK][dim] a block */
+    LK_STATE_RECURRENT /* f32 [rows][dim] a sequence, zero where a sequence begins */
+};
+
+struct lk_state {
+    enum lk_state_kind kind;
+    int layer;    /* of the model: who runs this layer keeps the state */
+    int n_head;   /* K, V: heads */
+    int head_dim; /* K, V: of a head, as the model has it */
+    int rows;     /* recurrent */
+    int dim;      /* K, V: head_dim rounded up to LK_KV_DIM_ALIGN; recurrent: floats of a row */
+};
+
+/* A K or V state of that shape. */
+struct lk_state lk_state_paged(enum lk_state_kind kind, int layer, int n_head, int head_dim);
+
+static inline bool lk_state_is_paged(const struct lk_state *s)
+{
+    return s->kind != LK_STATE_RECURRENT;
+}
+
+/* "K", "V" or "recurrent state"; static. */
+const char *lk_state_name(const struct lk_state *s);
+/* Bytes of a unit. */
+size_t lk_state_unit_bytes(const struct lk_state *s);
+/* Bytes of a cell, an element of a unit. */
+size_t lk_state_cell_bytes(const struct lk_state *s);
+/* Zeroes what a block of a paged state holds of slots >= n; a recurrent unit is left as it is. */
+void lk_state_zero_cells(const struct lk_state *s, void *unit, size_t n);
+/* Offset of the first cell of n_bytes of units that is NaN or infinite; -1: none. */
+int64_t lk_state_find_bad(const struct lk_state *s, const void *units, size_t n_bytes);
+
+#endif
