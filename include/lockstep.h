@@ -269,9 +269,29 @@ LK_API const float *lk_session_logits(const lk_session *session);
 LK_API size_t lk_session_n_tokens(const lk_session *session);
 LK_API const int32_t *lk_session_tokens(const lk_session *session);
 
-/* Advances many sessions by one token each in one batch: session i takes tokens[i]. All sessions
- * must be open on `engine` and live on the same backend, each listed once. On any error a session
- * has either taken its token or is as before; lk_session_n_tokens tells which. */
+/* Many sessions at once. An item makes one timeline longer, by one token or by many; all items of a
+ * call share the engine's batches, prompts and single tokens together. A row never depends on who
+ * shares its batch. */
+typedef enum lk_rows_wanted {
+    LK_ROWS_LAST, /* the session keeps the row of the last token: lk_session_logits */
+    LK_ROWS_NONE, /* no row: more tokens follow in a later call */
+    LK_ROWS_ALL   /* the row of every token goes to on_row in order; the session keeps the last */
+} lk_rows_wanted;
+typedef struct lk_item {
+    lk_session *session;   /* open on the engine; listed once */
+    const int32_t *tokens; /* appended to the timeline */
+    size_t n_tokens;       /* at least 1 */
+    lk_rows_wanted rows;
+    lk_logits_fn on_row; /* for LK_ROWS_ALL; returning false cancels the item */
+    void *user;
+    lk_status status; /* filled: of this item */
+    lk_error error;   /* filled where status is not LK_OK */
+} lk_item;
+/* Returns LK_OK when every item's status is, else that of the first that failed; the others have
+ * run. An item that fails keeps those of its tokens that were evaluated (lk_session_n_tokens).
+ * LK_E_INVALID, and nothing has run, when an item makes no sense. */
+LK_API lk_status lk_engine_run(lk_engine *engine, lk_item *items, size_t n, lk_error *err);
+/* The same by one token each: session i takes tokens[i] and keeps its row. */
 LK_API lk_status lk_engine_step(lk_engine *engine, lk_session *const *sessions,
                                 const int32_t *tokens, size_t n, lk_error *err);
 

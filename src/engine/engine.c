@@ -410,11 +410,12 @@ static lk_status take_context(struct lk_engine *e, lk_error *err)
     e->max_outputs = (int)rows;
     e->max_seqs = (int)(e->n_batch < 256 ? e->n_batch : 256);
     e->rows = lk_pages_alloc(rows * row);
+    e->token = lk_alloc_array(e->n_batch, sizeof *e->token);
     e->pos = lk_alloc_array(e->n_batch, sizeof *e->pos);
     e->seq = lk_alloc_array(e->n_batch, sizeof *e->seq);
     e->outputs = lk_alloc_array(e->n_batch, sizeof *e->outputs);
     e->seqs = lk_alloc_array((size_t)e->max_seqs, sizeof *e->seqs);
-    if (!e->rows || !e->pos || !e->seq || !e->outputs || !e->seqs) {
+    if (!e->rows || !e->token || !e->pos || !e->seq || !e->outputs || !e->seqs) {
         return lk_fail(err, LK_E_NOMEM, "out of memory: %zu rows of logits", rows);
     }
     return LK_OK;
@@ -465,6 +466,7 @@ void lk_engine_close(lk_engine **engine)
     if (e->rows) {
         lk_pages_free(e->rows, (size_t)e->max_outputs * (size_t)e->plan->n_vocab * sizeof *e->rows);
     }
+    lk_free(e->token);
     lk_free(e->pos);
     lk_free(e->seq);
     lk_free(e->outputs);

@@ -50,7 +50,7 @@ struct lk_engine {
     int max_outputs, max_seqs;
     float *rows; /* [max_outputs][n_vocab] */
     /* Of the batch being built, [n_batch] each (seqs: [max_seqs]). */
-    int32_t *pos, *seq, *outputs;
+    int32_t *token, *pos, *seq, *outputs;
     struct lk_batch_seq *seqs;
 };
 
@@ -61,6 +61,7 @@ struct lk_session {
     int32_t *tokens;         /* [n_ctx] */
     float *logits;           /* [n_vocab] */
     bool has_logits;         /* of the last token */
+    bool listed;             /* among the items that are being checked */
     lk_progress_fn progress;
     void *progress_user;
 };

@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Session: token timelines: sync, step, fork, truncate, move. A session's states hold exactly
- * the tokens tokens[0 .. seq.n_tokens); whatever fails, that stays true.
+ * Session: token timelines: open, sync, many at once, fork, truncate, move. Evaluation is
+ * src/engine/run.c's.
  */
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/run.h"
 #include "base/mem.h"
-
-/* What an evaluation delivers: rows of positions >= from go to fn (when fn is given), the last
- * row always to the session. */
-struct rows_sink {
-    lk_logits_fn fn;
-    void *user;
-    size_t from;
-};
 
 lk_status lk_session_open(lk_engine *engine, lk_session **out, lk_error *err)
 {
@@ -57,7 +49,7 @@ void lk_session_close(lk_session **session)
     *session = NULL;
 }
 
-/* ---- evaluation; the engine's lock is held ---- */
+/* ---- room; the engine's lock is held ---- */
 
 /* Fills the units that a reserve has taken: a block's own copy, a slot of zeros. */
 static lk_status fill_units(struct lk_engine *e, struct lk_lane *lane,
@@ -99,126 +91,6 @@ lk_status lk_session_reserve(struct lk_session *s, int n, lk_error *err)
     return status;
 }
 
-/* Adds n tokens of one session, starting at its seq.n_tokens, to the batch. */
-static void batch_add(struct lk_engine *e, struct lk_batch *b, const struct lk_session *s, int n)
-{
-    e->seqs[b->n_seqs] = (struct lk_batch_seq){.blocks = s->seq.blocks,
-                                               .first = b->n_tokens,
-                                               .n_tokens = n,
-                                               .pos = s->seq.n_tokens,
-                                               .slot = s->seq.slot};
-    for (int i = 0; i < n; i++) {
-        e->pos[b->n_tokens + i] = s->seq.n_tokens + i;
-        e->seq[b->n_tokens + i] = b->n_seqs;
-    }
-    b->n_seqs++;
-    b->n_tokens += n;
-}
-
-static void batch_init(struct lk_engine *e, struct lk_batch *b, const int32_t *tokens)
-{
-    *b = (struct lk_batch){
-        .token = tokens, .pos = e->pos, .seq = e->seq, .seqs = e->seqs, .outputs = e->outputs};
-}
-
-/* Evaluates s->tokens[seq.n_tokens .. n). On failure the evaluated part stays. */
-static lk_status evaluate(struct lk_session *s, size_t n, const struct rows_sink *sink,
-                          lk_error *err)
-{
-    struct lk_engine *e = s->engine;
-    size_t n_vocab = (size_t)e->plan->n_vocab, start = (size_t)s->seq.n_tokens;
-    lk_status status = lk_session_reserve(s, (int)(n - start), err);
-    s->has_logits = false;
-    while (!status && (size_t)s->seq.n_tokens < n) {
-        size_t pos = (size_t)s->seq.n_tokens, left = n - pos, most = e->n_batch;
-        bool rows = sink->fn && pos + most > sink->from;
-        if (rows && most > (size_t)e->max_outputs) {
-            most = (size_t)e->max_outputs;
-        }
-        int count = (int)(left < most ? left : most);
-        struct lk_batch b;
-        batch_init(e, &b, s->tokens + pos);
-        batch_add(e, &b, s, count);
-        for (int i = 0; i < count; i++) {
-            bool last = pos + (size_t)i + 1 == n;
-            if (last || (rows && pos + (size_t)i >= sink->from)) {
-                e->outputs[b.n_outputs++] = i;
-            }
-        }
-        status = lk_lane_run(e, s->lane, &b, err);
-        if (status) {
-            break;
-        }
-        s->seq.n_tokens += count;
-        if ((size_t)s->seq.n_tokens == n) {
-            memcpy(s->logits, e->rows + (size_t)(b.n_outputs - 1) * n_vocab,
-                   n_vocab * sizeof(float));
-            s->has_logits = true;
-        }
-        for (int i = 0; rows && i < b.n_outputs && !status; i++) {
-            size_t at = pos + (size_t)e->outputs[i];
-            if (at >= sink->from && !sink->fn(sink->user, at, e->rows + (size_t)i * n_vocab)) {
-                status = lk_fail(err, LK_E_CANCELLED, "cancelled at position %zu", at);
-            }
-        }
-        if (!status && s->progress &&
-            !s->progress(s->progress_user, "evaluating", (uint64_t)s->seq.n_tokens - start,
-                         n - start)) {
-            status = lk_fail(err, LK_E_CANCELLED, "cancelled after %d of %zu tokens",
-                             s->seq.n_tokens, n);
-        }
-    }
-    if (status) {
-        (void)lk_state_seq_truncate(&s->seq, &s->lane->pool,
-                                    s->seq.n_tokens); /* gives the reserve back */
-    }
-    return status;
-}
-
-/* The session's blocks on a lost device are gone; its tokens are not: they will be evaluated
- * again on the CPU, with the same bits. */
-static lk_status leave_lost_lane(struct lk_session *s, lk_error *err)
-{
-    struct lk_engine *e = s->engine;
-    struct lk_lane *to;
-    lk_status status = lk_engine_lane(e, "cpu", &to, err);
-    if (status) {
-        return status;
-    }
-    lk_log_line(&e->log, LK_LOG_WARN,
-                "%s was lost: %d tokens are evaluated again on %s, nothing is lost",
-                s->lane->describe, s->seq.n_tokens, to->describe);
-    if (e->home->lost) {
-        e->home = to;
-    }
-    (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, 0);
-    s->lane = to;
-    return LK_OK;
-}
-
-static lk_status evaluate_surviving(struct lk_session *s, size_t n, const struct rows_sink *sink,
-                                    lk_error *err)
-{
-    lk_status status = LK_OK;
-    struct rows_sink rest = *sink;
-    for (int tries = 0; tries < 2; tries++) {
-        if (s->lane->lost) {
-            if (rest.from < (size_t)s->seq.n_tokens) {
-                rest.from = (size_t)s->seq.n_tokens; /* rows below were delivered */
-            }
-            status = leave_lost_lane(s, err);
-            if (status) {
-                return status;
-            }
-        }
-        status = evaluate(s, n, &rest, err);
-        if (status != LK_E_DEVICE_LOST) {
-            break;
-        }
-    }
-    return status;
-}
-
 static lk_status check_tokens(const struct lk_engine *e, const int32_t *tokens, size_t n,
                               lk_error *err)
 {
@@ -255,10 +127,9 @@ static lk_status sync_rows(lk_session *s, const int32_t *tokens, size_t n, size_
     size_t keep = same < n - 1 ? same : n - 1;
     keep = keep < from ? keep : from;
     lk_mutex_lock(s->engine->lock);
-    (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, (int)keep);
+    s->has_logits &= lk_state_seq_truncate(&s->seq, &s->lane->pool, (int)keep) == (int)held;
     memmove(s->tokens, tokens, n * sizeof *tokens);
-    struct rows_sink sink = {fn, user, from};
-    status = evaluate_surviving(s, n, &sink, err);
+    status = lk_run_one(s, n, fn ? from : SIZE_MAX, fn, user, err);
     lk_mutex_unlock(s->engine->lock);
     return status;
 }
@@ -276,78 +147,122 @@ lk_status lk_session_sync_rows(lk_session *session, const int32_t *tokens, size_
 
 /* ---- many sessions in one batch ---- */
 
-static lk_status step_some(struct lk_engine *e, lk_session *const *sessions, const int32_t *tokens,
-                           size_t n, lk_error *err)
+/* What an item asks for must make sense; whether there is room shows when it runs. */
+static lk_status check_item(const struct lk_engine *e, const lk_item *items, size_t i,
+                            lk_error *err)
 {
-    size_t n_vocab = (size_t)e->plan->n_vocab;
-    struct lk_batch b;
-    lk_status status = LK_OK;
-    batch_init(e, &b, tokens);
-    for (size_t i = 0; i < n && !status; i++) {
-        status = lk_session_reserve(sessions[i], 1, err);
-        if (!status) {
-            e->outputs[b.n_outputs++] = (int32_t)i;
-            batch_add(e, &b, sessions[i], 1);
+    const lk_item *it = &items[i];
+    if (!it->session || it->session->engine != e) {
+        return lk_fail(err, LK_E_INVALID, "item %zu: its session %s, expected one of this engine",
+                       i, it->session ? "belongs to another engine" : "is NULL");
+    }
+    if (it->n_tokens < 1 || !it->tokens) {
+        return lk_fail(err, LK_E_INVALID, "item %zu: no tokens, expected at least one", i);
+    }
+    if (it->rows == LK_ROWS_ALL && !it->on_row) {
+        return lk_fail(err, LK_E_INVALID, "item %zu: all rows are wanted and on_row is NULL", i);
+    }
+    if ((unsigned)it->rows > LK_ROWS_ALL) {
+        return lk_fail(err, LK_E_INVALID, "item %zu: rows is %d, expected 0 to %d", i,
+                       (int)it->rows, LK_ROWS_ALL);
+    }
+    for (size_t t = 0; t < it->n_tokens; t++) {
+        if (it->tokens[t] < 0 || it->tokens[t] >= e->plan->n_vocab) {
+            return lk_fail(err, LK_E_INVALID, "item %zu: token %zu is %d, expected 0 to %d", i, t,
+                           it->tokens[t], e->plan->n_vocab - 1);
         }
+    }
+    return LK_OK;
+}
+
+static lk_status check_items(const struct lk_engine *e, const lk_item *items, size_t n,
+                             lk_error *err)
+{
+    lk_status status = LK_OK;
+    size_t marked = 0;
+    for (; marked < n && !status; marked++) {
+        status = check_item(e, items, marked, err);
+        if (!status && items[marked].session->listed) {
+            status = lk_fail(err, LK_E_INVALID, "item %zu: its session is listed twice", marked);
+            break;
+        }
+        if (!status) {
+            items[marked].session->listed = true;
+        }
+    }
+    for (size_t i = 0; i < marked; i++) {
+        if (items[i].session && items[i].session->engine == e) {
+            items[i].session->listed = false;
+        }
+    }
+    return status;
+}
+
+/* An item as work; LK_E_FULL where its context has no room for the tokens. */
+static struct lk_work work_of(lk_item *it)
+{
+    struct lk_session *s = it->session;
+    size_t held = (size_t)s->seq.n_tokens, n_ctx = s->engine->n_ctx;
+    struct lk_work w = {.session = s,
+                        .end = held,
+                        .rows_from = it->rows == LK_ROWS_ALL ? held : SIZE_MAX,
+                        .last = it->rows != LK_ROWS_NONE,
+                        .on_row = it->on_row,
+                        .user = it->user,
+                        .err = &it->error};
+    if (it->n_tokens > n_ctx - held) {
+        w.status = lk_fail(w.err, LK_E_FULL,
+                           "context full: %zu tokens held and %zu more, room for "
+                           "%zu",
+                           held, it->n_tokens, n_ctx);
+        return w;
+    }
+    w.end = held + it->n_tokens;
+    memcpy(s->tokens + held, it->tokens, it->n_tokens * sizeof *it->tokens);
+    return w;
+}
+
+lk_status lk_engine_run(lk_engine *e, lk_item *items, size_t n, lk_error *err)
+{
+    lk_mutex_lock(e->lock);
+    lk_status status = check_items(e, items, n, err);
+    struct lk_work *work = status ? NULL : lk_alloc_array(n + 1, sizeof *work);
+    if (!status && !work) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu items", n);
+    }
+    for (size_t i = 0; i < n && !status; i++) {
+        items[i].error = (lk_error){0};
+        work[i] = work_of(&items[i]);
     }
     if (!status) {
-        status = lk_lane_run(e, sessions[0]->lane, &b, err);
+        lk_run(e, work, n);
     }
-    for (size_t i = 0; i < n; i++) {
-        struct lk_session *s = sessions[i];
-        if (status) {
-            (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, s->seq.n_tokens);
-            continue;
+    for (size_t i = 0; i < n && work; i++) {
+        items[i].status = work[i].status;
+        if (work[i].status && !status) {
+            status = lk_fail(err, work[i].status, "item %zu: %s", i, items[i].error.message);
         }
-        s->tokens[s->seq.n_tokens++] = tokens[i];
-        memcpy(s->logits, e->rows + i * n_vocab, n_vocab * sizeof(float));
-        s->has_logits = true;
     }
+    lk_free(work);
+    lk_mutex_unlock(e->lock);
     return status;
 }
 
 lk_status lk_engine_step(lk_engine *e, lk_session *const *sessions, const int32_t *tokens, size_t n,
                          lk_error *err)
 {
+    lk_item *items = lk_alloc_array(n + 1, sizeof *items);
+    if (!items) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu sessions", n);
+    }
     for (size_t i = 0; i < n; i++) {
-        const struct lk_session *s = sessions[i];
-        if (s->engine != e || s->lane != sessions[0]->lane) {
-            return lk_fail(err, LK_E_INVALID,
-                           "session %zu is on %s, session 0 on %s: a step takes sessions of one "
-                           "engine and one backend",
-                           i, s->lane->name, sessions[0]->lane->name);
-        }
-        for (size_t j = 0; j < i; j++) {
-            if (sessions[j] == s) {
-                return lk_fail(err, LK_E_INVALID, "session %zu is listed twice (also as %zu)", i,
-                               j);
-            }
-        }
-        if (tokens[i] < 0 || tokens[i] >= e->plan->n_vocab) {
-            return lk_fail(err, LK_E_INVALID, "token of session %zu is %d, expected 0 to %d", i,
-                           tokens[i], e->plan->n_vocab - 1);
-        }
-        if ((uint32_t)s->seq.n_tokens >= e->n_ctx) {
-            return lk_fail(err, LK_E_FULL, "context of session %zu is full: %d tokens", i,
-                           s->seq.n_tokens);
-        }
+        items[i] = (lk_item){.session = sessions[i],
+                             .tokens = &tokens[i],
+                             .n_tokens = 1,
+                             .rows = LK_ROWS_LAST};
     }
-    size_t most = (size_t)(e->max_seqs < e->max_outputs ? e->max_seqs : e->max_outputs);
-    lk_status status = LK_OK;
-    lk_mutex_lock(e->lock);
-    for (size_t i = 0; i < n && !status; i += most) {
-        size_t count = n - i < most ? n - i : most;
-        status = sessions[i]->lane->lost ? LK_E_DEVICE_LOST
-                                         : step_some(e, sessions + i, tokens + i, count, err);
-        for (size_t j = i; status == LK_E_DEVICE_LOST && j < i + count; j++) {
-            struct lk_session *s = sessions[j];
-            struct rows_sink none = {.from = SIZE_MAX};
-            s->tokens[s->seq.n_tokens] = tokens[j];
-            lk_status again = evaluate_surviving(s, (size_t)s->seq.n_tokens + 1, &none, err);
-            status = j + 1 == i + count || again ? again : status;
-        }
-    }
-    lk_mutex_unlock(e->lock);
+    lk_status status = lk_engine_run(e, items, n, err);
+    lk_free(items);
     return status;
 }
 
@@ -390,8 +305,7 @@ lk_status lk_session_truncate(lk_session *s, size_t n, lk_error *err)
         lk_mutex_lock(s->engine->lock);
         s->has_logits = false;
         if (lk_state_seq_truncate(&s->seq, &s->lane->pool, (int)n) < (int)n) {
-            struct rows_sink none = {.from = SIZE_MAX};
-            status = evaluate_surviving(s, n, &none, err);
+            status = lk_run_one(s, n, SIZE_MAX, NULL, NULL, err);
             s->has_logits = false;
         }
         lk_mutex_unlock(s->engine->lock);
@@ -484,9 +398,8 @@ lk_status lk_session_move(lk_session *s, const char *backend, lk_error *err)
             s->lane = to;
             status = LK_OK;
             if (s->seq.n_tokens < n) {
-                struct rows_sink none = {.from = SIZE_MAX};
                 (void)lk_state_seq_truncate(&s->seq, &to->pool, 0); /* blocks that were reserved */
-                status = evaluate(s, (size_t)n, &none, err);
+                status = lk_run_one(s, (size_t)n, SIZE_MAX, NULL, NULL, err);
             }
         }
     }

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Run: batches of tokens of many sessions on their lanes: who takes part, where rows go, what
+ * happens when one of them fails or a device is lost. A session's states hold exactly
+ * tokens[0 .. seq.n_tokens); whatever fails, that stays true.
+ */
+#include "engine/run.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+static bool is_pending(const struct lk_work *w)
+{
+    return !w->status && (size_t)w->session->seq.n_tokens < w->end;
+}
+
+/* Ends a piece of work; what was reserved beyond its tokens is given back. */
+static void fail(struct lk_work *w, lk_status status, const lk_error *why)
+{
+    struct lk_session *s = w->session;
+    w->status = status;
+    if (w->err && why) {
+        *w->err = *why;
+    }
+    (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, s->seq.n_tokens);
+}
+
+/* ---- a batch ---- */
+
+/* Adds what fits of a session's tokens: at most max_outputs of those that want rows. */
+static void add(struct lk_engine *e, struct lk_batch *b, struct lk_work *w)
+{
+    struct lk_session *s = w->session;
+    size_t pos = (size_t)s->seq.n_tokens, n = w->end - pos;
+    size_t room = e->n_batch - (size_t)b->n_tokens;
+    n = n < room ? n : room;
+    w->first = b->n_tokens;
+    w->count = 0;
+    for (size_t i = 0; i < n; i++, w->count++) {
+        bool last = w->last && pos + i + 1 == w->end, row = last || pos + i >= w->rows_from;
+        if (row && b->n_outputs == e->max_outputs) {
+            break;
+        }
+        int t = b->n_tokens + (int)i;
+        if (row) {
+            e->outputs[b->n_outputs++] = t;
+        }
+        e->token[t] = s->tokens[pos + i];
+        e->pos[t] = (int32_t)(pos + i);
+        e->seq[t] = b->n_seqs;
+    }
+    if (w->count > 0) {
+        e->seqs[b->n_seqs++] = (struct lk_batch_seq){.blocks = s->seq.blocks,
+                                                     .first = w->first,
+                                                     .n_tokens = w->count,
+                                                     .pos = (int)pos,
+                                                     .slot = s->seq.slot};
+        b->n_tokens += w->count;
+        w->in_batch = true;
+    }
+}
+
+/* The batch of the next tokens of all that is pending on a lane. */
+static struct lk_batch collect(struct lk_engine *e, const struct lk_lane *lane,
+                               struct lk_work *work, size_t n)
+{
+    struct lk_batch b = {
+        .token = e->token, .pos = e->pos, .seq = e->seq, .seqs = e->seqs, .outputs = e->outputs};
+    for (size_t i = 0; i < n; i++) {
+        work[i].in_batch = false;
+        if (is_pending(&work[i]) && work[i].session->lane == lane && b.n_tokens < (int)e->n_batch &&
+            b.n_seqs < e->max_seqs) {
+            add(e, &b, &work[i]);
+        }
+    }
+    return b;
+}
+
+/* Rows of a batch that has run to where they are wanted. */
+static void deliver(struct lk_engine *e, const struct lk_batch *b, struct lk_work *w)
+{
+    struct lk_session *s = w->session;
+    size_t n_vocab = (size_t)e->plan->n_vocab;
+    s->seq.n_tokens += w->count;
+    s->has_logits = false;
+    for (int i = 0; i < b->n_outputs && !w->status; i++) {
+        int t = b->outputs[i];
+        if (t < w->first || t >= w->first + w->count) {
+            continue;
+        }
+        const float *row = e->rows + (size_t)i * n_vocab;
+        size_t pos = (size_t)b->pos[t];
+        if (pos + 1 == w->end) {
+            memcpy(s->logits, row, n_vocab * sizeof *row);
+            s->has_logits = true;
+        }
+        if (pos >= w->rows_from && !w->on_row(w->user, pos, row)) {
+            lk_error why;
+            fail(w, lk_fail(&why, LK_E_CANCELLED, "cancelled at position %zu", pos), &why);
+        }
+    }
+    size_t done = (size_t)s->seq.n_tokens;
+    if (!w->status && s->progress &&
+        !s->progress(s->progress_user, "evaluating", done - w->start, w->end - w->start)) {
+        lk_error why;
+        fail(w, lk_fail(&why, LK_E_CANCELLED, "cancelled after %zu of %zu tokens", done, w->end),
+             &why);
+    }
+}
+
+/* ---- lost devices ---- */
+
+/* The session's units on a lost device are gone; its tokens are not: they will be evaluated again
+ * on the CPU, with the same bits. */
+static lk_status leave_lost_lane(struct lk_session *s, lk_error *err)
+{
+    struct lk_engine *e = s->engine;
+    struct lk_lane *to;
+    lk_status status = lk_engine_lane(e, "cpu", &to, err);
+    if (status) {
+        return status;
+    }
+    lk_log_line(&e->log, LK_LOG_WARN,
+                "%s was lost: %d tokens are evaluated again on %s, nothing is lost",
+                s->lane->describe, s->seq.n_tokens, to->describe);
+    if (e->home->lost) {
+        e->home = to;
+    }
+    (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, 0);
+    s->has_logits = false;
+    s->lane = to;
+    return LK_OK;
+}
+
+/* Makes room for all that is to come; away from a lost lane first. */
+static void begin(struct lk_work *w)
+{
+    struct lk_session *s = w->session;
+    lk_error why;
+    lk_status status = LK_OK;
+    if (s->lane->lost) {
+        size_t held = (size_t)s->seq.n_tokens; /* rows below were delivered */
+        if (w->rows_from != SIZE_MAX && w->rows_from < held) {
+            w->rows_from = held;
+        }
+        status = leave_lost_lane(s, &why);
+    }
+    if (!status) {
+        status = lk_session_reserve(s, (int)(w->end - (size_t)s->seq.n_tokens), &why);
+    }
+    if (status) {
+        fail(w, status, &why);
+    }
+}
+
+/* ---- all of it ---- */
+
+/* A batch failed. Of several sessions each is tried alone, so that the one to blame fails alone. */
+static void batch_failed(struct lk_engine *e, struct lk_work *work, size_t n, lk_status status,
+                         const lk_error *why)
+{
+    size_t n_in = 0;
+    for (size_t i = 0; i < n; i++) {
+        n_in += work[i].in_batch;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct lk_work *w = &work[i];
+        if (!w->in_batch) {
+            continue;
+        }
+        if (status == LK_E_DEVICE_LOST && !w->retried) {
+            w->retried = true;
+            begin(w);
+        } else if (n_in > 1 && status != LK_E_DEVICE_LOST) {
+            lk_run(e, w, 1);
+        } else {
+            fail(w, status, why);
+        }
+    }
+}
+
+void lk_run(struct lk_engine *e, struct lk_work *work, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct lk_work *w = &work[i];
+        w->start = (size_t)w->session->seq.n_tokens;
+        w->retried = false;
+        if (!w->status) {
+            begin(w);
+        }
+    }
+    for (size_t at = 0; at < n;) {
+        if (!is_pending(&work[at])) {
+            at++;
+            continue;
+        }
+        struct lk_lane *lane = work[at].session->lane;
+        struct lk_batch b = collect(e, lane, work + at, n - at);
+        lk_error why = {0};
+        lk_status status = lk_lane_run(e, lane, &b, &why);
+        if (status) {
+            batch_failed(e, work + at, n - at, status, &why);
+            continue;
+        }
+        for (size_t i = at; i < n; i++) {
+            if (work[i].in_batch) {
+                deliver(e, &b, &work[i]);
+            }
+        }
+    }
+}
+
+lk_status lk_run_one(struct lk_session *s, size_t end, size_t rows_from, lk_logits_fn on_row,
+                     void *user, lk_error *err)
+{
+    struct lk_work w = {.session = s,
+                        .end = end,
+                        .rows_from = rows_from,
+                        .last = true,
+                        .on_row = on_row,
+                        .user = user,
+                        .err = err};
+    lk_run(s->engine, &w, 1);
+    return w.status;
+}
