@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What `cmake --install` lays down: program, shared library, header, pkg-config file, CMake package, and the
+# What `cmake --install` lays down: program, shared library, headers, pkg-config file, CMake package, and the
 # fetching tool with its table of models.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -10,7 +10,7 @@ install(TARGETS lockstep_shared EXPORT lockstep-targets
 if(TARGET lockstep_program)
   install(TARGETS lockstep_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
-install(FILES include/lockstep.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES include/lockstep.h include/lockstep_check.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT lockstep-targets NAMESPACE lockstep:: DESTINATION ${lk_package})
 configure_package_config_file(cmake/lockstep-config.cmake.in lockstep-config.cmake
   INSTALL_DESTINATION ${lk_package})

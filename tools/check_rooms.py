@@ -36,7 +36,7 @@ FOLDER = {folder: name for name, folder, _, _ in ROOMS}
 PUBLIC = {name: set(public.split()) for name, _, public, _ in ROOMS}
 USES = {name: set(uses.split()) for name, _, _, uses in ROOMS}
 GENERATED = {"lockstep_commit.h"}
-INTERFACE = {"lockstep.h"}
+INTERFACE = {"lockstep.h", "lockstep_check.h"}
 
 
 def room_of(path):

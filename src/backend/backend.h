@@ -9,6 +9,7 @@
 #ifndef LK_BACKEND_H
 #define LK_BACKEND_H
 
+#include "lockstep_check.h"
 #include "plan/plan.h"
 
 struct lk_backend;   /* an opened backend: a device and its threads; defined by each */

@@ -100,3 +100,23 @@ const char *lk_status_name(lk_status status)
     }
     return "unknown status";
 }
+
+lk_status lk_options_take(void *options, size_t size, const void *given, const char *what,
+                          lk_error *err)
+{
+    size_t n;
+    if (!given) {
+        return LK_OK;
+    }
+    memcpy(&n, given, sizeof n);
+    if (n < sizeof n || n > size) {
+        return lk_fail(
+            err, LK_E_INVALID,
+            "%s options: size is %zu, expected at most %zu; make them with their default "
+            "function",
+            what, n, size);
+    }
+    memcpy(options, given, n);
+    memcpy(options, &size, sizeof size);
+    return LK_OK;
+}

@@ -27,6 +27,12 @@ __attribute__((format(printf, 3, 4))) lk_status lk_fail_prefix(lk_error *err, lk
 bool lk_mul_size(size_t a, size_t b, size_t *out);
 bool lk_add_size(size_t a, size_t b, size_t *out);
 
+/* Options that a caller hands in, whose first member is their size: copied over the presets in
+ * `options` as far as the caller's struct goes, which may be an older and shorter one. NULL: the
+ * presets stay. LK_E_INVALID naming `what` when the size is larger than ours or too small to be. */
+lk_status lk_options_take(void *options, size_t size, const void *given, const char *what,
+                          lk_error *err);
+
 /* n rounded up to a multiple of `to` (a power of two); no overflow check: n is known small. */
 static inline size_t lk_round_up(size_t n, size_t to)
 {

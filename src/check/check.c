@@ -23,15 +23,15 @@ lk_check_options lk_check_options_default(void)
 
 void lk_check_free(lk_check_report **report)
 {
-    lk_check_report *r = *report;
+    lk_check_report *r = report ? *report : NULL;
     if (r) {
         lk_free(r->entries);
         lk_free(r->columns);
         lk_free(r->cells);
         lk_free(r->kernels);
         lk_free(r);
+        *report = NULL;
     }
-    *report = NULL;
 }
 
 lk_check_entry *lk_check_add(struct lk_check_run *c, const char *what, lk_error *err)
@@ -435,13 +435,15 @@ lk_status lk_check_with(const lk_model *model, const lk_engine_options *engine,
 {
     struct lk_check_run c = {.model = model};
     double from = lk_now();
-    c.engine = engine ? *engine : lk_engine_options_default();
-    c.options = options ? *options : lk_check_options_default();
+    c.engine = lk_engine_options_default();
+    c.options = lk_check_options_default();
     *out = NULL;
-    if (c.options.size != sizeof c.options || c.engine.size != sizeof c.engine) {
-        return lk_fail(err, LK_E_INVALID,
-                       "check options: their size is another; make them with "
-                       "lk_check_options_default() and lk_engine_options_default()");
+    lk_status taken = lk_options_take(&c.engine, sizeof c.engine, engine, "engine", err);
+    if (!taken) {
+        taken = lk_options_take(&c.options, sizeof c.options, options, "check", err);
+    }
+    if (taken) {
+        return taken;
     }
     c.log = (struct lk_log){c.engine.log, c.engine.user};
     c.backend_options = (struct lk_backend_options){.threads = c.engine.threads,

@@ -65,7 +65,11 @@ lk_status lk_devices(const lk_engine_options *options,
                      void (*each)(void *user, const lk_device_info *device), void *user,
                      lk_error *err)
 {
-    lk_engine_options o = options ? *options : lk_engine_options_default();
+    lk_engine_options o = lk_engine_options_default();
+    lk_status taken = lk_options_take(&o, sizeof o, options, "engine", err);
+    if (taken) {
+        return taken;
+    }
     struct lk_backend_options bo = {.cpu_level = o.cpu_level,
                                     .vk_disable = o.vk_disable,
                                     .cache_dir = o.cache_dir,
@@ -91,7 +95,11 @@ lk_status lk_devices(const lk_engine_options *options,
 
 lk_status lk_device_disable(const lk_engine_options *options, const char *feature, lk_error *err)
 {
-    lk_engine_options o = options ? *options : lk_engine_options_default();
+    lk_engine_options o = lk_engine_options_default();
+    lk_status taken = lk_options_take(&o, sizeof o, options, "engine", err);
+    if (taken) {
+        return taken;
+    }
     struct lk_backend_options bo = {.device = o.device,
                                     .cache_dir = o.cache_dir,
                                     .log = {o.log, o.user}};

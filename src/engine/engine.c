@@ -353,12 +353,10 @@ static lk_status copy_string(struct lk_engine *e, int i, const char **s, lk_erro
 static lk_status take_options(struct lk_engine *e, const lk_engine_options *options, lk_error *err)
 {
     lk_engine_options *o = &e->options;
-    *o = options ? *options : lk_engine_options_default();
-    if (o->size != sizeof *o) {
-        return lk_fail(err, LK_E_INVALID,
-                       "engine options: size is %zu, expected %zu; make them with "
-                       "lk_engine_options_default()",
-                       o->size, sizeof *o);
+    *o = lk_engine_options_default();
+    lk_status status = lk_options_take(o, sizeof *o, options, "engine", err);
+    if (status) {
+        return status;
     }
     if (!o->backend || !o->cpu_level) {
         return lk_fail(err, LK_E_INVALID, "engine options: %s is NULL, expected a name",
@@ -385,7 +383,6 @@ static lk_status take_options(struct lk_engine *e, const lk_engine_options *opti
     e->log = (struct lk_log){o->log, o->user};
     const char **strings[] = {&o->backend, &o->device, &o->cpu_level, &o->vk_disable,
                               &o->cache_dir};
-    lk_status status = LK_OK;
     for (int i = 0; i < (int)LK_COUNT(strings) && !status; i++) {
         status = copy_string(e, i, strings[i], err);
     }
@@ -421,9 +418,31 @@ static lk_status take_context(struct lk_engine *e, lk_error *err)
     return LK_OK;
 }
 
+static void engine_free(lk_engine *e)
+{
+    for (int i = 0; i < e->n_lanes; i++) {
+        lane_free(e->lane[i]);
+    }
+    lk_mutex_free(e->lock);
+    if (e->rows) {
+        lk_pages_free(e->rows, (size_t)e->max_outputs * (size_t)e->plan->n_vocab * sizeof *e->rows);
+    }
+    lk_free(e->token);
+    lk_free(e->pos);
+    lk_free(e->seq);
+    lk_free(e->outputs);
+    lk_free(e->seqs);
+    lk_plan_free(&e->plan);
+    for (size_t i = 0; i < LK_COUNT(e->strings); i++) {
+        lk_free(e->strings[i]);
+    }
+    lk_free(e);
+}
+
 lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options, lk_engine **out,
                          lk_error *err)
 {
+    *out = NULL;
     lk_engine *e = lk_alloc(sizeof *e);
     if (!e) {
         return lk_fail(err, LK_E_NOMEM, "out of memory opening the engine");
@@ -446,7 +465,7 @@ lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options
         status = open_home(e, err);
     }
     if (status) {
-        lk_engine_close(&e);
+        engine_free(e);
         return status;
     }
     *out = e;
@@ -455,28 +474,21 @@ lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options
 
 void lk_engine_close(lk_engine **engine)
 {
-    lk_engine *e = *engine;
-    if (!e) {
-        return;
+    if (engine && *engine) {
+        lk_mutex_lock((*engine)->lock);
+        (*engine)->closed = true;
+        lk_engine_let_go(*engine);
+        *engine = NULL;
     }
-    for (int i = 0; i < e->n_lanes; i++) {
-        lane_free(e->lane[i]);
+}
+
+void lk_engine_let_go(lk_engine *e)
+{
+    bool last = e->closed && e->n_open == 0;
+    lk_mutex_unlock(e->lock);
+    if (last) {
+        engine_free(e);
     }
-    lk_mutex_free(e->lock);
-    if (e->rows) {
-        lk_pages_free(e->rows, (size_t)e->max_outputs * (size_t)e->plan->n_vocab * sizeof *e->rows);
-    }
-    lk_free(e->token);
-    lk_free(e->pos);
-    lk_free(e->seq);
-    lk_free(e->outputs);
-    lk_free(e->seqs);
-    lk_plan_free(&e->plan);
-    for (size_t i = 0; i < LK_COUNT(e->strings); i++) {
-        lk_free(e->strings[i]);
-    }
-    lk_free(e);
-    *engine = NULL;
 }
 
 size_t lk_engine_n_vocab(const lk_engine *engine)

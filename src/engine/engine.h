@@ -47,6 +47,8 @@ struct lk_engine {
     int n_lanes;
     struct lk_lane *home; /* where sessions are opened */
     uint32_t n_ctx, n_batch, n_sessions;
+    int n_open;  /* sessions */
+    bool closed; /* it goes with the last of them */
     int max_outputs, max_seqs;
     float *rows; /* [max_outputs][n_vocab] */
     /* Of the batch being built, [n_batch] each (seqs: [max_seqs]). */
@@ -72,6 +74,8 @@ lk_status lk_engine_lane(struct lk_engine *engine, const char *name, struct lk_l
 /* Runs one batch through all parts; rows land in engine->rows. Sets lane->lost. */
 lk_status lk_lane_run(struct lk_engine *engine, struct lk_lane *lane, struct lk_batch *batch,
                       lk_error *err);
+/* Unlocks the engine; frees it when it was closed and no session is open. */
+void lk_engine_let_go(struct lk_engine *engine);
 /* Reads or writes one unit of a state of the plan. */
 lk_status lk_lane_read(struct lk_lane *lane, const struct lk_plan *plan, int state, int unit,
                        void *data, lk_error *err);

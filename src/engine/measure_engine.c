@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bench: what a program needs to measure an engine: the cost of a token, the speed of memory, time
- * by op and by kernel. The clocks are the backends'; see the last hooks of struct lk_backend_impl.
+ * Measure_engine: what a program needs to measure an engine: the cost of a token, the speed of
+ * memory, time by op and by kernel. The clocks are the backends'; see the last hooks of struct
+ * lk_backend_impl.
  */
 #include <string.h>
 
@@ -227,7 +228,11 @@ lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
                            bool (*each)(void *user, const lk_kernel_time *time), void *user,
                            lk_error *err)
 {
-    lk_engine_options o = options ? *options : lk_engine_options_default();
+    lk_engine_options o = lk_engine_options_default();
+    lk_status taken = lk_options_take(&o, sizeof o, options, "engine", err);
+    if (taken) {
+        return taken;
+    }
     if (n_tokens < 1 || n_tokens > 8192 || o.threads < 0 || o.threads_batch < 0) {
         return lk_fail(err, LK_E_INVALID,
                        "timing kernels: %d tokens, threads %d and %d, expected 1 to 8192 tokens "

@@ -10,10 +10,14 @@
 
 lk_status lk_session_open(lk_engine *engine, lk_session **out, lk_error *err)
 {
+    *out = NULL;
     lk_session *s = lk_alloc(sizeof *s);
     if (!s) {
         return lk_fail(err, LK_E_NOMEM, "out of memory opening a session");
     }
+    lk_mutex_lock(engine->lock);
+    engine->n_open++;
+    lk_mutex_unlock(engine->lock);
     s->engine = engine;
     s->lane = engine->home;
     s->tokens = lk_alloc_array(engine->n_ctx, sizeof *s->tokens);
@@ -36,17 +40,19 @@ lk_status lk_session_open(lk_engine *engine, lk_session **out, lk_error *err)
 
 void lk_session_close(lk_session **session)
 {
-    lk_session *s = *session;
-    if (!s) {
+    if (!session || !*session) {
         return;
     }
-    lk_mutex_lock(s->engine->lock);
+    lk_session *s = *session;
+    struct lk_engine *e = s->engine;
+    lk_mutex_lock(e->lock);
     lk_state_seq_free(&s->seq, &s->lane->pool);
-    lk_mutex_unlock(s->engine->lock);
     lk_free(s->tokens);
     lk_free(s->logits);
     lk_free(s);
     *session = NULL;
+    e->n_open--;
+    lk_engine_let_go(e);
 }
 
 /* ---- room; the engine's lock is held ---- */
@@ -341,6 +347,7 @@ static lk_status copy_units(const struct lk_session *s, struct lk_lane *lane,
 lk_status lk_session_fork(lk_session *s, lk_session **out, lk_error *err)
 {
     lk_session *f;
+    *out = NULL;
     lk_status status = lk_session_open(s->engine, &f, err);
     if (status) {
         return status;

@@ -96,7 +96,7 @@ lk_status lk_model_open(const char *path, lk_model **out, lk_error *err)
 
 void lk_model_close(lk_model **model)
 {
-    lk_model *m = *model;
+    lk_model *m = model ? *model : NULL;
     if (m) {
         lk_gguf_close(&m->gguf);
         lk_free(m->arch);

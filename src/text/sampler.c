@@ -97,12 +97,6 @@ static lk_status bad(lk_error *err, const char *name, double found, const char *
 
 static lk_status check_options(const lk_sampler_options *o, size_t n_vocab, lk_error *err)
 {
-    if (o->size != sizeof *o) {
-        return lk_fail(err, LK_E_INVALID,
-                       "sampler options: size is %zu, expected %zu; make them with "
-                       "lk_sampler_options_default()",
-                       o->size, sizeof *o);
-    }
     if (n_vocab < 1 || n_vocab > MAX_VOCAB) {
         return lk_fail(err, LK_E_INVALID, "sampler: a vocabulary of %zu tokens, expected 1 to %d",
                        n_vocab, MAX_VOCAB);
@@ -149,8 +143,12 @@ static lk_status check_options(const lk_sampler_options *o, size_t n_vocab, lk_e
 lk_status lk_sampler_open(const lk_sampler_options *options, size_t n_vocab, lk_sampler **out,
                           lk_error *err)
 {
-    lk_sampler_options o = options ? *options : lk_sampler_options_default();
-    lk_status status = check_options(&o, n_vocab, err);
+    lk_sampler_options o = lk_sampler_options_default();
+    *out = NULL;
+    lk_status status = lk_options_take(&o, sizeof o, options, "sampler", err);
+    if (!status) {
+        status = check_options(&o, n_vocab, err);
+    }
     if (status) {
         return status;
     }
@@ -184,9 +182,9 @@ lk_status lk_sampler_open(const lk_sampler_options *options, size_t n_vocab, lk_
 
 void lk_sampler_close(lk_sampler **sampler)
 {
-    lk_sampler *s = *sampler;
-    *sampler = NULL;
+    lk_sampler *s = sampler ? *sampler : NULL;
     if (s) {
+        *sampler = NULL;
         lk_free(s->bias_ids);
         lk_free(s->bias_values);
         lk_free(s->row);

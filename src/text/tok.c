@@ -485,7 +485,7 @@ lk_status lk_tokenizer_open(const lk_model *model, lk_tokenizer **out, lk_error 
 
 void lk_tokenizer_close(lk_tokenizer **tokenizer)
 {
-    lk_tokenizer *t = *tokenizer;
+    lk_tokenizer *t = tokenizer ? *tokenizer : NULL;
     if (t) {
         lk_pre_close(&t->pre);
         lk_free(t->entry);

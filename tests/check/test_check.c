@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lockstep_check.h"
 #include "base/mem.h"
 #include "gguf/model_file.h"
 #include "check/check_run.h"

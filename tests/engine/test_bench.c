@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lockstep_check.h"
 #include "cpu/matmul.h"
 #include "base/os.h"
 #include "quant/quant.h"

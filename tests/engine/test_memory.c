@@ -6,6 +6,7 @@
  */
 #include <criterion/criterion.h>
 
+#include "lockstep_check.h"
 #include "base/os.h"
 #include "tests/util/models.h"
 #include "tests/util/tiny.h"

@@ -444,7 +444,7 @@ Test(sampler, refuses_options_out_of_their_domain)
     o.penalty_last_n = -1;
     cr_assert_eq(lk_sampler_open(&o, 10, &s, &err), LK_E_INVALID);
     o = lk_sampler_options_default();
-    o.size = 8;
+    o.size = sizeof o + 1;
     cr_assert_eq(lk_sampler_open(&o, 10, &s, &err), LK_E_INVALID);
     o = lk_sampler_options_default();
     o.bias_ids = (int32_t[]){10};

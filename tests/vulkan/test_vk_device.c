@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lockstep_check.h"
 #include "base/numerics.h"
 
 #include "shaders/probe_items.h"

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lockstep_check.h"
 #include "base/base.h"
 #include "base/os.h"
 #include "tests/util/models.h"

@@ -6,6 +6,7 @@
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
 
+#include "lockstep_check.h"
 #include "tools/cli/cli.h"
 
 enum { CLI_BENCH_RUNS = 100 };

@@ -6,6 +6,7 @@
 #ifndef CLI_CHECK_H
 #define CLI_CHECK_H
 
+#include "lockstep_check.h"
 #include "tools/cli/cli.h"
 
 struct cli_check_shown {
