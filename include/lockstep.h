@@ -364,6 +364,105 @@ LK_API void lk_sha256_bytes(lk_sha256 *h, const void *data, size_t n);
 LK_API void lk_sha256_floats(lk_sha256 *h, const float *row, size_t n);
 LK_API void lk_sha256_final(lk_sha256 *h, uint8_t out[32]);
 
+/* ---- generation: a session that writes --------------------------------------------------------
+ *
+ *     lk_generation *g; lk_event ev;
+ *     if (lk_generation_open(s, t, NULL, &g, &err)) die(err.message);
+ *     if (lk_generation_prompt(g, prompt, strlen(prompt), LK_TOKENIZE_BOS, &err)) die(err.message);
+ *     while (!lk_generation_finish(g)) {
+ *         if (lk_generation_step(e, &g, 1, 0, &err)) die(err.message);
+ *         while (lk_generation_next(g, &ev))
+ *             if (ev.kind == LK_EVENT_TEXT) fwrite(ev.text, 1, ev.len, stdout);
+ *     }
+ *
+ * Many generations of an engine take their steps together, prompts beside single tokens; what each
+ * writes is what it would write alone. */
+
+typedef struct lk_generation lk_generation;
+
+typedef enum lk_finish {
+    LK_FINISH_NONE,      /* it goes on */
+    LK_FINISH_STOP,      /* a stop text was completed; it is not part of the text */
+    LK_FINISH_EOG,       /* the model ended its answer */
+    LK_FINISH_LENGTH,    /* max_tokens were written */
+    LK_FINISH_FULL,      /* the context, or the cache, has no room for one more token */
+    LK_FINISH_CANCELLED, /* lk_generation_cancel */
+    LK_FINISH_FAILED     /* a step failed: the event has the error */
+} lk_finish;
+LK_API const char *lk_finish_name(lk_finish finish); /* "stop", "eog", "length", ...; static */
+
+typedef struct lk_logprob {
+    int32_t token;
+    float logprob; /* natural logarithm, of the row as the model gave it */
+} lk_logprob;
+enum { LK_MAX_LOGPROBS = 64 };
+
+typedef struct lk_generation_options {
+    size_t size;                       /* set by the default function */
+    const lk_sampler_options *sampler; /* copied; NULL: greedy */
+    size_t max_tokens;                 /* default SIZE_MAX */
+    const char *const *stop;           /* n_stop texts that end it, 0-terminated; copied */
+    size_t n_stop;
+    bool ignore_eog; /* tokens that end an answer are never chosen */
+    bool special;    /* control tokens are part of the text */
+    int logprobs; /* with each token its own and those of so many likeliest; -1 (default): none */
+} lk_generation_options;
+LK_API lk_generation_options lk_generation_options_default(void);
+
+/* What happened, in order. Pointers are valid until the next step or prompt of the generation. */
+typedef enum lk_event_kind { LK_EVENT_TOKEN, LK_EVENT_TEXT, LK_EVENT_END } lk_event_kind;
+typedef struct lk_event {
+    lk_event_kind kind;
+    /* LK_EVENT_TOKEN: chosen from lk_session_logits, and not yet evaluated. LK_EVENT_END with
+     * LK_FINISH_EOG: the token that ended it, which is not part of the timeline. */
+    int32_t token;
+    size_t pos; /* of the token in the timeline */
+    lk_logprob logprob;
+    const lk_logprob *top; /* the likeliest, in order */
+    size_t n_top;
+    /* LK_EVENT_TEXT: whole characters that no stop text can take back. */
+    const char *text;
+    size_t len;
+    /* LK_EVENT_END */
+    lk_finish finish;
+    const lk_error *error; /* of LK_FINISH_FAILED and LK_FINISH_FULL, else NULL */
+} lk_event;
+
+/* A generation writes on one session, which must not be used otherwise between its prompt and its
+ * end, and must outlive it, as must the tokenizer. Options may be NULL. */
+LK_API lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
+                                    const lk_generation_options *options, lk_generation **out,
+                                    lk_error *err);
+LK_API void lk_generation_close(lk_generation **generation);
+
+/* Begins with these ids as the timeline, after which it writes; what the session holds of them is
+ * reused, the rest is evaluated by the steps. May be called again after an end. LK_E_FULL, and
+ * nothing has changed, when the context has no room for them; LK_E_INVALID without any. */
+LK_API lk_status lk_generation_begin(lk_generation *g, const int32_t *ids, size_t n, lk_error *err);
+/* The same with a text, tokenized with these flags. */
+LK_API lk_status lk_generation_prompt(lk_generation *g, const char *text, size_t len,
+                                      unsigned flags, lk_error *err);
+/* One step of each of n generations of the engine that have not ended: those that write choose a
+ * token, after one batch of `budget` tokens (0: no limit) in which single tokens come first and
+ * prompts take what is left, in the order given. A generation that fails ends; LK_E_INVALID when
+ * one is not of this engine, is listed twice or has no prompt. */
+LK_API lk_status lk_generation_step(lk_engine *engine, lk_generation *const *generations, size_t n,
+                                    size_t budget, lk_error *err);
+/* The next event; false: there is none until the next step. */
+LK_API bool lk_generation_next(lk_generation *g, lk_event *out);
+/* Ends it at its next step. */
+LK_API void lk_generation_cancel(lk_generation *g);
+
+LK_API lk_finish lk_generation_finish(const lk_generation *g);
+LK_API lk_session *lk_generation_session(const lk_generation *g);
+/* The prompt and what was written since, the last token included; *n of them. */
+LK_API const int32_t *lk_generation_tokens(const lk_generation *g, size_t *n);
+typedef struct lk_generation_counts {
+    size_t prompt, reused; /* tokens of the prompt; of them, those that the session held */
+    size_t written;
+} lk_generation_counts;
+LK_API lk_generation_counts lk_generation_count(const lk_generation *g);
+
 /* ---- devices ------------------------------------------------------------------------------- */
 
 typedef struct lk_device_info {

@@ -13,10 +13,10 @@ import sys
 
 # name, folder, public headers, rooms it uses besides base and the public interface
 ROOMS = [
-    ("base", "src/base", "base.h mem.h os.h utf8.h numerics.h", ""),
+    ("base", "src/base", "base.h mem.h os.h utf8.h numerics.h real.h", ""),
     ("quant", "src/quant", "quant.h", ""),
     ("gguf", "src/gguf", "gguf.h model_file.h", "quant"),
-    ("text", "src/text", "tok.h sampler.h", "gguf"),
+    ("text", "src/text", "tok.h sampler.h stop.h logprob.h", "gguf"),
     ("plan", "src/plan", "plan.h op.h rope.h state.h kv_layout.h", "quant gguf"),
     ("backend", "src/backend", "backend.h", "quant plan"),
     ("shaders", "shaders", "params.h probe_items.h spirv_lint.h", "plan"),

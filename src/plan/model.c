@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "plan/rope.h"
+#include "base/real.h"
 
 enum { MAX_DIM = 1 << 24, MAX_LAYERS = 4096 };
 

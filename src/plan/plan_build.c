@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/real.h"
 #include "plan/model.h"
 #include "gguf/model_file.h"
 #include "plan/plan.h"

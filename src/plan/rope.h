@@ -24,11 +24,4 @@ void lk_rope_free(struct lk_rope *rope);
  * flushed (rule 1). pos >= 0. cs has n_dims floats. */
 void lk_rope_table(const struct lk_rope *rope, int32_t pos, float *cs);
 void lk_rope_table_f64(const struct lk_rope *rope, int32_t pos, double *cs);
-
-/* The routines behind it; |x| <= 2^24 for sincos, x > 0 for log and sqrt, |x| <= 700 for exp. */
-void lk_sincos(double x, double *s, double *c);
-double lk_sqrt_f64(double x);
-double lk_log_f64(double x);
-double lk_exp_f64(double x);
-
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/numerics.h"
+#include "base/real.h"
 #include "plan/rope.h"
 #include "tests/util/tolerances.h"
 

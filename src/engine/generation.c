@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Generation: a session that writes: evaluates its prompt, chooses tokens, ends at what ends it,
+ * and tells of it by events. Many of them share a step. Knows sessions by the public interface.
+ */
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "engine/engine.h"
+#include "text/logprob.h"
+#include "text/stop.h"
+
+enum { MAX_EVENTS = 3 }; /* of a step: a token, text, the end */
+
+struct lk_generation {
+    lk_session *session;
+    const lk_tokenizer *tokenizer;
+    lk_generation_options options; /* pointers of the caller's are not kept */
+    lk_sampler *sampler;
+    struct lk_stop stop;
+    lk_decoder decoder;
+    int32_t *ids; /* [n_ctx] the timeline, with tokens that are to be evaluated */
+    size_t n, n_ctx, n_vocab;
+    lk_generation_counts count;
+    lk_finish finish;
+    bool begun, cancelled, listed;
+    lk_error error;
+
+    /* Of the step. */
+    lk_event events[MAX_EVENTS];
+    int n_events, next_event;
+    struct lk_bytes text;
+    char *piece; /* [piece_cap] one decoded token */
+    size_t piece_cap;
+    lk_logprob top[LK_MAX_LOGPROBS];
+};
+
+const char *lk_finish_name(lk_finish finish)
+{
+    switch (finish) {
+    case LK_FINISH_NONE:
+        return "none";
+    case LK_FINISH_STOP:
+        return "stop";
+    case LK_FINISH_EOG:
+        return "eog";
+    case LK_FINISH_LENGTH:
+        return "length";
+    case LK_FINISH_FULL:
+        return "full";
+    case LK_FINISH_CANCELLED:
+        return "cancelled";
+    case LK_FINISH_FAILED:
+        break;
+    }
+    return "failed";
+}
+
+lk_generation_options lk_generation_options_default(void)
+{
+    return (lk_generation_options){.size = sizeof(lk_generation_options),
+                                   .max_tokens = SIZE_MAX,
+                                   .logprobs = -1};
+}
+
+/* ---- open and close ---- */
+
+/* The caller's sampler; where tokens that end an answer are ignored, they are biased away. */
+static lk_status open_sampler(struct lk_generation *g, lk_error *err)
+{
+    lk_sampler_options o = lk_sampler_options_default();
+    size_t n_tokens = lk_tokenizer_n_vocab(g->tokenizer);
+    lk_status status = lk_options_take(&o, sizeof o, g->options.sampler, "sampler", err);
+    if (status || !g->options.ignore_eog) {
+        return status ? status : lk_sampler_open(&o, g->n_vocab, &g->sampler, err);
+    }
+    int32_t *ids = lk_alloc_array(o.n_bias + n_tokens, sizeof *ids);
+    float *values = lk_alloc_array(o.n_bias + n_tokens, sizeof *values);
+    if (!ids || !values) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory opening a generation");
+    }
+    size_t n = 0;
+    for (; !status && n < o.n_bias; n++) {
+        ids[n] = o.bias_ids[n];
+        values[n] = o.bias_values[n];
+    }
+    for (size_t i = 0; !status && i < n_tokens && i < g->n_vocab; i++) {
+        if (lk_token_is_eog(g->tokenizer, (int32_t)i)) {
+            ids[n] = (int32_t)i;
+            values[n++] = -INFINITY;
+        }
+    }
+    if (!status) {
+        o.bias_ids = ids;
+        o.bias_values = values;
+        o.n_bias = n;
+        status = lk_sampler_open(&o, g->n_vocab, &g->sampler, err);
+    }
+    lk_free(ids);
+    lk_free(values);
+    return status;
+}
+
+lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
+                             const lk_generation_options *options, lk_generation **out,
+                             lk_error *err)
+{
+    *out = NULL;
+    lk_generation *g = lk_alloc(sizeof *g);
+    if (!g) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory opening a generation");
+    }
+    g->session = session;
+    g->tokenizer = tokenizer;
+    g->options = lk_generation_options_default();
+    g->n_ctx = lk_engine_n_ctx(session->engine);
+    g->n_vocab = lk_engine_n_vocab(session->engine);
+    lk_status status = lk_options_take(&g->options, sizeof g->options, options, "generation", err);
+    if (!status && (g->options.logprobs < -1 || g->options.logprobs > LK_MAX_LOGPROBS ||
+                    (g->options.logprobs > 0 && (size_t)g->options.logprobs > g->n_vocab))) {
+        status = lk_fail(err, LK_E_INVALID,
+                         "generation options: logprobs is %d, expected -1 to %d and no more than "
+                         "the vocabulary",
+                         g->options.logprobs, LK_MAX_LOGPROBS);
+    }
+    if (!status) {
+        status = lk_stop_init(&g->stop, g->options.stop, g->options.n_stop, err);
+    }
+    if (!status) {
+        status = open_sampler(g, err);
+    }
+    g->piece_cap = lk_tokenizer_max_bytes(tokenizer) + 4;
+    g->piece = lk_alloc(g->piece_cap);
+    g->ids = lk_alloc_array(g->n_ctx, sizeof *g->ids);
+    if (!status && (!g->piece || !g->ids)) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory opening a generation");
+    }
+    g->options.sampler = NULL;
+    g->options.stop = NULL;
+    if (status) {
+        lk_generation_close(&g);
+        return status;
+    }
+    *out = g;
+    return LK_OK;
+}
+
+void lk_generation_close(lk_generation **generation)
+{
+    lk_generation *g = generation ? *generation : NULL;
+    if (g) {
+        lk_sampler_close(&g->sampler);
+        lk_stop_free(&g->stop);
+        lk_bytes_free(&g->text);
+        lk_free(g->piece);
+        lk_free(g->ids);
+        lk_free(g);
+        *generation = NULL;
+    }
+}
+
+/* ---- the prompt ---- */
+
+lk_status lk_generation_begin(lk_generation *g, const int32_t *ids, size_t n, lk_error *err)
+{
+    if (n < 1) {
+        return lk_fail(err, LK_E_INVALID, "the prompt is empty, expected at least one token");
+    }
+    if (n > g->n_ctx) {
+        return lk_fail(err, LK_E_FULL, "context full: a prompt of %zu tokens, room for %zu", n,
+                       g->n_ctx);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (size_t)ids[i] >= g->n_vocab) {
+            return lk_fail(err, LK_E_INVALID, "token %zu of the prompt is %d, expected 0 to %zu", i,
+                           ids[i], g->n_vocab - 1);
+        }
+    }
+    size_t held = lk_session_n_tokens(g->session), same = 0;
+    const int32_t *old = lk_session_tokens(g->session);
+    while (same < held && same < n && old[same] == ids[same]) {
+        same++;
+    }
+    /* The last token is evaluated again when its row is missing. */
+    if (same == n && !(held == n && lk_session_logits(g->session))) {
+        same--;
+    }
+    lk_status status = same < held ? lk_session_truncate(g->session, same, err) : LK_OK;
+    if (status) {
+        return status;
+    }
+    memmove(g->ids, ids, n * sizeof *ids);
+    g->n = n;
+    g->count = (lk_generation_counts){.prompt = n, .reused = same};
+    g->finish = LK_FINISH_NONE;
+    g->begun = true;
+    g->cancelled = false;
+    g->decoder = (lk_decoder){.started = true}; /* the answer continues a text */
+    g->stop.held.n = 0;
+    g->n_events = g->next_event = 0;
+    return LK_OK;
+}
+
+lk_status lk_generation_prompt(lk_generation *g, const char *text, size_t len, unsigned flags,
+                               lk_error *err)
+{
+    size_t n;
+    lk_status status = lk_tokenize(g->tokenizer, text, len, flags, NULL, 0, &n, err);
+    int32_t *ids = status ? NULL : lk_alloc_array(n + 1, sizeof *ids);
+    if (!status && !ids) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory: a prompt of %zu tokens", n);
+    }
+    if (!status) {
+        status = lk_tokenize(g->tokenizer, text, len, flags, ids, n, &n, err);
+    }
+    if (!status) {
+        status = lk_generation_begin(g, ids, n, err);
+    }
+    lk_free(ids);
+    return status;
+}
+
+/* ---- events ---- */
+
+static lk_event *add_event(struct lk_generation *g, lk_event_kind kind)
+{
+    lk_event *ev = &g->events[g->n_events++];
+    *ev = (lk_event){.kind = kind};
+    return ev;
+}
+
+static void add_text(struct lk_generation *g)
+{
+    if (g->text.n > 0) {
+        lk_event *ev = add_event(g, LK_EVENT_TEXT);
+        ev->text = g->text.data;
+        ev->len = g->text.n;
+    }
+}
+
+/* Ends it; what was held back of the text comes out, unless a stop text took it. */
+static void end(struct lk_generation *g, lk_finish finish, int32_t token)
+{
+    bool stopped = finish == LK_FINISH_STOP;
+    if (!stopped) {
+        lk_error why;
+        size_t len = lk_decode_flush(&g->decoder, g->piece, g->piece_cap);
+        lk_status status = lk_stop_put(&g->stop, g->piece, len, &g->text, &stopped, &why);
+        if (!status && !stopped) {
+            status = lk_stop_flush(&g->stop, &g->text, &why);
+        }
+        if (status) {
+            finish = LK_FINISH_FAILED;
+            g->error = why;
+        }
+    }
+    add_text(g);
+    lk_event *ev = add_event(g, LK_EVENT_END);
+    bool has_error = finish == LK_FINISH_FAILED || (finish == LK_FINISH_FULL && g->error.status);
+    ev->finish = g->finish = finish;
+    ev->token = token;
+    ev->pos = g->n;
+    ev->error = has_error ? &g->error : NULL;
+}
+
+bool lk_generation_next(lk_generation *g, lk_event *out)
+{
+    if (g->next_event == g->n_events) {
+        return false;
+    }
+    *out = g->events[g->next_event++];
+    return true;
+}
+
+/* ---- a token ---- */
+
+static void note_logprobs(struct lk_generation *g, const float *row, lk_event *ev)
+{
+    if (g->options.logprobs < 0) {
+        return;
+    }
+    struct lk_logprob_base base = lk_logprob_base_of(row, g->n_vocab);
+    ev->n_top = (size_t)g->options.logprobs;
+    lk_logprob_top(row, g->n_vocab, ev->n_top, g->top);
+    ev->top = g->top;
+    ev->logprob = (lk_logprob){ev->token, lk_logprob_of(&base, row[ev->token])};
+}
+
+/* The text of a token goes to g->text as far as it is decided; *stopped: a stop text was completed,
+ * or the token, though a control token, is one. */
+static lk_status put_text(struct lk_generation *g, int32_t id, bool *stopped, lk_error *err)
+{
+    size_t len;
+    *stopped = false;
+    if (lk_token_is_control(g->tokenizer, id) && g->stop.n > 0) {
+        lk_status status = lk_token_bytes(g->tokenizer, id, g->piece, g->piece_cap, &len);
+        if (!status && lk_stop_is(&g->stop, g->piece, len)) {
+            *stopped = true;
+            return LK_OK;
+        }
+    }
+    lk_status status =
+        lk_decode(g->tokenizer, &g->decoder, id, g->options.special, g->piece, g->piece_cap, &len);
+    return status ? lk_fail(err, status, "the text of token %d can't be told", id)
+                  : lk_stop_put(&g->stop, g->piece, len, &g->text, stopped, err);
+}
+
+/* Chooses the next token from the session's row. */
+static void choose(struct lk_generation *g)
+{
+    const float *row = lk_session_logits(g->session);
+    int32_t id = lk_sample(g->sampler, row, g->ids, g->n, g->n);
+    bool stopped;
+    if (!g->options.ignore_eog && lk_token_is_eog(g->tokenizer, id)) {
+        end(g, LK_FINISH_EOG, id);
+        return;
+    }
+    lk_event *ev = add_event(g, LK_EVENT_TOKEN);
+    ev->token = id;
+    ev->pos = g->n;
+    note_logprobs(g, row, ev);
+    g->ids[g->n++] = id;
+    g->count.written++;
+    if (put_text(g, id, &stopped, &g->error)) {
+        end(g, LK_FINISH_FAILED, id);
+    } else if (stopped) {
+        end(g, LK_FINISH_STOP, id);
+    } else if (g->count.written >= g->options.max_tokens) {
+        end(g, LK_FINISH_LENGTH, id);
+    } else {
+        add_text(g);
+    }
+}
+
+/* Starts a step, and ends it where nothing is to be evaluated any more. */
+static void end_first(struct lk_generation *g)
+{
+    g->n_events = g->next_event = 0;
+    g->text.n = 0;
+    g->error = (lk_error){0};
+    if (g->cancelled) {
+        end(g, LK_FINISH_CANCELLED, 0);
+    } else if (g->n == g->n_ctx && g->count.written > 0) {
+        end(g, LK_FINISH_FULL, 0);
+    }
+}
+
+/* ---- a step ---- */
+
+static size_t n_pending(const struct lk_generation *g)
+{
+    return g->n - lk_session_n_tokens(g->session);
+}
+
+static lk_status check_step(const lk_engine *e, lk_generation *const *g, size_t n, lk_error *err)
+{
+    lk_status status = LK_OK;
+    for (size_t i = 0; i < n && !status; i++) {
+        if (g[i]->session->engine != e) {
+            status = lk_fail(err, LK_E_INVALID,
+                             "generation %zu: its session belongs to another engine", i);
+        } else if (!g[i]->begun) {
+            status = lk_fail(err, LK_E_INVALID, "generation %zu: no prompt was given", i);
+        } else if (g[i]->listed) {
+            status = lk_fail(err, LK_E_INVALID, "generation %zu: is listed twice", i);
+        } else {
+            g[i]->listed = true;
+            continue;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        g[i]->listed = false;
+    }
+    return status;
+}
+
+/* The items of a batch: single tokens first, then prompts as far as the budget goes. of[] says
+ * whose each is. */
+static size_t make_items(lk_generation *const *g, size_t n, size_t budget, lk_item *items,
+                         struct lk_generation **of)
+{
+    size_t n_items = 0, left = budget ? budget : SIZE_MAX;
+    for (int prompts = 0; prompts < 2; prompts++) {
+        for (size_t i = 0; i < n; i++) {
+            size_t pending = g[i]->finish ? 0 : n_pending(g[i]);
+            if (pending == 0 || (pending > 1) != (prompts > 0) || left == 0) {
+                continue;
+            }
+            size_t take = pending < left ? pending : left;
+            left -= take;
+            of[n_items] = g[i];
+            items[n_items++] = (lk_item){.session = g[i]->session,
+                                         .tokens = g[i]->ids + lk_session_n_tokens(g[i]->session),
+                                         .n_tokens = take,
+                                         .rows = take == pending ? LK_ROWS_LAST : LK_ROWS_NONE};
+        }
+    }
+    return n_items;
+}
+
+lk_status lk_generation_step(lk_engine *e, lk_generation *const *g, size_t n, size_t budget,
+                             lk_error *err)
+{
+    lk_status status = check_step(e, g, n, err);
+    if (status) {
+        return status;
+    }
+    lk_item *items = lk_alloc_array(n + 1, sizeof *items);
+    struct lk_generation **of = lk_alloc_array(n + 1, sizeof *of);
+    if (!items || !of) {
+        lk_free(items);
+        lk_free(of);
+        return lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu generations", n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!g[i]->finish) {
+            end_first(g[i]);
+        } else {
+            g[i]->n_events = g[i]->next_event = 0;
+        }
+    }
+    size_t n_items = make_items(g, n, budget, items, of);
+    lk_error why;
+    (void)lk_engine_run(e, items, n_items, &why); /* each item tells its own */
+    for (size_t i = 0; i < n_items; i++) {
+        if (items[i].status) {
+            of[i]->error = items[i].error;
+            end(of[i],
+                items[i].status == LK_E_FULL        ? LK_FINISH_FULL
+                : items[i].status == LK_E_CANCELLED ? LK_FINISH_CANCELLED
+                                                    : LK_FINISH_FAILED,
+                0);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!g[i]->finish && n_pending(g[i]) == 0) {
+            if (g[i]->count.written >= g[i]->options.max_tokens) {
+                end(g[i], LK_FINISH_LENGTH, 0); /* none at all were wanted */
+            } else if (g[i]->n == g[i]->n_ctx) {
+                end(g[i], LK_FINISH_FULL, 0);
+            } else {
+                choose(g[i]);
+            }
+        }
+    }
+    lk_free(items);
+    lk_free(of);
+    return LK_OK;
+}
+
+void lk_generation_cancel(lk_generation *g)
+{
+    g->cancelled = true;
+}
+
+lk_finish lk_generation_finish(const lk_generation *g)
+{
+    return g->finish;
+}
+
+lk_session *lk_generation_session(const lk_generation *g)
+{
+    return g->session;
+}
+
+const int32_t *lk_generation_tokens(const lk_generation *g, size_t *n)
+{
+    *n = g->n;
+    return g->ids;
+}
+
+lk_generation_counts lk_generation_count(const lk_generation *g)
+{
+    return g->count;
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Generation: what one writes is what a plain loop over a session writes, alone or in a crowd, in
+ * any budget; what ends it; stop texts, log-probabilities, events.
+ */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "tests/util/models.h"
+#include "tests/util/tiny.h"
+
+enum { CTX = 200, MAX_TEXT = 4096, CROWD = 5 };
+
+struct place {
+    lk_model *m;
+    lk_tokenizer *t;
+    lk_engine *e;
+};
+
+static void place_open(struct place *p, const char *backend, uint32_t n_ctx, uint32_t n_sessions)
+{
+    lk_error err;
+    p->e = tiny_engine(test_model_path(0), backend, n_ctx, 32, n_sessions, &p->m);
+    cr_assert_eq(lk_tokenizer_open(p->m, &p->t, &err), LK_OK, "%s", err.message);
+}
+
+static void place_close(struct place *p)
+{
+    lk_engine_close(&p->e);
+    lk_tokenizer_close(&p->t);
+    lk_model_close(&p->m);
+}
+
+/* What a generation has told so far. */
+struct told {
+    char text[MAX_TEXT];
+    size_t len, n_tokens;
+    int32_t tokens[CTX];
+    lk_finish finish;
+    lk_status error;
+};
+
+static void listen(lk_generation *g, struct told *told)
+{
+    lk_event ev;
+    while (lk_generation_next(g, &ev)) {
+        cr_assert_eq(told->finish, LK_FINISH_NONE, "an event after the end");
+        switch (ev.kind) {
+        case LK_EVENT_TOKEN:
+            told->tokens[told->n_tokens++] = ev.token;
+            break;
+        case LK_EVENT_TEXT:
+            cr_assert(ev.len > 0 && told->len + ev.len <= MAX_TEXT);
+            memcpy(told->text + told->len, ev.text, ev.len);
+            told->len += ev.len;
+            break;
+        case LK_EVENT_END:
+            told->finish = ev.finish;
+            told->error = ev.error ? ev.error->status : LK_OK;
+            break;
+        }
+    }
+}
+
+static void finish(struct place *p, lk_generation *g, size_t budget, struct told *told)
+{
+    lk_error err;
+    memset(told, 0, sizeof *told);
+    while (!lk_generation_finish(g)) {
+        cr_assert_eq(lk_generation_step(p->e, &g, 1, budget, &err), LK_OK, "%s", err.message);
+        listen(g, told);
+    }
+    cr_assert_eq(told->finish, lk_generation_finish(g));
+}
+
+/* A session, a generation on it, its prompt, and all that it tells. */
+static void write_alone(struct place *p, const lk_generation_options *o, const char *prompt,
+                        struct told *told)
+{
+    lk_error err;
+    lk_session *s;
+    lk_generation *g;
+    cr_assert_eq(lk_session_open(p->e, &s, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_generation_open(s, p->t, o, &g, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_generation_prompt(g, prompt, strlen(prompt), LK_TOKENIZE_BOS, &err), LK_OK,
+                 "%s", err.message);
+    finish(p, g, 0, told);
+    lk_generation_close(&g);
+    lk_session_close(&s);
+}
+
+static lk_generation_options writes(size_t max)
+{
+    lk_generation_options o = lk_generation_options_default();
+    o.max_tokens = max;
+    o.ignore_eog = true;
+    return o;
+}
+
+Test(generation, writes_what_a_loop_over_a_session_writes)
+{
+    struct place p;
+    place_open(&p, "cpu", CTX, 2);
+    lk_error err;
+    lk_session *s;
+    int32_t ids[CTX];
+    size_t n;
+    const char *prompt = "Once upon a time";
+    cr_assert_eq(lk_tokenize(p.t, prompt, strlen(prompt), LK_TOKENIZE_BOS, ids, CTX, &n, &err),
+                 LK_OK);
+    size_t n_prompt = n;
+    cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+    char text[MAX_TEXT];
+    size_t len = 0;
+    lk_decoder d = {.started = true};
+    while (n < n_prompt + 60) {
+        cr_assert_eq(lk_session_sync(s, ids, n, &err), LK_OK, "%s", err.message);
+        size_t got;
+        ids[n] = lk_argmax(lk_session_logits(s), lk_engine_n_vocab(p.e));
+        cr_assert(!lk_token_is_eog(p.t, ids[n]), "choose another prompt");
+        lk_decode(p.t, &d, ids[n++], false, text + len, MAX_TEXT - len, &got);
+        len += got;
+    }
+    len += lk_decode_flush(&d, text + len, MAX_TEXT - len);
+    struct told told;
+    lk_generation_options o = writes(60);
+    write_alone(&p, &o, prompt, &told);
+    cr_assert_eq(told.finish, LK_FINISH_LENGTH);
+    cr_assert_eq(told.n_tokens, 60);
+    cr_assert_arr_eq(told.tokens, ids + n_prompt, 60 * sizeof *ids);
+    cr_assert(told.len == len && memcmp(told.text, text, len) == 0);
+    lk_session_close(&s);
+    place_close(&p);
+}
+
+/* Five with prompts, samplers and lengths of their own, of which one is cancelled, in budgets from
+ * one token up. */
+Test(generation, a_crowd_writes_what_each_writes_alone)
+{
+    static const char *const PROMPTS[CROWD] = {
+        "The first", "A much longer prompt, so that it takes several steps of a small budget", "x",
+        "The first", "Once upon a time there was a"};
+    static const size_t BUDGETS[] = {1, 3, 7, 16, 0};
+    for (size_t b = 0; b < LK_COUNT(BUDGETS); b++) {
+        struct place p;
+        lk_error err;
+        lk_session *s[CROWD];
+        lk_generation *g[CROWD];
+        static struct told alone[CROWD], together[CROWD];
+        place_open(&p, "cpu", CTX, CROWD + 1);
+        for (int i = 0; i < CROWD; i++) {
+            lk_sampler_options so = lk_sampler_options_default();
+            so.temperature = i % 2 ? 0.8f : 0.0f;
+            so.seed = (uint64_t)i;
+            lk_generation_options o = writes(20 + 7 * (size_t)i);
+            o.sampler = &so;
+            write_alone(&p, &o, PROMPTS[i], &alone[i]);
+            memset(&together[i], 0, sizeof together[i]);
+            cr_assert_eq(lk_session_open(p.e, &s[i], &err), LK_OK);
+            cr_assert_eq(lk_generation_open(s[i], p.t, &o, &g[i], &err), LK_OK, "%s", err.message);
+            cr_assert_eq(lk_generation_prompt(g[i], PROMPTS[i], strlen(PROMPTS[i]), LK_TOKENIZE_BOS,
+                                              &err),
+                         LK_OK);
+        }
+        for (int step = 0, left = CROWD; left > 0; step++) {
+            cr_assert_lt(step, 2000);
+            left = 0;
+            if (step == 12) {
+                lk_generation_cancel(g[4]);
+            }
+            cr_assert_eq(lk_generation_step(p.e, g, CROWD, BUDGETS[b], &err), LK_OK, "%s",
+                         err.message);
+            for (int i = 0; i < CROWD; i++) {
+                listen(g[i], &together[i]);
+                left += !lk_generation_finish(g[i]);
+            }
+        }
+        for (int i = 0; i < CROWD; i++) {
+            size_t n = together[i].n_tokens, len = together[i].len;
+            cr_assert_eq(together[i].finish, i == 4 ? LK_FINISH_CANCELLED : LK_FINISH_LENGTH);
+            cr_assert(i == 4 ? n <= 12 : n == alone[i].n_tokens, "%d: %zu tokens", i, n);
+            cr_assert_arr_eq(together[i].tokens, alone[i].tokens, n * sizeof(int32_t));
+            cr_assert(len <= alone[i].len && memcmp(together[i].text, alone[i].text, len) == 0);
+            lk_generation_close(&g[i]);
+            lk_session_close(&s[i]);
+        }
+        place_close(&p);
+    }
+}
+
+/* Every piece of the text as a stop text: what comes out is the text before its first place. */
+Test(generation, stop_texts_end_it_wherever_they_fall)
+{
+    struct place p;
+    struct told whole, told;
+    place_open(&p, "cpu", CTX, 1);
+    lk_generation_options o = writes(40);
+    write_alone(&p, &o, "Stop", &whole);
+    cr_assert_gt(whole.len, 20);
+    for (size_t at = 0; at + 5 <= whole.len; at += 3) {
+        for (size_t n = 1; n <= 5; n += 2) {
+            char stop[8] = {0};
+            const char *texts[2] = {"never written, I hope", stop};
+            memcpy(stop, whole.text + at, n);
+            if (strlen(stop) != n) {
+                continue; /* a zero byte in it */
+            }
+            o.stop = texts;
+            o.n_stop = 2;
+            write_alone(&p, &o, "Stop", &told);
+            size_t first = 0;
+            while (memcmp(whole.text + first, stop, n) != 0) {
+                first++;
+            }
+            cr_assert_eq(told.finish, LK_FINISH_STOP, "%s", lk_finish_name(told.finish));
+            cr_assert(told.len == first && memcmp(told.text, whole.text, first) == 0,
+                      "stop at %zu, %zu bytes: %zu came out", first, n, told.len);
+        }
+    }
+    place_close(&p);
+}
+
+/* A bias makes the model choose one token. */
+static void write_token(struct place *p, int32_t id, const char *stop, bool ignore_eog,
+                        struct told *told)
+{
+    lk_sampler_options so = lk_sampler_options_default();
+    float most = 1e9f;
+    so.bias_ids = &id;
+    so.bias_values = &most;
+    so.n_bias = 1;
+    lk_generation_options o = lk_generation_options_default();
+    o.sampler = &so;
+    o.max_tokens = 3;
+    o.stop = &stop;
+    o.n_stop = stop != NULL;
+    o.ignore_eog = ignore_eog;
+    write_alone(p, &o, "tokens", told);
+}
+
+Test(generation, tokens_that_end_it)
+{
+    struct place p;
+    struct told told;
+    place_open(&p, "cpu", CTX, 1);
+    int32_t eos = lk_token_eos(p.t), bos = lk_token_bos(p.t);
+    write_token(&p, eos, NULL, false, &told);
+    cr_assert(told.finish == LK_FINISH_EOG && told.n_tokens == 0 && told.len == 0);
+    write_token(&p, eos, NULL, true, &told);
+    cr_assert(told.finish == LK_FINISH_LENGTH && told.n_tokens == 3, "the bias against it wins");
+    for (size_t i = 0; i < told.n_tokens; i++) {
+        cr_assert_neq(told.tokens[i], eos);
+    }
+    write_token(&p, bos, "<s>", false, &told);
+    cr_assert(told.finish == LK_FINISH_STOP && told.n_tokens == 1 && told.len == 0,
+              "a control token is a stop text");
+    write_token(&p, bos, NULL, false, &told);
+    cr_assert(told.finish == LK_FINISH_LENGTH && told.len == 0, "control tokens are not printed");
+    place_close(&p);
+}
+
+Test(generation, a_full_context_ends_it)
+{
+    struct place p;
+    struct told told;
+    place_open(&p, "cpu", 32, 1);
+    lk_generation_options o = writes(SIZE_MAX);
+    int32_t ids[32];
+    size_t n;
+    lk_error err;
+    cr_assert_eq(lk_tokenize(p.t, "0123456789", 10, LK_TOKENIZE_BOS, ids, 32, &n, &err), LK_OK);
+    write_alone(&p, &o, "0123456789", &told);
+    cr_assert_eq(told.finish, LK_FINISH_FULL);
+    cr_assert_eq(told.n_tokens, 32 - n);
+    place_close(&p);
+}
+
+Test(generation, no_tokens_wanted_evaluates_the_prompt_alone)
+{
+    struct place p;
+    lk_error err;
+    lk_session *s;
+    lk_generation *g;
+    struct told told;
+    place_open(&p, "cpu", CTX, 1);
+    lk_generation_options o = writes(0);
+    cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+    cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_OK);
+    cr_assert_eq(lk_generation_prompt(g, "hello", 5, LK_TOKENIZE_BOS, &err), LK_OK);
+    finish(&p, g, 0, &told);
+    cr_assert(told.finish == LK_FINISH_LENGTH && told.n_tokens == 0);
+    cr_assert_eq(lk_session_n_tokens(s), lk_generation_count(g).prompt);
+    lk_generation_close(&g);
+    lk_session_close(&s);
+    place_close(&p);
+}
+
+/* A second prompt reuses what the session holds of it. */
+Test(generation, begins_again_from_what_is_held)
+{
+    struct place p;
+    lk_error err;
+    lk_session *s;
+    lk_generation *g;
+    struct told told, fresh;
+    place_open(&p, "cpu", CTX, 2);
+    lk_generation_options o = writes(10);
+    cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+    cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_OK);
+    cr_assert_eq(lk_generation_prompt(g, "One two three", 13, LK_TOKENIZE_BOS, &err), LK_OK);
+    finish(&p, g, 0, &told);
+    cr_assert_eq(lk_generation_count(g).reused, 0);
+    cr_assert_eq(lk_generation_count(g).written, 10);
+    cr_assert_eq(lk_generation_prompt(g, "One two four", 12, LK_TOKENIZE_BOS, &err), LK_OK);
+    int32_t one[32], two[32];
+    size_t n, same = 0;
+    cr_assert_eq(lk_tokenize(p.t, "One two three", 13, LK_TOKENIZE_BOS, one, 32, &n, &err), LK_OK);
+    cr_assert_eq(lk_tokenize(p.t, "One two four", 12, LK_TOKENIZE_BOS, two, 32, &n, &err), LK_OK);
+    while (one[same] == two[same]) {
+        same++;
+    }
+    cr_assert(same > 2 && lk_generation_count(g).reused == same);
+    finish(&p, g, 0, &told);
+    write_alone(&p, &o, "One two four", &fresh);
+    cr_assert(told.len == fresh.len && memcmp(told.text, fresh.text, told.len) == 0);
+    lk_generation_close(&g);
+    lk_session_close(&s);
+    place_close(&p);
+}
+
+Test(generation, log_probabilities_are_those_of_the_row)
+{
+    struct place p;
+    lk_error err;
+    lk_session *s;
+    lk_generation *g;
+    lk_event ev;
+    place_open(&p, "cpu", CTX, 1);
+    lk_generation_options o = writes(8);
+    o.logprobs = 5;
+    cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+    cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_OK);
+    cr_assert_eq(lk_generation_prompt(g, "prob", 4, LK_TOKENIZE_BOS, &err), LK_OK);
+    size_t n_vocab = lk_engine_n_vocab(p.e), seen = 0;
+    while (!lk_generation_finish(g)) {
+        cr_assert_eq(lk_generation_step(p.e, &g, 1, 0, &err), LK_OK);
+        while (lk_generation_next(g, &ev)) {
+            if (ev.kind != LK_EVENT_TOKEN) {
+                continue;
+            }
+            const float *row = lk_session_logits(s);
+            double sum = 0, max = -INFINITY;
+            for (size_t i = 0; i < n_vocab; i++) {
+                max = fmax(max, (double)row[i]);
+            }
+            for (size_t i = 0; i < n_vocab; i++) {
+                sum += exp((double)row[i] - max);
+            }
+            cr_assert_eq(ev.n_top, 5);
+            cr_assert(ev.top[0].token == ev.token && ev.logprob.token == ev.token, "greedy");
+            for (size_t k = 0; k < ev.n_top; k++) {
+                double want = (double)row[ev.top[k].token] - max - log(sum);
+                cr_assert_float_eq((double)ev.top[k].logprob, want, 2e-6);
+                cr_assert(k == 0 || row[ev.top[k].token] <= row[ev.top[k - 1].token]);
+                size_t above = 0;
+                for (size_t i = 0; i < n_vocab; i++) {
+                    above += row[i] > row[ev.top[k].token];
+                }
+                cr_assert_leq(above, k);
+            }
+            seen++;
+        }
+    }
+    cr_assert_eq(seen, 8);
+    lk_generation_close(&g);
+    lk_session_close(&s);
+    place_close(&p);
+}
+
+static lk_status broken_run(struct lk_exec *exec, struct lk_state_mem *mem,
+                            const struct lk_batch *batch, lk_error *err)
+{
+    (void)exec;
+    (void)mem;
+    (void)batch;
+    err->status = LK_E_DEVICE;
+    strcpy(err->message, "no luck");
+    return LK_E_DEVICE;
+}
+
+Test(generation, a_step_that_fails_ends_it_with_the_error)
+{
+    struct place p;
+    lk_error err;
+    lk_session *s;
+    lk_generation *g;
+    struct told told;
+    place_open(&p, "cpu", CTX, 1);
+    struct lk_part *part = &p.e->home->part[0];
+    const struct lk_backend_impl *whole = part->impl;
+    struct lk_backend_impl broken = *whole;
+    broken.run = broken_run;
+    lk_generation_options o = writes(8);
+    cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+    cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_OK);
+    cr_assert_eq(lk_generation_prompt(g, "bad", 3, LK_TOKENIZE_BOS, &err), LK_OK);
+    part->impl = &broken;
+    finish(&p, g, 0, &told);
+    part->impl = whole;
+    cr_assert(told.finish == LK_FINISH_FAILED && told.error == LK_E_DEVICE);
+    cr_assert_eq(lk_generation_prompt(g, "good", 4, LK_TOKENIZE_BOS, &err), LK_OK);
+    finish(&p, g, 0, &told);
+    cr_assert_eq(told.finish, LK_FINISH_LENGTH);
+    lk_generation_close(&g);
+    lk_session_close(&s);
+    place_close(&p);
+}
+
+Test(generation, what_makes_no_sense_is_refused)
+{
+    struct place p, q;
+    lk_error err;
+    lk_session *s;
+    lk_generation *g = NULL;
+    place_open(&p, "cpu", 32, 1);
+    place_open(&q, "cpu", 32, 1);
+    cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+    const char *empty = "";
+    lk_generation_options o = lk_generation_options_default();
+    o.stop = &empty;
+    o.n_stop = 1;
+    cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_E_INVALID);
+    cr_assert(!g && strstr(err.message, "stop text 0 is empty"), "%s", err.message);
+    o = lk_generation_options_default();
+    o.logprobs = LK_MAX_LOGPROBS + 1;
+    cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_E_INVALID);
+    cr_assert_eq(lk_generation_open(s, p.t, NULL, &g, &err), LK_OK);
+    cr_assert_eq(lk_generation_step(p.e, &g, 1, 0, &err), LK_E_INVALID);
+    cr_assert(strstr(err.message, "generation 0: no prompt"), "%s", err.message);
+    int32_t ids[40] = {0}, bad = 1 << 20;
+    cr_assert_eq(lk_generation_begin(g, ids, 0, &err), LK_E_INVALID);
+    cr_assert_eq(lk_generation_begin(g, &bad, 1, &err), LK_E_INVALID);
+    cr_assert_eq(lk_generation_begin(g, ids, 33, &err), LK_E_FULL);
+    cr_assert_eq(lk_generation_begin(g, ids, 5, &err), LK_OK);
+    cr_assert_eq(lk_generation_step(q.e, &g, 1, 0, &err), LK_E_INVALID);
+    lk_generation *twice[2] = {g, g};
+    cr_assert_eq(lk_generation_step(p.e, twice, 2, 0, &err), LK_E_INVALID);
+    cr_assert_eq(lk_generation_step(p.e, &g, 1, 0, &err), LK_OK, "%s", err.message);
+    lk_generation_close(&g);
+    lk_generation_close(&g);
+    lk_generation_close(NULL);
+    lk_session_close(&s);
+    place_close(&q);
+    place_close(&p);
+}
