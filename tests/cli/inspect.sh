@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# inspect.sh: inspect and tokenize. tests/cli/test_cli.sh sources it.
+
+expect 0 "inspect" inspect $model; holds "inspect says it runs" "$(out)" "runs: yes"
+expect 0 "inspect vocabulary" inspect tests/golden/tok-bpe.gguf
+holds "inspect says why not" "$(out)" "runs: no: "
+lk inspect --json $model | python3 -c 'import json, sys
+m = json.load(sys.stdin)
+sys.exit(not (m["runs"] and m["architecture"] == "llama" and len(m["tensors"]) > 5))'
+verdict "inspect --json" $?
+for m in tests/golden/tok-*.gguf; do
+    printf 'a\tb \xf0\x9f\x99\x82 \xff\xfe caf\xc3\xa9\n\n  x' >"$dir/text"
+    case $m in *unknown*) continue ;; esac
+    lk tokenize $m --file "$dir/text" >"$dir/ids" && lk tokenize $m --decode <"$dir/ids" | cmp -s - "$dir/text"
+    verdict "tokenize and back: $m" $?
+done
+same "tokenize reads stdin" "$(printf hello | lk tokenize $model)" "$(lk tokenize $model hello)"
+same "--json" "$(lk tokenize --json $model hello)" "[$(lk tokenize $model hello | tr ' ' ,)]"
+differ "--no-bos" "$(lk tokenize --no-bos $model hello)" "$(lk tokenize $model hello)"
+expect 3 "id out of range" tokenize --decode $model "1 999999"
+expect 3 "no id" tokenize --decode $model "1 x"
+expect 2 "text twice" tokenize $model hello --file "$dir/text"
