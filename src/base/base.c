@@ -7,14 +7,32 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
+enum { FORMATTED = 2048 };
+
+/* Formats into `out` what lk_show makes of it. */
+__attribute__((format(printf, 3, 0))) static size_t show_format(char *out, size_t cap,
+                                                                const char *format, va_list args)
+{
+    char text[FORMATTED];
+    int n = vsnprintf(text, sizeof text, format, args);
+    size_t length = n < 0 ? 0 : (size_t)n;
+    if (length >= sizeof text) {
+        length = sizeof text - 1;
+        length -= lk_utf8_open_end(text, length);
+    }
+    return lk_show(out, cap, text, length);
+}
+
 lk_status lk_fail(lk_error *err, lk_status status, const char *format, ...)
 {
     if (err) {
         va_list args;
         va_start(args, format);
-        err->status = status;
-        vsnprintf(err->message, sizeof err->message, format, args);
+        show_format(err->message, sizeof err->message, format, args);
         va_end(args);
+        err->status = status;
     }
     return status;
 }
@@ -26,11 +44,11 @@ lk_status lk_fail_prefix(lk_error *err, lk_status status, const char *format, ..
         memcpy(rest, err->message, sizeof rest);
         va_list args;
         va_start(args, format);
-        int n = vsnprintf(err->message, sizeof err->message, format, args);
+        size_t n = show_format(err->message, sizeof err->message, format, args);
         va_end(args);
-        if (n >= 0 && (size_t)n + 3 < sizeof err->message) {
-            size_t room = sizeof err->message - (size_t)n; /* of which 3 are for ": " and the 0 */
-            snprintf(err->message + n, room, ": %.*s", (int)(room - 3), rest);
+        if (n + 3 < sizeof err->message) {
+            memcpy(err->message + n, ": ", 2);
+            lk_show(err->message + n + 2, sizeof err->message - n - 2, rest, strlen(rest));
         }
         err->status = status;
     }
@@ -65,7 +83,7 @@ void lk_log_line(const struct lk_log *log, lk_log_level level, const char *forma
     char line[1024];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    show_format(line, sizeof line, format, args);
     va_end(args);
     log->fn(log->user, level, line);
 }

@@ -14,8 +14,17 @@
 
 #define LK_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+/* Text on one line of a terminal that does nothing there: control characters and bytes that are no
+ * UTF-8 as \n, \x1b or \u009b. Ends in "..." where it is cut to fit `cap`, always in a 0 (cap
+ * > 0). Returns its length. */
+size_t lk_show(char *out, size_t cap, const char *s, size_t n);
+
+/* The same of the character or byte at s (n > 0 bytes are there); returns how many it takes. */
+size_t lk_show_next(const char *s, size_t n, char out[8]);
+
 /* Fills err (may be NULL) with a formatted line and returns status, so that a failing function
- * can `return lk_fail(err, LK_E_FORMAT, "...")`. */
+ * can `return lk_fail(err, LK_E_FORMAT, "...")`. Whatever the arguments held, the message is one
+ * line that a terminal may be shown. */
 __attribute__((format(printf, 3, 4))) lk_status lk_fail(lk_error *err, lk_status status,
                                                         const char *format, ...);
 
@@ -39,7 +48,8 @@ static inline size_t lk_round_up(size_t n, size_t to)
     return (n + to - 1) & ~(to - 1);
 }
 
-/* A log sink: where lines go and how much. Copied by value into whoever logs. */
+/* A log sink: where lines go and how much. Copied by value into whoever logs. Lines are made fit
+ * for a terminal as messages are. */
 struct lk_log {
     lk_log_fn fn; /* NULL: silence */
     void *user;

@@ -190,7 +190,8 @@ void lk_cpu_name(char *out, size_t n_bytes)
         char *name = strchr(line, ':');
         if (strncmp(line, "model name", 10) == 0 && name) {
             name[strcspn(name, "\n")] = 0;
-            snprintf(out, n_bytes, "%s", name + 1 + strspn(name + 1, " "));
+            name += 1 + strspn(name + 1, " ");
+            lk_show(out, n_bytes, name, strlen(name));
             break;
         }
     }

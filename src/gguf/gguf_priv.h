@@ -52,8 +52,7 @@ lk_status lk_gguf_read_part(struct lk_gguf *g, int i, struct lk_gguf_values *val
 __attribute__((format(printf, 4, 5))) lk_status
 lk_gguf_broken(const char *path, uint64_t at, lk_error *err, const char *format, ...);
 
-/* A string of the file made fit for a message: unprintable bytes become '?', long ones end in
- * "...". */
+/* A string of the file made fit for a message (lk_show), cut to the length that one may take. */
 struct lk_gguf_shown {
     char text[84];
 };

@@ -45,11 +45,7 @@ lk_status lk_gguf_broken(const char *path, uint64_t at, lk_error *err, const cha
 struct lk_gguf_shown lk_gguf_show(struct lk_str s)
 {
     struct lk_gguf_shown out;
-    size_t n = s.len < 80 ? s.len : 80;
-    for (size_t i = 0; i < n; i++) {
-        out.text[i] = s.ptr[i] < 32 || s.ptr[i] > 126 ? '?' : s.ptr[i];
-    }
-    memcpy(out.text + n, s.len > n ? "..." : "", s.len > n ? 4 : 1);
+    lk_show(out.text, sizeof out.text, s.ptr, s.len);
     return out;
 }
 

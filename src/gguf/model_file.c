@@ -203,18 +203,17 @@ static void put(struct line *line, const char *s, size_t n)
     }
 }
 
-/* A string's bytes on one line: control characters escaped, the rest as they are. */
+/* A string on one line, as messages show it, and its backslashes doubled. */
 static void put_str(struct line *line, struct lk_str s)
 {
-    for (size_t i = 0; i < s.len && !line->full; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        char text[8] = {(char)c};
-        if (c == '\n' || c == '\t' || c == '\\') {
-            snprintf(text, sizeof text, "\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : '\\');
-        } else if (c < 32 || c == 127) {
-            snprintf(text, sizeof text, "\\x%02x", c);
+    for (size_t i = 0; i < s.len && !line->full;) {
+        char text[8];
+        size_t n = lk_show_next(s.ptr + i, s.len - i, text);
+        if (s.ptr[i] == '\\') {
+            put(line, "\\", 1);
         }
-        put(line, text, text[1] ? strlen(text) : 1);
+        put(line, text, strlen(text));
+        i += n;
     }
 }
 

@@ -279,8 +279,11 @@ static void find_driver(struct lk_vk_found *f, const VkExtensionProperties *ext,
     vkGetPhysicalDeviceProperties2(f->physical, &props);
     f->max_allocation = m3.maxMemoryAllocationSize;
     uint32_t v = f->props.driverVersion;
-    snprintf(f->driver, sizeof f->driver, "%.100s %.100s (0x%x)",
-             driver.driverName[0] ? driver.driverName : "driver", driver.driverInfo, v);
+    char text[256];
+    int n_text =
+        snprintf(text, sizeof text, "%.100s %.100s (0x%x)",
+                 driver.driverName[0] ? driver.driverName : "driver", driver.driverInfo, v);
+    lk_show(f->driver, sizeof f->driver, text, n_text > 0 ? (size_t)n_text : 0);
 }
 
 /* A family with compute, without graphics if there is one. */
@@ -312,6 +315,10 @@ static lk_status find_one(const struct lk_vk_instance *instance, struct lk_vk_fo
                           const char *disable, lk_error *err)
 {
     vkGetPhysicalDeviceProperties(f->physical, &f->props);
+    char name[sizeof f->props.deviceName]; /* a driver's text is shown in messages and lists */
+    lk_show(name, sizeof name, f->props.deviceName,
+            strnlen(f->props.deviceName, sizeof f->props.deviceName));
+    memcpy(f->props.deviceName, name, sizeof name);
     f->type = type_name(f->props.deviceType);
     f->usable = lk_vk_limits_suffice(&f->props, f->note, sizeof f->note) && find_queue(f);
     if (f->props.apiVersion < VK_API_VERSION_1_1) {
