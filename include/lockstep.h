@@ -95,6 +95,24 @@ typedef void (*lk_log_fn)(void *user, lk_log_level level, const char *line);
 /* Progress of a long step, done of total units. Return false to cancel: LK_E_CANCELLED. */
 typedef bool (*lk_progress_fn)(void *user, const char *what, uint64_t done, uint64_t total);
 
+/* ---- output: a file that is written whole or not at all ------------------------------------- */
+
+typedef struct lk_output lk_output;
+
+enum { LK_OUTPUT_PRIVATE = 1 }; /* readable by the user alone (mode 0600), whatever the umask */
+
+/* Opens what is to be at `path` after lk_output_commit; until then a file that is there stays as it
+ * is, and if the process dies it stays so. A symbolic link is followed and stays; a pipe, terminal
+ * or other character device is written through; folders, sockets and disks are refused, as is a
+ * path that can't be written (LK_E_IO, with the system's reason). */
+LK_API lk_status lk_output_open(const char *path, unsigned flags, lk_output **out, lk_error *err);
+/* After a failure all later writes fail, and so does the commit. (A program that may be run under
+ * a limit of file size ignores SIGXFSZ, to get the error instead of the signal.) */
+LK_API lk_status lk_output_write(lk_output *output, const void *data, size_t n_bytes,
+                                 lk_error *err);
+LK_API lk_status lk_output_commit(lk_output **output, lk_error *err); /* frees it either way */
+LK_API void lk_output_close(lk_output **output); /* leaves what was there before */
+
 /* ---- model: a GGUF file, mapped and checked ------------------------------------------------ */
 
 typedef struct lk_model lk_model;
@@ -309,9 +327,11 @@ LK_API lk_status lk_engine_step(lk_engine *engine, lk_session *const *sessions,
 LK_API lk_status lk_session_truncate(lk_session *session, size_t n, lk_error *err);
 /* A second session with the same timeline; full KV blocks are shared, not copied. */
 LK_API lk_status lk_session_fork(lk_session *session, lk_session **out, lk_error *err);
-/* Saves tokens, KV cache and logits; written to a file of its own beside PATH (its name begins with
- * PATH and ends in .part), then renamed. */
+/* Saves tokens, KV cache and logits as a private lk_output: whole or not at all. */
 LK_API lk_status lk_session_save(lk_session *session, const char *path, lk_error *err);
+/* The same into an output that is open, so that a bad path shows before the work and not after it.
+ * The caller commits it. */
+LK_API lk_status lk_session_save_to(lk_session *session, lk_output *output, lk_error *err);
 /* Loads into an open session what was saved with the same model file and numerics version, on any
  * backend; LK_E_FORMAT otherwise, and the session is as before. Needs no more room than the longer
  * of the two timelines. */

@@ -21,19 +21,31 @@ void lk_map_close(struct lk_map *map); /* takes an all-zero map */
 void lk_map_will_need(const struct lk_map *map, size_t offset, size_t n_bytes);
 void lk_map_drop(const void *data, size_t n_bytes);
 
-/* A file written whole or not at all: data goes to a new PATH.<process>-<n>.part, commit renames
- * it over PATH. */
+/* A file written whole or not at all: data goes to a file without a name (or to a new
+ * PATH.<process>-<n>.part where the file system has none), commit renames it over PATH. A link is
+ * followed first. What is neither a file nor absent is written through (a pipe, a character device,
+ * an open file that a link of /proc stands for) or refused. */
 struct lk_writer {
-    char *path, *part;
+    char *path, *part; /* path: behind all links */
     int fd;
+    bool named;       /* part is there */
+    bool through;     /* no part: fd is what path names */
     lk_status status; /* first failure; later writes do nothing */
     int sys_errno;
 };
-lk_status lk_writer_open(struct lk_writer *w, const char *path, lk_error *err);
+/* private: for the user's eyes, mode 0600 whatever the umask; else what the umask leaves of 0666,
+ * or the mode of the file that is replaced. */
+lk_status lk_writer_open(struct lk_writer *w, const char *path, bool private, lk_error *err);
 void lk_writer_put(struct lk_writer *w, const void *data, size_t n_bytes);
 lk_status lk_writer_commit(struct lk_writer *w, lk_error *err); /* closes w either way */
 void lk_writer_abort(struct lk_writer *w);                      /* closes and removes the part */
-lk_status lk_make_dirs(const char *path, lk_error *err);        /* mkdir -p */
+/* mkdir -p; what is made has mode 0700 whatever the umask. */
+lk_status lk_make_dirs(const char *path, lk_error *err);
+
+/* The public lk_output. */
+struct lk_output {
+    struct lk_writer w;
+};
 
 /* ---- clock ---- */
 double lk_now(void); /* seconds, monotonic */

@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "base/mem.h"
 #include "base/numerics.h"
+#include "base/os.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "session files are little-endian");
 
@@ -78,14 +79,14 @@ static size_t states_bytes(const struct lk_plan *plan, uint32_t n_tokens)
 }
 
 struct sink {
-    struct lk_writer w;
+    struct lk_writer *w;
     lk_sha256 hash;
 };
 
 static void put(struct sink *out, const void *data, size_t n)
 {
     lk_sha256_bytes(&out->hash, data, n);
-    lk_writer_put(&out->w, data, n);
+    lk_writer_put(out->w, data, n);
 }
 
 static lk_status put_states(const struct lk_session *s, struct sink *out, lk_error *err)
@@ -112,15 +113,12 @@ static lk_status put_states(const struct lk_session *s, struct sink *out, lk_err
     return status;
 }
 
-lk_status lk_session_save(lk_session *s, const char *path, lk_error *err)
+lk_status lk_session_save_to(lk_session *s, lk_output *output, lk_error *err)
 {
     struct header h = header_of(s);
-    struct sink out;
+    struct sink out = {.w = &output->w};
     uint8_t digest[32];
-    lk_status status = lk_writer_open(&out.w, path, err);
-    if (status) {
-        return status;
-    }
+    lk_status status;
     lk_sha256_init(&out.hash);
     put(&out, &h, sizeof h);
     put(&out, s->tokens, h.n_tokens * sizeof *s->tokens);
@@ -131,12 +129,22 @@ lk_status lk_session_save(lk_session *s, const char *path, lk_error *err)
     status = put_states(s, &out, err);
     lk_mutex_unlock(s->engine->lock);
     lk_sha256_final(&out.hash, digest);
-    lk_writer_put(&out.w, digest, sizeof digest);
+    return status ? status : lk_output_write(output, digest, sizeof digest, err);
+}
+
+lk_status lk_session_save(lk_session *s, const char *path, lk_error *err)
+{
+    lk_output *output;
+    lk_status status = lk_output_open(path, LK_OUTPUT_PRIVATE, &output, err);
     if (status) {
-        lk_writer_abort(&out.w);
         return status;
     }
-    return lk_writer_commit(&out.w, err);
+    status = lk_session_save_to(s, output, err);
+    if (status) {
+        lk_output_close(&output);
+        return status;
+    }
+    return lk_output_commit(&output, err);
 }
 
 /* ---- load ---- */

@@ -398,7 +398,7 @@ static void kept_write(const struct lk_vk_device *dev, const char *path, const s
 {
     struct lk_writer w;
     lk_error why;
-    lk_status status = lk_writer_open(&w, path, &why);
+    lk_status status = lk_writer_open(&w, path, true, &why);
     if (!status) {
         lk_writer_put(&w, k, sizeof *k);
         status = lk_writer_commit(&w, &why);

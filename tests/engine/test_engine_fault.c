@@ -368,6 +368,15 @@ Test(engine_fault, all_file_operations_from_one_on_fail, .timeout = 120)
     }
 }
 
+/* The same where the parts of files have names. */
+Test(engine_fault, each_file_operation_fails_on_a_plain_file_system, .timeout = 120)
+{
+    fault_need_names(true);
+    each_fault(&CONFIGS[0], one_file_operation);
+    each_fault(&CONFIGS[0], file_operations_from);
+    fault_need_names(false);
+}
+
 Test(engine_fault, each_thread_fails_to_start, .timeout = 60)
 {
     for (int threads = 1; threads <= 4; threads++) {

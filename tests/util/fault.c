@@ -174,6 +174,15 @@ ssize_t __wrap_read(int fd, void *p, size_t n);
 ssize_t __wrap_write(int fd, const void *p, size_t n);
 int __wrap_fsync(int fd);
 int __wrap_rename(const char *from, const char *to);
+int __real_linkat(int from_folder, const char *from, int folder, const char *to, int flags);
+int __wrap_linkat(int from_folder, const char *from, int folder, const char *to, int flags);
+
+static bool names_needed;
+
+void fault_need_names(bool on)
+{
+    names_needed = on;
+}
 
 static bool io_fails(void)
 {
@@ -188,8 +197,12 @@ int __wrap_open(const char *path, int flags, ...)
 {
     va_list args;
     va_start(args, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
     va_end(args);
+    if (names_needed && (flags & O_TMPFILE) == O_TMPFILE) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
     int fd = io_fails() ? -1 : __real_open(path, flags, mode);
     held.fds += fd >= 0;
     return fd;
@@ -245,6 +258,11 @@ int __wrap_fsync(int fd)
 int __wrap_rename(const char *from, const char *to)
 {
     return io_fails() ? -1 : __real_rename(from, to);
+}
+
+int __wrap_linkat(int from_folder, const char *from, int folder, const char *to, int flags)
+{
+    return io_fails() ? -1 : __real_linkat(from_folder, from, folder, to, flags);
 }
 
 /* ---- threads ---- */

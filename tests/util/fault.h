@@ -12,8 +12,10 @@
 
 /* From now on: the nth allocation fails (1: the next; 0: none), and all after it if `on`. */
 void fault_alloc(size_t nth, bool on);
-/* The same for open, fstat, mmap, read, write, fsync and rename: they fail with EIO. */
+/* The same for open, fstat, mmap, read, write, fsync, linkat and rename: they fail with EIO. */
 void fault_io(size_t nth, bool on);
+/* Files without names (O_TMPFILE) are refused, as some file systems do. */
+void fault_need_names(bool on);
 /* The same for pthread_create: it fails with EAGAIN. */
 void fault_thread(size_t nth);
 /* Whether the fault set last has struck. */

@@ -3,7 +3,6 @@
  * lockstep check: whether a model computes right on this machine, and if not, where. The comparing
  * is the library's; this file reads the options, shows what was found, and offers a remedy.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -184,25 +183,30 @@ static int offer(struct cli *cli, const lk_engine_options *o, const lk_check_rep
     return CLI_DONE;
 }
 
-static int write_report(struct cli *cli, const char *path, const struct cli_check_shown *s)
+static int write_report(struct cli *cli, const char *path, lk_output **to,
+                        const struct cli_check_shown *s)
 {
-    FILE *f = fopen(path, "w");
-    size_t n = strlen(path);
-    if (!f) {
-        return cli_fail(cli, CLI_INPUT, "%s: %s", path, strerror(errno));
-    }
-    if (n >= 5 && strcmp(path + n - 5, ".json") == 0) {
+    char *text = NULL;
+    size_t size = 0, n = strlen(path);
+    lk_error err;
+    FILE *f = open_memstream(&text, &size);
+    if (f && n >= 5 && strcmp(path + n - 5, ".json") == 0) {
         cli_check_json(f, s);
-    } else {
+    } else if (f) {
         cli_check_html(f, s);
     }
-    bool failed = ferror(f) != 0;
-    failed |= fclose(f) != 0;
-    return failed ? cli_fail(cli, CLI_INPUT, "%s: %s", path, strerror(errno)) : CLI_DONE;
+    bool failed = !f || ferror(f) != 0;
+    failed |= f && fclose(f) != 0;
+    int code = failed ? cli_fail(cli, CLI_NOMEM, "%s: out of memory", path) : CLI_DONE;
+    if (!code && (lk_output_write(*to, text, size, &err) || lk_output_commit(to, &err))) {
+        code = cli_error(cli, &err);
+    }
+    free(text);
+    return code;
 }
 
 static int show(struct cli *cli, const struct cli_check_args *args, const lk_model *model,
-                const lk_engine_options *o, const lk_check_report *r)
+                const lk_engine_options *o, const lk_check_report *r, lk_output **to)
 {
     struct cli_buffer repeat = {0};
     char date[32] = "";
@@ -218,7 +222,7 @@ static int show(struct cli *cli, const struct cli_check_args *args, const lk_mod
     } else {
         cli_check_text(stdout, &s, cli->verbose > 0);
     }
-    int code = args->report ? write_report(cli, args->report, &s) : CLI_DONE;
+    int code = args->report ? write_report(cli, args->report, to, &s) : CLI_DONE;
     if (!code && r->has_difference && r->difference.feature[0]) {
         code = offer(cli, o, r);
     }
@@ -234,7 +238,11 @@ int cli_check_model(struct cli *cli, const struct cli_check_args *args)
     lk_check_report *report = NULL;
     lk_error err;
     char *cache = NULL, op[64] = "";
+    lk_output *to = NULL;
     cli_catch_interrupts();
+    if (args->report && lk_output_open(args->report, 0, &to, &err)) {
+        return cli_error(cli, &err);
+    }
     int code = cli_open_model(cli, cli->argv[0], &model);
     co.quick = args->quick;
     if (!code && args->only) {
@@ -246,8 +254,9 @@ int cli_check_model(struct cli *cli, const struct cli_check_args *args)
     if (!code) {
         lk_status status = lk_check(model, &o, &co, &report, &err);
         cli_progress_end(cli);
-        code = status ? cli_error(cli, &err) : show(cli, args, model, &o, report);
+        code = status ? cli_error(cli, &err) : show(cli, args, model, &o, report, &to);
     }
+    lk_output_close(&to);
     lk_check_free(&report);
     cli_engine_options_free(&cache);
     lk_model_close(&model);

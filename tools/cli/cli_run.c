@@ -81,6 +81,7 @@ struct runner {
     lk_engine *engine;
     lk_session *session;
     lk_sampler *sampler;
+    lk_output *saved; /* of --save, open from the start */
     lk_sha256 hash;
     int32_t *ids; /* [n_ctx] the timeline */
     size_t n, n_ctx;
@@ -514,7 +515,8 @@ static int save(struct runner *r)
 {
     lk_error err;
     if (!r->n || lk_session_sync(r->session, r->ids, r->n, &err) == LK_OK) {
-        if (lk_session_save(r->session, r->args->save, &err) == LK_OK) {
+        if (lk_session_save_to(r->session, r->saved, &err) == LK_OK &&
+            lk_output_commit(&r->saved, &err) == LK_OK) {
             return CLI_DONE;
         }
     }
@@ -566,6 +568,9 @@ static int finish(struct runner *r)
 static int open_all(struct runner *r)
 {
     lk_error err;
+    if (r->args->save && lk_output_open(r->args->save, LK_OUTPUT_PRIVATE, &r->saved, &err)) {
+        return cli_error(r->cli, &err);
+    }
     int code = cli_open_model(r->cli, r->cli->argv[0], &r->model);
     if (!code) {
         code = cli_open_tokenizer(r->cli, r->model, &r->t);
@@ -629,6 +634,7 @@ static int run(struct cli *cli, void *arguments)
     free(r.ids);
     free(r.piece);
     cli_buffer_free(&r.answer);
+    lk_output_close(&r.saved);
     lk_sampler_close(&r.sampler);
     lk_session_close(&r.session);
     lk_engine_close(&r.engine);

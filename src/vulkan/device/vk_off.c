@@ -68,7 +68,7 @@ static lk_status write_off(const struct lk_vk_found *f, const char *cache_dir, l
     }
     lk_status status = lk_make_dirs(cache_dir, err);
     if (!status) {
-        status = lk_writer_open(&w, path, err);
+        status = lk_writer_open(&w, path, true, err);
     }
     if (!status) {
         lk_writer_put(&w, line, n);

@@ -96,7 +96,7 @@ static void write_cache(struct lk_vk_device *dev)
     if (blob && dev->vk.vkGetPipelineCacheData(dev->handle, dev->cache, &n, blob) == VK_SUCCESS) {
         head.n_bytes = n;
         hash(blob, n, head.sha256);
-        lk_status status = lk_writer_open(&w, dev->cache_path, &why);
+        lk_status status = lk_writer_open(&w, dev->cache_path, true, &why);
         if (!status) {
             lk_writer_put(&w, &head, sizeof head);
             lk_writer_put(&w, blob, n);
