@@ -13,7 +13,7 @@ import sys
 
 # name, folder, public headers, rooms it uses besides base and the public interface
 ROOMS = [
-    ("base", "src/base", "base.h mem.h os.h utf8.h numerics.h real.h", ""),
+    ("base", "src/base", "base.h kept.h mem.h os.h utf8.h numerics.h real.h", ""),
     ("quant", "src/quant", "quant.h", ""),
     ("gguf", "src/gguf", "gguf.h model_file.h", "quant"),
     ("text", "src/text", "tok.h sampler.h stop.h logprob.h", "gguf"),

@@ -42,6 +42,8 @@ void lk_writer_abort(struct lk_writer *w);                      /* closes and re
 /* mkdir -p; what is made has mode 0700 whatever the umask. */
 lk_status lk_make_dirs(const char *path, lk_error *err);
 
+void lk_remove(const char *path); /* a file; nothing where there is none */
+
 /* The public lk_output. */
 struct lk_output {
     struct lk_writer w;

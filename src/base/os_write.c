@@ -276,6 +276,11 @@ lk_status lk_writer_commit(struct lk_writer *w, lk_error *err)
     return LK_OK;
 }
 
+void lk_remove(const char *path)
+{
+    unlink(path);
+}
+
 lk_status lk_make_dirs(const char *path, lk_error *err)
 {
     char part[PATH_MAX];

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/kept.h"
 #include "base/mem.h"
 #include "base/numerics.h"
 #include "base/os.h"
@@ -325,13 +326,12 @@ static lk_status probe_kernels(struct lk_backend *b, struct verdict *v, lk_error
 /* ---- kept on disk ---- */
 
 struct kept {
-    char magic[8];
     uint8_t shaders[32];
-    uint32_t numerics, features; /* found and not disabled */
-    uint32_t used;               /* of them, after the probe */
+    uint32_t features; /* found and not disabled */
+    uint32_t used;     /* of them, after the probe */
     struct verdict verdict;
 };
-static const char MAGIC[8] = "lkprob2";
+enum { KEPT_VERSION = 3 };
 
 static void hash_shaders(uint8_t out[32])
 {
@@ -366,9 +366,7 @@ static struct kept kept_of(const struct lk_vk_device *dev)
 {
     struct kept k;
     memset(&k, 0, sizeof k);
-    memcpy(k.magic, MAGIC, sizeof MAGIC);
     hash_shaders(k.shaders);
-    k.numerics = LK_NUMERICS_VERSION;
     k.features = used(dev);
     return k;
 }
@@ -376,11 +374,16 @@ static struct kept kept_of(const struct lk_vk_device *dev)
 static bool kept_read(const char *path, const struct kept *want, struct lk_vk_device *dev,
                       struct verdict *v)
 {
-    struct lk_map map = {0};
+    struct lk_kept file;
     struct kept k;
-    bool ok = lk_map_open(path, &map, NULL) == LK_OK && map.n_bytes == sizeof k;
+    enum lk_kept_state state = lk_kept_open(&file, path, "probe", KEPT_VERSION);
+    bool ok = state == LK_KEPT_WHOLE && file.n_bytes == sizeof k;
+    if (state == LK_KEPT_BROKEN) {
+        lk_log_line(&dev->log, LK_LOG_INFO, "%s: not a whole verdict: the device is probed again",
+                    path);
+    }
     if (ok) {
-        memcpy(&k, map.data, sizeof k);
+        memcpy(&k, file.data, sizeof k);
         ok = memcmp(&k, want, offsetof(struct kept, used)) == 0 &&
              memchr(k.verdict.note, 0, sizeof k.verdict.note);
     }
@@ -390,20 +393,14 @@ static bool kept_read(const char *path, const struct kept *want, struct lk_vk_de
     if (ok) {
         *v = k.verdict;
     }
-    lk_map_close(&map);
+    lk_kept_close(&file);
     return ok;
 }
 
 static void kept_write(const struct lk_vk_device *dev, const char *path, const struct kept *k)
 {
-    struct lk_writer w;
     lk_error why;
-    lk_status status = lk_writer_open(&w, path, true, &why);
-    if (!status) {
-        lk_writer_put(&w, k, sizeof *k);
-        status = lk_writer_commit(&w, &why);
-    }
-    if (status) {
+    if (lk_kept_write(path, "probe", KEPT_VERSION, k, sizeof *k, &why)) {
         lk_log_line(&dev->log, LK_LOG_WARN, "the probe's verdict is not kept: %s", why.message);
     }
 }

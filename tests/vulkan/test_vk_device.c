@@ -15,6 +15,7 @@
 #include "shaders/probe_items.h"
 #include "shaders/spirv_lint.h"
 #include "backend/backend.h"
+#include "base/kept.h"
 #include "vulkan/vk.h"
 #include "vulkan/vk_known.h"
 #include "vulkan/device/vk_shaders.h"
@@ -101,15 +102,30 @@ Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
     cr_assert(ls && fgets(path, sizeof path, ls));
     path[strcspn(path, "\n")] = 0;
     pclose(ls);
-    FILE *f = fopen(path, "r+b");
-    cr_assert(f && fseek(f, 53, SEEK_SET) == 0 && fputs("known by its file", f) >= 0);
-    fclose(f);
+    struct lk_kept file;
+    uint8_t kept[1024];
+    cr_assert_eq(lk_kept_open(&file, path, "probe", 3), LK_KEPT_WHOLE);
+    size_t n = file.n_bytes, exact = 40, note = exact + 1; /* behind shaders and features */
+    cr_assert(n < sizeof kept && file.data[exact] == 1 && file.data[note] == 0);
+    memcpy(kept, file.data, n);
+    lk_kept_close(&file);
+    strcpy((char *)kept + note, "known by its file");
+    cr_assert_eq(lk_kept_write(path, "probe", 3, kept, n, NULL), LK_OK);
     struct seen s = {0};
     lk_engine_options o = lk_engine_options_default();
     o.cache_dir = dir;
     cr_assert_eq(lk_devices(&o, see, &s, NULL), LK_OK);
     cr_assert(s.first.exact);
     cr_assert_str_eq(s.first.note, "known by its file");
+    /* What was changed behind our back is not believed: the device is asked again. */
+    FILE *f = fopen(path, "r+b");
+    cr_assert(f && fseek(f, 64 + (long)exact, SEEK_SET) == 0 && fputc(0, f) == 0);
+    fclose(f);
+    s = (struct seen){0};
+    cr_assert_eq(lk_devices(&o, see, &s, NULL), LK_OK);
+    cr_assert(s.first.exact && !strstr(s.first.note, "known by"), "%s", s.first.note);
+    cr_assert_eq(lk_kept_open(&file, path, "probe", 3), LK_KEPT_WHOLE);
+    lk_kept_close(&file);
     snprintf(command, sizeof command, "rm -r %s", dir);
     cr_assert_eq(system(command), 0);
 }

@@ -388,7 +388,7 @@ lk_status lk_vk_find(const struct lk_vk_instance *instance,
     for (uint32_t i = 0; i < count && r >= 0 && !status; i++) {
         found[i].physical = handles[i];
         status = find_one(instance, &found[i], options->vk_disable, err);
-        lk_vk_off_apply(&found[i], options->cache_dir);
+        lk_vk_off_apply(&found[i], options->cache_dir, &options->log);
     }
     lk_free(handles);
     if (status) {

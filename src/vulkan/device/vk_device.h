@@ -149,7 +149,7 @@ lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uin
 /* ---- features switched off for good (vk_off.c) ---- */
 
 /* Takes what was switched off for this device out of found->use. cache_dir may be NULL. */
-void lk_vk_off_apply(struct lk_vk_found *found, const char *cache_dir);
+void lk_vk_off_apply(struct lk_vk_found *found, const char *cache_dir, const struct lk_log *log);
 /* Appends what is off to a note. */
 void lk_vk_off_note(const struct lk_vk_found *found, char *note, size_t n);
 /* The hook of struct lk_backend_impl. */

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/kept.h"
 #include "base/mem.h"
-#include "base/os.h"
 #include "vulkan/device/vk_device.h"
+
+enum { OFF_VERSION = 1 };
 
 static bool off_path(const struct lk_vk_found *f, const char *cache_dir, char *path, size_t n)
 {
@@ -16,17 +18,22 @@ static bool off_path(const struct lk_vk_found *f, const char *cache_dir, char *p
     return len > 0 && (size_t)len < n;
 }
 
-void lk_vk_off_apply(struct lk_vk_found *f, const char *cache_dir)
+void lk_vk_off_apply(struct lk_vk_found *f, const char *cache_dir, const struct lk_log *log)
 {
     char path[600];
-    struct lk_map map = {0};
-    if (!cache_dir || !off_path(f, cache_dir, path, sizeof path) || lk_map_open(path, &map, NULL)) {
+    struct lk_kept file;
+    if (!cache_dir || !off_path(f, cache_dir, path, sizeof path)) {
         return; /* none is off */
     }
-    for (size_t at = 0; at < map.n_bytes;) {
-        const char *name = (const char *)map.data + at;
+    if (lk_kept_open(&file, path, "off", OFF_VERSION) == LK_KEPT_BROKEN) { /* a choice is lost */
+        lk_log_line(log, LK_LOG_WARN,
+                    "%s: not a whole file: no feature of this device is off any more", path);
+        lk_remove(path);
+    }
+    for (size_t at = 0; at < file.n_bytes;) {
+        const char *name = (const char *)file.data + at;
         size_t n = 0;
-        while (at + n < map.n_bytes && name[n] != ' ' && name[n] != '\n') {
+        while (at + n < file.n_bytes && name[n] != ' ' && name[n] != '\n') {
             n++;
         }
         for (int i = 0; i < LK_VK_FEATURES; i++) {
@@ -38,7 +45,7 @@ void lk_vk_off_apply(struct lk_vk_found *f, const char *cache_dir)
         }
         at += n + 1;
     }
-    lk_map_close(&map);
+    lk_kept_close(&file);
 }
 
 void lk_vk_off_note(const struct lk_vk_found *f, char *note, size_t n)
@@ -55,7 +62,6 @@ void lk_vk_off_note(const struct lk_vk_found *f, char *note, size_t n)
 static lk_status write_off(const struct lk_vk_found *f, const char *cache_dir, lk_error *err)
 {
     char path[600], line[256] = "";
-    struct lk_writer w;
     size_t n = 0;
     for (int i = 0; i < LK_VK_FEATURES; i++) {
         if (f->off[i]) {
@@ -67,15 +73,7 @@ static lk_status write_off(const struct lk_vk_found *f, const char *cache_dir, l
         return lk_fail(err, LK_E_INVALID, "cache_dir: '%.80s...' is too long", cache_dir);
     }
     lk_status status = lk_make_dirs(cache_dir, err);
-    if (!status) {
-        status = lk_writer_open(&w, path, true, err);
-    }
-    if (!status) {
-        lk_writer_put(&w, line, n);
-        lk_writer_put(&w, "\n", 1);
-        status = lk_writer_commit(&w, err);
-    }
-    return status;
+    return status ? status : lk_kept_write(path, "off", OFF_VERSION, line, n, err);
 }
 
 lk_status lk_vk_switch_off(const struct lk_backend_options *options, const char *feature,

@@ -6,52 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/kept.h"
 #include "base/mem.h"
-#include "base/os.h"
 #include "vulkan/device/vk_device.h"
 #include "vulkan/device/vk_shaders.h"
 
-/* The file: this header, then the driver's blob. */
-struct cache_header {
-    char magic[8];
-    uint64_t n_bytes;
-    uint8_t sha256[32];
-};
-static const char MAGIC[8] = "lkpipe1";
-
-static void hash(const void *data, size_t n, uint8_t out[32])
-{
-    lk_sha256 h;
-    lk_sha256_init(&h);
-    lk_sha256_bytes(&h, data, n);
-    lk_sha256_final(&h, out);
-}
-
-/* The blob of the cache file when it is whole, else NULL: a broken file is only ignored. */
-static const uint8_t *cache_blob(const struct lk_map *map, size_t *n)
-{
-    struct cache_header head;
-    uint8_t sum[32];
-    if (map->n_bytes < sizeof head) {
-        return NULL;
-    }
-    memcpy(&head, map->data, sizeof head);
-    if (memcmp(head.magic, MAGIC, sizeof MAGIC) != 0 ||
-        head.n_bytes != map->n_bytes - sizeof head) {
-        return NULL;
-    }
-    hash(map->data + sizeof head, (size_t)head.n_bytes, sum);
-    if (memcmp(sum, head.sha256, sizeof sum) != 0) {
-        return NULL;
-    }
-    *n = (size_t)head.n_bytes;
-    return map->data + sizeof head;
-}
+enum { CACHE_VERSION = 2 };
 
 static lk_status open_cache(struct lk_vk_device *dev, const char *cache_dir, lk_error *err)
 {
     VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
-    struct lk_map map = {0};
+    struct lk_kept file = {0};
     if (cache_dir) {
         const VkPhysicalDeviceProperties *p = &dev->found.props;
         char id[2 * VK_UUID_SIZE + 1];
@@ -69,16 +34,17 @@ static lk_status open_cache(struct lk_vk_device *dev, const char *cache_dir, lk_
             dev->cache_path[0] = 0;
         }
     }
-    if (dev->cache_path[0] && lk_map_open(dev->cache_path, &map, NULL) == LK_OK) {
-        size_t n;
-        const uint8_t *blob = cache_blob(&map, &n);
-        if (blob) {
-            info.initialDataSize = n;
-            info.pInitialData = blob;
+    if (dev->cache_path[0]) {
+        enum lk_kept_state state = lk_kept_open(&file, dev->cache_path, "pipeline", CACHE_VERSION);
+        if (state == LK_KEPT_BROKEN) {
+            lk_log_line(&dev->log, LK_LOG_INFO,
+                        "%s: not a whole file: pipelines are compiled again", dev->cache_path);
         }
+        info.initialDataSize = file.n_bytes;
+        info.pInitialData = file.data;
     }
     VkResult r = dev->vk.vkCreatePipelineCache(dev->handle, &info, NULL, &dev->cache);
-    lk_map_close(&map);
+    lk_kept_close(&file);
     return r ? lk_vk_fail(dev, r, "pipeline cache", err) : LK_OK;
 }
 
@@ -89,22 +55,10 @@ static void write_cache(struct lk_vk_device *dev)
         return;
     }
     uint8_t *blob = lk_alloc(n);
-    struct cache_header head = {.n_bytes = n};
-    memcpy(head.magic, MAGIC, sizeof MAGIC);
     lk_error why;
-    struct lk_writer w;
-    if (blob && dev->vk.vkGetPipelineCacheData(dev->handle, dev->cache, &n, blob) == VK_SUCCESS) {
-        head.n_bytes = n;
-        hash(blob, n, head.sha256);
-        lk_status status = lk_writer_open(&w, dev->cache_path, true, &why);
-        if (!status) {
-            lk_writer_put(&w, &head, sizeof head);
-            lk_writer_put(&w, blob, n);
-            status = lk_writer_commit(&w, &why);
-        }
-        if (status) {
-            lk_log_line(&dev->log, LK_LOG_WARN, "pipelines are not kept: %s", why.message);
-        }
+    if (blob && dev->vk.vkGetPipelineCacheData(dev->handle, dev->cache, &n, blob) == VK_SUCCESS &&
+        lk_kept_write(dev->cache_path, "pipeline", CACHE_VERSION, blob, n, &why)) {
+        lk_log_line(&dev->log, LK_LOG_WARN, "pipelines are not kept: %s", why.message);
     }
     lk_free(blob);
 }
