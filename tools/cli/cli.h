@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "lockstep.h"
 
@@ -95,7 +96,7 @@ void cli_help(FILE *to, const struct cli_command *command); /* NULL: the program
 /* "-t, --threads N" */
 void cli_option_spelling(const struct cli_option *o, char *buf, size_t cap);
 
-/* ---- messages, output, interrupts (cli_io.c) ---- */
+/* ---- messages, interrupts, input (cli_io.c) ---- */
 
 __attribute__((format(printf, 3, 4))) int cli_fail(const struct cli *cli, int code,
                                                    const char *format, ...);
@@ -104,12 +105,6 @@ int cli_error(const struct cli *cli, const lk_error *err);
 /* One line on stderr unless --quiet. */
 __attribute__((format(printf, 2, 3))) void cli_note(const struct cli *cli, const char *format, ...);
 void cli_log(void *cli, lk_log_level level, const char *line); /* an lk_log_fn */
-
-/* Bytes to stdout, now. False when nobody reads any more (cli->closed) or on a failed write. */
-bool cli_out(struct cli *cli, const char *bytes, size_t n);
-/* Flushes stdout; the exit code: `code`, or CLI_INPUT (said) when the output was not written. A
- * closed pipe is no failure. */
-int cli_finish(struct cli *cli, int code);
 
 /* First SIGINT: cli_interrupted() becomes true; the second ends the program with 130. */
 void cli_catch_interrupts(void);
@@ -134,6 +129,28 @@ int cli_read(const struct cli *cli, const char *path, struct cli_buffer *out);
 double cli_now(void);                         /* seconds, monotonic */
 char *cli_join(const char *a, const char *b); /* a then b, malloc'd; NULL: no memory */
 
+/* ---- stdout and stderr (cli_streams.c) ---- */
+
+/* First of all: stdout and stderr as streams that wait where a descriptor would block, and that
+ * remember what failed. On a terminal stdout shows control characters instead of sending them. */
+void cli_streams_open(void);
+void cli_raw_output(void); /* sends them after all */
+/* Bytes to stdout, now. False when nobody reads any more or the write failed: cli->closed. */
+bool cli_out(struct cli *cli, const char *bytes, size_t n);
+/* Flushes stdout; the exit code: `code`, or CLI_INPUT (said) when not all output was written. A
+ * closed pipe is no failure. */
+int cli_finish(struct cli *cli, int code);
+/* As read, but it waits where the descriptor would not, and goes on after signals that were no
+ * interrupt; -1 with EINTR after one. */
+ssize_t cli_read_some(int fd, char *to, size_t n);
+
+/* ---- text (cli_text.c) ---- */
+
+size_t cli_utf8_length(const char *s, size_t n); /* of the character at s; 0: it is none */
+bool cli_utf8_is_open(const char *s, size_t n);  /* the start of one that goes on */
+/* Appends text with control characters and bytes that are no UTF-8 as \x1b or \u009b. line: '\n'
+ * and '\t' too, else they stay. False: no memory. */
+bool cli_visible(struct cli_buffer *to, const char *s, size_t n, bool line);
 /* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD. */
 void cli_json_string(FILE *to, const char *s, size_t n);
 void cli_hex(const uint8_t bytes[32], char out[65]);

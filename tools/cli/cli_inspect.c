@@ -16,13 +16,14 @@ static const struct cli_option options[] = {
     CLI_END,
 };
 
-/* Bytes of terminal controls must not come out of a file: they are shown as '?'. */
+/* Text of the file on one line, whoever reads it. */
 static void print_safe(const char *s, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)s[i];
-        putchar(c < 0x20 || c == 0x7f ? '?' : c);
+    struct cli_buffer line = {0};
+    if (cli_visible(&line, s, n, true)) {
+        fwrite(line.data ? line.data : "", 1, line.n, stdout);
     }
+    cli_buffer_free(&line);
 }
 
 static void dims_text(const lk_tensor_info *t, char *buf, size_t cap)

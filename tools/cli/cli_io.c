@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Io: what the program says and reads: messages on stderr, text on stdout, files, interrupts,
- * progress, JSON strings. Knows no command.
+ * Io: what the program says and reads: messages on stderr, files, interrupts, progress. Knows no
+ * command.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,18 +16,32 @@
 
 /* ---- messages ---- */
 
+/* One line on stderr in one piece: whatever the arguments hold, it stays one line, and a terminal
+ * does nothing at its sight. */
+__attribute__((format(printf, 2, 0))) static void say(const char *before, const char *format,
+                                                      va_list args)
+{
+    struct cli_buffer line = {0};
+    char *text = NULL;
+    int n = vasprintf(&text, format, args);
+    if (n >= 0 && cli_append(&line, before, strlen(before)) &&
+        cli_visible(&line, text, (size_t)n, true) && cli_append(&line, "\n", 1)) {
+        fwrite(line.data, 1, line.n, stderr);
+    }
+    free(n < 0 ? NULL : text);
+    cli_buffer_free(&line);
+}
+
 int cli_fail(const struct cli *cli, int code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, cli->color ? "lockstep: \033[31merror:\033[0m " : "lockstep: error: ");
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    say(cli->color ? "lockstep: \033[31merror:\033[0m " : "lockstep: error: ", format, args);
+    va_end(args);
     if (code == CLI_USAGE) {
         fprintf(stderr, "Try 'lockstep %s%s--help'.\n", cli->command ? cli->command->name : "",
                 cli->command ? " " : "");
     }
-    va_end(args);
     return code;
 }
 
@@ -67,8 +81,7 @@ void cli_note(const struct cli *cli, const char *format, ...)
     if (!cli->quiet) {
         va_list args;
         va_start(args, format);
-        vfprintf(stderr, format, args);
-        fputc('\n', stderr);
+        say("", format, args);
         va_end(args);
     }
 }
@@ -80,30 +93,6 @@ void cli_log(void *user, lk_log_level level, const char *line)
     if ((int)level <= most) {
         fprintf(stderr, "lockstep: %s\n", line);
     }
-}
-
-/* ---- output ---- */
-
-bool cli_out(struct cli *cli, const char *bytes, size_t n)
-{
-    if (!cli->closed && (fwrite(bytes, 1, n, stdout) < n || fflush(stdout))) {
-        cli->closed = true;
-        if (errno != EPIPE) {
-            cli_fail(cli, CLI_INPUT, "writing the output: %s", strerror(errno));
-        }
-    }
-    return !cli->closed;
-}
-
-int cli_finish(struct cli *cli, int code)
-{
-    errno = 0;
-    bool failed = fflush(stdout) != 0;
-    if (failed && !cli->closed && errno != EPIPE) {
-        cli_fail(cli, CLI_INPUT, "writing the output: %s", strerror(errno));
-        return code ? code : CLI_INPUT;
-    }
-    return code;
 }
 
 /* ---- interrupts ---- */
@@ -210,7 +199,7 @@ int cli_read(const struct cli *cli, const char *path, struct cli_buffer *out)
     char *piece = malloc(1 << 16);
     ssize_t n = 1;
     while (piece && n > 0 && !code) {
-        n = read(fd, piece, 1 << 16);
+        n = cli_read_some(fd, piece, 1 << 16);
         if (n > 0 && !cli_append(out, piece, (size_t)n)) {
             code = cli_fail(cli, CLI_NOMEM, "%s: out of memory", name);
         }
@@ -218,9 +207,8 @@ int cli_read(const struct cli *cli, const char *path, struct cli_buffer *out)
     if (!piece) {
         code = cli_fail(cli, CLI_NOMEM, "%s: out of memory", name);
     } else if (n < 0) {
-        code = errno == EINTR && cli_interrupted()
-                   ? CLI_INTERRUPTED
-                   : cli_fail(cli, CLI_INPUT, "%s: %s", name, strerror(errno));
+        code = errno == EINTR ? CLI_INTERRUPTED
+                              : cli_fail(cli, CLI_INPUT, "%s: %s", name, strerror(errno));
     }
     free(piece);
     if (path) {
@@ -245,66 +233,4 @@ char *cli_join(const char *a, const char *b)
         memcpy(s + n, b, m + 1);
     }
     return s;
-}
-
-/* ---- rendering ---- */
-
-/* Length of the UTF-8 character that starts at s, or 0. */
-static size_t utf8_length(const unsigned char *s, size_t n)
-{
-    static const struct {
-        unsigned char mask, lead, low, high; /* of the second byte */
-        size_t length;
-    } FORM[] = {{0x80, 0x00, 0, 0, 1},       {0xff, 0xe0, 0xa0, 0xbf, 3},
-                {0xff, 0xed, 0x80, 0x9f, 3}, {0xf0, 0xe0, 0x80, 0xbf, 3},
-                {0xff, 0xf0, 0x90, 0xbf, 4}, {0xff, 0xf4, 0x80, 0x8f, 4},
-                {0xfc, 0xf0, 0x80, 0xbf, 4}, {0xe0, 0xc0, 0x80, 0xbf, 2}};
-    if (s[0] == 0xc0 || s[0] == 0xc1) {
-        return 0;
-    }
-    for (size_t f = 0; f < sizeof FORM / sizeof *FORM; f++) {
-        if ((s[0] & FORM[f].mask) == FORM[f].lead) {
-            size_t length = FORM[f].length;
-            if (length > n || (length > 1 && (s[1] < FORM[f].low || s[1] > FORM[f].high))) {
-                return 0;
-            }
-            for (size_t i = 2; i < length; i++) {
-                if ((s[i] & 0xc0) != 0x80) {
-                    return 0;
-                }
-            }
-            return length;
-        }
-    }
-    return 0;
-}
-
-void cli_json_string(FILE *to, const char *s, size_t n)
-{
-    fputc('"', to);
-    for (size_t i = 0; i < n;) {
-        unsigned char c = (unsigned char)s[i];
-        size_t length = utf8_length((const unsigned char *)s + i, n - i);
-        if (!length) {
-            fputs("\\ufffd", to);
-            length = 1;
-        } else if (c == '"' || c == '\\') {
-            fprintf(to, "\\%c", c);
-        } else if (c == '\n') {
-            fputs("\\n", to);
-        } else if (c < 0x20 || c == 0x7f) {
-            fprintf(to, "\\u%04x", c);
-        } else {
-            fwrite(s + i, 1, length, to);
-        }
-        i += length;
-    }
-    fputc('"', to);
-}
-
-void cli_hex(const uint8_t bytes[32], char out[65])
-{
-    for (int i = 0; i < 32; i++) {
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-    }
 }

@@ -19,7 +19,7 @@ struct arguments {
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     const char *save, *load, *move_at, *system;
     struct cli_list stop, logit_bias;
-    bool ignore_eos, raw, chat, logits_sha256, json, test, quick;
+    bool ignore_eos, raw, chat, logits_sha256, json, raw_output, test, quick;
     const char *only, *report;
 };
 #define THIS(field) offsetof(struct arguments, field)
@@ -61,6 +61,8 @@ static const struct cli_option options[] = {
     {"logits-sha256", 0, CLI_FLAG, NULL, THIS(logits_sha256),
      .help = "print the SHA-256 of the logits that each token was chosen from, last"},
     {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print one JSON object at the end"},
+    {"raw-output", 0, CLI_FLAG, NULL, THIS(raw_output),
+     .help = "send control characters of the text to a terminal; else it shows them as \\x1b"},
     {"test", 0, CLI_FLAG, NULL, THIS(test),
      .help = "answer nothing: check that the model computes right here, as `lockstep check`"},
     {"quick", 0, CLI_FLAG, NULL, THIS(quick), .help = "with --test: fewer tokens, depths and ways"},
@@ -615,6 +617,9 @@ static int run(struct cli *cli, void *arguments)
     }
     if (r.args->quick || r.args->only || r.args->report) {
         return cli_fail(cli, CLI_USAGE, "--quick, --only and --report need --test");
+    }
+    if (r.args->raw_output) {
+        cli_raw_output();
     }
     lk_sha256_init(&r.hash);
     int code = check_arguments(&r);

@@ -11,7 +11,7 @@
 
 struct arguments {
     const char *file;
-    bool no_bos, plain, decode, json;
+    bool no_bos, plain, decode, json, raw_output;
 };
 #define THIS(field) offsetof(struct arguments, field)
 
@@ -22,6 +22,8 @@ static const struct cli_option options[] = {
     {"plain", 0, CLI_FLAG, NULL, THIS(plain), .help = "text of control tokens is ordinary text"},
     {"decode", 'd', CLI_FLAG, NULL, THIS(decode), .help = "read ids and write the exact bytes"},
     {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print the ids as a JSON array"},
+    {"raw-output", 0, CLI_FLAG, NULL, THIS(raw_output),
+     .help = "send control characters of the text to a terminal; else it shows them as \\x1b"},
     CLI_END,
 };
 
@@ -102,6 +104,9 @@ static int run(struct cli *cli, void *arguments)
     struct cli_buffer text = {0};
     if (cli->argc > 1 && args->file) {
         return cli_fail(cli, CLI_USAGE, "TEXT and --file: expected one of them");
+    }
+    if (args->raw_output) {
+        cli_raw_output();
     }
     int code = cli_open_model(cli, cli->argv[0], &model);
     if (code) {

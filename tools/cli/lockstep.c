@@ -81,13 +81,15 @@ int main(int argc, char **argv)
 {
     (void)argc;
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    cli_streams_open();
     struct cli cli = {.err_tty = isatty(STDERR_FILENO)};
     struct cli_global global = {0};
     const struct cli_option *const tables[] = {cli_global_options};
     void *const base[] = {&global};
     int n, code;
     cli.color = cli.err_tty && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
-    signal(SIGPIPE, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe and a full disk are errors of a write */
+    signal(SIGXFSZ, SIG_IGN);
     code = cli_parse(&cli, tables, base, 1, argv + 1, &n, true);
     if (!code && !answered(&cli, &global)) {
         char **rest = argv + 1;
