@@ -10,6 +10,8 @@ set(LK_KERNEL_SOURCES
   cpu/scalar.c
   cpu/vec_generic.c
   src/base/base.c
+  src/base/show.c
+  src/base/utf8.c
   src/quant/quant.c
   src/quant/quant_check.c
 )

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Utf8: what the tokenizer needs to know of characters, by utf8proc. Owns no tables.
+ * Utf8: characters and their bytes (utf8.c), and what the tokenizer needs to know of them, by
+ * utf8proc (utf8_nfc.c). Owns no tables.
  */
 #ifndef LK_UTF8_H
 #define LK_UTF8_H

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #include "base/utf8.h"
 
@@ -29,6 +30,38 @@ Test(show, what_a_terminal_acts_on_is_spelled_out)
     EXPECT_SHOWN("\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa", "\\u2028\\u2029\xe2\x80\xaa");
     EXPECT_SHOWN("\x9b\xff\xe2\x82", "\\x9b\\xff\\xe2\\x82"); /* no UTF-8 */
     EXPECT_SHOWN("caf\xc3\xa9 \xf0\x9f\x99\x82", "caf\xc3\xa9 \xf0\x9f\x99\x82");
+}
+
+/* Every character is written and read as utf8proc does it, and every other sequence of up to four
+ * bytes is refused as there. */
+Test(show, characters_are_those_of_utf8proc)
+{
+    for (int32_t c = 0; c < 0x110000; c++) {
+        char mine[8] = "", theirs[8] = "";
+        int32_t back = -1;
+        if (c >= 0xD800 && c < 0xE000) {
+            continue;
+        }
+        size_t n = lk_utf8_put(c, mine);
+        cr_assert(n == (size_t)utf8proc_encode_char(c, (utf8proc_uint8_t *)theirs) &&
+                      memcmp(mine, theirs, n) == 0,
+                  "U+%x", (unsigned)c);
+        cr_assert(lk_utf8_next(mine, n, &back) == n && back == c, "U+%x", (unsigned)c);
+    }
+    static const uint8_t LAST[] = {0x00, 0x7f, 0x80, 0xbf, 0xc0, 0xff};
+    for (uint32_t two = 0; two < 65536; two++) {
+        for (size_t i = 0; i < LK_COUNT(LAST) * LK_COUNT(LAST); i++) {
+            uint8_t s[4] = {(uint8_t)(two >> 8), (uint8_t)two, LAST[i / 6], LAST[i % 6]};
+            for (size_t n = 1; n <= 4; n++) {
+                int32_t mine = -1, theirs = -1;
+                utf8proc_ssize_t found = utf8proc_iterate(s, (utf8proc_ssize_t)n, &theirs);
+                size_t length = lk_utf8_next((const char *)s, n, &mine);
+                cr_assert(length == (found > 0 ? (size_t)found : 0) &&
+                              (length == 0 || mine == theirs),
+                          "%02x %02x %02x %02x", s[0], s[1], s[2], s[3]);
+            }
+        }
+    }
 }
 
 /* Whether s is valid UTF-8 of one line without control characters. */
