@@ -13,6 +13,9 @@
 #include "base/mem.h"
 #include "base/os.h"
 
+/* Whatever the limit of the user's shell (ulimit -s), which would be the default. */
+enum { STACK_BYTES = 4 << 20 };
+
 struct lk_thread {
     pthread_t id;
     void (*fn)(void *);
@@ -34,7 +37,11 @@ lk_status lk_thread_start(struct lk_thread **out, void (*fn)(void *), void *arg,
     }
     t->fn = fn;
     t->arg = arg;
-    int e = pthread_create(&t->id, NULL, thread_main, t);
+    pthread_attr_t attr;
+    pthread_attr_init(&attr); /* neither can fail on Linux with these values */
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    int e = pthread_create(&t->id, &attr, thread_main, t);
+    pthread_attr_destroy(&attr);
     if (e != 0) {
         lk_free(t);
         return lk_fail(err, LK_E_NOMEM, "a thread can't be started: %s", strerror(e));

@@ -12,32 +12,31 @@
 
 /* ---- probe and open ---- */
 
-static void describe(const struct lk_vk_device *dev, struct lk_caps *caps)
+static void describe(const struct lk_vk_found *found, struct lk_caps *caps)
 {
-    snprintf(caps->describe, sizeof caps->describe, "vulkan %.200s", dev->found.props.deviceName);
+    snprintf(caps->describe, sizeof caps->describe, "vulkan %.200s", found->props.deviceName);
 }
 
 static lk_status vk_probe(const struct lk_backend_options *options, struct lk_caps *caps,
                           lk_error *err)
 {
-    struct lk_vk_device dev = {0};
+    struct lk_vk_instance instance = {0};
     struct lk_vk_found *found = NULL;
     int n = 0, chosen = -1;
     *caps = (struct lk_caps){0};
-    lk_status status = lk_vk_instance_open(&dev.instance, err);
+    lk_status status = lk_vk_instance_open(&instance, err);
     if (!status) {
-        status = lk_vk_find(&dev.instance, options, &found, &n, err);
+        status = lk_vk_find(&instance, options, &found, &n, err);
     }
     if (!status) {
         chosen = lk_vk_choose(found, n, options->device, err);
         status = chosen < 0 ? LK_E_DEVICE : LK_OK;
     }
     if (!status) {
-        dev.found = found[chosen];
-        describe(&dev, caps);
+        describe(&found[chosen], caps);
     }
     lk_free(found);
-    lk_vk_instance_close(&dev.instance);
+    lk_vk_instance_close(&instance);
     return status;
 }
 
@@ -80,7 +79,7 @@ static lk_status vk_open(const struct lk_backend_options *options, struct lk_bac
         return status;
     }
     lk_vk_feature_list(&b->dev.found, features, sizeof features);
-    describe(&b->dev, caps);
+    describe(&b->dev.found, caps);
     lk_log_line(&options->log, LK_LOG_INFO, "vulkan: %s, %s, %s; features: %s%s%s",
                 b->dev.found.props.deviceName, b->dev.found.driver,
                 caps->exact ? "exact" : "approximate", features[0] ? features : "none",

@@ -4,6 +4,7 @@
  * the fault tests'.
  */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -116,6 +117,28 @@ Test(os, threads_exclude_each_other_and_wake)
     cr_assert_eq(atomic_load(&s.woken), N);
     lk_mutex_free(s.mutex);
     lk_mutex_free(NULL);
+}
+
+static void use_a_megabyte(void *arg)
+{
+    volatile uint8_t bytes[1 << 20];
+    for (size_t i = 0; i < sizeof bytes; i += 1024) {
+        bytes[i] = 1;
+    }
+    *(int *)arg = bytes[1024];
+}
+
+Test(os, a_thread_has_its_stack_whatever_the_default)
+{
+    pthread_attr_t attr;
+    struct lk_thread *t;
+    lk_error err;
+    int used = 0;
+    cr_assert(pthread_attr_init(&attr) == 0 && pthread_attr_setstacksize(&attr, 64 << 10) == 0);
+    cr_assert_eq(pthread_setattr_default_np(&attr), 0);
+    cr_assert_eq(lk_thread_start(&t, use_a_megabyte, &used, &err), LK_OK, "%s", err.message);
+    lk_thread_join(&t);
+    cr_assert_eq(used, 1);
 }
 
 Test(os, libraries_open_by_the_first_name_that_does)

@@ -3,7 +3,6 @@
 #
 # bits.sh: run gives the same bits whatever the options, and continues saved sessions. tests/cli/test_cli.sh sources it.
 
-hash_of() { lk -q run $model "once upon a time there was" -n 40 --ignore-eos --logits-sha256 "$@" </dev/null | tail -n 1; }
 h=$(hash_of)
 holds "the hash is one" "$h" "logits-sha256: "
 for b in 1 7 64; do same "micro-batch $b" "$(hash_of --batch $b)" "$h"; done

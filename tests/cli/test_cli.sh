@@ -8,7 +8,7 @@
 # test a check.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-SUBJECTS=(usage inspect bits ends pipes check devices dialogue perplexity bench documents hostile files)
+SUBJECTS=(usage inspect bits ends pipes check devices dialogue perplexity bench documents hostile files limits)
 program=$(realpath "${1:-${LK_BUILD:-build}/lockstep}")
 [ $# -gt 1 ] && SUBJECTS=("${@:2}")
 model=tests/golden/tiny-llama.gguf
@@ -32,6 +32,7 @@ expect() {
 }
 err() { cat "$dir/err"; }
 out() { cat "$dir/out"; }
+hash_of() { lk -q run $model "once upon a time there was" -n 40 --ignore-eos --logits-sha256 "$@" </dev/null | tail -n 1; }
 gen() { lk -q run $model "once upon" --ignore-eos "$@" </dev/null; }
 
 echo broken >"$dir/broken.gguf"

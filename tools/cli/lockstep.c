@@ -2,6 +2,7 @@
  *
  * lockstep: the program. Owns the table of commands and what stands before a command's name.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,19 +78,15 @@ static int run_command(struct cli *cli, struct cli_global *global, char **argv)
     return code;
 }
 
-int main(int argc, char **argv)
+static int command_line(char **argv)
 {
-    (void)argc;
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-    cli_streams_open();
     struct cli cli = {.err_tty = isatty(STDERR_FILENO)};
     struct cli_global global = {0};
     const struct cli_option *const tables[] = {cli_global_options};
     void *const base[] = {&global};
     int n, code;
     cli.color = cli.err_tty && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe and a full disk are errors of a write */
-    signal(SIGXFSZ, SIG_IGN);
     code = cli_parse(&cli, tables, base, 1, argv + 1, &n, true);
     if (!code && !answered(&cli, &global)) {
         char **rest = argv + 1;
@@ -104,4 +101,33 @@ int main(int argc, char **argv)
         }
     }
     return cli_finish(&cli, code);
+}
+
+static void *work(void *argv)
+{
+    exit(command_line(argv)); /* here: what drivers do at the end needs a stack too */
+}
+
+enum { STACK_BYTES = 8 << 20 };
+
+/* The work has a stack of a known size, whatever the limit (ulimit -s) that we were started with;
+ * so have the threads of drivers, which take the default. */
+int main(int argc, char **argv)
+{
+    (void)argc;
+    pthread_attr_t attr;
+    pthread_t thread;
+    size_t size = 0;
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe and a full disk are errors of a write */
+    signal(SIGXFSZ, SIG_IGN);
+    cli_streams_open();
+    if (pthread_attr_init(&attr) == 0 && pthread_attr_getstacksize(&attr, &size) == 0) {
+        if (size < STACK_BYTES && pthread_attr_setstacksize(&attr, STACK_BYTES) == 0) {
+            pthread_setattr_default_np(&attr);
+        }
+        if (pthread_create(&thread, &attr, work, argv) == 0) {
+            pthread_join(thread, NULL); /* it ends the process */
+        }
+    }
+    return command_line(argv); /* no thread to be had */
 }
