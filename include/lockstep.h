@@ -241,7 +241,8 @@ typedef struct lk_session lk_session;
 typedef struct lk_engine_options {
     size_t size;         /* sizeof(lk_engine_options): set by the default function */
     const char *backend; /* "auto", "vulkan", "cpu", "scalar" or "ref" */
-    const char *device;  /* Vulkan device: number or part of its name; NULL: choose */
+    const char *device;  /* Vulkan device: number or part of its name; NULL: choose. With "auto" too
+                            it is an error (LK_E_DEVICE) when none is there */
     int gpu_layers;      /* LK_GPU_LAYERS_AUTO, _ALL or a number; only for vulkan and auto */
     uint32_t n_ctx;      /* tokens a session can hold; 0: min(the model's, 4096) */
     uint32_t n_sessions; /* sessions that can be full at once (sizes the KV cache); default 1 */

@@ -195,7 +195,7 @@ static lk_status open_subject(struct lk_check_run *c, lk_error *err)
             c->has_vulkan = r->has_device = true;
             return c->subject.impl->devices(&c->backend_options, take_device, &chosen, err);
         }
-        if (named) {
+        if (named || status == LK_E_INVALID || status == LK_E_CANCELLED) {
             if (err) {
                 *err = why;
             }
@@ -453,7 +453,9 @@ lk_status lk_check_with(const lk_model *model, const lk_engine_options *engine,
                                                     .device = c.engine.device,
                                                     .vk_disable = c.engine.vk_disable,
                                                     .cache_dir = c.engine.cache_dir,
-                                                    .log = c.log};
+                                                    .log = c.log,
+                                                    .progress = c.engine.progress,
+                                                    .progress_user = c.engine.user};
     struct lk_plan *plan;
     lk_status status = lk_plan_build(model->gguf, &plan, err);
     if (status) {

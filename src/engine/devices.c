@@ -73,7 +73,9 @@ lk_status lk_devices(const lk_engine_options *options,
     struct lk_backend_options bo = {.cpu_level = o.cpu_level,
                                     .vk_disable = o.vk_disable,
                                     .cache_dir = o.cache_dir,
-                                    .log = {o.log, o.user}};
+                                    .log = {o.log, o.user},
+                                    .progress = o.progress,
+                                    .progress_user = o.user};
     struct list list = {.err = err};
     size_t n;
     const struct lk_backend_impl *const *backends = lk_backends(&n);

@@ -305,14 +305,18 @@ lk_status lk_lane_write(struct lk_lane *lane, const struct lk_plan *plan, int st
 
 /* ---- open ---- */
 
-/* "auto": a Vulkan GPU when one answers and opens, else the CPU; the log says why. */
+/* "auto": a Vulkan GPU when one answers and opens, else the CPU; the log says why. A device that is
+ * named and not there is an error. */
 static lk_status open_home(struct lk_engine *e, lk_error *err)
 {
     if (strcmp(e->options.backend, "auto") != 0) {
         return lk_engine_lane(e, e->options.backend, &e->home, err);
     }
     const struct lk_backend_impl *vulkan = lk_backend_find("vulkan");
-    if (!vulkan) {
+    const char *named = e->options.device;
+    if (!vulkan && named) {
+        return lk_fail(err, LK_E_DEVICE, "device '%s': built without Vulkan", named);
+    } else if (!vulkan) {
         lk_log_line(&e->log, LK_LOG_INFO, "running on the CPU: built without Vulkan");
     } else if (e->options.gpu_layers == 0) {
         lk_log_line(&e->log, LK_LOG_INFO, "running on the CPU: no layers asked for on the GPU");
@@ -321,10 +325,15 @@ static lk_status open_home(struct lk_engine *e, lk_error *err)
         struct lk_caps caps;
         lk_error why = {0};
         lk_status status = vulkan->probe(&options, &caps, &why);
+        bool missing = status && named; /* what is named must be there */
+        if (missing && !strstr(why.message, named)) {
+            lk_fail_prefix(&why, status, "device '%s'", named);
+        }
         if (!status) {
             status = lk_engine_lane(e, "vulkan", &e->home, &why);
         }
-        if (!status || status == LK_E_FORMAT || status == LK_E_CANCELLED) {
+        if (!status || missing || status == LK_E_FORMAT || status == LK_E_CANCELLED ||
+            status == LK_E_INVALID) {
             if (status && err) {
                 *err = why;
             }
@@ -361,6 +370,10 @@ static lk_status take_options(struct lk_engine *e, const lk_engine_options *opti
     if (!o->backend || !o->cpu_level) {
         return lk_fail(err, LK_E_INVALID, "engine options: %s is NULL, expected a name",
                        o->backend ? "cpu_level" : "backend");
+    }
+    if (o->device && !*o->device) {
+        return lk_fail(err, LK_E_INVALID,
+                       "engine options: device is '', expected a number, a part of a name or NULL");
     }
     if (o->n_sessions < 1 || o->n_sessions > 4096) {
         return lk_fail(err, LK_E_INVALID, "engine options: n_sessions is %u, expected 1 to 4096",

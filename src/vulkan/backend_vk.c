@@ -57,13 +57,15 @@ lk_status lk_vk_open(const struct lk_backend_options *options, struct lk_backend
     }
     lk_status status = lk_vk_device_open(options, &b->dev, err);
     if (!status) {
+        b->dev.progress = options->progress;
+        b->dev.progress_user = options->progress_user;
         status = lk_vk_probe(b, exact, note, n_note, err);
     }
     if (status) {
         lk_vk_close(b);
         return status;
     }
-    b->options = *options; /* from here on: the probe shows no progress */
+    b->options = *options; /* from here on: the probe uploads weights of its own */
     *out = b;
     return LK_OK;
 }

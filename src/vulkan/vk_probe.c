@@ -415,10 +415,12 @@ lk_status lk_vk_probe(struct lk_backend *b, bool *exact, char *note, size_t n_no
     double start = lk_now(), compiling = dev->compiling;
     v->exact = true;
     if (!has_path || !kept_read(path, &kept, dev, v)) {
+        dev->probe_pipes = LK_VK_KNOWN_CHECKS * (dev->found.use[LK_VK_MATRIX] ? 4 : 3);
         lk_status status = probe_items(dev, v, err);
         if (!status) {
             status = probe_kernels(b, v, err);
         }
+        dev->probe_pipes = 0;
         if (status) {
             return status;
         }

@@ -16,7 +16,7 @@ gen -n 12 --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["ids
 lk -q run $model --load "$dir/s" --ignore-eos -n 18 --json </dev/null |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["ids"])' >"$dir/second"
 same "saved and continued" "$(cat "$dir/first" "$dir/second" | tr '\n' ' ' | sed 's/\] \[/, /; s/ $//')" "$whole"
-lk run $model "once upon" --load "$dir/s" -n 2 </dev/null 2>"$dir/err" >/dev/null
+lk -v run $model "once upon" --load "$dir/s" -n 2 </dev/null 2>"$dir/err" >/dev/null
 grep -Eq 'reused' "$dir/err" && ! grep -q ' 0 reused' "$dir/err"
 verdict "a loaded session serves as cache" $?
 expect 3 "session of another model" run tests/golden/tiny-qwen2.gguf --load "$dir/s"

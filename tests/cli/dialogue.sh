@@ -12,7 +12,7 @@ def talk(steps):
     pid, fd = pty.fork()
     if pid == 0:
         os.environ["NO_COLOR"] = "1"
-        os.execv(sys.argv[1], [sys.argv[1], "run", sys.argv[2], "--chat", "-n", "3", "--ignore-eos"])
+        os.execv(sys.argv[1], [sys.argv[1], "run", sys.argv[2], "--chat", "-n", "3", "--ignore-eos", "-v"])
     seen, mark = b"", 0
     for wait, keys in steps:
         end = time.time() + 30

@@ -77,7 +77,7 @@ verdict "descriptors that do not block" $?
 
 python3 - "$program" $model <<'PY'
 import signal, subprocess, sys, threading, time
-p = subprocess.Popen([sys.argv[1], "run", sys.argv[2], "hello", "--ignore-eos", "--backend", "ref"],
+p = subprocess.Popen([sys.argv[1], "run", sys.argv[2], "hello", "--ignore-eos", "--backend", "ref", "-v"],
                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 p.stdout.read(1)
 p.send_signal(signal.SIGINT)

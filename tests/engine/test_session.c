@@ -414,3 +414,30 @@ Test(session, a_cancelled_sync_keeps_a_valid_prefix)
     lk_engine_close(&e);
     lk_model_close(&m);
 }
+
+/* "auto" goes on without a device, but not without the one that is named. */
+Test(session, a_named_device_is_there_or_an_error)
+{
+    static const struct {
+        const char *device, *says;
+        lk_status status;
+    } CASES[] = {{"", "device is ''", LK_E_INVALID},
+                 {"no such device", "no such device", LK_E_DEVICE},
+                 {"99", "99", LK_E_DEVICE}};
+    lk_engine_options o = lk_engine_options_default();
+    lk_engine *e = NULL;
+    lk_model *m;
+    lk_error err;
+    cr_assert_eq(lk_model_open(test_model_path(0), &m, &err), LK_OK, "%s", err.message);
+    for (size_t i = 0; i < LK_COUNT(CASES); i++) {
+        o.device = CASES[i].device;
+        cr_assert_eq(lk_engine_open(m, &o, &e, &err), CASES[i].status, "'%s'", o.device);
+        cr_assert(err.status == CASES[i].status && strstr(err.message, CASES[i].says), "%s",
+                  err.message);
+        cr_assert_null(e);
+    }
+    o.device = NULL;
+    cr_assert_eq(lk_engine_open(m, &o, &e, &err), LK_OK, "%s", err.message);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}

@@ -324,6 +324,8 @@ Test(vk_device, names_that_are_wrong_are_errors)
     cr_assert(strstr(err.message, "no such device"), "%s", err.message);
     o.device = "99";
     cr_assert_eq(lk_backend_vulkan.probe(&o, &caps, &err), LK_E_DEVICE);
+    o.device = ""; /* no name is not the first */
+    cr_assert_eq(lk_backend_vulkan.probe(&o, &caps, &err), LK_E_DEVICE);
     o.device = "0";
     o.vk_disable = "int-dot,warp-drive";
     cr_assert_eq(lk_backend_vulkan.open(&o, &b, &caps, &err), LK_E_INVALID);
@@ -336,6 +338,6 @@ Test(vk_device, names_that_are_wrong_are_errors)
         lk_backend_vulkan.close(b); /* there is a GPU here */
     } else {
         cr_assert_eq(status, LK_E_DEVICE);
-        cr_assert(strstr(err.message, "named"), "%s", err.message);
+        cr_assert(strstr(err.message, "no GPU, only a driver"), "%s", err.message);
     }
 }

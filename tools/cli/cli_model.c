@@ -249,6 +249,10 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
                             lk_engine_options *o, char **cache)
 {
     *o = lk_engine_options_default();
+    *cache = NULL;
+    if (args->device && !*args->device) {
+        return cli_fail(cli, CLI_USAGE, "--device: '', expected a number or a part of a name");
+    }
     int code = gpu_layers_of(cli, args->gpu_layers, &o->gpu_layers);
     if (code) {
         return code;

@@ -335,9 +335,10 @@ static double rate(size_t n, double seconds)
     return seconds > 0.0 ? (double)n / seconds : 0.0;
 }
 
+/* With -v. */
 static void statistics(struct runner *r)
 {
-    if (r->cli->closed) {
+    if (r->cli->closed || !r->cli->verbose) {
         return;
     }
     size_t n = r->n_prompt - r->n_reused;

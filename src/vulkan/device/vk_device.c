@@ -400,10 +400,11 @@ lk_status lk_vk_find(const struct lk_vk_instance *instance,
     return LK_OK;
 }
 
+/* An empty part is in no text. */
 static bool contains_nocase(const char *text, const char *part)
 {
     size_t n = strlen(part);
-    for (; *text; text++) {
+    for (; n && *text; text++) {
         size_t i = 0;
         while (i < n && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i])) {
             i++;
@@ -412,7 +413,7 @@ static bool contains_nocase(const char *text, const char *part)
             return true;
         }
     }
-    return n == 0;
+    return false;
 }
 
 int lk_vk_choose(const struct lk_vk_found *found, int n, const char *device, lk_error *err)
@@ -442,12 +443,15 @@ int lk_vk_choose(const struct lk_vk_found *found, int n, const char *device, lk_
             }
         }
     }
-    if (n == 0) {
-        lk_fail(err, LK_E_DEVICE, "vulkan: no device found");
+    const struct lk_vk_found *gpu = NULL; /* one that can't be used */
+    for (int i = 0; i < n && !gpu; i++) {
+        gpu = strcmp(found[i].type, "cpu") != 0 && !found[i].usable ? &found[i] : NULL;
+    }
+    if (gpu) {
+        lk_fail(err, LK_E_DEVICE, "vulkan: '%s': %s", gpu->props.deviceName, gpu->note);
     } else {
-        lk_fail(err, LK_E_DEVICE, "vulkan: no GPU among %d device%s (first: '%s', type %s%s%s)", n,
-                n > 1 ? "s" : "", found[0].props.deviceName, found[0].type,
-                found[0].usable ? ", taken only when named" : ": ", found[0].note);
+        lk_fail(err, LK_E_DEVICE, "vulkan: no %s",
+                n ? "GPU, only a driver that computes on the CPU" : "device found");
     }
     return -1;
 }

@@ -96,6 +96,11 @@ struct lk_vk_device {
     uint64_t n_submits;   /* submissions of batches so far */
     uint64_t next_serial; /* caches allocated so far */
     struct lk_log log;
+    /* Told of each pipeline that is compiled while probe_pipes, about as many as there will be, is
+     * not 0; may be NULL. */
+    lk_progress_fn progress;
+    void *progress_user;
+    int probe_pipes;
 };
 lk_status lk_vk_device_open(const struct lk_backend_options *options, struct lk_vk_device *dev,
                             lk_error *err);

@@ -171,5 +171,13 @@ lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uin
     dev->pipes[dev->n_pipes++] = pipe;
     dev->new_pipes = true;
     *out = pipe.handle;
+    if (dev->progress && dev->probe_pipes) {
+        int done = dev->n_pipes < dev->probe_pipes ? dev->n_pipes : dev->probe_pipes;
+        if (!dev->progress(dev->progress_user, "probing the device, once", (uint64_t)done,
+                           (uint64_t)dev->probe_pipes)) {
+            return lk_fail(err, LK_E_CANCELLED, "cancelled while probing device '%s'",
+                           dev->found.props.deviceName);
+        }
+    }
     return LK_OK;
 }
