@@ -90,3 +90,22 @@ holds "a peer for another machine: its signal" "$(err)" "signal 4 (Illegal"
 printf '#!/bin/sh\necho "[{}]"\n' >"$dir/llama-bench"
 expect 3 "a peer without figures" bench $model -p 2 -n 0 -r 1 --warm-up 0 --peer "$dir/llama-bench"
 holds "a peer without figures is said" "$(err)" '"avg_ts"'
+
+# A server that was started for us does not outlive us, however we end.
+cat >"$dir/llama-server" <<'PY'
+#!/usr/bin/env python3
+import os, time
+open(os.path.join(os.path.dirname(__file__), "pid"), "w").write(str(os.getpid()))
+time.sleep(60)
+PY
+for signal in TERM KILL INT; do
+    rm -f "$dir/pid"
+    (exec "$program" -q bench $model -p 2 -n 2 -r 1 --warm-up 0 --stream-mb 0 --peer "$dir/llama-server") >/dev/null 2>&1 </dev/null &
+    started=$!
+    for _ in $(seq 100); do [ -s "$dir/pid" ] && break; sleep 0.1; done
+    kill -$signal $started
+    wait $started 2>/dev/null
+    gone=1
+    for _ in $(seq 50); do kill -0 "$(cat "$dir/pid")" 2>/dev/null || { gone=0; break; }; sleep 0.1; done
+    verdict "a peer ends with us: SIG$signal" $gone
+done

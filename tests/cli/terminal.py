@@ -9,6 +9,7 @@ import struct
 import sys
 import termios
 import time
+import traceback
 import unicodedata
 
 
@@ -223,7 +224,8 @@ def main(tests):
         try:
             test()
             print("%s: ok" % test.__name__)
-        except Failed as e:
+        except Exception as e:
             failed = True
-            print("%s: %s" % (test.__name__, str(e)[:3000]))
+            at = "".join(traceback.format_tb(e.__traceback__)[-1:]).strip()
+            print("%s: %s: %s: %s" % (test.__name__, at, type(e).__name__, str(e)[:3000]))
     sys.exit(failed)

@@ -4,7 +4,7 @@
 # usage.sh: the command line: help, unknown words, values out of their range, exit codes. tests/cli/test_cli.sh sources it.
 
 expect 0 "--help" --help; holds "--help lists commands" "$(out)" perplexity; same "--help is quiet" "$(err)" ""
-for c in run perplexity tokenize inspect bench check pull devices generate; do
+for c in run perplexity tokenize inspect bench check pull list rm devices generate; do
     expect 0 "$c --help" $c --help; holds "$c --help" "$(out)" "usage: lockstep $c"
 done
 expect 0 "--version" --version; holds "--version has numerics" "$(out)" "numerics 1"

@@ -79,7 +79,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_bench, cli_check, cli_devices, cli_generate, cli_inspect,
-    cli_perplexity, cli_pull, cli_run, cli_tokenize;
+    cli_models, cli_perplexity, cli_pull, cli_remove, cli_run, cli_tokenize;
 extern const struct cli_command *const cli_commands[]; /* NULL after the last */
 extern const struct cli_option cli_global_options[];   /* offsets are in struct cli_global */
 
@@ -155,6 +155,31 @@ bool cli_visible(struct cli_buffer *to, const char *s, size_t n, bool line);
 void cli_json_string(FILE *to, const char *s, size_t n);
 void cli_hex(const uint8_t bytes[32], char out[65]);
 
+/* ---- where files lie (cli_paths.c), other programs (cli_spawn.c) ---- */
+
+/* A path below the user's folder for us, malloc'd; NULL when there is no such folder. */
+char *cli_cache_path(const char *below);
+char *cli_state_path(const char *below);
+char *cli_pull_script(void); /* installed or in the source tree around a build folder; or NULL */
+/* Runs a program with its stdout on our stderr; its exit code (127: it is not there), or -1.
+ * Signals that would end us end it first. */
+int cli_spawn(char *const argv[]);
+/* In a child before it becomes another program: signals as usual, and it ends when we do. */
+void cli_child_begin(pid_t parent);
+
+/* ---- did you mean (cli_suggest.c) ---- */
+
+struct cli_suggestion {
+    const char *word;
+    int distance;
+    char best[64], text[96];
+};
+struct cli_suggestion cli_suggest_for(const char *word);
+/* Keeps `candidate` if it is nearer to the word than what was there. */
+void cli_suggest(struct cli_suggestion *s, const char *candidate);
+/* ", did you mean 'X'?" or "". */
+const char *cli_did_you_mean(struct cli_suggestion *s);
+
 /* ---- models (cli_model.c) ---- */
 
 /* The options of every command that runs a model; first field of its arguments. */
@@ -165,10 +190,12 @@ struct cli_engine_args {
 };
 extern const struct cli_option cli_engine_options[];
 
-/* A path (it has a `/` or ends in .gguf) or a known name, fetched on first use. CLI_DONE and a
- * malloc'd path, or a code (said). */
+/* A path (it has a `/` or ends in .gguf), the name of a model that is known or in the cache, an
+ * address or hf:OWNER/REPO/FILE.gguf; what is not in the cache, or broken there, is fetched.
+ * CLI_DONE and a malloc'd path, or a code (said). */
 int cli_resolve(struct cli *cli, const char *model, char **path);
-int cli_pull_model(struct cli *cli, const char *name, char **path);
+/* The same of what is no path; sha256 may be NULL. */
+int cli_pull_model(struct cli *cli, const char *word, const char *sha256, char **path);
 int cli_open_model(struct cli *cli, const char *name, lk_model **model);
 int cli_open_tokenizer(struct cli *cli, const lk_model *model, lk_tokenizer **tokenizer);
 /* Engine options as the command line has them. *cache is theirs: free it after their last use. */

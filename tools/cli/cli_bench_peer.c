@@ -82,8 +82,9 @@ static int no_figure(const struct cli *cli, const struct cli_peer *peer, const c
 static pid_t start(const struct cli *cli, char *const argv[], int out)
 {
     fflush(stdout);
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
+        cli_child_begin(parent);
         int nowhere = open("/dev/null", O_RDWR);
         dup2(nowhere, STDIN_FILENO);
         dup2(out < 0 ? nowhere : out, STDOUT_FILENO);

@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Models: from the word MODEL of a command line to a file, an open model, tokenizer, engine. What
- * known models there are, where they come from and their checksums is the script pull's knowledge:
- * `pull --list` prints lines of NAME BYTES DESCRIPTION, `pull NAME FILE` makes FILE or fails.
+ * Models: from the word MODEL of a command line to a file, an open model, tokenizer, engine. The
+ * script pull fetches: `pull WORD FILE` makes FILE or says why not.
  */
-#include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "tools/cli/cli.h"
+#include "tools/cli/cli_store.h"
 
 #define THIS(field) offsetof(struct cli_engine_args, field)
 
@@ -43,155 +37,107 @@ const struct cli_option cli_engine_options[] = {
     CLI_END,
 };
 
-/* ---- where things are ---- */
+/* ---- from a word to a file ---- */
 
-/* DIR/lockstep in the user's cache, malloc'd. */
-static char *cache_dir(const char *below)
+static int unknown_name(struct cli *cli, const char *name)
 {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    bool own = cache && cache[0] == '/';
-    char *base =
-        own ? cli_join(cache, "/lockstep/") : cli_join(home ? home : "", "/.cache/lockstep/");
-    char *path = base ? cli_join(base, below) : NULL;
-    free(base);
-    return path;
-}
-
-/* The script pull, installed or in the source tree around a build folder. NULL: not found. */
-static char *pull_script(void)
-{
-    static const char *const BESIDE[] = {"/../libexec/lockstep/pull", "/../tools/pull",
-                                         "/../../tools/pull"};
-    char exe[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n <= 0) {
-        return NULL;
-    }
-    exe[n] = 0;
-    *strrchr(exe, '/') = 0;
-    for (size_t i = 0; i < sizeof BESIDE / sizeof *BESIDE; i++) {
-        char *path = cli_join(exe, BESIDE[i]);
-        if (path && access(path, X_OK) == 0) {
-            return path;
-        }
-        free(path);
-    }
-    return NULL;
-}
-
-static bool make_dirs(char *path)
-{
-    for (char *p = path + 1; *p; p++) {
-        if (*p == '/') {
-            *p = 0;
-            bool made = mkdir(path, 0777) == 0 || errno == EEXIST;
-            *p = '/';
-            if (!made) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-/* ---- pull ---- */
-
-/* Runs a program with its stdout on fd `out` (-1: on our stderr); its exit code, or -1. */
-static int spawn(char *const argv[], int out)
-{
-    fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(out < 0 ? STDERR_FILENO : out, STDOUT_FILENO);
-        execv(argv[0], argv);
-        _exit(127);
-    }
-    int state;
-    while (pid > 0 && waitpid(pid, &state, 0) < 0) {
-        if (errno != EINTR) {
-            return -1;
-        }
-    }
-    return pid > 0 && WIFEXITED(state) ? WEXITSTATUS(state) : -1;
-}
-
-/* The lines of `pull --list`, 0-terminated; empty on any failure. */
-static void list_known(char *script, struct cli_buffer *out)
-{
-    char *argv[] = {script, "--list", NULL};
-    FILE *f = tmpfile();
-    if (f && spawn(argv, fileno(f)) == 0) {
-        char piece[512];
-        rewind(f);
-        while (fgets(piece, sizeof piece, f) && cli_append(out, piece, strlen(piece))) {
-        }
-    }
-    if (f) {
-        fclose(f);
-    }
-    if (!cli_append(out, "", 1)) {
-        cli_buffer_free(out);
-    }
-}
-
-static int unknown_name(const struct cli *cli, const char *name, const char *list)
-{
+    struct cli_suggestion s = cli_suggest_for(name);
     char known[512] = "";
-    for (const char *line = list; line && *line;) {
-        size_t n = strcspn(line, " \t\n"), used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%.*s", used ? ", " : "", (int)n, line);
-        line += strcspn(line, "\n");
-        line += *line == '\n';
+    char **names;
+    size_t n;
+    if (cli_store_names(cli, &names, &n) == CLI_DONE) {
+        for (size_t i = 0; i < n; i++) {
+            cli_suggest(&s, names[i]);
+        }
+        cli_store_names_free(names, n);
+    }
+    for (size_t i = 0; cli_known_at(i); i++) {
+        size_t used = strlen(known);
+        cli_suggest(&s, cli_known_at(i)->name);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "",
+                 cli_known_at(i)->name);
     }
     return cli_fail(cli, CLI_INPUT,
-                    "unknown model '%s': a path has a '/' or ends in .gguf, known names are: %s",
-                    name, *known ? known : "(the script pull tells none)");
+                    "unknown model '%s'%s (known names: %s; a path has a '/' or ends in .gguf)",
+                    name, cli_did_you_mean(&s), known);
 }
 
-static int fetch(struct cli *cli, char *script, const char *name, char *path)
+/* The script pull makes *path the file that the word means, or says why not. */
+static int fetch(struct cli *cli, const char *word, const char *sha256, const char *path)
 {
-    struct cli_buffer list = {0};
-    list_known(script, &list);
-    size_t n = strlen(name);
-    const char *line = list.data;
-    while (line && *line && !(strncmp(line, name, n) == 0 && (line[n] == ' ' || line[n] == '\t'))) {
-        line += strcspn(line, "\n");
-        line += *line == '\n';
+    const struct cli_known *known = cli_known(word);
+    char *script = cli_pull_script(), *argv[8] = {"python3", script}, mb[32] = "";
+    int n = 2;
+    if (!script) {
+        return cli_fail(cli, CLI_INPUT,
+                        "%s is not there, and neither is the script pull that fetches it", path);
     }
-    int code;
-    if (!line || !*line) {
-        code = unknown_name(cli, name, list.data);
-    } else {
-        double bytes = strtod(line + n, NULL);
-        cli_note(cli, "fetching %s (%.0f MB) to %s", name, bytes / 1e6, path);
-        char *argv[] = {script, (char *)name, path, NULL};
-        int rc = make_dirs(path) ? spawn(argv, -1) : -1;
-        code = rc == 0                 ? CLI_DONE
-               : rc == CLI_INTERRUPTED ? CLI_INTERRUPTED
-                                       : CLI_INPUT; /* the script has said why */
+    if (known) {
+        snprintf(mb, sizeof mb, " (%.0f MB)", (double)known->download / 1e6);
     }
-    cli_buffer_free(&list);
-    return code;
-}
-
-int cli_pull_model(struct cli *cli, const char *name, char **path)
-{
-    char *file = cli_join(name, ".gguf"), *below = file ? cli_join("models/", file) : NULL;
-    *path = below ? cache_dir(below) : NULL;
-    free(file);
-    free(below);
-    if (!*path) {
-        return cli_fail(cli, CLI_NOMEM, "out of memory");
+    cli_note(cli, "fetching %s%s to %s", word, mb, path);
+    if (cli->quiet) {
+        argv[n++] = "--quiet";
     }
-    if (access(*path, R_OK) == 0) {
-        return CLI_DONE;
+    if (sha256) {
+        argv[n++] = "--sha256";
+        argv[n++] = (char *)sha256;
     }
-    char *script = pull_script();
-    int code =
-        script ? fetch(cli, script, name, *path)
-               : cli_fail(cli, CLI_INPUT,
-                          "%s is not there, and neither is the script pull that fetches it", *path);
+    argv[n++] = (char *)word;
+    argv[n++] = (char *)path;
+    int code = cli_spawn(argv);
     free(script);
+    if (code == 127) {
+        return cli_fail(cli, CLI_INPUT,
+                        "python3, which fetches models, is not there: install python3 and "
+                        "python3-pip, or put the file at %s",
+                        path);
+    }
+    return code == CLI_DONE || code == CLI_INTERRUPTED ? code : CLI_INPUT; /* it has said why */
+}
+
+/* The source in a stamp is what the word means now. */
+static bool same_source(const struct cli_stamp *stamp, const char *word)
+{
+    char *address = cli_is_address(word) ? cli_address_of(word) : cli_join("pypi:", word);
+    bool same = address && strcmp(address, stamp->source) == 0;
+    free(address);
+    return same;
+}
+
+int cli_pull_model(struct cli *cli, const char *word, const char *sha256, char **path)
+{
+    bool address = cli_is_address(word);
+    char *name = address ? cli_name_of_address(word) : cli_join(word, "");
+    struct cli_stamp stamp;
+    *path = NULL;
+    if (!name) {
+        return cli_fail(cli, CLI_USAGE,
+                        "'%s': expected hf:OWNER/REPO/FILE.gguf or an address that ends in one",
+                        word);
+    }
+    if (address && cli_known(name)) {
+        int code = cli_fail(cli, CLI_INPUT, "'%s' is a known name: the file at %s can't have it",
+                            name, word);
+        free(name);
+        return code;
+    }
+    enum cli_stored stored = cli_stored(name, path, &stamp);
+    int code = *path ? CLI_DONE : cli_no_cache(cli);
+    if (!code && stored == CLI_STORED_NOT && !address && !cli_known(name)) {
+        code = unknown_name(cli, name);
+    } else if (!code && address &&
+               (stored != CLI_STORED_WHOLE || !same_source(&stamp, word) ||
+                (sha256 && strcmp(sha256, stamp.sha256) != 0))) {
+        code = fetch(cli, word, sha256, *path);
+    } else if (!code && stored != CLI_STORED_WHOLE) {
+        code = stored == CLI_STORED_IN_DOUBT ? cli_store_read(cli, name, *path, &stamp) : CLI_NO;
+        bool again = cli_is_address(stamp.source);
+        code = code != CLI_NO ? code
+               : again        ? fetch(cli, stamp.source, stamp.sha256, *path)
+                              : fetch(cli, name, NULL, *path);
+    }
+    free(name);
     if (code) {
         free(*path);
         *path = NULL;
@@ -204,11 +150,12 @@ int cli_pull_model(struct cli *cli, const char *name, char **path)
 int cli_resolve(struct cli *cli, const char *model, char **path)
 {
     size_t n = strlen(model);
-    if (strchr(model, '/') || (n >= 5 && strcmp(model + n - 5, ".gguf") == 0)) {
+    if (!cli_is_address(model) &&
+        (strchr(model, '/') || (n >= 5 && strcmp(model + n - 5, ".gguf") == 0))) {
         *path = cli_join(model, "");
         return *path ? CLI_DONE : cli_fail(cli, CLI_NOMEM, "out of memory");
     }
-    return cli_pull_model(cli, model, path);
+    return cli_pull_model(cli, model, NULL, path);
 }
 
 int cli_open_model(struct cli *cli, const char *name, lk_model **model)
@@ -257,7 +204,7 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
     if (code) {
         return code;
     }
-    *cache = cache_dir("vulkan");
+    *cache = cli_cache_path("vulkan");
     o->backend = args->backend;
     o->device = args->device;
     o->n_ctx = (uint32_t)args->ctx;

@@ -11,8 +11,8 @@
 #include "tools/cli/cli.h"
 
 const struct cli_command *const cli_commands[] = {
-    &cli_run,   &cli_perplexity, &cli_tokenize, &cli_inspect,  &cli_bench,
-    &cli_check, &cli_pull,       &cli_devices,  &cli_generate, NULL,
+    &cli_run,     &cli_pull,       &cli_models, &cli_remove,   &cli_inspect,  &cli_check,
+    &cli_devices, &cli_perplexity, &cli_bench,  &cli_tokenize, &cli_generate, NULL,
 };
 
 const struct cli_option cli_global_options[] = {
