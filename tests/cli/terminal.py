@@ -115,6 +115,24 @@ class Screen:
             self.unknown.append(text[:end + 1])
         return end + 1
 
+    def reflow(self, width):
+        """Another width, as terminals do it that break the rows which do not fit any more."""
+        rows, at = [], 0
+        for i, row in enumerate(self.rows):
+            text = list(row)
+            while len(text) > width and text[-1] == " ":
+                text.pop()
+            for k in range(0, max(len(text), 1), width):
+                if i == self.row and k <= self.column < k + width:
+                    at, self.column = len(rows), self.column - k
+                    i = -1
+                piece = text[k:k + width]
+                rows.append(piece + [" "] * (width - len(piece)))
+        last = max([at] + [i for i, row in enumerate(rows) if "".join(row).strip()])
+        gone = max(0, last + 1 - self.height)
+        self.rows = (rows[gone:] + [[" "] * width for _ in range(self.height)])[:self.height]
+        self.row, self.width = at - gone, width
+
     def lines(self):
         return ["".join(r).rstrip() for r in self.rows]
 
@@ -157,7 +175,7 @@ class Program:
         self.screen.feed(data)
         return bool(data)
 
-    def until(self, test, seconds=30):
+    def until(self, test, seconds=10):
         """Reads until test(self) holds."""
         end = time.time() + seconds
         while not test(self):
@@ -218,6 +236,7 @@ def check(condition, *what):
 
 
 def main(tests):
+    tests = [t for t in tests if not os.environ.get("ONLY") or t.__name__ in os.environ["ONLY"].split()]
     """Runs functions of no argument; prints NAME ok or why not, one a line."""
     failed = False
     for test in tests:

@@ -30,6 +30,16 @@ expect() {
     found=$?
     same "$name: exit code" "$found" "$code"
 }
+# python NAME FILE ARGS...: a verdict for each test of a file that ends in main([...]).
+python() {
+    local name=$1 file=$2 test
+    shift 2
+    python3 "tests/cli/$file" "$@" >"$dir/said" 2>&1
+    grep -v ': ok$' "$dir/said"
+    for test in $(sed -n '/^if __name__/,$p' "tests/cli/$file" | grep -oE '[a-z_0-9]+_[a-z_0-9]+' | grep -v '^__'); do
+        grep -q "^$test: ok$" "$dir/said"; verdict "$name: $test" $?
+    done
+}
 err() { cat "$dir/err"; }
 out() { cat "$dir/out"; }
 hash_of() { lk -q run $model "once upon a time there was" -n 40 --ignore-eos --logits-sha256 "$@" </dev/null | tail -n 1; }

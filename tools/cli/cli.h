@@ -160,6 +160,7 @@ void cli_hex(const uint8_t bytes[32], char out[65]);
 /* A path below the user's folder for us, malloc'd; NULL when there is no such folder. */
 char *cli_cache_path(const char *below);
 char *cli_state_path(const char *below);
+void cli_make_folder_of(const char *path); /* of a file, for the user alone; if it can */
 char *cli_pull_script(void); /* installed or in the source tree around a build folder; or NULL */
 /* Runs a program with its stdout on our stderr; its exit code (127: it is not there), or -1.
  * Signals that would end us end it first. */

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -141,14 +142,21 @@ bool cli_progress(void *user, const char *what, uint64_t done, uint64_t total)
 {
     struct cli *cli = user;
     if (cli->err_tty && !cli->quiet && total) {
-        char bar[31];
-        int full = (int)(30.0 * (double)done / (double)total);
-        for (int i = 0; i < 30; i++) {
+        enum { BAR = 30, REST = 10 }; /* " [] 100%" */
+        struct winsize size;
+        char bar[BAR + 1], line[160];
+        bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col;
+        int columns = known ? size.ws_col : 80, text = (int)strlen(what);
+        int room = columns - text - REST, width = room > BAR ? BAR : room > 0 ? room : 0;
+        int full = (int)((double)width * (double)done / (double)total);
+        for (int i = 0; i < width; i++) {
             bar[i] = i < full ? '#' : '.';
         }
-        bar[30] = 0;
-        fprintf(stderr, "\r%s [%s] %3.0f%%", what, bar, 100.0 * (double)done / (double)total);
-        fflush(stderr);
+        bar[width] = 0;
+        text = text > columns - REST ? columns - REST : text;
+        snprintf(line, sizeof line, "\r%.*s [%s] %3.0f%%", text > 0 ? text : 0, what, bar,
+                 100.0 * (double)done / (double)total);
+        fputs(line, stderr); /* in one row, whatever the terminal's size */
     }
     return !cli_interrupted();
 }

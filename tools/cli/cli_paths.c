@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Paths: where the user's files lie, as the XDG specification has it: a relative path in a variable
- * counts as none. Makes nothing. Without a home there is no place, and nothing is kept.
+ * counts as none. Without a home there is no place, and nothing is kept.
  */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/cli/cli.h"
@@ -53,4 +54,17 @@ char *cli_pull_script(void)
         free(path);
     }
     return NULL;
+}
+
+void cli_make_folder_of(const char *path)
+{
+    char *folder = cli_join(path, "");
+    for (char *p = folder ? folder + 1 : NULL; p && *p; p++) {
+        if (*p == '/') {
+            *p = 0;
+            (void)mkdir(folder, 0700);
+            *p = '/';
+        }
+    }
+    free(folder);
 }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "tools/cli/cli_check.h"
-#include "tools/cli/cli_line.h"
+#include "tools/cli/cli_dialogue.h"
 #include "tools/cli/cli_stop.h"
 
 struct arguments {
@@ -28,7 +28,8 @@ static const struct cli_option options[] = {
     {"n", 'n', CLI_INT, "N", THIS(n), "-1", -1, 1 << 30,
      .help = "tokens to generate at most; -1: until the model ends or the context is full"},
     {"raw", 0, CLI_FLAG, NULL, THIS(raw), .help = "continue the prompt as it is: no chat template"},
-    {"chat", 0, CLI_FLAG, NULL, THIS(chat), .help = "hold a dialogue; Ctrl-D ends it"},
+    {"chat", 0, CLI_FLAG, NULL, THIS(chat),
+     .help = "hold a dialogue, also where the input is no terminal"},
     {"system", 0, CLI_STRING, "TEXT", THIS(system), .help = "system prompt of the chat template"},
     {"stop", 0, CLI_LIST, "TEXT", THIS(stop), .help = "end before TEXT, which is not printed"},
     {"ignore-eos", 0, CLI_FLAG, NULL, THIS(ignore_eos),
@@ -74,6 +75,12 @@ static const struct cli_option options[] = {
 enum finish { END_TOKEN, END_STOP, END_LENGTH, END_CONTEXT, END_INTERRUPTED, END_CLOSED };
 static const char *const FINISH[] = {"end", "stop", "length", "context", "interrupted", "closed"};
 
+/* Of all answers of a dialogue. */
+struct totals {
+    size_t answers, prompt, reused, generated, decoded;
+    double prompt_seconds, decode_seconds;
+};
+
 /* One timeline and all that works on it. */
 struct runner {
     struct cli *cli;
@@ -94,6 +101,8 @@ struct runner {
     char move_to[16];
     size_t n_prompt, n_reused, n_generated, n_decoded; /* decoded: evaluated one by one */
     double prompt_seconds, decode_seconds;
+    struct totals all; /* of a dialogue */
+    bool chat;
     enum finish finish;
 };
 
@@ -209,7 +218,7 @@ static int prefill(struct runner *r)
     }
     r->n_prompt = r->n;
     r->n_reused = same;
-    r->prompt_seconds += cli_now() - from;
+    r->prompt_seconds = cli_now() - from;
     r->n_generated = r->n_decoded = 0;
     r->decode_seconds = 0.0;
     return status ? cli_error(r->cli, &err) : CLI_DONE;
@@ -335,18 +344,13 @@ static double rate(size_t n, double seconds)
     return seconds > 0.0 ? (double)n / seconds : 0.0;
 }
 
-/* With -v. */
 static void statistics(struct runner *r)
 {
-    if (r->cli->closed || !r->cli->verbose) {
-        return;
-    }
     size_t n = r->n_prompt - r->n_reused;
     cli_note(r->cli, "prompt: %zu tokens, %zu reused, %.1f tokens/s", r->n_prompt, r->n_reused,
              rate(n, r->prompt_seconds));
     cli_note(r->cli, "generated: %zu tokens, %.1f tokens/s", r->n_generated,
              rate(r->n_decoded, r->decode_seconds));
-    r->prompt_seconds = 0.0;
 }
 
 /* ---- prompts ---- */
@@ -436,18 +440,11 @@ static int one_prompt(struct runner *r)
 
 /* ---- dialogue ---- */
 
-static int one_turn(struct runner *r, lk_chat_message **messages, size_t *n, const char *line)
+static int answer_messages(void *user, const lk_chat_message *messages, size_t n,
+                           struct cli_buffer *said, bool *stopped)
 {
-    lk_chat_message *grown = realloc(*messages, (*n + 2) * sizeof **messages);
-    char *user = grown ? cli_join(line, "") : NULL;
-    if (grown) {
-        *messages = grown;
-    }
-    if (!user) {
-        return cli_fail(r->cli, CLI_NOMEM, "out of memory");
-    }
-    grown[(*n)++] = (lk_chat_message){"user", user, strlen(user)};
-    int code = tokenize_chat(r, grown, *n);
+    struct runner *r = user;
+    int code = tokenize_chat(r, messages, n);
     if (!code) {
         code = check_length(r);
     }
@@ -457,74 +454,104 @@ static int one_turn(struct runner *r, lk_chat_message **messages, size_t *n, con
     if (!code) {
         code = answer(r);
     }
-    if (code) {
-        return code;
+    if (!code) {
+        struct totals *all = &r->all;
+        all->answers++;
+        all->prompt += r->n_prompt - r->n_reused;
+        all->reused += r->n_reused;
+        all->generated += r->n_generated;
+        all->decoded += r->n_decoded;
+        all->prompt_seconds += r->prompt_seconds;
+        all->decode_seconds += r->decode_seconds;
+        *stopped = r->finish == END_INTERRUPTED;
+        r->finish = *stopped ? END_TOKEN : r->finish;
     }
-    char *said = malloc(r->answer.n + 1);
-    if (!said) {
-        return cli_fail(r->cli, CLI_NOMEM, "out of memory");
+    if (!code && !cli_append(said, r->answer.data, r->answer.n)) {
+        code = cli_fail(r->cli, CLI_NOMEM, "out of memory");
     }
-    memcpy(said, r->answer.n ? r->answer.data : "", r->answer.n);
-    grown[(*n)++] = (lk_chat_message){"assistant", said, r->answer.n};
+    return code;
+}
+
+/* The session as it is now into an open output. */
+static int save_to(struct runner *r, lk_output **out)
+{
+    lk_error err;
+    lk_status status = r->n ? lk_session_sync(r->session, r->ids, r->n, &err) : LK_OK;
+    if (status || lk_session_save_to(r->session, *out, &err) || lk_output_commit(out, &err)) {
+        return cli_error(r->cli, &err);
+    }
     return CLI_DONE;
+}
+
+static int save_file(void *user, const char *path)
+{
+    struct runner *r = user;
+    lk_output *out;
+    lk_error err;
+    if (lk_output_open(path, LK_OUTPUT_PRIVATE, &out, &err)) {
+        return cli_error(r->cli, &err);
+    }
+    int code = save_to(r, &out);
+    lk_output_close(&out);
+    return code;
+}
+
+static int load_file(void *user, const char *path)
+{
+    struct runner *r = user;
+    lk_error err;
+    if (lk_session_load(r->session, path, &err)) {
+        return cli_error(r->cli, &err);
+    }
+    r->n = lk_session_n_tokens(r->session);
+    memcpy(r->ids, lk_session_tokens(r->session), r->n * sizeof *r->ids);
+    cli_note(r->cli, "loaded %zu tokens; what begins with them is not evaluated again", r->n);
+    return CLI_DONE;
+}
+
+static int forget_all(void *user)
+{
+    struct runner *r = user;
+    lk_error err;
+    r->n = 0;
+    return lk_session_truncate(r->session, 0, &err) ? cli_error(r->cli, &err) : CLI_DONE;
+}
+
+static void dialogue_statistics(void *user, bool all)
+{
+    struct runner *r = user;
+    const struct totals *t = &r->all;
+    if (!all) {
+        statistics(r);
+    } else {
+        cli_note(r->cli,
+                 "%zu answers: %zu tokens read (%.1f tokens/s) and %zu reused, %zu written "
+                 "(%.1f tokens/s)",
+                 t->answers, t->prompt, rate(t->prompt, t->prompt_seconds), t->reused, t->generated,
+                 rate(t->decoded, t->decode_seconds));
+    }
 }
 
 static int dialogue(struct runner *r)
 {
-    lk_chat_message *messages = calloc(1, sizeof *messages);
-    struct cli_lines lines = {0};
-    size_t n = 0, fixed = 0;
-    char *line;
-    int code = CLI_DONE;
-    if (!messages) {
-        return cli_fail(r->cli, CLI_NOMEM, "out of memory");
-    }
+    const struct cli_runner runner = {.user = r,
+                                      .answer = answer_messages,
+                                      .save = save_file,
+                                      .load = load_file,
+                                      .forget = forget_all,
+                                      .statistics = dialogue_statistics};
     if (lk_model_chat_format(r->model) == LK_CHAT_NONE) {
-        free(messages);
         return cli_fail(r->cli, CLI_INPUT, "--chat: the model has no chat template known here");
     }
-    if (r->args->system) {
-        messages[n++] = (lk_chat_message){"system", r->args->system, strlen(r->args->system)};
-        fixed = n;
-    }
     r->finish = END_TOKEN;
-    while (!code && !r->cli->closed && (line = cli_line(r->cli, &lines, "> "))) {
-        if (*line) {
-            code = one_turn(r, &messages, &n, line);
-            if (r->finish == END_INTERRUPTED) {
-                cli_clear_interrupt(); /* it ended this answer, not the dialogue */
-                r->finish = END_TOKEN;
-            }
-            if (!code) {
-                statistics(r);
-            }
-        }
-        free(line);
-    }
+    int code = cli_dialogue(r->cli, &runner, r->args->system);
     if (!code && cli_interrupted()) {
         r->finish = END_INTERRUPTED;
     }
-    for (size_t i = fixed; i < n; i++) {
-        free((char *)messages[i].text);
-    }
-    free(messages);
-    cli_lines_free(&lines);
     return code;
 }
 
 /* ---- all of it ---- */
-
-static int save(struct runner *r)
-{
-    lk_error err;
-    if (!r->n || lk_session_sync(r->session, r->ids, r->n, &err) == LK_OK) {
-        if (lk_session_save_to(r->session, r->saved, &err) == LK_OK &&
-            lk_output_commit(&r->saved, &err) == LK_OK) {
-            return CLI_DONE;
-        }
-    }
-    return cli_error(r->cli, &err);
-}
 
 static void print_json(struct runner *r, const char *hash)
 {
@@ -549,7 +576,7 @@ static void print_json(struct runner *r, const char *hash)
 
 static int finish(struct runner *r)
 {
-    int code = r->args->save ? save(r) : CLI_DONE;
+    int code = r->saved ? save_to(r, &r->saved) : CLI_DONE;
     char hex[65];
     uint8_t digest[32];
     lk_sha256_final(&r->hash, digest);
@@ -562,7 +589,7 @@ static int finish(struct runner *r)
     } else if (r->args->logits_sha256) {
         printf("logits-sha256: %s\n", hex);
     }
-    if (!r->args->chat) {
+    if (!r->chat && r->cli->verbose) {
         statistics(r);
     }
     return code ? code : r->finish == END_INTERRUPTED ? CLI_INTERRUPTED : CLI_DONE;
@@ -602,6 +629,14 @@ static int open_all(struct runner *r)
     return code;
 }
 
+/* `lockstep run MODEL` on a terminal. */
+static bool asks_for_dialogue(const struct runner *r)
+{
+    const struct arguments *a = r->args;
+    return r->cli->argc == 1 && isatty(STDIN_FILENO) && r->cli->err_tty && !a->raw && !a->json &&
+           !a->load && lk_model_chat_format(r->model) != LK_CHAT_NONE;
+}
+
 static int run(struct cli *cli, void *arguments)
 {
     struct runner r = {.cli = cli, .args = arguments};
@@ -630,11 +665,12 @@ static int run(struct cli *cli, void *arguments)
     }
     if (!code) {
         cli_log(cli, LK_LOG_INFO, lk_engine_describe(r.engine));
-        code = r.args->chat ? dialogue(&r) : one_prompt(&r);
+        r.chat = r.args->chat || asks_for_dialogue(&r);
+        code = r.chat ? dialogue(&r) : one_prompt(&r);
     }
     if (!code) {
         code = finish(&r);
-    } else if (code == CLI_INTERRUPTED && r.n_prompt) {
+    } else if (code == CLI_INTERRUPTED && r.n_prompt && cli->verbose) {
         statistics(&r);
     }
     free(r.ids);
