@@ -10,6 +10,23 @@ install(TARGETS lockstep_shared EXPORT lockstep-targets
 if(TARGET lockstep_program)
   install(TARGETS lockstep_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+# The program writes its documents, so it must run here.
+if(TARGET lockstep_program AND (NOT CMAKE_CROSSCOMPILING OR CMAKE_CROSSCOMPILING_EMULATOR))
+  set(lk_documents)
+  function(lk_document kind name folder)
+    set(file ${PROJECT_BINARY_DIR}/documents/${name})
+    add_custom_command(OUTPUT ${file} DEPENDS lockstep_program VERBATIM
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/documents
+      COMMAND lockstep_program -q generate ${kind} -o ${file})
+    install(FILES ${file} DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/${folder})
+    set(lk_documents ${lk_documents} ${file} PARENT_SCOPE)
+  endfunction()
+  lk_document(man lockstep.1 man/man1)
+  lk_document(bash lockstep bash-completion/completions)
+  lk_document(zsh _lockstep zsh/site-functions)
+  lk_document(fish lockstep.fish fish/vendor_completions.d)
+  add_custom_target(lockstep_documents ALL DEPENDS ${lk_documents})
+endif()
 install(FILES include/lockstep.h include/lockstep_check.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT lockstep-targets NAMESPACE lockstep:: DESTINATION ${lk_package})
 configure_package_config_file(cmake/lockstep-config.cmake.in lockstep-config.cmake

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # package.sh: installs $LK_BUILD into an empty prefix and looks at what lies there as a user would:
-# symbols, libraries needed, header, pkg-config, find_package, program, tools/pull without network.
+# symbols, libraries needed, header, pkg-config, find_package, add_subdirectory, program, documents,
+# tools/pull without network.
 # Prints each failure and a closing line in Criterion's form, one test a check.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -75,8 +76,28 @@ P
 check "outside program runs" tiny "$count"
 check "both ways give the same program" same "$expected" "llama: $count tensors"
 
+# Inside of another project: no Criterion, no tests, no program; its own flags stay its own.
+inside() {
+    cmake -G Ninja -S tests/package/inside -B "$work/inside" -DLOCKSTEP="$PWD" -DCMAKE_BUILD_TYPE=Debug \
+        -DCMAKE_DISABLE_FIND_PACKAGE_criterion=ON -DLK_CRITERION=LK_CRITERION-NOTFOUND \
+        $(command -v ccache >/dev/null && echo -DCMAKE_C_COMPILER_LAUNCHER=ccache) &&
+        ! cmake --build "$work/inside" --target help | grep -E 'lockstep_program|test_unit' &&
+        ! grep -q -- -Werror "$work/inside/build.ninja" &&
+        cmake --build "$work/inside" --target inside || return 1
+    same "$("$work/inside/inside" tests/golden/tiny-llama.gguf)" "llama: $count tensors"
+}
+check "add_subdirectory" inside
+
 program=$prefix/bin/lockstep
 if [ -x "$build/lockstep" ]; then
+    documents() {
+        same "$(cd "$prefix/share" && find . -type f | sort | tr '\n' ' ')" \
+            "./bash-completion/completions/lockstep ./fish/vendor_completions.d/lockstep.fish ./man/man1/lockstep.1 ./zsh/site-functions/_lockstep " || return 1
+        "$program" generate man | cmp - "$prefix/share/man/man1/lockstep.1" &&
+            "$program" generate zsh | cmp - "$prefix/share/zsh/site-functions/_lockstep" &&
+            bash -n "$prefix/share/bash-completion/completions/lockstep"
+    }
+    check "man page and completions" documents
     check "program needs libc and libm alone" needed "$program" "$system"
     version() { "$program" --version | grep -qE '^lockstep 0\.1\.0 \(.+\), numerics [0-9]+$'; }
     check "program's version" version

@@ -50,13 +50,18 @@ struct cli_option {
     double min, max;      /* of INT and FLOAT; both 0: no limit */
     const char *choices;  /* of a STRING: the words allowed, separated by spaces; NULL: any */
     const char *help;     /* one sentence, no full stop */
+    const char *group;    /* of the first option of a group: what stands above it in the help */
 };
 #define CLI_END                                                                                    \
     {                                                                                              \
         .name = NULL                                                                               \
     }
 
+enum { CLI_GIVEN_MAX = 128 };
 struct cli {
+    const struct cli_option
+        *given[CLI_GIVEN_MAX]; /* on the command line; all but the rest of many */
+    size_t n_given;
     const struct cli_command *command; /* NULL before it is known */
     int argc;                          /* positional arguments */
     char **argv;
@@ -67,19 +72,27 @@ struct cli {
     bool closed;  /* the reader of stdout went away */
 };
 
+/* What a shell offers for the first positional argument. */
+enum cli_words { CLI_WORDS_NONE, CLI_WORDS_MODELS, CLI_WORDS_COMMANDS, CLI_WORDS_KINDS };
+enum { CLI_TABLES = 8 };
+
 struct cli_command {
     const char *name;
+    const char *group; /* of the first command of a group: what stands above it in the help */
     const char *usage; /* positional arguments: "MODEL [PROMPT]" */
     const char *summary;
-    const char *details; /* paragraphs separated by empty lines; may be NULL */
-    int min_args, max_args;
-    size_t args_size;                    /* of the struct of arguments */
-    const struct cli_option *options[4]; /* tables, each ended by CLI_END; NULL after the last */
+    const char *details;    /* paragraphs separated by empty lines; may be NULL */
+    const char *examples;   /* lines of COMMAND, three spaces or more, what it does; may be NULL */
+    int min_args, max_args; /* max_args -1: any number */
+    enum cli_words words;
+    size_t args_size; /* of the struct of arguments */
+    /* Tables, each ended by CLI_END; NULL after the last. */
+    const struct cli_option *options[CLI_TABLES];
     int (*run)(struct cli *cli, void *args); /* returns an exit code */
 };
 
-extern const struct cli_command cli_bench, cli_check, cli_devices, cli_generate, cli_inspect,
-    cli_models, cli_perplexity, cli_pull, cli_remove, cli_run, cli_tokenize;
+extern const struct cli_command cli_bench, cli_check, cli_devices, cli_generate, cli_help_command,
+    cli_inspect, cli_models, cli_perplexity, cli_pull, cli_remove, cli_run, cli_tokenize;
 extern const struct cli_command *const cli_commands[]; /* NULL after the last */
 extern const struct cli_option cli_global_options[];   /* offsets are in struct cli_global */
 
@@ -92,7 +105,11 @@ struct cli_global {
  * counted in *n. `base[i]` belongs to `tables[i]`. Returns CLI_DONE or CLI_USAGE (said). */
 int cli_parse(struct cli *cli, const struct cli_option *const *tables, void *const *base,
               int n_tables, char **argv, int *n, bool stop_at_first);
-void cli_help(FILE *to, const struct cli_command *command); /* NULL: the program itself */
+/* Whether the option is on the command line. */
+bool cli_given(const struct cli *cli, const char *name);
+void cli_help(FILE *to, const struct cli_command *command);   /* NULL: the program itself */
+const struct cli_command *cli_find_command(const char *name); /* NULL: none; lockstep.c */
+int cli_unknown_command(struct cli *cli, const char *name);
 /* "-t, --threads N" */
 void cli_option_spelling(const struct cli_option *o, char *buf, size_t cap);
 
@@ -126,6 +143,9 @@ bool cli_append(struct cli_buffer *b, const void *data, size_t n); /* false: no 
 void cli_buffer_free(struct cli_buffer *b);
 /* A whole file, or stdin for NULL. CLI_DONE or a code (said). */
 int cli_read(const struct cli *cli, const char *path, struct cli_buffer *out);
+/* What write(f, arg) prints, into an output, which is committed or closed. */
+int cli_write(struct cli *cli, const char *path, lk_output **to,
+              void (*write)(FILE *f, const void *arg), const void *arg);
 double cli_now(void);                         /* seconds, monotonic */
 char *cli_join(const char *a, const char *b); /* a then b, malloc'd; NULL: no memory */
 
@@ -189,7 +209,10 @@ struct cli_engine_args {
     int64_t threads, threads_batch, ctx, batch;
     bool pin, no_fuse;
 };
-extern const struct cli_option cli_engine_options[];
+/* Tables of those that count: where it computes; a device; layers and batches; threads and context.
+ * A command names the tables whose options do something in it. */
+extern const struct cli_option cli_backend_options[], cli_device_options[], cli_layer_options[],
+    cli_compute_options[];
 
 /* A path (it has a `/` or ends in .gguf), the name of a model that is known or in the cache, an
  * address or hf:OWNER/REPO/FILE.gguf; what is not in the cache, or broken there, is fetched.
@@ -206,6 +229,8 @@ void cli_engine_options_free(char **cache);
 /* n_ctx 0: as args says. */
 int cli_open_engine(struct cli *cli, const lk_model *model, const struct cli_engine_args *args,
                     uint32_t n_ctx, lk_engine **engine);
+/* The model's own way of sampling, where the command line says nothing (cli_preset.c). */
+int cli_preset(const struct cli *cli, const lk_model *model, lk_sampler_options *o);
 /* Ids of a text, malloc'd; CLI_DONE or a code (said). */
 int cli_tokens(struct cli *cli, const lk_tokenizer *t, const char *text, size_t len, unsigned flags,
                int32_t **ids, size_t *n);

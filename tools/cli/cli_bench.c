@@ -9,7 +9,7 @@
 #include "tools/cli/cli_bench.h"
 
 struct arguments {
-    struct cli_engine_args engine; /* first: cli_engine_options write here */
+    struct cli_engine_args engine; /* first: the tables of cli.h write here */
     int64_t p, n, r, stream_mb, crowd;
     double warm_up;
     const char *peer;
@@ -438,9 +438,13 @@ const struct cli_command cli_bench = {
                "speed at which as many threads read memory from end to end, measured in the same "
                "run.\n\n--ops times every step of every CPU thread in one more run: 'wait' is "
                "threads waiting for each other, 'prepare' activations made ready for a matmul.",
+    .examples = "lockstep bench smollm2\n"
+                "lockstep bench smollm2 --peer llama-bench   in turns with llama.cpp",
+    .words = CLI_WORDS_MODELS,
     .min_args = 0,
     .max_args = 1,
     .args_size = sizeof(struct arguments),
-    .options = {options, cli_engine_options},
+    .options = {options, cli_backend_options, cli_device_options, cli_layer_options,
+                cli_compute_options},
     .run = run,
 };

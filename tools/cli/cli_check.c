@@ -183,26 +183,22 @@ static int offer(struct cli *cli, const lk_engine_options *o, const lk_check_rep
     return CLI_DONE;
 }
 
+static void write_html(FILE *f, const void *shown)
+{
+    cli_check_html(f, shown);
+}
+
+static void write_json(FILE *f, const void *shown)
+{
+    cli_check_json(f, shown);
+}
+
 static int write_report(struct cli *cli, const char *path, lk_output **to,
                         const struct cli_check_shown *s)
 {
-    char *text = NULL;
-    size_t size = 0, n = strlen(path);
-    lk_error err;
-    FILE *f = open_memstream(&text, &size);
-    if (f && n >= 5 && strcmp(path + n - 5, ".json") == 0) {
-        cli_check_json(f, s);
-    } else if (f) {
-        cli_check_html(f, s);
-    }
-    bool failed = !f || ferror(f) != 0;
-    failed |= f && fclose(f) != 0;
-    int code = failed ? cli_fail(cli, CLI_NOMEM, "%s: out of memory", path) : CLI_DONE;
-    if (!code && (lk_output_write(*to, text, size, &err) || lk_output_commit(to, &err))) {
-        code = cli_error(cli, &err);
-    }
-    free(text);
-    return code;
+    size_t n = strlen(path);
+    bool json = n >= 5 && strcmp(path + n - 5, ".json") == 0;
+    return cli_write(cli, path, to, json ? write_json : write_html, s);
 }
 
 static int show(struct cli *cli, const struct cli_check_args *args, const lk_model *model,
@@ -270,6 +266,7 @@ static int run(struct cli *cli, void *arguments)
 
 const struct cli_command cli_check = {
     .name = "check",
+    .group = "is it right, how fast is it",
     .usage = "MODEL",
     .summary = "compare device, CPU and reference on a model, and name the first op that differs",
     .details =
@@ -281,9 +278,11 @@ const struct cli_command cli_check = {
         "is checked when --device names it.\n\nExit status 0: all is equal, or an approximate "
         "device is within its bounds. 1: something differs; its layer, op, kernel and elements are "
         "named. 5: the device asked for does not open.",
+    .examples = "lockstep check smollm2 --report page.html",
+    .words = CLI_WORDS_MODELS,
     .min_args = 1,
     .max_args = 1,
     .args_size = sizeof(struct cli_check_args),
-    .options = {options, cli_engine_options},
+    .options = {options, cli_backend_options, cli_device_options, cli_compute_options},
     .run = run,
 };

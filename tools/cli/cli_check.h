@@ -30,7 +30,7 @@ void cli_check_html(FILE *to, const struct cli_check_shown *s);
 
 /* lockstep check and run --test. */
 struct cli_check_args {
-    struct cli_engine_args engine; /* first: cli_engine_options write here */
+    struct cli_engine_args engine; /* first: the tables of cli.h write here */
     bool quick, json;
     const char *only, *report;
 };

@@ -8,7 +8,7 @@
 #include "tools/cli/cli.h"
 
 struct arguments {
-    struct cli_engine_args engine; /* first: cli_engine_options write here */
+    struct cli_engine_args engine; /* first: the tables of cli.h write here */
     const char *switch_off;
     bool json, switch_on;
 };
@@ -102,8 +102,10 @@ const struct cli_command cli_devices = {
     .name = "devices",
     .usage = "",
     .summary = "list what can compute here, and why or why not",
+    .examples = "lockstep devices                      and why one is not used\n"
+                "lockstep devices --device 0 --switch-off int-dot   never use that feature there",
     .max_args = 0,
     .args_size = sizeof(struct arguments),
-    .options = {options, cli_engine_options},
+    .options = {options, cli_device_options},
     .run = run,
 };

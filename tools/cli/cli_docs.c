@@ -6,299 +6,195 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/cli/cli.h"
+#include "tools/cli/cli_docs.h"
+
+struct arguments {
+    const char *output;
+};
 
 /* ---- man page ---- */
 
+static const char REST[] =
+    ".SH MODELS\nA \\fIMODEL\\fR with a \\(aq/\\(aq in it or ending in .gguf is a path; "
+    "\\fIhf:OWNER/REPO/FILE.gguf\\fR and \\fIhttps://...\\fR are fetched into the cache; "
+    "another word is the name of a model that is known or in the cache.\n"
+    ".SH DIALOGUE\n\\fB/help\\fR shows the commands of a dialogue on a terminal. "
+    "Alt\\-Enter, or Enter behind a backslash, begins another line; pasted text keeps its own. "
+    "Up, Down, Ctrl\\-P and Ctrl\\-N bring earlier lines back; one that begins with a space is "
+    "not kept. Ctrl\\-C drops what is typed or ends an answer, Ctrl\\-D ends the dialogue.\n"
+    ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nthe answer is no\n.TP\n2\nthe command line is "
+    "wrong\n.TP\n3\na file or model is not there, broken or not for us, or output could not be "
+    "written (a closed pipe is no failure)\n.TP\n4\nout of memory, of the machine or a "
+    "device\n.TP\n5\nbackend or device\n.TP\n130\ninterrupted\n"
+    ".SH FILES\n.TP\n$XDG_CACHE_HOME/lockstep\nmodels, and what is computed once for a device "
+    "(default \\(ti/.cache)\n.TP\n$XDG_STATE_HOME/lockstep/history\nlines of dialogues "
+    "(default \\(ti/.local/state)\n"
+    ".SH ENVIRONMENT\n.TP\nXDG_CACHE_HOME, XDG_STATE_HOME, HOME\nwhere files are kept; a "
+    "relative path counts as none, and without a home nothing is kept\n"
+    ".TP\nLOCKSTEP_HISTORY\nanother file for the lines of dialogues; empty: none\n"
+    ".TP\nHF_ENDPOINT\na mirror of https://huggingface.co\n"
+    ".TP\nHTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, PIP_INDEX_URL\nas usual, for what is fetched\n"
+    ".TP\nNO_COLOR\nif set and not empty: no colors\n";
+
 /* Text for troff: no character of it is a command or a hyphenation point. */
-static void roff(const char *s)
+static void roff(FILE *to, const char *s)
 {
     for (; *s; s++) {
         if (*s == '\\') {
-            fputs("\\e", stdout);
+            fputs("\\e", to);
         } else if (*s == '-') {
-            fputs("\\-", stdout);
+            fputs("\\-", to);
         } else if (*s == '\'') {
-            fputs("\\(aq", stdout);
+            fputs("\\(aq", to);
         } else if (*s == '~') {
-            fputs("\\(ti", stdout);
+            fputs("\\(ti", to);
         } else if (*s == '\n' && s[1] == '\n') {
-            fputs("\n.PP", stdout);
+            fputs("\n.PP", to);
         } else {
-            putchar(*s);
+            fputc(*s, to);
         }
     }
 }
 
-static void man_options(const struct cli_option *o)
+static void man_options(FILE *to, const struct cli_option *o)
 {
     for (; o->name; o++) {
-        printf(".TP\n");
+        if (o->group) {
+            fprintf(to, ".PP\n.I \"");
+            roff(to, o->group);
+            fprintf(to, ":\"\n");
+        }
+        fprintf(to, ".TP\n");
         if (o->letter) {
-            printf("\\fB\\-%c\\fR, ", o->letter);
+            fprintf(to, "\\fB\\-%c\\fR, ", o->letter);
         }
-        printf("\\fB\\-\\-");
-        roff(o->name);
-        printf("\\fR");
+        fprintf(to, "\\fB\\-\\-");
+        roff(to, o->name);
+        fprintf(to, "\\fR");
         if (o->arg) {
-            printf(" \\fI");
-            roff(o->arg);
-            printf("\\fR");
+            fprintf(to, " \\fI");
+            roff(to, o->arg);
+            fprintf(to, "\\fR");
         }
-        printf("\n\\&");
-        roff(o->help);
+        fprintf(to, "\n\\&");
+        roff(to, o->help);
         if (o->choices) {
-            printf(": ");
-            roff(o->choices);
+            fprintf(to, ": ");
+            roff(to, o->choices);
         }
         if (o->type == CLI_LIST) {
-            printf("; may be repeated");
+            fprintf(to, "; may be repeated");
         }
         if (o->fallback) {
-            printf(" (default ");
-            roff(o->fallback);
-            printf(")");
+            fprintf(to, " (default ");
+            roff(to, o->fallback);
+            fprintf(to, ")");
         }
-        putchar('\n');
+        fputc('\n', to);
     }
 }
 
-static void man_command(const struct cli_command *c)
+/* Each line as it is. */
+static void man_examples(FILE *to, const char *lines)
 {
-    printf(".SS \"");
-    roff(c->name);
-    printf(" [OPTIONS] %s\"\n\\&", c->usage);
-    roff(c->summary);
-    printf(".\n");
+    if (!lines) {
+        return;
+    }
+    fprintf(to, ".PP\nExamples:\n.PP\n.nf\n.RS\n");
+    while (*lines) {
+        char line[256];
+        size_t n = strcspn(lines, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)n, lines);
+        fprintf(to, "\\&");
+        roff(to, line);
+        fputc('\n', to);
+        lines += n + (lines[n] == '\n');
+    }
+    fprintf(to, ".RE\n.fi\n");
+}
+
+static void man_command(FILE *to, const struct cli_command *c)
+{
+    fprintf(to, ".SS \"");
+    roff(to, c->name);
+    fprintf(to, " [OPTIONS] %s\"\n\\&", c->usage);
+    roff(to, c->summary);
+    fprintf(to, ".\n");
     if (c->details) {
-        printf(".PP\n\\&");
-        roff(c->details);
-        putchar('\n');
+        fprintf(to, ".PP\n\\&");
+        roff(to, c->details);
+        fputc('\n', to);
     }
-    for (int i = 0; c->options[i]; i++) {
-        man_options(c->options[i]);
+    man_examples(to, c->examples);
+    for (int i = 0; i < CLI_TABLES && c->options[i]; i++) {
+        man_options(to, c->options[i]);
     }
 }
 
-static void man(void)
+void cli_man(FILE *to)
 {
-    printf(".TH LOCKSTEP 1 \"\" \"lockstep %s\" \"User Commands\"\n", LK_VERSION);
-    printf(".SH NAME\nlockstep \\- run GGUF language models with the same bits everywhere\n"
-           ".SH SYNOPSIS\n.B lockstep\n[\\fIOPTIONS\\fR] \\fICOMMAND\\fR ...\n"
-           ".SH OPTIONS OF EVERY COMMAND\n");
-    man_options(cli_global_options);
-    printf(".SH COMMANDS\n");
+    fprintf(to, ".TH LOCKSTEP 1 \"\" \"lockstep %s\" \"User Commands\"\n", LK_VERSION);
+    fprintf(to, ".SH NAME\nlockstep \\- run GGUF language models with the same bits everywhere\n"
+                ".SH SYNOPSIS\n.B lockstep\n[\\fIOPTIONS\\fR] \\fICOMMAND\\fR ...\n"
+                ".SH OPTIONS OF EVERY COMMAND\n");
+    man_options(to, cli_global_options);
+    fprintf(to, ".SH COMMANDS\n");
     for (size_t i = 0; cli_commands[i]; i++) {
-        man_command(cli_commands[i]);
+        man_command(to, cli_commands[i]);
     }
-    printf(".SH MODELS\nA \\fIMODEL\\fR with a \\(aq/\\(aq in it or ending in .gguf is a path; "
-           "another word is a known name, fetched on first use.\n"
-           ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nthe answer is no\n.TP\n2\nusage\n.TP\n3\nbad "
-           "input file or model\n.TP\n4\nout of memory\n.TP\n5\nbackend or device\n.TP\n130\n"
-           "interrupted\n"
-           ".SH ENVIRONMENT\n.TP\nXDG_CACHE_HOME\nwhere models are kept, below lockstep/models "
-           "(default \\(ti/.cache)\n.TP\nNO_COLOR\nif set and not empty: no colors\n");
+    fprintf(to, "%s", REST);
 }
 
-/* ---- completions ---- */
+typedef void (*document)(FILE *to);
 
-/* Every word of the command that a shell may offer, separated by spaces. */
-static void option_words(const struct cli_command *c)
+static void call(FILE *to, const void *write)
 {
-    for (int i = 0; c->options[i]; i++) {
-        for (const struct cli_option *o = c->options[i]; o->name; o++) {
-            printf(" --%s", o->name);
-        }
-    }
-    for (const struct cli_option *o = cli_global_options; o->name; o++) {
-        printf(" --%s", o->name);
-    }
+    (*(const document *)write)(to);
 }
 
-/* What follows an option that takes a value, as arms of a case. */
-static void bash_choices(void)
-{
-    for (size_t i = 0; cli_commands[i]; i++) {
-        for (int t = 0; cli_commands[i]->options[t]; t++) {
-            for (const struct cli_option *o = cli_commands[i]->options[t]; o->name; o++) {
-                if (o->choices) {
-                    printf("    %s:--%s) words=\"%s\" files=no ;;\n", cli_commands[i]->name,
-                           o->name, o->choices);
-                } else if (o->arg && strcmp(o->arg, "FILE") == 0) {
-                    printf("    %s:--%s) COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n",
-                           cli_commands[i]->name, o->name);
-                } else if (o->arg) {
-                    printf("    %s:--%s) return ;;\n", cli_commands[i]->name, o->name);
-                }
-            }
-        }
-    }
-}
-
-static void bash(void)
-{
-    printf("# bash completion for lockstep; generated by `lockstep generate bash`\n"
-           "_lockstep() {\n"
-           "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
-           "    local command= words= files= i\n"
-           "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-           "        case ${COMP_WORDS[i]} in -*) ;; *) command=${COMP_WORDS[i]}; break ;; esac\n"
-           "    done\n"
-           "    case $command:$before in\n");
-    bash_choices();
-    printf("    esac\n"
-           "    if [ -z \"$words\" ]; then case $command in\n"
-           "    '') words=\"");
-    for (size_t i = 0; cli_commands[i]; i++) {
-        printf("%s%s", i ? " " : "", cli_commands[i]->name);
-    }
-    for (const struct cli_option *o = cli_global_options; o->name; o++) {
-        printf(" --%s", o->name);
-    }
-    printf("\" ;;\n");
-    for (size_t i = 0; cli_commands[i]; i++) {
-        printf("    %s) words=\"", cli_commands[i]->name);
-        option_words(cli_commands[i]);
-        printf("\" ;;\n");
-    }
-    printf("    esac; fi\n"
-           "    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
-           "    case $files$command:$word in :* | *:-* | no*) ;;\n"
-           "    *) COMPREPLY+=($(compgen -f -- \"$word\")) ;; esac\n"
-           "}\n"
-           "complete -o filenames -F _lockstep lockstep\n");
-}
-
-/* s inside single quotes; `also` are characters that take a backslash. */
-static void quoted(const char *s, const char *also)
-{
-    for (; *s; s++) {
-        if (*s == '\'') {
-            fputs("'\\''", stdout);
-        } else if (strchr(also, *s)) {
-            printf("\\%c", *s);
-        } else {
-            putchar(*s);
-        }
-    }
-}
-
-static void zsh_options(const struct cli_option *o)
-{
-    for (; o->name; o++) {
-        const char *many = o->type == CLI_LIST || o->type == CLI_COUNT ? "*" : "";
-        printf("        '%s--%s%s[", many, o->name, o->arg ? "=" : "");
-        quoted(o->help, "[]:\\");
-        printf("]");
-        if (o->arg) {
-            printf(":%s:", o->arg);
-            if (o->choices) {
-                printf("(%s)", o->choices);
-            } else if (strcmp(o->arg, "FILE") == 0) {
-                printf("_files");
-            }
-        }
-        printf("' \\\n");
-    }
-}
-
-static void zsh(void)
-{
-    printf("#compdef lockstep\n"
-           "# zsh completion for lockstep; generated by `lockstep generate zsh`\n"
-           "_lockstep() {\n"
-           "    local context state line\n"
-           "    typeset -A opt_args\n"
-           "    _arguments -C \\\n");
-    zsh_options(cli_global_options);
-    printf("        '1: :->command' '*:: :->rest'\n"
-           "    case $state in\n"
-           "    command)\n"
-           "        local -a commands=(\n");
-    for (size_t i = 0; cli_commands[i]; i++) {
-        printf("            '%s:", cli_commands[i]->name);
-        quoted(cli_commands[i]->summary, ":\\");
-        printf("'\n");
-    }
-    printf("        )\n"
-           "        _describe command commands ;;\n"
-           "    rest)\n"
-           "        case $line[1] in\n");
-    for (size_t i = 0; cli_commands[i]; i++) {
-        printf("        %s) _arguments \\\n", cli_commands[i]->name);
-        for (int t = 0; cli_commands[i]->options[t]; t++) {
-            zsh_options(cli_commands[i]->options[t]);
-        }
-        zsh_options(cli_global_options);
-        printf("        '*:file:_files' ;;\n");
-    }
-    printf("        esac ;;\n    esac\n}\n_lockstep \"$@\"\n");
-}
-
-static void fish_options(const struct cli_option *o, const char *command)
-{
-    for (; o->name; o++) {
-        printf("complete -c lockstep");
-        if (command) {
-            printf(" -n '__fish_seen_subcommand_from %s'", command);
-        }
-        if (o->letter) {
-            printf(" -s %c", o->letter);
-        }
-        printf(" -l %s", o->name);
-        if (o->arg) {
-            printf(strcmp(o->arg, "FILE") == 0 ? " -r" : " -x");
-        }
-        if (o->choices) {
-            printf(" -a '%s'", o->choices);
-        }
-        printf(" -d '");
-        quoted(o->help, "");
-        printf("'\n");
-    }
-}
-
-static void fish(void)
-{
-    printf("# fish completion for lockstep; generated by `lockstep generate fish`\n");
-    for (size_t i = 0; cli_commands[i]; i++) {
-        printf("complete -c lockstep -n __fish_use_subcommand -x -a %s -d '",
-               cli_commands[i]->name);
-        quoted(cli_commands[i]->summary, "");
-        printf("'\n");
-    }
-    fish_options(cli_global_options, NULL);
-    for (size_t i = 0; cli_commands[i]; i++) {
-        for (int t = 0; cli_commands[i]->options[t]; t++) {
-            fish_options(cli_commands[i]->options[t], cli_commands[i]->name);
-        }
-    }
-}
-
-static int run(struct cli *cli, void *args)
+static int run(struct cli *cli, void *arguments)
 {
     static const struct {
         const char *name;
-        void (*write)(void);
-    } KIND[] = {{"man", man}, {"bash", bash}, {"zsh", zsh}, {"fish", fish}};
-    (void)args;
+        document write;
+    } KIND[] = {{"man", cli_man},
+                {"bash", cli_complete_bash},
+                {"zsh", cli_complete_zsh},
+                {"fish", cli_complete_fish}};
+    const struct arguments *args = arguments;
     for (size_t i = 0; i < sizeof KIND / sizeof *KIND; i++) {
-        if (strcmp(cli->argv[0], KIND[i].name) == 0) {
-            KIND[i].write();
+        if (strcmp(cli->argv[0], KIND[i].name) != 0) {
+            continue;
+        }
+        if (!args->output) {
+            KIND[i].write(stdout);
             return CLI_DONE;
         }
+        lk_output *to;
+        lk_error err;
+        return lk_output_open(args->output, 0, &to, &err)
+                   ? cli_error(cli, &err)
+                   : cli_write(cli, args->output, &to, call, &KIND[i].write);
     }
     return cli_fail(cli, CLI_USAGE, "'%s', expected man, bash, zsh or fish", cli->argv[0]);
 }
 
-static const struct cli_option options[] = {CLI_END};
+static const struct cli_option options[] = {
+    {"output", 'o', CLI_STRING, "FILE", offsetof(struct arguments, output),
+     .help = "write to FILE instead of standard output"},
+    CLI_END,
+};
 
 const struct cli_command cli_generate = {
     .name = "generate",
+    .group = "about the program",
     .usage = "man|bash|zsh|fish",
     .summary = "print the man page or a shell's completions",
+    .details = "`cmake --install` puts them where they are found.",
+    .words = CLI_WORDS_KINDS,
     .min_args = 1,
     .max_args = 1,
+    .args_size = sizeof(struct arguments),
     .options = {options},
     .run = run,
 };

@@ -154,8 +154,10 @@ static int run(struct cli *cli, void *arguments)
 
 const struct cli_command cli_inspect = {
     .name = "inspect",
+    .group = "what is in it",
     .usage = "MODEL",
     .summary = "show metadata and tensors of a model, and whether it runs",
+    .words = CLI_WORDS_MODELS,
     .min_args = 1,
     .max_args = 1,
     .args_size = sizeof(struct arguments),

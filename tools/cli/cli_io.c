@@ -225,6 +225,27 @@ int cli_read(const struct cli *cli, const char *path, struct cli_buffer *out)
     return code;
 }
 
+int cli_write(struct cli *cli, const char *path, lk_output **to,
+              void (*write)(FILE *f, const void *arg), const void *arg)
+{
+    char *text = NULL;
+    size_t size = 0;
+    lk_error err;
+    FILE *f = open_memstream(&text, &size);
+    if (f) {
+        write(f, arg);
+    }
+    bool failed = !f || ferror(f) != 0;
+    failed |= f && fclose(f) != 0;
+    int code = failed ? cli_fail(cli, CLI_NOMEM, "%s: out of memory", path) : CLI_DONE;
+    if (!code && (lk_output_write(*to, text, size, &err) || lk_output_commit(to, &err))) {
+        code = cli_error(cli, &err);
+    }
+    lk_output_close(to);
+    free(text);
+    return code;
+}
+
 double cli_now(void)
 {
     struct timespec t;

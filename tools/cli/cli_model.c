@@ -10,30 +10,43 @@
 
 #define THIS(field) offsetof(struct cli_engine_args, field)
 
-const struct cli_option cli_engine_options[] = {
+const struct cli_option cli_backend_options[] = {
     {"backend", 'b', CLI_STRING, "NAME", THIS(backend), "auto",
-     .choices = "auto cpu scalar ref vulkan", .help = "what computes"},
+     .choices = "auto cpu scalar ref vulkan", .help = "what computes",
+     .group = "where it computes"},
+    CLI_END,
+};
+
+const struct cli_option cli_device_options[] = {
     {"device", 0, CLI_STRING, "D", THIS(device),
      .help = "Vulkan device: its number or part of its name"},
+    {"cpu-level", 0, CLI_STRING, "LEVEL", THIS(cpu_level), "auto",
+     .choices = "auto generic avx2 avx-vnni avx512 amx neon dotprod i8mm",
+     .help = "CPU instructions used"},
+    {"vk-disable", 0, CLI_STRING, "LIST", THIS(vk_disable),
+     .help = "Vulkan features not to use, separated by commas"},
+    CLI_END,
+};
+
+const struct cli_option cli_layer_options[] = {
     {"gpu-layers", 0, CLI_STRING, "N", THIS(gpu_layers), "auto",
      .help = "layers on the GPU: auto, all or a number"},
+    {"batch", 0, CLI_INT, "N", THIS(batch), "512", 1, 8192,
+     .help = "tokens computed at once (changes no result)"},
+    CLI_END,
+};
+
+const struct cli_option cli_compute_options[] = {
+    {"ctx", 'c', CLI_INT, "N", THIS(ctx), "0", 0, 1 << 24,
+     .help = "tokens of context; 0: what the model was made for, at most 4096"},
     {"threads", 't', CLI_INT, "N", THIS(threads), "0", 0, 1024,
      .help = "CPU threads; 0: the physical cores we may use; without --pin at most the CPUs we "
              "may use"},
     {"threads-batch", 0, CLI_INT, "N", THIS(threads_batch), "0", 0, 1024,
      .help = "CPU threads for the prompt; 0: as --threads"},
-    {"ctx", 'c', CLI_INT, "N", THIS(ctx), "0", 0, 1 << 24,
-     .help = "tokens of context; 0: what the model was made for, at most 4096"},
-    {"batch", 0, CLI_INT, "N", THIS(batch), "512", 1, 8192,
-     .help = "tokens computed at once (changes no result)"},
-    {"cpu-level", 0, CLI_STRING, "LEVEL", THIS(cpu_level), "auto",
-     .choices = "auto generic avx2 avx-vnni avx512 amx neon dotprod i8mm",
-     .help = "CPU instructions used"},
     {"pin", 0, CLI_FLAG, NULL, THIS(pin), .help = "pin CPU threads to cores"},
     {"no-fuse", 0, CLI_FLAG, NULL, THIS(no_fuse),
      .help = "run every operation alone (changes no result)"},
-    {"vk-disable", 0, CLI_STRING, "LIST", THIS(vk_disable),
-     .help = "Vulkan features not to use, separated by commas"},
     CLI_END,
 };
 
@@ -200,15 +213,15 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
     if (args->device && !*args->device) {
         return cli_fail(cli, CLI_USAGE, "--device: '', expected a number or a part of a name");
     }
-    int code = gpu_layers_of(cli, args->gpu_layers, &o->gpu_layers);
+    int code = args->gpu_layers ? gpu_layers_of(cli, args->gpu_layers, &o->gpu_layers) : CLI_DONE;
     if (code) {
         return code;
     }
     *cache = cli_cache_path("vulkan");
-    o->backend = args->backend;
+    o->backend = args->backend ? args->backend : o->backend; /* what a command has no option for */
     o->device = args->device;
     o->n_ctx = (uint32_t)args->ctx;
-    o->n_batch = (uint32_t)args->batch;
+    o->n_batch = args->batch ? (uint32_t)args->batch : o->n_batch;
     o->threads = (int)args->threads;
     o->threads_batch = (int)args->threads_batch;
     o->pin = args->pin;

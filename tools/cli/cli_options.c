@@ -120,16 +120,52 @@ static int need_value(const struct cli *cli, const struct cli_option *o)
     return cli_fail(cli, CLI_USAGE, "--%s needs a value: %s", o->name, o->arg);
 }
 
+static int unknown_option(const struct cli *cli, const struct cli_option *const *tables,
+                          int n_tables, const char *arg, size_t n)
+{
+    char word[64];
+    snprintf(word, sizeof word, "%.*s", (int)(n < 64 ? n : 63), arg);
+    struct cli_suggestion s = cli_suggest_for(word);
+    for (int t = 0; t < n_tables; t++) {
+        for (const struct cli_option *o = tables[t]; o->name; o++) {
+            cli_suggest(&s, o->name);
+        }
+    }
+    char best[72] = "";
+    if (s.best[0]) {
+        snprintf(best, sizeof best, ", did you mean '--%s'?", s.best);
+    }
+    return cli_fail(cli, CLI_USAGE, "unknown option '--%.*s'%s", (int)n, arg, best);
+}
+
+static void note_given(struct cli *cli, const struct cli_option *o)
+{
+    if (cli->n_given < CLI_GIVEN_MAX) {
+        cli->given[cli->n_given++] = o;
+    }
+}
+
+bool cli_given(const struct cli *cli, const char *name)
+{
+    for (size_t i = 0; i < cli->n_given; i++) {
+        if (strcmp(cli->given[i]->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --name, --name=VALUE or --name VALUE; *next is the argument after it. */
-static int parse_long(const struct cli *cli, const struct cli_option *const *tables,
-                      void *const *base, int n_tables, const char *arg, char ***next)
+static int parse_long(struct cli *cli, const struct cli_option *const *tables, void *const *base,
+                      int n_tables, const char *arg, char ***next)
 {
     size_t n = strcspn(arg, "=");
     int t;
     const struct cli_option *o = find(tables, n_tables, arg, n, 0, &t);
     if (!o) {
-        return cli_fail(cli, CLI_USAGE, "unknown option '--%.*s'", (int)n, arg);
+        return unknown_option(cli, tables, n_tables, arg, n);
     }
+    note_given(cli, o);
     const char *value = arg[n] ? arg + n + 1 : NULL;
     if (!takes_value(o)) {
         return value ? cli_fail(cli, CLI_USAGE, "--%s takes no value", o->name)
@@ -142,8 +178,8 @@ static int parse_long(const struct cli *cli, const struct cli_option *const *tab
 }
 
 /* -n VALUE, -nVALUE, -qv */
-static int parse_short(const struct cli *cli, const struct cli_option *const *tables,
-                       void *const *base, int n_tables, const char *arg, char ***next)
+static int parse_short(struct cli *cli, const struct cli_option *const *tables, void *const *base,
+                       int n_tables, const char *arg, char ***next)
 {
     for (; *arg; arg++) {
         int t;
@@ -152,6 +188,7 @@ static int parse_short(const struct cli *cli, const struct cli_option *const *ta
             return cli_fail(cli, CLI_USAGE, "unknown option '-%c'", *arg);
         }
         const char *value = NULL;
+        note_given(cli, o);
         if (takes_value(o)) {
             value = arg[1] ? arg + 1 : *(*next)++;
             if (!value) {
@@ -242,15 +279,20 @@ static void wrap(FILE *to, const char *text, int at, int indent)
     fputc('\n', to);
 }
 
-static void help_options(FILE *to, const struct cli_option *o)
+/* `first`: what stands above options that belong to no group. */
+static void help_options(FILE *to, const struct cli_option *o, const char *first)
 {
-    for (; o->name; o++) {
+    for (bool head = true; o->name; o++, head = false) {
         char spelling[96], text[512];
+        const char *group = o->group ? o->group : head ? first : NULL;
+        if (group) {
+            fprintf(to, "\n%s:\n", group);
+        }
         cli_option_spelling(o, spelling, sizeof spelling);
-        snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s", o->help, o->choices ? ": " : "",
+        snprintf(text, sizeof text, "%s%s%s%s%s%s%s", o->help, o->choices ? ": " : "",
                  o->choices ? o->choices : "", o->fallback ? " (default " : "",
                  o->fallback ? o->fallback : "", o->fallback ? ")" : "",
-                 o->type == CLI_LIST ? "; may be repeated" : "", "");
+                 o->type == CLI_LIST ? "; may be repeated" : "");
         int n = fprintf(to, "  %s", spelling);
         if (n >= HELP_COLUMN) {
             fputc('\n', to);
@@ -261,17 +303,57 @@ static void help_options(FILE *to, const struct cli_option *o)
     }
 }
 
+/* Bytes of the command in the line of an example; what it does comes behind three spaces. */
+static size_t example_command(const char *line, size_t n)
+{
+    for (size_t i = 0; i + 3 < n; i++) {
+        if (memcmp(line + i, "   ", 3) == 0) {
+            return i;
+        }
+    }
+    return n;
+}
+
+static void help_examples(FILE *to, const char *lines)
+{
+    size_t width = 0, n;
+    for (const char *p = lines; *p; p += n + (p[n] == '\n')) {
+        n = strcspn(p, "\n");
+        size_t command = example_command(p, n);
+        width = command < n && command > width ? command : width;
+    }
+    fputs("\nexamples:\n", to);
+    for (; *lines; lines += n + (lines[n] == '\n')) {
+        n = strcspn(lines, "\n");
+        size_t command = example_command(lines, n), what = command;
+        while (what < n && lines[what] == ' ') {
+            what++;
+        }
+        fprintf(to, "  %-*.*s%s%.*s\n", command < n ? (int)width : 0, (int)command, lines,
+                command < n ? "   " : "", (int)(n - what), lines + what);
+    }
+}
+
 static void help_program(FILE *to)
 {
     fputs("usage: lockstep [OPTIONS] COMMAND ...\n\n"
-          "Runs GGUF language models with the same bits on every backend.\n\ncommands:\n",
+          "Runs GGUF language models with the same bits on every backend.\n",
           to);
     for (size_t i = 0; cli_commands[i]; i++) {
-        fprintf(to, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+        const struct cli_command *c = cli_commands[i];
+        if (c->group) {
+            fprintf(to, "\n%s:\n", c->group);
+        }
+        fprintf(to, "  %-12s %s\n", c->name, c->summary);
     }
-    fputs("\noptions:\n", to);
-    help_options(to, cli_global_options);
-    fputs("\n`lockstep COMMAND --help` shows the options of a command.\n", to);
+    help_options(to, cli_global_options, "options of every command");
+    help_examples(to, cli_run.examples);
+    fputs("\nA MODEL with a '/' or that ends in .gguf is a path, hf:OWNER/REPO/FILE.gguf and "
+          "https://...\nare fetched, another word is a name of `lockstep list`.\n\n"
+          "`lockstep help COMMAND` shows a command's options. Exit codes: 0 done, 1 the answer is "
+          "no,\n2 command line, 3 file or model, 4 memory, 5 backend or device, 130 "
+          "interrupted.\n",
+          to);
 }
 
 void cli_help(FILE *to, const struct cli_command *c)
@@ -287,9 +369,11 @@ void cli_help(FILE *to, const struct cli_command *c)
         fputc('\n', to);
         wrap(to, c->details, 0, 0);
     }
-    fputs("\noptions:\n", to);
-    for (int i = 0; c->options[i]; i++) {
-        help_options(to, c->options[i]);
+    if (c->examples) {
+        help_examples(to, c->examples);
     }
-    help_options(to, cli_global_options);
+    for (int i = 0; c->options[i]; i++) {
+        help_options(to, c->options[i], i ? NULL : "options");
+    }
+    help_options(to, cli_global_options, "options of every command");
 }

@@ -13,7 +13,7 @@
 #include "tools/cli/cli.h"
 
 struct arguments {
-    struct cli_engine_args engine; /* first: cli_engine_options write here */
+    struct cli_engine_args engine; /* first: the tables of cli.h write here */
     int64_t chunks;
     bool logits_sha256, json;
 };
@@ -203,9 +203,11 @@ const struct cli_command cli_perplexity = {
     .summary = "measure how well a model predicts a text",
     .details = "FILE '-' is standard input. --ctx is the length of a chunk, 512 if not given; the "
                "second half of each chunk is scored.",
+    .words = CLI_WORDS_MODELS,
     .min_args = 2,
     .max_args = 2,
     .args_size = sizeof(struct arguments),
-    .options = {options, cli_engine_options},
+    .options = {options, cli_backend_options, cli_device_options, cli_layer_options,
+                cli_compute_options},
     .run = run,
 };

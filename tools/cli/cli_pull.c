@@ -61,6 +61,9 @@ const struct cli_command cli_pull = {
                "is not what it was is fetched again.\n\nHF_ENDPOINT names a mirror of "
                "https://huggingface.co; HTTPS_PROXY, SSL_CERT_FILE and pip's PIP_INDEX_URL count "
                "as usual.",
+    .examples = "lockstep pull smollm2\n"
+                "lockstep pull hf:OWNER/REPO/FILE.gguf   then: lockstep run FILE",
+    .words = CLI_WORDS_MODELS,
     .min_args = 1,
     .max_args = 1,
     .args_size = sizeof(struct arguments),
@@ -149,6 +152,7 @@ const struct cli_command cli_remove = {
     .usage = "NAME...",
     .summary = "remove models from the cache",
     .details = "NAME is as `lockstep list` shows it. What was fetched of a model in part goes too.",
+    .words = CLI_WORDS_MODELS,
     .min_args = 1,
     .max_args = -1,
     .options = {none},

@@ -14,12 +14,12 @@
 #include "tools/cli/cli_stop.h"
 
 struct arguments {
-    struct cli_engine_args engine; /* first: cli_engine_options write here */
+    struct cli_engine_args engine; /* first: the tables of cli.h write here */
     int64_t n, seed, top_k, repeat_last_n;
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     const char *save, *load, *move_at, *system;
     struct cli_list stop, logit_bias;
-    bool ignore_eos, raw, chat, logits_sha256, json, raw_output, test, quick;
+    bool ignore_eos, raw, chat, logits_sha256, json, raw_output, sample, test, quick;
     const char *only, *report;
 };
 #define THIS(field) offsetof(struct arguments, field)
@@ -27,13 +27,20 @@ struct arguments {
 static const struct cli_option options[] = {
     {"n", 'n', CLI_INT, "N", THIS(n), "-1", -1, 1 << 30,
      .help = "tokens to generate at most; -1: until the model ends or the context is full"},
-    {"raw", 0, CLI_FLAG, NULL, THIS(raw), .help = "continue the prompt as it is: no chat template"},
+    {"system", 0, CLI_STRING, "TEXT", THIS(system), .help = "system prompt of the chat template"},
     {"chat", 0, CLI_FLAG, NULL, THIS(chat),
      .help = "hold a dialogue, also where the input is no terminal"},
-    {"system", 0, CLI_STRING, "TEXT", THIS(system), .help = "system prompt of the chat template"},
+    {"raw", 0, CLI_FLAG, NULL, THIS(raw), .help = "continue the prompt as it is: no chat template"},
+    {"save", 0, CLI_STRING, "FILE", THIS(save), .help = "save the session to FILE at the end"},
+    {"load", 0, CLI_STRING, "FILE", THIS(load),
+     .help = "load a saved session: continue it, or reuse what it shares with the prompt"},
     {"stop", 0, CLI_LIST, "TEXT", THIS(stop), .help = "end before TEXT, which is not printed"},
-    {"ignore-eos", 0, CLI_FLAG, NULL, THIS(ignore_eos),
-     .help = "never choose an end-of-generation token"},
+    {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print one JSON object at the end"},
+    {"raw-output", 0, CLI_FLAG, NULL, THIS(raw_output),
+     .help = "send control characters of the text to a terminal; else it shows them as \\x1b"},
+    {"sample", 0, CLI_FLAG, NULL, THIS(sample), .group = "choice of tokens",
+     .help = "as the model's file says (general.sampling.*), where no option says otherwise; "
+             "without it the likeliest token, so that an answer can be repeated anywhere"},
     {"temp", 0, CLI_FLOAT, "T", THIS(temp), "0", 0, 1e6,
      .help = "temperature; 0: the most likely token"},
     {"seed", 0, CLI_INT, "N", THIS(seed), "0",
@@ -54,16 +61,12 @@ static const struct cli_option options[] = {
      .help = "how many tokens are recent"},
     {"logit-bias", 0, CLI_LIST, "ID=V", THIS(logit_bias),
      .help = "add V, which may be -inf, to the logit of token ID"},
-    {"save", 0, CLI_STRING, "FILE", THIS(save), .help = "save the session to FILE at the end"},
-    {"load", 0, CLI_STRING, "FILE", THIS(load),
-     .help = "load a saved session: continue it, or reuse what it shares with the prompt"},
+    {"ignore-eos", 0, CLI_FLAG, NULL, THIS(ignore_eos),
+     .help = "never choose an end-of-generation token"},
+    {"logits-sha256", 0, CLI_FLAG, NULL, THIS(logits_sha256), .group = "for proofs and tests",
+     .help = "print the SHA-256 of the logits that each token was chosen from, last"},
     {"move-at", 0, CLI_STRING, "N:BACKEND", THIS(move_at),
      .help = "move to another backend after N generated tokens (changes no result)"},
-    {"logits-sha256", 0, CLI_FLAG, NULL, THIS(logits_sha256),
-     .help = "print the SHA-256 of the logits that each token was chosen from, last"},
-    {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print one JSON object at the end"},
-    {"raw-output", 0, CLI_FLAG, NULL, THIS(raw_output),
-     .help = "send control characters of the text to a terminal; else it shows them as \\x1b"},
     {"test", 0, CLI_FLAG, NULL, THIS(test),
      .help = "answer nothing: check that the model computes right here, as `lockstep check`"},
     {"quick", 0, CLI_FLAG, NULL, THIS(quick), .help = "with --test: fewer tokens, depths and ways"},
@@ -155,6 +158,9 @@ static int open_sampler(struct runner *r)
         o.bias_ids = ids;
         o.bias_values = values;
         o.n_bias = n;
+        code = a->sample ? cli_preset(r->cli, r->model, &o) : CLI_DONE;
+    }
+    if (!code) {
         code = lk_sampler_open(&o, n_vocab, &r->sampler, &err) ? cli_error(r->cli, &err) : CLI_DONE;
     }
     free(ids);
@@ -687,16 +693,24 @@ static int run(struct cli *cli, void *arguments)
 
 const struct cli_command cli_run = {
     .name = "run",
+    .group = "every day",
     .usage = "MODEL [PROMPT]",
-    .summary = "answer a prompt",
-    .details = "PROMPT '-', or none when standard input is no terminal: standard input is read "
+    .summary = "answer a prompt, or hold a dialogue",
+    .details = "On a terminal without PROMPT a dialogue begins; /help in it shows its commands. "
+               "PROMPT '-', or none when standard input is no terminal: standard input is read "
                "whole. A model with a chat template that is known here gets the prompt as a user's "
                "message, unless --raw.\n\nThe text ends at an end-of-generation token, a --stop "
                "text, -n tokens or a full context. Ctrl-C ends it after the current token, a "
                "second one at once.",
+    .examples = "lockstep run smollm2 \"Why is the sky blue?\"\n"
+                "lockstep run smollm2                   a dialogue\n"
+                "lockstep run ./model.gguf -n 100 --temp 0.7 --seed 1 \"Once\"\n"
+                "lockstep run ./model.gguf --raw <text.txt   continue a text",
     .min_args = 1,
     .max_args = 2,
+    .words = CLI_WORDS_MODELS,
     .args_size = sizeof(struct arguments),
-    .options = {options, cli_engine_options},
+    .options = {options, cli_backend_options, cli_device_options, cli_layer_options,
+                cli_compute_options},
     .run = run,
 };

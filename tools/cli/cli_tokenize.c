@@ -135,6 +135,9 @@ const struct cli_command cli_tokenize = {
     .summary = "turn text into token ids, or ids into text",
     .details = "Prints the ids separated by spaces on one line. The text is TEXT, or the bytes of "
                "--file or of standard input as they are. A file with a vocabulary alone will do.",
+    .examples = "lockstep tokenize smollm2 \"some text\"\n"
+                "lockstep tokenize smollm2 <file | lockstep tokenize --decode smollm2",
+    .words = CLI_WORDS_MODELS,
     .min_args = 1,
     .max_args = 2,
     .args_size = sizeof(struct arguments),

@@ -11,13 +11,17 @@
 #include "tools/cli/cli.h"
 
 const struct cli_command *const cli_commands[] = {
-    &cli_run,     &cli_pull,       &cli_models, &cli_remove,   &cli_inspect,  &cli_check,
-    &cli_devices, &cli_perplexity, &cli_bench,  &cli_tokenize, &cli_generate, NULL,
+    &cli_run,      &cli_pull,         &cli_models,
+    &cli_remove,                  /* every day */
+    &cli_inspect,  &cli_tokenize, /* what is in it */
+    &cli_check,    &cli_devices,      &cli_perplexity,
+    &cli_bench, /* is it right, how fast is it */
+    &cli_generate, &cli_help_command, NULL,
 };
 
 const struct cli_option cli_global_options[] = {
     {"help", 'h', CLI_FLAG, .offset = offsetof(struct cli_global, help), .help = "show help"},
-    {"version", 0, CLI_FLAG, .offset = offsetof(struct cli_global, version),
+    {"version", 'V', CLI_FLAG, .offset = offsetof(struct cli_global, version),
      .help = "show version, commit and numerics version"},
     {"quiet", 'q', CLI_FLAG, .offset = offsetof(struct cli_global, quiet),
      .help = "say nothing but errors on stderr"},
@@ -26,7 +30,7 @@ const struct cli_option cli_global_options[] = {
     CLI_END,
 };
 
-static const struct cli_command *find(const char *name)
+const struct cli_command *cli_find_command(const char *name)
 {
     for (size_t i = 0; cli_commands[i]; i++) {
         if (strcmp(cli_commands[i]->name, name) == 0) {
@@ -35,6 +39,40 @@ static const struct cli_command *find(const char *name)
     }
     return NULL;
 }
+
+int cli_unknown_command(struct cli *cli, const char *name)
+{
+    struct cli_suggestion s = cli_suggest_for(name);
+    for (size_t i = 0; cli_commands[i]; i++) {
+        cli_suggest(&s, cli_commands[i]->name);
+    }
+    return cli_fail(cli, CLI_USAGE, "unknown command '%s'%s", name, cli_did_you_mean(&s));
+}
+
+static int run_help(struct cli *cli, void *args)
+{
+    const char *name = cli->argc ? cli->argv[0] : NULL;
+    const struct cli_command *c = name ? cli_find_command(name) : NULL;
+    (void)args;
+    if (name && !c) {
+        cli->command = NULL;
+        return cli_unknown_command(cli, name);
+    }
+    cli_help(stdout, c);
+    return CLI_DONE;
+}
+
+static const struct cli_option none[] = {CLI_END};
+
+const struct cli_command cli_help_command = {
+    .name = "help",
+    .usage = "[COMMAND]",
+    .summary = "show what there is, or the options of a command",
+    .max_args = 1,
+    .words = CLI_WORDS_COMMANDS,
+    .options = {none},
+    .run = run_help,
+};
 
 /* The common options were read into `global`: help and version end here. */
 static bool answered(struct cli *cli, const struct cli_global *global)
@@ -52,14 +90,14 @@ static bool answered(struct cli *cli, const struct cli_global *global)
 static int run_command(struct cli *cli, struct cli_global *global, char **argv)
 {
     const struct cli_command *c = cli->command;
-    const struct cli_option *tables[5] = {cli_global_options};
+    const struct cli_option *tables[CLI_TABLES + 1] = {cli_global_options};
     void *args = calloc(1, c->args_size ? c->args_size : 1);
-    void *base[5] = {global};
+    void *base[CLI_TABLES + 1] = {global};
     int n = 1;
     if (!args) {
         return cli_fail(cli, CLI_NOMEM, "out of memory");
     }
-    for (; c->options[n - 1]; n++) {
+    for (; n <= CLI_TABLES && c->options[n - 1]; n++) {
         tables[n] = c->options[n - 1];
         base[n] = args;
     }
@@ -90,11 +128,11 @@ static int command_line(char **argv)
     code = cli_parse(&cli, tables, base, 1, argv + 1, &n, true);
     if (!code && !answered(&cli, &global)) {
         char **rest = argv + 1;
-        cli.command = n ? find(rest[0]) : NULL;
+        cli.command = n ? cli_find_command(rest[0]) : NULL;
         if (cli.command) {
             code = run_command(&cli, &global, rest + 1);
         } else if (n) {
-            code = cli_fail(&cli, CLI_USAGE, "unknown command '%s'", rest[0]);
+            code = cli_unknown_command(&cli, rest[0]);
         } else {
             cli_help(stderr, NULL);
             code = CLI_USAGE;
