@@ -161,7 +161,7 @@ LK_FN LK_U32 probe_softmax(LK_U32 i)
         oc = lk_flush(oc);
         LK_I32 nn = n > nc ? n : nc;
         LK_F32 fo =
-            n - nn < LK_MERGE_CUT || c == 0u ? lk_flt(0u) : lk_flt(LK_UINT(127 + n - nn) << 23);
+            c == 0u || n - nn < LK_MERGE_CUT ? lk_flt(0u) : lk_flt(LK_UINT(127 + n - nn) << 23);
         LK_F32 fn = nc - nn < LK_MERGE_CUT ? lk_flt(0u) : lk_flt(LK_UINT(127 + nc - nn) << 23);
         LK_F32 a = l * fo;
         LK_F32 b = lc * fn;

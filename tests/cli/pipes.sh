@@ -5,7 +5,7 @@
 
 lk run $model hello --ignore-eos 2>"$dir/err" </dev/null | head -c 1 >/dev/null
 same "a closed pipe: exit code" "${PIPESTATUS[0]}" 0
-same "a closed pipe is quiet" "$(grep -c error "$dir/err")" 0
+same "a closed pipe is quiet" "$(grep -c error: "$dir/err")" 0
 
 # Every command that prints, with what it needs.
 for i in $(seq 20); do echo "It was the $i. day, and all was well."; done >"$dir/days"
@@ -18,7 +18,7 @@ printing=("run $model hi -n 3" "run $model hi -n 3 --json" "run $model hi -n 3 -
     "bench $model -p 2 -n 2 -r 1 --warm-up 0 --stream-mb 0"
     "bench $model -p 2 -n 2 -r 1 --warm-up 0 --stream-mb 0 --csv"
     "bench $model -p 2 -n 2 -r 1 --warm-up 0 --stream-mb 0 --json"
-    "generate man" "generate bash" "generate zsh" "generate fish" "--help" "run --help" "--version")
+    "list" "list --json" "help" "help run" "generate man" "generate bash" "generate zsh" "generate fish" "--help" "run --help" "--version")
 for command in "${printing[@]}"; do
     # shellcheck disable=SC2086
     {

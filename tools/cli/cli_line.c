@@ -449,10 +449,22 @@ static enum outcome on_event(struct editor *e, int event)
     }
 }
 
+/* What was typed while nobody read. A Ctrl-D among it has become a 0, by the terminal's own editing
+ * of lines. */
+static void read_ahead(struct cli_lines *in)
+{
+    int room = PIECE - in->n_input;
+    int n = room > 0 ? cli_term_read(in->input + in->n_input, room, 0.0) : 0;
+    for (int i = in->n_input; i < in->n_input + n; i++) {
+        in->input[i] = in->input[i] ? in->input[i] : KEY('D');
+    }
+    in->n_input += n > 0 ? n : 0;
+}
+
 static enum outcome edit(struct editor *e)
 {
     struct cli_lines *in = e->lines;
-    enum outcome outcome = take(e); /* of what was typed before */
+    enum outcome outcome = take(e);
     draw(e);
     while (outcome == GO_ON && !e->failed) {
         int n = wait_for_input(e);
@@ -484,6 +496,7 @@ static char *read_edited(struct cli_lines *lines, const char *prompt)
     cli_clear_interrupt(); /* one that came too late for what went before */
     e.view = (struct cli_view){.prompt = prompt, .color = lines->cli->color};
     cli_view_begin(&e.view);
+    read_ahead(lines);
     while (outcome == DROPPED) {
         e.text.n = e.at = 0;
         e.recall = lines->history.n;

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# asan.sh LOCKSTEP: the program's tests with its sanitizer build: hostile files, terminals, pipes and
+# limits must not only give the right answer but touch no wrong byte. A driver of Vulkan that is
+# unloaded leaves memory that is not ours: leaks are looked for without one.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+VK_DRIVER_FILES=/dev/null VK_ICD_FILENAMES=/dev/null ASAN_OPTIONS=detect_leaks=1 \
+    tests/cli/test_cli.sh "$1" usage inspect ends pipes dialogue hostile files limits pull documents
+rc=$?
+ASAN_OPTIONS=detect_leaks=0 tests/cli/test_cli.sh "$1" devices limits && [ $rc -eq 0 ]
