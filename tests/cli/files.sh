@@ -49,7 +49,8 @@ chmod 644 "$dir/old"
 expect 0 "a page" check $model --quick --backend cpu --only layer=1,op=attention --report "$dir/old"
 same "a page keeps the mode of what it replaces" "$(kind "$dir/old")" "regular file 644"
 holds "a page replaces it" "$(cat "$dir/old")" "<html"
-for i in 1 2 3 4; do save "$dir/same" & done
-wait
+savers=()
+for i in 1 2 3 4; do save "$dir/same" & savers+=($!); done
+wait "${savers[@]}"
 expect 0 "saves to one path at once" run $model --load "$dir/same" -n 1
 same "one of them is there" "$(ls "$dir" | grep -c '^same')" 1

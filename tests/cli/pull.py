@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -425,8 +426,11 @@ def killed_by_wheels():
         wait_for(lambda: os.path.exists(env["SLOW"]) and open(env["SLOW"]).read())
         pip = int(open(env["SLOW"]).read())
         second = start(env, "ours", program=script)
-        time.sleep(0.2)
-        second.send_signal(number)  # it waits
+        said = b""
+        while b"waiting for it" not in said:
+            check(select.select([second.stderr], [], [], 20)[0], said)
+            said += os.read(second.stderr.fileno(), 4096)
+        second.send_signal(number)
         second.communicate(timeout=20)
         first.send_signal(number)
         first.communicate(timeout=20)

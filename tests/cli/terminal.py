@@ -146,19 +146,46 @@ class Failed(Exception):
     pass
 
 
+JOB_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTOU, signal.SIGTTIN)
+
+
 class Program:
-    """argv on a terminal of its own."""
+    """argv on a terminal of its own, in the foreground of a session whose leader outlives it, as
+    that of a shell does: when a leader ends the terminal forgets what was not read yet."""
+
+    left = {}  # leaders that were not ended: by what they lead
 
     def __init__(self, argv, env=None, rows=24, columns=80, stdout=None):
-        self.screen, self.seen, self.code = Screen(rows, columns), b"", None
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.screen, self.seen = Screen(rows, columns), b""
+        self.told, tell = os.pipe()
+        self.leader, self.fd = pty.fork()
+        if self.leader == 0:
+            self.lead(argv, env or {}, rows, columns, stdout, tell)
+        os.close(tell)
+        self.pid = int(os.read(self.told, 16))
+        Program.left[self.leader] = self.pid
+        self.resize(rows, columns)
+
+    @staticmethod
+    def lead(argv, env, rows, columns, stdout, tell):
+        for number in JOB_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            os.tcsetpgrp(0, os.getpgrp())
+            for number in JOB_SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
             if stdout is not None:
                 os.dup2(stdout, 1)
-            os.environ.update({"NO_COLOR": "1", "TERM": "xterm", **(env or {})})
+            os.environ.update({"NO_COLOR": "1", "TERM": "xterm", **env})
             os.execv(argv[0], argv)
-        self.resize(rows, columns)
+        os.write(tell, b"%-15d " % pid)
+        _, state = os.waitpid(pid, 0)
+        os.write(tell, b"%d" % os.waitstatus_to_exitcode(state))
+        while True:
+            signal.pause()
 
     def resize(self, rows, columns):
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -218,16 +245,18 @@ class Program:
     def end(self, seconds=30):
         """The exit code (negative: the signal) after all output was read."""
         end = time.time() + seconds
-        while self.pump(0.05) and time.time() < end:
+        while not select.select([self.told], [], [], 0)[0]:
+            self.pump(0.05)
+            if time.time() > end:
+                raise Failed("it does not end; the screen: %r" % self.screen.text())
+        while select.select([self.fd], [], [], 0.05)[0] and self.pump(0):
             pass
-        while time.time() < end:
-            pid, state = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                return os.waitstatus_to_exitcode(state)
-            time.sleep(0.01)
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        raise Failed("it does not end; the screen: %r" % self.screen.text())
+        code = int(os.read(self.told, 16))
+        del Program.left[self.leader]
+        os.kill(self.leader, signal.SIGKILL)
+        os.waitpid(self.leader, 0)
+        os.close(self.fd), os.close(self.told)
+        return code
 
 
 def check(condition, *what):
@@ -247,4 +276,9 @@ def main(tests):
             failed = True
             at = "".join(traceback.format_tb(e.__traceback__)[-1:]).strip()
             print("%s: %s: %s: %s" % (test.__name__, at, type(e).__name__, str(e)[:3000]))
+    for pid in (*Program.left.values(), *Program.left):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     sys.exit(failed)

@@ -13,7 +13,8 @@ program=$(realpath "${1:-${LK_BUILD:-build}/lockstep}")
 [ $# -gt 1 ] && SUBJECTS=("${@:2}")
 model=tests/golden/tiny-llama.gguf
 dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+declare -A begun
+trap 'kill "${begun[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
 export XDG_CACHE_HOME=$dir/cache XDG_STATE_HOME=$dir/state
 . tests/util/verdict.sh
 
@@ -30,14 +31,19 @@ expect() {
     found=$?
     same "$name: exit code" "$found" "$code"
 }
-# python NAME FILE ARGS...: a verdict for each test of a file that ends in main([...]).
+# begin NAME FILE ARGS...: a file of tests that ends in main([...]), from now on in the background.
+begin() {
+    python3 "tests/cli/$2" "${@:3}" >"$dir/said.$1" 2>&1 </dev/null &
+    begun[$1]=$!
+}
+# python NAME FILE ARGS...: a verdict for each test of such a file; begins it if it was not.
 python() {
-    local name=$1 file=$2 test
-    shift 2
-    python3 "tests/cli/$file" "$@" >"$dir/said" 2>&1
-    grep -v ': ok$' "$dir/said"
-    for test in $(sed -n '/^if __name__/,$p' "tests/cli/$file" | grep -oE '[a-z_0-9]+_[a-z_0-9]+' | grep -v '^__'); do
-        grep -q "^$test: ok$" "$dir/said"; verdict "$name: $test" $?
+    local test
+    [ -n "${begun[$1]:-}" ] || begin "$@"
+    wait "${begun[$1]}"
+    grep -v ': ok$' "$dir/said.$1"
+    for test in $(sed -n '/^if __name__/,$p' "tests/cli/$2" | grep -oE '[a-z_0-9]+_[a-z_0-9]+' | grep -v '^__'); do
+        grep -q "^$test: ok$" "$dir/said.$1"; verdict "$1: $test" $?
     done
 }
 err() { cat "$dir/err"; }
@@ -52,6 +58,9 @@ python3 tests/cli/gguf_file.py $model "$chat" \
     'tokenizer.ggml.tokens[254]=<|im_start|>' 'tokenizer.ggml.token_type[254]=3' \
     'tokenizer.ggml.tokens[255]=<|im_end|>' 'tokenizer.ggml.token_type[255]=3' \
     'tokenizer.chat_template={% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n'
+case " ${SUBJECTS[*]} " in
+*" pull "*) begin pull pull.py "$program" "$dir/pull" ;; # it waits for servers most of the time
+esac
 for subject in "${SUBJECTS[@]}"; do
     # shellcheck source=/dev/null
     . "tests/cli/$subject.sh"
