@@ -24,7 +24,7 @@ static int count_threads(const struct lk_backend_options *o, int asked)
     return o->pin || asked < quota ? asked : quota;
 }
 
-static lk_status cpu_probe(const struct lk_backend_options *o, struct lk_caps *caps, lk_error *err)
+static lk_status find_caps(const struct lk_backend_options *o, struct lk_caps *caps, lk_error *err)
 {
     enum lk_cpu_level level;
     lk_status status = lk_cpu_level_parse(o->cpu_level, &level, err);
@@ -34,18 +34,21 @@ static lk_status cpu_probe(const struct lk_backend_options *o, struct lk_caps *c
         caps->threads_batch = count_threads(o, o->threads_batch);
     }
     if (!status) {
-        snprintf(caps->describe, sizeof caps->describe, "cpu %s, %d thread%s",
-                 lk_cpu_level_name(level), threads, threads == 1 ? "" : "s");
+        caps->level = lk_cpu_level_name(level);
+        snprintf(caps->name, sizeof caps->name, "cpu %s", caps->level);
+        snprintf(caps->describe, sizeof caps->describe, "%.100s, %d thread%s", caps->name, threads,
+                 threads == 1 ? "" : "s");
     }
     return status;
 }
 
-static lk_status cpu_devices(const struct lk_backend_options *o, lk_device_fn each, void *user,
-                             lk_error *err)
+static lk_status cpu_list(const struct lk_backend_options *o, lk_device_fn each, void *user,
+                          lk_error *err)
 {
     (void)o;
-    (void)err;
-    lk_device_info d = {.backend = "cpu", .type = "cpu", .usable = true, .exact = true};
+    struct lk_device device = {
+        .info = {.backend = "cpu", .type = "cpu", .usable = true, .exact = true}};
+    lk_device_info d = device.info;
     enum lk_cpu_level best = lk_cpu_best();
     lk_cpu_name(d.name, sizeof d.name);
     d.memory = d.available = lk_physical_memory();
@@ -53,17 +56,18 @@ static lk_status cpu_devices(const struct lk_backend_options *o, lk_device_fn ea
     note += (size_t)snprintf(d.note, sizeof d.note, "kernels: %s", lk_cpu_level_name(best));
     for (int i = LK_CPU_GENERIC; i < LK_CPU_LEVELS; i++) {
         const char *why;
-        if (lk_cpu_has((enum lk_cpu_level)i, &why)) {
+        enum lk_cpu_answer has = lk_cpu_has((enum lk_cpu_level)i, &why);
+        if (has == LK_CPU_HAS) {
             features +=
                 (size_t)snprintf(d.features + features, sizeof d.features - features, "%s%s",
                                  features ? " " : "", lk_cpu_level_name((enum lk_cpu_level)i));
-        } else if (i > (int)best && strstr(why, "another") == NULL && note < sizeof d.note) {
+        } else if (i > (int)best && has == LK_CPU_LACKS && note < sizeof d.note) {
             note += (size_t)snprintf(d.note + note, sizeof d.note - note, "; %s: %s",
                                      lk_cpu_level_name((enum lk_cpu_level)i), why);
         }
     }
-    each(user, &d);
-    return LK_OK;
+    device.info = d;
+    return each(user, &device, err);
 }
 
 static void cpu_close(struct lk_backend *b)
@@ -77,7 +81,7 @@ static void cpu_close(struct lk_backend *b)
 static lk_status cpu_open(const struct lk_backend_options *o, struct lk_backend **out,
                           struct lk_caps *caps, lk_error *err)
 {
-    lk_status status = cpu_probe(o, caps, err);
+    lk_status status = find_caps(o, caps, err);
     if (status) {
         return status;
     }
@@ -510,8 +514,7 @@ static lk_status cpu_kernels(const struct lk_backend_options *o, bool all_levels
 
 const struct lk_backend_impl lk_backend_cpu = {
     .name = "cpu",
-    .probe = cpu_probe,
-    .devices = cpu_devices,
+    .list = cpu_list,
     .open = cpu_open,
     .close = cpu_close,
     .prepare = cpu_prepare,

@@ -26,16 +26,6 @@ struct lk_exec {
     struct lk_row_counts rows; /* of the last run, for peek */
 };
 
-static lk_status scalar_probe(const struct lk_backend_options *options, struct lk_caps *caps,
-                              lk_error *err)
-{
-    (void)options;
-    (void)err;
-    *caps = (struct lk_caps){.exact = true};
-    snprintf(caps->describe, sizeof caps->describe, "scalar, 1 thread");
-    return LK_OK;
-}
-
 static lk_status scalar_open(const struct lk_backend_options *options, struct lk_backend **out,
                              struct lk_caps *caps, lk_error *err)
 {
@@ -44,7 +34,8 @@ static lk_status scalar_open(const struct lk_backend_options *options, struct lk
         return lk_fail(err, LK_E_NOMEM, "out of memory opening the scalar backend");
     }
     (*out)->log = options->log;
-    return scalar_probe(options, caps, err);
+    *caps = (struct lk_caps){.exact = true, .name = "scalar", .describe = "scalar, 1 thread"};
+    return LK_OK;
 }
 
 static void scalar_close(struct lk_backend *backend)
@@ -287,7 +278,6 @@ static lk_status scalar_peek(struct lk_exec *e, int slot, float *data, size_t n,
 
 const struct lk_backend_impl lk_backend_scalar = {
     .name = "scalar",
-    .probe = scalar_probe,
     .open = scalar_open,
     .close = scalar_close,
     .prepare = scalar_prepare,

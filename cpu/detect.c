@@ -103,6 +103,8 @@ static bool hwcap(unsigned long which, int bit)
 }
 #endif
 
+static const char FOREIGN[] = "another architecture's level";
+
 static const char *missing(enum lk_cpu_level level)
 {
     switch (level) {
@@ -129,24 +131,24 @@ static const char *missing(enum lk_cpu_level level)
                    : "the CPU has no int8 matrix instructions";
 #endif
     default:
-        return "another architecture's level";
+        return FOREIGN;
     }
 }
 
-bool lk_cpu_has(enum lk_cpu_level level, const char **why)
+enum lk_cpu_answer lk_cpu_has(enum lk_cpu_level level, const char **why)
 {
     const char *reason = missing(level);
     if (why) {
         *why = reason;
     }
-    return reason == NULL;
+    return !reason ? LK_CPU_HAS : reason == FOREIGN ? LK_CPU_FOREIGN : LK_CPU_LACKS;
 }
 
 enum lk_cpu_level lk_cpu_best(void)
 {
     enum lk_cpu_level best = LK_CPU_GENERIC;
     for (int i = LK_CPU_GENERIC; i < LK_CPU_LEVELS; i++) {
-        if (lk_cpu_has((enum lk_cpu_level)i, NULL)) {
+        if (lk_cpu_has((enum lk_cpu_level)i, NULL) == LK_CPU_HAS) {
             best = (enum lk_cpu_level)i;
         }
     }
@@ -164,7 +166,7 @@ lk_status lk_cpu_level_parse(const char *name, enum lk_cpu_level *out, lk_error 
         if (strcmp(name, NAMES[i]) != 0) {
             continue;
         }
-        if (!lk_cpu_has((enum lk_cpu_level)i, &why)) {
+        if (lk_cpu_has((enum lk_cpu_level)i, &why) != LK_CPU_HAS) {
             return lk_fail(err, LK_E_DEVICE, "CPU level '%s': %s", name, why);
         }
         *out = (enum lk_cpu_level)i;

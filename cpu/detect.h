@@ -22,8 +22,13 @@ enum lk_cpu_level {
 
 /* "generic", "avx2", "avx-vnni", "avx512", "amx", "neon", "dotprod", "i8mm"; static. */
 const char *lk_cpu_level_name(enum lk_cpu_level level);
+enum lk_cpu_answer {
+    LK_CPU_HAS,
+    LK_CPU_LACKS,
+    LK_CPU_FOREIGN /* a level of another architecture */
+};
 /* Whether this machine has it; when not, *why (may be NULL) is a static reason. */
-bool lk_cpu_has(enum lk_cpu_level level, const char **why);
+enum lk_cpu_answer lk_cpu_has(enum lk_cpu_level level, const char **why);
 /* The best level of this machine. */
 enum lk_cpu_level lk_cpu_best(void);
 /* "auto" or a name; an unknown name is LK_E_INVALID, one the CPU lacks LK_E_DEVICE saying why. */

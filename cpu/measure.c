@@ -206,7 +206,8 @@ lk_status lk_cpu_time_kernels(struct lk_backend *b, bool all_levels, const char 
         }
     }
     for (int level = 0; level < LK_CPU_LEVELS && !status; level++) {
-        if (all_levels ? !lk_cpu_has((enum lk_cpu_level)level, NULL) : level != (int)b->level) {
+        if (all_levels ? lk_cpu_has((enum lk_cpu_level)level, NULL) != LK_CPU_HAS
+                       : level != (int)b->level) {
             continue;
         }
         for (size_t i = 0; i < n_types && !status; i++) {

@@ -18,7 +18,7 @@ ROOMS = [
     ("gguf", "src/gguf", "gguf.h model_file.h", "quant"),
     ("text", "src/text", "tok.h sampler.h stop.h logprob.h", "gguf"),
     ("plan", "src/plan", "plan.h op.h rope.h state.h kv_layout.h", "quant gguf"),
-    ("backend", "src/backend", "backend.h", "quant plan"),
+    ("backend", "src/backend", "backend.h device_list.h", "quant plan"),
     ("shaders", "shaders", "params.h probe_items.h spirv_lint.h", "plan"),
     ("ref", "src/ref", "", "quant plan backend"),
     ("cpu", "cpu", "", "quant plan backend"),

@@ -16,23 +16,36 @@ struct lk_backend;   /* an opened backend: a device and its threads; defined by 
 struct lk_exec;      /* a prepared plan; defined by each */
 struct lk_state_mem; /* memory of states; defined by each */
 
+/* Which device: what its driver says that it is, for as long as the process lives. */
+struct lk_device_id {
+    uint8_t device[16], driver[16]; /* Vulkan's deviceUUID and driverUUID */
+    int twin;                       /* among those that are equal in both, as they are listed */
+};
+/* A device as it is listed: neither opened nor probed. */
+struct lk_device {
+    struct lk_device_id id;
+    lk_device_info info;
+};
+
 struct lk_backend_options {
     int threads, threads_batch; /* 0: physical cores allowed to us */
     bool pin;
-    const char *cpu_level;  /* "auto" or a level's name */
-    const char *device;     /* number or part of a name, NULL: choose */
-    const char *vk_disable; /* comma-separated features not to use, or NULL */
-    const char *cache_dir;  /* or NULL */
+    const char *cpu_level;             /* "auto" or a level's name */
+    const struct lk_device_id *device; /* of a backend that lists some; see device_list.h */
+    const char *vk_disable;            /* comma-separated features not to use, or NULL */
+    const char *cache_dir;             /* or NULL */
     struct lk_log log;
     lk_progress_fn progress; /* may be NULL */
     void *progress_user;
 };
 
-typedef void (*lk_device_fn)(void *user, const lk_device_info *device);
+typedef lk_status (*lk_device_fn)(void *user, const struct lk_device *device, lk_error *err);
 
 struct lk_caps {
     bool exact;         /* false: results may differ from the contract (a failed probe item) */
-    char describe[256]; /* "cpu avx512, 8 threads" */
+    const char *level;  /* of the CPU's kernels ("avx512"); NULL: there is one set */
+    char name[96];      /* "cpu avx512", "vulkan NVIDIA H200" */
+    char describe[256]; /* and more: "cpu avx512, 8 threads" */
     int threads, threads_batch; /* of decode and prefill; 0: no such choice */
 };
 
@@ -91,13 +104,13 @@ lk_status lk_state_check_range(const struct lk_state_geom *geom, int i, size_t o
 
 struct lk_backend_impl {
     const char *name;
-    /* Whether a device answers, and what it can do; opens nothing for long. */
-    lk_status (*probe)(const struct lk_backend_options *options, struct lk_caps *caps,
-                       lk_error *err);
-    /* Calls `each` for every device there is, usable or not; `chosen` is the caller's to fill. NULL
-     * for a backend that is no device (scalar, ref). */
-    lk_status (*devices)(const struct lk_backend_options *options, lk_device_fn each, void *user,
-                         lk_error *err);
+    /* Calls `each` for every device there is, usable or not, in an order that stays; opens none.
+     * LK_E_DEVICE where there is none. NULL for a backend that is no device (scalar, ref). */
+    lk_status (*list)(const struct lk_backend_options *options, lk_device_fn each, void *user,
+                      lk_error *err);
+    /* Opens the device of options and probes it: its features, whether it is exact, whether it is
+     * usable after all. NULL: what is listed says it all, and options name no device. */
+    void (*look)(const struct lk_backend_options *options, lk_device_info *info);
     lk_status (*open)(const struct lk_backend_options *options, struct lk_backend **out,
                       struct lk_caps *caps, lk_error *err);
     void (*close)(struct lk_backend *backend);

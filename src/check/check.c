@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/device_list.h"
 #include "base/mem.h"
 #include "gguf/model_file.h"
 #include "base/numerics.h"
@@ -152,48 +153,54 @@ lk_status lk_check_scalar(struct lk_check_run *c, lk_error *err)
                : lk_side_open(&c->scalar, "scalar", "auto", &c->backend_options, c->plan, err);
 }
 
-struct chosen {
-    const char *name;
-    lk_device_info *out;
-    bool is;
-};
-
-static void take_device(void *user, const lk_device_info *d)
-{
-    struct chosen *chosen = user;
-    if (strcmp(d->backend, "vulkan") == 0 && strstr(chosen->name, d->name) && !chosen->is) {
-        *chosen->out = *d;
-        chosen->is = true;
-    }
-}
-
-static void describe_cpu(void *user, const lk_device_info *d)
+static lk_status describe_cpu(void *user, const struct lk_device *d, lk_error *err)
 {
     lk_check_report *r = user;
-    snprintf(r->cpu, sizeof r->cpu, "%.120s: %.120s", d->name, d->features);
+    (void)err;
+    snprintf(r->cpu, sizeof r->cpu, "%.120s: %.120s", d->info.name, d->info.features);
+    return LK_OK;
+}
+
+/* The device that is asked for, or a GPU where none is named. */
+static lk_status open_device(struct lk_check_run *c, const struct lk_backend_impl *vulkan,
+                             lk_error *err)
+{
+    lk_check_report *r = c->report;
+    lk_status status =
+        lk_device_one(vulkan, &c->backend_options, c->engine.device, &c->device, err);
+    if (status) {
+        return status;
+    }
+    c->backend_options.device = &c->device.id;
+    status = lk_side_open(&c->subject, "vulkan", c->engine.cpu_level, &c->backend_options,
+                          c->device_plan, err);
+    if (!status) {
+        c->has_vulkan = r->has_device = true;
+        r->device = c->device.info;
+        vulkan->look(&c->backend_options, &r->device);
+    }
+    return status;
 }
 
 /* Vulkan where it is asked for or "auto" finds a GPU; the reason where not. */
 static lk_status open_subject(struct lk_check_run *c, lk_error *err)
 {
     const char *want = c->engine.backend;
+    const struct lk_backend_impl *vulkan = lk_backend_find("vulkan");
     bool named = strcmp(want, "vulkan") == 0 || c->engine.device;
     lk_check_report *r = c->report;
     lk_error why;
     if (strcmp(want, "auto") != 0 && strcmp(want, "vulkan") != 0) {
         snprintf(r->no_device, sizeof r->no_device, "--backend %.40s was asked for", want);
-    } else if (!lk_backend_find("vulkan")) {
+    } else if (!vulkan) {
         snprintf(r->no_device, sizeof r->no_device, "built without Vulkan");
         if (named) {
             return lk_fail(err, LK_E_DEVICE, "vulkan: built without Vulkan");
         }
     } else {
-        lk_status status = lk_side_open(&c->subject, "vulkan", c->engine.cpu_level,
-                                        &c->backend_options, c->device_plan, &why);
+        lk_status status = open_device(c, vulkan, &why);
         if (!status) {
-            struct chosen chosen = {c->subject.name, &r->device, false};
-            c->has_vulkan = r->has_device = true;
-            return c->subject.impl->devices(&c->backend_options, take_device, &chosen, err);
+            return LK_OK;
         }
         if (named || status == LK_E_INVALID || status == LK_E_CANCELLED) {
             if (err) {
@@ -211,7 +218,7 @@ static lk_status open_sides(struct lk_check_run *c, lk_error *err)
 {
     lk_status status = open_subject(c, err);
     if (!status) {
-        status = lk_backend_cpu.devices(&c->backend_options, describe_cpu, c->report, err);
+        status = lk_backend_cpu.list(&c->backend_options, describe_cpu, c->report, err);
     }
     if (status) {
         return status;
@@ -220,7 +227,7 @@ static lk_status open_sides(struct lk_check_run *c, lk_error *err)
         return lk_side_open(&c->base, "cpu", c->engine.cpu_level, &c->backend_options, c->plan,
                             err);
     }
-    bool generic = strncmp(c->subject.name, "cpu generic", 11) == 0;
+    bool generic = strcmp(c->subject.caps.level, "generic") == 0;
     return lk_side_open(&c->base, generic ? "scalar" : "cpu", "generic", &c->backend_options,
                         c->plan, err);
 }
@@ -450,7 +457,6 @@ lk_status lk_check_with(const lk_model *model, const lk_engine_options *engine,
                                                     .threads_batch = c.engine.threads_batch,
                                                     .pin = c.engine.pin,
                                                     .cpu_level = c.engine.cpu_level,
-                                                    .device = c.engine.device,
                                                     .vk_disable = c.engine.vk_disable,
                                                     .cache_dir = c.engine.cache_dir,
                                                     .log = c.log,

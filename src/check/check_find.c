@@ -378,19 +378,6 @@ static lk_status fetch_values(struct lk_check_run *c, const struct culprit *w, i
 
 /* ---- what makes it vanish ---- */
 
-struct features {
-    const char *side;
-    char list[1024];
-};
-
-static void take_features(void *user, const lk_device_info *d)
-{
-    struct features *f = user;
-    if (!f->list[0] && strstr(f->side, d->name)) {
-        snprintf(f->list, sizeof f->list, "%s", d->features);
-    }
-}
-
 /* Whether a side without a feature agrees with the contract in that unit. */
 static bool vanishes_without(struct lk_check_run *c, const struct culprit *w, int layer,
                              const struct lk_side *oracle, const char *feature)
@@ -419,14 +406,15 @@ static bool is_baseline(const char *feature)
 }
 
 static void find_remedy(struct lk_check_run *c, const struct culprit *w, int layer,
-                        const struct lk_side *oracle, lk_error *err)
+                        const struct lk_side *oracle)
 {
     lk_check_difference *d = &c->report->difference;
-    bool vulkan = strcmp(w->side->impl->name, "vulkan") == 0;
-    struct features f = {.side = w->side->name};
-    if (vulkan && !w->side->impl->devices(&c->backend_options, take_features, &f, err)) {
-        f.list[strcspn(f.list, "(")] = 0; /* what it says of features that are not there */
-        for (char *p = f.list; *p;) {
+    const struct lk_caps *caps = &w->side->caps;
+    char list[sizeof c->report->device.features];
+    if (w->side->impl->look) {
+        memcpy(list, c->report->device.features, sizeof list);
+        list[strcspn(list, "(")] = 0; /* what it says of features that are not there */
+        for (char *p = list; *p;) {
             char name[sizeof d->feature];
             size_t n = strcspn(p, " ");
             snprintf(name, sizeof name, "%.*s", (int)n, p);
@@ -440,8 +428,7 @@ static void find_remedy(struct lk_check_run *c, const struct culprit *w, int lay
     }
     if (w->fused) {
         snprintf(d->vanishes, sizeof d->vanishes, "with --no-fuse it vanishes");
-    } else if (!vulkan && strncmp(w->side->name, "cpu ", 4) == 0 &&
-               strncmp(w->side->name, "cpu generic", 11) != 0) {
+    } else if (caps->level && strcmp(caps->level, "generic") != 0) {
         struct lk_side side;
         struct culprit again = {.op = -1};
         lk_error why;
@@ -560,7 +547,7 @@ lk_status lk_check_find(struct lk_check_run *c, lk_error *err)
         }
     }
     if (!status) {
-        find_remedy(c, &w, layer, &c->scalar, err);
+        find_remedy(c, &w, layer, &c->scalar);
     }
     return status;
 }

@@ -15,6 +15,7 @@ struct lk_check_run {
     const struct lk_plan *device_plan; /* what the subject is given: the plan itself */
     lk_engine_options engine;
     lk_check_options options;
+    struct lk_device device; /* of the subject, where it is one */
     struct lk_backend_options backend_options;
     struct lk_log log;
     lk_check_report *report;

@@ -26,9 +26,7 @@ lk_status lk_side_open(struct lk_side *side, const char *backend, const char *cp
         return status;
     }
     side->impl = impl;
-    bool device = strcmp(backend, "vulkan") == 0; /* else what follows a comma is no name */
-    size_t n = strcspn(side->caps.describe, device ? "" : ",");
-    snprintf(side->name, sizeof side->name, "%.*s", (int)n, side->caps.describe);
+    memcpy(side->name, side->caps.name, sizeof side->name);
     return LK_OK;
 }
 

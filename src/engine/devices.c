@@ -1,62 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Devices: lists what there is to run on, and which "auto" takes: a Vulkan GPU, discrete before
- * integrated, else the CPU. The engine's own choice asks the same backends in the same order. And
- * what is switched off for a device for good.
+ * integrated, else the CPU. And what is switched off for a device for good.
  */
+#include <stdio.h>
 #include <string.h>
 
-#include "backend/backend.h"
+#include "backend/device_list.h"
 #include "base/mem.h"
 
-struct list {
-    lk_device_info *items;
-    size_t n, cap;
-    lk_status status;
-    lk_error *err;
-};
-
-static void keep(void *user, const lk_device_info *device)
+/* Adds the devices of one backend. */
+static lk_status add(struct lk_device_list *all, const struct lk_backend_impl *impl,
+                     struct lk_backend_options *options, lk_error *err)
 {
-    struct list *list = user;
-    if (!list->status) {
-        list->status =
-            lk_grow(&list->items, &list->cap, list->n + 1, sizeof *list->items, list->err);
+    struct lk_device_list list;
+    lk_error why;
+    if (lk_device_list_find(impl, options, &list, &why)) {
+        lk_log_line(&options->log, LK_LOG_WARN, "%s", why.message);
+        return LK_OK;
     }
-    if (!list->status) {
-        list->items[list->n++] = *device;
-    }
-}
-
-/* Lower is better; -1: never taken by "auto". */
-static int rank(const lk_device_info *d)
-{
-    static const char *const ORDER[] = {"discrete", "integrated", "virtual"};
-    if (!d->usable || (strcmp(d->backend, "cpu") != 0 && strcmp(d->type, "cpu") == 0)) {
-        return -1; /* a CPU driver of Vulkan is used when it is named, not by itself */
-    }
-    for (int i = 0; i < (int)LK_COUNT(ORDER); i++) {
-        if (strcmp(d->type, ORDER[i]) == 0) {
-            return i;
+    lk_status status = lk_grow(&all->items, &all->cap, all->n + list.n, sizeof *all->items, err);
+    for (size_t i = 0; i < list.n && !status; i++) {
+        struct lk_device *d = &all->items[all->n++];
+        *d = list.items[i];
+        if (d->info.usable && impl->look) {
+            options->device = &d->id;
+            impl->look(options, &d->info);
         }
     }
-    return strcmp(d->backend, "cpu") == 0 ? 9 : 8;
+    lk_device_list_free(&list);
+    return status;
 }
 
-static void choose(struct list *list)
+/* What "auto" takes: the best GPU, else the CPU, which comes last. */
+static void choose(struct lk_device_list *all)
 {
-    int best = -1;
-    for (size_t i = 0; i < list->n; i++) {
-        int r = rank(&list->items[i]);
-        if (r >= 0 && (best < 0 || r < rank(&list->items[best]))) {
-            best = (int)i;
-        }
-    }
-    for (size_t i = 0; i < list->n; i++) {
-        lk_device_info *d = &list->items[i];
-        d->chosen = (int)i == best;
+    int best = lk_device_choose(all, NULL);
+    for (int i = 0; i < (int)all->n; i++) {
+        lk_device_info *d = &all->items[i].info;
+        d->chosen = i == (best >= 0 ? best : (int)all->n - 1);
         if (!d->chosen && d->usable && d->note[0] == 0) {
-            strcpy(d->note, rank(d) < 0 ? "a CPU driver: used when it is named" : "not the first");
+            snprintf(d->note, sizeof d->note, "%s",
+                     strcmp(d->type, "cpu") == 0 ? "a CPU driver: used when it is named"
+                     : lk_device_rank(d) < 0     ? "no GPU: used when it is named"
+                                                 : "not the first");
         }
     }
 }
@@ -66,46 +53,45 @@ lk_status lk_devices(const lk_engine_options *options,
                      lk_error *err)
 {
     lk_engine_options o = lk_engine_options_default();
-    lk_status taken = lk_options_take(&o, sizeof o, options, "engine", err);
-    if (taken) {
-        return taken;
-    }
+    lk_status status = lk_options_take(&o, sizeof o, options, "engine", err);
     struct lk_backend_options bo = {.cpu_level = o.cpu_level,
                                     .vk_disable = o.vk_disable,
                                     .cache_dir = o.cache_dir,
                                     .log = {o.log, o.user},
                                     .progress = o.progress,
                                     .progress_user = o.user};
-    struct list list = {.err = err};
+    struct lk_device_list all = {0};
     size_t n;
     const struct lk_backend_impl *const *backends = lk_backends(&n);
-    for (size_t i = 0; i < n && !list.status; i++) {
-        lk_error why;
-        if (backends[i]->devices && backends[i]->devices(&bo, keep, &list, &why)) {
-            lk_log_line(&bo.log, LK_LOG_WARN, "%s", why.message);
-        }
+    for (size_t i = 0; i < n && !status; i++) {
+        status = backends[i]->list ? add(&all, backends[i], &bo, err) : LK_OK;
     }
-    if (!list.status) {
-        choose(&list);
-        for (size_t i = 0; i < list.n; i++) {
-            each(user, &list.items[i]);
-        }
+    if (!status) {
+        choose(&all);
     }
-    lk_free(list.items);
-    return list.status;
+    for (size_t i = 0; i < all.n && !status; i++) {
+        each(user, &all.items[i].info);
+    }
+    lk_device_list_free(&all);
+    return status;
 }
 
 lk_status lk_device_disable(const lk_engine_options *options, const char *feature, lk_error *err)
 {
     lk_engine_options o = lk_engine_options_default();
-    lk_status taken = lk_options_take(&o, sizeof o, options, "engine", err);
-    if (taken) {
-        return taken;
-    }
-    struct lk_backend_options bo = {.device = o.device,
-                                    .cache_dir = o.cache_dir,
-                                    .log = {o.log, o.user}};
+    lk_status status = lk_options_take(&o, sizeof o, options, "engine", err);
+    struct lk_backend_options bo = {.cache_dir = o.cache_dir, .log = {o.log, o.user}};
     const struct lk_backend_impl *vulkan = lk_backend_find("vulkan");
-    return vulkan ? vulkan->switch_off(&bo, feature, err)
-                  : lk_fail(err, LK_E_DEVICE, "vulkan: built without Vulkan");
+    struct lk_device device;
+    if (!status && !vulkan) {
+        status = lk_fail(err, LK_E_DEVICE, "vulkan: built without Vulkan");
+    }
+    if (!status) {
+        status = lk_device_one(vulkan, &bo, o.device, &device, err);
+    }
+    if (!status) {
+        bo.device = &device.id;
+        status = vulkan->switch_off(&bo, feature, err);
+    }
+    return status;
 }

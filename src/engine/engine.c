@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/device_list.h"
 #include "base/mem.h"
 #include "gguf/model_file.h"
 #include "plan/plan.h"
@@ -64,7 +65,7 @@ static struct lk_backend_options backend_options(const struct lk_engine *e)
                                        .threads_batch = e->options.threads_batch,
                                        .pin = e->options.pin,
                                        .cpu_level = e->options.cpu_level,
-                                       .device = e->options.device,
+                                       .device = e->has_device ? &e->device.id : NULL,
                                        .vk_disable = e->options.vk_disable,
                                        .cache_dir = e->options.cache_dir,
                                        .log = e->log,
@@ -89,15 +90,31 @@ static int n_slots_of(const struct lk_engine *e)
     return 0;
 }
 
-static lk_status part_open(const struct lk_engine *e, struct lk_part *part, const char *name,
-                           lk_error *err)
+/* Resolves options.device once. */
+static lk_status find_device(struct lk_engine *e, const struct lk_backend_impl *impl, lk_error *err)
 {
     struct lk_backend_options options = backend_options(e);
+    lk_status status = LK_OK;
+    if (!e->has_device) {
+        status = lk_device_one(impl, &options, e->options.device, &e->device, err);
+        e->has_device = !status;
+    }
+    return status;
+}
+
+static lk_status part_open(struct lk_engine *e, struct lk_part *part, const char *name,
+                           lk_error *err)
+{
     part->impl = lk_backend_find(name);
     if (!part->impl) {
         return lk_fail(err, LK_E_INVALID,
                        "backend '%s': not one of auto, vulkan (if built in), cpu, scalar, ref",
                        name);
+    }
+    lk_status status = part->impl->look ? find_device(e, part->impl, err) : LK_OK;
+    struct lk_backend_options options = backend_options(e);
+    if (status) {
+        return status;
     }
     return part->impl->open(&options, &part->backend, &part->caps, err);
 }
@@ -321,14 +338,9 @@ static lk_status open_home(struct lk_engine *e, lk_error *err)
     } else if (e->options.gpu_layers == 0) {
         lk_log_line(&e->log, LK_LOG_INFO, "running on the CPU: no layers asked for on the GPU");
     } else {
-        struct lk_backend_options options = backend_options(e);
-        struct lk_caps caps;
         lk_error why = {0};
-        lk_status status = vulkan->probe(&options, &caps, &why);
+        lk_status status = find_device(e, vulkan, &why);
         bool missing = status && named; /* what is named must be there */
-        if (missing && !strstr(why.message, named)) {
-            lk_fail_prefix(&why, status, "device '%s'", named);
-        }
         if (!status) {
             status = lk_engine_lane(e, "vulkan", &e->home, &why);
         }

@@ -41,6 +41,8 @@ struct lk_engine {
     struct lk_plan *plan;
     lk_engine_options options; /* strings owned below */
     char *strings[5];
+    struct lk_device device; /* that options.device names, once has_device */
+    bool has_device;
     struct lk_log log;
     struct lk_mutex *lock; /* held by every call that touches lanes or caches */
     struct lk_lane *lane[LK_ENGINE_LANES];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "backend/device_list.h"
 #include "base/mem.h"
 #include "base/os.h"
 
@@ -217,7 +218,7 @@ lk_status lk_engine_time_kernel(lk_engine *e, int n_tokens, lk_kernel_time *out,
                                     .threads_batch = e->options.threads_batch,
                                     .pin = e->options.pin,
                                     .cpu_level = e->options.cpu_level,
-                                    .device = e->options.device,
+                                    .device = e->has_device ? &e->device.id : NULL,
                                     .vk_disable = e->options.vk_disable,
                                     .cache_dir = e->options.cache_dir,
                                     .log = e->log};
@@ -243,7 +244,6 @@ lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
                                     .threads_batch = o.threads_batch,
                                     .pin = o.pin,
                                     .cpu_level = o.cpu_level,
-                                    .device = o.device,
                                     .vk_disable = o.vk_disable,
                                     .cache_dir = o.cache_dir,
                                     .log = {o.log, o.user}};
@@ -252,6 +252,14 @@ lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
     if (!impl || !impl->kernels) {
         return lk_fail(err, impl ? LK_E_UNSUPPORTED : LK_E_INVALID,
                        "backend '%s': its kernels are not timed", name);
+    }
+    struct lk_device device;
+    if (impl->look) {
+        lk_status status = lk_device_one(impl, &bo, o.device, &device, err);
+        if (status) {
+            return status;
+        }
+        bo.device = &device.id;
     }
     bool all = strcmp(o.cpu_level, "auto") == 0;
     return impl->kernels(&bo, all, NULL, n_tokens, each, user, err);

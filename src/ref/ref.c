@@ -50,17 +50,6 @@ static bool is_level(const struct lk_backend_options *options, const char *level
     return options->cpu_level && strcmp(options->cpu_level, level) == 0;
 }
 
-static lk_status ref_probe(const struct lk_backend_options *options, struct lk_caps *caps,
-                           lk_error *err)
-{
-    (void)err;
-    *caps = (struct lk_caps){.exact = false};
-    bool named = is_level(options, "rounded") || is_level(options, "coarse");
-    snprintf(caps->describe, sizeof caps->describe, "reference in double%s%s", named ? ", " : "",
-             named ? options->cpu_level : "");
-    return LK_OK;
-}
-
 static lk_status ref_open(const struct lk_backend_options *options, struct lk_backend **out,
                           struct lk_caps *caps, lk_error *err)
 {
@@ -74,7 +63,11 @@ static lk_status ref_open(const struct lk_backend_options *options, struct lk_ba
     b->threads = options->threads < 1              ? 1
                  : options->threads > MOST_THREADS ? MOST_THREADS
                                                    : options->threads;
-    return ref_probe(options, caps, err);
+    *caps = (struct lk_caps){.exact = false, .name = "reference in double"};
+    bool named = (*out)->rounded || (*out)->coarse;
+    snprintf(caps->describe, sizeof caps->describe, "%.100s%s%.16s", caps->name, named ? ", " : "",
+             named ? options->cpu_level : "");
+    return LK_OK;
 }
 
 static void ref_close(struct lk_backend *backend)
@@ -623,7 +616,6 @@ lk_status lk_ref_step(struct lk_exec *e, struct lk_state_mem *states, const stru
 
 const struct lk_backend_impl lk_backend_ref = {
     .name = "ref",
-    .probe = ref_probe,
     .open = ref_open,
     .close = ref_close,
     .prepare = ref_prepare,

@@ -10,35 +10,7 @@
 #include "base/os.h"
 #include "vulkan/vk.h"
 
-/* ---- probe and open ---- */
-
-static void describe(const struct lk_vk_found *found, struct lk_caps *caps)
-{
-    snprintf(caps->describe, sizeof caps->describe, "vulkan %.200s", found->props.deviceName);
-}
-
-static lk_status vk_probe(const struct lk_backend_options *options, struct lk_caps *caps,
-                          lk_error *err)
-{
-    struct lk_vk_instance instance = {0};
-    struct lk_vk_found *found = NULL;
-    int n = 0, chosen = -1;
-    *caps = (struct lk_caps){0};
-    lk_status status = lk_vk_instance_open(&instance, err);
-    if (!status) {
-        status = lk_vk_find(&instance, options, &found, &n, err);
-    }
-    if (!status) {
-        chosen = lk_vk_choose(found, n, options->device, err);
-        status = chosen < 0 ? LK_E_DEVICE : LK_OK;
-    }
-    if (!status) {
-        describe(&found[chosen], caps);
-    }
-    lk_free(found);
-    lk_vk_instance_close(&instance);
-    return status;
-}
+/* ---- open ---- */
 
 void lk_vk_close(struct lk_backend *backend)
 {
@@ -81,7 +53,9 @@ static lk_status vk_open(const struct lk_backend_options *options, struct lk_bac
         return status;
     }
     lk_vk_feature_list(&b->dev.found, features, sizeof features);
-    describe(&b->dev.found, caps);
+    const char *name = b->dev.found.props.deviceName;
+    snprintf(caps->name, sizeof caps->name, "vulkan %.80s", name);
+    snprintf(caps->describe, sizeof caps->describe, "vulkan %.200s", name);
     lk_log_line(&options->log, LK_LOG_INFO, "vulkan: %s, %s, %s; features: %s%s%s",
                 b->dev.found.props.deviceName, b->dev.found.driver,
                 caps->exact ? "exact" : "approximate", features[0] ? features : "none",
@@ -346,8 +320,8 @@ static lk_status vk_peek(struct lk_exec *e, int slot, float *data, size_t n, lk_
 
 const struct lk_backend_impl lk_backend_vulkan = {
     .name = "vulkan",
-    .probe = vk_probe,
-    .devices = lk_vk_devices,
+    .list = lk_vk_list,
+    .look = lk_vk_look,
     .open = vk_open,
     .close = lk_vk_close,
     .prepare = vk_prepare,

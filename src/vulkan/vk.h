@@ -32,10 +32,10 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
 lk_status lk_vk_probe(struct lk_backend *backend, bool *exact, char *note, size_t n_note,
                       lk_error *err);
 
-/* Lists all devices for lk_devices: opens and probes each. Never fails for a single device. */
-lk_status lk_vk_devices(const struct lk_backend_options *options,
-                        void (*each)(void *user, const lk_device_info *device), void *user,
-                        lk_error *err);
+/* The hooks list and look of struct lk_backend_impl. */
+lk_status lk_vk_list(const struct lk_backend_options *options, lk_device_fn each, void *user,
+                     lk_error *err);
+void lk_vk_look(const struct lk_backend_options *options, lk_device_info *info);
 
 /* ---- measuring (vk_measure.c) ---- */
 

@@ -438,10 +438,12 @@ lk_status lk_vk_probe(struct lk_backend *b, bool *exact, char *note, size_t n_no
     return LK_OK;
 }
 
-/* ---- lk_devices ---- */
+/* ---- devices ---- */
 
-static void describe(const struct lk_vk_found *f, lk_device_info *info)
+static struct lk_device describe(const struct lk_vk_found *f)
 {
+    struct lk_device d = {.id = f->id};
+    lk_device_info *info = &d.info;
     snprintf(info->backend, sizeof info->backend, "vulkan");
     snprintf(info->name, sizeof info->name, "%.255s", f->props.deviceName);
     snprintf(info->driver, sizeof info->driver, "%.255s", f->driver);
@@ -451,30 +453,11 @@ static void describe(const struct lk_vk_found *f, lk_device_info *info)
     info->usable = f->usable;
     snprintf(info->note, sizeof info->note, "%.500s", f->note);
     lk_vk_feature_list(f, info->features, sizeof info->features);
+    return d;
 }
 
-/* Opens device `index` and probes it; what goes wrong is its note. */
-static void probe_one(const struct lk_backend_options *options, int index, lk_device_info *info)
-{
-    char number[16];
-    struct lk_backend_options o = *options;
-    struct lk_backend *b = NULL;
-    lk_error why = {0};
-    snprintf(number, sizeof number, "%d", index);
-    o.device = number;
-    if (lk_vk_open(&o, &b, &info->exact, info->note, sizeof info->note, &why)) {
-        info->usable = false;
-        snprintf(info->note, sizeof info->note, "%.500s", why.message);
-        return;
-    }
-    lk_vk_feature_list(&b->dev.found, info->features, sizeof info->features);
-    lk_vk_off_note(&b->dev.found, info->note, sizeof info->note);
-    lk_vk_close(b);
-}
-
-lk_status lk_vk_devices(const struct lk_backend_options *options,
-                        void (*each)(void *user, const lk_device_info *device), void *user,
-                        lk_error *err)
+lk_status lk_vk_list(const struct lk_backend_options *options, lk_device_fn each, void *user,
+                     lk_error *err)
 {
     struct lk_vk_instance instance;
     struct lk_vk_found *found = NULL;
@@ -487,15 +470,24 @@ lk_status lk_vk_devices(const struct lk_backend_options *options,
         status = lk_fail(err, LK_E_DEVICE, "vulkan: no device found");
     }
     for (int i = 0; i < n && !status; i++) {
-        lk_device_info info;
-        memset(&info, 0, sizeof info);
-        describe(&found[i], &info);
-        if (info.usable) {
-            probe_one(options, i, &info);
-        }
-        each(user, &info);
+        struct lk_device d = describe(&found[i]);
+        status = each(user, &d, err);
     }
     lk_free(found);
     lk_vk_instance_close(&instance);
     return status;
+}
+
+void lk_vk_look(const struct lk_backend_options *options, lk_device_info *info)
+{
+    struct lk_backend *b = NULL;
+    lk_error why = {0};
+    if (lk_vk_open(options, &b, &info->exact, info->note, sizeof info->note, &why)) {
+        info->usable = false;
+        snprintf(info->note, sizeof info->note, "%.500s", why.message);
+        return;
+    }
+    lk_vk_feature_list(&b->dev.found, info->features, sizeof info->features);
+    lk_vk_off_note(&b->dev.found, info->note, sizeof info->note);
+    lk_vk_close(b);
 }

@@ -142,7 +142,7 @@ int main(int argc, char **argv)
         if (any_asked && !asked[i]) {
             continue;
         }
-        if (!lk_cpu_has(level, &why)) {
+        if (lk_cpu_has(level, &why) != LK_CPU_HAS) {
             printf("not run: %s (%s)\n", lk_cpu_level_name(level), why);
             if (asked[i]) {
                 report_begin(&r, lk_cpu_level_name(level), "level", "");

@@ -83,7 +83,7 @@ static void check(const char *path, const struct timeline *t)
     o.backend = "cpu";
     o.pin = true; /* exactly so many threads */
     for (int level = 0; level < LK_CPU_LEVELS; level++) {
-        if (!lk_cpu_has((enum lk_cpu_level)level, NULL)) {
+        if (lk_cpu_has((enum lk_cpu_level)level, NULL) != LK_CPU_HAS) {
             continue;
         }
         o.cpu_level = lk_cpu_level_name((enum lk_cpu_level)level);

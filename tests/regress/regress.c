@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/device_list.h"
 #include "cpu/detect.h"
 #include "gguf/model_file.h"
 #include "base/mem.h"
@@ -77,7 +78,7 @@ size_t rg_ways(const struct rg_way **out)
     ways[n++] = *rg_scalar();
     for (int l = LK_CPU_GENERIC; l < LK_CPU_LEVELS; l++) {
         enum lk_cpu_level level = (enum lk_cpu_level)l;
-        if (lk_cpu_has(level, NULL) && (!device || level == lk_cpu_best())) {
+        if (lk_cpu_has(level, NULL) == LK_CPU_HAS && (!device || level == lk_cpu_best())) {
             const char *name = lk_cpu_level_name(level);
             ways[n++] = (struct rg_way){name, lk_backend_find("cpu"), name, false};
         }
@@ -116,14 +117,19 @@ struct lk_backend *rg_backend(const struct rg_way *way)
         i++;
     }
     if (!open[i].backend) {
+        struct lk_device device;
         struct lk_backend_options o = {.threads = threads(),
                                        .threads_batch = threads(),
                                        .cpu_level = way->level,
-                                       .device = way->is_device ? device_name() : NULL,
                                        .vk_disable = variable("LK_DISABLE", NULL),
                                        .cache_dir = variable("LK_TEST_CACHE", NULL)};
         struct lk_caps caps;
         lk_error err;
+        if (way->is_device) {
+            cr_assert_eq(lk_device_one(way->impl, &o, device_name(), &device, &err), LK_OK, "%s",
+                         err.message);
+            o.device = &device.id;
+        }
         cr_assert_eq(way->impl->open(&o, &open[i].backend, &caps, &err), LK_OK, "%s", err.message);
         open[i].name = way->name;
         rg_debug("way %s: %s\n", way->name, caps.describe);

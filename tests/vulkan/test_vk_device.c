@@ -14,7 +14,7 @@
 
 #include "shaders/probe_items.h"
 #include "shaders/spirv_lint.h"
-#include "backend/backend.h"
+#include "backend/device_list.h"
 #include "base/kept.h"
 #include "vulkan/vk.h"
 #include "vulkan/vk_known.h"
@@ -216,7 +216,7 @@ struct probed {
 static struct probed probe_broken(const char *const *names, const char *disable)
 {
     struct lk_backend *b = calloc(1, sizeof *b);
-    struct lk_backend_options o = {.device = "0", .vk_disable = disable};
+    struct lk_backend_options o = {.device = vk_pair_id(), .vk_disable = disable};
     struct probed p;
     lk_error err = {0};
     cr_assert_eq(lk_vk_device_open(&o, &b->dev, &err), LK_OK, "%s", err.message);
@@ -301,7 +301,7 @@ static bool count_kernel(void *user, const lk_kernel_time *t)
 /* With and without the packed dot product that the drivers here have. */
 Test(vk_device, a_kernel_is_timed_with_each_arithmetic)
 {
-    struct lk_backend_options o = {.device = "0", .cache_dir = getenv("LK_TEST_CACHE")};
+    struct lk_backend_options o = {.device = vk_pair_id(), .cache_dir = getenv("LK_TEST_CACHE")};
     struct kernels k = {0};
     lk_error err = {0};
     cr_assert_eq(lk_backend_vulkan.kernels(&o, true, "Q4_K", 3, count_kernel, &k, &err), LK_OK,
@@ -314,30 +314,49 @@ Test(vk_device, a_kernel_is_timed_with_each_arithmetic)
     cr_assert(k.n == 1 && k.dot == 0, "%d, %d", k.n, k.dot);
 }
 
-Test(vk_device, names_that_are_wrong_are_errors)
+Test(vk_device, what_is_not_there_is_an_error)
 {
     struct lk_backend *b = NULL;
     struct lk_caps caps;
+    struct lk_device device;
     lk_error err = {0};
-    struct lk_backend_options o = {.device = "no such device"};
+    struct lk_device_id gone = *vk_pair_id();
+    struct lk_backend_options o = {.device = &gone};
+    gone.twin = 7;
     cr_assert_eq(lk_backend_vulkan.open(&o, &b, &caps, &err), LK_E_DEVICE);
-    cr_assert(strstr(err.message, "no such device"), "%s", err.message);
-    o.device = "99";
-    cr_assert_eq(lk_backend_vulkan.probe(&o, &caps, &err), LK_E_DEVICE);
-    o.device = ""; /* no name is not the first */
-    cr_assert_eq(lk_backend_vulkan.probe(&o, &caps, &err), LK_E_DEVICE);
-    o.device = "0";
+    cr_assert(strstr(err.message, "not there any more"), "%s", err.message);
+    o.device = NULL;
+    cr_assert_eq(lk_backend_vulkan.open(&o, &b, &caps, &err), LK_E_DEVICE);
+    cr_assert(strstr(err.message, "no device was chosen"), "%s", err.message);
+    o.device = vk_pair_id();
     o.vk_disable = "int-dot,warp-drive";
     cr_assert_eq(lk_backend_vulkan.open(&o, &b, &caps, &err), LK_E_INVALID);
     cr_assert(strstr(err.message, "warp-drive"), "%s", err.message);
     /* CPU drivers are not taken unless named. */
-    o.device = NULL;
-    o.vk_disable = NULL;
-    lk_status status = lk_backend_vulkan.open(&o, &b, &caps, &err);
-    if (status == LK_OK) {
-        lk_backend_vulkan.close(b); /* there is a GPU here */
+    o = (struct lk_backend_options){0};
+    if (lk_device_one(&lk_backend_vulkan, &o, NULL, &device, &err)) {
+        cr_assert_str_eq(err.message, "vulkan: no GPU, only a driver that computes on the CPU");
     } else {
-        cr_assert_eq(status, LK_E_DEVICE);
-        cr_assert(strstr(err.message, "no GPU, only a driver"), "%s", err.message);
+        cr_assert_geq(lk_device_rank(&device.info), 0); /* there is a GPU here */
     }
+    cr_assert_eq(lk_device_one(&lk_backend_vulkan, &o, "no such device", &device, &err),
+                 LK_E_DEVICE);
+    cr_assert(strstr(err.message, "no such device"), "%s", err.message);
+}
+
+/* The same device is found again by its identity, and listed devices have identities apart. */
+Test(vk_device, identities_are_stable_and_apart)
+{
+    struct lk_backend_options o = {0};
+    struct lk_device_list a, b;
+    cr_assert_eq(lk_device_list_find(&lk_backend_vulkan, &o, &a, NULL), LK_OK);
+    cr_assert_eq(lk_device_list_find(&lk_backend_vulkan, &o, &b, NULL), LK_OK);
+    cr_assert_eq(a.n, b.n);
+    for (size_t i = 0; i < a.n; i++) {
+        for (size_t k = 0; k < b.n; k++) {
+            cr_assert_eq(lk_device_same(&a.items[i].id, &b.items[k].id), i == k);
+        }
+    }
+    lk_device_list_free(&a);
+    lk_device_list_free(&b);
 }

@@ -70,11 +70,10 @@ Test(vk_limits, devices_below_what_kernels_need_are_refused_by_name)
     f.props.limits.maxPerStageDescriptorStorageBuffers = 4;
     f.usable = lk_vk_limits_suffice(&f.props, f.note, sizeof f.note);
     lk_error err;
-    cr_assert_eq(lk_vk_choose(&f, 1, "least", &err), -1);
+    struct lk_backend_options o = {.device = &f.id};
+    cr_assert_eq(lk_vk_pick(&f, 1, &o, &err), -1);
     cr_assert_str_eq(err.message,
                      "device 'the least': maxPerStageDescriptorStorageBuffers is 4, expected 8");
-    cr_assert_eq(lk_vk_choose(&f, 1, NULL, &err), -1);
-    cr_assert(strstr(err.message, "is 4, expected 8"), "%s", err.message);
 }
 
 static struct lk_vk_needs needs_of(const char *shader, uint32_t c0, uint32_t c1, uint32_t c2,
@@ -223,7 +222,7 @@ Test(vk_limits, wide_tiles_of_q6_k_take_the_most)
 Test(vk_limits, a_pipeline_beyond_the_device_is_refused)
 {
     struct lk_vk_device dev;
-    struct lk_backend_options o = {.device = "0"};
+    struct lk_backend_options o = {.device = vk_pair_id()};
     lk_error err = {0};
     VkPipeline pipe;
     const uint32_t spec[4] = {16, 256, 0, 128};
@@ -255,7 +254,7 @@ Test(vk_limits, a_pipeline_beyond_the_device_is_refused)
 Test(vk_limits, a_state_beyond_the_devices_buffers_is_refused)
 {
     struct lk_backend *b = calloc(1, sizeof *b);
-    struct lk_backend_options o = {.device = "0"};
+    struct lk_backend_options o = {.device = vk_pair_id()};
     struct lk_state k = lk_state_paged(LK_STATE_K, 0, 2, 40);
     struct lk_plan plan = {.states = &k, .n_states = 1, .n_layer = 1, .last_layer = 1};
     struct lk_state_geom g = {.plan = &plan, .n_blocks = 64};
@@ -288,7 +287,7 @@ Test(vk_limits, a_state_beyond_the_devices_buffers_is_refused)
 Test(vk_limits, reading_speed_is_measured_in_small_workgroups)
 {
     struct lk_vk_device dev;
-    struct lk_backend_options o = {.device = "0"};
+    struct lk_backend_options o = {.device = vk_pair_id()};
     lk_error err = {0};
     double rate = 0.0;
     cr_assert_eq(lk_vk_device_open(&o, &dev, &err), LK_OK, "%s", err.message);

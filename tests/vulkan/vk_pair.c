@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/device_list.h"
 #include "base/mem.h"
 #include "base/numerics.h"
 #include "vulkan/vk.h"
@@ -20,6 +21,16 @@ static struct {
     struct lk_backend *backend;
 } devices[MAX_DEVICES];
 
+const struct lk_device_id *vk_pair_id(void)
+{
+    static struct lk_device first;
+    struct lk_backend_options o = {0};
+    lk_error err;
+    cr_assert_eq(lk_device_one(&lk_backend_vulkan, &o, "0", &first, &err), LK_OK, "%s",
+                 err.message);
+    return &first.id;
+}
+
 struct lk_backend *vk_pair_device(const char *disable)
 {
     for (int i = 0; i < MAX_DEVICES; i++) {
@@ -27,7 +38,7 @@ struct lk_backend *vk_pair_device(const char *disable)
             return devices[i].backend;
         }
         if (!devices[i].backend) {
-            struct lk_backend_options o = {.device = "0",
+            struct lk_backend_options o = {.device = vk_pair_id(),
                                            .vk_disable = disable,
                                            .cache_dir = getenv("LK_TEST_CACHE")};
             struct lk_caps caps;

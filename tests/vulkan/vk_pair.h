@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "vulkan/device/vk_volk.h"
 
+const struct lk_device_id *vk_pair_id(void);            /* of that device */
 struct lk_backend *vk_pair_device(const char *disable); /* opened on first use */
 void vk_pair_close(void);
 /* SwiftShader outside LK_FULL=1: where every type runs in one test already, others take a sample.

@@ -2,11 +2,10 @@
  *
  * Vk_device: libvulkan, the devices it shows, their features, and opening one. Knows no ops.
  */
-#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "backend/device_list.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "vulkan/device/vk_device.h"
@@ -268,16 +267,19 @@ static void find_driver(struct lk_vk_found *f, const VkExtensionProperties *ext,
 {
     VkPhysicalDeviceDriverProperties driver = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
+    VkPhysicalDeviceIDProperties id = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES};
     VkPhysicalDeviceMaintenance3Properties m3 = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &id};
     if (f->props.apiVersion >= VK_API_VERSION_1_2 ||
         has_extension(ext, n, VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME)) {
-        m3.pNext = &driver;
+        id.pNext = &driver;
     }
     VkPhysicalDeviceProperties2 props = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
                                          .pNext = &m3};
     vkGetPhysicalDeviceProperties2(f->physical, &props);
     f->max_allocation = m3.maxMemoryAllocationSize;
+    memcpy(f->id.device, id.deviceUUID, sizeof f->id.device);
+    memcpy(f->id.driver, id.driverUUID, sizeof f->id.driver);
     uint32_t v = f->props.driverVersion;
     char text[256];
     int n_text =
@@ -388,6 +390,9 @@ lk_status lk_vk_find(const struct lk_vk_instance *instance,
     for (uint32_t i = 0; i < count && r >= 0 && !status; i++) {
         found[i].physical = handles[i];
         status = find_one(instance, &found[i], options->vk_disable, err);
+        for (uint32_t k = 0; k < i; k++) { /* drivers may give two devices one UUID */
+            found[i].id.twin += lk_device_same(&found[k].id, &found[i].id);
+        }
         lk_vk_off_apply(&found[i], options->cache_dir, &options->log);
     }
     lk_free(handles);
@@ -400,59 +405,21 @@ lk_status lk_vk_find(const struct lk_vk_instance *instance,
     return LK_OK;
 }
 
-/* An empty part is in no text. */
-static bool contains_nocase(const char *text, const char *part)
+int lk_vk_pick(const struct lk_vk_found *found, int n, const struct lk_backend_options *options,
+               lk_error *err)
 {
-    size_t n = strlen(part);
-    for (; n && *text; text++) {
-        size_t i = 0;
-        while (i < n && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i])) {
-            i++;
+    for (int i = 0; options->device && i < n; i++) {
+        if (!lk_device_same(&found[i].id, options->device)) {
+            continue;
         }
-        if (i == n) {
-            return true;
+        if (!found[i].usable) {
+            lk_fail(err, LK_E_DEVICE, "device '%s': %s", found[i].props.deviceName, found[i].note);
+            return -1;
         }
+        return i;
     }
-    return false;
-}
-
-int lk_vk_choose(const struct lk_vk_found *found, int n, const char *device, lk_error *err)
-{
-    if (device) {
-        char *end;
-        long number = strtol(device, &end, 10);
-        bool is_number = *device && !*end;
-        for (int i = 0; i < n; i++) {
-            if (is_number ? i == number : contains_nocase(found[i].props.deviceName, device)) {
-                if (!found[i].usable) {
-                    lk_fail(err, LK_E_DEVICE, "device '%s': %s", found[i].props.deviceName,
-                            found[i].note);
-                    return -1;
-                }
-                return i;
-            }
-        }
-        lk_fail(err, LK_E_DEVICE, "device '%s': no such Vulkan device, %d found", device, n);
-        return -1;
-    }
-    static const char *const ORDER[] = {"discrete", "integrated", "virtual"};
-    for (size_t t = 0; t < LK_COUNT(ORDER); t++) {
-        for (int i = 0; i < n; i++) {
-            if (found[i].usable && strcmp(found[i].type, ORDER[t]) == 0) {
-                return i;
-            }
-        }
-    }
-    const struct lk_vk_found *gpu = NULL; /* one that can't be used */
-    for (int i = 0; i < n && !gpu; i++) {
-        gpu = strcmp(found[i].type, "cpu") != 0 && !found[i].usable ? &found[i] : NULL;
-    }
-    if (gpu) {
-        lk_fail(err, LK_E_DEVICE, "vulkan: '%s': %s", gpu->props.deviceName, gpu->note);
-    } else {
-        lk_fail(err, LK_E_DEVICE, "vulkan: no %s",
-                n ? "GPU, only a driver that computes on the CPU" : "device found");
-    }
+    lk_fail(err, LK_E_DEVICE, "vulkan: %s",
+            options->device ? "the device is not there any more" : "no device was chosen");
     return -1;
 }
 
@@ -549,7 +516,7 @@ lk_status lk_vk_device_open(const struct lk_backend_options *options, struct lk_
         status = lk_vk_find(&dev->instance, options, &found, &n, err);
     }
     if (!status) {
-        int chosen = lk_vk_choose(found, n, options->device, err);
+        int chosen = lk_vk_pick(found, n, options, err);
         if (chosen < 0) {
             status = LK_E_DEVICE;
         } else {

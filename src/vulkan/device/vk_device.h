@@ -28,6 +28,7 @@ enum lk_vk_feature {
 struct lk_vk_found {
     VkPhysicalDevice physical;
     VkPhysicalDeviceProperties props;
+    struct lk_device_id id;
     char driver[256];
     const char *type; /* "discrete", ... */
     VkDeviceSize max_allocation;
@@ -53,9 +54,9 @@ void lk_vk_instance_close(struct lk_vk_instance *instance);
 lk_status lk_vk_find(const struct lk_vk_instance *instance,
                      const struct lk_backend_options *options, struct lk_vk_found **out, int *n,
                      lk_error *err);
-/* Index of the device to take: by number or part of the name, else discrete, then integrated, then
- * virtual. -1 with err filled when there is none. */
-int lk_vk_choose(const struct lk_vk_found *found, int n, const char *device, lk_error *err);
+/* Index of the device of options; -1 with err filled where it is not there or can't be used. */
+int lk_vk_pick(const struct lk_vk_found *found, int n, const struct lk_backend_options *options,
+               lk_error *err);
 const char *lk_vk_feature_name(enum lk_vk_feature feature);
 /* Leaves the features that need more than the device's limits. */
 void lk_vk_limit_features(struct lk_vk_found *found);

@@ -91,7 +91,7 @@ lk_status lk_vk_switch_off(const struct lk_backend_options *options, const char 
         status = lk_vk_find(&instance, options, &found, &n, err);
     }
     if (!status) {
-        chosen = lk_vk_choose(found, n, options->device, err);
+        chosen = lk_vk_pick(found, n, options, err);
         status = chosen < 0 ? LK_E_DEVICE : LK_OK;
     }
     for (int i = 0; i < LK_VK_FEATURES && !status; i++) {
