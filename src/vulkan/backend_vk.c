@@ -324,6 +324,7 @@ const struct lk_backend_impl lk_backend_vulkan = {
     .look = lk_vk_look,
     .open = vk_open,
     .close = lk_vk_close,
+    .speed = lk_vk_speed,
     .prepare = vk_prepare,
     .exec_free = vk_exec_free,
     .state_alloc = vk_state_alloc,

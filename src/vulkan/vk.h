@@ -11,6 +11,7 @@
 struct lk_backend {
     struct lk_vk_device dev;
     struct lk_backend_options options; /* strings are not kept */
+    uint32_t found_features;           /* in use before the probe; its verdict is kept under them */
 };
 
 /* ---- the backend (backend_vk.c) ---- */
@@ -31,6 +32,9 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
  * CPU. Verdicts are kept in cache_dir. */
 lk_status lk_vk_probe(struct lk_backend *backend, bool *exact, char *note, size_t n_note,
                       lk_error *err);
+
+/* The hook speed of struct lk_backend_impl; kept with the verdict. */
+lk_status lk_vk_speed(struct lk_backend *backend, double *bytes_per_second, lk_error *err);
 
 /* The hooks list and look of struct lk_backend_impl. */
 lk_status lk_vk_list(const struct lk_backend_options *options, lk_device_fn each, void *user,

@@ -330,8 +330,9 @@ struct kept {
     uint32_t features; /* found and not disabled */
     uint32_t used;     /* of them, after the probe */
     struct verdict verdict;
+    double speed; /* of its memory, bytes a second; 0: nobody asked yet */
 };
-enum { KEPT_VERSION = 3 };
+enum { KEPT_VERSION = 4 };
 
 static void hash_shaders(uint8_t out[32])
 {
@@ -353,45 +354,42 @@ static uint32_t used(const struct lk_vk_device *dev)
 }
 
 /* Beside the pipelines, one for each set of features. */
-static bool kept_path(const struct lk_vk_device *dev, char *path, size_t n)
+static bool kept_path(const struct lk_vk_device *dev, uint32_t features, char *path, size_t n)
 {
     size_t len = strlen(dev->cache_path), end = strlen("pipelines");
     int m = len < end
                 ? -1
-                : snprintf(path, n, "%.*s%x.probe", (int)(len - end), dev->cache_path, used(dev));
+                : snprintf(path, n, "%.*s%x.probe", (int)(len - end), dev->cache_path, features);
     return m > 0 && (size_t)m < n;
 }
 
-static struct kept kept_of(const struct lk_vk_device *dev)
+static struct kept kept_of(uint32_t features)
 {
     struct kept k;
     memset(&k, 0, sizeof k);
     hash_shaders(k.shaders);
-    k.features = used(dev);
+    k.features = features;
     return k;
 }
 
-static bool kept_read(const char *path, const struct kept *want, struct lk_vk_device *dev,
-                      struct verdict *v)
+/* Fills k, which says whose verdict it is; false when none is kept. */
+static bool kept_read(const struct lk_vk_device *dev, const char *path, struct kept *k)
 {
     struct lk_kept file;
-    struct kept k;
+    struct kept got;
     enum lk_kept_state state = lk_kept_open(&file, path, "probe", KEPT_VERSION);
-    bool ok = state == LK_KEPT_WHOLE && file.n_bytes == sizeof k;
+    bool ok = state == LK_KEPT_WHOLE && file.n_bytes == sizeof got;
     if (state == LK_KEPT_BROKEN) {
         lk_log_line(&dev->log, LK_LOG_INFO, "%s: not a whole verdict: the device is probed again",
                     path);
     }
     if (ok) {
-        memcpy(&k, file.data, sizeof k);
-        ok = memcmp(&k, want, offsetof(struct kept, used)) == 0 &&
-             memchr(k.verdict.note, 0, sizeof k.verdict.note);
-    }
-    for (int i = 0; i < LK_VK_FEATURES && ok; i++) {
-        dev->found.use[i] = dev->found.has[i] && (k.used >> i & 1u);
+        memcpy(&got, file.data, sizeof got);
+        ok = memcmp(&got, k, offsetof(struct kept, used)) == 0 &&
+             memchr(got.verdict.note, 0, sizeof got.verdict.note);
     }
     if (ok) {
-        *v = k.verdict;
+        *k = got;
     }
     lk_kept_close(&file);
     return ok;
@@ -409,12 +407,17 @@ lk_status lk_vk_probe(struct lk_backend *b, bool *exact, char *note, size_t n_no
 {
     struct lk_vk_device *dev = &b->dev;
     char path[640];
-    struct kept kept = kept_of(dev);
+    b->found_features = used(dev);
+    struct kept kept = kept_of(b->found_features);
     struct verdict *v = &kept.verdict;
-    bool has_path = kept_path(dev, path, sizeof path);
+    bool has_path = kept_path(dev, b->found_features, path, sizeof path);
     double start = lk_now(), compiling = dev->compiling;
     v->exact = true;
-    if (!has_path || !kept_read(path, &kept, dev, v)) {
+    if (has_path && kept_read(dev, path, &kept)) {
+        for (int i = 0; i < LK_VK_FEATURES; i++) {
+            dev->found.use[i] = dev->found.has[i] && (kept.used >> i & 1u);
+        }
+    } else {
         dev->probe_pipes = LK_VK_KNOWN_CHECKS * (dev->found.use[LK_VK_MATRIX] ? 4 : 3);
         lk_status status = probe_items(dev, v, err);
         if (!status) {
@@ -436,6 +439,31 @@ lk_status lk_vk_probe(struct lk_backend *b, bool *exact, char *note, size_t n_no
     *exact = v->exact;
     snprintf(note, n_note, "%s", v->note);
     return LK_OK;
+}
+
+/* ---- speed ---- */
+
+lk_status lk_vk_speed(struct lk_backend *b, double *bytes_per_second, lk_error *err)
+{
+    /* More than caches hold, and little enough that nobody waits for it. */
+    enum { CPU_BYTES = 8 << 20, GPU_BYTES = 256 << 20, PASSES = 2 };
+    struct lk_vk_device *dev = &b->dev;
+    char path[640];
+    struct kept kept = kept_of(b->found_features);
+    bool is_kept =
+        kept_path(dev, b->found_features, path, sizeof path) && kept_read(dev, path, &kept);
+    if (is_kept && kept.speed > 0.0 && kept.speed < 1e18) {
+        *bytes_per_second = kept.speed;
+        return LK_OK;
+    }
+    bool cpu = dev->found.props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    uint64_t n = cpu ? CPU_BYTES : GPU_BYTES, most = dev->found.available / 8;
+    lk_status status = lk_vk_read_rate(dev, n < most ? n : most, PASSES, bytes_per_second, err);
+    if (!status && is_kept) {
+        kept.speed = *bytes_per_second;
+        kept_write(dev, path, &kept);
+    }
+    return status;
 }
 
 /* ---- devices ---- */

@@ -104,13 +104,13 @@ Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
     pclose(ls);
     struct lk_kept file;
     uint8_t kept[1024];
-    cr_assert_eq(lk_kept_open(&file, path, "probe", 3), LK_KEPT_WHOLE);
+    cr_assert_eq(lk_kept_open(&file, path, "probe", 4), LK_KEPT_WHOLE);
     size_t n = file.n_bytes, exact = 40, note = exact + 1; /* behind shaders and features */
     cr_assert(n < sizeof kept && file.data[exact] == 1 && file.data[note] == 0);
     memcpy(kept, file.data, n);
     lk_kept_close(&file);
     strcpy((char *)kept + note, "known by its file");
-    cr_assert_eq(lk_kept_write(path, "probe", 3, kept, n, NULL), LK_OK);
+    cr_assert_eq(lk_kept_write(path, "probe", 4, kept, n, NULL), LK_OK);
     struct seen s = {0};
     lk_engine_options o = lk_engine_options_default();
     o.cache_dir = dir;
@@ -124,7 +124,7 @@ Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
     s = (struct seen){0};
     cr_assert_eq(lk_devices(&o, see, &s, NULL), LK_OK);
     cr_assert(s.first.exact && !strstr(s.first.note, "known by"), "%s", s.first.note);
-    cr_assert_eq(lk_kept_open(&file, path, "probe", 3), LK_KEPT_WHOLE);
+    cr_assert_eq(lk_kept_open(&file, path, "probe", 4), LK_KEPT_WHOLE);
     lk_kept_close(&file);
     snprintf(command, sizeof command, "rm -r %s", dir);
     cr_assert_eq(system(command), 0);
@@ -342,6 +342,29 @@ Test(vk_device, what_is_not_there_is_an_error)
     cr_assert_eq(lk_device_one(&lk_backend_vulkan, &o, "no such device", &device, &err),
                  LK_E_DEVICE);
     cr_assert(strstr(err.message, "no such device"), "%s", err.message);
+}
+
+/* The speed of a device's memory is measured once, and kept with the verdict of its probe. */
+Test(vk_device, the_speed_is_measured_once)
+{
+    char dir[] = "/tmp/lk-speed-XXXXXX", command[64];
+    double speed[2] = {0}, now = 0.0;
+    cr_assert(mkdtemp(dir));
+    for (int i = 0; i < 2; i++) {
+        struct lk_backend *b = NULL;
+        struct lk_caps caps;
+        lk_error err = {0};
+        struct lk_backend_options o = {.device = vk_pair_id(), .cache_dir = dir};
+        cr_assert_eq(lk_backend_vulkan.open(&o, &b, &caps, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_backend_vulkan.speed(b, &speed[i], &err), LK_OK, "%s", err.message);
+        cr_assert(caps.exact && speed[i] > 1e6, "%g bytes a second", speed[i]);
+        cr_assert_eq(lk_backend_vulkan.read_rate(b, 8 << 20, 2, &now, &err), LK_OK);
+        lk_backend_vulkan.close(b);
+    }
+    cr_assert(speed[0] == speed[1], "%a and %a", speed[0], speed[1]);
+    cr_assert(now != speed[1], "two measurements are never the same");
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    cr_assert_eq(system(command), 0);
 }
 
 /* The same device is found again by its identity, and listed devices have identities apart. */
