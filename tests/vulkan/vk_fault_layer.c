@@ -11,10 +11,12 @@
  *   LK_FAULT_BUDGET=B  every heap has a budget of B bytes (VK_EXT_memory_budget)
  *   LK_FAULT_DEVICES=1 there is no device
  *   LK_FAULT_OPEN=1    no device opens
+ *   LK_FAULT_ON=NAME   all of this befalls, and counts, devices with NAME in their name alone
  *
  * It prints "fault: ..." lines to stderr: each fault, and when a device closes how many allocations
- * and submissions there were and how many allocations are left.
+ * and submissions there were and how many of its allocations are left.
  */
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,22 +27,32 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* One instance and one device at a time is all that the program opens. */
-static PFN_vkGetInstanceProcAddr next_instance_proc;
-static PFN_vkGetDeviceProcAddr next_device_proc;
-static struct {
+/* What lies below an open device. Handles of a device and of its queues begin with the same key. */
+enum { MOST = 32 };
+static struct device {
+    void *key; /* NULL: free */
+    bool is_meant;
+    unsigned long n_live;
+    PFN_vkGetDeviceProcAddr proc;
     PFN_vkAllocateMemory allocate;
     PFN_vkFreeMemory free;
     PFN_vkQueueSubmit submit;
     PFN_vkWaitForFences wait;
     PFN_vkGetFenceStatus status;
     PFN_vkDestroyDevice destroy;
+} open_devices[MOST];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the devices and the counts */
+
+/* Below all instances lies the same. */
+static PFN_vkGetInstanceProcAddr next_instance_proc;
+static struct {
     PFN_vkCreateDevice create_device;
+    PFN_vkGetPhysicalDeviceProperties properties;
     PFN_vkGetPhysicalDeviceMemoryProperties2 memory2;
     PFN_vkEnumeratePhysicalDevices devices;
     PFN_vkEnumerateDeviceExtensionProperties extensions;
 } next;
-static unsigned long n_alloc, n_live, n_submit;
+static unsigned long n_alloc, n_submit;
 static bool is_lost;
 
 static unsigned long long asked(const char *name)
@@ -49,65 +61,101 @@ static unsigned long long asked(const char *name)
     return s ? strtoull(s, NULL, 10) : 0;
 }
 
+/* Whether faults are meant for the device. */
+static bool is_meant(VkPhysicalDevice physical)
+{
+    const char *name = getenv("LK_FAULT_ON");
+    VkPhysicalDeviceProperties p;
+    next.properties(physical, &p);
+    return !name || strstr(p.deviceName, name);
+}
+
 /* ---- device ---- */
+
+/* Of a VkDevice or VkQueue. */
+static struct device *device_of(const void *handle)
+{
+    struct device *d = open_devices;
+    pthread_mutex_lock(&lock);
+    while (d->key != *(void *const *)handle) {
+        if (++d == open_devices + MOST) {
+            abort(); /* nobody opened it */
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return d;
+}
 
 static VKAPI_ATTR VkResult VKAPI_CALL allocate(VkDevice device, const VkMemoryAllocateInfo *info,
                                                const VkAllocationCallbacks *a, VkDeviceMemory *out)
 {
-    unsigned long long at = asked("LK_FAULT_ALLOC");
-    n_alloc++;
-    if (at && (n_alloc == at || (n_alloc > at && asked("LK_FAULT_FROM")))) {
-        fprintf(stderr, "fault: allocation %lu, %llu bytes\n", n_alloc,
+    struct device *d = device_of(device);
+    unsigned long long at = d->is_meant ? asked("LK_FAULT_ALLOC") : 0;
+    pthread_mutex_lock(&lock);
+    unsigned long n = d->is_meant ? ++n_alloc : 0;
+    pthread_mutex_unlock(&lock);
+    if (at && (n == at || (n > at && asked("LK_FAULT_FROM")))) {
+        fprintf(stderr, "fault: allocation %lu, %llu bytes\n", n,
                 (unsigned long long)info->allocationSize);
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
-    VkResult r = next.allocate(device, info, a, out);
-    n_live += r == VK_SUCCESS;
+    VkResult r = d->allocate(device, info, a, out);
+    d->n_live += r == VK_SUCCESS;
     return r;
 }
 
 static VKAPI_ATTR void VKAPI_CALL free_memory(VkDevice device, VkDeviceMemory memory,
                                               const VkAllocationCallbacks *a)
 {
-    n_live -= memory != VK_NULL_HANDLE;
-    next.free(device, memory, a);
+    struct device *d = device_of(device);
+    d->n_live -= memory != VK_NULL_HANDLE;
+    d->free(device, memory, a);
 }
 
 static VKAPI_ATTR VkResult VKAPI_CALL submit(VkQueue queue, uint32_t n, const VkSubmitInfo *info,
                                              VkFence fence)
 {
+    struct device *d = device_of(queue);
     unsigned long long at = asked("LK_FAULT_LOSE");
-    if (is_lost) {
+    pthread_mutex_lock(&lock);
+    bool lost = d->is_meant && is_lost, loses = !lost && d->is_meant && ++n_submit == at;
+    is_lost |= loses;
+    pthread_mutex_unlock(&lock);
+    if (loses) {
+        fprintf(stderr, "fault: lost at submission %llu\n", at);
+    }
+    if (lost || (loses && !asked("LK_FAULT_WAIT"))) {
         return VK_ERROR_DEVICE_LOST;
     }
-    if (++n_submit == at) {
-        fprintf(stderr, "fault: lost at submission %lu\n", n_submit);
-        is_lost = true;
-        if (!asked("LK_FAULT_WAIT")) {
-            return VK_ERROR_DEVICE_LOST;
-        }
-    }
-    return next.submit(queue, n, info, fence);
+    return d->submit(queue, n, info, fence);
 }
 
 /* What the driver has in hand is done by then, as after a real loss. */
 static VKAPI_ATTR VkResult VKAPI_CALL wait(VkDevice device, uint32_t n, const VkFence *fences,
                                            VkBool32 all, uint64_t timeout)
 {
-    VkResult r = next.wait(device, n, fences, all, is_lost ? UINT64_MAX : timeout);
-    return is_lost ? VK_ERROR_DEVICE_LOST : r;
+    struct device *d = device_of(device);
+    bool lost = d->is_meant && is_lost;
+    VkResult r = d->wait(device, n, fences, all, lost ? UINT64_MAX : timeout);
+    return lost ? VK_ERROR_DEVICE_LOST : r;
 }
 
 static VKAPI_ATTR VkResult VKAPI_CALL fence_status(VkDevice device, VkFence fence)
 {
-    return is_lost ? wait(device, 1, &fence, VK_TRUE, 0) : next.status(device, fence);
+    struct device *d = device_of(device);
+    return d->is_meant && is_lost ? wait(device, 1, &fence, VK_TRUE, 0) : d->status(device, fence);
 }
 
 static VKAPI_ATTR void VKAPI_CALL destroy_device(VkDevice device, const VkAllocationCallbacks *a)
 {
+    struct device *d = device_of(device);
+    PFN_vkDestroyDevice destroy = d->destroy;
     fprintf(stderr, "fault: closed after %lu allocations, %lu submissions; %lu left\n", n_alloc,
-            n_submit, n_live);
-    next.destroy(device, a);
+            n_submit, d->n_live);
+    pthread_mutex_lock(&lock);
+    *d = (struct device){0};
+    pthread_mutex_unlock(&lock);
+    destroy(device, a);
 }
 
 static PFN_vkVoidFunction device_hook(const char *name)
@@ -145,21 +193,30 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_device(VkPhysicalDevice physical,
 {
     VkLayerDeviceCreateInfo *link =
         chain_link(info->pNext, VK_STRUCTURE_TYPE_LOADER_DEVICE_CREATE_INFO);
-    if (!link || asked("LK_FAULT_OPEN")) {
+    if (!link || (asked("LK_FAULT_OPEN") && is_meant(physical))) {
         return VK_ERROR_INITIALIZATION_FAILED;
     }
-    next_device_proc = link->u.pLayerInfo->pfnNextGetDeviceProcAddr;
+    PFN_vkGetDeviceProcAddr proc = link->u.pLayerInfo->pfnNextGetDeviceProcAddr;
     link->u.pLayerInfo = link->u.pLayerInfo->pNext;
     VkResult r = next.create_device(physical, info, a, out);
     if (r) {
         return r;
     }
-    next.allocate = (PFN_vkAllocateMemory)next_device_proc(*out, "vkAllocateMemory");
-    next.free = (PFN_vkFreeMemory)next_device_proc(*out, "vkFreeMemory");
-    next.submit = (PFN_vkQueueSubmit)next_device_proc(*out, "vkQueueSubmit");
-    next.wait = (PFN_vkWaitForFences)next_device_proc(*out, "vkWaitForFences");
-    next.status = (PFN_vkGetFenceStatus)next_device_proc(*out, "vkGetFenceStatus");
-    next.destroy = (PFN_vkDestroyDevice)next_device_proc(*out, "vkDestroyDevice");
+    struct device *d = open_devices;
+    pthread_mutex_lock(&lock);
+    while (d->key) {
+        d++;
+    }
+    *d = (struct device){.key = *(void **)*out,
+                         .is_meant = is_meant(physical),
+                         .proc = proc,
+                         .allocate = (PFN_vkAllocateMemory)proc(*out, "vkAllocateMemory"),
+                         .free = (PFN_vkFreeMemory)proc(*out, "vkFreeMemory"),
+                         .submit = (PFN_vkQueueSubmit)proc(*out, "vkQueueSubmit"),
+                         .wait = (PFN_vkWaitForFences)proc(*out, "vkWaitForFences"),
+                         .status = (PFN_vkGetFenceStatus)proc(*out, "vkGetFenceStatus"),
+                         .destroy = (PFN_vkDestroyDevice)proc(*out, "vkDestroyDevice")};
+    pthread_mutex_unlock(&lock);
     return VK_SUCCESS;
 }
 
@@ -180,7 +237,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL extensions(VkPhysicalDevice physical, cons
                                                  uint32_t *n, VkExtensionProperties *out)
 {
     uint32_t room = *n;
-    if (layer || !asked("LK_FAULT_BUDGET")) {
+    if (layer || !asked("LK_FAULT_BUDGET") || !is_meant(physical)) {
         return next.extensions(physical, layer, n, out);
     }
     if (out && room > 0) {
@@ -198,7 +255,7 @@ static VKAPI_ATTR void VKAPI_CALL memory2(VkPhysicalDevice physical,
                                           VkPhysicalDeviceMemoryProperties2 *out)
 {
     next.memory2(physical, out);
-    if (!asked("LK_FAULT_BUDGET")) {
+    if (!asked("LK_FAULT_BUDGET") || !is_meant(physical)) {
         return;
     }
     for (VkBaseOutStructure *s = out->pNext; s; s = s->pNext) {
@@ -227,6 +284,8 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_instance(const VkInstanceCreateInfo
     if (!r) { /* asked for now: later the loader answers with the head of the chain */
         PFN_vkGetInstanceProcAddr f = next_instance_proc;
         next.create_device = (PFN_vkCreateDevice)f(*out, "vkCreateDevice");
+        next.properties =
+            (PFN_vkGetPhysicalDeviceProperties)f(*out, "vkGetPhysicalDeviceProperties");
         next.memory2 =
             (PFN_vkGetPhysicalDeviceMemoryProperties2)f(*out,
                                                         "vkGetPhysicalDeviceMemoryProperties2");
@@ -241,7 +300,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_instance(const VkInstanceCreateInfo
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, const char *name)
 {
     PFN_vkVoidFunction f = device_hook(name);
-    return f ? f : next_device_proc(device, name);
+    return f ? f : device_of(device)->proc(device, name);
 }
 
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL instance_proc(VkInstance instance, const char *name)
