@@ -241,10 +241,13 @@ typedef struct lk_session lk_session;
 typedef struct lk_engine_options {
     size_t size;         /* sizeof(lk_engine_options): set by the default function */
     const char *backend; /* "auto", "vulkan", "cpu", "scalar" or "ref" */
-    const char *device;  /* Vulkan device: number or part of its name; NULL: choose. With "auto" too
-                            it is an error (LK_E_DEVICE) when none is there */
-    int gpu_layers;      /* LK_GPU_LAYERS_AUTO, _ALL or a number; only for vulkan and auto */
-    uint32_t n_ctx;      /* tokens a session can hold; 0: min(the model's, 4096) */
+    const char *device; /* Vulkan devices, separated by commas: numbers, names or parts of names, as
+                           lk_devices lists them; NULL: the best GPU. With "auto" too one that is
+                           not there is an error, LK_E_DEVICE. Layers are shared out among several
+                           by the speed and room of their memory, in this order */
+    int gpu_layers;     /* LK_GPU_LAYERS_AUTO (as many as the devices hold), _ALL or a number, the
+                           last ones; only for vulkan and auto. The CPU runs those before */
+    uint32_t n_ctx;     /* tokens a session can hold; 0: min(the model's, 4096) */
     uint32_t n_sessions; /* sessions that can be full at once (sizes the KV cache); default 1 */
     uint32_t n_batch;    /* tokens of one step handed to a backend at once; default 512 */
     int threads;         /* CPU threads for decode; 0: physical cores allowed to us. Unless pinned
@@ -260,6 +263,11 @@ typedef struct lk_engine_options {
     lk_log_fn log;
     lk_progress_fn progress; /* while loading */
     void *user;              /* passed to log and progress */
+    /* Which layers run where, instead of backend, device and gpu_layers, which must have their
+     * defaults: parts separated by commas, "BACKEND:LAYERS" or "BACKEND DEVICE:LAYERS"; LAYERS is a
+     * number or FIRST-LAST, both counted in, from 0, without a gap up to the model's last. DEVICE
+     * is one, as above. "cpu:0-3,vulkan 0:4-11,vulkan 1:12-15". NULL: it is decided. */
+    const char *placement;
 } lk_engine_options;
 
 LK_API lk_engine_options lk_engine_options_default(void);
@@ -337,8 +345,10 @@ LK_API lk_status lk_session_save_to(lk_session *session, lk_output *output, lk_e
  * backend; LK_E_FORMAT otherwise, and the session is as before. Needs no more room than the longer
  * of the two timelines. */
 LK_API lk_status lk_session_load(lk_session *session, const char *path, lk_error *err);
-/* Moves a live session to another backend ("cpu", "vulkan", "scalar"); opened on first use. */
+/* Moves a live session to another backend ("cpu", "vulkan", "scalar") or to a placement, as
+ * lk_engine_options has it; opened on first use. */
 LK_API lk_status lk_session_move(lk_session *session, const char *backend, lk_error *err);
+/* The name of a backend, or a placement, that it lives on; the engine's. */
 LK_API const char *lk_session_backend(const lk_session *session);
 /* Called between backend batches of a long sync with tokens done and total; false cancels. */
 LK_API void lk_session_on_progress(lk_session *session, lk_progress_fn fn, void *user);

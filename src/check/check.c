@@ -452,6 +452,11 @@ lk_status lk_check_with(const lk_model *model, const lk_engine_options *engine,
     if (taken) {
         return taken;
     }
+    if (c.engine.placement) {
+        return lk_fail(err, LK_E_INVALID,
+                       "check: placement '%s': it looks at one device at a time, expected none",
+                       c.engine.placement);
+    }
     c.log = (struct lk_log){c.engine.log, c.engine.user};
     c.backend_options = (struct lk_backend_options){.threads = c.engine.threads,
                                                     .threads_batch = c.engine.threads_batch,

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Engine: a mapped model, its plan and the lanes it can run on. Chooses backends, falls back, says
- * why. Timelines are src/engine/session.c's.
+ * Engine: a mapped model, its plan and the lanes it can run on. Takes the options, opens lanes by
+ * name, falls back, says why. Timelines are src/engine/session.c's.
  */
 #include "engine/engine.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "backend/device_list.h"
 #include "base/mem.h"
 #include "gguf/model_file.h"
 #include "plan/plan.h"
@@ -26,247 +24,222 @@ lk_engine_options lk_engine_options_default(void)
                                .fuse = true};
 }
 
-/* ---- lanes ---- */
+/* ---- devices ---- */
 
-/* Frees what part_prepare made. */
-static void part_clear(struct lk_part *part)
+/* The Vulkan devices that there are. */
+static lk_status list_devices(void *user, const struct lk_device_list **out, lk_error *err)
 {
-    if (part->states) {
-        part->impl->state_free(part->states);
-    }
-    if (part->exec) {
-        part->impl->exec_free(part->exec);
-    }
-    lk_plan_free(&part->slice);
-    part->states = NULL;
-    part->exec = NULL;
-}
-
-static void lane_free(struct lk_lane *lane)
-{
-    if (!lane) {
-        return;
-    }
-    for (int i = 0; i < LK_LANE_PARTS; i++) {
-        struct lk_part *part = &lane->part[i];
-        part_clear(part);
-        if (part->backend) {
-            part->impl->close(part->backend);
-        }
-    }
-    lk_state_pool_free(&lane->pool);
-    lk_free(lane->hidden);
-    lk_free(lane);
-}
-
-static struct lk_backend_options backend_options(const struct lk_engine *e)
-{
-    return (struct lk_backend_options){.threads = e->options.threads,
-                                       .threads_batch = e->options.threads_batch,
-                                       .pin = e->options.pin,
-                                       .cpu_level = e->options.cpu_level,
-                                       .device = e->has_device ? &e->device.id : NULL,
-                                       .vk_disable = e->options.vk_disable,
-                                       .cache_dir = e->options.cache_dir,
-                                       .log = e->log,
-                                       .progress = e->options.progress,
-                                       .progress_user = e->options.user};
-}
-
-static int n_blocks_of(const struct lk_engine *e)
-{
-    int per_session = (int)((e->n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK);
-    return (int)e->n_sessions * per_session;
-}
-
-/* A slot for each session where a layer has a recurrent state. */
-static int n_slots_of(const struct lk_engine *e)
-{
-    for (int i = 0; i < e->plan->n_states; i++) {
-        if (!lk_state_is_paged(&e->plan->states[i])) {
-            return (int)e->n_sessions;
-        }
-    }
-    return 0;
-}
-
-/* Resolves options.device once. */
-static lk_status find_device(struct lk_engine *e, const struct lk_backend_impl *impl, lk_error *err)
-{
-    struct lk_backend_options options = backend_options(e);
+    struct lk_engine *e = user;
+    const struct lk_backend_impl *vulkan = lk_backend_find("vulkan");
     lk_status status = LK_OK;
-    if (!e->has_device) {
-        status = lk_device_one(impl, &options, e->options.device, &e->device, err);
-        e->has_device = !status;
+    if (!e->listed && vulkan) {
+        struct lk_backend_options options = {.vk_disable = e->options.vk_disable,
+                                             .cache_dir = e->options.cache_dir,
+                                             .log = e->log};
+        status = lk_device_list_find(vulkan, &options, &e->devices, err);
+        e->listed = !status;
     }
+    *out = &e->devices;
     return status;
 }
 
-static lk_status part_open(struct lk_engine *e, struct lk_part *part, const char *name,
-                           lk_error *err)
+/* Resolves options.device, once. */
+static lk_status name_devices(struct lk_engine *e, lk_error *err)
 {
-    part->impl = lk_backend_find(name);
-    if (!part->impl) {
+    const struct lk_device_list *list;
+    const char *text = e->options.device;
+    if (e->n_named > 0) {
+        return LK_OK;
+    }
+    lk_status status = list_devices(e, &list, err);
+    if (status) {
+        return text ? lk_fail_prefix(err, status, "device '%s'", text) : status;
+    }
+    int *index = lk_alloc_array(list->n + 1, sizeof *index), n = 1;
+    e->named = lk_alloc_array(list->n + 1, sizeof(const struct lk_device *));
+    if (!index || !e->named) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory listing devices");
+    } else if (text) {
+        status = lk_device_resolve(list, text, index, &n, err);
+    } else {
+        index[0] = lk_device_choose(list, err);
+        status = index[0] < 0 ? LK_E_DEVICE : LK_OK;
+    }
+    for (int i = 0; i < n && !status; i++) {
+        e->named[i] = &list->items[index[i]];
+    }
+    e->n_named = status ? 0 : n;
+    if (status) {
+        lk_free(e->named);
+        e->named = NULL;
+    }
+    lk_free(index);
+    return status;
+}
+
+/* ---- lanes ---- */
+
+static lk_status open_on_backend(struct lk_engine *e, const char *name, struct lk_lane **out,
+                                 lk_error *err)
+{
+    struct lk_place place = {.impl = lk_backend_find(name), .last = e->plan->n_layer};
+    struct lk_placement p = {.parts = &place, .n = 1};
+    if (!place.impl) {
         return lk_fail(err, LK_E_INVALID,
                        "backend '%s': not one of auto, vulkan (if built in), cpu, scalar, ref",
                        name);
     }
-    lk_status status = part->impl->look ? find_device(e, part->impl, err) : LK_OK;
-    struct lk_backend_options options = backend_options(e);
-    if (status) {
-        return status;
-    }
-    return part->impl->open(&options, &part->backend, &part->caps, err);
+    return lk_lane_open(e, &p, out, err);
 }
 
-/* Allocates the cache of layers [first, last), then prepares them: where there is no room for all
- * of it, that shows before weights are packed. */
-static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, int first, int last,
-                              lk_error *err)
+/* On the devices that are named and not lost, with as many layers as asked for, or as fit. */
+static lk_status open_on_devices(struct lk_engine *e, bool fit, struct lk_lane **out, lk_error *err)
 {
-    const struct lk_plan *whole = e->plan;
-    lk_status status = LK_OK;
-    if (first > 0 || last < whole->n_layer) {
-        status = lk_plan_slice(whole, first, last, first == 0, last == whole->n_layer, &part->slice,
-                               err);
+    const struct lk_backend_impl *vulkan = lk_backend_find("vulkan");
+    int most = e->plan->n_layer, want = e->options.gpu_layers, n = 0;
+    lk_status status = want == 0 && !e->options.device ? LK_OK : name_devices(e, err);
+    if (status || want == 0) {
+        return status ? status : open_on_backend(e, "cpu", out, err);
     }
-    part->first_layer = first;
-    part->last_layer = last;
-    struct lk_state_geom geom = {.plan = part->slice ? part->slice : whole,
-                                 .n_blocks = n_blocks_of(e),
-                                 .n_slots = n_slots_of(e)};
-    if (!status) {
-        status = part->impl->state_alloc(part->backend, &geom, &part->states, err);
+    const struct lk_device **devices =
+        lk_alloc_array((size_t)e->n_named, sizeof(const struct lk_device *));
+    if (!devices) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: a lane on %d devices", e->n_named);
     }
-    if (status) {
-        return status;
-    }
-    struct lk_exec_options eo = {
-        .plan = geom.plan,
-        .max_tokens = (int)e->n_batch,
-        .max_outputs = e->max_outputs,
-        .max_seqs = e->max_seqs,
-        .max_blocks = (int)((e->n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK),
-        .fuse = e->options.fuse,
-    };
-    return part->impl->prepare(part->backend, &eo, &part->exec, err);
-}
-
-static lk_status lane_finish(struct lk_engine *e, struct lk_lane *lane, lk_error *err)
-{
-    if (lane->n_parts > 1) {
-        lane->hidden = lk_alloc_array((size_t)e->n_batch * (size_t)e->plan->n_embd, sizeof(float));
-        if (!lane->hidden) {
-            return lk_fail(err, LK_E_NOMEM, "out of memory: hidden rows between backends");
+    for (int i = 0; i < e->n_named; i++) {
+        if (!fit || !lk_device_is_lost(e, vulkan, &e->named[i]->id)) {
+            devices[n++] = e->named[i];
         }
     }
-    return lk_state_pool_init(&lane->pool, n_blocks_of(e), n_slots_of(e), err);
+    bool all = want != LK_GPU_LAYERS_AUTO && !fit;
+    want = want < 0 || want > most ? most : want;
+    status = n > 0 ? lk_lane_open_on(e, vulkan, devices, n, want, all, out, err)
+                   : lk_fail(err, LK_E_DEVICE, "vulkan: all devices were lost");
+    lk_free(devices);
+    return status;
 }
 
-/* A lane with the last `on_device` layers (and the head) on the backend `name`, the rest on the
- * CPU; on_device == n_layer puts everything there. With `fewer`: as many of them as its memory
- * holds, at least one. */
-static lk_status lane_open(struct lk_engine *e, const char *name, int on_device, bool fewer,
-                           struct lk_lane **out, lk_error *err)
+/* Puts a lane into the engine, under a name. */
+static lk_status add_lane(struct lk_engine *e, struct lk_lane *lane, const char *name,
+                          lk_error *err)
 {
-    struct lk_lane *lane = lk_alloc(sizeof *lane);
-    if (!lane) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory opening backend '%s'", name);
+    size_t n = strlen(name) + 1;
+    lk_status status = lk_grow(&e->lane, &e->cap_lanes, e->n_lanes + 1, sizeof *e->lane, err);
+    lane->name = status ? NULL : lk_alloc(n);
+    if (!lane->name) {
+        lk_lane_free(e, lane);
+        return status ? status : lk_fail(err, LK_E_NOMEM, "out of memory: a lane");
     }
-    int n = e->plan->n_layer, want = on_device;
-    struct lk_part *device = &lane->part[0];
-    snprintf(lane->name, sizeof lane->name, "%s", name);
-    lane->n_parts = 1;
-    lk_status status = part_open(e, device, name, err);
-    for (bool again = !status; again; on_device -= again) {
-        part_clear(device);
-        status = part_prepare(e, device, n - on_device, n, err);
-        again = status == LK_E_NOMEM && fewer && on_device > 1;
-    }
-    if (!status && on_device < n) {
-        lane->part[1] = *device;
-        *device = (struct lk_part){0};
-        lane->n_parts = 2;
-        status = part_open(e, &lane->part[0], "cpu", err);
-        if (!status) {
-            status = part_prepare(e, &lane->part[0], 0, n - on_device, err);
-        }
-    }
-    if (!status) {
-        status = lane_finish(e, lane, err);
-    }
-    if (status) {
-        lane_free(lane);
-        return status;
-    }
-    const char *described = lane->part[lane->n_parts - 1].caps.describe;
-    if (on_device < n) {
-        snprintf(lane->describe, sizeof lane->describe, "%d of %d layers on %s, the rest on %s",
-                 on_device, n, described, lane->part[0].caps.describe);
-    } else {
-        snprintf(lane->describe, sizeof lane->describe, "%s", described);
-    }
-    if (on_device < want) {
-        lk_log_line(&e->log, LK_LOG_WARN,
-                    "device memory holds %d of %d layers; the rest run on the CPU", on_device, n);
-    }
-    *out = lane;
+    memcpy(lane->name, name, n);
+    e->lane[e->n_lanes++] = lane;
     return LK_OK;
 }
 
-/* "vulkan" with as many layers as asked for, or as fit. */
-static lk_status lane_open_vulkan(struct lk_engine *e, struct lk_lane **out, lk_error *err)
+static lk_status placed_lane(struct lk_engine *e, const struct lk_placement *p, const char *name,
+                             struct lk_lane **out, lk_error *err)
 {
-    int n = e->plan->n_layer, want = e->options.gpu_layers;
-    bool fit = want == LK_GPU_LAYERS_AUTO;
-    if (want < 0 || want > n) {
-        want = n;
+    for (size_t i = 0; i < e->n_lanes; i++) {
+        if (!e->lane[i]->lost && lk_placement_same(&e->lane[i]->placement, p)) {
+            *out = e->lane[i];
+            return LK_OK;
+        }
     }
-    return want == 0 ? lane_open(e, "cpu", n, false, out, err)
-                     : lane_open(e, "vulkan", want, fit, out, err);
+    lk_status status = lk_lane_open(e, p, out, err);
+    return status ? status : add_lane(e, *out, name, err);
 }
 
 lk_status lk_engine_lane(struct lk_engine *e, const char *name, struct lk_lane **out, lk_error *err)
 {
-    for (int i = 0; i < e->n_lanes; i++) {
+    for (size_t i = 0; i < e->n_lanes; i++) {
         if (!e->lane[i]->lost && strcmp(e->lane[i]->name, name) == 0) {
             *out = e->lane[i];
             return LK_OK;
         }
     }
-    if (e->n_lanes == LK_ENGINE_LANES) {
-        return lk_fail(err, LK_E_DEVICE, "backend '%s': opened and lost too often", name);
-    }
-    struct lk_lane *lane;
-    lk_status status = strcmp(name, "vulkan") == 0
-                           ? lane_open_vulkan(e, &lane, err)
-                           : lane_open(e, name, e->plan->n_layer, false, &lane, err);
-    if (status) {
+    lk_status status;
+    if (lk_placement_is(name)) {
+        struct lk_placement p;
+        status = lk_placement_parse(name, e->plan->n_layer, list_devices, e, &p, err);
+        if (!status) {
+            status = placed_lane(e, &p, name, out, err);
+            lk_placement_free(&p);
+        }
         return status;
     }
-    /* --gpu-layers 0 opens the CPU under the name that was asked for. */
-    snprintf(lane->name, sizeof lane->name, "%s", name);
-    e->lane[e->n_lanes++] = lane;
-    *out = lane;
-    return LK_OK;
+    status = strcmp(name, "vulkan") == 0 && lk_backend_find(name)
+                 ? open_on_devices(e, false, out, err)
+                 : open_on_backend(e, name, out, err);
+    return status ? status : add_lane(e, *out, name, err);
 }
 
-lk_status lk_lane_run(struct lk_engine *e, struct lk_lane *lane, struct lk_batch *batch,
-                      lk_error *err)
+/* ---- after a loss ---- */
+
+/* The placement of a lost lane, with the CPU in the place of what was lost. */
+static lk_status place_without(struct lk_engine *e, const struct lk_placement *lost,
+                               struct lk_placement *out, lk_error *err)
 {
-    batch->hidden_in = NULL;
-    for (int i = 0; i < lane->n_parts; i++) {
-        struct lk_part *part = &lane->part[i];
-        bool last = i == lane->n_parts - 1;
-        batch->out = last ? e->rows : lane->hidden;
-        lk_status status = part->impl->run(part->exec, part->states, batch, err);
-        if (status) {
-            lane->lost |= status == LK_E_DEVICE_LOST;
-            return status;
-        }
-        batch->hidden_in = lane->hidden;
+    bool *is_gone = lk_alloc_array((size_t)lost->n, sizeof *is_gone);
+    if (!is_gone) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: a lane");
     }
-    return LK_OK;
+    for (int i = 0; i < lost->n; i++) {
+        is_gone[i] = lk_device_is_lost(e, lost->parts[i].impl, &lost->parts[i].device);
+    }
+    lk_status status = lk_placement_without(lost, is_gone, lk_backend_find("cpu"), out, err);
+    lk_free(is_gone);
+    return status;
+}
+
+/* A lane like the lost one on what is left of its devices; NULL in *out where that is none. */
+static lk_status open_like(struct lk_engine *e, const struct lk_lane *lost, struct lk_lane **out,
+                           lk_error *err)
+{
+    lk_status status;
+    *out = NULL;
+    if (strcmp(lost->name, "vulkan") == 0) {
+        int left = 0;
+        for (int i = 0; i < e->n_named; i++) {
+            left += !lk_device_is_lost(e, lk_backend_find("vulkan"), &e->named[i]->id);
+        }
+        status = left > 0 ? open_on_devices(e, true, out, err) : LK_OK;
+        return status || !*out ? status : add_lane(e, *out, lost->name, err);
+    }
+    struct lk_placement p = {0};
+    if (!lk_placement_is(lost->name)) {
+        return LK_OK;
+    }
+    status = place_without(e, &lost->placement, &p, err);
+    if (!status && p.n > 1) {
+        char *name = lk_placement_text(&p, &e->devices);
+        status = name ? placed_lane(e, &p, name, out, err)
+                      : lk_fail(err, LK_E_NOMEM, "out of memory: a lane");
+        lk_free(name);
+    }
+    lk_placement_free(&p);
+    return status;
+}
+
+lk_status lk_engine_lane_after(struct lk_engine *e, struct lk_lane *lost, struct lk_lane **out,
+                               lk_error *err)
+{
+    lk_error why;
+    while (lost->instead && lost->instead->lost) {
+        lost = lost->instead;
+    }
+    if (lost->instead) {
+        *out = lost->instead;
+        return LK_OK;
+    }
+    lk_lane_shut(e, lost);
+    lk_status status = open_like(e, lost, out, &why);
+    if (status) {
+        lk_log_line(&e->log, LK_LOG_WARN, "going on on the CPU: %s", why.message);
+    }
+    if (status || !*out) {
+        status = lk_engine_lane(e, "cpu", out, err);
+    }
+    lost->instead = status ? NULL : *out;
+    return status;
 }
 
 /* ---- states ---- */
@@ -291,69 +264,51 @@ size_t lk_most_unit_bytes(const struct lk_plan *plan)
     return most;
 }
 
-static struct lk_part *part_of_state(struct lk_lane *lane, const struct lk_plan *plan, int state)
-{
-    struct lk_part *part = &lane->part[0];
-    while (plan->states[state].layer >= part->last_layer) {
-        part++;
-    }
-    return part;
-}
-
-lk_status lk_lane_read(struct lk_lane *lane, const struct lk_plan *plan, int state, int unit,
-                       void *data, lk_error *err)
-{
-    struct lk_part *part = part_of_state(lane, plan, state);
-    size_t n = lk_state_unit_bytes(&plan->states[state]);
-    lk_status status = part->impl->state_read(part->states, state, (size_t)unit * n, data, n, err);
-    lane->lost |= status == LK_E_DEVICE_LOST;
-    return status;
-}
-
-lk_status lk_lane_write(struct lk_lane *lane, const struct lk_plan *plan, int state, int unit,
-                        const void *data, lk_error *err)
-{
-    struct lk_part *part = part_of_state(lane, plan, state);
-    size_t n = lk_state_unit_bytes(&plan->states[state]);
-    lk_status status = part->impl->state_write(part->states, state, (size_t)unit * n, data, n, err);
-    lane->lost |= status == LK_E_DEVICE_LOST;
-    return status;
-}
-
 /* ---- open ---- */
 
-/* "auto": a Vulkan GPU when one answers and opens, else the CPU; the log says why. A device that is
- * named and not there is an error. */
+/* "auto": a Vulkan GPU when there is one and it opens, else the CPU; the log says why. A device
+ * that is named and not there is an error. */
+static lk_status open_auto(struct lk_engine *e, lk_error *err)
+{
+    const char *named = e->options.device;
+    lk_error why = {0};
+    if (!lk_backend_find("vulkan") && named) {
+        return lk_fail(err, LK_E_DEVICE, "device '%s': built without Vulkan", named);
+    }
+    if (!lk_backend_find("vulkan")) {
+        lk_log_line(&e->log, LK_LOG_INFO, "running on the CPU: built without Vulkan");
+        return lk_engine_lane(e, "cpu", &e->home, err);
+    }
+    lk_status status = named || e->options.gpu_layers != 0 ? name_devices(e, &why) : LK_OK;
+    bool missing = status && named;
+    if (!status && e->options.gpu_layers == 0) {
+        lk_log_line(&e->log, LK_LOG_INFO, "running on the CPU: no layers asked for on the GPU");
+        return lk_engine_lane(e, "cpu", &e->home, err);
+    }
+    if (!status) {
+        status = lk_engine_lane(e, "vulkan", &e->home, &why);
+    }
+    if (missing || status == LK_E_FORMAT || status == LK_E_CANCELLED || status == LK_E_INVALID) {
+        if (err) {
+            *err = why;
+        }
+        return status;
+    }
+    if (status) {
+        lk_log_line(&e->log, LK_LOG_WARN, "running on the CPU: %s", why.message);
+        status = lk_engine_lane(e, "cpu", &e->home, err);
+    }
+    return status;
+}
+
 static lk_status open_home(struct lk_engine *e, lk_error *err)
 {
-    if (strcmp(e->options.backend, "auto") != 0) {
-        return lk_engine_lane(e, e->options.backend, &e->home, err);
+    if (e->options.placement) {
+        return lk_engine_lane(e, e->options.placement, &e->home, err);
     }
-    const struct lk_backend_impl *vulkan = lk_backend_find("vulkan");
-    const char *named = e->options.device;
-    if (!vulkan && named) {
-        return lk_fail(err, LK_E_DEVICE, "device '%s': built without Vulkan", named);
-    } else if (!vulkan) {
-        lk_log_line(&e->log, LK_LOG_INFO, "running on the CPU: built without Vulkan");
-    } else if (e->options.gpu_layers == 0) {
-        lk_log_line(&e->log, LK_LOG_INFO, "running on the CPU: no layers asked for on the GPU");
-    } else {
-        lk_error why = {0};
-        lk_status status = find_device(e, vulkan, &why);
-        bool missing = status && named; /* what is named must be there */
-        if (!status) {
-            status = lk_engine_lane(e, "vulkan", &e->home, &why);
-        }
-        if (!status || missing || status == LK_E_FORMAT || status == LK_E_CANCELLED ||
-            status == LK_E_INVALID) {
-            if (status && err) {
-                *err = why;
-            }
-            return status;
-        }
-        lk_log_line(&e->log, LK_LOG_WARN, "running on the CPU: %s", why.message);
-    }
-    return lk_engine_lane(e, "cpu", &e->home, err);
+    return strcmp(e->options.backend, "auto") == 0
+               ? open_auto(e, err)
+               : lk_engine_lane(e, e->options.backend, &e->home, err);
 }
 
 static lk_status copy_string(struct lk_engine *e, int i, const char **s, lk_error *err)
@@ -383,10 +338,6 @@ static lk_status take_options(struct lk_engine *e, const lk_engine_options *opti
         return lk_fail(err, LK_E_INVALID, "engine options: %s is NULL, expected a name",
                        o->backend ? "cpu_level" : "backend");
     }
-    if (o->device && !*o->device) {
-        return lk_fail(err, LK_E_INVALID,
-                       "engine options: device is '', expected a number, a part of a name or NULL");
-    }
     if (o->n_sessions < 1 || o->n_sessions > 4096) {
         return lk_fail(err, LK_E_INVALID, "engine options: n_sessions is %u, expected 1 to 4096",
                        o->n_sessions);
@@ -405,9 +356,25 @@ static lk_status take_options(struct lk_engine *e, const lk_engine_options *opti
                        "a number",
                        o->gpu_layers);
     }
+    if (o->placement &&
+        (strcmp(o->backend, "auto") != 0 || o->device || o->gpu_layers != LK_GPU_LAYERS_AUTO)) {
+        return lk_fail(
+            err, LK_E_INVALID,
+            "engine options: placement '%s' says where layers run, expected no %s beside "
+            "it",
+            o->placement,
+            o->device                         ? "device"
+            : strcmp(o->backend, "auto") != 0 ? "backend"
+                                              : "gpu_layers");
+    }
+    if (o->placement && !lk_placement_is(o->placement)) {
+        return lk_fail(err, LK_E_INVALID,
+                       "placement '%s': expected BACKEND[ DEVICE]:FIRST[-LAST] for each part",
+                       o->placement);
+    }
     e->log = (struct lk_log){o->log, o->user};
-    const char **strings[] = {&o->backend, &o->device, &o->cpu_level, &o->vk_disable,
-                              &o->cache_dir};
+    const char **strings[] = {&o->backend,    &o->device,    &o->cpu_level,
+                              &o->vk_disable, &o->cache_dir, &o->placement};
     for (int i = 0; i < (int)LK_COUNT(strings) && !status; i++) {
         status = copy_string(e, i, strings[i], err);
     }
@@ -445,9 +412,13 @@ static lk_status take_context(struct lk_engine *e, lk_error *err)
 
 static void engine_free(lk_engine *e)
 {
-    for (int i = 0; i < e->n_lanes; i++) {
-        lane_free(e->lane[i]);
+    for (size_t i = 0; i < e->n_lanes; i++) {
+        lk_lane_free(e, e->lane[i]);
     }
+    lk_free(e->lane);
+    lk_opened_free_all(e);
+    lk_free(e->named);
+    lk_device_list_free(&e->devices);
     lk_mutex_free(e->lock);
     if (e->rows) {
         lk_pages_free(e->rows, (size_t)e->max_outputs * (size_t)e->plan->n_vocab * sizeof *e->rows);

@@ -1,52 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Engine: what src/engine/engine.c (open, close, lanes), src/engine/session.c (timelines) and
- * src/engine/session_file.c (save, load) share. A lane is one way to run the whole model: a chain
- * of plan slices, each prepared on a backend with memory for its states. Sessions live on one lane
- * at a time.
+ * Engine: what src/engine/engine.c (open, close, which lanes there are), src/engine/session.c
+ * (timelines) and src/engine/session_file.c (save, load) share. Sessions live on one lane
+ * (engine/lanes.h) at a time.
  */
 #ifndef LK_ENGINE_H
 #define LK_ENGINE_H
 
-#include "backend/backend.h"
-#include "engine/state_table.h"
-#include "base/os.h"
-
-struct lk_part {
-    const struct lk_backend_impl *impl;
-    struct lk_backend *backend;
-    struct lk_plan *slice; /* NULL: the whole plan */
-    struct lk_exec *exec;
-    struct lk_state_mem *states;
-    int first_layer, last_layer; /* [first, last) of the model */
-    struct lk_caps caps;
-};
-
-enum { LK_LANE_PARTS = 2 };
-
-struct lk_lane {
-    char name[16]; /* what sessions ask for: "vulkan", "cpu", "scalar", "ref" */
-    char describe[320];
-    int n_parts;
-    struct lk_part part[LK_LANE_PARTS];
-    struct lk_state_pool pool;
-    float *hidden; /* [n_batch][n_embd]: rows between two parts */
-    bool lost;     /* its device is gone; sessions move away */
-};
-
-enum { LK_ENGINE_LANES = 8 };
+#include "engine/lanes.h"
 
 struct lk_engine {
     const lk_model *model;
     struct lk_plan *plan;
     lk_engine_options options; /* strings owned below */
-    char *strings[5];
-    struct lk_device device; /* that options.device names, once has_device */
-    bool has_device;
+    char *strings[6];
     struct lk_log log;
-    struct lk_mutex *lock; /* held by every call that touches lanes or caches */
-    struct lk_lane *lane[LK_ENGINE_LANES];
-    int n_lanes;
+    struct lk_mutex *lock;         /* held by every call that touches lanes or caches */
+    struct lk_device_list devices; /* Vulkan's, listed on first need */
+    bool listed;
+    const struct lk_device **named; /* owned, [n_named]: what options.device names, or auto takes */
+    int n_named;                    /* 0: not resolved yet */
+    struct lk_opened **opened;      /* owned, and lost ones */
+    size_t n_opened, cap_opened;
+    struct lk_lane **lane; /* owned */
+    size_t n_lanes, cap_lanes;
     struct lk_lane *home; /* where sessions are opened */
     uint32_t n_ctx, n_batch, n_sessions;
     int n_open;  /* sessions */
@@ -70,19 +47,15 @@ struct lk_session {
     void *progress_user;
 };
 
-/* The lane of that name, opened on first use. Called with the lock held. */
+/* The lane of that name or placement, opened on first use. Called with the lock held. */
 lk_status lk_engine_lane(struct lk_engine *engine, const char *name, struct lk_lane **out,
                          lk_error *err);
-/* Runs one batch through all parts; rows land in engine->rows. Sets lane->lost. */
-lk_status lk_lane_run(struct lk_engine *engine, struct lk_lane *lane, struct lk_batch *batch,
-                      lk_error *err);
+/* Where the sessions of a lost lane go: to one without the device that was lost. The lost lane is
+ * shut first, for the room that it takes. Called with the lock held. */
+lk_status lk_engine_lane_after(struct lk_engine *engine, struct lk_lane *lost, struct lk_lane **out,
+                               lk_error *err);
 /* Unlocks the engine; frees it when it was closed and no session is open. */
 void lk_engine_let_go(struct lk_engine *engine);
-/* Reads or writes one unit of a state of the plan. */
-lk_status lk_lane_read(struct lk_lane *lane, const struct lk_plan *plan, int state, int unit,
-                       void *data, lk_error *err);
-lk_status lk_lane_write(struct lk_lane *lane, const struct lk_plan *plan, int state, int unit,
-                        const void *data, lk_error *err);
 /* The units of a state that a sequence uses: how many, and each. */
 int lk_seq_units(const struct lk_plan *plan, int state, const struct lk_state_seq *seq);
 int lk_seq_unit(const struct lk_plan *plan, int state, const struct lk_state_seq *seq, int i);

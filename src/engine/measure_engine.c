@@ -7,13 +7,18 @@
 #include <string.h>
 
 #include "engine/engine.h"
-#include "backend/device_list.h"
 #include "base/mem.h"
 #include "base/os.h"
 
+/* NULL: it was lost, and no lane could be opened instead. */
 static const struct lk_part *last_part(const struct lk_engine *e)
 {
-    return &e->home->part[e->home->n_parts - 1];
+    return e->home->n_parts ? &e->home->part[e->home->n_parts - 1] : NULL;
+}
+
+static lk_status no_part(const struct lk_engine *e, lk_error *err)
+{
+    return lk_fail(err, LK_E_DEVICE_LOST, "%s: a device of it was lost", e->home->describe);
 }
 
 /* Bytes of weights that one token makes an op read. */
@@ -58,6 +63,9 @@ lk_memory_use lk_engine_memory(const lk_engine *e)
 {
     lk_memory_use use = {.resident = lk_resident_memory(), .file = lk_model_file_bytes(e->model)};
     use.work = (uint64_t)e->max_outputs * (uint64_t)e->plan->n_vocab * sizeof *e->rows;
+    for (int i = 0; i + 1 < e->home->n_parts; i++) {
+        use.work += 2 * (uint64_t)e->home->n_micro * (uint64_t)e->plan->n_embd * sizeof(float);
+    }
     for (int i = 0; i < e->home->n_parts; i++) {
         const struct lk_part *part = &e->home->part[i];
         if (part->impl->work_bytes) { /* its memory is the host's */
@@ -70,20 +78,25 @@ lk_memory_use lk_engine_memory(const lk_engine *e)
 
 void lk_engine_threads(const lk_engine *e, int *decode, int *prefill)
 {
-    *decode = last_part(e)->caps.threads;
-    *prefill = last_part(e)->caps.threads_batch;
+    const struct lk_part *part = last_part(e);
+    *decode = part ? part->on->caps.threads : 0;
+    *prefill = part ? part->on->caps.threads_batch : 0;
 }
 
 lk_status lk_engine_read_rate(lk_engine *e, uint64_t n_bytes, int passes, double *bytes_per_second,
                               lk_error *err)
 {
     const struct lk_part *part = last_part(e);
+    if (!part) {
+        return no_part(e, err);
+    }
     if (!part->impl->read_rate) {
         return lk_fail(err, LK_E_UNSUPPORTED, "backend '%s': its memory's speed is not measured",
                        part->impl->name);
     }
     lk_mutex_lock(e->lock);
-    lk_status status = part->impl->read_rate(part->backend, n_bytes, passes, bytes_per_second, err);
+    lk_status status =
+        part->impl->read_rate(part->on->backend, n_bytes, passes, bytes_per_second, err);
     lk_mutex_unlock(e->lock);
     return status;
 }
@@ -206,6 +219,9 @@ static bool take_kernel(void *user, const lk_kernel_time *time)
 lk_status lk_engine_time_kernel(lk_engine *e, int n_tokens, lk_kernel_time *out, lk_error *err)
 {
     const struct lk_part *part = last_part(e);
+    if (!part) {
+        return no_part(e, err);
+    }
     if (!part->impl->kernels) {
         return lk_fail(err, LK_E_UNSUPPORTED, "backend '%s': its kernels are not timed",
                        part->impl->name);
@@ -218,7 +234,7 @@ lk_status lk_engine_time_kernel(lk_engine *e, int n_tokens, lk_kernel_time *out,
                                     .threads_batch = e->options.threads_batch,
                                     .pin = e->options.pin,
                                     .cpu_level = e->options.cpu_level,
-                                    .device = e->has_device ? &e->device.id : NULL,
+                                    .device = &part->on->device,
                                     .vk_disable = e->options.vk_disable,
                                     .cache_dir = e->options.cache_dir,
                                     .log = e->log};

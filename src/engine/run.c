@@ -112,18 +112,19 @@ static void deliver(struct lk_engine *e, const struct lk_batch *b, struct lk_wor
 /* ---- lost devices ---- */
 
 /* The session's units on a lost device are gone; its tokens are not: they will be evaluated again
- * on the CPU, with the same bits. */
+ * where the lane's sessions go, with the same bits. */
 static lk_status leave_lost_lane(struct lk_session *s, lk_error *err)
 {
     struct lk_engine *e = s->engine;
     struct lk_lane *to;
-    lk_status status = lk_engine_lane(e, "cpu", &to, err);
+    lk_status status = lk_engine_lane_after(e, s->lane, &to, err);
     if (status) {
         return status;
     }
     lk_log_line(&e->log, LK_LOG_WARN,
-                "%s was lost: %d tokens are evaluated again on %s, nothing is lost",
-                s->lane->describe, s->seq.n_tokens, to->describe);
+                "%s%s was lost: %d tokens are evaluated again on %s, nothing is lost",
+                s->lane->placement.n > 1 ? "a device of " : "", s->lane->describe, s->seq.n_tokens,
+                to->describe);
     if (e->home->lost) {
         e->home = to;
     }
@@ -169,10 +170,9 @@ static void batch_failed(struct lk_engine *e, struct lk_work *work, size_t n, lk
         if (!w->in_batch) {
             continue;
         }
-        if (status == LK_E_DEVICE_LOST && !w->retried) {
-            w->retried = true;
-            begin(w);
-        } else if (n_in > 1 && status != LK_E_DEVICE_LOST) {
+        if (status == LK_E_DEVICE_LOST) {
+            begin(w); /* and so on, until a device was lost too often and is no longer opened */
+        } else if (n_in > 1) {
             lk_run(e, w, 1);
         } else {
             fail(w, status, why);
@@ -185,7 +185,6 @@ void lk_run(struct lk_engine *e, struct lk_work *work, size_t n)
     for (size_t i = 0; i < n; i++) {
         struct lk_work *w = &work[i];
         w->start = (size_t)w->session->seq.n_tokens;
-        w->retried = false;
         if (!w->status) {
             begin(w);
         }

@@ -21,13 +21,13 @@ struct lk_work {
     lk_error *err; /* may be NULL */
     /* lk_run's own. */
     size_t start;
-    bool in_batch, retried;
+    bool in_batch;
     int first, count; /* tokens of the batch */
 };
 
 /* Evaluates all of it in batches that different sessions share. Each has a status of its own: where
  * one fails the others go on, and it keeps the tokens that were evaluated. Sessions on a lost
- * device are evaluated again on the CPU. */
+ * device are evaluated again on a lane without it. */
 void lk_run(struct lk_engine *engine, struct lk_work *work, size_t n);
 /* The same for one session; returns its status. */
 lk_status lk_run_one(struct lk_session *session, size_t end, size_t rows_from, lk_logits_fn on_row,

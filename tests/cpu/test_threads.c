@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Threads: the CPU backend with one to five threads, decode and prefill of unlike numbers, and two
- * engines at work at once, by bits against the scalar backend. A program of its own, without
- * Criterion, so that ThreadSanitizer can watch it.
+ * Threads: the CPU backend with one to five threads, decode and prefill of unlike numbers, two
+ * engines at work at once, and lanes of several parts with a thread each, by bits against the
+ * scalar backend. A program of its own, without Criterion, so that ThreadSanitizer can watch it.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -13,19 +13,21 @@
 
 enum { CTX = 100, PREFILL = 70, N = 80, MAX_VOCAB = 1024 };
 
-static const char *const MODELS[] = {LK_TEST_DIR "/golden/tiny-llama.gguf",
-                                     LK_TEST_DIR "/golden/tiny-gemma3.gguf",
-                                     LK_TEST_DIR "/golden/tiny-qwen3.gguf",
-                                     LK_TEST_DIR "/golden/tiny-phi3.gguf"};
+static const struct {
+    const char *path, *placement;
+} MODELS[] = {{LK_TEST_DIR "/golden/tiny-llama.gguf", "cpu:0,cpu:1"},
+              {LK_TEST_DIR "/golden/tiny-gemma3.gguf", "cpu:0,scalar:1-2,cpu:3-5,scalar:6"},
+              {LK_TEST_DIR "/golden/tiny-qwen3.gguf", "scalar:0,cpu:1"},
+              {LK_TEST_DIR "/golden/tiny-phi3.gguf", "cpu:0,scalar:1"}};
 
 struct work {
-    const char *path, *backend;
+    const char *path, *backend; /* or a placement */
     int threads, threads_batch;
     float row[2][MAX_VOCAB]; /* after the prefill, after the last token */
     bool ok;
 };
 
-/* Prefill in batches of 32, then token by token. */
+/* Prefill in batches of 32 (on several parts: of 100, 32 at a time), then token by token. */
 static void *answer(void *arg)
 {
     struct work *w = arg;
@@ -34,9 +36,11 @@ static void *answer(void *arg)
     lk_engine *e = NULL;
     lk_session *s = NULL;
     lk_engine_options o = lk_engine_options_default();
-    o.backend = w->backend;
+    bool placed = strchr(w->backend, ':');
+    o.backend = placed ? "auto" : w->backend;
+    o.placement = placed ? w->backend : NULL;
     o.n_ctx = CTX;
-    o.n_batch = 32;
+    o.n_batch = placed ? CTX : 32;
     o.threads = w->threads;
     o.pin = w->threads > 0; /* exactly that many */
     o.threads_batch = w->threads_batch;
@@ -67,8 +71,8 @@ static bool same(const struct work *w, const struct work *expected)
 {
     bool ok = w->ok && memcmp(w->row, expected->row, sizeof w->row) == 0;
     if (!ok) {
-        fprintf(stderr, "[FAIL] %s: %d and %d threads differ from scalar\n", w->path, w->threads,
-                w->threads_batch);
+        fprintf(stderr, "[FAIL] %s on %s: %d and %d threads differ from scalar\n", w->path,
+                w->backend, w->threads, w->threads_batch);
     }
     return ok;
 }
@@ -80,23 +84,28 @@ int main(void)
     static const int THREADS[][2] = {{1, 1}, {2, 2}, {3, 3}, {1, 3}, {3, 2}, {5, 5}};
     int tested = 0, passing = 0;
     for (size_t m = 0; m < sizeof MODELS / sizeof *MODELS; m++) {
-        expected = (struct work){.path = MODELS[m], .backend = "scalar"};
+        const char *path = MODELS[m].path;
+        expected = (struct work){.path = path, .backend = "scalar"};
         answer(&expected);
         for (size_t t = 0; t < sizeof THREADS / sizeof *THREADS; t++) {
-            one = (struct work){MODELS[m], "cpu", THREADS[t][0], THREADS[t][1], {{0}}, false};
+            one = (struct work){path, "cpu", THREADS[t][0], THREADS[t][1], {{0}}, false};
             answer(&one);
             tested++;
             passing += expected.ok && same(&one, &expected);
         }
         pthread_t other;
-        one = (struct work){MODELS[m], "cpu", 2, 3, {{0}}, false};
-        two = (struct work){MODELS[m], "cpu", 3, 2, {{0}}, false};
+        one = (struct work){path, "cpu", 2, 3, {{0}}, false};
+        two = (struct work){path, "cpu", 3, 2, {{0}}, false};
         if (pthread_create(&other, NULL, answer, &two) == 0) {
             answer(&one);
             pthread_join(other, NULL);
         }
         tested++;
         passing += expected.ok && same(&one, &expected) && same(&two, &expected);
+        one = (struct work){path, MODELS[m].placement, 2, 2, {{0}}, false};
+        answer(&one);
+        tested++;
+        passing += expected.ok && same(&one, &expected);
     }
     printf("[====] Synthesis: Tested: %d | Passing: %d | Failing: %d | Crashing: 0\n", tested,
            passing, tested - passing);

@@ -20,7 +20,7 @@
 enum { CTX = 128, FIRST = 66, SECOND = 70, LAST = 75, MAX_VOCAB = 1024, MAX_FILE = 1 << 20 };
 
 struct config {
-    const char *model, *backend, *other;
+    const char *model, *backend, *other; /* or placements */
     int threads;
 };
 
@@ -29,6 +29,7 @@ static const struct config CONFIGS[] = {
     {LK_TEST_DIR "/golden/tiny-qwen3.gguf", "ref", "scalar", 1},
     {LK_TEST_DIR "/golden/tiny-qwen2.gguf", "cpu", "scalar", 1},
     {LK_TEST_DIR "/golden/tiny-llama.gguf", "cpu", "ref", 2},
+    {LK_TEST_DIR "/golden/tiny-llama.gguf", "scalar:0,cpu:1", "cpu:0,scalar:1", 1},
 };
 
 struct way {
@@ -48,9 +49,14 @@ static lk_status model_open(struct way *w, lk_error *err)
 static lk_status engine_open(struct way *w, lk_error *err)
 {
     lk_engine_options o = lk_engine_options_default();
-    o.backend = w->config->backend;
+    bool placed = strchr(w->config->backend, ':');
+    if (placed) {
+        o.placement = w->config->backend;
+    } else {
+        o.backend = w->config->backend;
+    }
     o.n_ctx = CTX;
-    o.n_batch = 32;
+    o.n_batch = placed ? 64 : 32; /* where parts have threads: two micro-batches */
     o.n_sessions = 3;
     o.threads = 1;
     o.pin = true; /* exactly that many */
@@ -383,4 +389,8 @@ Test(engine_fault, each_thread_fails_to_start, .timeout = 60)
         struct config c = {LK_TEST_DIR "/golden/tiny-qwen2.gguf", "cpu", "scalar", threads};
         cr_assert_eq(each_fault(&c, fault_thread), (size_t)threads - 1);
     }
+    /* A thread for each part but the first: of three, and of two after the move. */
+    struct config c = {LK_TEST_DIR "/golden/tiny-gemma3.gguf", "scalar:0,cpu:1,scalar:2-6",
+                       "cpu:0,scalar:1-6", 1};
+    cr_assert_eq(each_fault(&c, fault_thread), 2 + 1);
 }

@@ -8,43 +8,48 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/engine.h"
+#include "lockstep_check.h"
 #include "tests/util/models.h"
+#include "tests/util/parts.h"
 #include "tests/util/tiny.h"
 
 enum { N = 90, CTX = 128, MAX_RUNS = 40 };
 
-/* A backend like the one it stands for, but for a loss at one run. */
-static struct lk_backend_impl fake;
-static const struct lk_backend_impl *real;
-static int runs_left;
+/* Loses a part's device in its n-th batch. */
+struct loss {
+    int part, at;
+};
 
-static lk_status run_until_lost(struct lk_exec *exec, struct lk_state_mem *mem,
-                                const struct lk_batch *batch, lk_error *err)
+static lk_status lose(void *user, int part, int n, const struct lk_batch *batch, lk_error *err)
 {
-    if (runs_left-- <= 0) {
-        err->status = LK_E_DEVICE_LOST;
-        strcpy(err->message, "the device was lost");
-        return LK_E_DEVICE_LOST;
+    const struct loss *l = user;
+    (void)batch;
+    return part == l->part && n == l->at ? lk_fail(err, LK_E_DEVICE_LOST, "the device was lost")
+                                         : LK_OK;
+}
+
+/* A conversation on a lane that loses a part's device; the name of the lane that it ends on. */
+static void talk_over(const char *path, lk_engine *e, struct loss *loss, const int32_t *tokens,
+                      const float *rows, char *end)
+{
+    lk_session *s;
+    lk_error err;
+    size_t n_vocab = lk_engine_n_vocab(e);
+    parts_wrap(e->home, lose, loss);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
+    for (size_t n = 60; n <= N; n++) {
+        int32_t next = tokens[n - 1];
+        lk_status status = n % 2 || n == 60 ? lk_session_sync(s, tokens, n, &err)
+                                            : lk_engine_step(e, &s, &next, 1, &err);
+        cr_assert_eq(status, LK_OK, "%s, part %d lost at %d: %s", path, loss->part, loss->at,
+                     err.message);
+        tiny_same(lk_session_logits(s), rows + (n - 1) * n_vocab, n_vocab, "around a loss");
     }
-    return real->run(exec, mem, batch, err);
-}
-
-static lk_status read_until_lost(struct lk_state_mem *mem, int state, size_t offset, void *data,
-                                 size_t n, lk_error *err)
-{
-    return runs_left <= 0 ? LK_E_DEVICE_LOST : real->state_read(mem, state, offset, data, n, err);
-}
-
-static void make_losable(lk_engine *e, int runs)
-{
-    real = e->home->part[0].impl;
-    fake = *real;
-    fake.run = run_until_lost;
-    fake.state_read = read_until_lost;
-    e->home->part[0].impl = &fake;
-    runs_left = runs;
+    strcpy(end, lk_session_backend(s));
+    lk_session_close(&s);
 }
 
 Test(lost, a_session_survives_the_loss_of_its_device_at_any_batch)
@@ -52,7 +57,6 @@ Test(lost, a_session_survives_the_loss_of_its_device_at_any_batch)
     const char *path = test_model_path(0);
     int32_t ids[N];
     lk_model *m;
-    lk_error err;
     lk_engine *e = tiny_engine(path, "scalar", CTX, 16, 1, &m);
     size_t n_vocab = lk_engine_n_vocab(e);
     tiny_tokens(ids, N, n_vocab, 11);
@@ -61,26 +65,100 @@ Test(lost, a_session_survives_the_loss_of_its_device_at_any_batch)
     lk_model_close(&m);
     int losses = 0;
     for (int at = 0; at < MAX_RUNS; at++) {
-        lk_session *s;
+        struct loss loss = {0, at};
+        char end[128];
         e = tiny_engine(path, "scalar", CTX, 16, 1, &m);
-        make_losable(e, at);
-        cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
-        cr_assert_eq(lk_session_sync(s, ids, 60, &err), LK_OK, "loss at %d: %s", at, err.message);
-        tiny_same(lk_session_logits(s), rows + 59 * n_vocab, n_vocab, "prompt after a loss");
-        for (size_t n = 61; n <= N; n++) {
-            int32_t next = ids[n - 1];
-            lk_status status =
-                n % 2 ? lk_session_sync(s, ids, n, &err) : lk_engine_step(e, &s, &next, 1, &err);
-            cr_assert_eq(status, LK_OK, "loss at %d: %s", at, err.message);
-            tiny_same(lk_session_logits(s), rows + (n - 1) * n_vocab, n_vocab, "after a loss");
-        }
-        losses += strcmp(lk_session_backend(s), "cpu") == 0;
-        lk_session_close(&s);
+        talk_over(path, e, &loss, ids, rows, end);
+        losses += strcmp(end, "cpu") == 0;
+        cr_assert_eq(strcmp(lk_engine_describe(e), "scalar, 1 thread") != 0,
+                     strcmp(end, "cpu") == 0, "sessions are opened where there is a device");
         lk_engine_close(&e);
         lk_model_close(&m);
     }
     cr_assert(losses > 20 && losses < MAX_RUNS, "%d of %d conversations lost their device", losses,
               MAX_RUNS);
+    free(rows);
+}
+
+/* Of a chain the parts on other devices stay; what the lost one had goes to the CPU. */
+Test(lost, a_chain_survives_the_loss_of_any_part_at_any_batch)
+{
+    static const struct {
+        const char *placement, *after[3]; /* the loss of each part */
+    } CASES[] = {
+        {"cpu:0-1,scalar:2-3,cpu:4-5",
+         {"cpu:0-1,scalar:2-3,cpu:4-5", "cpu", "cpu:0-1,scalar:2-3,cpu:4-5"}},
+        {"scalar:0,cpu:1-2,scalar:3-5", {"cpu", "scalar:0-0,cpu:1-2,scalar:3-5", "cpu"}},
+    };
+    char path[] = "/tmp/lk-lost-XXXXXX", end[128];
+    int32_t ids[N];
+    lk_model *m;
+    parts_model(path, 6);
+    lk_engine *e = tiny_engine(path, "scalar", CTX, 16, 1, &m);
+    tiny_tokens(ids, N, lk_engine_n_vocab(e), 11);
+    float *rows = tiny_rows(e, ids, N);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+    for (size_t c = 0; c < LK_COUNT(CASES); c++) {
+        for (struct loss loss = {0}; loss.part < 3; loss.part++) {
+            int losses = 0;
+            for (loss.at = 0; loss.at < MAX_RUNS; loss.at++) {
+                lk_engine_options o = lk_engine_options_default();
+                o.placement = CASES[c].placement;
+                o.n_ctx = CTX;
+                o.n_batch = 60; /* in two micro-batches */
+                e = tiny_engine_with(path, &o, &m);
+                const struct lk_lane *first = e->home;
+                talk_over(path, e, &loss, ids, rows, end);
+                losses += e->home != first;
+                cr_assert_str_eq(end,
+                                 e->home == first ? CASES[c].placement : CASES[c].after[loss.part]);
+                lk_engine_close(&e);
+                lk_model_close(&m);
+            }
+            cr_assert(losses > 20 && losses < MAX_RUNS, "part %d: %d losses", loss.part, losses);
+        }
+    }
+    unlink(path);
+    free(rows);
+}
+
+/* One device after the other in one call: the text goes on until the CPU alone is left. */
+Test(lost, losses_in_a_row_end_on_the_cpu)
+{
+    const char *path = test_model_path(0);
+    int32_t ids[N];
+    lk_model *m;
+    lk_error err;
+    lk_session *s;
+    char name[8][64];
+    int n = 0;
+    lk_engine *e = tiny_engine(path, "scalar", CTX, 16, 1, &m);
+    size_t n_vocab = lk_engine_n_vocab(e);
+    tiny_tokens(ids, N, n_vocab, 13);
+    float *rows = tiny_rows(e, ids, N);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
+    while (n < 8) {
+        struct loss loss = {0, 1};
+        parts_wrap(s->lane, lose, &loss);
+        cr_assert_eq(lk_session_truncate(s, 0, &err), LK_OK);
+        cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);
+        tiny_same(lk_session_logits(s), rows + (N - 1) * n_vocab, n_vocab, "after losses");
+        strcpy(name[n++], lk_session_backend(s));
+    }
+    for (int i = 0; i < n; i++) {
+        cr_assert_str_eq(name[i], "cpu");
+    }
+    /* A device that is lost again and again is no longer opened. */
+    struct loss loss = {0, 1};
+    parts_wrap(s->lane, lose, &loss);
+    cr_assert_eq(lk_session_truncate(s, 0, &err), LK_OK);
+    cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_E_DEVICE, "%s", err.message);
+    cr_assert(strstr(err.message, "lost too often"), "%s", err.message);
+    cr_assert_eq(lk_engine_read_rate(e, 1 << 20, 1, &(double){0}, &err), LK_E_DEVICE_LOST);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
     free(rows);
 }
 
@@ -95,16 +173,20 @@ Test(lost, rows_come_once_each_across_a_loss_and_a_move_leaves_a_lost_device)
     size_t n_vocab = lk_engine_n_vocab(e);
     tiny_tokens(ids, N, n_vocab, 12);
     float *rows = tiny_rows(e, ids, N);
-    make_losable(e, 2);
+    struct loss loss = {0, 2};
+    parts_wrap(e->home, lose, &loss);
     float *got = tiny_rows(e, ids, N); /* asserts that rows come in order, each once */
     tiny_same(got, rows, N * n_vocab, "rows across a loss");
     free(got);
     lk_engine_close(&e);
     lk_model_close(&m);
     e = tiny_engine(path, "scalar", CTX, 16, 1, &m);
-    make_losable(e, 4);
+    loss.at = -1;
+    parts_wrap(e->home, lose, &loss);
     cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
     cr_assert_eq(lk_session_sync(s, ids, 50, &err), LK_OK, "%s", err.message);
+    parts_kill(0);
+    cr_assert_eq(lk_session_save(s, "/tmp/lk-lost-session", &err), LK_E_DEVICE_LOST);
     cr_assert_eq(lk_session_move(s, "cpu", &err), LK_OK, "%s", err.message);
     cr_assert_str_eq(lk_session_backend(s), "cpu");
     cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);

@@ -421,7 +421,7 @@ Test(session, a_named_device_is_there_or_an_error)
     static const struct {
         const char *device, *says;
         lk_status status;
-    } CASES[] = {{"", "device is ''", LK_E_INVALID},
+    } CASES[] = {{"", "device ''", LK_E_DEVICE},
                  {"no such device", "no such device", LK_E_DEVICE},
                  {"99", "99", LK_E_DEVICE}};
     lk_engine_options o = lk_engine_options_default();

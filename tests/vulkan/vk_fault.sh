@@ -4,7 +4,8 @@
 # vk_fault.sh BUILD: the program on a device that fails: no loader, no driver, memory that ends at
 # any allocation, a device that is lost at any submission. The text and the logits are always those
 # of the CPU, the program says in a line what happened, and nothing on the device is left behind.
-# Runs on lavapipe under tests/vulkan/vk_fault_layer.c; prints a closing line in Criterion's form.
+# And chains of two devices of which one fails. Runs on lavapipe, and SwiftShader beside it, under
+# tests/vulkan/vk_fault_layer.c; prints a closing line in Criterion's form.
 set -uo pipefail
 build=$(realpath "${1:-${LK_BUILD:-build}}")
 cd "$(dirname "$0")/../.."
@@ -30,14 +31,14 @@ END
 
 # go MODEL VARIABLE=VALUE... -- options...: 6 tokens after a prompt of several batches, under the
 # layer. stdout and stderr are left in $dir.
-prompt="once upon a time"
+prompt="once upon a time" verbose=()
 go() {
     local model=tests/golden/tiny-$1.gguf set=()
     shift
     while [ "$1" != -- ]; do set+=("$1"); shift; done
     shift
     env "VK_LAYER_PATH=$dir" VK_INSTANCE_LAYERS=VK_LAYER_LOCKSTEP_fault "${set[@]}" \
-        "$program" run "$model" "$prompt" -n 6 --ignore-eos --batch 8 --logits-sha256 "$@" \
+        "$program" "${verbose[@]}" run "$model" "$prompt" -n 6 --ignore-eos --batch 8 --logits-sha256 "$@" \
         >"$dir/out" 2>"$dir/err" </dev/null
 }
 count() { sed -nE "s/^fault: closed after ([0-9]+) allocations, ([0-9]+) submissions.*/\\$1/p" "$dir/err" | tail -n 1; }
@@ -161,5 +162,54 @@ holds "a device that does not open: devices says why" "$dir/out" "opening the de
 go llama LK_FAULT_OPEN=1 -- --backend auto --device 0
 answered "a device that does not open"
 holds "a device that does not open: said" "$dir/err" "running on the CPU: opening the device"
+
+# ---- chains of two devices: what befalls one leaves the other ----
+other=$(tools/get_swiftshader) # kept in the user's cache
+export VK_DRIVER_FILES=$icd:$other VK_ICD_FILENAMES=$icd:$other LK_FAULT_ON=llvmpipe
+verbose=(-v)
+both=(--backend vulkan --device llvmpipe,swiftshader)
+chain=(--place "vulkan llvmpipe:0-2,cpu:3,vulkan swiftshader:4-5,vulkan llvmpipe:6")
+go gemma3 -- --backend cpu
+cp "$dir/out" "$dir/want"
+go gemma3 LK_FAULT_BUDGET=100000000 -- "${both[@]}" # probes, compiles
+answered "two devices"
+holds "two devices: shared by speed" "$dir/err" "by the speed of its memory"
+go gemma3 LK_FAULT_BUDGET=400000 -- "${both[@]}"
+answered "two devices, one of them small"
+holds "two devices, one of them small: said" "$dir/err" "as many as it holds"
+holds "two devices, one of them small: the other takes more" "$dir/err" \
+    "4 of 7 layers on vulkan llvmpipe (LLVM 15.0.6, 256 bits), 3 on vulkan SwiftShader"
+go gemma3 LK_FAULT_BUDGET=400000 -- --backend vulkan --device llvmpipe --gpu-layers all
+same "all layers on the small one: exit code" $? 4
+go gemma3 LK_FAULT_BUDGET=100000 -- "${chain[@]}"
+same "a chain on a device without room: exit code" $? 4
+holds "a chain on a device without room: the part is named" "$dir/err" "part 4 of 4, layers 6 to 6: "
+go gemma3 LK_FAULT_ALLOC=1 LK_FAULT_FROM=1 -- "${chain[@]}"
+same "a chain on a device without memory: exit code" $? 4
+go gemma3 -- "${chain[@]}"
+answered "a chain"
+submissions=$(count 2) allocations=$(count 1)
+[ "${submissions:-0}" -ge 20 ] && [ "${allocations:-0}" -ge 15 ]
+verdict "a chain: the layer is there" $? "$(cat "$dir/err")"
+by=$(((submissions + 3) / 4))
+[ "${LK_FULL:-0}" = 1 ] && by=1
+bad=0 silent=0 runs=0 died=0
+for n in $(seq 1 $by "${submissions:-0}") "$submissions"; do
+    go gemma3 LK_FAULT_LOSE=$n LK_FAULT_WAIT=$((n % 2)) -- "${chain[@]}"
+    rc=$?
+    runs=$((runs + 1))
+    grep '^fault: closed' "$dir/err" | grep -qv '; 0 left$' && bad=$((bad + 1))
+    if [ $rc -ne 0 ]; then # before the first token it is an error
+        died=$((died + 1))
+        [ $rc -eq 5 ] && grep -q 'was lost' "$dir/err" || bad=$((bad + 1))
+    else
+        cmp -s "$dir/out" "$dir/want" || bad=$((bad + 1))
+        grep -q 'evaluated again on 2 of 7 layers on vulkan SwiftShader' "$dir/err" || silent=$((silent + 1))
+    fi
+done
+same "a chain that loses a device at each of $submissions submissions, $runs runs" $bad 0
+same "a chain that loses a device: it goes on with the other" $silent 0
+[ "$died" -lt "$runs" ]
+verdict "a chain that loses a device: it was running" $? "$died of $runs"
 
 closing

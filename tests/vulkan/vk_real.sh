@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # vk_real.sh BUILD: models through the program on CPU drivers of Vulkan: text and logits are those of
-# the CPU with all, half and no layers on the device, and with a move in mid-sentence both ways. The
-# real models are found in LK_MODELS; without it, or without a file in it, the script says what it
-# did not run. LK_FULL=1: 64 tokens of both on both drivers, else 12 of SmolLM2 on lavapipe, all
-# layers and a move onto the device. Prints a closing line in Criterion's form, a test a way.
+# the CPU with all, half, the middle third and no layers on the device, and with a move in
+# mid-sentence both ways. The real models are found in LK_MODELS; without it, or without a file in
+# it, the script says what it did not run. LK_FULL=1: 64 tokens of both on both drivers, else 12 of
+# SmolLM2 on lavapipe, all layers, the middle third and a move onto the device. Prints a closing line
+# in Criterion's form, a test a way.
 set -uo pipefail
 build=$(realpath "${1:-${LK_BUILD:-build}}")
 cd "$(dirname "$0")/../.."
@@ -38,12 +39,16 @@ ways() {
         all) options=(--backend vulkan --gpu-layers all) says='^lockstep: vulkan ' ;;
         half) options=(--backend vulkan --gpu-layers $((layers / 2)))
               says="^lockstep: $((layers / 2)) of $layers layers on vulkan " ;;
+        third) options=(--batch 64 # whose parts overlap
+                        --place "cpu:0-$((layers / 3 - 1)),vulkan 0:$((layers / 3))-$((layers * 2 / 3 - 1)),cpu:$((layers * 2 / 3))-$((layers - 1))")
+               says="^lockstep: $((layers * 2 / 3 - layers / 3)) of $layers layers on vulkan .*, the rest on cpu " ;;
         none) options=(--backend vulkan --gpu-layers 0) says='^lockstep: cpu ' ;;
         onto) options=(--backend cpu --move-at $((n / 3)):vulkan) says="^moved to vulkan after $((n / 3)) tokens" ;;
         off) options=(--backend vulkan --move-at $((n / 3)):cpu) says="^moved to cpu after $((n / 3)) tokens" ;;
         esac
         start=$SECONDS
-        go "$model" "$n" "${options[@]}" --device 0
+        [ "$way" = third ] || options+=(--device 0)
+        go "$model" "$n" "${options[@]}"
         seen="exit $?"
         [ "$seen" = "exit 0" ] && cmp -s "$dir/out" "$dir/want" && grep -qE -e "$says" "$dir/err"
         verdict "$driver, $model, $way" $? "$seen, $(tail -n 1 "$dir/out"), expected $(tail -n 1 "$dir/want"): $(cat "$dir/err")"
@@ -63,13 +68,13 @@ for driver in lavapipe swiftshader; do
     icd=${!driver}
     [ -n "$icd" ] || { echo "vk_real: $driver was not found" >&2; exit 1; }
     export VK_DRIVER_FILES=$icd VK_ICD_FILENAMES=$icd
-    ways $driver tests/golden/tiny-gemma3.gguf 24 all half none onto off
+    ways $driver tests/golden/tiny-gemma3.gguf 24 all half third none onto off
     if [ "${LK_FULL:-0}" = 1 ]; then
         for model in smollm2 gemma3; do
-            real $driver $model.gguf 64 all half none onto off
+            real $driver $model.gguf 64 all half third none onto off
         done
     elif [ $driver = lavapipe ]; then
-        real $driver smollm2.gguf 12 all onto
+        real $driver smollm2.gguf 12 all third onto
     fi
 done
 

@@ -19,7 +19,8 @@ const struct cli_option cli_backend_options[] = {
 
 const struct cli_option cli_device_options[] = {
     {"device", 0, CLI_STRING, "D", THIS(device),
-     .help = "Vulkan device: its number or part of its name"},
+     .help = "Vulkan device: its number or part of its name; several, separated by commas, share "
+             "the layers"},
     {"cpu-level", 0, CLI_STRING, "LEVEL", THIS(cpu_level), "auto",
      .choices = "auto generic avx2 avx-vnni avx512 amx neon dotprod i8mm",
      .help = "CPU instructions used"},
@@ -31,6 +32,9 @@ const struct cli_option cli_device_options[] = {
 const struct cli_option cli_layer_options[] = {
     {"gpu-layers", 0, CLI_STRING, "N", THIS(gpu_layers), "auto",
      .help = "layers on the GPU: auto, all or a number"},
+    {"place", 0, CLI_STRING, "LIST", THIS(place),
+     .help = "which layers run where, instead of --backend, --device and --gpu-layers: "
+             "'cpu:0-3,vulkan 0:4-11,vulkan 1:12-15'"},
     {"batch", 0, CLI_INT, "N", THIS(batch), "512", 1, 8192,
      .help = "tokens computed at once (changes no result)"},
     CLI_END,
@@ -220,6 +224,7 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
     *cache = cli_cache_path("vulkan");
     o->backend = args->backend ? args->backend : o->backend; /* what a command has no option for */
     o->device = args->device;
+    o->placement = args->place;
     o->n_ctx = (uint32_t)args->ctx;
     o->n_batch = args->batch ? (uint32_t)args->batch : o->n_batch;
     o->threads = (int)args->threads;

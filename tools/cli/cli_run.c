@@ -66,7 +66,8 @@ static const struct cli_option options[] = {
     {"logits-sha256", 0, CLI_FLAG, NULL, THIS(logits_sha256), .group = "for proofs and tests",
      .help = "print the SHA-256 of the logits that each token was chosen from, last"},
     {"move-at", 0, CLI_STRING, "N:BACKEND", THIS(move_at),
-     .help = "move to another backend after N generated tokens (changes no result)"},
+     .help = "move to another backend, or to a placement as --place has it, after N generated "
+             "tokens (changes no result)"},
     {"test", 0, CLI_FLAG, NULL, THIS(test),
      .help = "answer nothing: check that the model computes right here, as `lockstep check`"},
     {"quick", 0, CLI_FLAG, NULL, THIS(quick), .help = "with --test: fewer tokens, depths and ways"},
@@ -101,7 +102,7 @@ struct runner {
     size_t piece_cap;
     struct cli_buffer answer; /* the text of the answer so far */
     int64_t move_at;          /* -1: never, or done */
-    char move_to[16];
+    const char *move_to;
     size_t n_prompt, n_reused, n_generated, n_decoded; /* decoded: evaluated one by one */
     double prompt_seconds, decode_seconds;
     struct totals all; /* of a dialogue */
@@ -176,11 +177,10 @@ static int check_arguments(struct runner *r)
         char *end;
         errno = 0;
         r->move_at = strtoll(a->move_at, &end, 10);
-        if (end == a->move_at || errno || r->move_at < 0 || *end != ':' || !end[1] ||
-            strlen(end + 1) >= sizeof r->move_to) {
+        if (end == a->move_at || errno || r->move_at < 0 || *end != ':' || !end[1]) {
             return cli_fail(r->cli, CLI_USAGE, "--move-at: '%s', expected N:BACKEND", a->move_at);
         }
-        memcpy(r->move_to, end + 1, strlen(end + 1) + 1);
+        r->move_to = end + 1;
     }
     for (size_t i = 0; i < a->stop.n; i++) {
         if (!*a->stop.item[i]) {
