@@ -139,8 +139,8 @@ typedef struct lk_memory_use {
 LK_API lk_memory_use lk_engine_memory(const lk_engine *engine);
 
 /* How fast the engine's device reads n_bytes of its memory from end to end with the threads of
- * decode: bytes per second, the best of `passes` passes. LK_E_UNSUPPORTED for a backend that can't
- * tell. */
+ * decode: bytes per second, the best of `passes` passes. Of several devices each reads its share of
+ * a token's weights, one after the other. LK_E_UNSUPPORTED for a backend that can't tell. */
 LK_API lk_status lk_engine_read_rate(lk_engine *engine, uint64_t n_bytes, int passes,
                                      double *bytes_per_second, lk_error *err);
 
@@ -172,8 +172,9 @@ typedef struct lk_kernel_time {
     double bytes_per_second; /* one token: weights as a file holds them */
     double ops_per_second;   /* n_tokens: multiplications and additions */
 } lk_kernel_time;
-/* The kernel that does most of the engine's work, alone: at the engine's level and threads, of the
- * type of most of the model's multiply-adds. LK_E_UNSUPPORTED for a backend that can't tell. */
+/* The kernel that does most of the engine's work, alone, on the device of its last layers: at the
+ * engine's level and threads, of the type of most of the model's multiply-adds. LK_E_UNSUPPORTED
+ * for a backend that can't tell. */
 LK_API lk_status lk_engine_time_kernel(lk_engine *engine, int n_tokens, lk_kernel_time *out,
                                        lk_error *err);
 /* Of options (may be NULL) backend ("auto" is the CPU), threads, threads_batch, pin, cpu_level,

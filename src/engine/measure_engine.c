@@ -31,6 +31,17 @@ static uint64_t op_bytes(const struct lk_plan *plan, const struct lk_op *op)
     return op->kind == LK_OP_EMBED ? w->n_bytes / (uint64_t)w->rows : w->n_bytes;
 }
 
+/* Of all ops of a part. */
+static uint64_t part_bytes(const struct lk_engine *e, const struct lk_part *part)
+{
+    const struct lk_plan *plan = part->slice ? part->slice : e->plan;
+    uint64_t bytes = 0;
+    for (int i = 0; i < plan->n_ops; i++) {
+        bytes += op_bytes(plan, &plan->ops[i]);
+    }
+    return bytes;
+}
+
 lk_token_cost lk_engine_token_cost(const lk_engine *e)
 {
     lk_token_cost cost = {0};
@@ -86,18 +97,32 @@ void lk_engine_threads(const lk_engine *e, int *decode, int *prefill)
 lk_status lk_engine_read_rate(lk_engine *e, uint64_t n_bytes, int passes, double *bytes_per_second,
                               lk_error *err)
 {
-    const struct lk_part *part = last_part(e);
-    if (!part) {
-        return no_part(e, err);
-    }
-    if (!part->impl->read_rate) {
-        return lk_fail(err, LK_E_UNSUPPORTED, "backend '%s': its memory's speed is not measured",
-                       part->impl->name);
-    }
+    double bytes = 0.0, seconds = 0.0;
+    lk_status status = last_part(e) ? LK_OK : no_part(e, err);
+    *bytes_per_second = 0.0;
     lk_mutex_lock(e->lock);
-    lk_status status =
-        part->impl->read_rate(part->on->backend, n_bytes, passes, bytes_per_second, err);
+    for (int i = 0; i < e->home->n_parts && !status; i++) {
+        const struct lk_opened *on = e->home->part[i].on;
+        double share = 0.0, rate = 1.0;
+        bool seen = false;
+        for (int k = 0; k < e->home->n_parts; k++) { /* a device is measured once */
+            bool same = e->home->part[k].on == on;
+            seen |= same && k < i;
+            share += same ? (double)part_bytes(e, &e->home->part[k]) : 0.0;
+        }
+        if (!seen && !on->impl->read_rate) {
+            status = lk_fail(err, LK_E_UNSUPPORTED,
+                             "backend '%s': its memory's speed is not measured", on->impl->name);
+        } else if (!seen) {
+            status = on->impl->read_rate(on->backend, n_bytes, passes, &rate, err);
+            bytes += share;
+            seconds += share / rate;
+        }
+    }
     lk_mutex_unlock(e->lock);
+    if (!status) {
+        *bytes_per_second = bytes / seconds;
+    }
     return status;
 }
 

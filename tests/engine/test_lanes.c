@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lockstep_check.h"
 #include "tests/util/models.h"
 #include "tests/util/parts.h"
 #include "tests/util/tiny.h"
@@ -264,6 +265,40 @@ Test(lanes, the_first_failure_in_order_is_told)
             lk_model_close(&m);
         }
     }
+}
+
+/* ---- figures ---- */
+
+static void count_calls(void *user, const lk_op_time *t)
+{
+    uint64_t *calls = user;
+    *calls += strcmp(t->kind, "attention") == 0 ? t->calls : 0;
+}
+
+Test(lanes, a_chain_is_measured_as_one)
+{
+    lk_model *m, *other;
+    lk_error err;
+    lk_engine *one = open_placed("cpu:0-5", N, &m), *e = open_placed("cpu:0-1,cpu:2-5", N, &other);
+    lk_memory_use a = lk_engine_memory(one), b = lk_engine_memory(e);
+    double rate = 0.0;
+    uint64_t calls = 0;
+    cr_assert(a.cache == b.cache && a.cache > 0 && b.work > 0);
+    cr_assert_eq(lk_engine_read_rate(e, 1 << 20, 1, &rate, &err), LK_OK, "%s", err.message);
+    cr_assert_gt(rate, 0.0);
+    cr_assert_eq(lk_engine_profile(e, true, &err), LK_OK, "%s", err.message);
+    free(tiny_rows(e, ids, N));
+    cr_assert_eq(lk_engine_op_times(e, count_calls, &calls, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(calls, 4 * LAYERS, "four micro-batches of all layers");
+    lk_engine_close(&e);
+    lk_model_close(&other);
+    e = open_placed("cpu:0-1,ref:2-5", N, &other);
+    cr_assert_eq(lk_engine_read_rate(e, 1 << 20, 1, &rate, &err), LK_E_UNSUPPORTED);
+    cr_assert_eq(lk_engine_profile(e, true, &err), LK_E_UNSUPPORTED);
+    lk_engine_close(&e);
+    lk_model_close(&other);
+    lk_engine_close(&one);
+    lk_model_close(&m);
 }
 
 /* ---- words ---- */
