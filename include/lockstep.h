@@ -241,19 +241,21 @@ typedef struct lk_session lk_session;
 typedef struct lk_engine_options {
     size_t size;         /* sizeof(lk_engine_options): set by the default function */
     const char *backend; /* "auto", "vulkan", "cpu", "scalar" or "ref" */
-    const char *device; /* Vulkan devices, separated by commas: numbers, names or parts of names, as
-                           lk_devices lists them; NULL: the best GPU. With "auto" too one that is
-                           not there is an error, LK_E_DEVICE. Layers are shared out among several
-                           by the speed and room of their memory, in this order */
-    int gpu_layers;     /* LK_GPU_LAYERS_AUTO (as many as the devices hold), _ALL or a number, the
-                           last ones; only for vulkan and auto. The CPU runs those before */
-    uint32_t n_ctx;     /* tokens a session can hold; 0: min(the model's, 4096) */
+    /* Vulkan devices, separated by commas: numbers, names or parts of names, as lk_devices lists
+     * them; NULL: the best GPU. With "auto" too one that is not there is an error, LK_E_DEVICE.
+     * Layers are shared out among several by the speed and room of their memory, in this order. */
+    const char *device;
+    /* Layers on those devices: LK_GPU_LAYERS_AUTO (as many as they hold), _ALL or a number, the
+     * last ones; the CPU runs those before. Only for vulkan and auto. */
+    int gpu_layers;
+    uint32_t n_ctx;      /* tokens a session can hold; 0: min(the model's, 4096) */
     uint32_t n_sessions; /* sessions that can be full at once (sizes the KV cache); default 1 */
-    uint32_t n_batch;    /* tokens of one step handed to a backend at once; default 512 */
-    int threads;         /* CPU threads for decode; 0: physical cores allowed to us. Unless pinned
-                            never more than the CPUs allowed to us: they would be slower */
-    int threads_batch;   /* CPU threads for prefill; 0: as threads */
-    bool pin; /* exactly so many CPU threads, pinned to cores as long as there are some */
+    uint32_t n_batch;  /* tokens of one step handed to a backend at once, or in four pieces to each
+                          of several devices; default 512 */
+    int threads;       /* CPU threads for decode; 0: physical cores allowed to us. Unless pinned
+                          never more than the CPUs allowed to us: they would be slower */
+    int threads_batch; /* CPU threads for prefill; 0: as threads */
+    bool pin;          /* exactly so many CPU threads, pinned to cores as long as there are some */
     const char
         *cpu_level;         /* "auto", "generic", "avx2", "avx-vnni", "avx512", "amx", "neon",
                                "dotprod", "i8mm": the CPU kernels used; one the CPU lacks is an error */

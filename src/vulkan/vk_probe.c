@@ -446,7 +446,7 @@ lk_status lk_vk_probe(struct lk_backend *b, bool *exact, char *note, size_t n_no
 lk_status lk_vk_speed(struct lk_backend *b, double *bytes_per_second, lk_error *err)
 {
     /* More than caches hold, and little enough that nobody waits for it. */
-    enum { CPU_BYTES = 8 << 20, GPU_BYTES = 256 << 20, PASSES = 2 };
+    enum { CPU_BYTES = 8 << 20, GPU_BYTES = 256 << 20, CPU_PASSES = 2, GPU_PASSES = 8 };
     struct lk_vk_device *dev = &b->dev;
     char path[640];
     struct kept kept = kept_of(b->found_features);
@@ -458,7 +458,8 @@ lk_status lk_vk_speed(struct lk_backend *b, double *bytes_per_second, lk_error *
     }
     bool cpu = dev->found.props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     uint64_t n = cpu ? CPU_BYTES : GPU_BYTES, most = dev->found.available / 8;
-    lk_status status = lk_vk_read_rate(dev, n < most ? n : most, PASSES, bytes_per_second, err);
+    lk_status status = lk_vk_read_rate(dev, n < most ? n : most, cpu ? CPU_PASSES : GPU_PASSES,
+                                       bytes_per_second, err);
     if (!status && is_kept) {
         kept.speed = *bytes_per_second;
         kept_write(dev, path, &kept);

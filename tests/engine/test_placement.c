@@ -124,6 +124,41 @@ Test(placement, texts_are_refused_by_part)
     refuses(long_name, LK_E_INVALID, form);
 }
 
+/* Whatever a text is: it is a placement of all layers, or an error with a reason. */
+Test(placement, any_text_is_read_or_refused)
+{
+    static const char *const WORDS[] = {"cpu",  "scalar", "vulkan",  " ",         ":",
+                                        ",",    "-",      "0",       "7",         "8",
+                                        "15",   "16",     "small",   "Big",       "99999999999",
+                                        "\xff", "0-15",   "cpu:0-7", ",ref:8-15", ":0-15"};
+    uint32_t state = 1;
+    int read = 0;
+    for (int i = 0; i < 200000; i++) {
+        char text[128] = "";
+        struct lk_placement p;
+        lk_error err = {0};
+        for (int n = 1 + i % 9; n > 0; n--) {
+            state = state * 1664525u + 1013904223u;
+            strcat(text, WORDS[(state >> 8) % LK_COUNT(WORDS)]);
+        }
+        lk_status status = parse(text, &p, &err);
+        if (status) {
+            cr_assert(err.status == status && strncmp(err.message, "placement: ", 11) == 0, "'%s'",
+                      text);
+            continue;
+        }
+        int at = 0;
+        for (int k = 0; k < p.n; k++) {
+            cr_assert(p.parts[k].first == at && p.parts[k].last > at, "'%s'", text);
+            at = p.parts[k].last;
+        }
+        cr_assert_eq(at, LAYERS, "'%s'", text);
+        read++;
+        lk_placement_free(&p);
+    }
+    cr_assert_gt(read, 20);
+}
+
 /* Shares of `want` layers as "5 3 ...". */
 static void shares(struct lk_share *s, int n, int want, int placed, const char *expected)
 {

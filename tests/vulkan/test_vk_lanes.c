@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lockstep_check.h"
 #include "tests/util/models.h"
 #include "tests/util/parts.h"
 #include "tests/util/tiny.h"
@@ -167,6 +168,20 @@ Test(vk_lanes, devices_that_are_not_there_are_an_error)
             cr_assert(strstr(err.message, CASES[i].says), "%s", err.message);
         }
     }
+    /* Where one device is looked at, two are too many. */
+    lk_check_report *report;
+    lk_engine_options o = options();
+    o.device = "0,1";
+    cr_assert_eq(lk_check(m, &o, NULL, &report, &err), LK_E_DEVICE);
+    cr_assert_str_eq(err.message, "device '0,1': names 2 devices, expected one");
+    cr_assert_eq(lk_device_disable(&o, "int-dot", &err), LK_E_DEVICE);
+    o.backend = "vulkan";
+    cr_assert_eq(lk_bench_kernels(&o, 1, NULL, NULL, &err), LK_E_DEVICE);
+    o.device = NULL;
+    o.placement = "vulkan 0:0-5";
+    o.backend = "auto";
+    cr_assert_eq(lk_check(m, &o, NULL, &report, &err), LK_E_INVALID);
+    cr_assert(strstr(err.message, "placement 'vulkan 0:0-5'"), "%s", err.message);
     lk_model_close(&m);
 }
 
