@@ -9,6 +9,13 @@ d = json.load(sys.stdin)
 sys.exit(not (d[-1]["backend"] == "cpu" and d[-1]["exact"] and sum(x["chosen"] for x in d) == 1))'
 verdict "devices --json" $?
 
+# A placement is whole or an error that names the part.
+expect 2 "a placement of too few layers" run $model x --place cpu:0
+holds "a placement of too few layers: said" "$(err)" "placement: ends with layer 0, the model has 0 to 1"
+expect 2 "a placement of no backend" run $model x --place cpu:0,abacus:1
+holds "a placement of no backend: the part is named" "$(err)" "placement: part 2 'abacus:1': backend 'abacus'"
+expect 2 "a placement beside a backend" run $model x --place cpu:0-1 --backend cpu
+
 # A device that is named is that one or an error; a machine without a GPU is one short line.
 for command in "run $model hi -n 1" "check $model --quick" "perplexity $model README.md --ctx 64 --chunks 1" \
     "bench $model -p 2 -n 1 -r 1 --warm-up 0 --stream-mb 0"; do
