@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 #include "base/os.h"
+#include "vulkan/build/vk_build.h"
+#include "vulkan/build/vk_name.h"
 #include "vulkan/vk.h"
 
 /* ---- open ---- */

@@ -486,7 +486,7 @@ static void kernels_of(const struct bench *b, const char *disable, int i, char o
     lk_error err = {0};
     cr_assert_eq(vk_pair_prepare(vk_pair_device(disable), &b->c, &e, &err), LK_OK, "%s",
                  err.message);
-    lk_vk_variant(e, i, b->c.n_tokens, out, 256);
+    lk_backend_vulkan.variant(e, i, b->c.n_tokens, out, 256);
     lk_backend_vulkan.exec_free(e);
 }
 

@@ -3,6 +3,8 @@
  * Vk_batch: the buffer that tells the kernels about a batch: where its parts lie, and what a batch
  * writes there: ids, positions, block tables, rope tables, tiles of attention. Knows no step.
  */
+#include "vulkan/build/vk_batch.h"
+
 #include <string.h>
 
 #include "vulkan/build/vk_exec.h"

@@ -5,7 +5,7 @@
  */
 #include "base/mem.h"
 #include "base/numerics.h"
-#include "vulkan/build/vk_build.h"
+#include "vulkan/build/vk_builder.h"
 
 /* The op that makes `slot` when it is of `kind` and nothing else reads its result; else -1. */
 static int maker(const struct lk_vk_builder *b, int slot, enum lk_op_kind kind)

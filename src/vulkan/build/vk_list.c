@@ -3,6 +3,8 @@
  * Vk_list: a list of steps: memory of the values between them, the barriers they need, descriptor
  * sets, and recording. Knows no op.
  */
+#include "vulkan/build/vk_list.h"
+
 #include <string.h>
 
 #include "base/mem.h"

@@ -2,6 +2,8 @@
  *
  * Vk_name: the kernel that writes an op's values, in words. Knows steps, never runs one.
  */
+#include "vulkan/build/vk_name.h"
+
 #include <stdio.h>
 
 #include "vulkan/build/vk_exec.h"

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/numerics.h"
 #include "vulkan/build/vk_build.h"
+#include "vulkan/build/vk_builder.h"
 
 enum {
     PREP_ROWS = 40000, /* of a matrix whose mat-vec still makes its own activations */

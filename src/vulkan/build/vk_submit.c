@@ -4,6 +4,8 @@
  * batch shape, and the wait. Drivers take a device away whose submission lasts too long (2 s on
  * some systems), so that many tokens of a large model are several submissions. Knows no op.
  */
+#include "vulkan/build/vk_submit.h"
+
 #include <string.h>
 
 #include "vulkan/build/vk_exec.h"

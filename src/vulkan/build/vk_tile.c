@@ -4,7 +4,7 @@
  */
 #include <stdio.h>
 
-#include "vulkan/build/vk_build.h"
+#include "vulkan/build/vk_builder.h"
 
 enum { LARGE = 128, SMALL = 64 }; /* rows and tokens of a tile of tile_matrix.comp */
 

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_pack: how a type's blocks lie in device memory, and weights brought into that order; see
+ * shaders/weights.glsl. Knows no device.
+ */
+#ifndef LK_VK_PACK_H
+#define LK_VK_PACK_H
+
+#include "plan/op.h"
+
+struct lk_vk_layout {
+    uint32_t block;      /* elements a block */
+    uint32_t body;       /* uvec4s a block */
+    uint32_t mid;        /* words a block: 0 or 1 */
+    uint32_t tail_pairs; /* 1: one f16 a block, two blocks a word */
+    uint32_t tail;       /* words a block: 0 or 1 */
+};
+struct lk_vk_layout lk_vk_layout_of(enum lk_type type);
+uint32_t lk_vk_layout_blocks(enum lk_type type, int64_t cols);
+struct lk_vk_sizes {
+    size_t body, mid, tail; /* bytes of each section for a number of groups */
+};
+struct lk_vk_sizes lk_vk_layout_sizes(enum lk_type type, int64_t cols, size_t n_groups);
+/* Packs row groups [group, group + n) of w (32 rows each, missing rows zero). */
+void lk_vk_pack(const struct lk_weight *w, size_t group, size_t n, uint8_t *body, uint8_t *mid,
+                uint8_t *tail);
+
+#endif

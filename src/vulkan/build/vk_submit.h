@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_submit: a batch on the queue: which steps go into one submission, the commands recorded per
+ * batch shape, and the wait. Knows no op.
+ */
+#ifndef LK_VK_SUBMIT_H
+#define LK_VK_SUBMIT_H
+
+#include "vulkan/device/vk_device.h"
+
+enum { LK_VK_MAX_SHAPES = 8, LK_VK_MAX_SUBMITS = 32 };
+
+struct lk_vk_shape { /* a recorded batch shape */
+    struct lk_row_counts rows;
+    VkCommandBuffer part[LK_VK_MAX_SUBMITS]; /* submitted in this order */
+    int n_parts;
+    uint64_t used; /* 0: nothing is recorded */
+};
+
+/* Allocates the command buffers of e's shapes, as many as its largest batch is split into. */
+VkResult lk_vk_shapes_create(struct lk_exec *e);
+/* Runs a list for a batch whose buffers are written, recorded once a shape; returns when the
+ * device is done. */
+lk_status lk_vk_submit(struct lk_exec *e, int list, const struct lk_row_counts *rows,
+                       lk_error *err);
+
+#endif
