@@ -196,6 +196,7 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
     e->dev = &backend->dev;
     e->o = *o;
     e->trial = trial;
+    e->facts = lk_vk_facts_of(e->dev);
     lk_status status = lk_vk_batch_lay_out(e, err);
     e->list[LK_VK_ONE].max_tokens = 1;
     e->list[LK_VK_FEW].max_tokens = small_tokens(e);
@@ -213,7 +214,7 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
         status = create_buffers(e, arena, err);
     }
     if (!status) {
-        status = lk_vk_store_fill(e->dev, &e->store, o->plan, &backend->options, err);
+        status = lk_vk_store_fill(e->dev, &e->store, &e->facts, o->plan, &backend->options, err);
     }
     if (!status) {
         status = create_objects(e, err);

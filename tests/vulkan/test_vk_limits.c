@@ -19,6 +19,11 @@ static VkPhysicalDeviceProperties least(void)
     return p;
 }
 
+static bool fits(const VkPhysicalDeviceLimits *l, const char *shader, const uint32_t spec[4])
+{
+    return lk_vk_fits(lk_vk_max_threads(l), l->maxComputeSharedMemorySize, shader, spec);
+}
+
 Test(vk_limits, devices_below_what_kernels_need_are_refused_by_name)
 {
     char note[256] = "";
@@ -168,27 +173,27 @@ Test(vk_limits, fixed_kernels_fit_the_least_device)
     static const char *const FIXED[] = {"quantize",    "norm",   "rope",  "kv_store", "attn_merge",
                                         "elementwise", "gather", "probe", "probe_dot"};
     for (size_t i = 0; i < LK_COUNT(FIXED); i++) {
-        cr_assert(lk_vk_fits(&p.limits, FIXED[i], zero), "%s", FIXED[i]);
+        cr_assert(fits(&p.limits, FIXED[i], zero), "%s", FIXED[i]);
     }
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
     for (size_t t = 0; t < n_types; t++) {
         char name[64];
         snprintf(name, sizeof name, "tile_%s", types[t].name);
-        cr_assert(lk_vk_fits(&p.limits, name, zero), "%s", name);
+        cr_assert(fits(&p.limits, name, zero), "%s", name);
         snprintf(name, sizeof name, "embed_%s", types[t].name);
-        cr_assert(lk_vk_fits(&p.limits, name, zero), "%s", name);
+        cr_assert(fits(&p.limits, name, zero), "%s", name);
     }
     /* One more than there is, of either. */
     const uint32_t spec[4] = {16, 256, 0, 128};
     p.limits.maxComputeSharedMemorySize = 20608;
-    cr_assert(lk_vk_fits(&p.limits, "attn", spec));
+    cr_assert(fits(&p.limits, "attn", spec));
     p.limits.maxComputeSharedMemorySize--;
-    cr_assert_not(lk_vk_fits(&p.limits, "attn", spec));
+    cr_assert_not(fits(&p.limits, "attn", spec));
     p.limits.maxComputeSharedMemorySize++;
     p.limits.maxComputeWorkGroupSize[0] = 127;
-    cr_assert_not(lk_vk_fits(&p.limits, "attn", spec));
-    cr_assert_not(lk_vk_fits(&p.limits, "no such shader", spec));
+    cr_assert_not(fits(&p.limits, "attn", spec));
+    cr_assert_not(fits(&p.limits, "no such shader", spec));
 }
 
 /* A device takes wide tiles and those of matrix units when Q6_K's wide ones fit: these take the
@@ -203,18 +208,18 @@ Test(vk_limits, wide_tiles_of_q6_k_take_the_most)
     p.limits.maxComputeSharedMemorySize = 2 * 80 * 192 + 4 * 192;
     p.limits.maxComputeWorkGroupInvocations = 128;
     p.limits.maxComputeWorkGroupSize[0] = 128;
-    cr_assert(lk_vk_fits(&p.limits, "tile_Q6_K_wide", small));
+    cr_assert(fits(&p.limits, "tile_Q6_K_wide", small));
     for (size_t t = 0; t < n_types; t++) {
         static const char *const OF[] = {"wide", "matrix"};
         for (size_t i = 0; i < LK_COUNT(OF) && types[t].quantized; i++) {
             char name[64];
             snprintf(name, sizeof name, "tile_%s_%s", types[t].name, OF[i]);
-            cr_assert(lk_vk_fits(&p.limits, name, small) || (i == 1 && !lk_vk_shader_find(name)),
-                      "%s", name);
+            cr_assert(fits(&p.limits, name, small) || (i == 1 && !lk_vk_shader_find(name)), "%s",
+                      name);
         }
     }
     p.limits.maxComputeSharedMemorySize--;
-    cr_assert_not(lk_vk_fits(&p.limits, "tile_Q6_K_wide", small));
+    cr_assert_not(fits(&p.limits, "tile_Q6_K_wide", small));
 }
 
 /* A pipeline beyond the device is an error with both numbers, whether it was built before or not.

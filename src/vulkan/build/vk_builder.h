@@ -58,12 +58,6 @@ uint32_t lk_vk_vector(struct lk_vk_builder *b, int weight);
 /* Index of such a dispatch among those of the list. */
 int lk_vk_attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *attn);
 
-/* ---- many tokens (vk_tile.c) ---- */
-
-/* Sets a matmul's kernel for more than LK_VK_SMALL tokens and the size of its tiles. */
-void lk_vk_set_tile(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_type type,
-                    uint32_t tokens, uint32_t epilogue);
-
 /* ---- one token (vk_decode.c) ---- */
 
 /* Finds the attention ops that can be one step and marks what goes into them as done. */

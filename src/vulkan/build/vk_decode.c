@@ -89,7 +89,7 @@ static VkDeviceSize vector_bytes(const struct lk_plan *plan)
 void lk_vk_find_solo(struct lk_vk_builder *b)
 {
     const struct lk_plan *plan = b->plan;
-    bool fits = vector_bytes(plan) <= b->e->dev->found.props.limits.maxStorageBufferRange;
+    bool fits = vector_bytes(plan) <= b->e->facts.max_binding;
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         int store = op->kind == LK_OP_ATTENTION ? store_of(plan, i) : -1;
@@ -144,7 +144,7 @@ void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_
 {
     const struct lk_op *op = &b->plan->ops[i];
     const struct lk_vk_solo *s = &b->solo[i];
-    struct lk_vk_device *dev = b->e->dev;
+    const struct lk_vk_facts *facts = &b->e->facts;
     const struct lk_vk_batch_at *at = &b->e->at;
     struct lk_attn_shape shape = lk_attn_shape_of(b->plan, op);
     uint32_t n_head = (uint32_t)shape.n_head, dim = (uint32_t)shape.dim;
@@ -188,11 +188,11 @@ void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_
         lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, at->indirect + 4 * attn);
     step->work = lk_vk_attention_work(b, op);
     step->y = push.n_kv_head * head_tiles;
-    uint32_t sets = lk_vk_max_threads(&dev->found.props.limits) / 64;
+    uint32_t sets = facts->max_threads / 64;
     sets = sets < 4 ? sets : 4;
     sets = sets < rows ? sets : rows;
-    lk_vk_set_pipe(b, step, 0, dev->found.use[LK_VK_LOOPED] ? "attn_one" : "attn_one_gpu",
-                   64 * sets, rows, dim, dev->found.use[LK_VK_UNPACK16]);
+    lk_vk_set_pipe(b, step, 0, facts->looped ? "attn_one" : "attn_one_gpu", 64 * sets, rows, dim,
+                   facts->unpack16);
     lk_vk_bind(step, 0, LK_VK_BIND_PIECE, b->home[s->in[0]].piece, false);
     lk_vk_bind(step, 1, LK_VK_BIND_STATE, op->u.attention.k, true);
     lk_vk_bind(step, 2, LK_VK_BIND_STATE, op->u.attention.v, true);

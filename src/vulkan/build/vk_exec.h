@@ -13,7 +13,6 @@
 
 /* Lists of a plan: a token; as many as mat-vecs and split attention take; whole batches. */
 enum { LK_VK_ONE, LK_VK_FEW, LK_VK_MANY, LK_VK_LISTS };
-enum { LK_VK_SMALL = 8 };
 
 /* Time by op, from timestamps around every step of a run. */
 struct lk_vk_times {
@@ -24,6 +23,7 @@ struct lk_vk_times {
 
 struct lk_exec {
     struct lk_vk_device *dev;
+    struct lk_vk_facts facts; /* of dev, when the plan was prepared */
     struct lk_exec_options o;
     bool trial; /* see lk_vk_prepare */
     struct lk_vk_store store;

@@ -10,13 +10,6 @@
 #include "base/mem.h"
 #include "vulkan/build/vk_exec.h"
 
-uint32_t lk_vk_variant_cols(const struct lk_vk_device *dev, int variant)
-{
-    static const uint32_t COLS[] = {1, 4, 8};
-    uint32_t limit = lk_vk_max_threads(&dev->found.props.limits) / 32;
-    return COLS[variant] < limit ? COLS[variant] : 4;
-}
-
 /* ---- memory ---- */
 
 static void find_lives(struct lk_vk_list *l)
@@ -237,26 +230,22 @@ static uint32_t ceil_div(uint32_t a, uint32_t b)
     return (a + b - 1) / b;
 }
 
-int lk_vk_variant_of(const struct lk_vk_device *dev, const struct lk_vk_step *s, uint32_t rows)
+int lk_vk_variant_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uint32_t rows)
 {
-    return s->grid != LK_VK_GRID_MATMUL                 ? 0
-           : rows == 1                                  ? LK_VK_MV1
-           : rows <= lk_vk_variant_cols(dev, LK_VK_MV4) ? LK_VK_MV4
-           : rows <= LK_VK_SMALL                        ? LK_VK_MV8
-                                                        : LK_VK_TILE;
+    return s->grid == LK_VK_GRID_MATMUL ? lk_vk_variant_for(f, rows) : 0;
 }
 
 /* Workgroups along x and y for a number of rows; of attention, the most there can be. */
-static void grid_of(const struct lk_vk_device *dev, const struct lk_vk_step *s, uint32_t rows,
+static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uint32_t rows,
                     uint32_t *x, uint32_t *y)
 {
-    int v = lk_vk_variant_of(dev, s, rows);
+    int v = lk_vk_variant_of(f, s, rows);
     *x = s->x;
     *y = rows;
     switch (s->grid) {
     case LK_VK_GRID_MATMUL:
         *x = v == LK_VK_TILE ? ceil_div(s->x, s->tile_groups) : s->x;
-        *y = ceil_div(rows, v == LK_VK_TILE ? s->tile_cols : lk_vk_variant_cols(dev, v));
+        *y = ceil_div(rows, v == LK_VK_TILE ? s->tile_cols : lk_vk_variant_cols(f, v));
         break;
     case LK_VK_GRID_ELEMS: {
         uint32_t groups = ceil_div(rows * s->y, 128);
@@ -292,7 +281,7 @@ lk_status lk_vk_list_check(const struct lk_exec *e, const struct lk_vk_list *l, 
         bool split = s->grid == LK_VK_GRID_ATTN && l != &e->list[LK_VK_MANY];
         uint32_t n[3] = {0, 0, split ? (uint32_t)e->o.max_blocks : 1};
         uint32_t rows = lk_vk_list_rows(e, l, s->rows);
-        grid_of(e->dev, s, rows, &n[0], &n[1]);
+        grid_of(&e->facts, s, rows, &n[0], &n[1]);
         for (int k = 0; k < 3; k++) {
             char axis = "xyz"[k];
             if (n[k] > most[k]) {
@@ -317,8 +306,8 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
     if (s->grid != LK_VK_GRID_ATTN && s->grid != LK_VK_GRID_MERGE) {
         push[0] = s->grid == LK_VK_GRID_ELEMS ? rows * s->y : rows;
     }
-    VkPipeline pipe = s->pipe[lk_vk_variant_of(e->dev, s, rows)];
-    grid_of(e->dev, s, rows, &x, &y);
+    VkPipeline pipe = s->pipe[lk_vk_variant_of(&e->facts, s, rows)];
+    grid_of(&e->facts, s, rows, &x, &y);
     vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
     vk->vkCmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE, e->dev->layout, 0, 1, &s->set, 0,
                                 NULL);

@@ -7,6 +7,7 @@
 #ifndef LK_VK_LIST_H
 #define LK_VK_LIST_H
 
+#include "vulkan/build/vk_tile.h"
 #include "vulkan/device/vk_state.h"
 
 struct lk_exec;
@@ -41,7 +42,6 @@ enum lk_vk_grid {
     LK_VK_GRID_ATTN,   /* indirect, at byte offset x of the batch buffer */
     LK_VK_GRID_MERGE   /* (x, rows * y) */
 };
-enum { LK_VK_MV1, LK_VK_MV4, LK_VK_MV8, LK_VK_TILE, LK_VK_VARIANTS };
 
 struct lk_vk_step {
     enum lk_vk_grid grid;
@@ -72,14 +72,12 @@ struct lk_vk_list {
 
 /* Places the pieces and finds the barriers; returns the bytes of memory. */
 VkDeviceSize lk_vk_list_place(struct lk_vk_list *list, const struct lk_plan *plan, bool keep);
-/* Tokens of one workgroup of a mat-vec variant; small workgroups can't fold 8 columns. */
-uint32_t lk_vk_variant_cols(const struct lk_vk_device *dev, int variant);
 /* The most rows of a kind in a batch of the list; at least 1. */
 uint32_t lk_vk_list_rows(const struct lk_exec *e, const struct lk_vk_list *list, enum lk_rows rows);
 /* Whether the dispatches of every batch are within the device's counts of workgroups. */
 lk_status lk_vk_list_check(const struct lk_exec *e, const struct lk_vk_list *list, lk_error *err);
 /* Which of its pipelines a step runs for a number of rows. */
-int lk_vk_variant_of(const struct lk_vk_device *dev, const struct lk_vk_step *step, uint32_t rows);
+int lk_vk_variant_of(const struct lk_vk_facts *facts, const struct lk_vk_step *step, uint32_t rows);
 /* Makes the descriptor sets, once memory is there. */
 lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error *err);
 /* Writes the descriptors that name states. */

@@ -36,7 +36,7 @@ void lk_vk_variant(const struct lk_exec *e, int i, int n_tokens, char *out, size
     out[0] = 0;
     for (int k = 0; k < e->list[list].n_steps && at < n; k++) {
         const struct lk_vk_step *s = &e->list[list].steps[k];
-        int v = lk_vk_variant_of(dev, s, (uint32_t)n_tokens);
+        int v = lk_vk_variant_of(&e->facts, s, (uint32_t)n_tokens);
         if (!writes(s, op)) {
             continue;
         }

@@ -13,9 +13,7 @@
 #include "vulkan/build/vk_builder.h"
 
 enum {
-    PREP_ROWS = 40000, /* of a matrix whose mat-vec still makes its own activations */
-    MANY_GROUPS = 256, /* workgroups that fill any GPU */
-    MAX_PARTS = 96     /* panels of a workgroup's rows that meet at one barrier: 12 KiB */
+    PREP_ROWS = 40000 /* of a matrix whose mat-vec still makes its own activations */
 };
 
 static uint32_t max_rows(const struct lk_vk_builder *b, enum lk_rows rows)
@@ -39,7 +37,7 @@ static VkDeviceSize padded_rows(const struct lk_vk_builder *b, enum lk_rows rows
 int lk_vk_add_piece(struct lk_vk_builder *b, VkDeviceSize bytes, const char *what)
 {
     struct lk_vk_list *l = b->list;
-    VkDeviceSize limit = b->e->dev->found.props.limits.maxStorageBufferRange;
+    VkDeviceSize limit = b->e->facts.max_binding;
     if (!b->status && (bytes > limit || lk_round_up((size_t)bytes, 16) > limit)) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
                             "%s: %llu bytes are beyond the device's buffer range of %llu: use a "
@@ -206,7 +204,7 @@ static void embed(struct lk_vk_builder *b, int i)
     const struct lk_op *op = &b->plan->ops[i];
     const struct lk_weight *w = &b->plan->weights[op->weight];
     int m =
-        lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, &op->weight, 1, &b->status, b->err);
+        lk_vk_store_matrix(&b->e->store, &b->e->facts, b->plan, &op->weight, 1, &b->status, b->err);
     if (b->status) {
         return;
     }
@@ -306,7 +304,7 @@ static bool can_prep(const struct lk_vk_builder *b, const struct lk_weight *w, u
     snprintf(name, sizeof name, "matvec_%s", lk_type_name((uint32_t)w->type));
     uint32_t spec[4] = {32, 1, epilogue | LK_VK_PREP_NORM << 4, panels};
     return b->one && lk_type_info((uint32_t)w->type)->quantized && w->rows <= PREP_ROWS &&
-           n_parts * panels <= MAX_PARTS && lk_vk_fits(&b->e->dev->found.props.limits, name, spec);
+           n_parts * panels <= LK_VK_MAX_PARTS && lk_vk_facts_fit(&b->e->facts, name, spec);
 }
 
 /* A norm whose readers are all mat-vecs that can do it themselves. */
@@ -367,38 +365,31 @@ static void norm(struct lk_vk_builder *b, int i)
     lk_vk_set_push(s, &push, sizeof push);
 }
 
+static void set_kernel(struct lk_vk_builder *b, struct lk_vk_step *s, int variant,
+                       const struct lk_vk_kernel *k)
+{
+    lk_vk_set_pipe(b, s, variant, k->shader, k->spec[0], k->spec[1], k->spec[2], k->spec[3]);
+}
+
+/* The kernels of a matmul for every number of rows with which the list runs. */
 static void matmul_pipes(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_type type,
                          uint32_t k, uint32_t epilogue, uint32_t prep)
 {
-    struct lk_vk_device *dev = b->e->dev;
-    bool dot = dev->found.use[LK_VK_INT_DOT] && lk_type_info((uint32_t)type)->quantized;
-    uint32_t rows = max_rows(b, s->rows);
-    char name[48];
-    uint32_t limit = lk_vk_max_threads(&dev->found.props.limits);
-    uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL, least = least_rows(b, s->rows);
+    const struct lk_vk_facts *f = &b->e->facts;
+    uint32_t rows = max_rows(b, s->rows), least = least_rows(b, s->rows);
     for (int v = LK_VK_MV1; v <= LK_VK_MV8; v++) {
-        uint32_t most = v == LK_VK_MV8 ? LK_VK_SMALL : lk_vk_variant_cols(dev, v);
-        if (most < least || (v > LK_VK_MV1 && rows <= lk_vk_variant_cols(dev, v - 1))) {
+        uint32_t most = v == LK_VK_MV8 ? LK_VK_SMALL : lk_vk_variant_cols(f, v);
+        if (most < least || (v > LK_VK_MV1 && rows <= lk_vk_variant_cols(f, v - 1))) {
             continue;
         }
-        uint32_t cols = lk_vk_variant_cols(dev, v);
-        /* Panels that meet at one barrier; of one token only. */
-        uint32_t parts = epilogue >= LK_VK_EPI_SILU ? 2 * panels : panels;
-        bool all = v == LK_VK_MV1 && parts <= MAX_PARTS;
-        uint32_t tasks = all ? parts : panels;
-        /* Large workgroups where there are few of them; else several share a core. */
-        uint32_t workers = v == LK_VK_MV1 && s->x >= MANY_GROUPS ? 8 : 16;
-        workers = tasks < workers ? tasks : workers;
-        workers = workers > 64 / cols ? 64 / cols : workers;
-        workers = workers > limit / 32 ? limit / 32 : workers;
-        workers = workers < cols ? cols : workers;
-        bool unrolled = v == LK_VK_MV1 && !dev->found.use[LK_VK_LOOPED];
-        snprintf(name, sizeof name, "matvec_%s%s%s", lk_type_name((uint32_t)type),
-                 dot ? "_dot" : "", unrolled ? "_gpu" : "");
-        lk_vk_set_pipe(b, s, v, name, workers * 32, cols, epilogue | prep << 4, all ? panels : 0);
+        struct lk_vk_kernel kernel = lk_vk_matvec(f, type, v, s->x, k, epilogue, prep);
+        set_kernel(b, s, v, &kernel);
     }
     if (rows > LK_VK_SMALL) {
-        lk_vk_set_tile(b, s, type, rows, epilogue);
+        struct lk_vk_tile tile = lk_vk_tile_for(f, type, s->x, rows, epilogue);
+        s->tile_groups = tile.groups;
+        s->tile_cols = tile.cols;
+        set_kernel(b, s, LK_VK_TILE, &tile.kernel);
     }
 }
 
@@ -528,7 +519,7 @@ static bool try_glu(struct lk_vk_builder *b, int i)
     if (b->plan->weights[part[0]].rows != b->plan->weights[part[1]].rows) {
         return false;
     }
-    int m = lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, part, 2, &b->status, b->err);
+    int m = lk_vk_store_matrix(&b->e->store, &b->e->facts, b->plan, part, 2, &b->status, b->err);
     if (m < 0) {
         return false;
     }
@@ -553,7 +544,7 @@ static bool try_together(struct lk_vk_builder *b, int i)
     if (n == 1) {
         return false;
     }
-    int m = lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, part, n, &b->status, b->err);
+    int m = lk_vk_store_matrix(&b->e->store, &b->e->facts, b->plan, part, n, &b->status, b->err);
     if (m < 0) {
         return false;
     }
@@ -580,7 +571,7 @@ static void matmul(struct lk_vk_builder *b, int i)
         b->done[add] = true;
     }
     int m =
-        lk_vk_store_matrix(b->e->dev, &b->e->store, b->plan, &op->weight, 1, &b->status, b->err);
+        lk_vk_store_matrix(&b->e->store, &b->e->facts, b->plan, &op->weight, 1, &b->status, b->err);
     if (!b->status) {
         emit_matmul(b, m, &i, op->in[0], epilogue, add);
     }
@@ -654,10 +645,10 @@ int lk_vk_attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *attn)
 }
 
 /* Query rows of a workgroup: what shared memory holds of them. */
-static uint32_t most_rows(const VkPhysicalDeviceLimits *l, uint32_t dim)
+static uint32_t most_rows(const struct lk_vk_facts *f, uint32_t dim)
 {
     uint32_t spec[4] = {LK_VK_ATTN_ROWS, dim, 0, LK_VK_ATTN_ROWS / LK_VK_ATTN_OWN * 32};
-    while (spec[0] > LK_VK_ATTN_OWN && !lk_vk_fits(l, "attn", spec)) {
+    while (spec[0] > LK_VK_ATTN_OWN && !lk_vk_facts_fit(f, "attn", spec)) {
         spec[0] /= 2;
         spec[3] /= 2;
     }
@@ -677,7 +668,7 @@ static void attention(struct lk_vk_builder *b, int i)
                             "to %d",
                             op->layer, shape.head_dim, LK_VK_MAX_DIM);
     }
-    uint32_t rows = b->small ? LK_VK_ATTN_SMALL : most_rows(&e->dev->found.props.limits, dim);
+    uint32_t rows = b->small ? LK_VK_ATTN_SMALL : most_rows(&e->facts, dim);
     rows = b->small && group < rows ? group : rows;
     uint32_t head_tiles = (group + rows - 1) / rows;
     struct lk_vk_attn kind = {.window = op->u.attention.window,
@@ -714,7 +705,7 @@ static void attention(struct lk_vk_builder *b, int i)
     s->y = kind.y;
     s->work = lk_vk_attention_work(b, op);
     uint32_t flags = b->small ? LK_VK_ATTN_SPLIT : 0;
-    flags |= e->dev->found.use[LK_VK_UNPACK16] ? LK_VK_ATTN_UNPACK : 0;
+    flags |= e->facts.unpack16 ? LK_VK_ATTN_UNPACK : 0;
     flags |= push.score_cap ? LK_VK_ATTN_CAP : 0;
     lk_vk_set_pipe(b, s, 0, "attn", rows, dim, flags, b->small ? 32 : rows / LK_VK_ATTN_OWN * 32);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, op->in[0], false);

@@ -58,6 +58,13 @@ struct lk_vk_sizes lk_vk_layout_sizes(enum lk_type type, int64_t cols, size_t n_
                                 lanes * tail * 4};
 }
 
+size_t lk_vk_layout_most_groups(const struct lk_vk_facts *f, enum lk_type type, int64_t cols)
+{
+    struct lk_vk_sizes one = lk_vk_layout_sizes(type, cols, 1);
+    uint64_t n = lk_vk_facts_max_chunk(f) / (one.body + one.mid + one.tail);
+    return (size_t)(n < f->max_groups ? n : f->max_groups); /* a workgroup a group */
+}
+
 /* Body (16 bytes each), mid and tail of one block, taken from the file's bytes. */
 struct parts {
     uint8_t body[13 * 16];

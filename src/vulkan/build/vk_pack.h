@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Vk_pack: how a type's blocks lie in device memory, and weights brought into that order; see
- * shaders/weights.glsl. Knows no device.
+ * shaders/weights.glsl. Knows a
+ * device by its facts alone.
  */
 #ifndef LK_VK_PACK_H
 #define LK_VK_PACK_H
 
 #include "plan/op.h"
+#include "vulkan/build/vk_facts.h"
 
 struct lk_vk_layout {
     uint32_t block;      /* elements a block */
@@ -21,6 +23,8 @@ struct lk_vk_sizes {
     size_t body, mid, tail; /* bytes of each section for a number of groups */
 };
 struct lk_vk_sizes lk_vk_layout_sizes(enum lk_type type, int64_t cols, size_t n_groups);
+/* Row groups that a kernel can bind at once; 0: not even one. */
+size_t lk_vk_layout_most_groups(const struct lk_vk_facts *facts, enum lk_type type, int64_t cols);
 /* Packs row groups [group, group + n) of w (32 rows each, missing rows zero). */
 void lk_vk_pack(const struct lk_weight *w, size_t group, size_t n, uint8_t *body, uint8_t *mid,
                 uint8_t *tail);

@@ -13,7 +13,6 @@
 #include "vulkan/build/vk_pack.h"
 
 enum { ROWS = LK_VK_ROWS };
-static const VkDeviceSize BLOCK_MAX = 1u << 30;
 static const size_t STAGING = 16u << 20;
 
 static size_t chunk_bytes(const struct lk_vk_matrix *m, size_t n_groups)
@@ -37,7 +36,7 @@ static bool same_parts(const struct lk_vk_matrix *m, const struct lk_plan *plan,
     return true;
 }
 
-int lk_vk_store_matrix(struct lk_vk_device *dev, struct lk_vk_store *store,
+int lk_vk_store_matrix(struct lk_vk_store *store, const struct lk_vk_facts *facts,
                        const struct lk_plan *plan, const int *part, int n_parts, lk_status *status,
                        lk_error *err)
 {
@@ -63,19 +62,15 @@ int lk_vk_store_matrix(struct lk_vk_device *dev, struct lk_vk_store *store,
     for (int i = n_parts; i < 4; i++) {
         m.first_group[i] = m.n_groups;
     }
-    VkDeviceSize limit = dev->found.props.limits.maxStorageBufferRange;
-    limit = limit < BLOCK_MAX ? limit : BLOCK_MAX;
-    limit = limit < dev->found.max_allocation ? limit : dev->found.max_allocation;
-    size_t per_chunk = (size_t)limit / chunk_bytes(&m, 1);
-    size_t most = dev->found.props.limits.maxComputeWorkGroupCount[0]; /* a workgroup a group */
-    per_chunk = per_chunk < most ? per_chunk : most;
+    size_t per_chunk = lk_vk_layout_most_groups(facts, m.type, m.cols);
     if (per_chunk == 0 || (n_parts > 1 && per_chunk < m.n_groups)) {
         if (n_parts == 1) {
             *status =
                 lk_fail(err, LK_E_UNSUPPORTED,
                         "tensor '%s': 32 rows of %lld elements are beyond the device's buffer "
                         "range of %llu bytes",
-                        first->name, (long long)first->cols, (unsigned long long)limit);
+                        first->name, (long long)first->cols,
+                        (unsigned long long)lk_vk_facts_max_chunk(facts));
         }
         return -1;
     }
@@ -125,10 +120,8 @@ lk_status lk_vk_store_vector(struct lk_vk_store *store, const struct lk_plan *pl
 }
 
 /* Gives every chunk its place; the first block is that of the vectors. */
-static lk_status place(struct lk_vk_device *dev, struct lk_vk_store *store, lk_error *err)
+static lk_status place(struct lk_vk_store *store, VkDeviceSize limit, lk_error *err)
 {
-    VkDeviceSize limit =
-        BLOCK_MAX < dev->found.max_allocation ? BLOCK_MAX : dev->found.max_allocation;
     size_t cap = 0;
     lk_status status = lk_grow(&store->blocks, &cap, 1, sizeof *store->blocks, err);
     if (status) {
@@ -272,11 +265,11 @@ static lk_status fill_all(struct filler *f, lk_error *err)
 }
 
 lk_status lk_vk_store_fill(struct lk_vk_device *dev, struct lk_vk_store *store,
-                           const struct lk_plan *plan, const struct lk_backend_options *options,
-                           lk_error *err)
+                           const struct lk_vk_facts *facts, const struct lk_plan *plan,
+                           const struct lk_backend_options *options, lk_error *err)
 {
     struct filler f = {.dev = dev, .store = store, .plan = plan, .options = options};
-    lk_status status = place(dev, store, err);
+    lk_status status = place(store, facts->max_block, err);
     size_t staging = STAGING;
     for (int i = 0; i < store->n_matrices && !status; i++) {
         size_t one = chunk_bytes(&store->matrices[i], 1);

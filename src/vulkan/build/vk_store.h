@@ -6,6 +6,7 @@
 #ifndef LK_VK_STORE_H
 #define LK_VK_STORE_H
 
+#include "vulkan/build/vk_facts.h"
 #include "vulkan/device/vk_device.h"
 
 /* One to three weights of a type and width that lie together, split into chunks a kernel can
@@ -37,7 +38,7 @@ struct lk_vk_store {
 };
 /* Registers the parts (or finds them) and returns the matrix; -1 when they can't lie together
  * (different types, or too large for one chunk), or with *status set when memory ran out. */
-int lk_vk_store_matrix(struct lk_vk_device *dev, struct lk_vk_store *store,
+int lk_vk_store_matrix(struct lk_vk_store *store, const struct lk_vk_facts *facts,
                        const struct lk_plan *plan, const int *part, int n_parts, lk_status *status,
                        lk_error *err);
 /* Gives a vector its place in block 0, once. */
@@ -45,8 +46,8 @@ lk_status lk_vk_store_vector(struct lk_vk_store *store, const struct lk_plan *pl
                              lk_error *err);
 /* Allocates the blocks, packs and uploads all of it. */
 lk_status lk_vk_store_fill(struct lk_vk_device *dev, struct lk_vk_store *store,
-                           const struct lk_plan *plan, const struct lk_backend_options *options,
-                           lk_error *err);
+                           const struct lk_vk_facts *facts, const struct lk_plan *plan,
+                           const struct lk_backend_options *options, lk_error *err);
 void lk_vk_store_free(struct lk_vk_device *dev, struct lk_vk_store *store);
 
 #endif

@@ -1,48 +1,96 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Vk_tile: the kernel of a matmul for many tokens and the size of its tiles. Changes no result.
+ * Vk_tile: see vk_tile.h.
  */
+#include "vulkan/build/vk_tile.h"
+
 #include <stdio.h>
 
-#include "vulkan/build/vk_builder.h"
+#include "shaders/params.h"
 
 enum { LARGE = 128, SMALL = 64 }; /* rows and tokens of a tile of tile_matrix.comp */
+enum { MANY_GROUPS = 256 };       /* workgroups that fill any GPU */
+
+static uint32_t least_of(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- mat-vecs ---- */
+
+uint32_t lk_vk_variant_cols(const struct lk_vk_facts *f, int variant)
+{
+    static const uint32_t COLS[] = {1, 4, 8};
+    return COLS[variant] < f->max_threads / 32 ? COLS[variant] : 4;
+}
+
+int lk_vk_variant_for(const struct lk_vk_facts *f, uint32_t rows)
+{
+    return rows == 1                                  ? LK_VK_MV1
+           : rows <= lk_vk_variant_cols(f, LK_VK_MV4) ? LK_VK_MV4
+           : rows <= LK_VK_SMALL                      ? LK_VK_MV8
+                                                      : LK_VK_TILE;
+}
+
+struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type, int variant,
+                                 uint32_t n_groups, uint32_t k, uint32_t epilogue, uint32_t prep)
+{
+    struct lk_vk_kernel kernel;
+    uint32_t cols = lk_vk_variant_cols(f, variant);
+    uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL;
+    /* Panels that meet at one barrier; of one token only. */
+    uint32_t parts = epilogue >= LK_VK_EPI_SILU ? 2 * panels : panels;
+    bool all = variant == LK_VK_MV1 && parts <= LK_VK_MAX_PARTS;
+    /* Large workgroups where there are few of them; else several share a core. */
+    uint32_t workers = variant == LK_VK_MV1 && n_groups >= MANY_GROUPS ? 8 : 16;
+    workers = least_of(workers, all ? parts : panels);
+    workers = least_of(workers, 64 / cols);
+    workers = least_of(workers, f->max_threads / 32);
+    workers = workers < cols ? cols : workers;
+    bool dot = f->int_dot && lk_type_info((uint32_t)type)->quantized;
+    bool unrolled = variant == LK_VK_MV1 && !f->looped;
+    snprintf(kernel.shader, sizeof kernel.shader, "matvec_%s%s%s", lk_type_name((uint32_t)type),
+             dot ? "_dot" : "", unrolled ? "_gpu" : "");
+    kernel.spec[0] = workers * 32;
+    kernel.spec[1] = cols;
+    kernel.spec[2] = epilogue | prep << 4;
+    kernel.spec[3] = all ? panels : 0;
+    return kernel;
+}
+
+/* ---- tiles ---- */
 
 /* Large tiles where there are many of them: they need half the memory traffic, and a GPU runs few
  * at a time. */
-static void choose(const struct lk_vk_device *dev, const char *shader, struct lk_vk_step *s,
-                   uint32_t tokens)
+static bool takes_large(const struct lk_vk_facts *f, const char *shader, uint32_t n_groups,
+                        uint32_t tokens)
 {
     uint32_t groups = LARGE / LK_VK_ROWS;
-    uint32_t n = (s->x + groups - 1) / groups * ((tokens + LARGE - 1) / LARGE);
-    bool large = n >= dev->many_tiles &&
-                 lk_vk_fits(&dev->found.props.limits, shader,
-                            (const uint32_t[4]){LARGE, LARGE, LK_VK_EPI_STORE, 2 * LARGE});
-    s->tile_cols = large ? LARGE : SMALL;
-    s->tile_groups = s->tile_cols / LK_VK_ROWS;
+    uint32_t n = (n_groups + groups - 1) / groups * ((tokens + LARGE - 1) / LARGE);
+    return n >= f->many_tiles &&
+           lk_vk_facts_fit(f, shader,
+                           (const uint32_t[4]){LARGE, LARGE, LK_VK_EPI_STORE, 2 * LARGE});
 }
 
-void lk_vk_set_tile(struct lk_vk_builder *b, struct lk_vk_step *s, enum lk_type type,
-                    uint32_t tokens, uint32_t epilogue)
+struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_groups,
+                                 uint32_t tokens, uint32_t epilogue)
 {
-    const struct lk_vk_device *dev = b->e->dev;
+    struct lk_vk_tile tile = {.groups = 2, .cols = 32};
     bool quantized = lk_type_info((uint32_t)type)->quantized;
-    bool matrix = quantized && dev->found.use[LK_VK_MATRIX];
-    bool wide = matrix || (quantized && !dev->found.use[LK_VK_NARROW]);
-    bool dot = quantized && dev->found.use[LK_VK_INT_DOT];
-    char name[48];
-    snprintf(name, sizeof name, "tile_%s%s", lk_type_name((uint32_t)type),
+    bool matrix = quantized && f->matrix, wide = matrix || (quantized && !f->narrow);
+    bool dot = quantized && f->int_dot;
+    char *shader = tile.kernel.shader;
+    snprintf(shader, sizeof tile.kernel.shader, "tile_%s%s", lk_type_name((uint32_t)type),
              matrix ? "_matrix"
              : wide ? "_wide"
              : dot  ? "_dot"
                     : "");
+    tile.kernel.spec[2] = epilogue;
     if (wide) {
-        choose(dev, name, s, tokens);
-        lk_vk_set_pipe(b, s, LK_VK_TILE, name, s->tile_cols, s->tile_cols, epilogue,
-                       2 * s->tile_cols);
-    } else {
-        s->tile_groups = 2;
-        s->tile_cols = 32;
-        lk_vk_set_pipe(b, s, LK_VK_TILE, name, 0, 0, epilogue, 0);
+        tile.cols = takes_large(f, shader, n_groups, tokens) ? LARGE : SMALL;
+        tile.groups = tile.cols / LK_VK_ROWS;
+        tile.kernel.spec[0] = tile.kernel.spec[1] = tile.cols;
+        tile.kernel.spec[3] = 2 * tile.cols;
     }
+    return tile;
 }

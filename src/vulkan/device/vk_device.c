@@ -199,7 +199,8 @@ static bool has_shape(const struct lk_vk_instance *instance, VkPhysicalDevice de
  * most. */
 static bool fits_wide_tiles(const VkPhysicalDeviceLimits *l)
 {
-    return lk_vk_fits(l, "tile_Q6_K_wide", (const uint32_t[4]){64, 64, LK_VK_EPI_STORE, 128});
+    return lk_vk_fits(lk_vk_max_threads(l), l->maxComputeSharedMemorySize, "tile_Q6_K_wide",
+                      (const uint32_t[4]){64, 64, LK_VK_EPI_STORE, 128});
 }
 
 void lk_vk_limit_features(struct lk_vk_found *f)

@@ -84,11 +84,11 @@ lk_status lk_vk_check_needs(const VkPhysicalDeviceProperties *props,
     return LK_OK;
 }
 
-bool lk_vk_fits(const VkPhysicalDeviceLimits *l, const char *name, const uint32_t spec[4])
+bool lk_vk_fits(uint32_t max_threads, uint32_t shared_bytes, const char *name,
+                const uint32_t spec[4])
 {
     const struct lk_vk_shader *shader = lk_vk_shader_find(name);
     struct lk_vk_needs needs;
     return shader && lk_vk_measure(shader, spec, &needs, NULL) == LK_OK &&
-           needs.threads <= lk_vk_max_threads(l) &&
-           needs.shared_bytes <= l->maxComputeSharedMemorySize;
+           needs.threads <= max_threads && needs.shared_bytes <= shared_bytes;
 }

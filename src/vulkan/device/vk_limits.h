@@ -37,12 +37,12 @@
  *   n_dims of a rope               | head_dim                  | src/plan/model.c     | error
  *   counters: a word a head tile   | n_head                    | lay_out_batch        | -
  * matvec, prep
- *   part[PANELS] of a token        | MAX_PARTS                 | matmul_pipes         | in turns
- *   part[WORKERS * COLS]           | 64 panels                 | matmul_pipes         | -
+ *   part[PANELS] of a token        | LK_VK_MAX_PARTS           | lk_vk_matvec         | in turns
+ *   part[WORKERS * COLS]           | 64 panels                 | lk_vk_matvec         | -
  *   WORKERS >= COLS                | lk_vk_max_threads / 32    | lk_vk_variant_cols   | 4 columns
  *   prep_q, prep_max, prep_d ...   | shared memory             | can_prep             | own step
  * tile_matrix
- *   BM, BN: tile, row_scale ...    | shared memory, threads    | choose (vk_tile.c)   | 64 x 64
+ *   BM, BN: tile, row_scale ...    | shared memory, threads    | takes_large          | 64 x 64
  *   64 x 64 of them                | the same                  | lk_vk_limit_features | tile
  * quantize, norm
  *   block_max, block_sum           | 512 elements by 128       | local size           | -
@@ -77,7 +77,9 @@ lk_status lk_vk_measure(const struct lk_vk_shader *shader, const uint32_t spec[4
 lk_status lk_vk_check_needs(const VkPhysicalDeviceProperties *props,
                             const struct lk_vk_shader *shader, const struct lk_vk_needs *needs,
                             lk_error *err);
-/* Whether a device of these limits runs the shader with these constants. */
-bool lk_vk_fits(const VkPhysicalDeviceLimits *limits, const char *shader, const uint32_t spec[4]);
+/* Whether workgroups of at most so many invocations along x and bytes of shared memory run the
+ * shader with these constants. */
+bool lk_vk_fits(uint32_t max_threads, uint32_t shared_bytes, const char *shader,
+                const uint32_t spec[4]);
 
 #endif

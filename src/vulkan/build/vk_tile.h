@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_tile: the kernels of a matmul by the number of its rows: mat-vecs for few, tiles for many, and
+ * how large a workgroup of each is. Decides from facts; changes no result.
+ */
+#ifndef LK_VK_TILE_H
+#define LK_VK_TILE_H
+
+#include "quant/quant.h"
+#include "vulkan/build/vk_facts.h"
+
+/* Mat-vecs of 1, 4 and 8 tokens a workgroup, and tiles. */
+enum { LK_VK_MV1, LK_VK_MV4, LK_VK_MV8, LK_VK_TILE, LK_VK_VARIANTS };
+enum {
+    LK_VK_SMALL = 8,     /* tokens that mat-vecs take */
+    LK_VK_MAX_PARTS = 96 /* panels of a workgroup's rows that meet at one barrier: 12 KiB */
+};
+
+/* A shader with its specialization constants. */
+struct lk_vk_kernel {
+    char shader[48];
+    uint32_t spec[4];
+};
+
+/* Tokens of one workgroup of a mat-vec; small workgroups can't fold 8 columns. */
+uint32_t lk_vk_variant_cols(const struct lk_vk_facts *facts, int variant);
+/* The variant that runs a number of rows. */
+int lk_vk_variant_for(const struct lk_vk_facts *facts, uint32_t rows);
+
+/* A mat-vec over n_groups row groups of k elements. */
+struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *facts, enum lk_type type, int variant,
+                                 uint32_t n_groups, uint32_t k, uint32_t epilogue, uint32_t prep);
+
+/* The tiles of a matmul of n_groups row groups for up to so many tokens. */
+struct lk_vk_tile {
+    struct lk_vk_kernel kernel;
+    uint32_t groups, cols; /* row groups and tokens of a tile */
+};
+struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *facts, enum lk_type type,
+                                 uint32_t n_groups, uint32_t tokens, uint32_t epilogue);
+
+#endif
