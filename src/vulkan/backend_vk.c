@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Backend_vk: the backend "vulkan": the impl table, the KV cache on the device, prepare, run and
- * peek. Kernels and their order are vk_ops.c and shaders/.
+ * peek. Kernels and their order are vulkan/build and shaders/.
  */
 #include <stdio.h>
 #include <string.h>
@@ -98,7 +98,7 @@ static void vk_exec_free(struct lk_exec *e)
 }
 
 /* How many tokens the split form of attention takes: its partial results are kept small. */
-static int small_tokens(const struct lk_exec *e)
+static int few_tokens(const struct lk_exec *e)
 {
     const struct lk_plan *p = e->o.plan;
     uint64_t one = 0;
@@ -112,7 +112,7 @@ static int small_tokens(const struct lk_exec *e)
     }
     uint64_t limit = e->dev->found.props.limits.maxStorageBufferRange;
     limit = limit < (256u << 20) ? limit : 256u << 20;
-    int n = e->o.max_tokens < LK_VK_SMALL ? e->o.max_tokens : LK_VK_SMALL;
+    int n = e->o.max_tokens < LK_VK_FEW_TOKENS ? e->o.max_tokens : LK_VK_FEW_TOKENS;
     while (n > 1 && one * (uint64_t)n > limit) {
         n--;
     }
@@ -198,15 +198,15 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
     e->trial = trial;
     e->facts = lk_vk_facts_of(e->dev);
     lk_status status = lk_vk_batch_lay_out(e, err);
-    e->list[LK_VK_ONE].max_tokens = 1;
-    e->list[LK_VK_FEW].max_tokens = small_tokens(e);
+    e->list[LK_VK_DECODE].max_tokens = 1;
+    e->list[LK_VK_FEW].max_tokens = few_tokens(e);
     e->list[LK_VK_MANY].max_tokens = o->max_tokens;
     VkDeviceSize arena = 0;
     for (int i = 0; i < LK_VK_LISTS && !status; i++) {
         bool larger = i == 0 || e->list[i - 1].max_tokens < e->list[i].max_tokens;
         if (larger && !(trial && i == LK_VK_FEW)) {
             VkDeviceSize bytes = 0;
-            status = lk_vk_list_build(e, &e->list[i], &bytes, err);
+            status = lk_vk_list_build(e, (enum lk_vk_list_kind)i, &bytes, err);
             arena = bytes > arena ? bytes : arena;
         }
     }
@@ -281,7 +281,7 @@ static lk_status vk_run(struct lk_exec *e, struct lk_state_mem *states, const st
     if (dev->lost) {
         return lk_fail(err, LK_E_DEVICE_LOST, "device '%s' was lost", dev->found.props.deviceName);
     }
-    int list = LK_VK_ONE;
+    int list = LK_VK_DECODE;
     while (b->n_tokens > e->list[list].max_tokens) {
         list++;
     }

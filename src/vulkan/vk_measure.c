@@ -220,7 +220,7 @@ static lk_status time_kernel(struct kernel_run *k, lk_kernel_fn each, void *user
                                 .fuse = true};
     struct lk_exec *e = NULL;
     double one = 0.0, many = 0.0;
-    lk_status status = lk_vk_prepare(k->b, &o, k->n_tokens > LK_VK_SMALL, &e, err);
+    lk_status status = lk_vk_prepare(k->b, &o, k->n_tokens > LK_VK_FEW_TOKENS, &e, err);
     if (!status) {
         status = time_runs(k, e, 1, &one, err);
     }

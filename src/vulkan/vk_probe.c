@@ -182,7 +182,7 @@ struct wrong {
 static lk_status check_run(struct lk_exec *e, struct lk_vk_known *k, int run, float *got,
                            struct wrong *wrong, lk_error *err)
 {
-    const struct lk_vk_list *list = &e->list[run == LK_VK_KNOWN_BATCH ? LK_VK_MANY : LK_VK_ONE];
+    const struct lk_vk_list *list = &e->list[run == LK_VK_KNOWN_BATCH ? LK_VK_MANY : LK_VK_DECODE];
     lk_status status = LK_OK;
     for (int c = 0; c < LK_VK_KNOWN_CHECKS && !status; c++) {
         size_t n = lk_vk_known_floats(k, run, c);

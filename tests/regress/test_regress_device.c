@@ -224,8 +224,8 @@ Test(regress_device, uploaded_tensors_are_aligned)
             cr_assert(e->store.vector_at[i] == UINT64_MAX || e->store.vector_at[i] % 256 == 0, "%s",
                       m.plan->weights[i].name);
         }
-        for (int i = 0; i < e->list[LK_VK_ONE].n_pieces; i++) {
-            cr_assert_eq(e->list[LK_VK_ONE].pieces[i].offset % 256, 0, "value %d", i);
+        for (int i = 0; i < e->list[LK_VK_DECODE].n_pieces; i++) {
+            cr_assert_eq(e->list[LK_VK_DECODE].pieces[i].offset % 256, 0, "value %d", i);
         }
         for (int i = 0; i < m.plan->n_states; i++) {
             cr_assert_eq(c.part[0].states->at[i].offset % 256, 0, "state %d", i);

@@ -7,24 +7,8 @@
 #include <string.h>
 
 #include "shaders/params.h"
+#include "tests/vulkan/vk_groups.h"
 #include "vulkan/build/vk_tile.h"
-
-/* What every device has, and what a large GPU has. */
-static const struct lk_vk_facts LEAST = {.max_threads = 128,
-                                         .shared_bytes = 16384,
-                                         .max_groups = 65535,
-                                         .many_tiles = 512,
-                                         .max_binding = 1u << 27,
-                                         .max_block = 1u << 30,
-                                         .narrow = true};
-static const struct lk_vk_facts GPU = {.max_threads = 1024,
-                                       .shared_bytes = 49152,
-                                       .max_groups = 2147483647,
-                                       .many_tiles = 512,
-                                       .max_binding = 4294967295,
-                                       .max_block = 1u << 30,
-                                       .int_dot = true,
-                                       .unpack16 = true};
 
 Test(vk_tile, rows_choose_the_variant)
 {
@@ -36,12 +20,14 @@ Test(vk_tile, rows_choose_the_variant)
                 {8, LK_VK_MV8, LK_VK_MV8},    {9, LK_VK_TILE, LK_VK_TILE},
                 {512, LK_VK_TILE, LK_VK_TILE}};
     for (size_t i = 0; i < LK_COUNT(CASE); i++) {
-        cr_assert_eq(lk_vk_variant_for(&LEAST, CASE[i].rows), CASE[i].least, "%u", CASE[i].rows);
-        cr_assert_eq(lk_vk_variant_for(&GPU, CASE[i].rows), CASE[i].gpu, "%u", CASE[i].rows);
+        cr_assert_eq(lk_vk_variant_for(&VK_FACTS_LEAST, CASE[i].rows), CASE[i].least, "%u",
+                     CASE[i].rows);
+        cr_assert_eq(lk_vk_variant_for(&VK_FACTS_GPU, CASE[i].rows), CASE[i].gpu, "%u",
+                     CASE[i].rows);
     }
     /* 8 columns are folded by 8 workers of 32. */
-    cr_assert_eq(lk_vk_variant_cols(&GPU, LK_VK_MV8), 8);
-    cr_assert_eq(lk_vk_variant_cols(&LEAST, LK_VK_MV8), 4);
+    cr_assert_eq(lk_vk_variant_cols(&VK_FACTS_GPU, LK_VK_MV8), 8);
+    cr_assert_eq(lk_vk_variant_cols(&VK_FACTS_LEAST, LK_VK_MV8), 4);
 }
 
 static void is_kernel(struct lk_vk_kernel k, const char *shader, uint32_t c0, uint32_t c1,
@@ -58,28 +44,28 @@ static void is_kernel(struct lk_vk_kernel k, const char *shader, uint32_t c0, ui
 Test(vk_tile, mat_vecs_have_as_many_workers_as_there_is_work)
 {
     /* A worker a panel, up to 16; 8 where there are many workgroups. */
-    is_kernel(lk_vk_matvec(&GPU, LK_TYPE_Q4_K, LK_VK_MV1, 64, 768, LK_VK_EPI_STORE, 0),
+    is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q4_K, LK_VK_MV1, 64, 768, LK_VK_EPI_STORE, 0),
               "matvec_Q4_K_dot_gpu", 96, 1, LK_VK_EPI_STORE, 3);
-    is_kernel(lk_vk_matvec(&GPU, LK_TYPE_Q4_K, LK_VK_MV1, 64, 8192, LK_VK_EPI_ADD, 0),
+    is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q4_K, LK_VK_MV1, 64, 8192, LK_VK_EPI_ADD, 0),
               "matvec_Q4_K_dot_gpu", 512, 1, LK_VK_EPI_ADD, 32);
-    is_kernel(lk_vk_matvec(&GPU, LK_TYPE_Q4_K, LK_VK_MV1, 256, 8192, LK_VK_EPI_ADD, 0),
+    is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q4_K, LK_VK_MV1, 256, 8192, LK_VK_EPI_ADD, 0),
               "matvec_Q4_K_dot_gpu", 256, 1, LK_VK_EPI_ADD, 32);
     /* Gate and up are twice the panels; beyond 96 of them they don't meet at one barrier. */
-    is_kernel(lk_vk_matvec(&GPU, LK_TYPE_Q8_0, LK_VK_MV1, 64, 12288, LK_VK_EPI_SILU, 2),
+    is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q8_0, LK_VK_MV1, 64, 12288, LK_VK_EPI_SILU, 2),
               "matvec_Q8_0_dot_gpu", 512, 1, LK_VK_EPI_SILU | 2 << 4, 48);
-    is_kernel(lk_vk_matvec(&GPU, LK_TYPE_Q8_0, LK_VK_MV1, 64, 12289, LK_VK_EPI_SILU, 2),
+    is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q8_0, LK_VK_MV1, 64, 12289, LK_VK_EPI_SILU, 2),
               "matvec_Q8_0_dot_gpu", 512, 1, LK_VK_EPI_SILU | 2 << 4, 0);
-    is_kernel(lk_vk_matvec(&GPU, LK_TYPE_Q8_0, LK_VK_MV1, 64, 12289, LK_VK_EPI_STORE, 2),
+    is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q8_0, LK_VK_MV1, 64, 12289, LK_VK_EPI_STORE, 2),
               "matvec_Q8_0_dot_gpu", 512, 1, 2 << 4, 49);
     /* Several tokens are never unrolled, and workers and tokens share 64 sums a row. */
-    is_kernel(lk_vk_matvec(&GPU, LK_TYPE_F16, LK_VK_MV4, 64, 8192, LK_VK_EPI_STORE, 0),
+    is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_F16, LK_VK_MV4, 64, 8192, LK_VK_EPI_STORE, 0),
               "matvec_F16", 512, 4, 0, 0);
-    is_kernel(lk_vk_matvec(&GPU, LK_TYPE_F16, LK_VK_MV8, 64, 8192, LK_VK_EPI_STORE, 0),
+    is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_F16, LK_VK_MV8, 64, 8192, LK_VK_EPI_STORE, 0),
               "matvec_F16", 256, 8, 0, 0);
-    is_kernel(lk_vk_matvec(&LEAST, LK_TYPE_Q4_K, LK_VK_MV8, 64, 8192, LK_VK_EPI_STORE, 0),
+    is_kernel(lk_vk_matvec(&VK_FACTS_LEAST, LK_TYPE_Q4_K, LK_VK_MV8, 64, 8192, LK_VK_EPI_STORE, 0),
               "matvec_Q4_K", 128, 4, 0, 0);
     /* One panel is still folded for all its tokens. */
-    is_kernel(lk_vk_matvec(&GPU, LK_TYPE_Q4_K, LK_VK_MV8, 64, 256, LK_VK_EPI_STORE, 0),
+    is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q4_K, LK_VK_MV8, 64, 256, LK_VK_EPI_STORE, 0),
               "matvec_Q4_K_dot", 256, 8, 0, 0);
 }
 
@@ -94,8 +80,8 @@ static void is_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_g
 
 Test(vk_tile, tiles_are_large_where_many_of_them_fit)
 {
-    struct lk_vk_facts f = GPU;
-    is_tile(&LEAST, LK_TYPE_Q4_K, 128, 512, "tile_Q4_K", 2, 32);
+    struct lk_vk_facts f = VK_FACTS_GPU;
+    is_tile(&VK_FACTS_LEAST, LK_TYPE_Q4_K, 128, 512, "tile_Q4_K", 2, 32);
     f.narrow = true;
     is_tile(&f, LK_TYPE_Q4_K, 128, 512, "tile_Q4_K_dot", 2, 32);
     is_tile(&f, LK_TYPE_F16, 128, 512, "tile_F16", 2, 32);
@@ -125,7 +111,7 @@ Test(vk_tile, mat_vecs_fit_every_device)
     for (size_t t = 0; t < n_types; t++) {
         for (int v = LK_VK_MV1; v <= LK_VK_MV8; v++) {
             for (size_t i = 0; i < LK_COUNT(K) * 2; i++) {
-                const struct lk_vk_facts *f = i % 2 ? &GPU : &LEAST;
+                const struct lk_vk_facts *f = i % 2 ? &VK_FACTS_GPU : &VK_FACTS_LEAST;
                 struct lk_vk_kernel k =
                     lk_vk_matvec(f, types[t].type, v, 100, K[i / 2], LK_VK_EPI_SILU, 0);
                 cr_assert(lk_vk_facts_fit(f, k.shader, k.spec), "%s of %u", k.shader, K[i / 2]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Vk_builder: a list of steps under construction: what vk_ops.c (ops -> steps) and vk_decode.c
- * (steps of a single token) share.
+ * Vk_builder: a list of steps under construction: what every emitter uses to add pieces and steps,
+ * to bind and to name kernels. Decides nothing; knows no group.
  */
 #ifndef LK_VK_BUILDER_H
 #define LK_VK_BUILDER_H
@@ -14,36 +14,48 @@ struct lk_vk_home {
     uint32_t at; /* bytes */
 };
 
-/* Attention of one token with what stands in front of it: bias, norm, rope of q and k, bias of v,
- * and the store of k and v. Op indices; -1: not there. */
-struct lk_vk_solo {
-    int in[3]; /* slots: q, k, v as the matmuls leave them */
-    int bias[3], norm[2], rope[2];
-    int store;
-};
-
 /* A list under construction; the first failure stays and later calls do nothing. */
 struct lk_vk_builder {
     struct lk_exec *e;
-    struct lk_vk_list *list;
+    enum lk_vk_list_kind kind;
+    struct lk_vk_list *list; /* of that kind */
     const struct lk_plan *plan;
-    int *uses;     /* [n_slots] how many ops read it */
-    int *producer; /* [n_slots] op that writes it, or -1 */
-    int *x_piece;  /* [n_slots][LK_ACTS_KINDS] activation buffer by kind, or -1 */
-    int *norm_of;  /* [n_slots] norm op that the matmuls reading the slot do themselves, or -1 */
+    const struct lk_vk_facts *facts;
+    int *acts;               /* [n_slots][LK_ACTS_KINDS] piece of the slot in a form, or -1 */
     struct lk_vk_home *home; /* [n_slots] where the slot lies */
-    struct lk_vk_solo *solo; /* [n_ops] of attention ops that are one step, else head_dim 0 */
-    bool *done;              /* [n_ops] emitted already, as part of another step */
-    bool fuse;
-    bool small; /* split attention, mat-vecs */
-    bool one;   /* a single token, fused */
-    int op;     /* being emitted */
+    int op;                  /* that the time of steps counts for, until they say more */
+    struct lk_vk_step sink;  /* what a step is written to after a failure; never read */
     lk_status status;
     lk_error *err;
 };
 
+/* Gives every slot a piece of its own. */
+void lk_vk_builder_open(struct lk_vk_builder *b);
+void lk_vk_builder_close(struct lk_vk_builder *b);
+
+/* ---- rows ---- */
+
+/* The most and the fewest rows of a kind with which the list runs; at least 1. */
+uint32_t lk_vk_most_rows(const struct lk_vk_builder *b, enum lk_rows rows);
+uint32_t lk_vk_least_rows(const struct lk_vk_builder *b, enum lk_rows rows);
+uint32_t lk_vk_width(const struct lk_vk_builder *b, int slot);
+
+/* ---- pieces ---- */
+
 /* A piece of the arena; its index. */
 int lk_vk_add_piece(struct lk_vk_builder *b, VkDeviceSize bytes, const char *what);
+
+/* A slot's rows in a form: words of a row, and where d and sums begin; see params.h. */
+struct lk_vk_acts_at {
+    uint32_t stride, d, s;
+    VkDeviceSize words;
+};
+struct lk_vk_acts_at lk_vk_acts_layout(const struct lk_vk_builder *b, int slot, uint32_t form);
+/* The piece that holds them. */
+int lk_vk_acts_piece(struct lk_vk_builder *b, int slot, uint32_t form);
+
+/* ---- steps ---- */
+
 /* The next step, with its grid; a sink after a failure. */
 struct lk_vk_step *lk_vk_add_step(struct lk_vk_builder *b, enum lk_rows rows, enum lk_vk_grid grid,
                                   uint32_t x);
@@ -51,19 +63,14 @@ void lk_vk_set_pipe(struct lk_vk_builder *b, struct lk_vk_step *s, int variant, 
                     uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3);
 void lk_vk_set_push(struct lk_vk_step *s, const void *push, size_t n);
 void lk_vk_bind(struct lk_vk_step *s, int at, enum lk_vk_bind_kind kind, int index, bool write);
-/* Multiply-adds of a token's attention at the end of the context. */
-uint64_t lk_vk_attention_work(const struct lk_vk_builder *b, const struct lk_op *op);
-/* Word offset of a vector in the store's block of vectors. */
+/* Binds a slot for writing where it lies. */
+void lk_vk_bind_out(const struct lk_vk_builder *b, struct lk_vk_step *s, int at, int slot);
+
+/* ---- weights ---- */
+
+/* Registers a vector; its word offset in the store's block of vectors. */
 uint32_t lk_vk_vector(struct lk_vk_builder *b, int weight);
-/* Index of such a dispatch among those of the list. */
-int lk_vk_attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *attn);
-
-/* ---- one token (vk_decode.c) ---- */
-
-/* Finds the attention ops that can be one step and marks what goes into them as done. */
-void lk_vk_find_solo(struct lk_vk_builder *b);
-/* The step of such an op, with `rows` query heads a workgroup, in dispatch `attn` of the list. */
-void lk_vk_solo_attention(struct lk_vk_builder *b, int i, uint32_t rows, uint32_t head_tiles,
-                          uint32_t attn);
+/* Registers weights that lie together; the matrix of the store, -1 after a failure. */
+int lk_vk_matrix(struct lk_vk_builder *b, const int *weight, int n);
 
 #endif

@@ -7,12 +7,10 @@
 #define LK_VK_EXEC_H
 
 #include "vulkan/build/vk_batch.h"
+#include "vulkan/build/vk_group.h"
 #include "vulkan/build/vk_list.h"
 #include "vulkan/build/vk_store.h"
 #include "vulkan/build/vk_submit.h"
-
-/* Lists of a plan: a token; as many as mat-vecs and split attention take; whole batches. */
-enum { LK_VK_ONE, LK_VK_FEW, LK_VK_MANY, LK_VK_LISTS };
 
 /* Time by op, from timestamps around every step of a run. */
 struct lk_vk_times {
@@ -27,7 +25,7 @@ struct lk_exec {
     struct lk_exec_options o;
     bool trial; /* see lk_vk_prepare */
     struct lk_vk_store store;
-    struct lk_vk_list list[LK_VK_LISTS]; /* by LK_VK_ONE, _FEW, _MANY; empty where not needed */
+    struct lk_vk_list list[LK_VK_LISTS]; /* empty where not needed */
     struct lk_vk_buffer arena, batch, staging, flags, readback;
     VkDeviceSize at_unused; /* behind the flags: LK_VK_ALIGN bytes a step, for unused bindings */
     struct lk_vk_batch_at at;

@@ -28,8 +28,8 @@ static inline uint64_t lk_vk_facts_max_chunk(const struct lk_vk_facts *f)
 }
 
 struct lk_vk_facts lk_vk_facts_of(const struct lk_vk_device *dev);
-/* Whether a shader runs with these specialization constants; false where there is no such shader.
- */
+/* Whether a shader runs with these specialization constants; false where there is no such shader,
+ * or no memory to read it: the caller takes another kernel, which gives the same bits. */
 bool lk_vk_facts_fit(const struct lk_vk_facts *facts, const char *shader, const uint32_t spec[4]);
 
 #endif

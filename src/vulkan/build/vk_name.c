@@ -28,7 +28,7 @@ void lk_vk_variant(const struct lk_exec *e, int i, int n_tokens, char *out, size
     const struct lk_plan *plan = e->o.plan;
     const struct lk_op *op = &plan->ops[i];
     const struct lk_vk_device *dev = e->dev;
-    int list = LK_VK_ONE;
+    int list = LK_VK_DECODE;
     size_t at = 0;
     while (list < LK_VK_MANY && n_tokens > e->list[list].max_tokens) {
         list++;

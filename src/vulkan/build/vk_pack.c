@@ -58,11 +58,31 @@ struct lk_vk_sizes lk_vk_layout_sizes(enum lk_type type, int64_t cols, size_t n_
                                 lanes * tail * 4};
 }
 
+size_t lk_vk_layout_groups(const struct lk_weight *w)
+{
+    return (size_t)(w->rows + ROWS - 1) / ROWS;
+}
+
 size_t lk_vk_layout_most_groups(const struct lk_vk_facts *f, enum lk_type type, int64_t cols)
 {
     struct lk_vk_sizes one = lk_vk_layout_sizes(type, cols, 1);
     uint64_t n = lk_vk_facts_max_chunk(f) / (one.body + one.mid + one.tail);
     return (size_t)(n < f->max_groups ? n : f->max_groups); /* a workgroup a group */
+}
+
+bool lk_vk_layout_together(const struct lk_vk_facts *f, const struct lk_plan *plan, const int *part,
+                           int n_parts)
+{
+    const struct lk_weight *first = &plan->weights[part[0]];
+    size_t groups = 0;
+    for (int i = 0; i < n_parts; i++) {
+        const struct lk_weight *w = &plan->weights[part[i]];
+        if (w->type != first->type || w->cols != first->cols) {
+            return false;
+        }
+        groups += lk_vk_layout_groups(w);
+    }
+    return groups <= lk_vk_layout_most_groups(f, first->type, first->cols);
 }
 
 /* Body (16 bytes each), mid and tail of one block, taken from the file's bytes. */

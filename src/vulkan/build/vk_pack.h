@@ -7,7 +7,7 @@
 #ifndef LK_VK_PACK_H
 #define LK_VK_PACK_H
 
-#include "plan/op.h"
+#include "plan/plan.h"
 #include "vulkan/build/vk_facts.h"
 
 struct lk_vk_layout {
@@ -23,8 +23,13 @@ struct lk_vk_sizes {
     size_t body, mid, tail; /* bytes of each section for a number of groups */
 };
 struct lk_vk_sizes lk_vk_layout_sizes(enum lk_type type, int64_t cols, size_t n_groups);
+/* Row groups of a weight. */
+size_t lk_vk_layout_groups(const struct lk_weight *w);
 /* Row groups that a kernel can bind at once; 0: not even one. */
 size_t lk_vk_layout_most_groups(const struct lk_vk_facts *facts, enum lk_type type, int64_t cols);
+/* Whether weights of a plan can lie together, as the parts of one chunk: of one type and width. */
+bool lk_vk_layout_together(const struct lk_vk_facts *facts, const struct lk_plan *plan,
+                           const int *part, int n_parts);
 /* Packs row groups [group, group + n) of w (32 rows each, missing rows zero). */
 void lk_vk_pack(const struct lk_weight *w, size_t group, size_t n, uint8_t *body, uint8_t *mid,
                 uint8_t *tail);

@@ -36,68 +36,78 @@ static bool same_parts(const struct lk_vk_matrix *m, const struct lk_plan *plan,
     return true;
 }
 
-int lk_vk_store_matrix(struct lk_vk_store *store, const struct lk_vk_facts *facts,
-                       const struct lk_plan *plan, const int *part, int n_parts, lk_status *status,
-                       lk_error *err)
+/* The matrix of parts, which are of a type and width, without its chunks. */
+static struct lk_vk_matrix describe(const struct lk_plan *plan, const int *part, int n_parts)
 {
-    for (int i = 0; i < store->n_matrices; i++) {
-        if (same_parts(&store->matrices[i], plan, part, n_parts)) {
-            return i;
-        }
-    }
     const struct lk_weight *first = &plan->weights[part[0]];
     struct lk_vk_matrix m = {.type = first->type,
                              .cols = first->cols,
                              .n_blocks = lk_vk_layout_blocks(first->type, first->cols),
                              .n_parts = n_parts};
     for (int i = 0; i < n_parts; i++) {
-        const struct lk_weight *w = &plan->weights[part[i]];
-        if (w->type != first->type || w->cols != first->cols) {
-            return -1;
-        }
         m.part[i] = part[i];
         m.first_group[i] = m.n_groups;
-        m.n_groups += (uint32_t)((w->rows + ROWS - 1) / ROWS);
+        m.n_groups += (uint32_t)lk_vk_layout_groups(&plan->weights[part[i]]);
     }
     for (int i = n_parts; i < 4; i++) {
         m.first_group[i] = m.n_groups;
     }
-    size_t per_chunk = lk_vk_layout_most_groups(facts, m.type, m.cols);
-    if (per_chunk == 0 || (n_parts > 1 && per_chunk < m.n_groups)) {
-        if (n_parts == 1) {
-            *status =
-                lk_fail(err, LK_E_UNSUPPORTED,
-                        "tensor '%s': 32 rows of %lld elements are beyond the device's buffer "
-                        "range of %llu bytes",
-                        first->name, (long long)first->cols,
-                        (unsigned long long)lk_vk_facts_max_chunk(facts));
-        }
-        return -1;
+    return m;
+}
+
+/* Cuts a matrix into chunks of at most so many row groups. */
+static lk_status cut(struct lk_vk_matrix *m, size_t per_chunk, const char *name, lk_error *err)
+{
+    m->n_chunks = (int)((m->n_groups + per_chunk - 1) / per_chunk);
+    m->chunks = lk_alloc_array((size_t)m->n_chunks, sizeof *m->chunks);
+    if (!m->chunks) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory preparing '%s'", name);
     }
-    m.n_chunks = (int)((m.n_groups + per_chunk - 1) / per_chunk);
-    m.chunks = lk_alloc_array((size_t)m.n_chunks, sizeof *m.chunks);
-    if (!m.chunks) {
-        *status = lk_fail(err, LK_E_NOMEM, "out of memory preparing '%s'", first->name);
-        return -1;
-    }
-    for (int i = 0; i < m.n_chunks; i++) {
-        struct lk_vk_chunk *c = &m.chunks[i];
+    for (int i = 0; i < m->n_chunks; i++) {
+        struct lk_vk_chunk *c = &m->chunks[i];
         c->group0 = (uint32_t)((size_t)i * per_chunk);
-        c->n_groups = m.n_groups - c->group0;
+        c->n_groups = m->n_groups - c->group0;
         c->n_groups = c->n_groups < per_chunk ? c->n_groups : (uint32_t)per_chunk;
-        struct lk_vk_sizes s = lk_vk_layout_sizes(m.type, m.cols, c->n_groups);
+        struct lk_vk_sizes s = lk_vk_layout_sizes(m->type, m->cols, c->n_groups);
         c->mid = (uint32_t)(s.body / 4);
         c->tail = (uint32_t)((s.body + s.mid) / 4);
         c->size = s.body + s.mid + s.tail;
     }
-    *status = lk_grow(&store->matrices, &store->cap_matrices, (size_t)store->n_matrices + 1,
-                      sizeof m, err);
-    if (*status) {
-        lk_free(m.chunks);
-        return -1;
+    return LK_OK;
+}
+
+lk_status lk_vk_store_matrix(struct lk_vk_store *store, const struct lk_vk_facts *facts,
+                             const struct lk_plan *plan, const int *part, int n_parts, int *out,
+                             lk_error *err)
+{
+    for (int i = 0; i < store->n_matrices; i++) {
+        if (same_parts(&store->matrices[i], plan, part, n_parts)) {
+            *out = i;
+            return LK_OK;
+        }
     }
-    store->matrices[store->n_matrices] = m;
-    return store->n_matrices++;
+    const struct lk_weight *first = &plan->weights[part[0]];
+    struct lk_vk_matrix m = describe(plan, part, n_parts);
+    size_t per_chunk = lk_vk_layout_most_groups(facts, m.type, m.cols);
+    if (per_chunk == 0) {
+        return lk_fail(err, LK_E_UNSUPPORTED,
+                       "tensor '%s': 32 rows of %lld elements are beyond the device's buffer "
+                       "range of %llu bytes",
+                       first->name, (long long)first->cols,
+                       (unsigned long long)lk_vk_facts_max_chunk(facts));
+    }
+    lk_status status = cut(&m, per_chunk, first->name, err);
+    if (!status) {
+        status = lk_grow(&store->matrices, &store->cap_matrices, (size_t)store->n_matrices + 1,
+                         sizeof m, err);
+    }
+    if (status) {
+        lk_free(m.chunks);
+        return status;
+    }
+    *out = store->n_matrices;
+    store->matrices[store->n_matrices++] = m;
+    return LK_OK;
 }
 
 lk_status lk_vk_store_vector(struct lk_vk_store *store, const struct lk_plan *plan, int weight,

@@ -36,11 +36,10 @@ struct lk_vk_store {
     VkDeviceSize *vector_at; /* [n_weights] offset in block 0, or UINT64_MAX */
     VkDeviceSize vector_bytes;
 };
-/* Registers the parts (or finds them) and returns the matrix; -1 when they can't lie together
- * (different types, or too large for one chunk), or with *status set when memory ran out. */
-int lk_vk_store_matrix(struct lk_vk_store *store, const struct lk_vk_facts *facts,
-                       const struct lk_plan *plan, const int *part, int n_parts, lk_status *status,
-                       lk_error *err);
+/* Registers parts that lie together (lk_vk_layout_together), or finds them; *out: the matrix. */
+lk_status lk_vk_store_matrix(struct lk_vk_store *store, const struct lk_vk_facts *facts,
+                             const struct lk_plan *plan, const int *part, int n_parts, int *out,
+                             lk_error *err);
 /* Gives a vector its place in block 0, once. */
 lk_status lk_vk_store_vector(struct lk_vk_store *store, const struct lk_plan *plan, int weight,
                              lk_error *err);

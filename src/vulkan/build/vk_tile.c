@@ -28,7 +28,7 @@ int lk_vk_variant_for(const struct lk_vk_facts *f, uint32_t rows)
 {
     return rows == 1                                  ? LK_VK_MV1
            : rows <= lk_vk_variant_cols(f, LK_VK_MV4) ? LK_VK_MV4
-           : rows <= LK_VK_SMALL                      ? LK_VK_MV8
+           : rows <= LK_VK_FEW_TOKENS                 ? LK_VK_MV8
                                                       : LK_VK_TILE;
 }
 

@@ -21,26 +21,26 @@
  *   bytes of a weight              | maxStorageBufferRange     | lk_vk_store_matrix   | more chunks
  *   bytes of 32 rows of it         | maxStorageBufferRange     | lk_vk_store_matrix   | error
  *   bytes of a value               | maxStorageBufferRange     | lk_vk_add_piece      | error
- *   bytes of the batch buffer      | maxStorageBufferRange     | lay_out_batch        | error
+ *   bytes of the batch buffer      | maxStorageBufferRange     | lk_vk_batch_lay_out  | error
  *   bytes of a state               | maxStorageBufferRange     | lk_vk_state_alloc    | error
  * attn, attn_one
- *   DIM: q_tile, tile, o           | LK_VK_MAX_DIM, 32 n       | attention            | error
- *   ROWS of attn: q_tile, p_tile   | shared memory             | most_rows            | fewer rows
- *   THREADS of attn                | 128 for LK_VK_ATTN_ROWS   | attention            | -
- *   ROWS of attn_one               | LK_VK_ATTN_SMALL          | attention            | fewer rows
- *   THREADS of attn_one            | lk_vk_max_threads, 256    | lk_vk_solo_attention | fewer
- *   windows and shapes of heads    | LK_VK_MAX_ATTN            | lk_vk_attn_index     | error
- *   norm_rows: 4 elements a lane   | LK_VK_MAX_DIM = 256       | lk_vk_find_solo      | plain steps
- *   op numbers, two a word         | LK_VK_MAX_OP              | lk_vk_find_solo      | plain steps
- *   all vectors in one binding     | maxStorageBufferRange     | lk_vk_find_solo      | plain steps
- *   n_dims + 65536: interleaved    | LK_VK_MAX_DIM             | lk_vk_find_solo      | plain steps
+ *   DIM: q_tile, tile, o           | LK_VK_MAX_DIM, 32 n       | cut_of               | error
+ *   ROWS of attn: q_tile, p_tile   | shared memory             | many_rows            | fewer rows
+ *   THREADS of attn                | 128 for LK_VK_ATTN_ROWS   | lk_vk_emit_attention | -
+ *   ROWS of attn_one               | LK_VK_ATTN_SMALL          | cut_of               | fewer rows
+ *   THREADS of attn_one            | lk_vk_max_threads, 256    | vk_emit_attention.c  | fewer
+ *   windows and shapes of heads    | LK_VK_MAX_ATTN            | attn_index           | error
+ *   norm_rows: 4 elements a lane   | LK_VK_MAX_DIM = 256       | decode_group         | plain steps
+ *   op numbers, two a word         | LK_VK_MAX_OP              | can_name             | plain steps
+ *   all vectors in one binding     | maxStorageBufferRange     | can_name             | plain steps
+ *   n_dims + 65536: interleaved    | LK_VK_MAX_DIM             | decode_group         | plain steps
  *   n_dims of a rope               | head_dim                  | src/plan/model.c     | error
- *   counters: a word a head tile   | n_head                    | lay_out_batch        | -
+ *   counters: a word a head tile   | n_head                    | lk_vk_batch_lay_out  | -
  * matvec, prep
  *   part[PANELS] of a token        | LK_VK_MAX_PARTS           | lk_vk_matvec         | in turns
  *   part[WORKERS * COLS]           | 64 panels                 | lk_vk_matvec         | -
  *   WORKERS >= COLS                | lk_vk_max_threads / 32    | lk_vk_variant_cols   | 4 columns
- *   prep_q, prep_max, prep_d ...   | shared memory             | can_prep             | own step
+ *   prep_q, prep_max, prep_d ...   | shared memory             | can_prepare          | own step
  * tile_matrix
  *   BM, BN: tile, row_scale ...    | shared memory, threads    | takes_large          | 64 x 64
  *   64 x 64 of them                | the same                  | lk_vk_limit_features | tile

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_builder: see vk_builder.h.
+ */
+#include "vulkan/build/vk_builder.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+/* ---- rows ---- */
+
+uint32_t lk_vk_most_rows(const struct lk_vk_builder *b, enum lk_rows rows)
+{
+    return lk_vk_list_rows(b->e, b->list, rows);
+}
+
+uint32_t lk_vk_least_rows(const struct lk_vk_builder *b, enum lk_rows rows)
+{
+    bool any = b->kind == LK_VK_DECODE || rows == LK_ROWS_OUTPUTS;
+    return any ? 1 : (uint32_t)b->e->list[b->kind - 1].max_tokens + 1;
+}
+
+/* Rows are rounded up: a mat-vec reads whole columns of COLS tokens. */
+static VkDeviceSize padded_rows(const struct lk_vk_builder *b, enum lk_rows rows)
+{
+    return lk_round_up(lk_vk_most_rows(b, rows), LK_VK_MAX_COLS);
+}
+
+uint32_t lk_vk_width(const struct lk_vk_builder *b, int slot)
+{
+    return (uint32_t)b->plan->slots[slot].width;
+}
+
+/* ---- pieces ---- */
+
+int lk_vk_add_piece(struct lk_vk_builder *b, VkDeviceSize bytes, const char *what)
+{
+    struct lk_vk_list *l = b->list;
+    VkDeviceSize limit = b->facts->max_binding;
+    if (!b->status && (bytes > limit || lk_round_up((size_t)bytes, 16) > limit)) {
+        b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
+                            "%s: %llu bytes are beyond the device's buffer range of %llu: use a "
+                            "smaller batch",
+                            what, (unsigned long long)bytes, (unsigned long long)limit);
+    }
+    if (!b->status) {
+        b->status =
+            lk_grow(&l->pieces, &l->cap_pieces, (size_t)l->n_pieces + 1, sizeof *l->pieces, b->err);
+    }
+    if (b->status) {
+        return 0;
+    }
+    l->pieces[l->n_pieces] = (struct lk_vk_piece){bytes ? bytes : 4, 0, -1, -1};
+    return l->n_pieces++;
+}
+
+void lk_vk_builder_open(struct lk_vk_builder *b)
+{
+    size_t n = (size_t)b->plan->n_slots;
+    b->acts = lk_alloc_array(n * LK_ACTS_KINDS, sizeof *b->acts);
+    b->home = lk_alloc_array(n, sizeof *b->home);
+    if (!b->acts || !b->home) {
+        b->status = lk_fail(b->err, LK_E_NOMEM, "out of memory preparing the plan");
+    }
+    for (int i = 0; i < b->plan->n_slots && !b->status; i++) {
+        const struct lk_slot *s = &b->plan->slots[i];
+        VkDeviceSize bytes = padded_rows(b, s->rows) * (VkDeviceSize)s->width * 4;
+        b->home[i] = (struct lk_vk_home){i, 0};
+        for (int k = 0; k < LK_ACTS_KINDS; k++) {
+            b->acts[i * LK_ACTS_KINDS + k] = -1;
+        }
+        lk_vk_add_piece(b, bytes, "rows of a slot");
+    }
+}
+
+void lk_vk_builder_close(struct lk_vk_builder *b)
+{
+    lk_free(b->acts);
+    lk_free(b->home);
+}
+
+struct lk_vk_acts_at lk_vk_acts_layout(const struct lk_vk_builder *b, int slot, uint32_t form)
+{
+    uint32_t k = (uint32_t)lk_round_up(lk_vk_width(b, slot), LK_VK_PANEL);
+    uint32_t rows = (uint32_t)padded_rows(b, b->plan->slots[slot].rows);
+    struct lk_vk_acts_at x = {.stride = k, .words = (VkDeviceSize)rows * k};
+    if (form == LK_VK_X_Q32 || form == LK_VK_X_Q256) {
+        uint32_t blocks = k / (form == LK_VK_X_Q32 ? 32 : 256);
+        x.stride = k / 4;
+        x.d = rows * x.stride;
+        x.s = x.d + rows * blocks;
+        x.words = (VkDeviceSize)rows * (x.stride + blocks + k / 32);
+    }
+    return x;
+}
+
+int lk_vk_acts_piece(struct lk_vk_builder *b, int slot, uint32_t form)
+{
+    int *piece = &b->acts[slot * LK_ACTS_KINDS + (int)form];
+    if (*piece < 0) {
+        VkDeviceSize bytes = lk_vk_acts_layout(b, slot, form).words * 4;
+        *piece = lk_vk_add_piece(b, bytes, "activations of a matmul");
+    }
+    return *piece;
+}
+
+/* ---- steps ---- */
+
+struct lk_vk_step *lk_vk_add_step(struct lk_vk_builder *b, enum lk_rows rows, enum lk_vk_grid grid,
+                                  uint32_t x)
+{
+    struct lk_vk_list *l = b->list;
+    struct lk_vk_step *s = &b->sink;
+    if (!b->status) {
+        b->status =
+            lk_grow(&l->steps, &l->cap_steps, (size_t)l->n_steps + 1, sizeof *l->steps, b->err);
+    }
+    if (!b->status) {
+        s = &l->steps[l->n_steps++];
+    }
+    *s = (struct lk_vk_step){.grid = grid, .x = x, .y = 1, .rows = rows, .op = {b->op}, .n_ops = 1};
+    return s;
+}
+
+void lk_vk_set_pipe(struct lk_vk_builder *b, struct lk_vk_step *s, int variant, const char *shader,
+                    uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3)
+{
+    uint32_t spec[4] = {c0, c1, c2, c3};
+    if (!b->status) {
+        b->status = lk_vk_pipe_get(b->e->dev, shader, spec, &s->pipe[variant], b->err);
+    }
+}
+
+void lk_vk_set_push(struct lk_vk_step *s, const void *push, size_t n)
+{
+    memcpy(s->push, push, n);
+    s->n_push = (uint32_t)n;
+}
+
+void lk_vk_bind(struct lk_vk_step *s, int at, enum lk_vk_bind_kind kind, int index, bool write)
+{
+    s->bind[at] = (struct lk_vk_bind){.kind = kind, .index = index, .write = write};
+}
+
+void lk_vk_bind_out(const struct lk_vk_builder *b, struct lk_vk_step *s, int at, int slot)
+{
+    lk_vk_bind(s, at, LK_VK_BIND_PIECE, b->home[slot].piece, true);
+    if (b->home[slot].piece != slot) {
+        s->bind[at].at = b->home[slot].at;
+        s->bind[at].bytes = (VkDeviceSize)lk_vk_width(b, slot) * 4;
+    }
+}
+
+/* ---- weights ---- */
+
+uint32_t lk_vk_vector(struct lk_vk_builder *b, int weight)
+{
+    if (!b->status) {
+        b->status = lk_vk_store_vector(&b->e->store, b->plan, weight, b->err);
+    }
+    return b->status ? 0 : (uint32_t)(b->e->store.vector_at[weight] / 4);
+}
+
+int lk_vk_matrix(struct lk_vk_builder *b, const int *weight, int n)
+{
+    int m = -1;
+    if (!b->status) {
+        b->status = lk_vk_store_matrix(&b->e->store, b->facts, b->plan, weight, n, &m, b->err);
+    }
+    return m;
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_emit_attention: see vk_emit_attention.h.
+ */
+#include "vulkan/build/vk_emit_attention.h"
+
+#include "base/numerics.h"
+
+void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
+{
+    const struct lk_op *op = &b->plan->ops[g->lead];
+    const struct lk_state *k = &b->plan->states[op->u.kv_store.k];
+    uint32_t n = (uint32_t)(k->n_head * k->dim);
+    struct lk_vk_step *s =
+        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (n + n / 2 + 63) / 64);
+    lk_vk_set_pipe(b, s, 0, "kv_store", 0, 0, 0, 0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
+    lk_vk_bind(s, 1, LK_VK_BIND_PIECE, g->in[1].slot, false);
+    lk_vk_bind(s, 2, LK_VK_BIND_BATCH, 0, false);
+    lk_vk_bind(s, 3, LK_VK_BIND_STATE, op->u.kv_store.k, true);
+    lk_vk_bind(s, 4, LK_VK_BIND_STATE, op->u.kv_store.v, true);
+    struct lk_vk_kv_push push = {.n_kv_head = (uint32_t)k->n_head,
+                                 .head_dim = (uint32_t)k->head_dim,
+                                 .dim = (uint32_t)k->dim,
+                                 .pos = b->e->at.pos,
+                                 .seq = b->e->at.seq,
+                                 .table = b->e->at.table,
+                                 .max_blocks = (uint32_t)b->e->o.max_blocks};
+    lk_vk_set_push(s, &push, sizeof push);
+}
+
+/* ---- how attention is cut ---- */
+
+/* The shape of an attention op, and how it is cut into workgroups. */
+struct cut {
+    uint32_t n_head, n_kv_head, head_dim, dim;
+    uint32_t rows;       /* query rows of a workgroup */
+    uint32_t head_tiles; /* tiles of heads of one KV head */
+    uint32_t y;          /* workgroups a tile of tokens */
+    uint32_t attn;       /* dispatch of the list */
+};
+
+/* Index of such a dispatch among those of the list. */
+static uint32_t attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *attn)
+{
+    struct lk_vk_attn *have = b->e->attn[b->kind];
+    int n = b->e->n_attn[b->kind];
+    for (int i = 0; i < n; i++) {
+        if (have[i].window == attn->window && have[i].tokens == attn->tokens &&
+            have[i].y == attn->y) {
+            return (uint32_t)i;
+        }
+    }
+    if (n == LK_VK_MAX_ATTN) {
+        if (!b->status) {
+            b->status =
+                lk_fail(b->err, LK_E_UNSUPPORTED,
+                        "attention: more than %d windows and shapes of heads", LK_VK_MAX_ATTN);
+        }
+        return 0;
+    }
+    have[n] = *attn;
+    return (uint32_t)b->e->n_attn[b->kind]++;
+}
+
+/* Query rows of a workgroup of many: what shared memory holds of them. */
+static uint32_t many_rows(const struct lk_vk_facts *f, uint32_t dim)
+{
+    uint32_t spec[4] = {LK_VK_ATTN_ROWS, dim, 0, LK_VK_ATTN_ROWS / LK_VK_ATTN_OWN * 32};
+    while (spec[0] > LK_VK_ATTN_OWN && !lk_vk_facts_fit(f, "attn", spec)) {
+        spec[0] /= 2;
+        spec[3] /= 2;
+    }
+    return spec[0];
+}
+
+/* few: a workgroup has one token and one chunk of keys. */
+static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    struct lk_attn_shape shape = lk_attn_shape_of(b->plan, op);
+    uint32_t group = (uint32_t)shape.group;
+    struct cut c = {.n_head = (uint32_t)shape.n_head,
+                    .n_kv_head = (uint32_t)shape.n_kv_head,
+                    .head_dim = (uint32_t)shape.head_dim,
+                    .dim = (uint32_t)shape.dim};
+    if (!b->status && c.dim > LK_VK_MAX_DIM) {
+        b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
+                            "attention of layer %d: head dimension %d, the Vulkan kernels take up "
+                            "to %d",
+                            op->layer, shape.head_dim, LK_VK_MAX_DIM);
+    }
+    c.rows = few ? LK_VK_ATTN_SMALL : many_rows(b->facts, c.dim);
+    c.rows = few && group < c.rows ? group : c.rows;
+    c.head_tiles = (group + c.rows - 1) / c.rows;
+    c.y = c.n_kv_head * c.head_tiles;
+    c.attn =
+        attn_index(b, &(struct lk_vk_attn){.window = op->u.attention.window,
+                                           .tokens = few || group > c.rows ? 1 : c.rows / group,
+                                           .y = c.y});
+    return c;
+}
+
+/* The step of a kernel of attention: as many workgroups as the batch says. */
+static struct lk_vk_step *attention_step(struct lk_vk_builder *b, int i, const struct cut *c)
+{
+    uint64_t keys = (uint64_t)b->e->o.max_blocks * LK_KV_BLOCK;
+    uint64_t window = (uint64_t)b->plan->ops[i].u.attention.window;
+    struct lk_vk_step *s =
+        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, b->e->at.indirect + 4 * c->attn);
+    keys = window && window < keys ? window : keys;
+    s->y = c->y;
+    s->work = 2 * keys * c->n_head * c->head_dim; /* of a token at the end of the context */
+    return s;
+}
+
+/* ---- attention ---- */
+
+static struct lk_vk_attn_push push_of(const struct lk_vk_builder *b, int i, const struct cut *c)
+{
+    const struct lk_op *op = &b->plan->ops[i];
+    const struct lk_vk_batch_at *at = &b->e->at;
+    return (struct lk_vk_attn_push){.n_head = c->n_head,
+                                    .n_kv_head = c->n_kv_head,
+                                    .head_dim = c->head_dim,
+                                    .dim = c->dim,
+                                    .window = (uint32_t)op->u.attention.window,
+                                    .score_in = lk_bits(op->u.attention.score_in),
+                                    .score_cap = lk_bits(op->u.attention.score_cap),
+                                    .head_tiles = c->head_tiles,
+                                    .pos = at->pos,
+                                    .seq = at->seq,
+                                    .table = at->table,
+                                    .max_blocks = (uint32_t)b->e->o.max_blocks,
+                                    .tiles = at->tiles + c->attn * at->tiles_each,
+                                    .max_splits = (uint32_t)b->e->o.max_blocks,
+                                    .op = (uint32_t)i};
+}
+
+/* Folds the chunks of keys that a split attention left in a piece. */
+static void merge(struct lk_vk_builder *b, const struct lk_vk_group *g,
+                  const struct lk_vk_attn_push *push, int part)
+{
+    struct lk_vk_step *s =
+        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE, (push->head_dim + 63) / 64);
+    s->y = push->n_head;
+    lk_vk_set_pipe(b, s, 0, "attn_merge", 0, 0, 0, 0);
+    lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
+    lk_vk_bind(s, 4, LK_VK_BIND_PIECE, g->out[0].slot, true);
+    lk_vk_bind(s, 5, LK_VK_BIND_PIECE, part, false);
+    lk_vk_set_push(s, push, sizeof *push);
+}
+
+void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
+{
+    const struct lk_op *op = &b->plan->ops[g->lead];
+    bool split = g->u.attention.split;
+    struct cut c = cut_of(b, g->lead, split);
+    struct lk_vk_attn_push push = push_of(b, g->lead, &c);
+    int out = g->out[0].slot, part = -1;
+    if (split) {
+        VkDeviceSize n = (VkDeviceSize)b->list->max_tokens * c.n_head * push.max_splits;
+        push.part_l = (uint32_t)(n * c.dim);
+        part = lk_vk_add_piece(b, n * (c.dim + 2) * 4, "partial results of attention");
+    }
+    struct lk_vk_step *s = attention_step(b, g->lead, &c);
+    uint32_t flags = split ? LK_VK_ATTN_SPLIT : 0;
+    flags |= b->facts->unpack16 ? LK_VK_ATTN_UNPACK : 0;
+    flags |= push.score_cap ? LK_VK_ATTN_CAP : 0;
+    lk_vk_set_pipe(b, s, 0, "attn", c.rows, c.dim, flags,
+                   split ? 32 : c.rows / LK_VK_ATTN_OWN * 32);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
+    lk_vk_bind(s, 1, LK_VK_BIND_STATE, op->u.attention.k, false);
+    lk_vk_bind(s, 2, LK_VK_BIND_STATE, op->u.attention.v, false);
+    lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
+    lk_vk_bind(s, 4, LK_VK_BIND_PIECE, out, !split);
+    lk_vk_bind(s, 5, LK_VK_BIND_PIECE, split ? part : out, split);
+    lk_vk_set_push(s, &push, sizeof push);
+    if (split) {
+        merge(b, g, &push, part);
+    }
+}
+
+/* ---- attention of one token with what stands in front of it ---- */
+
+static uint32_t vector(struct lk_vk_builder *b, int op)
+{
+    return op >= 0 ? lk_vk_vector(b, b->plan->ops[op].weight) : LK_VK_NO_VECTOR;
+}
+
+/* Two op numbers in a word; none is 0. */
+static uint32_t pair(int low, int high)
+{
+    return (uint32_t)(low < 0 ? 0 : low) | (uint32_t)(high < 0 ? 0 : high) << 16;
+}
+
+static uint32_t eps_of(const struct lk_vk_builder *b, int op)
+{
+    return op >= 0 ? lk_bits(b->plan->ops[op].u.norm.eps) : 0;
+}
+
+/* What is done to q, k and v first. */
+static void set_front(struct lk_vk_builder *b, const struct lk_vk_group *g,
+                      struct lk_vk_solo_push *p)
+{
+    const int *bias = g->u.decode.bias, *norm = g->u.decode.norm, *rope = g->u.decode.rope;
+    p->q_bias = vector(b, bias[0]);
+    p->k_bias = vector(b, bias[1]);
+    p->v_bias = vector(b, bias[2]);
+    p->q_norm = vector(b, norm[0]);
+    p->k_norm = vector(b, norm[1]);
+    p->q_eps = eps_of(b, norm[0]);
+    p->k_eps = eps_of(b, norm[1]);
+    p->inv_n = lk_bits((float)(1.0 / (double)p->head_dim));
+    p->op_bias_qk = pair(bias[0], bias[1]);
+    p->op_bias_v_norm_q = pair(bias[2], norm[0]);
+    p->op_norm_k_rope_q = pair(norm[1], rope[0]);
+    p->op_rope_k_attn = pair(rope[1], g->lead);
+    if (rope[0] >= 0) {
+        int table = b->plan->ops[rope[0]].u.rope.rope;
+        const struct lk_rope *r = &b->plan->ropes[table];
+        p->cs = b->e->at.cs[table];
+        p->n_dims = (uint32_t)r->n_dims + (r->interleaved ? 65536 : 0);
+    }
+}
+
+static struct lk_vk_solo_push decode_push(struct lk_vk_builder *b, const struct lk_vk_group *g,
+                                          const struct cut *c)
+{
+    const struct lk_op *op = &b->plan->ops[g->lead];
+    const struct lk_vk_batch_at *at = &b->e->at;
+    uint32_t blocks = (uint32_t)b->e->o.max_blocks;
+    struct lk_vk_solo_push p = {.n_head = c->n_head,
+                                .n_kv_head = c->n_kv_head,
+                                .head_dim = c->head_dim,
+                                .window = (uint32_t)op->u.attention.window,
+                                .score_in = lk_bits(op->u.attention.score_in),
+                                .score_cap = lk_bits(op->u.attention.score_cap),
+                                .head_tiles = c->head_tiles,
+                                .k_at = b->home[g->in[1].slot].at / 4,
+                                .v_at = b->home[g->in[2].slot].at / 4,
+                                .pos = at->pos,
+                                .seq = at->seq,
+                                .table = at->table,
+                                .max_blocks = blocks,
+                                .counters = at->counters,
+                                .part_l = c->n_head * blocks * c->dim};
+    set_front(b, g, &p);
+    return p;
+}
+
+void lk_vk_emit_attention_decode(struct lk_vk_builder *b, const struct lk_vk_group *g)
+{
+    const struct lk_op *op = &b->plan->ops[g->lead];
+    const struct lk_vk_facts *f = b->facts;
+    struct cut c = cut_of(b, g->lead, true);
+    VkDeviceSize partials = (VkDeviceSize)c.n_head * (VkDeviceSize)b->e->o.max_blocks;
+    int part = lk_vk_add_piece(b, partials * (c.dim + 2) * 4, "partial results of attention");
+    struct lk_vk_solo_push push = decode_push(b, g, &c);
+    struct lk_vk_step *s = attention_step(b, g->lead, &c);
+    uint32_t sets = f->max_threads / 64;
+    sets = sets < 4 ? sets : 4;
+    sets = sets < c.rows ? sets : c.rows;
+    lk_vk_set_pipe(b, s, 0, f->looped ? "attn_one" : "attn_one_gpu", 64 * sets, c.rows, c.dim,
+                   f->unpack16);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, b->home[g->in[0].slot].piece, false);
+    lk_vk_bind(s, 1, LK_VK_BIND_STATE, op->u.attention.k, true);
+    lk_vk_bind(s, 2, LK_VK_BIND_STATE, op->u.attention.v, true);
+    lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
+    lk_vk_bind(s, 4, LK_VK_BIND_PIECE, g->out[0].slot, true);
+    lk_vk_bind(s, 5, LK_VK_BIND_PIECE, part, true);
+    lk_vk_bind(s, 6, LK_VK_BIND_VECTORS, 0, false);
+    lk_vk_set_push(s, &push, sizeof push);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_fuse_matmul: see vk_fuse_matmul.h.
+ */
+#include "vulkan/build/vk_fuse_matmul.h"
+
+#include "vulkan/build/vk_pack.h"
+
+/* Matmuls of one input that are one kernel. */
+struct matmuls {
+    int part[LK_VK_GROUP_ROWS], n_parts;
+    uint32_t epilogue;
+    int next, other; /* op of the epilogue, slot of its residual */
+};
+
+static bool lie_together(const struct lk_vk_pass *p, const int *op, int n)
+{
+    int weight[LK_VK_GROUP_ROWS];
+    for (int i = 0; i < n; i++) {
+        weight[i] = p->plan->ops[op[i]].weight;
+    }
+    return lk_vk_layout_together(p->facts, p->plan, weight, n);
+}
+
+static int64_t rows_of(const struct lk_vk_pass *p, int op)
+{
+    return p->plan->weights[p->plan->ops[op].weight].rows;
+}
+
+/* Gate and up, whose GLU is the epilogue of a mat-vec. */
+static bool take_glu(const struct lk_vk_pass *p, int i, struct matmuls *m)
+{
+    const struct lk_plan *plan = p->plan;
+    const struct lk_op *op = &plan->ops[i];
+    int g = lk_vk_pass_sole_reader(p, op->out, LK_OP_GLU);
+    if (!p->few || g < 0) {
+        return false;
+    }
+    const struct lk_op *glu = &plan->ops[g];
+    int other = glu->in[0] == op->out ? glu->in[1] : glu->in[0], j = p->producer[other];
+    if (j < 0 || j == i || p->taken[j] || plan->ops[j].kind != LK_OP_MATMUL ||
+        plan->ops[j].in[0] != op->in[0] || p->uses[other] != 1) {
+        return false;
+    }
+    *m = (struct matmuls){.part = {p->producer[glu->in[0]], p->producer[glu->in[1]]},
+                          .n_parts = 2,
+                          .epilogue =
+                              glu->u.glu.act == LK_ACT_SILU ? LK_VK_EPI_SILU : LK_VK_EPI_GELU,
+                          .next = g};
+    return rows_of(p, m->part[0]) == rows_of(p, m->part[1]) && lie_together(p, m->part, 2);
+}
+
+/* Matmuls of the same input: q, k and v; gate and up where the GLU is a step of its own. */
+static bool take_together(const struct lk_vk_pass *p, int i, struct matmuls *m)
+{
+    const struct lk_plan *plan = p->plan;
+    *m = (struct matmuls){.part = {i}, .n_parts = 1, .epilogue = LK_VK_EPI_STORE, .next = -1};
+    enum lk_type type = plan->weights[plan->ops[i].weight].type;
+    for (int j = i + 1; j < plan->n_ops && m->n_parts < LK_VK_GROUP_ROWS; j++) {
+        const struct lk_op *o = &plan->ops[j];
+        if (o->kind == LK_OP_MATMUL && o->in[0] == plan->ops[i].in[0] && !p->taken[j] &&
+            plan->weights[o->weight].type == type) {
+            m->part[m->n_parts++] = j;
+        }
+    }
+    return m->n_parts > 1 && lie_together(p, m->part, m->n_parts);
+}
+
+static struct matmuls take_alone(const struct lk_vk_pass *p, int i)
+{
+    struct matmuls m = {.part = {i}, .n_parts = 1, .epilogue = LK_VK_EPI_STORE};
+    m.next = lk_vk_pass_add_of(p, i, &m.other);
+    if (m.next >= 0) {
+        m.epilogue = LK_VK_EPI_ADD;
+    }
+    return m;
+}
+
+/* A group that makes slot `in` ready in a form, for matmul `i`. */
+static void make_ready(struct lk_vk_pass *p, int i, int in, uint32_t form)
+{
+    struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_QUANTIZE, i);
+    lk_vk_pass_in(g, in, LK_VK_PLAIN);
+    lk_vk_pass_out(p, g, in, (int)form);
+}
+
+/* How a group gets its input. */
+struct input {
+    struct lk_vk_rows rows;
+    uint32_t prep;
+    int norm;
+};
+
+static struct input input_of(struct lk_vk_pass *p, int i, const struct matmuls *m)
+{
+    const struct lk_plan *plan = p->plan;
+    const struct lk_weight *w = &plan->weights[plan->ops[m->part[0]].weight];
+    int in = plan->ops[i].in[0], norm = p->norm_of[in];
+    uint32_t form = lk_vk_form_of(w->type);
+    bool ready = p->ready[in * LK_ACTS_KINDS + (int)form];
+    if (norm >= 0) {
+        int from = lk_vk_pass_norm_input(p, norm);
+        return (struct input){{from, LK_VK_PLAIN}, LK_VK_PREP_NORM, norm};
+    }
+    if (!ready && lk_vk_pass_can_prepare(p, w, m->epilogue >= LK_VK_EPI_SILU ? 2 : 1)) {
+        return (struct input){{in, LK_VK_PLAIN}, LK_VK_PREP_QUANT, -1};
+    }
+    if (lk_vk_form_is_plain(plan, in, form)) {
+        return (struct input){{in, LK_VK_PLAIN}, LK_VK_PREP_NONE, -1};
+    }
+    if (!ready) {
+        make_ready(p, i, in, form);
+    }
+    return (struct input){{in, (int)form}, LK_VK_PREP_NONE, -1};
+}
+
+void lk_vk_fuse_matmul(struct lk_vk_pass *p, int i)
+{
+    const struct lk_plan *plan = p->plan;
+    struct matmuls m;
+    if (!p->fuse || (!take_glu(p, i, &m) && !take_together(p, i, &m))) {
+        m = take_alone(p, i);
+    }
+    struct input x = input_of(p, i, &m);
+    struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_MATMUL, i);
+    g->u.matmul.n_parts = m.n_parts;
+    g->u.matmul.epilogue = m.epilogue;
+    g->u.matmul.next = m.next;
+    g->u.matmul.prep = x.prep;
+    g->u.matmul.norm = x.norm;
+    lk_vk_pass_cover(p, g, x.norm);
+    lk_vk_pass_in(g, x.rows.slot, x.rows.form);
+    if (m.epilogue == LK_VK_EPI_ADD) {
+        lk_vk_pass_in(g, m.other, LK_VK_PLAIN);
+    }
+    for (int k = 0; k < m.n_parts; k++) {
+        g->u.matmul.part[k] = m.part[k];
+        lk_vk_pass_cover(p, g, m.part[k]);
+        if (m.next < 0) {
+            lk_vk_pass_out(p, g, plan->ops[m.part[k]].out, LK_VK_PLAIN);
+        }
+    }
+    if (m.next >= 0) {
+        lk_vk_pass_cover(p, g, m.next);
+        lk_vk_pass_out(p, g, plan->ops[m.next].out, LK_VK_PLAIN);
+    }
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_fuse_matmul: the rules of matmuls: which lie together, what a workgroup does to their input
+ * first, and to their results last.
+ */
+#ifndef LK_VK_FUSE_MATMUL_H
+#define LK_VK_FUSE_MATMUL_H
+
+#include "vulkan/build/vk_pass.h"
+
+/* The group of matmul op `i`, after one that makes its input ready where that is a step of its own.
+ */
+void lk_vk_fuse_matmul(struct lk_vk_pass *pass, int i);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_fuse_rows: see vk_fuse_rows.h.
+ */
+#include "vulkan/build/vk_fuse_rows.h"
+
+struct lk_vk_group *lk_vk_fuse_plain(struct lk_vk_pass *p, int i, enum lk_vk_group_kind kind)
+{
+    const struct lk_op *op = &p->plan->ops[i];
+    struct lk_vk_group *g = lk_vk_pass_add(p, kind, i);
+    lk_vk_pass_cover(p, g, i);
+    for (int k = 0; k < op->n_in; k++) {
+        lk_vk_pass_in(g, op->in[k], LK_VK_PLAIN);
+    }
+    if (op->out >= 0) {
+        lk_vk_pass_out(p, g, op->out, LK_VK_PLAIN);
+    }
+    return g;
+}
+
+void lk_vk_fuse_elementwise(struct lk_vk_pass *p, int i, uint32_t kind)
+{
+    lk_vk_fuse_plain(p, i, LK_VK_GROUP_ELEMENTWISE)->u.elementwise.kind = kind;
+}
+
+/* ---- norms ---- */
+
+static bool is_whole_row(const struct lk_vk_pass *p, int i)
+{
+    const struct lk_op *op = &p->plan->ops[i];
+    return op->u.norm.group == p->plan->slots[op->out].width;
+}
+
+/* Whether all readers of a norm are mat-vecs that do it themselves. */
+static bool leave_to_readers(const struct lk_vk_pass *p, int i)
+{
+    const struct lk_plan *plan = p->plan;
+    int out = plan->ops[i].out;
+    if (!p->decode || !is_whole_row(p, i) || lk_vk_pass_only_form(p, out) < 0) {
+        return false;
+    }
+    for (int j = 0; j < plan->n_ops; j++) {
+        const struct lk_op *o = &plan->ops[j];
+        if (lk_op_reads(o, out) && !lk_vk_pass_can_prepare(p, &plan->weights[o->weight], 2)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void lk_vk_fuse_norm(struct lk_vk_pass *p, int i)
+{
+    const struct lk_plan *plan = p->plan;
+    int out = plan->ops[i].out, other = -1;
+    if (leave_to_readers(p, i)) {
+        p->norm_of[out] = i;
+        p->taken[i] = true;
+        return;
+    }
+    bool whole = is_whole_row(p, i);
+    int add = whole ? lk_vk_pass_add_of(p, i, &other) : -1;
+    int form = p->fuse && whole ? lk_vk_pass_only_form(p, out) : LK_VK_PLAIN;
+    if (form >= 0 && lk_vk_form_is_plain(plan, out, (uint32_t)form)) {
+        form = LK_VK_PLAIN;
+    }
+    struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_NORM, i);
+    g->u.norm.add = add;
+    lk_vk_pass_cover(p, g, i);
+    lk_vk_pass_in(g, lk_vk_pass_norm_input(p, i), LK_VK_PLAIN);
+    if (add >= 0) {
+        lk_vk_pass_cover(p, g, add);
+        lk_vk_pass_in(g, other, LK_VK_PLAIN);
+        out = plan->ops[add].out;
+    }
+    lk_vk_pass_out(p, g, out, form);
+}
+
+/* ---- activations ---- */
+
+void lk_vk_fuse_glu(struct lk_vk_pass *p, int i)
+{
+    const struct lk_op *op = &p->plan->ops[i];
+    uint32_t act = op->u.glu.act == LK_ACT_SILU ? LK_VK_ELT_SILU : LK_VK_ELT_GELU;
+    int form = p->fuse ? lk_vk_pass_only_form(p, op->out) : LK_VK_PLAIN;
+    if (form != LK_VK_X_Q32 && form != LK_VK_X_Q256) {
+        lk_vk_fuse_elementwise(p, i, act);
+        return;
+    }
+    struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_QUANTIZE, i);
+    g->u.quantize.act = act;
+    lk_vk_pass_cover(p, g, i);
+    lk_vk_pass_in(g, op->in[0], LK_VK_PLAIN);
+    lk_vk_pass_in(g, op->in[1], LK_VK_PLAIN);
+    lk_vk_pass_out(p, g, op->out, form);
+}

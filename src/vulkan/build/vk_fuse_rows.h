@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_fuse_rows: the rules of what works on rows: norms and activations, which leave their result as
+ * matmuls take it where no one else reads it, and ops that are a kernel each.
+ */
+#ifndef LK_VK_FUSE_ROWS_H
+#define LK_VK_FUSE_ROWS_H
+
+#include "vulkan/build/vk_pass.h"
+
+/* The group of op `i`, if it is one: the norm in front of mat-vecs of one token is theirs. */
+void lk_vk_fuse_norm(struct lk_vk_pass *pass, int i);
+void lk_vk_fuse_glu(struct lk_vk_pass *pass, int i);
+void lk_vk_fuse_elementwise(struct lk_vk_pass *pass, int i, uint32_t kind);
+/* Of an op whose kernel does it and nothing else; valid until the next group. */
+struct lk_vk_group *lk_vk_fuse_plain(struct lk_vk_pass *pass, int i, enum lk_vk_group_kind kind);
+
+#endif

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_fuse: which ops of a model become one kernel, by architecture and kind of list, decided
+ * without a device. What single rules take and leave is in test_vk_fuse_rules.c.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "gguf/gguf.h"
+#include "tests/util/model_build.h"
+#include "tests/util/models.h"
+#include "tests/vulkan/vk_groups.h"
+
+static const struct lk_vk_facts *const FACTS[] = {&VK_FACTS_LEAST, &VK_FACTS_GPU};
+
+static struct lk_plan *plan_of(struct lk_gguf *g)
+{
+    struct lk_plan *plan;
+    lk_error err;
+    cr_assert_eq(lk_plan_build(g, &plan, &err), LK_OK, "%s", err.message);
+    return plan;
+}
+
+static void groups_are(const struct lk_plan *plan, enum lk_vk_list_kind list, bool fuse, int layer,
+                       const char *what, const char *const *want)
+{
+    struct lk_vk_groups groups = vk_groups_of(plan, list, fuse, &VK_FACTS_GPU, what);
+    vk_groups_are(plan, &groups, layer, what, want);
+    lk_vk_groups_free(&groups);
+}
+
+/* ---- a layer of each architecture ---- */
+
+struct arch {
+    const char *name;
+    const char *decode;   /* attention of one token */
+    const char *front[6]; /* what stands in front of it else */
+    bool post;            /* norms behind attention and feed-forward */
+};
+#define ROPES "rope+rope+kv_store+attention by attention_decode"
+static const struct arch ARCHS[] = {
+    {.name = "llama", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "phi3", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "qwen2",
+     .decode = "bias+bias+bias+" ROPES,
+     .front = {"bias by elementwise", "bias by elementwise", "bias by elementwise", "rope by rope",
+               "rope by rope"}},
+    {.name = "qwen3",
+     .decode = "norm+norm+" ROPES,
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "gemma3",
+     .decode = "norm+norm+" ROPES,
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"},
+     .post = true},
+};
+#undef ROPES
+
+struct lines {
+    const char *line[24];
+    int n;
+};
+
+static void add(struct lines *l, const char *line)
+{
+    l->line[l->n++] = line;
+}
+
+/* A matmul and the residual it is added to. */
+static void add_residual(struct lines *l, const struct arch *a, const char *with, const char *alone)
+{
+    add(l, a->post ? alone : with);
+    if (a->post) {
+        add(l, "norm+add by norm");
+    }
+}
+
+/* Five kernels a layer, two more where norms stand behind. */
+static struct lines decode_layer(const struct arch *a)
+{
+    struct lines l = {0};
+    add(&l, "norm+matmul+matmul+matmul by matmul, norms");
+    add(&l, a->decode);
+    add_residual(&l, a, "matmul+add by matmul, quantizes", "matmul by matmul, quantizes");
+    add(&l, "norm+matmul+matmul+glu by matmul, norms");
+    add_residual(&l, a, "matmul+add by matmul, quantizes", "matmul by matmul, quantizes");
+    return l;
+}
+
+static struct lines batch_layer(const struct arch *a, bool few)
+{
+    struct lines l = {0};
+    add(&l, "norm by norm, to q256");
+    add(&l, "matmul+matmul+matmul by matmul");
+    for (int i = 0; a->front[i]; i++) {
+        add(&l, a->front[i]);
+    }
+    add(&l, "kv_store by kv_store");
+    add(&l, few ? "attention by attention, split" : "attention by attention");
+    add(&l, "by quantize, to q256");
+    add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
+    add(&l, "norm by norm, to q256");
+    add(&l, few ? "matmul+matmul+glu by matmul" : "matmul+matmul by matmul");
+    add(&l, few ? "by quantize, to q256" : "glu by quantize, to q256");
+    add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
+    return l;
+}
+
+/* A model of random weights. */
+struct made {
+    struct gguf_build b;
+    struct lk_gguf *g;
+    struct lk_plan *plan;
+};
+
+static struct made make(const char *arch, enum lk_type type)
+{
+    struct made m;
+    struct model_params params = model_params_default(arch, type, 3);
+    lk_error err;
+    model_build(&m.b, &params);
+    cr_assert_eq(lk_gguf_open_memory(m.b.data, m.b.n, &m.g, &err), LK_OK, "%s", err.message);
+    m.plan = plan_of(m.g);
+    return m;
+}
+
+static void unmake(struct made *m)
+{
+    lk_plan_free(&m->plan);
+    lk_gguf_close(&m->g);
+    gb_free(&m->b);
+}
+
+Test(vk_fuse, a_layer_of_every_architecture)
+{
+    for (size_t i = 0; i < LK_COUNT(ARCHS); i++) {
+        const struct arch *a = &ARCHS[i];
+        struct lines want[LK_VK_LISTS] = {decode_layer(a), batch_layer(a, true),
+                                          batch_layer(a, false)};
+        struct made m = make(a->name, LK_TYPE_Q4_K);
+        for (int k = 0; k < LK_VK_LISTS * m.plan->n_layer; k++) {
+            groups_are(m.plan, (enum lk_vk_list_kind)(k % LK_VK_LISTS), true, k / LK_VK_LISTS,
+                       a->name, want[k % LK_VK_LISTS].line);
+        }
+        unmake(&m);
+    }
+}
+
+/* ---- tiny models ---- */
+
+/* Of one token, with weights of floats: their input is made ready by steps of its own. */
+static void decode_of_tiny(const struct lk_plan *plan, const char *path)
+{
+    const struct arch *a = ARCHS;
+    while (strcmp(a->name, plan->arch) != 0) {
+        a++;
+    }
+    bool f32 = plan->weights[plan->ops[2].weight].type == LK_TYPE_F32;
+    const char *norm = f32 ? "norm by norm" : "norm by norm, to r13";
+    struct lines l = {0};
+    add(&l, norm);
+    add(&l, "matmul+matmul+matmul by matmul");
+    add(&l, a->decode);
+    for (int half = 0; half < 2; half++) {
+        if (!f32) {
+            add(&l, "by quantize, to r13");
+        }
+        add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
+        if (half == 0) {
+            add(&l, norm);
+            add(&l, "matmul+matmul+glu by matmul");
+        }
+    }
+    for (int i = 0; i < plan->n_layer; i++) {
+        groups_are(plan, LK_VK_DECODE, true, i, path, l.line);
+    }
+    static const char *const EMBED[] = {"embed by embed", NULL};
+    const char *head[] = {"gather by gather", norm, "matmul by matmul", NULL};
+    groups_are(plan, LK_VK_DECODE, true, -1, path, EMBED);
+    groups_are(plan, LK_VK_DECODE, true, plan->n_layer, path, head);
+}
+
+/* Unfused, an op is a group, and what makes its input ready is another. */
+static void unfused(const struct lk_plan *plan, enum lk_vk_list_kind list, const char *path)
+{
+    struct lk_vk_groups groups = vk_groups_of(plan, list, false, &VK_FACTS_GPU, path);
+    int n = 0;
+    for (int i = 0; i < groups.n; i++) {
+        const struct lk_vk_group *g = &groups.group[i];
+        bool ready = g->kind == LK_VK_GROUP_QUANTIZE && g->n_ops == 0;
+        cr_assert(ready || (g->n_ops == 1 && g->op[0] == g->lead), "%s: group of %d", path,
+                  g->lead);
+        cr_assert(!g->in_beside && (g->kind != LK_VK_GROUP_MATMUL || !g->u.matmul.prep));
+        n += g->n_ops;
+    }
+    cr_assert_eq(n, plan->n_ops);
+    lk_vk_groups_free(&groups);
+}
+
+Test(vk_fuse, tiny_models_in_every_list)
+{
+    for (size_t i = 0; i < test_n_models(); i++) {
+        const char *path = test_model_path(i);
+        struct lk_gguf *g;
+        lk_error err;
+        cr_assert_eq(lk_gguf_open(path, &g, &err), LK_OK, "%s", err.message);
+        struct lk_plan *plan = plan_of(g);
+        decode_of_tiny(plan, path);
+        for (int list = 0; list < LK_VK_LISTS; list++) {
+            unfused(plan, (enum lk_vk_list_kind)list, path);
+        }
+        lk_plan_free(&plan);
+        lk_gguf_close(&g);
+    }
+}
+
+/* Parts of a model of every type of weight, on a small and a large device: what must hold of any
+ * groups is checked where they are made. */
+Test(vk_fuse, parts_of_models_of_every_type)
+{
+    size_t n_types;
+    const struct lk_type_info *types = lk_types(&n_types);
+    for (size_t t = 0; t < n_types; t++) {
+        struct made m = make(ARCHS[t % LK_COUNT(ARCHS)].name, types[t].type);
+        int n = m.plan->n_layer;
+        for (int at = 0; at < n; at++) {
+            struct lk_plan *part;
+            lk_error err;
+            cr_assert_eq(lk_plan_slice(m.plan, at, at + 1, at == 0, at + 1 == n, &part, &err),
+                         LK_OK, "%s", err.message);
+            for (int k = 0; k < LK_VK_LISTS * 4; k++) {
+                struct lk_vk_groups groups = vk_groups_of(part, (enum lk_vk_list_kind)(k / 4),
+                                                          k & 1, FACTS[k / 2 % 2], types[t].name);
+                lk_vk_groups_free(&groups);
+            }
+            lk_plan_free(&part);
+        }
+        unmake(&m);
+    }
+}
+
+/* Keeping every op's result is the same as fusing nothing. */
+Test(vk_fuse, kept_ops_are_not_fused)
+{
+    struct made m = make("qwen3", LK_TYPE_Q8_0);
+    for (int k = 0; k < LK_VK_LISTS; k++) {
+        enum lk_vk_list_kind list = (enum lk_vk_list_kind)k;
+        struct lk_exec_options o = {.plan = m.plan, .fuse = true, .keep_ops = true};
+        struct lk_vk_groups kept, apart = vk_groups_of(m.plan, list, false, FACTS[1], "apart");
+        lk_error err;
+        cr_assert_eq(lk_vk_fuse(&o, list, FACTS[1], &kept, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(kept.n, apart.n);
+        for (int i = 0; i < kept.n; i++) {
+            char x[200], y[200];
+            vk_group_text(m.plan, &kept.group[i], x, sizeof x);
+            vk_group_text(m.plan, &apart.group[i], y, sizeof y);
+            cr_assert_str_eq(x, y);
+            cr_assert_eq(kept.group[i].lead, apart.group[i].lead);
+        }
+        lk_vk_groups_free(&kept);
+        lk_vk_groups_free(&apart);
+    }
+    unmake(&m);
+}
