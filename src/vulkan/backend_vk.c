@@ -8,8 +8,11 @@
 
 #include "base/mem.h"
 #include "base/os.h"
+#include "vulkan/build/vk_batch.h"
 #include "vulkan/build/vk_build.h"
+#include "vulkan/build/vk_list.h"
 #include "vulkan/build/vk_name.h"
+#include "vulkan/build/vk_submit.h"
 #include "vulkan/vk.h"
 
 /* ---- open ---- */

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#include "vulkan/build/vk_exec.h"
-
 /* `words` more of the batch buffer; where they begin. */
 static uint32_t take_words(uint64_t *next, uint64_t words)
 {

@@ -7,6 +7,7 @@
 #include "vulkan/build/vk_builder.h"
 #include "vulkan/build/vk_emit.h"
 #include "vulkan/build/vk_fuse.h"
+#include "vulkan/build/vk_list.h"
 
 lk_status lk_vk_list_build(struct lk_exec *e, enum lk_vk_list_kind kind, VkDeviceSize *arena,
                            lk_error *err)

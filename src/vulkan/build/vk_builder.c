@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "vulkan/build/vk_list.h"
 
 /* ---- rows ---- */
 

@@ -1,16 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Vk_exec: a plan prepared for a device: its weights, its lists of steps, the buffers they work in
- * and what is recorded of them. Owns the struct alone; vk_build.c fills the lists.
+ * and what is recorded of them. Data alone: vk_build.c fills the lists.
  */
 #ifndef LK_VK_EXEC_H
 #define LK_VK_EXEC_H
 
-#include "vulkan/build/vk_batch.h"
 #include "vulkan/build/vk_group.h"
-#include "vulkan/build/vk_list.h"
+#include "vulkan/build/vk_step.h"
 #include "vulkan/build/vk_store.h"
-#include "vulkan/build/vk_submit.h"
+#include "vulkan/device/vk_state.h"
+
+/* Word offsets of the batch buffer. */
+struct lk_vk_batch_at {
+    uint32_t token, pos, seq, outputs, table, cs[LK_PLAN_ROPES], cs_stride, n_words;
+    uint32_t tiles; /* a table for each dispatch of attention, tiles_each words apart */
+    uint32_t tiles_each;
+    uint32_t indirect; /* 4 words a dispatch of attention */
+    uint32_t counters; /* a word a head, zero between runs: see attn_one */
+};
+/* A dispatch of attention whose size depends on the batch: layers of one shape share it. */
+struct lk_vk_attn {
+    int window;
+    uint32_t tokens; /* of a tile */
+    uint32_t y;      /* workgroups a tile of tokens */
+};
+enum { LK_VK_MAX_ATTN = 4 }; /* of a list */
+
+enum { LK_VK_MAX_SHAPES = 8, LK_VK_MAX_SUBMITS = 32 };
+
+struct lk_vk_shape { /* a recorded batch shape */
+    struct lk_row_counts rows;
+    VkCommandBuffer part[LK_VK_MAX_SUBMITS]; /* submitted in this order */
+    int n_parts;
+    uint64_t used; /* 0: nothing is recorded */
+};
 
 /* Time by op, from timestamps around every step of a run. */
 struct lk_vk_times {

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "vulkan/build/vk_exec.h"
 
 /* ---- memory ---- */
 

@@ -1,74 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Vk_list: a list of steps, each a dispatch with its pipelines, bindings and push constants: the
- * memory of the values between them, the barriers they need, descriptor sets, and recording. Knows
- * no op.
+ * Vk_list: a list of steps: the memory of the values between them, the barriers they need,
+ * descriptor sets, and recording. Knows no op.
  */
 #ifndef LK_VK_LIST_H
 #define LK_VK_LIST_H
 
-#include "vulkan/build/vk_tile.h"
-#include "vulkan/device/vk_state.h"
-
-struct lk_exec;
-
-/* Memory of a prepared plan: the plan's slots first, then activation buffers and partial results;
- * pieces whose lives don't overlap share memory. */
-struct lk_vk_piece {
-    VkDeviceSize bytes, offset;
-    int first, last; /* steps that use it; -1: none */
-};
-
-enum lk_vk_bind_kind {
-    LK_VK_BIND_NONE,
-    LK_VK_BIND_PIECE,
-    LK_VK_BIND_CHUNK, /* index = matrix, sub = chunk */
-    LK_VK_BIND_VECTOR,
-    LK_VK_BIND_VECTORS, /* the block of all vectors */
-    LK_VK_BIND_BATCH,
-    LK_VK_BIND_STATE /* index = state of the plan */
-};
-struct lk_vk_bind {
-    enum lk_vk_bind_kind kind;
-    int index, sub;
-    bool write;
-    VkDeviceSize at, bytes; /* the part of a piece that is meant; bytes 0: all of it */
-};
-
-enum lk_vk_grid {
-    LK_VK_GRID_ROWS,   /* (x, rows) */
-    LK_VK_GRID_MATMUL, /* by the variant chosen for the number of rows */
-    LK_VK_GRID_ELEMS,  /* rows * width elements, 128 a workgroup */
-    LK_VK_GRID_ATTN,   /* indirect, at byte offset x of the batch buffer */
-    LK_VK_GRID_MERGE   /* (x, rows * y) */
-};
-
-struct lk_vk_step {
-    enum lk_vk_grid grid;
-    uint32_t x, y;
-    uint32_t tile_groups, tile_cols; /* row groups and tokens of a tile of LK_VK_TILE */
-    VkPipeline pipe[LK_VK_VARIANTS]; /* [0] but for matmuls */
-    struct lk_vk_bind bind[LK_VK_BINDINGS];
-    VkDescriptorSet set;
-    enum lk_rows rows;
-    uint32_t push[LK_VK_PUSH_BYTES / 4];
-    uint32_t n_push; /* bytes */
-    uint64_t work;   /* multiply-adds a row, at most; 0 where memory is all it takes */
-    bool barrier;    /* before it */
-    int op[3];       /* ops that its time counts for; ops fused into them are not named */
-    int n_ops;
-    bool prepare; /* only makes activations ready for op[0] */
-};
-
-struct lk_vk_list {
-    struct lk_vk_step *steps; /* owned */
-    size_t cap_steps;
-    int n_steps;
-    struct lk_vk_piece *pieces; /* owned; [0, n_slots) are the plan's slots */
-    size_t cap_pieces;
-    int n_pieces;
-    int max_tokens; /* batches of at most this many tokens run it */
-};
+#include "vulkan/build/vk_exec.h"
 
 /* Places the pieces and finds the barriers; returns the bytes of memory. */
 VkDeviceSize lk_vk_list_place(struct lk_vk_list *list, const struct lk_plan *plan, bool keep);

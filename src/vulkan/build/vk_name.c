@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#include "vulkan/build/vk_exec.h"
+#include "vulkan/build/vk_list.h"
 #include "vulkan/device/vk_shaders.h"
 
 static bool writes(const struct lk_vk_step *s, const struct lk_op *op)

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "vulkan/build/vk_exec.h"
+#include "vulkan/build/vk_list.h"
 
 static uint64_t work_of(const struct lk_vk_step *s, const struct lk_row_counts *rows)
 {

@@ -6,16 +6,7 @@
 #ifndef LK_VK_SUBMIT_H
 #define LK_VK_SUBMIT_H
 
-#include "vulkan/device/vk_device.h"
-
-enum { LK_VK_MAX_SHAPES = 8, LK_VK_MAX_SUBMITS = 32 };
-
-struct lk_vk_shape { /* a recorded batch shape */
-    struct lk_row_counts rows;
-    VkCommandBuffer part[LK_VK_MAX_SUBMITS]; /* submitted in this order */
-    int n_parts;
-    uint64_t used; /* 0: nothing is recorded */
-};
+#include "vulkan/build/vk_exec.h"
 
 /* Allocates the command buffers of e's shapes, as many as its largest batch is split into. */
 VkResult lk_vk_shapes_create(struct lk_exec *e);
