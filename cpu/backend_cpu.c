@@ -111,8 +111,8 @@ static lk_status cpu_open(const struct lk_backend_options *o, struct lk_backend 
 static void free_memory(struct lk_act_memory *m)
 {
     lk_free(m->offset);
-    lk_free(m->own);
-    lk_free(m->own_acts);
+    lk_free(m->of_thread);
+    lk_free(m->acts_of_thread);
 }
 
 static void cpu_exec_free(struct lk_exec *e)
@@ -133,7 +133,7 @@ static void cpu_exec_free(struct lk_exec *e)
     lk_free(e->bad);
     lk_free(e->times);
     free_memory(&e->many);
-    free_memory(&e->solo);
+    free_memory(&e->decode);
     lk_arena_free(&e->arena);
     lk_free(e);
 }
@@ -269,7 +269,8 @@ static lk_status pack_weights(struct lk_exec *e, lk_error *err)
 
 /* Pieces of the arena, reserved first and looked up after the commit. */
 struct pieces {
-    int many, solo, own, cs, acts[LK_ACTS_KINDS], own_acts[LK_ACTS_KINDS], attn, parts;
+    int many, decode, of_thread, cs, acts[LK_ACTS_KINDS], acts_of_thread[LK_ACTS_KINDS], attn,
+        parts;
 };
 
 static size_t widest_input(const struct lk_exec *e, enum lk_acts_kind kind)
@@ -336,13 +337,13 @@ static size_t carve_attn(const struct attn_most *m, uint8_t *base, struct lk_att
     return at;
 }
 
-static size_t layout_of(const struct lk_exec *e, bool solo, int *epoch, size_t *offset)
+static size_t layout_of(const struct lk_exec *e, bool decode, int *epoch, size_t *offset)
 {
     struct lk_row_counts most = lk_most_rows(&e->o);
-    for (int k = 0; solo && k < LK_ROW_KINDS; k++) {
+    for (int k = 0; decode && k < LK_ROW_KINDS; k++) {
         most.n[k] = 1;
     }
-    lk_cpu_epochs(e, solo, epoch);
+    lk_cpu_epochs(e, decode, epoch);
     return lk_plan_layout(e->o.plan, &most, e->o.keep_ops, 16, epoch, offset);
 }
 
@@ -355,38 +356,40 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
     struct pieces p;
     e->cs_width = (size_t)lk_plan_rope_width(plan);
     e->many.offset = lk_alloc_array(n_slots, sizeof *e->many.offset);
-    e->solo.offset = lk_alloc_array(n_slots, sizeof *e->solo.offset);
-    e->solo.own = lk_alloc_array(threads, sizeof *e->solo.own);
-    e->solo.own_acts = lk_alloc_array(threads, sizeof *e->solo.own_acts);
+    e->decode.offset = lk_alloc_array(n_slots, sizeof *e->decode.offset);
+    e->decode.of_thread = lk_alloc_array(threads, sizeof *e->decode.of_thread);
+    e->decode.acts_of_thread = lk_alloc_array(threads, sizeof *e->decode.acts_of_thread);
     e->attn = lk_alloc_array(threads, sizeof *e->attn);
     e->bad = lk_alloc_array(threads, sizeof *e->bad);
     int *epoch = lk_alloc_array((size_t)plan->n_ops, sizeof *epoch);
-    if (!e->many.offset || !e->solo.offset || !e->solo.own || !e->solo.own_acts || !e->attn ||
-        !e->bad || !epoch) {
+    if (!e->many.offset || !e->decode.offset || !e->decode.of_thread || !e->decode.acts_of_thread ||
+        !e->attn || !e->bad || !epoch) {
         lk_free(epoch);
         return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
     }
     size_t many = layout_of(e, false, epoch, e->many.offset);
-    size_t solo = layout_of(e, true, epoch, e->solo.offset);
+    size_t decode = layout_of(e, true, epoch, e->decode.offset);
     lk_free(epoch);
     size_t attn = carve_attn(&am, NULL, NULL);
-    bool ok = many < SIZE_MAX / 4 && solo < SIZE_MAX / 4 / threads;
+    bool ok = many < SIZE_MAX / 4 && decode < SIZE_MAX / 4 / threads;
     p.many = ok ? lk_arena_reserve(&e->arena, "activations", many * 4) : -1;
-    p.solo = ok ? lk_arena_reserve(&e->arena, "activations of one token", solo * 4) : -1;
-    p.own = ok ? lk_arena_reserve(&e->arena, "activations of a thread", threads * solo * 4) : -1;
+    p.decode = ok ? lk_arena_reserve(&e->arena, "activations of decode", decode * 4) : -1;
+    p.of_thread =
+        ok ? lk_arena_reserve(&e->arena, "activations of a thread", threads * decode * 4) : -1;
     p.cs = lk_arena_reserve(&e->arena, "rope tables",
                             (size_t)plan->n_ropes * max_tokens * e->cs_width * 4);
     p.attn = lk_arena_reserve(&e->arena, "attention", threads * attn);
     p.parts = lk_arena_reserve(&e->arena, "attention chunks", (am.part_cells + 2 * am.parts) * 4);
-    ok = ok && p.many >= 0 && p.solo >= 0 && p.own >= 0 && p.cs >= 0 && p.attn >= 0 && p.parts >= 0;
+    ok = ok && p.many >= 0 && p.decode >= 0 && p.of_thread >= 0 && p.cs >= 0 && p.attn >= 0 &&
+         p.parts >= 0;
     size_t row[LK_ACTS_KINDS];
     for (int k = 0; k < LK_ACTS_KINDS; k++) {
         row[k] = widest_input(e, (enum lk_acts_kind)k);
         size_t most = max_tokens > (size_t)e->o.max_outputs ? max_tokens : (size_t)e->o.max_outputs;
         p.acts[k] = lk_arena_reserve(&e->arena, "prepared activations", row[k] * most);
-        p.own_acts[k] =
+        p.acts_of_thread[k] =
             lk_arena_reserve(&e->arena, "prepared activations of a thread", row[k] * threads);
-        ok = ok && p.acts[k] >= 0 && p.own_acts[k] >= 0;
+        ok = ok && p.acts[k] >= 0 && p.acts_of_thread[k] >= 0;
     }
     if (!ok) {
         return lk_fail(err, LK_E_NOMEM, "activations of %d tokens: size overflows",
@@ -397,7 +400,7 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
         return status;
     }
     e->many.shared = lk_arena_at(&e->arena, p.many);
-    e->solo.shared = lk_arena_at(&e->arena, p.solo);
+    e->decode.shared = lk_arena_at(&e->arena, p.decode);
     e->cs = lk_arena_at(&e->arena, p.cs);
     e->part_o = lk_arena_at(&e->arena, p.parts);
     e->part_l = e->part_o + am.part_cells;
@@ -407,13 +410,13 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
                                            .data = lk_arena_at(&e->arena, p.acts[k])};
     }
     for (size_t t = 0; t < threads; t++) {
-        e->solo.own[t] = (float *)lk_arena_at(&e->arena, p.own) + t * solo;
+        e->decode.of_thread[t] = (float *)lk_arena_at(&e->arena, p.of_thread) + t * decode;
         carve_attn(&am, (uint8_t *)lk_arena_at(&e->arena, p.attn) + t * attn, &e->attn[t]);
         for (int k = 0; k < LK_ACTS_KINDS; k++) {
-            e->solo.own_acts[t][k] =
+            e->decode.acts_of_thread[t][k] =
                 (struct lk_acts){.kind = (enum lk_acts_kind)k,
-                                 .data =
-                                     (uint8_t *)lk_arena_at(&e->arena, p.own_acts[k]) + t * row[k]};
+                                 .data = (uint8_t *)lk_arena_at(&e->arena, p.acts_of_thread[k]) +
+                                         t * row[k]};
         }
     }
     return LK_OK;
@@ -457,12 +460,12 @@ static lk_status cpu_run(struct lk_exec *e, struct lk_state_mem *states, const s
     e->batch = b;
     e->rows = lk_batch_rows(b);
     e->states = states;
-    e->is_solo = b->n_tokens == 1;
-    int n_threads = e->is_solo ? backend->threads : backend->threads_batch;
+    e->is_decode = b->n_tokens == 1;
+    int n_threads = e->is_decode ? backend->threads : backend->threads_batch;
     for (int i = 0; i < lk_pool_size(backend->pool); i++) {
         e->bad[i] = -1;
     }
-    if (e->is_solo) {
+    if (e->is_decode) {
         lk_cpu_rope_tables(e, 0, 1);
     }
     lk_pool_run(backend->pool, n_threads, lk_cpu_run_steps, e);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Cpu_attention: cuts an attention op into units for threads. Many tokens: a unit is a KV head and
- * a tile of tokens of one sequence, which walks the chunks in rising order. One token: a unit is a
+ * a tile of tokens of one sequence, which walks the chunks in rising order. In decode a unit is a
  * KV head and a chunk; the chunks are merged in order after a barrier. The bits are the same.
  */
 #include <string.h>
@@ -138,7 +138,7 @@ static bool run_many(const struct attn *a, int thread, int n_threads)
     return ok;
 }
 
-static bool run_solo(const struct attn *a, int thread, int n_threads)
+static bool run_decode(const struct attn *a, int thread, int n_threads)
 {
     const struct lk_exec *e = a->e;
     const struct lk_batch_seq *seq = &e->batch->seqs[0];
@@ -198,5 +198,5 @@ bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int threa
         .group = (size_t)s.group,
         .tile = lk_cpu_attention_tile(s.group),
     };
-    return e->is_solo ? run_solo(&a, thread, n_threads) : run_many(&a, thread, n_threads);
+    return e->is_decode ? run_decode(&a, thread, n_threads) : run_many(&a, thread, n_threads);
 }

@@ -8,7 +8,7 @@
  *   tokens   each thread has some rows of the batch
  *   columns  each thread has some groups of 16 output columns of every row
  *   heads    attention: units of (KV head, tokens)
- * In a batch of one token ("solo") the work cut by tokens is done by every thread on memory of its
+ * In decode, a batch of one token, the work cut by tokens is done by every thread on memory of its
  * own: cheaper than to wait for each other.
  */
 #ifndef LK_CPU_EXEC_H
@@ -38,17 +38,17 @@ struct lk_step {
     int prepare; /* enum lk_type: prepares the op's input for weights of the type's kind;
                     -1: the op itself */
     enum lk_cut cut;
-    bool barrier;      /* before the step, in a batch of many tokens */
-    bool barrier_solo; /* before the step, in a batch of one */
+    bool barrier;        /* before the step, in a batch of many tokens */
+    bool barrier_decode; /* the same in decode */
 };
 
 /* Memory of activations for one way of running. */
 struct lk_act_memory {
     size_t *offset; /* [n_slots], floats */
     float *shared;
-    float **own;                               /* [threads]: slots cut by tokens, solo only */
-    struct lk_acts acts[LK_ACTS_KINDS];        /* by enum lk_acts_kind; data NULL when unused */
-    struct lk_acts (*own_acts)[LK_ACTS_KINDS]; /* [threads], solo only */
+    float **of_thread;                  /* [threads]: slots cut by tokens, decode only */
+    struct lk_acts acts[LK_ACTS_KINDS]; /* by enum lk_acts_kind; data NULL when unused */
+    struct lk_acts (*acts_of_thread)[LK_ACTS_KINDS]; /* [threads], decode only */
 };
 
 struct lk_attn_work { /* of one thread */
@@ -66,13 +66,13 @@ struct lk_exec {
     size_t *packed_bytes;          /* [n_weights] */
     const struct lk_packed *embed; /* the embedding, where a matmul has the same tensor; or NULL */
     bool *cut_by_tokens;           /* [n_slots]: written by a step cut by tokens */
-    struct lk_act_memory many, solo;
+    struct lk_act_memory many, decode;
     struct lk_arena arena;
     float *cs; /* [n_ropes][max_tokens][cs_width] */
     size_t cs_width;
     struct lk_attn_work *attn; /* [threads] */
-    float *part_o, *part_l;    /* solo: [n_head][max_blocks][dim], [n_head][max_blocks]; most of all
-                                  the plan's attentions */
+    float *part_o, *part_l; /* decode: [n_head][max_blocks][dim], [n_head][max_blocks]; most of all
+                               the plan's attentions */
     int32_t *part_n;
     int *bad;                    /* [threads]: first op out of range, or -1 */
     struct lk_op_seconds *times; /* [threads][n_ops] while ops are timed, else NULL */
@@ -82,13 +82,13 @@ struct lk_exec {
     /* Of the run in progress. */
     const struct lk_batch *batch;
     struct lk_state_mem *states;
-    bool is_solo;
+    bool is_decode;
 };
 
 /* cpu/steps.c */
 lk_status lk_cpu_compile(struct lk_exec *e, lk_error *err);
 /* Epoch of each op, for lk_plan_layout. epoch has n_ops. */
-void lk_cpu_epochs(const struct lk_exec *e, bool solo, int *epoch);
+void lk_cpu_epochs(const struct lk_exec *e, bool decode, int *epoch);
 void lk_cpu_run_steps(void *exec, int thread, int n_threads);
 /* Fills the rope tables of tokens [first, last) of the batch. */
 void lk_cpu_rope_tables(const struct lk_exec *e, int first, int last);

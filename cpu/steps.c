@@ -51,7 +51,7 @@ static void push(struct lk_exec *e, int op, int prepare, enum lk_cut cut)
         bool other_rows = was_rows != rows_kind(plan, &plan->ops[op]);
         s->barrier = was_cut != cut || (cut == LK_CUT_TOKENS && other_rows);
         /* Alone, each thread has all that was cut by tokens; the cache is shared. */
-        s->barrier_solo =
+        s->barrier_decode =
             was_cut != cut && (was_cut != LK_CUT_TOKENS || (was && was->kind == LK_OP_KV_STORE));
     }
     e->n_steps++;
@@ -95,20 +95,20 @@ lk_status lk_cpu_compile(struct lk_exec *e, lk_error *err)
     return LK_OK;
 }
 
-void lk_cpu_epochs(const struct lk_exec *e, bool solo, int *epoch)
+void lk_cpu_epochs(const struct lk_exec *e, bool decode, int *epoch)
 {
     int now = 0;
     for (int i = 0; i < e->n_steps; i++) {
         const struct lk_step *s = &e->steps[i];
-        now += solo ? s->barrier_solo : s->barrier;
+        now += decode ? s->barrier_decode : s->barrier;
         epoch[s->op] = now;
     }
 }
 
 float *lk_cpu_slot(const struct lk_exec *e, int thread, int slot)
 {
-    const struct lk_act_memory *m = e->is_solo ? &e->solo : &e->many;
-    float *base = e->is_solo && e->cut_by_tokens[slot] ? m->own[thread] : m->shared;
+    const struct lk_act_memory *m = e->is_decode ? &e->decode : &e->many;
+    float *base = e->is_decode && e->cut_by_tokens[slot] ? m->of_thread[thread] : m->shared;
     return base + m->offset[slot];
 }
 
@@ -117,7 +117,7 @@ float *lk_cpu_slot(const struct lk_exec *e, int thread, int slot)
 static struct lk_acts acts_of(const struct lk_exec *e, int thread, enum lk_type type, int k)
 {
     enum lk_acts_kind kind = lk_type_info(type)->acts;
-    struct lk_acts a = e->is_solo ? e->solo.own_acts[thread][kind] : e->many.acts[kind];
+    struct lk_acts a = e->is_decode ? e->decode.acts_of_thread[thread][kind] : e->many.acts[kind];
     a.k = k;
     a.row_bytes = lk_acts_row_bytes(kind, k);
     return a;
@@ -134,10 +134,10 @@ struct span {
     int first, last;
 };
 
-/* Rows of a step cut by tokens: alone, every thread does all. */
+/* Rows of a step cut by tokens: in decode every thread does all. */
 static struct span token_span(const struct lk_exec *e, int n, int thread, int n_threads)
 {
-    if (e->is_solo) {
+    if (e->is_decode) {
         return (struct span){0, n};
     }
     return (struct span){lk_share(n, thread, n_threads), lk_share(n, thread + 1, n_threads)};
@@ -203,7 +203,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
             const struct lk_state *k = &plan->states[op->u.kv_store.k];
             int pos = b->pos[r];
             size_t from = (size_t)r * (size_t)k->n_head * (size_t)k->head_dim;
-            if (e->is_solo && thread != 0) {
+            if (e->is_decode && thread != 0) {
                 break;
             }
             vec->kv_store(x + from, lk_cpu_slot(e, thread, op->in[1]) + from, k->n_head,
@@ -315,7 +315,7 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
     const struct lk_batch *b = e->batch;
     struct lk_op_seconds *times = e->times ? e->times + (size_t)thread * (size_t)plan->n_ops : NULL;
     double clock = times ? lk_now() : 0.0;
-    if (!e->is_solo) { /* alone: made before the threads start */
+    if (!e->is_decode) { /* in decode: made before the threads start */
         lk_cpu_rope_tables(e, lk_share(b->n_tokens, thread, n_threads),
                            lk_share(b->n_tokens, thread + 1, n_threads));
     }
@@ -329,7 +329,7 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
         const struct lk_step *s = &e->steps[i];
         const struct lk_op *op = &plan->ops[s->op];
         bool ok = true;
-        if (e->is_solo ? s->barrier_solo : s->barrier) {
+        if (e->is_decode ? s->barrier_decode : s->barrier) {
             lk_pool_barrier(e->backend->pool);
         }
         if (times) {

@@ -3,7 +3,7 @@
  * Matvec: matmul for few tokens. A workgroup owns 32 rows (one a lane) and COLS tokens; its workers
  * of 32 lanes take a panel each, and worker c folds the panels of column c in order (rule 3).
  *
- * For one token PANELS says how many panels there are: then all of them meet at one barrier, gate
+ * In decode PANELS says how many panels there are: then all of them meet at one barrier, gate
  * and up of a GLU as well, and with PREP every workgroup makes the activations ready for itself.
  */
 #version 450
@@ -214,7 +214,7 @@ float run_rows(Chunk c, uint group, uint r, uint worker, uint token)
     return y;
 }
 
-/* One token: the 32 rows of `group` in x, with a GLU those of the other half in y; valid in worker
+/* Decode: the 32 rows of `group` in x, with a GLU those of the other half in y; valid in worker
  * 0. The weights of the first panel are on their way while the activations are made ready. */
 vec2 run_all(Chunk c, uint group, uint r, uint worker)
 {

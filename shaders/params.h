@@ -13,20 +13,20 @@
 #define LK_PARAMS_U32 uint32_t
 #endif
 
-#define LK_VK_ROWS        32  /* rows of a weight interleaved: one a lane */
-#define LK_VK_PANEL       256 /* = LK_PANEL */
-#define LK_VK_BINDINGS    8
-#define LK_VK_PUSH_BYTES  128 /* of push constants: what every device has */
-#define LK_VK_ALIGN       256 /* of what is bound: what every device takes */
-#define LK_VK_MAX_DIM     256 /* head dimension, padded: size of arrays in the attention kernel */
-#define LK_VK_ROPE_PAIRS  256 /* of a row: what a workgroup of rope takes */
-#define LK_VK_ATTN_ROWS   16  /* query rows of a workgroup of attention */
-#define LK_VK_ATTN_OWN    4   /* of them, those of 32 invocations */
-#define LK_VK_ATTN_SMALL  8   /* rows of a workgroup of 32 invocations, for few tokens */
-#define LK_VK_ATTN_SPLIT  1u
-#define LK_VK_ATTN_CAP    4u /* scores have a soft cap */
-#define LK_VK_ATTN_UNPACK 2u /* unpackHalf2x16 is exact here (probe) */
-#define LK_VK_MAX_COLS    8  /* tokens of one mat-vec workgroup */
+#define LK_VK_ROWS          32  /* rows of a weight interleaved: one a lane */
+#define LK_VK_PANEL         256 /* = LK_PANEL */
+#define LK_VK_BINDINGS      8
+#define LK_VK_PUSH_BYTES    128 /* of push constants: what every device has */
+#define LK_VK_ALIGN         256 /* of what is bound: what every device takes */
+#define LK_VK_MAX_DIM       256 /* head dimension, padded: size of arrays in the attention kernel */
+#define LK_VK_ROPE_PAIRS    256 /* of a row: what a workgroup of rope takes */
+#define LK_VK_ATTN_ROWS     16  /* query rows of a workgroup of attention */
+#define LK_VK_ATTN_OWN      4   /* of them, those of 32 invocations */
+#define LK_VK_ATTN_FEW_ROWS 8   /* rows of a workgroup of 32 invocations, for few tokens */
+#define LK_VK_ATTN_SPLIT    1u
+#define LK_VK_ATTN_CAP      4u /* scores have a soft cap */
+#define LK_VK_ATTN_UNPACK   2u /* unpackHalf2x16 is exact here (probe) */
+#define LK_VK_MAX_COLS      8  /* tokens of one mat-vec workgroup */
 
 /* How activations are handed to a matmul. */
 #define LK_VK_X_F32  0 /* as they are */
@@ -41,7 +41,7 @@
 #define LK_VK_EPI_SILU  2 /* out0 = silu(gate) * up; gate rows come first */
 #define LK_VK_EPI_GELU  3
 
-/* What a mat-vec of one token does to its input first, in every workgroup. */
+/* What a mat-vec of decode does to its input first, in every workgroup. */
 #define LK_VK_PREP_NONE  0 /* nothing: it is an activation buffer */
 #define LK_VK_PREP_QUANT 1 /* quantize */
 #define LK_VK_PREP_NORM  2 /* RMS norm, then quantize */
@@ -127,11 +127,11 @@ struct lk_vk_attn_push {
     LK_PARAMS_U32 op;
 };
 
-/* attention of one token, see attn_one. Vectors are word offsets in the block of vectors, or
+/* attention in decode, see attn_decode. Vectors are word offsets in the block of vectors, or
  * LK_VK_NO_VECTOR; op indices are halves of a word, the first named in the lower one. */
 #define LK_VK_NO_VECTOR 0xffffffffu
 #define LK_VK_MAX_OP    65535
-struct lk_vk_solo_push {
+struct lk_vk_attn_decode_push {
     LK_PARAMS_U32 n_head, n_kv_head, head_dim;
     LK_PARAMS_U32 window, score_in, score_cap, head_tiles;
     LK_PARAMS_U32 k_at, v_at;                      /* words, in the piece that begins with q */
@@ -172,7 +172,7 @@ _Static_assert(sizeof(struct lk_vk_matmul_push) <= LK_VK_PUSH_BYTES, "push const
 _Static_assert(sizeof(struct lk_vk_rope_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_kv_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_attn_push) <= LK_VK_PUSH_BYTES, "push constants");
-_Static_assert(sizeof(struct lk_vk_solo_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_attn_decode_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_gather_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_elt_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_stream_push) <= LK_VK_PUSH_BYTES, "push constants");

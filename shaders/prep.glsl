@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Prep: the activations of a mat-vec: read from the activation buffer, or made here, by the whole
- * workgroup in shared memory (one token): the RMS norm of rule 7, then rule 4. The including file
+ * workgroup in shared memory (decode): the RMS norm of rule 7, then rule 4. The including file
  * has the types of weights.glsl, THREADS, PREP, PANELS, the input as x1 and x4, and norm_weight.
  */
 const uint SUBS = PREP == LK_VK_PREP_NONE ? 1u : PANELS * 8u; /* of 32 elements */

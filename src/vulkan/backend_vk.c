@@ -104,19 +104,19 @@ static void vk_exec_free(struct lk_exec *e)
 static int few_tokens(const struct lk_exec *e)
 {
     const struct lk_plan *p = e->o.plan;
-    uint64_t one = 0;
+    uint64_t each = 0; /* bytes of a token */
     for (int i = 0; i < p->n_ops; i++) {
         if (p->ops[i].kind == LK_OP_ATTENTION) {
             struct lk_attn_shape s = lk_attn_shape_of(p, &p->ops[i]);
             uint64_t bytes =
                 (uint64_t)s.n_head * (uint64_t)e->o.max_blocks * (uint64_t)(s.dim + 2) * 4;
-            one = bytes > one ? bytes : one;
+            each = bytes > each ? bytes : each;
         }
     }
     uint64_t limit = e->dev->found.props.limits.maxStorageBufferRange;
     limit = limit < (256u << 20) ? limit : 256u << 20;
     int n = e->o.max_tokens < LK_VK_FEW_TOKENS ? e->o.max_tokens : LK_VK_FEW_TOKENS;
-    while (n > 1 && one * (uint64_t)n > limit) {
+    while (n > 1 && each * (uint64_t)n > limit) {
         n--;
     }
     return n;

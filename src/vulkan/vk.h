@@ -21,7 +21,7 @@ lk_status lk_vk_open(const struct lk_backend_options *options, struct lk_backend
                      char *note, size_t n_note, lk_error *err);
 void lk_vk_close(struct lk_backend *backend);
 /* Prepares a plan. A trial fuses and yet keeps the memory of every slot that is written, and takes
- * batches of one token or of more than LK_VK_FEW_TOKENS. */
+ * batches of decode or of more than LK_VK_FEW_TOKENS tokens. */
 lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options *options,
                         bool trial, struct lk_exec **out, lk_error *err);
 

@@ -13,7 +13,7 @@ enum {
     NARROW = 352, /* 11 blocks of 32: a panel that is not full */
     WIDE = 512,
     ROWS = 40,     /* more than a row group, less than a tile */
-    N_TOKENS = 129 /* of the batch: not whole tiles; the one token is the 130th */
+    N_TOKENS = 129 /* of the batch: not whole tiles; decode runs the 130th */
 };
 enum { N_HEAD = 4, N_KV_HEAD = 2, HEAD_DIM = 32, WINDOW = 100, KV_BLOCKS = 3 };
 
@@ -213,7 +213,7 @@ uint64_t lk_vk_known_hash(const float *x, size_t n)
 void lk_vk_known_name(const struct lk_vk_known *k, int run, int check, char *out, size_t n)
 {
     if (check == LK_VK_KNOWN_ATTENTION) {
-        snprintf(out, n, "attention of %s", run == LK_VK_KNOWN_BATCH ? "a batch" : "one token");
+        snprintf(out, n, "attention of %s", run == LK_VK_KNOWN_BATCH ? "a batch" : "decode");
     } else {
         /* the check's op is the only one that writes its slot */
         for (int i = 0; i < k->plan.n_ops; i++) {

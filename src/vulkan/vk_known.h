@@ -2,7 +2,7 @@
  *
  * Vk_known: whole kernels on a small made-up plan whose answers are known: a matmul of every
  * quantized type and an attention over 130 keys with a window, as a batch (tiled matmuls) and as
- * one more token (mat-vecs). The answers are hashes of what the scalar contract gives.
+ * one more token in decode (mat-vecs). The answers are hashes of what the scalar contract gives.
  */
 #ifndef LK_VK_KNOWN_H
 #define LK_VK_KNOWN_H
@@ -16,7 +16,7 @@ enum {
 };
 /* q, k, v, store and attention stand before the matmuls, a slot of the rows before all. */
 enum { LK_VK_KNOWN_OPS = 5 + 1 + LK_VK_KNOWN_CHECKS };
-enum { LK_VK_KNOWN_BATCH, LK_VK_KNOWN_ONE, LK_VK_KNOWN_RUNS };
+enum { LK_VK_KNOWN_BATCH, LK_VK_KNOWN_DECODE, LK_VK_KNOWN_RUNS };
 
 /* By run and check. */
 extern const uint64_t LK_VK_KNOWN[LK_VK_KNOWN_RUNS][LK_VK_KNOWN_CHECKS];
@@ -42,7 +42,7 @@ struct lk_batch lk_vk_known_batch(struct lk_vk_known *k, int run);
 /* Floats that a check looks at, and the hash of them. */
 size_t lk_vk_known_floats(const struct lk_vk_known *k, int run, int check);
 uint64_t lk_vk_known_hash(const float *x, size_t n);
-/* "tiled matmul of Q4_K", "attention of one token" */
+/* "tiled matmul of Q4_K", "attention of decode" */
 void lk_vk_known_name(const struct lk_vk_known *k, int run, int check, char *out, size_t n);
 
 #endif

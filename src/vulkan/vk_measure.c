@@ -219,15 +219,15 @@ static lk_status time_kernel(struct kernel_run *k, lk_kernel_fn each, void *user
                                 .max_blocks = k->n_tokens / LK_KV_BLOCK + 1,
                                 .fuse = true};
     struct lk_exec *e = NULL;
-    double one = 0.0, many = 0.0;
+    double decode = 0.0, many = 0.0;
     lk_status status = lk_vk_prepare(k->b, &o, k->n_tokens > LK_VK_FEW_TOKENS, &e, err);
     if (!status) {
-        status = time_runs(k, e, 1, &one, err);
+        status = time_runs(k, e, 1, &decode, err);
     }
     if (!status) {
         status = time_runs(k, e, k->n_tokens, &many, err);
     }
-    if (!status && (one <= 0.0 || many <= 0.0)) {
+    if (!status && (decode <= 0.0 || many <= 0.0)) {
         status = lk_fail(err, LK_E_DEVICE, "timing kernels: the clock of device '%s' stands still",
                          k->b->dev.found.props.deviceName);
     }
@@ -240,7 +240,7 @@ static lk_status time_kernel(struct kernel_run *k, lk_kernel_fn each, void *user
                         .rows = ROWS,
                         .cols = COLS,
                         .n_tokens = k->n_tokens,
-                        .bytes_per_second = (double)k->w.n_bytes / one,
+                        .bytes_per_second = (double)k->w.n_bytes / decode,
                         .ops_per_second = 2.0 * ROWS * COLS * k->n_tokens / many};
     return each(user, &t) ? LK_OK : lk_fail(err, LK_E_CANCELLED, "cancelled while timing kernels");
 }

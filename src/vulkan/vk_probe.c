@@ -254,7 +254,7 @@ static int suspect(const struct lk_vk_found *f, const struct wrong *w)
     if ((w->of[LK_VK_KNOWN_BATCH] & ~attention) && f->use[LK_VK_MATRIX]) {
         return LK_VK_MATRIX;
     }
-    if (w->of[LK_VK_KNOWN_ONE] && !w->of[LK_VK_KNOWN_BATCH] && !f->use[LK_VK_LOOPED]) {
+    if (w->of[LK_VK_KNOWN_DECODE] && !w->of[LK_VK_KNOWN_BATCH] && !f->use[LK_VK_LOOPED]) {
         return LK_VK_LOOPED;
     }
     if ((all & ~attention) && f->use[LK_VK_INT_DOT]) {

@@ -99,7 +99,7 @@ static void matmuls(const char *variant)
                        : block == 32 ? 352
                                      : 262,
                        block == 1 ? 7 : block * 20};
-        /* only kernels of one token are unrolled; those of float weights take CPU drivers too
+        /* only kernels of decode are unrolled; those of float weights take CPU drivers too
          * long to compile, and run where the device is a GPU */
         bool unrolled = strcmp(variant, "looped") == 0;
         bool wide = strncmp(variant, "narrow", 6) == 0;
@@ -617,7 +617,7 @@ Test(vk_agree, heads_beyond_the_kernels_are_refused)
     vk_pair_close();
 }
 
-/* Attention of one token names ops in halves of a word: of the largest number, and of one more. */
+/* Attention in decode names ops in halves of a word: of the largest number, and of one more. */
 Test(vk_agree, op_numbers_beyond_16_bits)
 {
     static const struct heads H = {4, 2, 64, 64, 0, true, 0.0f, true, true};
@@ -641,7 +641,7 @@ Test(vk_agree, op_numbers_beyond_16_bits)
         ops[all - 1] = b.ops[n - 1];
         b.c.plan.ops = ops;
         b.c.plan.n_ops = all;
-        expect_kernel(&b, "", all - 1, past ? "shader attn_merge" : "shader attn_one");
+        expect_kernel(&b, "", all - 1, past ? "shader attn_merge" : "shader attn_decode");
         cr_assert_eq(vk_pair_run(vk_pair_device(""), &b.c, got, &err), LK_OK, "%s", err.message);
         cr_assert_eq(memcmp(got, want, (size_t)width * 4), 0, "%d ops", all);
         /* the flag of that op is its own */
@@ -659,7 +659,7 @@ Test(vk_agree, op_numbers_beyond_16_bits)
     vk_pair_close();
 }
 
-/* Attention of one token binds all vectors at once. */
+/* Attention in decode binds all vectors at once. */
 Test(vk_agree, vectors_beyond_one_buffer)
 {
     static const struct heads H = {64, 1, 32, 32, 0, true, 0.0f, true, true};
@@ -679,7 +679,7 @@ Test(vk_agree, vectors_beyond_one_buffer)
     lk_backend_vulkan.exec_free(e);
     cr_assert_gt(bytes, 100000);
     limits_of("")->maxStorageBufferRange = bytes;
-    expect_kernel(&b, "", at, "shader attn_one");
+    expect_kernel(&b, "", at, "shader attn_decode");
     expect_bits(&b, "");
     limits_of("")->maxStorageBufferRange--;
     expect_kernel(&b, "", at, "shader attn_merge");
@@ -688,7 +688,7 @@ Test(vk_agree, vectors_beyond_one_buffer)
     vk_pair_close();
 }
 
-/* Panels of a row of one token that meet at one barrier: 96, of both halves of a GLU. */
+/* Panels of a row in decode that meet at one barrier: 96, of both halves of a GLU. */
 Test(vk_agree, panels_beyond_one_barrier)
 {
     for (int past = 0; past < 2; past++) {
@@ -817,7 +817,7 @@ Test(vk_agree, dispatches_beyond_the_device_are_refused)
     l->maxComputeWorkGroupCount[1] = 35;
     expect_error(&b, "", "attention: 36 workgroups along y for 3 rows");
     *l = own;
-    for (int n = 1; n <= 3; n += 2) { /* attn_one, attn; a sequence has up to 8 blocks */
+    for (int n = 1; n <= 3; n += 2) { /* attn_decode, attn; a sequence has up to 8 blocks */
         b.c.n_tokens = n;
         l->maxComputeWorkGroupCount[2] = 8;
         expect_bits(&b, "");

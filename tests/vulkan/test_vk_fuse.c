@@ -34,7 +34,7 @@ static void groups_are(const struct lk_plan *plan, enum lk_vk_list_kind list, bo
 
 struct arch {
     const char *name;
-    const char *decode;   /* attention of one token */
+    const char *decode;   /* attention in decode */
     const char *front[6]; /* what stands in front of it else */
     bool post;            /* norms behind attention and feed-forward */
 };
@@ -148,7 +148,7 @@ Test(vk_fuse, a_layer_of_every_architecture)
 
 /* ---- tiny models ---- */
 
-/* Of one token, with weights of floats: their input is made ready by steps of its own. */
+/* In decode, with weights of floats: their input is made ready by steps of its own. */
 static void decode_of_tiny(const struct lk_plan *plan, const char *path)
 {
     const struct arch *a = ARCHS;

@@ -242,7 +242,7 @@ static void norm_of_two(struct hand *h, enum lk_type a, enum lk_type b, int rows
     add(h, matmul(h, n, a, rows), matmul(h, n, b, rows));
 }
 
-Test(vk_fuse_rules, mat_vecs_of_one_token_do_the_norm_in_front)
+Test(vk_fuse_rules, mat_vecs_of_decode_do_the_norm_in_front)
 {
     struct hand h;
     norm_of_two(&h, LK_TYPE_Q4_K, LK_TYPE_Q6_K, 512);
@@ -355,7 +355,7 @@ Test(vk_fuse_rules, three_matmuls_of_a_type_lie_together)
 
 /* ---- the row that is wanted ---- */
 
-Test(vk_fuse_rules, the_norm_of_one_token_reads_the_row_there_is)
+Test(vk_fuse_rules, the_norm_of_decode_reads_the_row_there_is)
 {
     struct hand h;
     begin(&h, WIDTH);
@@ -373,7 +373,7 @@ Test(vk_fuse_rules, the_norm_of_one_token_reads_the_row_there_is)
     }
 }
 
-/* ---- attention of one token ---- */
+/* ---- attention in decode ---- */
 
 /* Matmuls of q, k and v, what stands behind them, the store and attention. */
 struct attention {
@@ -421,7 +421,7 @@ static bool is_whole(const struct hand *h, const struct lk_vk_facts *f, const ch
     return whole;
 }
 
-Test(vk_fuse_rules, attention_of_one_token_takes_all_in_front)
+Test(vk_fuse_rules, attention_in_decode_takes_all_in_front)
 {
     struct attention a = PLAIN;
     struct hand h;
@@ -448,7 +448,7 @@ Test(vk_fuse_rules, attention_of_one_token_takes_all_in_front)
         "norm by norm", "kv_store by kv_store", "attention by attention, split");
 }
 
-Test(vk_fuse_rules, attention_of_one_token_leaves_what_its_kernel_cannot_do)
+Test(vk_fuse_rules, attention_in_decode_leaves_what_its_kernel_cannot_do)
 {
     static const struct {
         const char *what;
@@ -493,7 +493,7 @@ Test(vk_fuse_rules, attention_of_one_token_leaves_what_its_kernel_cannot_do)
 }
 
 /* The kernel binds all vectors of the plan at once. */
-Test(vk_fuse_rules, attention_of_one_token_needs_all_vectors_in_a_binding)
+Test(vk_fuse_rules, attention_in_decode_needs_all_vectors_in_a_binding)
 {
     struct attention a = PLAIN;
     struct lk_vk_facts f = VK_FACTS_GPU;

@@ -90,7 +90,7 @@ static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
                             "to %d",
                             op->layer, shape.head_dim, LK_VK_MAX_DIM);
     }
-    c.rows = few ? LK_VK_ATTN_SMALL : many_rows(b->facts, c.dim);
+    c.rows = few ? LK_VK_ATTN_FEW_ROWS : many_rows(b->facts, c.dim);
     c.rows = few && group < c.rows ? group : c.rows;
     c.head_tiles = (group + c.rows - 1) / c.rows;
     c.y = c.n_kv_head * c.head_tiles;
@@ -181,7 +181,7 @@ void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
     }
 }
 
-/* ---- attention of one token with what stands in front of it ---- */
+/* ---- decode: attention with what stands in front of it ---- */
 
 static uint32_t vector(struct lk_vk_builder *b, int op)
 {
@@ -201,7 +201,7 @@ static uint32_t eps_of(const struct lk_vk_builder *b, int op)
 
 /* What is done to q, k and v first. */
 static void set_front(struct lk_vk_builder *b, const struct lk_vk_group *g,
-                      struct lk_vk_solo_push *p)
+                      struct lk_vk_attn_decode_push *p)
 {
     const int *bias = g->u.decode.bias, *norm = g->u.decode.norm, *rope = g->u.decode.rope;
     p->q_bias = vector(b, bias[0]);
@@ -224,27 +224,27 @@ static void set_front(struct lk_vk_builder *b, const struct lk_vk_group *g,
     }
 }
 
-static struct lk_vk_solo_push decode_push(struct lk_vk_builder *b, const struct lk_vk_group *g,
-                                          const struct cut *c)
+static struct lk_vk_attn_decode_push decode_push(struct lk_vk_builder *b,
+                                                 const struct lk_vk_group *g, const struct cut *c)
 {
     const struct lk_op *op = &b->plan->ops[g->lead];
     const struct lk_vk_batch_at *at = &b->e->at;
     uint32_t blocks = (uint32_t)b->e->o.max_blocks;
-    struct lk_vk_solo_push p = {.n_head = c->n_head,
-                                .n_kv_head = c->n_kv_head,
-                                .head_dim = c->head_dim,
-                                .window = (uint32_t)op->u.attention.window,
-                                .score_in = lk_bits(op->u.attention.score_in),
-                                .score_cap = lk_bits(op->u.attention.score_cap),
-                                .head_tiles = c->head_tiles,
-                                .k_at = b->home[g->in[1].slot].at / 4,
-                                .v_at = b->home[g->in[2].slot].at / 4,
-                                .pos = at->pos,
-                                .seq = at->seq,
-                                .table = at->table,
-                                .max_blocks = blocks,
-                                .counters = at->counters,
-                                .part_l = c->n_head * blocks * c->dim};
+    struct lk_vk_attn_decode_push p = {.n_head = c->n_head,
+                                       .n_kv_head = c->n_kv_head,
+                                       .head_dim = c->head_dim,
+                                       .window = (uint32_t)op->u.attention.window,
+                                       .score_in = lk_bits(op->u.attention.score_in),
+                                       .score_cap = lk_bits(op->u.attention.score_cap),
+                                       .head_tiles = c->head_tiles,
+                                       .k_at = b->home[g->in[1].slot].at / 4,
+                                       .v_at = b->home[g->in[2].slot].at / 4,
+                                       .pos = at->pos,
+                                       .seq = at->seq,
+                                       .table = at->table,
+                                       .max_blocks = blocks,
+                                       .counters = at->counters,
+                                       .part_l = c->n_head * blocks * c->dim};
     set_front(b, g, &p);
     return p;
 }
@@ -256,12 +256,12 @@ void lk_vk_emit_attention_decode(struct lk_vk_builder *b, const struct lk_vk_gro
     struct cut c = cut_of(b, g->lead, true);
     VkDeviceSize partials = (VkDeviceSize)c.n_head * (VkDeviceSize)b->e->o.max_blocks;
     int part = lk_vk_add_piece(b, partials * (c.dim + 2) * 4, "partial results of attention");
-    struct lk_vk_solo_push push = decode_push(b, g, &c);
+    struct lk_vk_attn_decode_push push = decode_push(b, g, &c);
     struct lk_vk_step *s = attention_step(b, g->lead, &c);
     uint32_t sets = f->max_threads / 64;
     sets = sets < 4 ? sets : 4;
     sets = sets < c.rows ? sets : c.rows;
-    lk_vk_set_pipe(b, s, 0, f->looped ? "attn_one" : "attn_one_gpu", 64 * sets, c.rows, c.dim,
+    lk_vk_set_pipe(b, s, 0, f->looped ? "attn_decode" : "attn_decode_gpu", 64 * sets, c.rows, c.dim,
                    f->unpack16);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, b->home[g->in[0].slot].piece, false);
     lk_vk_bind(s, 1, LK_VK_BIND_STATE, op->u.attention.k, true);

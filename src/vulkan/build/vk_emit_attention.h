@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Vk_emit_attention: the steps of attention and of the stores into its states: whole, split by
- * chunks of keys, or of one token with what stands in front of it.
+ * chunks of keys, or in decode with what stands in front of it.
  */
 #ifndef LK_VK_EMIT_ATTENTION_H
 #define LK_VK_EMIT_ATTENTION_H

@@ -17,7 +17,7 @@ struct lk_vk_batch_at {
     uint32_t tiles; /* a table for each dispatch of attention, tiles_each words apart */
     uint32_t tiles_each;
     uint32_t indirect; /* 4 words a dispatch of attention */
-    uint32_t counters; /* a word a head, zero between runs: see attn_one */
+    uint32_t counters; /* a word a head, zero between runs: see attn_decode */
 };
 /* A dispatch of attention whose size depends on the batch: layers of one shape share it. */
 struct lk_vk_attn {

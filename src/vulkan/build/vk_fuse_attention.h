@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Vk_fuse_attention: the rules of attention: in a list of one token it takes what stands between
- * the matmuls of q, k and v and itself along (shaders/attn_one.comp).
+ * Vk_fuse_attention: the rules of attention: in decode it takes what stands between
+ * the matmuls of q, k and v and itself along (shaders/attn_decode.comp).
  */
 #ifndef LK_VK_FUSE_ATTENTION_H
 #define LK_VK_FUSE_ATTENTION_H

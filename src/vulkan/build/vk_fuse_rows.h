@@ -8,7 +8,7 @@
 
 #include "vulkan/build/vk_pass.h"
 
-/* The group of op `i`, if it is one: the norm in front of mat-vecs of one token is theirs. */
+/* The group of op `i`, if it is one: the norm in front of mat-vecs in decode is theirs. */
 void lk_vk_fuse_norm(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_glu(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_elementwise(struct lk_vk_pass *pass, int i, uint32_t kind);

@@ -391,7 +391,7 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
         const struct lk_vk_step *s = &list->steps[i];
         uint32_t n = (uint32_t)rows->n[s->rows];
         if (s->barrier) {
-            /* The sizes of dispatches lie in the buffer of attn_one's counters. */
+            /* The sizes of dispatches lie in the buffer of attn_decode's counters. */
             vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
                                      VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT |
                                          VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT,

@@ -14,7 +14,7 @@ struct lk_vk_pass {
     const struct lk_plan *plan;
     const struct lk_vk_facts *facts;
     bool fuse;
-    bool decode;   /* the list of one token, fused */
+    bool decode;   /* the list of decode, fused */
     bool few;      /* a list that runs mat-vecs and split attention alone */
     int *uses;     /* [n_slots] how many operands it is */
     int *producer; /* [n_slots] op that writes it, or -1 */
@@ -50,9 +50,9 @@ int lk_vk_pass_only_form(const struct lk_vk_pass *pass, int slot);
 /* The add of a residual that op `i` can do with its own result; else -1. The residual is in *other.
  */
 int lk_vk_pass_add_of(const struct lk_vk_pass *pass, int i, int *other);
-/* The slot that a norm reads: of one token, the row wanted is the row there is. */
+/* The slot that a norm reads: in decode the row wanted is the row there is. */
 int lk_vk_pass_norm_input(const struct lk_vk_pass *pass, int norm);
-/* Whether a mat-vec of one token prepares its own input, in all workgroups anew; n_parts: weights
+/* Whether a mat-vec of decode prepares its own input, in all workgroups anew; n_parts: weights
  * that a workgroup reads together. */
 bool lk_vk_pass_can_prepare(const struct lk_vk_pass *pass, const struct lk_weight *w,
                             uint32_t n_parts);

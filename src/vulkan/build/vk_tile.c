@@ -38,7 +38,7 @@ struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type,
     struct lk_vk_kernel kernel;
     uint32_t cols = lk_vk_variant_cols(f, variant);
     uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL;
-    /* Panels that meet at one barrier; of one token only. */
+    /* Panels that meet at one barrier; in decode only. */
     uint32_t parts = epilogue >= LK_VK_EPI_SILU ? 2 * panels : panels;
     bool all = variant == LK_VK_MV1 && parts <= LK_VK_MAX_PARTS;
     /* Large workgroups where there are few of them; else several share a core. */

@@ -23,12 +23,12 @@
  *   bytes of a value               | maxStorageBufferRange     | lk_vk_add_piece      | error
  *   bytes of the batch buffer      | maxStorageBufferRange     | lk_vk_batch_lay_out  | error
  *   bytes of a state               | maxStorageBufferRange     | lk_vk_state_alloc    | error
- * attn, attn_one
+ * attn, attn_decode
  *   DIM: q_tile, tile, o           | LK_VK_MAX_DIM, 32 n       | cut_of               | error
  *   ROWS of attn: q_tile, p_tile   | shared memory             | many_rows            | fewer rows
  *   THREADS of attn                | 128 for LK_VK_ATTN_ROWS   | lk_vk_emit_attention | -
- *   ROWS of attn_one               | LK_VK_ATTN_SMALL          | cut_of               | fewer rows
- *   THREADS of attn_one            | lk_vk_max_threads, 256    | vk_emit_attention.c  | fewer
+ *   ROWS of attn_decode            | LK_VK_ATTN_FEW_ROWS       | cut_of               | fewer rows
+ *   THREADS of attn_decode         | lk_vk_max_threads, 256    | vk_emit_attention.c  | fewer
  *   windows and shapes of heads    | LK_VK_MAX_ATTN            | attn_index           | error
  *   norm_rows: 4 elements a lane   | LK_VK_MAX_DIM = 256       | decode_group         | plain steps
  *   op numbers, two a word         | LK_VK_MAX_OP              | can_name             | plain steps

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Attn_one: attention of a single token with what stands in front of it: bias, norm and rope of q
- * and k, bias of v, the store of k and v. A workgroup takes up to ROWS heads of one KV head and one
- * chunk of 64 keys (rule 8). Several chunks meet in `part`: the workgroup that finishes last folds
- * them in rising order, so that nobody waits.
+ * Attn_decode: attention in decode (a batch of one token) with what stands in front of it: bias,
+ * norm and rope of q and k, bias of v, the store of k and v. A workgroup takes up to ROWS heads of
+ * one KV head and one chunk of 64 keys (rule 8). Several chunks meet in `part`: the workgroup that
+ * finishes last folds them in rising order, so that nobody waits.
  *
  * Scores: lane = key, SETS sets of rows; the token's own key is taken from shared memory, where it
  * is as it will be read back from the cache.
@@ -60,7 +60,7 @@ layout(std430, binding = 6) readonly buffer Vectors
 };
 layout(push_constant) uniform Push
 {
-    lk_vk_solo_push p;
+    lk_vk_attn_decode_push p;
 };
 
 const int NO_KEY = -0x7fffffff;
