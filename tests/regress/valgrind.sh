@@ -16,6 +16,7 @@ check() { # check NAME LEVEL ARGUMENTS...
     tests=$((tests + 1))
     "$program" "$@" >"$work/plain" 2>/dev/null
     if ! valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible \
+            --suppressions=tests/regress/valgrind.supp \
             "$program" "$@" >"$work/out" 2>"$work/err"; then
         why="fails, or valgrind found an error"
     elif ! cmp -s "$work/plain" "$work/out"; then
