@@ -447,7 +447,8 @@ typedef enum lk_event_kind { LK_EVENT_TOKEN, LK_EVENT_TEXT, LK_EVENT_END } lk_ev
 typedef struct lk_event {
     lk_event_kind kind;
     /* LK_EVENT_TOKEN: chosen from lk_session_logits, and not yet evaluated. LK_EVENT_END with
-     * LK_FINISH_EOG: the token that ended it, which is not part of the timeline. */
+     * LK_FINISH_EOG: the token that ended it, chosen likewise, which is not part of the timeline.
+     * Either row is there until the next step. */
     int32_t token;
     size_t pos; /* of the token in the timeline */
     lk_logprob logprob;
@@ -461,8 +462,8 @@ typedef struct lk_event {
     const lk_error *error; /* of LK_FINISH_FAILED and LK_FINISH_FULL, else NULL */
 } lk_event;
 
-/* A generation writes on one session, which must not be used otherwise between its prompt and its
- * end, and must outlive it, as must the tokenizer. Options may be NULL. */
+/* A generation writes on one session, which between its prompt and its end may be moved and looked
+ * at but not used otherwise. Session and tokenizer must outlive it. Options may be NULL. */
 LK_API lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
                                     const lk_generation_options *options, lk_generation **out,
                                     lk_error *err);

@@ -136,6 +136,54 @@ Test(generation, writes_what_a_loop_over_a_session_writes)
     place_close(&p);
 }
 
+static void hash_rows(lk_generation *g, size_t n_vocab, lk_sha256 *hash)
+{
+    lk_event ev;
+    while (lk_generation_next(g, &ev)) {
+        bool chosen =
+            ev.kind == LK_EVENT_TOKEN || (ev.kind == LK_EVENT_END && ev.finish == LK_FINISH_EOG);
+        if (chosen) {
+            const float *row = lk_session_logits(lk_generation_session(g));
+            cr_assert_eq(lk_argmax(row, n_vocab), ev.token, "the row is not the token's");
+            lk_sha256_floats(hash, row, n_vocab);
+        }
+    }
+}
+
+/* The rows that tokens are chosen from can be looked at when an event tells of the token, and the
+ * session may move to another backend between steps. */
+Test(generation, rows_are_there_and_moves_change_none)
+{
+    struct place p;
+    lk_error err;
+    uint8_t digest[3][32];
+    place_open(&p, "cpu", CTX, 1);
+    size_t n_vocab = lk_engine_n_vocab(p.e);
+    for (int i = 0; i < 3; i++) { /* moved never, before the prompt, after five steps */
+        lk_session *s;
+        lk_generation *g;
+        lk_sha256 hash;
+        lk_generation_options o = writes(20);
+        lk_sha256_init(&hash);
+        cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+        cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_OK);
+        cr_assert_eq(lk_generation_prompt(g, "Once upon", 9, LK_TOKENIZE_BOS, &err), LK_OK);
+        for (int step = 0; !lk_generation_finish(g); step++) {
+            if (i > 0 && step == 5 * (i - 1)) {
+                cr_assert_eq(lk_session_move(s, "scalar", &err), LK_OK, "%s", err.message);
+            }
+            cr_assert_eq(lk_generation_step(p.e, &g, 1, 0, &err), LK_OK);
+            hash_rows(g, n_vocab, &hash);
+        }
+        cr_assert_eq(lk_generation_count(g).written, 20);
+        lk_sha256_final(&hash, digest[i]);
+        cr_assert_arr_eq(digest[i], digest[0], 32, "moved: %d", i);
+        lk_generation_close(&g);
+        lk_session_close(&s);
+    }
+    place_close(&p);
+}
+
 /* Five with prompts, samplers and lengths of their own, of which one is cancelled, in budgets from
  * one token up. */
 Test(generation, a_crowd_writes_what_each_writes_alone)

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Dialogue: see cli_dialogue.h.
+ * Dialogue: turns of a user and a model: what was said, and the commands that begin with a slash.
+ * How an answer comes about is in cli_answer.c.
  */
-#include "tools/cli/cli_dialogue.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "tools/cli/cli_line.h"
+#include "tools/cli/cli_run.h"
 
 struct dialogue {
     struct cli *cli;
-    const struct cli_runner *runner;
+    struct cli_runner *run;
     lk_chat_message *messages; /* their texts are ours */
     size_t n;
     bool has_system; /* messages[0] is */
@@ -64,28 +64,28 @@ static int set_system(struct dialogue *d, const char *text)
 
 static int turn(struct dialogue *d, const char *line)
 {
-    struct cli_buffer said = {0};
-    bool stopped = false;
+    struct cli_runner *r = d->run;
     int code = say(d, "user", line, strlen(line));
     if (!code) {
-        code = d->runner->answer(d->runner->user, d->messages, d->n, &said, &stopped);
+        code = cli_tokenize_chat(r, d->messages, d->n);
+    }
+    if (!code) {
+        code = cli_answer(r);
     }
     if (code == CLI_INTERRUPTED) { /* before the first word: as if it had not been asked */
         drop_to(d, d->n - 1);
-        cli_buffer_free(&said);
         cli_clear_interrupt();
         return CLI_DONE;
     }
     if (!code) {
-        code = say(d, "assistant", said.n ? said.data : "", said.n);
+        code = say(d, "assistant", r->text.n ? r->text.data : "", r->text.n);
     }
-    if (stopped) {
+    if (!code && r->finish == LK_FINISH_CANCELLED) {
         cli_clear_interrupt(); /* it ended this answer, not the dialogue */
     }
     if (!code && d->cli->verbose) {
-        d->runner->statistics(d->runner->user, false);
+        cli_statistics(r);
     }
-    cli_buffer_free(&said);
     return code;
 }
 
@@ -102,13 +102,12 @@ static int on_reset(struct dialogue *d, const char *rest)
 {
     (void)rest;
     drop_to(d, d->has_system);
-    return d->runner->forget(d->runner->user);
+    return cli_forget(d->run);
 }
 
 static int on_save(struct dialogue *d, const char *path)
 {
-    int code = d->runner->save(d->runner->user, path);
-    if (!code) {
+    if (cli_save_file(d->run, path) == CLI_DONE) {
         cli_note(d->cli, "saved to %s", path);
     }
     return CLI_DONE; /* what failed was said; the dialogue goes on */
@@ -116,7 +115,9 @@ static int on_save(struct dialogue *d, const char *path)
 
 static int on_load(struct dialogue *d, const char *path)
 {
-    if (d->runner->load(d->runner->user, path) == CLI_DONE) {
+    if (cli_load_file(d->run, path) == CLI_DONE) {
+        cli_note(d->cli, "loaded %zu tokens; what begins with them is not evaluated again",
+                 lk_session_n_tokens(d->run->session));
         drop_to(d, d->has_system);
     }
     return CLI_DONE;
@@ -145,7 +146,7 @@ static int on_undo(struct dialogue *d, const char *rest)
 static int on_stats(struct dialogue *d, const char *rest)
 {
     (void)rest;
-    d->runner->statistics(d->runner->user, true);
+    cli_all_statistics(d->run);
     return CLI_DONE;
 }
 
@@ -226,9 +227,14 @@ static struct cli_lines *open_lines(struct cli *cli)
     return lines;
 }
 
-int cli_dialogue(struct cli *cli, const struct cli_runner *runner, const char *system)
+int cli_dialogue(struct cli_runner *r)
 {
-    struct dialogue d = {.cli = cli, .runner = runner};
+    struct cli *cli = r->cli;
+    struct dialogue d = {.cli = cli, .run = r};
+    const char *system = r->args->system;
+    if (lk_model_chat_format(r->model) == LK_CHAT_NONE) {
+        return cli_fail(cli, CLI_INPUT, "--chat: the model has no chat template known here");
+    }
     struct cli_lines *lines = open_lines(cli);
     char *line;
     int code = lines ? CLI_DONE : cli_fail(cli, CLI_NOMEM, "out of memory");
@@ -250,7 +256,7 @@ int cli_dialogue(struct cli *cli, const struct cli_runner *runner, const char *s
         free(line);
     }
     if (!code && !cli->closed) {
-        runner->statistics(runner->user, true);
+        cli_all_statistics(r);
     }
     drop_to(&d, 0);
     free(d.messages);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Once: one prompt of the command line or of standard input, or a loaded session that goes on, and
+ * its answer as JSON.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/cli/cli_run.h"
+
+/* The prompt's bytes; *given false when there is none and a loaded session goes on. */
+static int read_prompt(struct cli_runner *r, struct cli_buffer *text, bool *given)
+{
+    const char *word = r->cli->argc > 1 ? r->cli->argv[1] : NULL;
+    *given = true;
+    if (word && strcmp(word, "-") != 0) {
+        return cli_append(text, word, strlen(word)) ? CLI_DONE
+                                                    : cli_fail(r->cli, CLI_NOMEM, "out of memory");
+    }
+    if (!word && isatty(STDIN_FILENO)) {
+        *given = false;
+    } else {
+        int code = cli_read(r->cli, NULL, text);
+        if (code) {
+            return code;
+        }
+        *given = text->n > 0 || !r->args->load;
+    }
+    if (!*given && !r->args->load) {
+        return cli_fail(r->cli, CLI_USAGE,
+                        "no prompt: give PROMPT, text on standard input or "
+                        "--chat");
+    }
+    return CLI_DONE;
+}
+
+/* The text as a user's message, after the system prompt if there is one. */
+static int tokenize_message(struct cli_runner *r, const char *text, size_t len)
+{
+    const char *system = r->args->system;
+    lk_chat_message m[2];
+    size_t n = 0;
+    if (system) {
+        m[n++] = (lk_chat_message){"system", system, strlen(system)};
+    }
+    m[n++] = (lk_chat_message){"user", text, len};
+    return cli_tokenize_chat(r, m, n);
+}
+
+int cli_once(struct cli_runner *r)
+{
+    struct cli_buffer text = {0};
+    bool given, chat = !r->args->raw && lk_model_chat_format(r->model) != LK_CHAT_NONE;
+    int code = read_prompt(r, &text, &given);
+    const char *bytes = text.data ? text.data : "";
+    if (!code && r->args->system && !chat) {
+        code = cli_fail(r->cli, CLI_INPUT, "--system: the model has no chat template known here");
+    } else if (!code && given) {
+        code = chat ? tokenize_message(r, bytes, text.n) : cli_tokenize_raw(r, bytes, text.n);
+    } else if (!code) {
+        r->n = lk_session_n_tokens(r->session);
+        memcpy(r->ids, lk_session_tokens(r->session), r->n * sizeof *r->ids);
+    }
+    cli_buffer_free(&text);
+    return code ? code : cli_answer(r);
+}
+
+void cli_once_json(const struct cli_runner *r, const char *hash)
+{
+    const struct cli_counts *c = &r->last;
+    size_t n;
+    const int32_t *ids = lk_generation_tokens(r->generation, &n);
+    printf("{\"schema\":1,\"model\":");
+    cli_json_string(stdout, lk_model_path(r->model), strlen(lk_model_path(r->model)));
+    printf(",\"backend\":\"%s\",\"text\":", lk_session_backend(r->session));
+    cli_json_string(stdout, r->text.n ? r->text.data : "", r->text.n);
+    printf(",\"finish\":\"%s\",\"ids\":[", lk_finish_name(r->finish));
+    for (size_t i = c->prompt; i < n; i++) {
+        printf("%s%d", i > c->prompt ? "," : "", ids[i]);
+    }
+    printf("],\"n_prompt\":%zu,\"n_reused\":%zu,\"n_gen\":%zu,\"prompt_tps\":%.3f,\"gen_tps\":%.3f",
+           c->prompt, c->reused, c->written, cli_rate(c->prompt - c->reused, c->prompt_seconds),
+           cli_rate(c->decoded, c->decode_seconds));
+    if (hash) {
+        printf(",\"logits_sha256\":\"%s\"", hash);
+    }
+    printf("}\n");
+}

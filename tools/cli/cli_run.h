@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cli run: what the files of `lockstep run` share: the values of its options, one session with what
+ * writes on it, and who does what. How text comes about is the library's (lk_generation_*).
+ */
+#ifndef CLI_RUN_H
+#define CLI_RUN_H
+
+#include "tools/cli/cli.h"
+
+struct cli_run_args {
+    struct cli_engine_args engine; /* first: the tables of cli.h write here */
+    int64_t n, seed, top_k, repeat_last_n;
+    double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
+    const char *save, *load, *move_at, *system;
+    struct cli_list stop, logit_bias;
+    bool ignore_eos, raw, chat, logits_sha256, json, raw_output, sample, test, quick;
+    const char *only, *report;
+};
+
+/* How many tokens, and how long they took; of an answer, or of all of a dialogue. */
+struct cli_counts {
+    size_t answers, prompt, reused, written;
+    size_t decoded; /* evaluated one by one */
+    double prompt_seconds, decode_seconds;
+};
+
+struct cli_runner {
+    struct cli *cli;
+    const struct cli_run_args *args;
+    lk_model *model;
+    lk_tokenizer *t;
+    lk_engine *engine;
+    lk_session *session;
+    lk_generation *generation;
+    lk_output *saved; /* of --save, open from the start */
+    lk_sha256 hash;   /* of the rows that tokens were chosen from */
+    int32_t *ids;     /* [n_ctx] the prompt */
+    size_t n, n_ctx;
+    struct cli_buffer text; /* of the answer so far */
+    lk_finish finish;       /* of the answer */
+    bool written;           /* the session's timeline is that of the generation */
+    int64_t move_at;        /* -1: never, or done */
+    const char *move_to;
+    struct cli_counts last, all;
+};
+
+/* Each returns CLI_DONE or a code (said). */
+
+/* Options to a generation (cli_request.c): what can be checked before a model is open, and then the
+ * generation itself. */
+int cli_request_check(struct cli_runner *r);
+int cli_request_open(struct cli_runner *r);
+
+/* An answer (cli_answer.c). The prompt's ids into r->ids; *n may be more than the context. */
+int cli_tokenize_chat(struct cli_runner *r, const lk_chat_message *messages, size_t n);
+int cli_tokenize_raw(struct cli_runner *r, const char *text, size_t len);
+/* Evaluates the prompt r->ids[0..n) and writes what follows it to stdout, unless --json, and to
+ * r->text. CLI_INTERRUPTED: before the first token. */
+int cli_answer(struct cli_runner *r);
+void cli_statistics(const struct cli_runner *r);     /* of the last answer */
+void cli_all_statistics(const struct cli_runner *r); /* of all */
+double cli_rate(size_t n, double seconds);
+
+/* One prompt (cli_once.c), and what --json prints of it; hash may be NULL. */
+int cli_once(struct cli_runner *r);
+void cli_once_json(const struct cli_runner *r, const char *hash);
+
+/* A dialogue (cli_dialogue.c), until the input ends or `/exit`. */
+int cli_dialogue(struct cli_runner *r);
+
+/* Saved sessions (cli_saved.c): the session as it is now into an open output, which is committed;
+ * into a file; out of one; nothing at all. */
+int cli_save_to(struct cli_runner *r, lk_output **out);
+int cli_save_file(struct cli_runner *r, const char *path);
+int cli_load_file(struct cli_runner *r, const char *path);
+int cli_forget(struct cli_runner *r);
+
+#endif
