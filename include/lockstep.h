@@ -338,14 +338,23 @@ LK_API lk_status lk_engine_step(lk_engine *engine, lk_session *const *sessions,
 LK_API lk_status lk_session_truncate(lk_session *session, size_t n, lk_error *err);
 /* A second session with the same timeline; full KV blocks are shared, not copied. */
 LK_API lk_status lk_session_fork(lk_session *session, lk_session **out, lk_error *err);
-/* Saves tokens, KV cache and logits as a private lk_output: whole or not at all. */
+/* Bytes of the program's own that go with the timeline, such as the dialogue that it is of: saved
+ * and loaded with it, copied by a fork, left as they are by all else. The library does not look at
+ * them. Copies n_bytes of them in place of what was there; 0: there are none, as at first. After a
+ * failure (LK_E_NOMEM) those of before are there. */
+LK_API lk_status lk_session_set_data(lk_session *session, const void *data, size_t n_bytes,
+                                     lk_error *err);
+/* They belong to the session, until they are set or loaded anew; NULL when there are none. */
+LK_API const void *lk_session_data(const lk_session *session, size_t *n_bytes);
+/* Saves tokens, states, logits and the program's bytes as a private lk_output: whole or not at
+ * all. */
 LK_API lk_status lk_session_save(lk_session *session, const char *path, lk_error *err);
 /* The same into an output that is open, so that a bad path shows before the work and not after it.
  * The caller commits it. */
 LK_API lk_status lk_session_save_to(lk_session *session, lk_output *output, lk_error *err);
 /* Loads into an open session what was saved with the same model file and numerics version, on any
- * backend; LK_E_FORMAT otherwise, and the session is as before. Needs no more room than the longer
- * of the two timelines. */
+ * backend; LK_E_FORMAT otherwise, as for a file of another version of the format, and the session
+ * is as before. Needs no more room than the longer of the two timelines. */
 LK_API lk_status lk_session_load(lk_session *session, const char *path, lk_error *err);
 /* Moves a live session to another backend ("cpu", "vulkan", "scalar") or to a placement, as
  * lk_engine_options has it; opened on first use. */

@@ -42,7 +42,9 @@ struct lk_session {
     int32_t *tokens;         /* [n_ctx] */
     float *logits;           /* [n_vocab] */
     bool has_logits;         /* of the last token */
-    bool listed;             /* among the items that are being checked */
+    void *data;              /* [n_data] the program's, or NULL */
+    size_t n_data;
+    bool listed; /* among the items that are being checked */
     lk_progress_fn progress;
     void *progress_user;
 };

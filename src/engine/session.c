@@ -49,10 +49,32 @@ void lk_session_close(lk_session **session)
     lk_state_seq_free(&s->seq, &s->lane->pool);
     lk_free(s->tokens);
     lk_free(s->logits);
+    lk_free(s->data);
     lk_free(s);
     *session = NULL;
     e->n_open--;
     lk_engine_let_go(e);
+}
+
+lk_status lk_session_set_data(lk_session *s, const void *data, size_t n_bytes, lk_error *err)
+{
+    void *copy = n_bytes ? lk_alloc(n_bytes) : NULL;
+    if (n_bytes && !copy) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory keeping %zu bytes with a session", n_bytes);
+    }
+    if (n_bytes) {
+        memcpy(copy, data, n_bytes); /* before what it may lie in is freed */
+    }
+    lk_free(s->data);
+    s->data = copy;
+    s->n_data = n_bytes;
+    return LK_OK;
+}
+
+const void *lk_session_data(const lk_session *s, size_t *n_bytes)
+{
+    *n_bytes = s->n_data;
+    return s->data;
 }
 
 /* ---- room; the engine's lock is held ---- */
@@ -350,6 +372,11 @@ lk_status lk_session_fork(lk_session *s, lk_session **out, lk_error *err)
     *out = NULL;
     lk_status status = lk_session_open(s->engine, &f, err);
     if (status) {
+        return status;
+    }
+    status = lk_session_set_data(f, s->data, s->n_data, err);
+    if (status) {
+        lk_session_close(&f);
         return status;
     }
     lk_mutex_lock(s->engine->lock);

@@ -4,7 +4,7 @@
  *
  *     header (below) · tokens i32 [n_tokens] · logits f32 [n_vocab] when has_logits ·
  *     of each state its units, blocks in order of position, cells past the last token zero ·
- *     SHA-256 of everything before it
+ *     the program's bytes · how many of them there are, u64 · SHA-256 of everything before it
  *
  * Everything is checked before the session is touched.
  */
@@ -18,7 +18,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "session files are little-endian");
 
-static const char MAGIC[8] = {'L', 'K', 'S', 'E', 'S', 'S', '0', '2'};
+static const char MAGIC[8] = {'L', 'K', 'S', 'E', 'S', 'S', '0', '3'};
 
 struct header {
     char magic[8];
@@ -31,6 +31,7 @@ struct header {
     uint8_t fingerprint[32];
 };
 _Static_assert(sizeof(struct header) == 72, "no padding in the file");
+enum { DIGEST_BYTES = 32, TAIL_BYTES = sizeof(uint64_t) + DIGEST_BYTES };
 
 static uint64_t unit_bytes(const struct lk_plan *plan)
 {
@@ -117,7 +118,8 @@ lk_status lk_session_save_to(lk_session *s, lk_output *output, lk_error *err)
 {
     struct header h = header_of(s);
     struct sink out = {.w = &output->w};
-    uint8_t digest[32];
+    uint64_t n_data = s->n_data;
+    uint8_t digest[DIGEST_BYTES];
     lk_status status;
     lk_sha256_init(&out.hash);
     put(&out, &h, sizeof h);
@@ -128,6 +130,10 @@ lk_status lk_session_save_to(lk_session *s, lk_output *output, lk_error *err)
     lk_mutex_lock(s->engine->lock);
     status = put_states(s, &out, err);
     lk_mutex_unlock(s->engine->lock);
+    if (s->n_data) {
+        put(&out, s->data, s->n_data);
+    }
+    put(&out, &n_data, sizeof n_data);
     lk_sha256_final(&out.hash, digest);
     return status ? status : lk_output_write(output, digest, sizeof digest, err);
 }
@@ -158,6 +164,13 @@ static lk_status check(const char *path, const char *what, uint64_t found, uint6
                          (unsigned long long)found, (unsigned long long)expected);
 }
 
+/* The number that two digits are; -1 for other bytes. */
+static int version_of(const char *digits)
+{
+    bool are = digits[0] >= '0' && digits[0] <= '9' && digits[1] >= '0' && digits[1] <= '9';
+    return are ? 10 * (digits[0] - '0') + digits[1] - '0' : -1;
+}
+
 static lk_status check_header(const struct lk_session *s, const char *path, const struct header *h,
                               lk_error *err)
 {
@@ -169,10 +182,11 @@ static lk_status check_header(const struct lk_session *s, const char *path, cons
                        (int)name, MAGIC);
     }
     if (memcmp(h->magic, MAGIC, sizeof MAGIC) != 0) {
+        int found = version_of(h->magic + name), want_version = version_of(MAGIC + name);
         return lk_fail(err, LK_E_FORMAT,
-                       "%s: saved in version %02x%02x of the format, expected '%.2s'", path,
-                       (unsigned)(uint8_t)h->magic[name], (unsigned)(uint8_t)h->magic[name + 1],
-                       MAGIC + name);
+                       "%s: a session saved in version %d of the format, expected %d: this build "
+                       "reads no %s ones",
+                       path, found, want_version, found < want_version ? "older" : "newer");
     }
     lk_status status = check(path, "numerics version", h->numerics, want.numerics, err);
     if (!status && memcmp(h->fingerprint, want.fingerprint, sizeof want.fingerprint) != 0) {
@@ -205,12 +219,27 @@ static lk_status check_header(const struct lk_session *s, const char *path, cons
     return status;
 }
 
+/* Whether the file is as long as the tokens and the program's bytes in it are. */
+static lk_status check_length(const char *path, const struct lk_map *map, const struct header *h,
+                              size_t data_at, size_t *n_data, lk_error *err)
+{
+    size_t least = data_at + TAIL_BYTES;
+    if (map->n_bytes < least) {
+        return lk_fail(err, LK_E_FORMAT, "%s: %zu bytes, expected at least %zu for %u tokens", path,
+                       map->n_bytes, least, h->n_tokens);
+    }
+    uint64_t n;
+    memcpy(&n, map->data + map->n_bytes - TAIL_BYTES, sizeof n);
+    *n_data = map->n_bytes - least;
+    return check(path, "number of the program's own bytes", n, *n_data, err);
+}
+
 static lk_status check_content(const struct lk_session *s, const char *path,
                                const struct lk_map *map, const struct header *h, size_t states_at,
                                lk_error *err)
 {
     const uint8_t *data = map->data;
-    uint8_t digest[32];
+    uint8_t digest[DIGEST_BYTES];
     lk_sha256 hash;
     lk_sha256_init(&hash);
     lk_sha256_bytes(&hash, data, map->n_bytes - sizeof digest);
@@ -370,6 +399,30 @@ static lk_status adopt(struct lk_session *s, const struct lk_map *map, const str
     return LK_OK;
 }
 
+/* The program's bytes are copied first, so that nothing can fail after the timelines changed. */
+static lk_status load_all(struct lk_session *s, const struct lk_map *map, const struct header *h,
+                          size_t states_at, const uint8_t *data, size_t n_data, lk_error *err)
+{
+    void *copy = n_data ? lk_alloc(n_data) : NULL;
+    if (n_data && !copy) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory loading %zu bytes of a session", n_data);
+    }
+    lk_mutex_lock(s->engine->lock);
+    lk_status status = adopt(s, map, h, states_at, err);
+    lk_mutex_unlock(s->engine->lock);
+    if (status) {
+        lk_free(copy);
+        return status;
+    }
+    if (n_data) {
+        memcpy(copy, data, n_data);
+    }
+    lk_free(s->data);
+    s->data = copy;
+    s->n_data = n_data;
+    return LK_OK;
+}
+
 lk_status lk_session_load(lk_session *s, const char *path, lk_error *err)
 {
     struct lk_map map = {0};
@@ -378,9 +431,9 @@ lk_status lk_session_load(lk_session *s, const char *path, lk_error *err)
     if (status) {
         return status;
     }
-    if (map.n_bytes < sizeof h + 32) {
+    if (map.n_bytes < sizeof h) {
         status = lk_fail(err, LK_E_FORMAT, "%s: %zu bytes, expected at least %zu", path,
-                         map.n_bytes, sizeof h + 32);
+                         map.n_bytes, sizeof h + TAIL_BYTES);
         goto done;
     }
     memcpy(&h, map.data, sizeof h);
@@ -391,17 +444,13 @@ lk_status lk_session_load(lk_session *s, const char *path, lk_error *err)
     /* The header's numbers are the model's own or at most n_ctx: no overflow below. */
     size_t states_at =
         sizeof h + h.n_tokens * sizeof(int32_t) + (h.has_logits ? h.n_vocab * sizeof(float) : 0);
-    size_t want = states_at + 32 + states_bytes(s->engine->plan, h.n_tokens);
-    if (map.n_bytes != want) {
-        status = lk_fail(err, LK_E_FORMAT, "%s: %zu bytes, expected %zu for %u tokens", path,
-                         map.n_bytes, want, h.n_tokens);
-        goto done;
-    }
-    status = check_content(s, path, &map, &h, states_at, err);
+    size_t data_at = states_at + states_bytes(s->engine->plan, h.n_tokens), n_data = 0;
+    status = check_length(path, &map, &h, data_at, &n_data, err);
     if (!status) {
-        lk_mutex_lock(s->engine->lock);
-        status = adopt(s, &map, &h, states_at, err);
-        lk_mutex_unlock(s->engine->lock);
+        status = check_content(s, path, &map, &h, states_at, err);
+    }
+    if (!status) {
+        status = load_all(s, &map, &h, states_at, map.data + data_at, n_data, err);
     }
 done:
     lk_map_close(&map);

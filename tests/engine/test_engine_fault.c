@@ -74,6 +74,11 @@ static lk_status sync_first(struct way *w, lk_error *err)
     return lk_session_sync(w->s, w->ids, FIRST, err);
 }
 
+static lk_status set_data(struct way *w, lk_error *err)
+{
+    return lk_session_set_data(w->s, w->file, strlen(w->file), err);
+}
+
 static lk_status save(struct way *w, lk_error *err)
 {
     return lk_session_save(w->s, w->file, err);
@@ -136,6 +141,7 @@ static const struct {
     {"engine open", engine_open},
     {"session open", session_open},
     {"sync", sync_first},
+    {"the program's bytes", set_data},
     {"save", save},
     {"fork", fork_session},
     {"sync of what was forked", sync_second},
@@ -150,7 +156,7 @@ static const struct {
 
 /* What a step that fails must leave as it was. Static: the heap is under test. */
 struct seen {
-    size_t n_tokens;
+    size_t n_tokens, n_data;
     bool has_logits;
     int32_t tokens[CTX];
     float logits[MAX_VOCAB];
@@ -164,6 +170,7 @@ static void look(const lk_session *s, size_t n_vocab, struct seen *seen)
     }
     const float *row = lk_session_logits(s);
     seen->n_tokens = lk_session_n_tokens(s);
+    (void)lk_session_data(s, &seen->n_data);
     seen->has_logits = row;
     memcpy(seen->tokens, lk_session_tokens(s), seen->n_tokens * sizeof(int32_t));
     if (row) {
@@ -183,6 +190,7 @@ static void expect_unchanged(const lk_session *s, size_t n_vocab, const struct s
         return;
     }
     cr_assert_eq(now.n_tokens, before->n_tokens, "%s", step_name);
+    cr_assert_eq(now.n_data, before->n_data, "%s", step_name);
     cr_assert_arr_eq(now.tokens, before->tokens, sizeof now.tokens, "%s", step_name);
     if (!synced) {
         cr_assert_eq(now.has_logits, before->has_logits, "%s", step_name);

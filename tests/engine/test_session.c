@@ -227,6 +227,97 @@ Test(session, saved_and_loaded_on_another_backend)
     for_each_model(saved);
 }
 
+/* What is saved, with other bytes at `at`, under the digest that belongs to it. */
+static void forge(const char *file, long at, const void *bytes, size_t n)
+{
+    FILE *f = fopen(file, "r+b");
+    cr_assert(f);
+    fseek(f, 0, SEEK_END);
+    long size = ftell(f);
+    uint8_t *all = malloc((size_t)size);
+    lk_sha256 hash;
+    rewind(f);
+    cr_assert_eq(fread(all, 1, (size_t)size, f), (size_t)size);
+    memcpy(all + (at < 0 ? size + at : at), bytes, n);
+    lk_sha256_init(&hash);
+    lk_sha256_bytes(&hash, all, (size_t)size - 32);
+    lk_sha256_final(&hash, all + size - 32);
+    rewind(f);
+    cr_assert_eq(fwrite(all, 1, (size_t)size, f), (size_t)size);
+    fclose(f);
+    free(all);
+}
+
+static void has_data(const lk_session *s, const char *text)
+{
+    size_t n;
+    const void *data = lk_session_data(s, &n);
+    cr_assert_eq(n, strlen(text));
+    cr_assert(n ? memcmp(data, text, n) == 0 : data == NULL);
+}
+
+/* The program's bytes go where the timeline goes. */
+Test(session, the_programs_bytes_go_with_it)
+{
+    char file[] = "/tmp/lockstep-session-XXXXXX";
+    int fd = mkstemp(file);
+    cr_assert(fd >= 0);
+    close(fd);
+    lk_model *m;
+    lk_error err;
+    lk_session *s, *f;
+    int32_t ids[70] = {1};
+    lk_engine *e = tiny_engine(test_model_path(0), "cpu", CTX, 64, 2, &m);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    has_data(s, "");
+    cr_assert_eq(lk_session_set_data(s, "a dialogue", 10, &err), LK_OK);
+    cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "without a token");
+    cr_assert_eq(lk_session_sync(s, ids, 70, &err), LK_OK);
+    cr_assert_eq(lk_session_fork(s, &f, &err), LK_OK);
+    has_data(f, "a dialogue");
+    cr_assert_eq(lk_session_set_data(f, "longer than it was", 18, &err), LK_OK);
+    has_data(f, "longer than it was");
+    size_t n;
+    const char *own = lk_session_data(f, &n);
+    cr_assert_eq(lk_session_set_data(f, own + 7, n - 7, &err), LK_OK, "a part of itself");
+    has_data(f, "than it was");
+    has_data(s, "a dialogue");
+    cr_assert_eq(lk_session_move(s, "scalar", &err), LK_OK);
+    cr_assert_eq(lk_session_truncate(s, 3, &err), LK_OK);
+    has_data(s, "a dialogue");
+    cr_assert_eq(lk_session_load(f, file, &err), LK_OK, "%s", err.message);
+    has_data(f, "a dialogue");
+    cr_assert_eq(lk_session_n_tokens(f), 0);
+    cr_assert_eq(lk_session_save(s, file, &err), LK_OK);
+    cr_assert_eq(lk_session_set_data(f, NULL, 0, &err), LK_OK);
+    has_data(f, "");
+    cr_assert_eq(lk_session_load(f, file, &err), LK_OK, "%s", err.message);
+    has_data(f, "a dialogue");
+    cr_assert_eq(lk_session_n_tokens(f), 3);
+    /* A file that lies about them, and one of an older version, change nothing. */
+    cr_assert_eq(lk_session_set_data(f, "kept", 4, &err), LK_OK);
+    for (uint64_t lie = 0; lie < 3; lie++) {
+        uint64_t n_lie = lie == 2 ? UINT64_MAX - 40 : 9 + 2 * lie;
+        forge(file, -40, &n_lie, sizeof n_lie);
+        cr_assert_eq(lk_session_load(f, file, &err), LK_E_FORMAT);
+        cr_assert(strstr(err.message, "program's own bytes"), "%s", err.message);
+    }
+    uint64_t right = 10;
+    forge(file, -40, &right, sizeof right);
+    forge(file, 6, "02", 2);
+    cr_assert_eq(lk_session_load(f, file, &err), LK_E_FORMAT);
+    cr_assert(strstr(err.message, "version 2 of the format, expected 3"), "%s", err.message);
+    has_data(f, "kept");
+    forge(file, 6, "03", 2);
+    cr_assert_eq(lk_session_load(f, file, &err), LK_OK, "%s", err.message);
+    has_data(f, "a dialogue");
+    lk_session_close(&f);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+    unlink(file);
+}
+
 /* One write to the cache fails: the k-th from when it was set. */
 static const struct lk_backend_impl *real_impl;
 static int writes_until_failure;

@@ -17,6 +17,7 @@
 #include "plan/kv_layout.h"
 
 enum { CTX = 128, VOCAB = 16, DIM = 32, HEADER = 72, N_TOKENS_AT = 32, FINGERPRINT_AT = 40 };
+enum { TAIL = 8 + 32 }; /* how many bytes are the program's, SHA-256 */
 enum { MAX_BYTES = 1 << 17, SEAL = 1, FINGERPRINT = 2, PAD = 4, N_HELD = 3 };
 
 static lk_model *model;
@@ -50,6 +51,7 @@ static void open_once(void)
     FUZZ_CHECK(lk_engine_n_vocab(engine) == VOCAB);
     FUZZ_CHECK(!lk_session_open(engine, &session, NULL));
     FUZZ_CHECK(!lk_session_sync(session, HELD, N_HELD, NULL));
+    FUZZ_CHECK(!lk_session_set_data(session, HELD, sizeof HELD, NULL));
     memcpy(held_row, lk_session_logits(session), sizeof held_row);
     fd = memfd_create("session", MFD_CLOEXEC);
     FUZZ_CHECK(fd >= 0);
@@ -77,7 +79,7 @@ static size_t mended(uint8_t *file, size_t n, int mend)
     if (mend & PAD && n_tokens <= CTX) {
         size_t blocks = (n_tokens + LK_KV_BLOCK - 1) / LK_KV_BLOCK;
         size_t want = HEADER + n_tokens * sizeof(int32_t) + has_logits * VOCAB * sizeof(float) +
-                      2 * blocks * LK_KV_BLOCK * DIM * sizeof(uint16_t) + 32;
+                      2 * blocks * LK_KV_BLOCK * DIM * sizeof(uint16_t) + TAIL;
         if (n < want) {
             memset(file + n, 0, want - n);
             n = want;
@@ -92,8 +94,12 @@ static size_t mended(uint8_t *file, size_t n, int mend)
     return n;
 }
 
-static void check_loaded(const uint8_t *file)
+static void check_loaded(const uint8_t *file, size_t n_bytes)
 {
+    size_t n_data;
+    const void *own = lk_session_data(session, &n_data);
+    FUZZ_CHECK(n_data <= n_bytes - TAIL && !own == !n_data);
+    FUZZ_CHECK(!own || memcmp(own, file + n_bytes - TAIL - n_data, n_data) == 0);
     size_t n = lk_session_n_tokens(session);
     int32_t ids[CTX + 1];
     const float *row = lk_session_logits(session);
@@ -112,6 +118,7 @@ static void check_loaded(const uint8_t *file)
     lk_status status = lk_session_sync(session, ids, n + 1, &err);
     FUZZ_CHECK(status == (n == CTX ? LK_E_FULL : status == LK_E_RANGE ? LK_E_RANGE : LK_OK));
     FUZZ_CHECK(!lk_session_truncate(session, 0, NULL));
+    FUZZ_CHECK(!lk_session_set_data(session, HELD, sizeof HELD, NULL));
     FUZZ_CHECK(!lk_session_sync(session, HELD, N_HELD, NULL));
 }
 
@@ -131,8 +138,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         FUZZ_CHECK(status == err.status && (status == LK_E_FORMAT || status == LK_E_FULL));
         FUZZ_CHECK(strncmp(err.message, path, strlen(path)) == 0 && !strchr(err.message, '\n'));
     } else {
-        check_loaded(file);
+        check_loaded(file, n);
     }
+    size_t n_data;
+    const void *own = lk_session_data(session, &n_data);
+    FUZZ_CHECK(n_data == sizeof HELD && memcmp(own, HELD, n_data) == 0);
     FUZZ_CHECK(lk_session_n_tokens(session) == N_HELD && lk_session_logits(session));
     FUZZ_CHECK(memcmp(lk_session_tokens(session), HELD, sizeof HELD) == 0);
     FUZZ_CHECK(memcmp(lk_session_logits(session), held_row, sizeof held_row) == 0);

@@ -45,9 +45,10 @@ def model(rng):
     return head, head + bytes(-len(head) % 32) + data
 
 
-def session(rng, fingerprint, n, logits, cache):
-    """A saved session of n tokens; without `cache` it ends where the cache would start."""
-    out = b"LKSESS02" + struct.pack("<IIQ", NUMERICS, 2, 2 * 2 * EMBD * BLOCK)  # K and V of a layer
+def session(rng, fingerprint, n, logits, cache, own=b"", n_own=None):
+    """A saved session of n tokens; without `cache` it ends where the cache would start. `own`: the
+    program's bytes; n_own: how many there are said to be."""
+    out = b"LKSESS03" + struct.pack("<IIQ", NUMERICS, 2, 2 * 2 * EMBD * BLOCK)  # K and V of a layer
     out += struct.pack("<4I", BLOCK, VOCAB, n, logits) + fingerprint
     out += struct.pack("<%di" % n, *[rng.randrange(VOCAB) for _ in range(n)])
     if logits:
@@ -55,6 +56,7 @@ def session(rng, fingerprint, n, logits, cache):
     blocks = (n + BLOCK - 1) // BLOCK
     if cache:
         out += b"".join(struct.pack("<e", rng.gauss(0, 1)) for _ in range(2 * blocks * BLOCK * EMBD))
+        out += own + struct.pack("<Q", len(own) if n_own is None else n_own)
         out += hashlib.sha256(out).digest()
     return out
 
@@ -79,6 +81,10 @@ def main():
         "full": (SEAL | FINGERPRINT | PAD, other, CTX, 1, False),
         "too-many": (SEAL | FINGERPRINT | PAD, other, CTX + 1, 0, False),
         "cache": (SEAL | FINGERPRINT, other, 2, 1, True),
+        "own": (SEAL | FINGERPRINT, other, 2, 1, True, b"a dialogue"),
+        "own-alone": (SEAL | FINGERPRINT, other, 0, 0, True, b"a dialogue"),
+        "own-too-many": (SEAL | FINGERPRINT, other, 1, 0, True, b"a dialogue", 1 << 63),
+        "own-too-few": (SEAL | FINGERPRINT, other, 1, 0, True, b"a dialogue", 9),
     }
     for name, (mend, *rest) in seeds.items():
         with open(os.path.join(sys.argv[2], name), "wb") as f:

@@ -93,7 +93,7 @@ Test(regress, a_failed_copy_leaves_the_session)
 /* A saved session that claims logits of no token is refused. */
 Test(regress, saved_logits_without_tokens)
 {
-    enum { HEADER = 72, N_TOKENS = 32, HAS_LOGITS = 36, VOCAB = 96 };
+    enum { HEADER = 72, N_TOKENS = 32, HAS_LOGITS = 36, VOCAB = 96, N_DATA = 8 };
     struct model_params p = rg_small("llama", LK_TYPE_Q8_0);
     struct rg_model m;
     rg_model_open(&m, &p, NULL, NULL);
@@ -108,13 +108,13 @@ Test(regress, saved_logits_without_tokens)
     lk_engine *e = tiny_engine_with(m.path, &o, &model);
     cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
     cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
-    uint8_t bytes[HEADER + VOCAB * 4 + 32] = {0};
+    uint8_t bytes[HEADER + VOCAB * 4 + N_DATA + 32] = {0};
     FILE *f = fopen(file, "rb");
     cr_assert(f && fread(bytes, 1, HEADER, f) == HEADER);
     fclose(f);
     cr_assert_eq(bytes[N_TOKENS] + bytes[HAS_LOGITS], 0);
     for (int claim = 0; claim < 2; claim++) {
-        size_t n = HEADER + (claim ? VOCAB * 4 : 0);
+        size_t n = HEADER + (claim ? VOCAB * 4 : 0) + N_DATA;
         lk_sha256 h;
         bytes[HAS_LOGITS] = (uint8_t)claim;
         lk_sha256_init(&h);
