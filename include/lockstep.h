@@ -485,6 +485,15 @@ LK_API lk_status lk_generation_begin(lk_generation *g, const int32_t *ids, size_
 /* The same with a text, tokenized with these flags. */
 LK_API lk_status lk_generation_prompt(lk_generation *g, const char *text, size_t len,
                                       unsigned flags, lk_error *err);
+/* In mid-answer: the timeline is ids[0..n) from now on, which may be a part of
+ * lk_generation_tokens, and the answer goes on after it; its text, its stop texts and the number of
+ * tokens written stay. For a context that is about to be full: a shorter prompt, and after it the
+ * tokens written so far. What the session holds of the ids is reused, the rest is evaluated by the
+ * next step, and the rows are those of a session of these ids alone. Counts of prompt and reused
+ * grow by theirs. Errors, on which nothing has changed, as of lk_generation_begin; LK_E_INVALID
+ * before a prompt and after the end too. */
+LK_API lk_status lk_generation_replace(lk_generation *g, const int32_t *ids, size_t n,
+                                       lk_error *err);
 /* One step of each of n generations of the engine that have not ended: those that write choose a
  * token, after one batch of `budget` tokens (0: no limit) in which single tokens come first and
  * prompts take what is left, in the order given. A generation that fails ends; LK_E_INVALID when
@@ -501,7 +510,7 @@ LK_API lk_session *lk_generation_session(const lk_generation *g);
 /* The prompt and what was written since, the last token included; *n of them. */
 LK_API const int32_t *lk_generation_tokens(const lk_generation *g, size_t *n);
 typedef struct lk_generation_counts {
-    size_t prompt, reused; /* tokens of the prompt; of them, those that the session held */
+    size_t prompt, reused; /* tokens of prompts; of them, those that the session held */
     size_t written;
 } lk_generation_counts;
 LK_API lk_generation_counts lk_generation_count(const lk_generation *g);

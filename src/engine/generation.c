@@ -163,7 +163,9 @@ void lk_generation_close(lk_generation **generation)
 
 /* ---- the prompt ---- */
 
-lk_status lk_generation_begin(lk_generation *g, const int32_t *ids, size_t n, lk_error *err)
+/* Makes the ids the timeline; *same: how many of them the session holds. */
+static lk_status set_timeline(struct lk_generation *g, const int32_t *ids, size_t n, size_t *same,
+                              lk_error *err)
 {
     if (n < 1) {
         return lk_fail(err, LK_E_INVALID, "the prompt is empty, expected at least one token");
@@ -178,21 +180,31 @@ lk_status lk_generation_begin(lk_generation *g, const int32_t *ids, size_t n, lk
                            ids[i], g->n_vocab - 1);
         }
     }
-    size_t held = lk_session_n_tokens(g->session), same = 0;
+    size_t held = lk_session_n_tokens(g->session), k = 0;
     const int32_t *old = lk_session_tokens(g->session);
-    while (same < held && same < n && old[same] == ids[same]) {
-        same++;
+    while (k < held && k < n && old[k] == ids[k]) {
+        k++;
     }
     /* The last token is evaluated again when its row is missing. */
-    if (same == n && !(held == n && lk_session_logits(g->session))) {
-        same--;
+    if (k == n && !(held == n && lk_session_logits(g->session))) {
+        k--;
     }
-    lk_status status = same < held ? lk_session_truncate(g->session, same, err) : LK_OK;
+    lk_status status = k < held ? lk_session_truncate(g->session, k, err) : LK_OK;
+    if (!status) {
+        memmove(g->ids, ids, n * sizeof *ids);
+        g->n = n;
+        *same = k;
+    }
+    return status;
+}
+
+lk_status lk_generation_begin(lk_generation *g, const int32_t *ids, size_t n, lk_error *err)
+{
+    size_t same;
+    lk_status status = set_timeline(g, ids, n, &same, err);
     if (status) {
         return status;
     }
-    memmove(g->ids, ids, n * sizeof *ids);
-    g->n = n;
     g->count = (lk_generation_counts){.prompt = n, .reused = same};
     g->finish = LK_FINISH_NONE;
     g->begun = true;
@@ -201,6 +213,21 @@ lk_status lk_generation_begin(lk_generation *g, const int32_t *ids, size_t n, lk
     g->stop.held.n = 0;
     g->n_events = g->next_event = 0;
     return LK_OK;
+}
+
+lk_status lk_generation_replace(lk_generation *g, const int32_t *ids, size_t n, lk_error *err)
+{
+    size_t same;
+    if (!g->begun || g->finish) {
+        return lk_fail(err, LK_E_INVALID, "a timeline is replaced %s, expected in mid-answer",
+                       g->begun ? "after the end" : "before a prompt");
+    }
+    lk_status status = set_timeline(g, ids, n, &same, err);
+    if (!status) {
+        g->count.prompt += n;
+        g->count.reused += same;
+    }
+    return status;
 }
 
 lk_status lk_generation_prompt(lk_generation *g, const char *text, size_t len, unsigned flags,

@@ -5,6 +5,7 @@
  */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -379,6 +380,111 @@ Test(generation, begins_again_from_what_is_held)
     place_close(&p);
 }
 
+/* Writes 30 tokens after "A long prompt", and 30 more after "New: " and those 30. *len_before: of
+ * the text before the timeline was replaced. The rows of the second half go to `hash`. */
+static void write_replaced(struct place *p, const lk_generation_options *o, struct told *told,
+                           size_t *len_before, lk_sha256 *hash)
+{
+    lk_error err;
+    lk_session *s;
+    lk_generation *g;
+    int32_t ids[CTX];
+    size_t n, n_all;
+    memset(told, 0, sizeof *told);
+    cr_assert_eq(lk_session_open(p->e, &s, &err), LK_OK);
+    cr_assert_eq(lk_generation_open(s, p->t, o, &g, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_generation_prompt(g, "A long prompt", 13, LK_TOKENIZE_BOS, &err), LK_OK);
+    size_t n_prompt = lk_generation_count(g).prompt;
+    for (int i = 0; i < 30 && !lk_generation_finish(g); i++) {
+        cr_assert_eq(lk_generation_step(p->e, &g, 1, 0, &err), LK_OK);
+        listen(g, told);
+    }
+    *len_before = told->len;
+    if (!lk_generation_finish(g)) {
+        cr_assert_eq(lk_tokenize(p->t, "New: ", 5, LK_TOKENIZE_BOS, ids, CTX, &n, &err), LK_OK);
+        const int32_t *all = lk_generation_tokens(g, &n_all);
+        memcpy(ids + n, all + n_prompt, 30 * sizeof *ids);
+        cr_assert_eq(lk_generation_replace(g, ids, n + 30, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_generation_count(g).written, 30);
+        cr_assert_eq(lk_generation_count(g).prompt, n_prompt + n + 30);
+    }
+    while (!lk_generation_finish(g)) {
+        lk_event ev;
+        cr_assert_eq(lk_generation_step(p->e, &g, 1, 0, &err), LK_OK);
+        while (lk_generation_next(g, &ev)) {
+            if (ev.kind == LK_EVENT_TOKEN) {
+                told->tokens[told->n_tokens++] = ev.token;
+                lk_sha256_floats(hash, lk_session_logits(s), lk_engine_n_vocab(p->e));
+            } else if (ev.kind == LK_EVENT_TEXT) {
+                memcpy(told->text + told->len, ev.text, ev.len);
+                told->len += ev.len;
+            }
+        }
+    }
+    told->finish = lk_generation_finish(g);
+    cr_assert_eq(lk_generation_replace(g, ids, 1, &err), LK_E_INVALID, "after the end");
+    lk_generation_close(&g);
+    lk_session_close(&s);
+}
+
+/* An answer whose timeline is replaced goes on as in a session of the new timeline alone: by its
+ * rows. Its text has no seam, for stop texts too. */
+Test(generation, a_timeline_is_replaced_in_mid_answer)
+{
+    struct place p;
+    lk_error err;
+    lk_session *s;
+    static struct told told, cut;
+    lk_sha256 hash, want;
+    uint8_t digest[2][32];
+    int32_t ids[CTX];
+    size_t n, len_before, len = 0;
+    place_open(&p, "cpu", 100, 1);
+    lk_generation_options o = writes(60);
+    lk_sha256_init(&hash);
+    write_replaced(&p, &o, &told, &len_before, &hash);
+    cr_assert(told.finish == LK_FINISH_LENGTH && told.n_tokens == 60);
+    lk_sha256_init(&want);
+    cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+    cr_assert_eq(lk_tokenize(p.t, "New: ", 5, LK_TOKENIZE_BOS, ids, CTX, &n, &err), LK_OK);
+    memcpy(ids + n, told.tokens, 60 * sizeof *ids);
+    for (size_t i = 30; i < 60; i++) {
+        cr_assert_eq(lk_session_sync(s, ids, n + i, &err), LK_OK);
+        lk_sha256_floats(&want, lk_session_logits(s), lk_engine_n_vocab(p.e));
+        cr_assert_eq(told.tokens[i], lk_argmax(lk_session_logits(s), lk_engine_n_vocab(p.e)));
+    }
+    lk_session_close(&s);
+    lk_sha256_final(&hash, digest[0]);
+    lk_sha256_final(&want, digest[1]);
+    cr_assert_arr_eq(digest[0], digest[1], 32);
+    char text[MAX_TEXT];
+    lk_decoder d = {.started = true};
+    for (size_t i = 0, got; i < 60; i++, len += got) {
+        lk_decode(p.t, &d, told.tokens[i], false, text + len, MAX_TEXT - len, &got);
+    }
+    len += lk_decode_flush(&d, text + len, MAX_TEXT - len);
+    cr_assert(told.len == len && memcmp(told.text, text, len) == 0);
+    /* A stop text that lies on both sides of the seam. */
+    char stop[5];
+    const char *stops[] = {stop}, *at = NULL;
+    lk_sampler_options so = lk_sampler_options_default();
+    so.temperature = 1.0f;
+    o.sampler = &so;
+    for (; at != told.text + len_before - 2; so.seed++) {
+        cr_assert_lt(so.seed, 50, "no text has such a stop text");
+        write_replaced(&p, &o, &told, &len_before, &hash);
+        snprintf(stop, sizeof stop, "%.4s", told.text + len_before - 2);
+        at = strlen(stop) == 4 ? memmem(told.text, told.len, stop, 4) : NULL;
+    }
+    so.seed--;
+    o.stop = stops;
+    o.n_stop = 1;
+    write_replaced(&p, &o, &cut, &len_before, &hash);
+    cr_assert_eq(cut.finish, LK_FINISH_STOP);
+    cr_assert(cut.len == (size_t)(at - told.text) && memcmp(cut.text, told.text, cut.len) == 0);
+    place_close(&p);
+}
+
 Test(generation, log_probabilities_are_those_of_the_row)
 {
     struct place p;
@@ -489,10 +595,14 @@ Test(generation, what_makes_no_sense_is_refused)
     cr_assert_eq(lk_generation_step(p.e, &g, 1, 0, &err), LK_E_INVALID);
     cr_assert(strstr(err.message, "generation 0: no prompt"), "%s", err.message);
     int32_t ids[40] = {0}, bad = 1 << 20;
+    cr_assert_eq(lk_generation_replace(g, ids, 1, &err), LK_E_INVALID);
+    cr_assert(strstr(err.message, "before a prompt"), "%s", err.message);
     cr_assert_eq(lk_generation_begin(g, ids, 0, &err), LK_E_INVALID);
     cr_assert_eq(lk_generation_begin(g, &bad, 1, &err), LK_E_INVALID);
     cr_assert_eq(lk_generation_begin(g, ids, 33, &err), LK_E_FULL);
     cr_assert_eq(lk_generation_begin(g, ids, 5, &err), LK_OK);
+    cr_assert_eq(lk_generation_replace(g, ids, 33, &err), LK_E_FULL);
+    cr_assert_eq(lk_generation_replace(g, ids, 0, &err), LK_E_INVALID);
     cr_assert_eq(lk_generation_step(q.e, &g, 1, 0, &err), LK_E_INVALID);
     lk_generation *twice[2] = {g, g};
     cr_assert_eq(lk_generation_step(p.e, twice, 2, 0, &err), LK_E_INVALID);
