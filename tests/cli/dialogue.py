@@ -488,6 +488,8 @@ def slash_commands():
         found = say(p, line)
         check("there is no" not in found and "/exit" not in found, line, found)
         say(p, "/undo")
+    say(p, "/reset")
+    say(p, "hello"), say(p, "more")
     n = int(say(p, "/stats").split(" answers")[0].split()[-1])
     check(n >= 8, n)
     path = DIR + "/session"
@@ -495,10 +497,24 @@ def slash_commands():
     check(stat.S_IMODE(os.stat(path).st_mode) == 0o600)
     check("can't be" in say(p, "/save " + DIR + "/no/where") and "folder" in say(p, "/save " + DIR))
     check("nothing" in say(p, "/load " + DIR + "/nothing"))
-    check("loaded " in say(p, "/load " + path))
-    check(say(p, "hello") != "", "the dialogue goes on")
+    other = say(p, "and then")
+    say(p, "/reset")
+    check("nothing was said" in say(p, "/undo") and say(p, "and then") != other)
+    say(p, "/system be other")
+    check("loaded a dialogue of 2 turns" in say(p, "/load " + path))
+    check("be kind" in say(p, "/system") and say(p, "and then") == other, "an answer after /load")
     p.send("/exit\r")
     check(p.end() == 0 and "answers: " in p.screen.text())
+
+
+def dropped_turns_are_told_on_a_line_of_their_own():
+    p = begin(argv=[*ASK, "-n", "60", "-c", "240", "--logit-bias", "65=1e9"])
+    say(p, "a question that is somewhat long, so that there is something to drop")
+    found = say(p, "more")
+    check("\nthe context is full: the oldest 1 of 1 turns were dropped\n" in found, repr(found))
+    before, after = found.split("\nthe context is full: the oldest 1 of 1 turns were dropped\n")
+    check(before and after and not before.endswith("\n"), repr(found))
+    quit(p)
 
 
 def text_of_a_pipe_is_text():
@@ -546,4 +562,4 @@ if __name__ == "__main__":
           typed_ahead_is_not_lost, widths_of_characters, long_texts_are_broken_into_rows, another_size,
           a_stop_gives_the_terminal_back, signals_leave_the_terminal_as_it_was, history_is_kept,
           a_history_of_any_bytes, a_terminal_without_a_prompt_starts_it, slash_commands,
-          text_of_a_pipe_is_text, an_interrupt_ends_the_answer_alone])
+          dropped_turns_are_told_on_a_line_of_their_own, text_of_a_pipe_is_text, an_interrupt_ends_the_answer_alone])

@@ -3,6 +3,8 @@
  * Answer: a prompt's ids to a text on stdout: the steps of a generation and what they tell. Knows
  * nothing of where a prompt comes from.
  */
+#include <string.h>
+
 #include "tools/cli/cli_run.h"
 
 enum { SHOWS_PROGRESS = 64 }; /* tokens of a prompt from which on its progress is shown */
@@ -122,30 +124,58 @@ static int step(struct cli_runner *r, double *seconds)
     return code;
 }
 
-/* The step that evaluates the prompt and chooses the first token. */
-static int first_step(struct cli_runner *r)
+/* The step that evaluates a prompt and chooses a token after it. */
+static int prompt_step(struct cli_runner *r)
 {
+    size_t before = lk_session_n_tokens(r->session);
     lk_session_on_progress(r->session, on_tokens, r->cli);
     int code = step(r, &r->last.prompt_seconds);
     lk_session_on_progress(r->session, NULL, NULL);
-    if (r->last.prompt - r->last.reused >= SHOWS_PROGRESS) {
+    if (lk_session_n_tokens(r->session) >= before + SHOWS_PROGRESS) {
         cli_progress_end(r->cli);
+    }
+    return code;
+}
+
+/* Where the context of a dialogue is full, the answer goes on after a shorter prompt: *prompt. */
+static int make_room_if_due(struct cli_runner *r, bool *prompt)
+{
+    lk_error err;
+    size_t n, written = lk_generation_count(r->generation).written;
+    const int32_t *ids = lk_generation_tokens(r->generation, &n);
+    if (!r->dialogue || n < r->n_ctx || cli_interrupted()) {
+        return CLI_DONE;
+    }
+    int code = cli_make_room(r, written, prompt);
+    if (!code && *prompt) {
+        memcpy(r->ids + r->n, ids + n - written, written * sizeof *ids);
+        r->n += written;
+        code = lk_generation_replace(r->generation, r->ids, r->n, &err) ? cli_error(r->cli, &err)
+                                                                        : CLI_DONE;
     }
     return code;
 }
 
 static int all_steps(struct cli_runner *r)
 {
-    int code = move_if_due(r);
-    for (bool first = true; !code && !lk_generation_finish(r->generation); first = false) {
+    int code = CLI_DONE;
+    for (bool prompt = true; !code && !lk_generation_finish(r->generation); prompt = false) {
+        code = move_if_due(r);
+        if (!code && !prompt) {
+            code = make_room_if_due(r, &prompt);
+        }
         size_t held = lk_session_n_tokens(r->session);
-        code = first ? first_step(r) : move_if_due(r);
-        if (!first && !code) {
+        if (!code && prompt) {
+            code = prompt_step(r);
+        } else if (!code) {
             code = step(r, &r->last.decode_seconds);
             r->last.decoded += lk_session_n_tokens(r->session) - held;
         }
     }
-    r->last.written = lk_generation_count(r->generation).written;
+    lk_generation_counts count = lk_generation_count(r->generation);
+    r->last.prompt = count.prompt;
+    r->last.reused = count.reused;
+    r->last.written = count.written;
     return code;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Dialogue: turns of a user and a model: what was said, and the commands that begin with a slash.
- * How an answer comes about is in cli_answer.c.
+ * Dialogue: turns of a user and a model, and the commands that begin with a slash. What was said is
+ * kept by cli_turns.c, an answer comes about in cli_answer.c.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,73 +12,33 @@
 struct dialogue {
     struct cli *cli;
     struct cli_runner *run;
-    lk_chat_message *messages; /* their texts are ours */
-    size_t n;
-    bool has_system; /* messages[0] is */
     bool ended;
 };
 
-/* ---- what was said ---- */
-
-static int say(struct dialogue *d, const char *role, const char *text, size_t len)
-{
-    lk_chat_message *grown = realloc(d->messages, (d->n + 1) * sizeof *grown);
-    char *copy = grown ? malloc(len + 1) : NULL;
-    if (grown) {
-        d->messages = grown;
-    }
-    if (!copy) {
-        return cli_fail(d->cli, CLI_NOMEM, "out of memory");
-    }
-    memcpy(copy, text, len);
-    copy[len] = 0;
-    grown[d->n++] = (lk_chat_message){role, copy, len};
-    return CLI_DONE;
-}
-
-static void drop_to(struct dialogue *d, size_t n)
-{
-    while (d->n > n) {
-        free((char *)d->messages[--d->n].text);
-    }
-}
-
-static int set_system(struct dialogue *d, const char *text)
-{
-    size_t n = d->n;
-    int code = say(d, "system", text, strlen(text));
-    if (code) {
-        return code;
-    }
-    lk_chat_message m = d->messages[n];
-    if (d->has_system) {
-        free((char *)d->messages[0].text);
-        d->n--;
-    } else {
-        memmove(d->messages + 1, d->messages, n * sizeof *d->messages);
-    }
-    d->messages[0] = m;
-    d->has_system = true;
-    return CLI_DONE;
-}
-
+/* A question and its answer. What can't be said changes nothing. */
 static int turn(struct dialogue *d, const char *line)
 {
     struct cli_runner *r = d->run;
-    int code = say(d, "user", line, strlen(line));
+    bool fits = true;
+    int code = cli_turns_say(d->cli, &r->turns, "user", line, strlen(line));
     if (!code) {
-        code = cli_tokenize_chat(r, d->messages, d->n);
+        code = cli_ask(r, &fits);
     }
-    if (!code) {
+    if (!code && fits) {
         code = cli_answer(r);
     }
+    if (!code && !fits) {
+        cli_turns_keep(&r->turns, r->turns.n - 1);
+        return CLI_DONE;
+    }
     if (code == CLI_INTERRUPTED) { /* before the first word: as if it had not been asked */
-        drop_to(d, d->n - 1);
+        cli_turns_keep(&r->turns, r->turns.n - 1);
         cli_clear_interrupt();
         return CLI_DONE;
     }
     if (!code) {
-        code = say(d, "assistant", r->text.n ? r->text.data : "", r->text.n);
+        code =
+            cli_turns_say(d->cli, &r->turns, "assistant", r->text.n ? r->text.data : "", r->text.n);
     }
     if (!code && r->finish == LK_FINISH_CANCELLED) {
         cli_clear_interrupt(); /* it ended this answer, not the dialogue */
@@ -101,7 +61,7 @@ static int on_exit_word(struct dialogue *d, const char *rest)
 static int on_reset(struct dialogue *d, const char *rest)
 {
     (void)rest;
-    drop_to(d, d->has_system);
+    cli_turns_keep(&d->run->turns, d->run->turns.has_system);
     return cli_forget(d->run);
 }
 
@@ -115,31 +75,29 @@ static int on_save(struct dialogue *d, const char *path)
 
 static int on_load(struct dialogue *d, const char *path)
 {
-    if (cli_load_file(d->run, path) == CLI_DONE) {
-        cli_note(d->cli, "loaded %zu tokens; what begins with them is not evaluated again",
-                 lk_session_n_tokens(d->run->session));
-        drop_to(d, d->has_system);
-    }
-    return CLI_DONE;
+    (void)cli_load_file(d->run, path);
+    return CLI_DONE; /* what failed was said; the dialogue goes on */
 }
 
 static int on_system(struct dialogue *d, const char *text)
 {
+    struct cli_turns *t = &d->run->turns;
     if (*text) {
-        return set_system(d, text);
+        return cli_turns_set_system(d->cli, t, text);
     }
-    cli_note(d->cli, "%s", d->has_system ? d->messages[0].text : "there is no system prompt");
+    cli_note(d->cli, "%s", t->has_system ? t->message[0].text : "there is no system prompt");
     return CLI_DONE;
 }
 
 static int on_undo(struct dialogue *d, const char *rest)
 {
+    struct cli_turns *t = &d->run->turns;
     (void)rest;
-    if (d->n < (size_t)d->has_system + 2) {
+    if (t->n < (size_t)t->has_system + 2) {
         cli_note(d->cli, "nothing was said yet");
         return CLI_DONE;
     }
-    drop_to(d, d->n - 2);
+    cli_turns_keep(t, t->n - 2);
     return CLI_DONE;
 }
 
@@ -162,8 +120,8 @@ static const struct command {
     {"reset", "", "forget all but the system prompt", false, on_reset},
     {"undo", "", "take the last question and its answer back", false, on_undo},
     {"system", " [TEXT]", "show the system prompt, or make TEXT it", false, on_system},
-    {"save", " FILE", "save the session", true, on_save},
-    {"load", " FILE", "begin anew from a saved session", true, on_load},
+    {"save", " FILE", "save the dialogue", true, on_save},
+    {"load", " FILE", "go on with a saved dialogue", true, on_load},
     {"stats", "", "show how many tokens, and how fast", false, on_stats},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
@@ -239,7 +197,7 @@ int cli_dialogue(struct cli_runner *r)
     char *line;
     int code = lines ? CLI_DONE : cli_fail(cli, CLI_NOMEM, "out of memory");
     if (!code && system) {
-        code = set_system(&d, system);
+        code = cli_turns_set_system(cli, &r->turns, system);
     }
     bool edited = lines && cli_lines_edited(lines);
     if (!code && edited) {
@@ -258,8 +216,6 @@ int cli_dialogue(struct cli_runner *r)
     if (!code && !cli->closed) {
         cli_all_statistics(r);
     }
-    drop_to(&d, 0);
-    free(d.messages);
     cli_lines_close(&lines);
     return code;
 }

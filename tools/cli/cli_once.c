@@ -36,16 +36,35 @@ static int read_prompt(struct cli_runner *r, struct cli_buffer *text, bool *give
 }
 
 /* The text as a user's message, after the system prompt if there is one. */
-static int tokenize_message(struct cli_runner *r, const char *text, size_t len)
+static int begin_dialogue(struct cli_runner *r, const char *text, size_t len)
 {
     const char *system = r->args->system;
-    lk_chat_message m[2];
-    size_t n = 0;
-    if (system) {
-        m[n++] = (lk_chat_message){"system", system, strlen(system)};
+    int code = system ? cli_turns_set_system(r->cli, &r->turns, system) : CLI_DONE;
+    if (!code) {
+        code = cli_turns_say(r->cli, &r->turns, "user", text, len);
     }
-    m[n++] = (lk_chat_message){"user", text, len};
-    return cli_tokenize_chat(r, m, n);
+    return code ? code : cli_tokenize_chat(r, r->turns.message, r->turns.n);
+}
+
+/* The answer belongs to the dialogue, or, where a loaded session went on, to its last answer. */
+static int keep_answer(struct cli_runner *r)
+{
+    struct cli_turns *t = &r->turns;
+    struct cli_buffer all = {0};
+    const lk_chat_message *last = t->n ? &t->message[t->n - 1] : NULL;
+    bool goes_on = last && strcmp(last->role, "assistant") == 0;
+    if (!last) {
+        return CLI_DONE;
+    }
+    bool ok = (!goes_on || cli_append(&all, last->text, last->len)) &&
+              cli_append(&all, r->text.n ? r->text.data : "", r->text.n);
+    int code = ok ? CLI_DONE : cli_fail(r->cli, CLI_NOMEM, "out of memory");
+    if (!code) {
+        cli_turns_keep(t, t->n - goes_on);
+        code = cli_turns_say(r->cli, t, "assistant", all.n ? all.data : "", all.n);
+    }
+    cli_buffer_free(&all);
+    return code;
 }
 
 int cli_once(struct cli_runner *r)
@@ -57,13 +76,17 @@ int cli_once(struct cli_runner *r)
     if (!code && r->args->system && !chat) {
         code = cli_fail(r->cli, CLI_INPUT, "--system: the model has no chat template known here");
     } else if (!code && given) {
-        code = chat ? tokenize_message(r, bytes, text.n) : cli_tokenize_raw(r, bytes, text.n);
+        cli_turns_keep(&r->turns, 0); /* of what was loaded only tokens are of use */
+        code = chat ? begin_dialogue(r, bytes, text.n) : cli_tokenize_raw(r, bytes, text.n);
     } else if (!code) {
         r->n = lk_session_n_tokens(r->session);
         memcpy(r->ids, lk_session_tokens(r->session), r->n * sizeof *r->ids);
     }
     cli_buffer_free(&text);
-    return code ? code : cli_answer(r);
+    if (!code) {
+        code = cli_answer(r);
+    }
+    return code ? code : keep_answer(r);
 }
 
 void cli_once_json(const struct cli_runner *r, const char *hash)

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "tools/cli/cli_run.h"
 
@@ -40,6 +42,10 @@ int cli_request_check(struct cli_runner *r)
     if (a->raw && (a->chat || a->system)) {
         return cli_fail(r->cli, CLI_USAGE, "--raw excludes --chat and --system");
     }
+    bool may_be_dialogue = a->chat || (isatty(STDIN_FILENO) && r->cli->argc == 1 && !a->json);
+    if (a->on_full && strcmp(a->on_full, "drop") == 0 && !may_be_dialogue) {
+        return cli_fail(r->cli, CLI_USAGE, "--on-full drop: only a dialogue has turns to drop");
+    }
     if (a->chat && (a->json || r->cli->argc > 1)) {
         return cli_fail(r->cli, CLI_USAGE, "--chat excludes %s", a->json ? "--json" : "PROMPT");
     }
@@ -63,10 +69,10 @@ static int read_bias(const struct cli *cli, const struct cli_list *list, int32_t
     return CLI_DONE;
 }
 
-/* How tokens are chosen, but for the bias. */
-static int sampler_options(const struct cli_runner *r, lk_sampler_options *o)
+int cli_request_sampler(struct cli_runner *r)
 {
     const struct cli_run_args *a = r->args;
+    lk_sampler_options *o = &r->sampler;
     *o = lk_sampler_options_default();
     o->temperature = (float)a->temp;
     o->seed = (uint64_t)a->seed;
@@ -85,13 +91,10 @@ int cli_request_open(struct cli_runner *r)
     const struct cli_run_args *a = r->args;
     int32_t ids[CLI_LIST_MAX];
     float values[CLI_LIST_MAX];
-    lk_sampler_options sampler;
+    lk_sampler_options sampler = r->sampler;
     lk_generation_options o = lk_generation_options_default();
     lk_error err;
     int code = read_bias(r->cli, &a->logit_bias, ids, values);
-    if (!code) {
-        code = sampler_options(r, &sampler);
-    }
     if (code) {
         return code;
     }
@@ -103,6 +106,8 @@ int cli_request_open(struct cli_runner *r)
     o.stop = a->stop.item;
     o.n_stop = a->stop.n;
     o.ignore_eog = a->ignore_eos;
+    lk_generation_close(&r->generation);
+    r->written = false;
     return lk_generation_open(r->session, r->t, &o, &r->generation, &err) ? cli_error(r->cli, &err)
                                                                           : CLI_DONE;
 }

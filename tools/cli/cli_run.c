@@ -19,9 +19,14 @@ static const struct cli_option options[] = {
     {"chat", 0, CLI_FLAG, NULL, THIS(chat),
      .help = "hold a dialogue, also where the input is no terminal"},
     {"raw", 0, CLI_FLAG, NULL, THIS(raw), .help = "continue the prompt as it is: no chat template"},
-    {"save", 0, CLI_STRING, "FILE", THIS(save), .help = "save the session to FILE at the end"},
+    {"save", 0, CLI_STRING, "FILE", THIS(save),
+     .help = "save the session, with its dialogue, to FILE at the end"},
     {"load", 0, CLI_STRING, "FILE", THIS(load),
-     .help = "load a saved session: continue it, or reuse what it shares with the prompt"},
+     .help = "load a saved session: continue it, with --chat its dialogue, or reuse what it shares "
+             "with the prompt"},
+    {"on-full", 0, CLI_STRING, "WHAT", THIS(on_full), .choices = "drop stop",
+     .help = "when the context is full in a dialogue: drop the oldest turns, which is the default, "
+             "or stop"},
     {"stop", 0, CLI_LIST, "TEXT", THIS(stop), .help = "end before TEXT, which is not printed"},
     {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print one JSON object at the end"},
     {"raw-output", 0, CLI_FLAG, NULL, THIS(raw_output),
@@ -65,7 +70,7 @@ static const struct cli_option options[] = {
 };
 
 /* What is left to do and to say after the text. */
-static int finish(struct cli_runner *r, bool dialogue)
+static int finish(struct cli_runner *r)
 {
     int code = r->saved ? cli_save_to(r, &r->saved) : CLI_DONE;
     char hex[65];
@@ -80,10 +85,10 @@ static int finish(struct cli_runner *r, bool dialogue)
     } else if (r->args->logits_sha256) {
         printf("logits-sha256: %s\n", hex);
     }
-    if (!dialogue && r->cli->verbose) {
+    if (!r->dialogue && r->cli->verbose) {
         cli_statistics(r);
     }
-    bool interrupted = dialogue ? cli_interrupted() : r->finish == LK_FINISH_CANCELLED;
+    bool interrupted = r->dialogue ? cli_interrupted() : r->finish == LK_FINISH_CANCELLED;
     return code ? code : interrupted ? CLI_INTERRUPTED : CLI_DONE;
 }
 
@@ -104,6 +109,9 @@ static int open_all(struct cli_runner *r)
         code = cli_error(r->cli, &err);
     }
     if (!code) {
+        code = cli_request_sampler(r);
+    }
+    if (!code) {
         code = cli_request_open(r);
     }
     if (!code && r->args->load) {
@@ -121,6 +129,7 @@ static void close_all(struct cli_runner *r)
 {
     free(r->ids);
     cli_buffer_free(&r->text);
+    cli_turns_free(&r->turns);
     lk_output_close(&r->saved);
     lk_generation_close(&r->generation);
     lk_session_close(&r->session);
@@ -154,7 +163,6 @@ static int test(struct cli *cli, const struct cli_run_args *a)
 static int run(struct cli *cli, void *arguments)
 {
     struct cli_runner r = {.cli = cli, .args = arguments};
-    bool dialogue = false;
     if (r.args->test) {
         return test(cli, r.args);
     }
@@ -168,15 +176,16 @@ static int run(struct cli *cli, void *arguments)
     int code = cli_request_check(&r);
     if (!code) {
         cli_catch_interrupts();
+        r.dialogue = r.args->chat;
         code = open_all(&r);
     }
     if (!code) {
         cli_log(cli, LK_LOG_INFO, lk_engine_describe(r.engine));
-        dialogue = r.args->chat || asks_for_dialogue(&r);
-        code = dialogue ? cli_dialogue(&r) : cli_once(&r);
+        r.dialogue |= asks_for_dialogue(&r);
+        code = r.dialogue ? cli_dialogue(&r) : cli_once(&r);
     }
     if (!code) {
-        code = finish(&r, dialogue);
+        code = finish(&r);
     } else if (code == CLI_INTERRUPTED && r.last.prompt && cli->verbose) {
         cli_statistics(&r);
     }
@@ -193,7 +202,8 @@ const struct cli_command cli_run = {
                "PROMPT '-', or none when standard input is no terminal: standard input is read "
                "whole. A model with a chat template that is known here gets the prompt as a user's "
                "message, unless --raw.\n\nThe text ends at an end-of-generation token, a --stop "
-               "text, -n tokens or a full context. Ctrl-C ends it after the current token, a "
+               "text, -n tokens or a full context; a dialogue goes on without its oldest turns. "
+               "Ctrl-C ends it after the current token, a "
                "second one at once.",
     .examples = "lockstep run smollm2 \"Why is the sky blue?\"\n"
                 "lockstep run smollm2                   a dialogue\n"

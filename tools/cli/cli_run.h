@@ -6,13 +6,13 @@
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
 
-#include "tools/cli/cli.h"
+#include "tools/cli/cli_turns.h"
 
 struct cli_run_args {
     struct cli_engine_args engine; /* first: the tables of cli.h write here */
     int64_t n, seed, top_k, repeat_last_n;
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
-    const char *save, *load, *move_at, *system;
+    const char *save, *load, *move_at, *system, *on_full;
     struct cli_list stop, logit_bias;
     bool ignore_eos, raw, chat, logits_sha256, json, raw_output, sample, test, quick;
     const char *only, *report;
@@ -33,9 +33,12 @@ struct cli_runner {
     lk_engine *engine;
     lk_session *session;
     lk_generation *generation;
-    lk_output *saved; /* of --save, open from the start */
-    lk_sha256 hash;   /* of the rows that tokens were chosen from */
-    int32_t *ids;     /* [n_ctx] the prompt */
+    lk_output *saved;           /* of --save, open from the start */
+    lk_sampler_options sampler; /* how tokens are chosen, but for the bias */
+    struct cli_turns turns;     /* none where text goes on without a template */
+    bool dialogue;              /* it is held, or to be; else one prompt is answered */
+    lk_sha256 hash;             /* of the rows that tokens were chosen from */
+    int32_t *ids;               /* [n_ctx] the prompt */
     size_t n, n_ctx;
     struct cli_buffer text; /* of the answer so far */
     lk_finish finish;       /* of the answer */
@@ -50,13 +53,15 @@ struct cli_runner {
 /* Options to a generation (cli_request.c): what can be checked before a model is open, and then the
  * generation itself. */
 int cli_request_check(struct cli_runner *r);
-int cli_request_open(struct cli_runner *r);
+int cli_request_sampler(struct cli_runner *r); /* r->sampler */
+int cli_request_open(struct cli_runner *r);    /* anew, if it was open */
 
 /* An answer (cli_answer.c). The prompt's ids into r->ids; *n may be more than the context. */
 int cli_tokenize_chat(struct cli_runner *r, const lk_chat_message *messages, size_t n);
 int cli_tokenize_raw(struct cli_runner *r, const char *text, size_t len);
 /* Evaluates the prompt r->ids[0..n) and writes what follows it to stdout, unless --json, and to
- * r->text. CLI_INTERRUPTED: before the first token. */
+ * r->text. Turns of a dialogue are dropped where they have to be. CLI_INTERRUPTED: before the first
+ * token. */
 int cli_answer(struct cli_runner *r);
 void cli_statistics(const struct cli_runner *r);     /* of the last answer */
 void cli_all_statistics(const struct cli_runner *r); /* of all */
@@ -69,8 +74,16 @@ void cli_once_json(const struct cli_runner *r, const char *hash);
 /* A dialogue (cli_dialogue.c), until the input ends or `/exit`. */
 int cli_dialogue(struct cli_runner *r);
 
-/* Saved sessions (cli_saved.c): the session as it is now into an open output, which is committed;
- * into a file; out of one; nothing at all. */
+/* A full context of a dialogue (cli_room.c). Drops the oldest turns until the prompt, which is in
+ * r->ids then, and `written` tokens leave a fourth of the context free, or all there are. *made
+ * false: nothing was dropped, because of --on-full, or because it would not help. */
+int cli_make_room(struct cli_runner *r, size_t written, bool *made);
+/* The dialogue, whose last message is the question, as a prompt. *fits false: it does not (said).
+ */
+int cli_ask(struct cli_runner *r, bool *fits);
+
+/* Saved sessions (cli_saved.c), with their dialogues: the session as it is now into an open output,
+ * which is committed; into a file; out of one; nothing at all. */
 int cli_save_to(struct cli_runner *r, lk_output **out);
 int cli_save_file(struct cli_runner *r, const char *path);
 int cli_load_file(struct cli_runner *r, const char *path);
