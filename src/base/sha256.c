@@ -2,12 +2,15 @@
  *
  * SHA-256 as FIPS 180-4 defines it (the lk_sha256 part of lockstep.h). Knows nothing else.
  */
+#include "base/sha256.h"
+
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/base.h"
 
 /* First 32 bits of the fractional parts of the cube roots of the first 64 primes. */
-static const uint32_t k[64] = {
+const uint32_t lk_sha256_k[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -37,8 +40,8 @@ static void compress(uint32_t state[8], const uint8_t block[64])
     uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
     uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
     for (int i = 0; i < 64; i++) {
-        uint32_t t1 =
-            h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) + k[i] + w[i];
+        uint32_t t1 = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) +
+                      lk_sha256_k[i] + w[i];
         uint32_t t2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) | (c & (a | b)));
         h = g;
         g = f;
@@ -59,6 +62,26 @@ static void compress(uint32_t state[8], const uint8_t block[64])
     state[7] += h;
 }
 
+void lk_sha256_blocks_plain(uint32_t state[8], const uint8_t *blocks, size_t n)
+{
+    for (; n > 0; n--, blocks += 64) {
+        compress(state, blocks);
+    }
+}
+
+/* The CPU is asked once: under a hypervisor that takes longer than some blocks. */
+static lk_sha256_blocks fastest(void)
+{
+    static _Atomic(lk_sha256_blocks) known; /* one fact, whoever finds it out first */
+    lk_sha256_blocks blocks = atomic_load_explicit(&known, memory_order_relaxed);
+    if (!blocks) {
+        blocks = lk_sha256_blocks_cpu();
+        blocks = blocks ? blocks : lk_sha256_blocks_plain;
+        atomic_store_explicit(&known, blocks, memory_order_relaxed);
+    }
+    return blocks;
+}
+
 void lk_sha256_init(lk_sha256 *h)
 {
     static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
@@ -71,6 +94,7 @@ void lk_sha256_bytes(lk_sha256 *h, const void *data, size_t n)
 {
     const uint8_t *p = data;
     size_t held = h->n_bytes % 64;
+    lk_sha256_blocks blocks = fastest();
     h->n_bytes += n;
     if (held) {
         size_t take = n < 64 - held ? n : 64 - held;
@@ -80,15 +104,16 @@ void lk_sha256_bytes(lk_sha256 *h, const void *data, size_t n)
         if (held + take < 64) {
             return;
         }
-        compress(h->state, h->block);
+        blocks(h->state, h->block, 1);
         p += take;
         n -= take;
     }
-    for (; n >= 64; p += 64, n -= 64) {
-        compress(h->state, p);
+    size_t whole = n / 64 * 64;
+    if (whole) {
+        blocks(h->state, p, n / 64);
     }
-    if (n) {
-        memcpy(h->block, p, n);
+    if (n > whole) {
+        memcpy(h->block, p + whole, n - whole);
     }
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * SHA-256: the examples of FIPS 180-4, every split of a message, floats as little-endian bytes.
+ * SHA-256: the examples of FIPS 180-4, every split of a message, floats as little-endian bytes; the
+ * CPU's instructions against plain C.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/sha256.h"
 #include "lockstep.h"
 
 static const char *hex(lk_sha256 *h)
@@ -79,4 +81,31 @@ Test(sha256, floats_are_little_endian_bytes)
     lk_sha256_bytes(&h, bytes, sizeof bytes);
     lk_sha256_final(&h, b);
     cr_assert(memcmp(a, b, 32) == 0);
+}
+
+/* Any state and any blocks, from any address: equal words. */
+Test(sha256, the_cpus_instructions_equal_plain_c)
+{
+    enum { MOST = 5 };
+    lk_sha256_blocks cpu = lk_sha256_blocks_cpu();
+    uint8_t bytes[MOST * 64 + 16];
+    uint32_t x = 1;
+    if (!cpu) {
+        cr_skip_test("this CPU has no instructions for SHA-256");
+    }
+    for (int round = 0; round < 2000; round++) {
+        uint32_t a[8], b[8];
+        for (size_t i = 0; i < sizeof bytes; i++) {
+            x = x * 1664525 + 1013904223;
+            bytes[i] = round == 0 ? 0 : round == 1 ? 0xff : (uint8_t)(x >> 24);
+        }
+        for (int i = 0; i < 8; i++) {
+            x = x * 1664525 + 1013904223;
+            a[i] = b[i] = round < 2 ? -(uint32_t)round : x ^ x >> 13;
+        }
+        size_t n = (size_t)round % (MOST + 1), at = (size_t)round % 16;
+        lk_sha256_blocks_plain(a, bytes + at, n);
+        cpu(b, bytes + at, n);
+        cr_assert(memcmp(a, b, sizeof a) == 0, "round %d, %zu blocks", round, n);
+    }
 }
