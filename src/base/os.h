@@ -9,9 +9,20 @@
 #include "base/base.h"
 
 /* ---- files ---- */
+
+/* Tells a file from other files, and from itself before it was written to. */
+struct lk_stamp {
+    uint64_t device, inode, n_bytes;
+    int64_t modified_ns; /* of the content; programs can set it */
+    int64_t changed_ns;  /* of anything about it, by the system's clock */
+};
+/* Of the file that `path` names now; false when none can be looked at. */
+bool lk_stamp_of(const char *path, struct lk_stamp *out);
+
 struct lk_map {
     const uint8_t *data; /* NULL for an empty file */
     size_t n_bytes;
+    struct lk_stamp stamp; /* when it was mapped */
 };
 /* Maps a regular file read-only. Errors name the path and the system's reason. */
 lk_status lk_map_open(const char *path, struct lk_map *out, lk_error *err);
@@ -44,13 +55,18 @@ lk_status lk_make_dirs(const char *path, lk_error *err);
 
 void lk_remove(const char *path); /* a file; nothing where there is none */
 
+/* SHA-256 of the path that is left when links and "..", and where it begins, are resolved; of the
+ * path as it is where that can't be done. */
+void lk_path_sha256(const char *path, uint8_t out[32]);
+
 /* The public lk_output. */
 struct lk_output {
     struct lk_writer w;
 };
 
 /* ---- clock ---- */
-double lk_now(void); /* seconds, monotonic */
+double lk_now(void);      /* seconds, monotonic */
+int64_t lk_date_ns(void); /* nanoseconds since 1970, as stamps of files have them */
 
 /* ---- memory ---- */
 uint64_t lk_physical_memory(void); /* bytes */

@@ -6,10 +6,44 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static int64_t nanoseconds(struct timespec t)
+{
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static struct lk_stamp stamp_of(const struct stat *st)
+{
+    return (struct lk_stamp){.device = st->st_dev,
+                             .inode = st->st_ino,
+                             .n_bytes = (uint64_t)st->st_size,
+                             .modified_ns = nanoseconds(st->st_mtim),
+                             .changed_ns = nanoseconds(st->st_ctim)};
+}
+
+bool lk_stamp_of(const char *path, struct lk_stamp *out)
+{
+    struct stat st;
+    bool is = stat(path, &st) == 0;
+    *out = is ? stamp_of(&st) : (struct lk_stamp){0};
+    return is;
+}
+
+void lk_path_sha256(const char *path, uint8_t out[32])
+{
+    char real[PATH_MAX];
+    lk_sha256 h;
+    const char *text = realpath(path, real) ? real : path;
+    lk_sha256_init(&h);
+    lk_sha256_bytes(&h, text, strlen(text));
+    lk_sha256_final(&h, out);
+}
 
 lk_status lk_map_open(const char *path, struct lk_map *out, lk_error *err)
 {
@@ -38,6 +72,9 @@ lk_status lk_map_open(const char *path, struct lk_map *out, lk_error *err)
             out->data = data;
             out->n_bytes = (size_t)st.st_size;
         }
+    }
+    if (!status) {
+        out->stamp = stamp_of(&st);
     }
     close(fd); /* the mapping stays */
     return status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Gguf, inside: what gguf.c (opening), gguf_read.c (one part) and gguf_get.c (order and lookups)
- * share. For these files only.
+ * Gguf, inside: what gguf.c (opening), gguf_read.c (one part), gguf_get.c (order and lookups) and
+ * model_digest.c (the files behind a model) share. For these files only.
  */
 #ifndef LK_GGUF_PRIV_H
 #define LK_GGUF_PRIV_H

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/os.h"
 
 /* ---- opening ---- */
 
@@ -65,6 +66,15 @@ static lk_status name_types(struct lk_model *m, lk_error *err)
     return LK_OK;
 }
 
+static lk_status make_weights(struct lk_model *m, lk_error *err)
+{
+    m->weights = lk_alloc(sizeof *m->weights);
+    if (!m->weights || !(m->weights->lock = lk_mutex_new())) {
+        return lk_fail(err, LK_E_NOMEM, "%s: out of memory", lk_gguf_path(m->gguf));
+    }
+    return LK_OK;
+}
+
 lk_status lk_model_of_gguf(struct lk_gguf *gguf, lk_model **out, lk_error *err)
 {
     *out = NULL;
@@ -78,7 +88,7 @@ lk_status lk_model_of_gguf(struct lk_gguf *gguf, lk_model **out, lk_error *err)
     lk_status status;
     if ((status = copy_string(gguf, "general.architecture", &m->arch, err)) ||
         (status = copy_string(gguf, "general.name", &m->name, err)) ||
-        (status = name_types(m, err))) {
+        (status = name_types(m, err)) || (status = make_weights(m, err))) {
         lk_model_close(&m);
         return status;
     }
@@ -103,6 +113,10 @@ void lk_model_close(lk_model **model)
         lk_free(m->name);
         lk_free(m->meta_type);
         lk_free(m->tensor_type);
+        if (m->weights) {
+            lk_mutex_free(m->weights->lock);
+        }
+        lk_free(m->weights);
         lk_free(m);
         *model = NULL;
     }

@@ -86,7 +86,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     }
     uint8_t fingerprint[32];
     lk_model_fingerprint(m, fingerprint);
-    sink += fingerprint[0] + lk_model_n_params(m) + lk_model_n_ctx_train(m);
+    uint8_t weights[32] = {0};
+    status = lk_model_digest(m, NULL, weights, &err);
+    FUZZ_CHECK(status == LK_OK || status == LK_E_UNSUPPORTED);
+    sink += fingerprint[0] + weights[0] + lk_model_n_params(m) + lk_model_n_ctx_train(m);
     lk_model_close(&m);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Gguf under faults: every allocation and every file operation of opening a model fails in turn;
- * files with absurd counts cost neither time nor memory.
+ * Gguf under faults: every allocation and every file operation of opening a model, and of the
+ * digest of its weights, fails in turn; files with absurd counts cost neither time nor memory.
  */
 #include <criterion/criterion.h>
 #include <criterion/logging.h>
@@ -69,6 +69,87 @@ Test(gguf_fault, each_file_operation_fails)
             cr_assert_eq(n - 1, p == 0 ? 3 : 9, "open, fstat and mmap of each part: %zu", n - 1);
         }
     }
+}
+
+/* A digest under the fault that `set` sets, with a folder that keeps it: right or an error, and
+ * right when it is asked for again. True when the fault struck. */
+static bool digest_under_fault(const char *path, const char *cache, void (*set)(size_t n), size_t n,
+                               const uint8_t want[32])
+{
+    lk_model *m;
+    lk_error err = {0};
+    uint8_t got[32] = {0};
+    fault_reset();
+    struct fault_held before = fault_held();
+    cr_assert_eq(lk_model_open(path, &m, &err), LK_OK, "%s", err.message);
+    set(n);
+    lk_status status = lk_model_digest(m, cache, got, &err);
+    bool struck = fault_struck();
+    fault_reset();
+    cr_assert(!status || (struck && status == LK_E_NOMEM && strstr(err.message, "out of memory")),
+              "%s", err.message);
+    if (status) {
+        cr_assert_eq(lk_model_digest(m, cache, got, &err), LK_OK, "%s", err.message);
+    }
+    cr_assert_arr_eq(got, want, 32);
+    lk_model_close(&m);
+    struct fault_held after = fault_held();
+    cr_assert(after.bytes == before.bytes && after.fds == before.fds &&
+              after.mapped == before.mapped);
+    return struck;
+}
+
+static void nth_allocation(size_t n)
+{
+    fault_alloc(n, false);
+}
+
+static void nth_io(size_t n)
+{
+    fault_io(n, false);
+}
+
+static void io_from_nth(size_t n)
+{
+    fault_io(n, true);
+}
+
+Test(gguf_fault, each_fault_of_a_digest, .timeout = 120)
+{
+    static void (*const SETS[])(size_t n) = {nth_allocation, nth_io, io_from_nth, fault_thread};
+    static const uint64_t ne[1] = {5 << 20};
+    char dir[] = "/tmp/lk-test-XXXXXX", file[64], cache[64], command[128];
+    struct gguf_build b;
+    cr_assert(mkdtemp(dir));
+    snprintf(file, sizeof file, "%s/m.gguf", dir);
+    snprintf(cache, sizeof cache, "%s/cache", dir);
+    gb_start(&b, 3); /* large enough for a second thread */
+    gb_tensor(&b, "a", 1, ne, LK_TYPE_F32, 0);
+    gb_tensor(&b, "b", 1, ne, LK_TYPE_F32, 20 << 20);
+    gb_align(&b, 32);
+    gb_fill(&b, 3, 40 << 20);
+    gb_save(&b, file);
+    gb_free(&b);
+    struct timespec settle = {2, 200000000};
+    nanosleep(&settle, NULL);
+    uint8_t want[32];
+    lk_model *m;
+    cr_assert_eq(lk_model_open(file, &m, NULL), LK_OK);
+    cr_assert_eq(lk_model_digest(m, NULL, want, NULL), LK_OK);
+    lk_model_close(&m);
+    for (size_t s = 0; s < LK_COUNT(SETS); s++) {
+        for (int kept = 0; kept < 2; kept++) { /* what is kept is read, or not there and written */
+            size_t n = 0;
+            do {
+                snprintf(command, sizeof command, "rm -rf %s", cache);
+                cr_assert(kept || system(command) == 0);
+            } while (digest_under_fault(file, cache, SETS[s], ++n, want));
+            cr_log_info("digest, faults %zu, kept %d: %zu\n", s, kept, n - 1);
+            cr_assert(n > 1 || SETS[s] == fault_thread, "no fault struck");
+        }
+    }
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    cr_assert_eq(system(command), 0);
 }
 
 /* Opens in under a second and 64 MiB, whatever comes of it. */
