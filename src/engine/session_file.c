@@ -29,8 +29,9 @@ struct header {
     uint32_t n_vocab;
     uint32_t n_tokens, has_logits;
     uint8_t fingerprint[32];
+    uint8_t weights[32]; /* lk_model_digest */
 };
-_Static_assert(sizeof(struct header) == 72, "no padding in the file");
+_Static_assert(sizeof(struct header) == 104, "no padding in the file");
 enum { DIGEST_BYTES = 32, TAIL_BYTES = sizeof(uint64_t) + DIGEST_BYTES };
 
 static uint64_t unit_bytes(const struct lk_plan *plan)
@@ -42,6 +43,7 @@ static uint64_t unit_bytes(const struct lk_plan *plan)
     return sum;
 }
 
+/* Without the digest of the weights, which may take long. */
 static struct header header_of(const struct lk_session *s)
 {
     const struct lk_engine *e = s->engine;
@@ -55,6 +57,12 @@ static struct header header_of(const struct lk_session *s)
     memcpy(h.magic, MAGIC, sizeof MAGIC);
     lk_model_fingerprint(e->model, h.fingerprint);
     return h;
+}
+
+static lk_status weights_of(const struct lk_session *s, uint8_t out[32], lk_error *err)
+{
+    const struct lk_engine *e = s->engine;
+    return lk_model_digest(e->model, e->options.cache_dir, out, err);
 }
 
 static uint32_t n_blocks_of(uint32_t n_tokens)
@@ -122,6 +130,10 @@ lk_status lk_session_save_to(lk_session *s, lk_output *output, lk_error *err)
     uint8_t digest[DIGEST_BYTES];
     lk_status status;
     lk_sha256_init(&out.hash);
+    status = weights_of(s, h.weights, err);
+    if (status) {
+        return status;
+    }
     put(&out, &h, sizeof h);
     put(&out, s->tokens, h.n_tokens * sizeof *s->tokens);
     if (h.has_logits) {
@@ -154,6 +166,19 @@ lk_status lk_session_save(lk_session *s, const char *path, lk_error *err)
 }
 
 /* ---- load ---- */
+
+/* Two digests of a model, which must be equal. */
+static lk_status check_model(const char *path, const char *what, const uint8_t found[32],
+                             const uint8_t expected[32], lk_error *err)
+{
+    return memcmp(found, expected, 32) == 0
+               ? LK_OK
+               : lk_fail(err, LK_E_FORMAT,
+                         "%s: saved with another model: its %s starts %02x%02x%02x%02x, this "
+                         "model's %02x%02x%02x%02x",
+                         path, what, found[0], found[1], found[2], found[3], expected[0],
+                         expected[1], expected[2], expected[3]);
+}
 
 static lk_status check(const char *path, const char *what, uint64_t found, uint64_t expected,
                        lk_error *err)
@@ -189,13 +214,8 @@ static lk_status check_header(const struct lk_session *s, const char *path, cons
                        path, found, want_version, found < want_version ? "older" : "newer");
     }
     lk_status status = check(path, "numerics version", h->numerics, want.numerics, err);
-    if (!status && memcmp(h->fingerprint, want.fingerprint, sizeof want.fingerprint) != 0) {
-        status = lk_fail(err, LK_E_FORMAT,
-                         "%s: saved with another model: its fingerprint starts %02x%02x%02x%02x, "
-                         "this model's %02x%02x%02x%02x",
-                         path, h->fingerprint[0], h->fingerprint[1], h->fingerprint[2],
-                         h->fingerprint[3], want.fingerprint[0], want.fingerprint[1],
-                         want.fingerprint[2], want.fingerprint[3]);
+    if (!status) {
+        status = check_model(path, "fingerprint", h->fingerprint, want.fingerprint, err);
     }
     if (!status) {
         status = check(path, "number of states", h->n_states, want.n_states, err);
@@ -215,6 +235,12 @@ static lk_status check_header(const struct lk_session *s, const char *path, cons
     if (!status && h->n_tokens > s->engine->n_ctx) {
         status = lk_fail(err, LK_E_FULL, "%s: holds %u tokens, this session has room for %u", path,
                          h->n_tokens, s->engine->n_ctx);
+    }
+    if (!status) {
+        status = weights_of(s, want.weights, err);
+    }
+    if (!status) {
+        status = check_model(path, "weights' digest", h->weights, want.weights, err);
     }
     return status;
 }

@@ -2,7 +2,7 @@
  *
  * Fuzz session: any bytes as a saved session, loaded into a session of a model of one layer. The
  * first byte says what is mended before, so that mutations get past the seal: 1: the SHA-256 at the
- * end, 2: the model's fingerprint, 4: zeros for the cache as long as
+ * end, 2: the model's fingerprint and the digest of its weights, 4: zeros for the cache as long as
  * the header asks for. What loads must run; what doesn't leaves the session as it was.
  */
 #define _GNU_SOURCE /* memfd_create */
@@ -16,7 +16,7 @@
 #include "lockstep.h"
 #include "plan/kv_layout.h"
 
-enum { CTX = 128, VOCAB = 16, DIM = 32, HEADER = 72, N_TOKENS_AT = 32, FINGERPRINT_AT = 40 };
+enum { CTX = 128, VOCAB = 16, DIM = 32, HEADER = 104, N_TOKENS_AT = 32, FINGERPRINT_AT = 40 };
 enum { TAIL = 8 + 32 }; /* how many bytes are the program's, SHA-256 */
 enum { MAX_BYTES = 1 << 17, SEAL = 1, FINGERPRINT = 2, PAD = 4, N_HELD = 3 };
 
@@ -74,6 +74,7 @@ static size_t mended(uint8_t *file, size_t n, int mend)
     }
     if (mend & FINGERPRINT) {
         lk_model_fingerprint(model, file + FINGERPRINT_AT);
+        FUZZ_CHECK(!lk_model_digest(model, NULL, file + FINGERPRINT_AT + 32, NULL));
     }
     size_t n_tokens = u32_at(file, N_TOKENS_AT), has_logits = u32_at(file, N_TOKENS_AT + 4) != 0;
     if (mend & PAD && n_tokens <= CTX) {

@@ -19,8 +19,18 @@ def string(s):
     return struct.pack("<Q", len(s)) + s.encode()
 
 
+def weights_digest(tensors):
+    """SHA-256 over each tensor by rising name, as lockstep.h has it, of (name, type, shape, data)."""
+    h = hashlib.sha256(b"lockstep weights 1")
+    for name, kind, shape, data in sorted(tensors, key=lambda t: t[0].encode()):
+        h.update(string(name) + struct.pack("<I4Q", kind, *(shape + [1] * 4)[:4]))
+        h.update(hashlib.sha256(data).digest())
+    return h.digest()
+
+
 def model(rng):
-    """One layer, one head, one KV head: its cache is 4 KiB a block of K or V. Returns head, file."""
+    """One layer, one head, one KV head: its cache is 4 KiB a block of K or V. Returns head, file and
+    the weights' digest."""
     keys = [("general.architecture", STRING, "llama"), ("llama.block_count", U32, 1),
             ("llama.context_length", U32, CTX), ("llama.embedding_length", U32, EMBD),
             ("llama.feed_forward_length", U32, EMBD), ("llama.attention.head_count", U32, 1),
@@ -35,14 +45,17 @@ def model(rng):
         head += string(name) + struct.pack("<I", kind)
         head += string(v) if kind == STRING else struct.pack("<I" if kind == U32 else "<f", v)
     data = b""
+    weights = []
     for name, rows in tensors:
-        shape = struct.pack("<IQQ", 2, EMBD, rows) if rows else struct.pack("<IQ", 1, EMBD)
-        head += string(name) + shape + struct.pack("<IQ", TENSOR_F16 if rows else TENSOR_F32, len(data))
+        shape, kind = [EMBD, rows] if rows else [EMBD], TENSOR_F16 if rows else TENSOR_F32
+        head += string(name) + struct.pack("<I%dQ" % len(shape), len(shape), *shape)
+        head += struct.pack("<IQ", kind, len(data))
         n = EMBD * (rows or 1)
-        data += struct.pack("<%d%s" % (n, "e" if rows else "f"),
-                            *[rng.gauss(0, 0.2) if rows else 1.0 for _ in range(n)])
-        data += bytes(-len(data) % 32)
-    return head, head + bytes(-len(head) % 32) + data
+        own = struct.pack("<%d%s" % (n, "e" if rows else "f"),
+                          *[rng.gauss(0, 0.2) if rows else 1.0 for _ in range(n)])
+        weights.append((name, kind, shape, own))
+        data += own + bytes(-len(own) % 32)
+    return head, head + bytes(-len(head) % 32) + data, weights_digest(weights)
 
 
 def session(rng, fingerprint, n, logits, cache, own=b"", n_own=None):
@@ -63,16 +76,18 @@ def session(rng, fingerprint, n, logits, cache, own=b"", n_own=None):
 
 def main():
     rng = random.Random(4)
-    head, file = model(rng)
+    head, file, weights = model(rng)
     with open(os.path.join(sys.argv[1], "session.gguf"), "wb") as f:
         f.write(file)
     tail = struct.pack("<QI", len(file), NUMERICS)
-    fingerprint = hashlib.sha256(head + tail).digest()
-    other = hashlib.sha256(b"another model").digest()
+    another = hashlib.sha256(b"another model").digest()
+    fingerprint = hashlib.sha256(head + tail).digest() + weights  # both digests of the model
+    other, retrained = another + weights, fingerprint[:32] + another
     seeds = {
         "whole": (0, fingerprint, 5, 1, True),
         "whole-empty": (0, fingerprint, 0, 0, True),
         "other-model": (SEAL, other, 3, 0, True),
+        "other-weights": (SEAL, retrained, 3, 0, True),
         "empty": (SEAL | FINGERPRINT | PAD, other, 0, 0, False),
         "few": (SEAL | FINGERPRINT | PAD, other, 5, 1, False),
         "few-bare": (SEAL | FINGERPRINT | PAD, other, 9, 0, False),

@@ -93,7 +93,7 @@ Test(regress, a_failed_copy_leaves_the_session)
 /* A saved session that claims logits of no token is refused. */
 Test(regress, saved_logits_without_tokens)
 {
-    enum { HEADER = 72, N_TOKENS = 32, HAS_LOGITS = 36, VOCAB = 96, N_DATA = 8 };
+    enum { HEADER = 104, N_TOKENS = 32, HAS_LOGITS = 36, VOCAB = 96, N_DATA = 8 };
     struct model_params p = rg_small("llama", LK_TYPE_Q8_0);
     struct rg_model m;
     rg_model_open(&m, &p, NULL, NULL);
@@ -130,6 +130,81 @@ Test(regress, saved_logits_without_tokens)
     lk_session_close(&s);
     lk_engine_close(&e);
     lk_model_close(&model);
+    unlink(file);
+    rg_model_close(&m);
+}
+
+static void write_whole(const char *path, const uint8_t *bytes, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    cr_assert(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+}
+
+/* A saved session goes into the model that made it, under any name, and into no other checkpoint:
+ * one bit of any tensor is enough, the lowest of its last byte (of norms too). */
+Test(regress, saved_with_other_weights)
+{
+    struct model_params p = rg_small("qwen3", LK_TYPE_Q8_0);
+    struct rg_model m;
+    lk_model *model;
+    lk_engine *e;
+    lk_session *s;
+    lk_error err;
+    const int32_t ids[3] = {5, 7, 9};
+    uint8_t whole[32], other[32];
+    rg_model_open(&m, &p, NULL, NULL);
+    char copy[] = "/tmp/lockstep-copy-XXXXXX", file[] = "/tmp/lockstep-session-XXXXXX";
+    int fds[2] = {mkstemp(copy), mkstemp(file)};
+    cr_assert(fds[0] >= 0 && fds[1] >= 0 && close(fds[0]) == 0 && close(fds[1]) == 0);
+    size_t n = (size_t)lk_model_file_bytes(m.model);
+    uint8_t *bytes = malloc(n);
+    FILE *f = fopen(m.path, "rb");
+    cr_assert(bytes && f && fread(bytes, 1, n, f) == n && fclose(f) == 0);
+
+    lk_engine_options o = rg_options(rg_scalar(), 64, 8);
+    e = tiny_engine_with(m.path, &o, &model);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_sync(s, ids, 3, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_model_digest(model, NULL, whole, &err), LK_OK, "%s", err.message);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&model);
+
+    int n_tensors = (int)lk_model_n_tensors(m.model);
+    cr_assert_gt(n_tensors, 20);
+    for (int i = -1; i < n_tensors; i++) { /* -1: a copy */
+        lk_tensor_info t = {.name = "none", .name_len = 4};
+        if (i >= 0) {
+            lk_model_tensor(m.model, (size_t)i, &t);
+            bytes[t.file_offset + t.n_bytes - 1] ^= 1;
+        }
+        write_whole(copy, bytes, n);
+        e = tiny_engine_with(copy, &o, &model);
+        cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_sync(s, ids, 1, &err), LK_OK, "%s", err.message);
+        lk_status status = lk_session_load(s, file, &err);
+        rg_debug("a bit of %.*s: %s\n", (int)t.name_len, t.name, lk_status_name(status));
+        cr_assert_eq(status, i < 0 ? LK_OK : LK_E_FORMAT, "%.*s: %s", (int)t.name_len, t.name,
+                     lk_status_name(status));
+        cr_assert_eq(lk_session_n_tokens(s), i < 0 ? 3 : 1);
+        if (i >= 0) {
+            char want[128];
+            cr_assert_eq(lk_model_digest(model, NULL, other, &err), LK_OK);
+            snprintf(want, sizeof want,
+                     "weights' digest starts %02x%02x%02x%02x, this model's %02x%02x%02x%02x",
+                     whole[0], whole[1], whole[2], whole[3], other[0], other[1], other[2],
+                     other[3]);
+            status = lk_session_load(s, file, &err);
+            cr_assert(strstr(err.message, want), "%s, expected '%s'", err.message, want);
+            bytes[t.file_offset + t.n_bytes - 1] ^= 1;
+        }
+        lk_session_close(&s);
+        lk_engine_close(&e);
+        lk_model_close(&model);
+    }
+    free(bytes);
+    unlink(copy);
     unlink(file);
     rg_model_close(&m);
 }
