@@ -87,6 +87,7 @@ typedef struct lk_check_report {
     char sentence[512];     /* the verdict in one line */
     bool quick;
     uint8_t fingerprint[32]; /* of the model */
+    uint8_t weights[32];     /* lk_model_digest of the model */
     uint8_t logits[32];      /* SHA-256 of the CPU's rows of the prompt */
     int n_tokens, n_ctx, n_layers;
     bool has_device;

@@ -307,6 +307,10 @@ static lk_status prepare(struct lk_check_run *c, lk_error *err)
     r->n_ctx = n_ctx;
     r->n_layers = p->n_layer;
     lk_model_fingerprint(c->model, r->fingerprint);
+    status = lk_model_digest(c->model, c->engine.cache_dir, r->weights, err);
+    if (status) {
+        return status;
+    }
     size_t most = lk_feeds_most_floats(&c->feeds, p);
     c->hidden =
         lk_alloc_array((size_t)(p->n_layer + 1) * (size_t)n * (size_t)p->n_embd, sizeof *c->hidden);

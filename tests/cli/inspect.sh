@@ -22,3 +22,19 @@ differ "--no-bos" "$(lk tokenize --no-bos $model hello)" "$(lk tokenize $model h
 expect 3 "id out of range" tokenize --decode $model "1 999999"
 expect 3 "no id" tokenize --decode $model "1 x"
 expect 2 "text twice" tokenize $model hello --file "$dir/text"
+
+# The digest of the weights: the same of a copy under another name, and another of one changed bit.
+digest_of() { lk inspect --digest "$1" | sed -n 's/^weights, SHA-256: //p'; }
+cp $model "$dir/copy.gguf"
+printf '\x01' | dd of="$dir/copy.gguf" bs=1 seek=$(($(stat -c %s $model) - 1)) conv=notrunc status=none
+weights=$(digest_of $model)
+same "inspect --digest" "${#weights}" 64
+differ "inspect --digest of other weights" "$(digest_of "$dir/copy.gguf")" "$weights"
+cp $model "$dir/copy.gguf"
+same "inspect --digest of a copy" "$(digest_of "$dir/copy.gguf")" "$weights"
+same "inspect --digest --json" "$(lk inspect --digest --json $model |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["weights_sha256"])')" "$weights"
+expect 0 "inspect alone" inspect $model; lacks "inspect reads no weights unasked" "$(out)" "SHA-256"
+expect 0 "save" run $model hello --raw -n 2 --save "$dir/weights.session"
+same "save keeps the digest" "$(python3 -c 'import sys
+print(open(sys.argv[1], "rb").read()[72:104].hex())' "$dir/weights.session")" "$weights"

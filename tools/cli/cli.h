@@ -179,6 +179,7 @@ void cli_hex(const uint8_t bytes[32], char out[65]);
 
 /* A path below the user's folder for us, malloc'd; NULL when there is no such folder. */
 char *cli_cache_path(const char *below);
+char *cli_engine_cache(void); /* the cache_dir of engines and digests, likewise */
 char *cli_state_path(const char *below);
 void cli_make_folder_of(const char *path); /* of a file, for the user alone; if it can */
 char *cli_pull_script(void); /* installed or in the source tree around a build folder; or NULL */

@@ -135,6 +135,8 @@ static void page_subject(FILE *to, const struct cli_check_shown *s)
     row(to, "", line, false);
     cli_hex(r->fingerprint, hex);
     row(to, "Fingerprint", hex, true);
+    cli_hex(r->weights, hex);
+    row(to, "Weights, SHA-256", hex, true);
     if (r->has_device) {
         row(to, "Device", r->device.name, false);
         row(to, "Driver", r->device.driver, false);

@@ -136,8 +136,10 @@ void cli_check_text(FILE *to, const struct cli_check_shown *s, bool all)
     const lk_check_report *r = s->report;
     char hex[65];
     cli_hex(r->fingerprint, hex);
-    fprintf(to, "model    %s\n         %s, fingerprint %.16s\n", lk_model_path(s->model),
+    fprintf(to, "model    %s\n         %s, fingerprint %.16s", lk_model_path(s->model),
             lk_model_arch(s->model), hex);
+    cli_hex(r->weights, hex);
+    fprintf(to, ", weights %.16s\n", hex);
     if (r->has_device) {
         fprintf(to, "device   %s, %s\n         %s; features: %s\n", r->device.name,
                 r->device.driver, r->device.exact ? "exact" : "approximate", r->device.features);
@@ -275,6 +277,8 @@ void cli_check_json(FILE *to, const struct cli_check_shown *s)
     json_text(to, "architecture", lk_model_arch(s->model));
     cli_hex(r->fingerprint, hex);
     fprintf(to, ",\"fingerprint\":\"%s\"", hex);
+    cli_hex(r->weights, hex);
+    fprintf(to, ",\"weights_sha256\":\"%s\"", hex);
     cli_hex(r->logits, hex);
     fprintf(to,
             ",\"logits_sha256\":\"%s\",\"layers\":%d,\"tokens\":%d,\"context\":%d,\"quick\":%s,"

@@ -3,16 +3,19 @@
  * lockstep inspect: what a model file holds, and what of it lockstep can't run.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tools/cli/cli.h"
 
 struct arguments {
-    bool json;
+    bool json, digest;
 };
 
 static const struct cli_option options[] = {
     {"json", 0, CLI_FLAG, NULL, offsetof(struct arguments, json), .help = "print one JSON object"},
+    {"digest", 0, CLI_FLAG, NULL, offsetof(struct arguments, digest),
+     .help = "show the SHA-256 of the weights too, for which the whole file is read"},
     CLI_END,
 };
 
@@ -46,7 +49,8 @@ static size_t n_unsupported(const lk_model *m)
     return n;
 }
 
-static void print_text(const lk_model *m, const char *reason)
+/* `weights`: hexadecimal, or NULL where it was not asked for. */
+static void print_text(const lk_model *m, const char *reason, const char *weights)
 {
     const char *name = lk_model_name(m), *arch = lk_model_arch(m);
     printf("file: %s\n", lk_model_path(m));
@@ -59,6 +63,9 @@ static void print_text(const lk_model *m, const char *reason)
     printf("\nparameters: %" PRIu64 "\ncontext: %" PRIu32 "\nchat format: %s\n",
            lk_model_n_params(m), lk_model_n_ctx_train(m),
            lk_chat_format_name(lk_model_chat_format(m)));
+    if (weights) {
+        printf("weights, SHA-256: %s\n", weights);
+    }
     printf("runs: %s", reason ? "no: " : "yes");
     print_safe(reason ? reason : "", reason ? strlen(reason) : 0);
     printf("\n\nmetadata: %zu keys\n", lk_model_n_meta(m));
@@ -88,7 +95,7 @@ static void print_text(const lk_model *m, const char *reason)
     }
 }
 
-static void print_json(const lk_model *m, const char *reason)
+static void print_json(const lk_model *m, const char *reason, const char *weights)
 {
     const char *const text[][2] = {
         {"file", lk_model_path(m)},
@@ -97,6 +104,9 @@ static void print_json(const lk_model *m, const char *reason)
         {"chat_format", lk_chat_format_name(lk_model_chat_format(m))},
     };
     printf("{\"schema\":1");
+    if (weights) {
+        printf(",\"weights_sha256\":\"%s\"", weights);
+    }
     for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
         printf(",\"%s\":", text[i][0]);
         cli_json_string(stdout, text[i][1], strlen(text[i][1]));
@@ -133,6 +143,20 @@ static void print_json(const lk_model *m, const char *reason)
     printf("]}\n");
 }
 
+static int find_digest(const struct cli *cli, const lk_model *model, char hex[65])
+{
+    uint8_t digest[32];
+    lk_error err;
+    char *cache = cli_engine_cache();
+    lk_status status = lk_model_digest(model, cache, digest, &err);
+    free(cache);
+    if (status) {
+        return cli_error(cli, &err);
+    }
+    cli_hex(digest, hex);
+    return CLI_DONE;
+}
+
 static int run(struct cli *cli, void *arguments)
 {
     const struct arguments *args = arguments;
@@ -143,13 +167,15 @@ static int run(struct cli *cli, void *arguments)
     }
     lk_error err;
     const char *reason = lk_model_check(model, &err) ? err.message : NULL;
-    if (args->json) {
-        print_json(model, reason);
-    } else {
-        print_text(model, reason);
+    char hex[65];
+    code = args->digest ? find_digest(cli, model, hex) : CLI_DONE;
+    if (!code && args->json) {
+        print_json(model, reason, args->digest ? hex : NULL);
+    } else if (!code) {
+        print_text(model, reason, args->digest ? hex : NULL);
     }
     lk_model_close(&model);
-    return CLI_DONE;
+    return code;
 }
 
 const struct cli_command cli_inspect = {

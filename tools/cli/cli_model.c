@@ -221,7 +221,7 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
     if (code) {
         return code;
     }
-    *cache = cli_cache_path("vulkan");
+    *cache = cli_engine_cache();
     o->backend = args->backend ? args->backend : o->backend; /* what a command has no option for */
     o->device = args->device;
     o->placement = args->place;

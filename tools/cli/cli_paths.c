@@ -30,6 +30,11 @@ char *cli_cache_path(const char *below)
     return path_in("XDG_CACHE_HOME", "/.cache/lockstep/", below);
 }
 
+char *cli_engine_cache(void)
+{
+    return cli_cache_path("engine");
+}
+
 char *cli_state_path(const char *below)
 {
     return path_in("XDG_STATE_HOME", "/.local/state/lockstep/", below);
