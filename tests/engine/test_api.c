@@ -81,6 +81,13 @@ Test(api, options_of_an_older_header_are_taken)
         cr_assert_eq(lk_engine_open(m, &o, &e, &err), LK_E_INVALID);
         cr_assert(strstr(err.message, "engine options: size is"), "%s", err.message);
         cr_assert_eq(lk_devices(&o, NULL, NULL, &err), LK_E_INVALID);
+        cr_assert_eq(lk_device_disable(&o, "matrix", &err), LK_E_INVALID);
+        cr_assert(strstr(err.message, "engine options: size is"), "%s", err.message);
+        cr_assert_eq(lk_bench_kernels(&o, 1, NULL, NULL, &err), LK_E_INVALID);
+        cr_assert(strstr(err.message, "engine options: size is"), "%s", err.message);
+        lk_check_report *report;
+        cr_assert_eq(lk_check(m, &o, NULL, &report, &err), LK_E_INVALID);
+        cr_assert(strstr(err.message, "engine options: size is"), "%s", err.message);
         lk_sampler *p;
         lk_sampler_options so = lk_sampler_options_default();
         so.size = BAD[i];

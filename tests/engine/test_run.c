@@ -256,6 +256,14 @@ Test(run, items_that_make_no_sense_run_nothing)
         cr_assert_eq(lk_session_n_tokens(s), 0);
     }
     cr_assert_eq(lk_engine_run(e, NULL, 0, &err), LK_OK);
+    for (int first = 0; first < 2; first++) { /* a step is a run of one token each */
+        lk_session *both[2] = {first ? foreign : s, first ? s : foreign};
+        cr_assert_eq(lk_engine_step(e, both, ids, 2, &err), LK_E_INVALID);
+        cr_assert(strstr(err.message, first ? "item 0: its session belongs to another engine"
+                                            : "item 1: its session belongs to another engine"),
+                  "%s", err.message);
+        cr_assert_eq(lk_session_n_tokens(s) + lk_session_n_tokens(foreign), 0);
+    }
     lk_session_close(&s);
     lk_session_close(&foreign);
     lk_engine_close(&other);
