@@ -53,6 +53,7 @@ struct lk_exec_options {
     const struct lk_plan *plan; /* outlives the exec */
     int max_tokens;             /* rows of one batch */
     int max_outputs;            /* rows that want logits in one batch */
+    bool fewer;                 /* where a device can't hold so many rows it takes fewer: `most` */
     int max_seqs;               /* sequences in one batch */
     int max_blocks;             /* blocks of one sequence's paged states */
     bool keep_ops;              /* every slot keeps its memory, nothing is fused away: for peek */
@@ -123,6 +124,9 @@ struct lk_backend_impl {
     lk_status (*prepare)(struct lk_backend *backend, const struct lk_exec_options *options,
                          struct lk_exec **out, lk_error *err);
     void (*exec_free)(struct lk_exec *exec);
+    /* The rows of the largest batch that it takes: as the options have them, or less with `fewer`,
+     * never below 1. NULL: a backend always takes what the options say. */
+    struct lk_row_counts (*most)(const struct lk_exec *exec);
 
     /* Zeroed memory of states, with guards around each. */
     lk_status (*state_alloc)(struct lk_backend *backend, const struct lk_state_geom *geom,

@@ -79,6 +79,7 @@ static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, l
             .plan = geom.plan,
             .max_tokens = is_whole ? (int)e->n_batch : n_micro_of(e),
             .max_outputs = e->max_outputs,
+            .fewer = true,
             .max_seqs = e->max_seqs,
             .max_blocks = (int)((e->n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK),
             .fuse = e->options.fuse,
@@ -210,11 +211,36 @@ static lk_status copy_placement(struct lk_lane *lane, const struct lk_placement 
     return status;
 }
 
+/* The sizes of batches: the engine's, or what the lane's devices hold of them. */
+static void set_sizes(const struct lk_engine *e, struct lk_lane *lane)
+{
+    int *tokens = lane->n_parts > 1 ? &lane->n_micro : &lane->n_batch;
+    lane->n_batch = (int)e->n_batch;
+    lane->n_outputs = e->max_outputs;
+    lane->n_micro = n_micro_of(e);
+    for (int i = 0; i < lane->n_parts; i++) {
+        const struct lk_part *part = &lane->part[i];
+        if (part->impl->most) {
+            struct lk_row_counts most = part->impl->most(part->exec);
+            int outputs = most.n[LK_ROWS_OUTPUTS], n = most.n[LK_ROWS_TOKENS];
+            *tokens = n < *tokens ? n : *tokens;
+            lane->n_outputs = outputs < lane->n_outputs ? outputs : lane->n_outputs;
+        }
+    }
+    if (*tokens < (lane->n_parts > 1 ? n_micro_of(e) : (int)e->n_batch) ||
+        lane->n_outputs < e->max_outputs) {
+        lk_log_line(&e->log, LK_LOG_INFO,
+                    "a device holds %d tokens at once and %d rows of logits: batches are cut to "
+                    "that",
+                    *tokens, lane->n_outputs);
+    }
+}
+
 lk_status lk_lane_finish(struct lk_engine *e, struct lk_lane *lane, const struct lk_placement *p,
                          lk_error *err)
 {
     struct lk_state_geom geom = lk_geom_of(e, e->plan);
-    lane->n_micro = n_micro_of(e);
+    set_sizes(e, lane);
     size_t floats = (size_t)lane->n_micro * (size_t)e->plan->n_embd;
     for (int i = 0; i + 1 < lane->n_parts; i++) {
         for (int k = 0; k < 2; k++) {

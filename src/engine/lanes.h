@@ -45,6 +45,7 @@ struct lk_lane {
     struct lk_placement placement;
     struct lk_part *part;   /* owned, [n_parts] */
     int n_parts;            /* 0: closed, after a loss */
+    int n_batch, n_outputs; /* tokens of a batch, and rows of it that want logits, at most */
     int n_micro;            /* tokens of a micro-batch, at most, where there are several parts */
     struct lk_relay *relay; /* NULL: a batch is one micro-batch */
     struct lk_state_pool pool;

@@ -28,18 +28,18 @@ static void fail(struct lk_work *w, lk_status status, const lk_error *why)
 
 /* ---- a batch ---- */
 
-/* Adds what fits of a session's tokens: at most max_outputs of those that want rows. */
+/* Adds what fits of a session's tokens: at most n_outputs of those that want rows. */
 static void add(struct lk_engine *e, struct lk_batch *b, struct lk_work *w)
 {
     struct lk_session *s = w->session;
     size_t pos = (size_t)s->seq.n_tokens, n = w->end - pos;
-    size_t room = e->n_batch - (size_t)b->n_tokens;
+    size_t room = (size_t)(s->lane->n_batch - b->n_tokens);
     n = n < room ? n : room;
     w->first = b->n_tokens;
     w->count = 0;
     for (size_t i = 0; i < n; i++, w->count++) {
         bool last = w->last && pos + i + 1 == w->end, row = last || pos + i >= w->rows_from;
-        if (row && b->n_outputs == e->max_outputs) {
+        if (row && b->n_outputs == s->lane->n_outputs) {
             break;
         }
         int t = b->n_tokens + (int)i;
@@ -69,7 +69,7 @@ static struct lk_batch collect(struct lk_engine *e, const struct lk_lane *lane,
         .token = e->token, .pos = e->pos, .seq = e->seq, .seqs = e->seqs, .outputs = e->outputs};
     for (size_t i = 0; i < n; i++) {
         work[i].in_batch = false;
-        if (is_pending(&work[i]) && work[i].session->lane == lane && b.n_tokens < (int)e->n_batch &&
+        if (is_pending(&work[i]) && work[i].session->lane == lane && b.n_tokens < lane->n_batch &&
             b.n_seqs < e->max_seqs) {
             add(e, &b, &work[i]);
         }

@@ -119,7 +119,7 @@ static int few_tokens(const struct lk_exec *e)
     while (n > 1 && each * (uint64_t)n > limit) {
         n--;
     }
-    return n;
+    return n < e->few_held ? n : e->few_held;
 }
 
 static lk_status create_objects(struct lk_exec *e, lk_error *err)
@@ -189,6 +189,55 @@ static lk_status create_buffers(struct lk_exec *e, VkDeviceSize arena, lk_error 
     return status;
 }
 
+/* Builds the lists for the batches of e->o. */
+static lk_status build_lists(struct lk_exec *e, VkDeviceSize *arena, lk_error *err)
+{
+    lk_status status = lk_vk_batch_lay_out(e, err);
+    e->list[LK_VK_DECODE].max_tokens = 1;
+    e->list[LK_VK_FEW].max_tokens = few_tokens(e);
+    e->list[LK_VK_MANY].max_tokens = e->o.max_tokens;
+    *arena = 0;
+    for (int i = 0; i < LK_VK_LISTS && !status; i++) {
+        bool larger = i == 0 || e->list[i - 1].max_tokens < e->list[i].max_tokens;
+        if (larger && !(e->trial && i == LK_VK_FEW)) {
+            VkDeviceSize bytes = 0;
+            status = lk_vk_list_build(e, (enum lk_vk_list_kind)i, &bytes, err);
+            *arena = bytes > *arena ? bytes : *arena;
+        }
+    }
+    return status;
+}
+
+/* The same, again with fewer rows as long as the device holds less than was asked for. Each limit
+ * is known exactly after the first time; memory of all values at once is tried by halves. */
+static lk_status build_fitting_lists(struct lk_exec *e, VkDeviceSize *arena, lk_error *err)
+{
+    for (;;) {
+        int few = e->few_held;
+        e->held = lk_most_rows(&e->o);
+        lk_status status = build_lists(e, arena, err);
+        int *tokens = &e->held.n[LK_ROWS_TOKENS], outputs = e->held.n[LK_ROWS_OUTPUTS];
+        if (!status && e->o.fewer && *arena > e->dev->found.max_allocation && *tokens > 1) {
+            *tokens = *tokens < e->o.max_tokens ? *tokens : *tokens / 2;
+        }
+        bool fits = *tokens == e->o.max_tokens && outputs == e->o.max_outputs;
+        if (status || !e->o.fewer || (fits && e->few_held == few)) {
+            return status;
+        }
+        e->o.max_tokens = *tokens;
+        e->o.max_outputs = outputs;
+        for (int i = 0; i < LK_VK_LISTS; i++) {
+            lk_vk_list_free(&e->list[i]);
+            e->n_attn[i] = 0;
+        }
+    }
+}
+
+static struct lk_row_counts vk_most(const struct lk_exec *e)
+{
+    return lk_most_rows(&e->o);
+}
+
 lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options *o, bool trial,
                         struct lk_exec **out, lk_error *err)
 {
@@ -200,19 +249,9 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
     e->o = *o;
     e->trial = trial;
     e->facts = lk_vk_facts_of(e->dev);
-    lk_status status = lk_vk_batch_lay_out(e, err);
-    e->list[LK_VK_DECODE].max_tokens = 1;
-    e->list[LK_VK_FEW].max_tokens = few_tokens(e);
-    e->list[LK_VK_MANY].max_tokens = o->max_tokens;
-    VkDeviceSize arena = 0;
-    for (int i = 0; i < LK_VK_LISTS && !status; i++) {
-        bool larger = i == 0 || e->list[i - 1].max_tokens < e->list[i].max_tokens;
-        if (larger && !(trial && i == LK_VK_FEW)) {
-            VkDeviceSize bytes = 0;
-            status = lk_vk_list_build(e, (enum lk_vk_list_kind)i, &bytes, err);
-            arena = bytes > arena ? bytes : arena;
-        }
-    }
+    e->few_held = LK_VK_FEW_TOKENS;
+    VkDeviceSize arena;
+    lk_status status = build_fitting_lists(e, &arena, err);
     if (!status) {
         status = create_buffers(e, arena, err);
     }
@@ -333,6 +372,7 @@ const struct lk_backend_impl lk_backend_vulkan = {
     .speed = lk_vk_speed,
     .prepare = vk_prepare,
     .exec_free = vk_exec_free,
+    .most = vk_most,
     .state_alloc = vk_state_alloc,
     .state_free = lk_vk_state_free,
     .state_read = lk_vk_state_read,

@@ -168,6 +168,142 @@ Test(regress_device, limits_of_workgroups)
     rg_model_close(&m);
 }
 
+/* What a device holds of 100 tokens and 50 rows of logits. */
+static struct lk_exec *held_by(const struct rg_way *way, const struct rg_model *m, int max_seqs,
+                               int *tokens, int *outputs)
+{
+    struct lk_exec_options o = {.plan = m->plan,
+                                .max_tokens = 100,
+                                .max_outputs = 50,
+                                .fewer = true,
+                                .max_seqs = max_seqs,
+                                .max_blocks = 26,
+                                .fuse = true};
+    struct lk_exec *e;
+    lk_error err;
+    cr_assert_eq(way->impl->prepare(rg_backend(way), &o, &e, &err), LK_OK, "%s", err.message);
+    struct lk_row_counts most = way->impl->most(e);
+    *tokens = most.n[LK_ROWS_TOKENS];
+    *outputs = most.n[LK_ROWS_OUTPUTS];
+    VkDeviceSize range = device_of(way)->found.props.limits.maxStorageBufferRange;
+    for (int l = 0; l < LK_VK_LISTS; l++) {
+        int n = e->list[l].max_tokens;
+        for (int i = 0; i < e->list[l].n_pieces && i < m->plan->n_slots; i++) {
+            const struct lk_slot *slot = &m->plan->slots[i];
+            int rows = slot->rows == LK_ROWS_OUTPUTS && *outputs < n ? *outputs : n;
+            VkDeviceSize whole = lk_round_up((size_t)rows, LK_VK_MAX_COLS); /* columns of tokens */
+            cr_assert_leq(whole * (VkDeviceSize)slot->width * 4, range, "slot %d, %d rows", i,
+                          rows);
+        }
+    }
+    cr_assert_leq(e->at.n_words * 4, range);
+    return e;
+}
+
+/* With a range of so many bytes, one less and one more. */
+static void expect_held(const struct rg_model *m, uint32_t range, int max_seqs, const int tokens[3],
+                        const int outputs[3])
+{
+    const struct rg_way *way = rg_vulkan();
+    uint32_t *limit = &device_of(way)->found.props.limits.maxStorageBufferRange, was = *limit;
+    for (int i = 0; i < 3; i++) {
+        int t, o;
+        *limit = range - 1 + (uint32_t)i;
+        struct lk_exec *e = held_by(way, m, max_seqs, &t, &o);
+        rg_debug("range %u: %d tokens, %d rows of logits\n", *limit, t, o);
+        cr_assert_eq(t, tokens[i], "range %u: %d tokens, expected %d", *limit, t, tokens[i]);
+        cr_assert_eq(o, outputs[i], "range %u: %d rows, expected %d", *limit, o, outputs[i]);
+        way->impl->exec_free(e);
+    }
+    *limit = was;
+}
+
+/* What a device can't hold lowers what is planned, to the last row that fits: logits, values,
+ * activations, the buffer of a batch, workgroups, all values together. */
+Test(regress_device, rows_that_a_device_cannot_hold)
+{
+    const struct rg_way *way = rg_vulkan();
+    struct model_params p = rg_small("llama", LK_TYPE_Q8_0);
+    struct rg_model m;
+    int t, o;
+    if (!way) {
+        return;
+    }
+    struct lk_vk_found *found = &device_of(way)->found;
+    const VkPhysicalDeviceLimits was = found->props.limits;
+    p.n_vocab = 1001;
+    rg_model_open(&m, &p, NULL, NULL);
+    expect_held(&m, 1001 * 4 * 48, 1, (const int[]){100, 100, 100}, (const int[]){40, 48, 48});
+    expect_held(&m, 1001 * 4 * 56, 1, (const int[]){100, 100, 100}, (const int[]){48, 50, 50});
+    rg_model_close(&m);
+    p = rg_small("llama", LK_TYPE_Q8_0);
+    p.n_ff = 608; /* a slot of it */
+    rg_model_open(&m, &p, NULL, NULL);
+    expect_held(&m, 608 * 4 * 80, 1, (const int[]){72, 80, 80}, (const int[]){50, 50, 50});
+    rg_model_close(&m);
+    p = rg_small("llama", LK_TYPE_F16); /* activations are padded to panels of 256 */
+    rg_model_open(&m, &p, NULL, NULL);
+    expect_held(&m, 256 * 4 * 96, 1, (const int[]){88, 96, 96}, (const int[]){50, 50, 50});
+    /* 37 tokens beside 26000 words of tables: 16 of attention, 4 counters */
+    uint32_t each = 4 + 4 * LK_VK_MAX_ATTN + 32, words = 4 * LK_VK_MAX_ATTN + 26000 + 4;
+    expect_held(&m, (words + 37 * each) * 4, 1000, (const int[]){36, 37, 37},
+                (const int[]){50, 50, 50});
+    found->props.limits.maxComputeWorkGroupCount[1] = 21; /* of rows; 4 heads of a token */
+    struct lk_exec *e = held_by(way, &m, 1, &t, &o);
+    cr_assert_eq(t, 21);
+    cr_assert_eq(e->list[LK_VK_FEW].max_tokens, 5);
+    found->props.limits = was;
+    way->impl->exec_free(e);
+    rg_model_close(&m);
+    p = rg_small("llama", LK_TYPE_Q8_0); /* more than the buffer that weights go through */
+    p.n_layer = 1;
+    p.n_ff = 60000;
+    rg_model_open(&m, &p, NULL, NULL);
+    e = held_by(way, &m, 1, &t, &o);
+    VkDeviceSize most = found->max_allocation, arena = e->arena.size;
+    cr_assert(t == 100 && o == 50);
+    way->impl->exec_free(e);
+    for (int less = 0; less < 2; less++) {
+        found->max_allocation = arena - (VkDeviceSize)less;
+        e = held_by(way, &m, 1, &t, &o);
+        cr_assert_eq(t, less ? 50 : 100);
+        way->impl->exec_free(e);
+    }
+    found->max_allocation = most;
+    rg_model_close(&m);
+}
+
+/* A vocabulary whose rows don't divide the range of 128 MiB that Vulkan guarantees, asked for more
+ * rows than fit: the engine delivers them in several batches, by the contract's bits. */
+Test(regress_device, vocabulary_beyond_the_guaranteed_range)
+{
+    enum { N = 479, VOCAB = 70001 }; /* 479 rows fit, 480 whole columns of them do not */
+    struct model_params p = rg_small("llama", LK_TYPE_Q8_0);
+    const struct rg_way *ways[] = {rg_scalar(), rg_vulkan()};
+    int32_t ids[N];
+    float *rows[2] = {NULL, NULL};
+    p.n_vocab = VOCAB;
+    p.n_layer = 1;
+    if (!rg_vulkan()) {
+        return;
+    }
+    struct rg_model m;
+    rg_model_open(&m, &p, NULL, NULL);
+    tiny_tokens(ids, N, VOCAB, 17);
+    for (int i = 0; i < 2; i++) {
+        lk_model *model;
+        lk_engine_options o = rg_options(ways[i], N, N);
+        lk_engine *e = tiny_engine_with(m.path, &o, &model);
+        rows[i] = tiny_rows(e, ids, N);
+        lk_engine_close(&e);
+        lk_model_close(&model);
+    }
+    tiny_same(rows[1], rows[0], (size_t)N * VOCAB, "rows of a large vocabulary");
+    free(rows[0]);
+    free(rows[1]);
+    rg_model_close(&m);
+}
+
 /* Guards around K and V in device memory are compared. */
 Test(regress_device, guards_in_device_memory)
 {

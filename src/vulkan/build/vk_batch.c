@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "vulkan/build/vk_list.h"
+
 /* `words` more of the batch buffer; where they begin. */
 static uint32_t take_words(uint64_t *next, uint64_t words)
 {
@@ -26,12 +28,12 @@ static int most_heads(const struct lk_plan *plan)
     return n;
 }
 
-lk_status lk_vk_batch_lay_out(struct lk_exec *e, lk_error *err)
+/* Where its parts lie with n tokens; the words of all of it. */
+static uint64_t lay_out(struct lk_exec *e, uint64_t n)
 {
     struct lk_vk_batch_at *at = &e->at;
     const struct lk_plan *plan = e->o.plan;
-    uint64_t n = (uint64_t)e->o.max_tokens, next = 0;
-    uint64_t range = e->dev->found.props.limits.maxStorageBufferRange;
+    uint64_t next = 0;
     at->cs_stride = (uint32_t)lk_round_up((size_t)lk_plan_rope_width(plan), 4);
     at->indirect = take_words(&next, 4 * LK_VK_MAX_ATTN);
     at->token = take_words(&next, n);
@@ -46,12 +48,22 @@ lk_status lk_vk_batch_lay_out(struct lk_exec *e, lk_error *err)
     }
     at->counters = take_words(&next, (uint64_t)most_heads(plan));
     at->n_words = (uint32_t)next;
-    if (next * 4 > range) {
+    return next;
+}
+
+lk_status lk_vk_batch_lay_out(struct lk_exec *e, lk_error *err)
+{
+    uint64_t range = e->dev->found.props.limits.maxStorageBufferRange, most = range / 4;
+    uint64_t one = lay_out(e, 1), each = lay_out(e, 2) - one;
+    uint64_t words = lay_out(e, (uint64_t)e->o.max_tokens);
+    if (words > most && e->o.fewer && one <= most) {
+        lk_vk_take_fewer(e, LK_ROWS_TOKENS, (int)(1 + (most - one) / each));
+    } else if (words > most) {
         return lk_fail(err, LK_E_UNSUPPORTED,
                        "batch of %d tokens, %d sequences of %d blocks: %llu bytes are beyond the "
-                       "device's buffer range of %llu: use a smaller batch or context",
+                       "device's buffer range of %llu",
                        e->o.max_tokens, e->o.max_seqs, e->o.max_blocks,
-                       (unsigned long long)next * 4, (unsigned long long)range);
+                       (unsigned long long)words * 4, (unsigned long long)range);
     }
     return LK_OK;
 }

@@ -8,7 +8,8 @@
 
 #include "vulkan/build/vk_exec.h"
 
-/* Lays out the batch buffer for the largest batch of e->o. */
+/* Lays out the batch buffer for the largest batch of e->o. Where fewer tokens will do, notes how
+ * many it holds. */
 lk_status lk_vk_batch_lay_out(struct lk_exec *e, lk_error *err);
 /* Writes a batch that `list` runs. */
 void lk_vk_batch_write(struct lk_exec *e, const struct lk_batch *batch, int list);

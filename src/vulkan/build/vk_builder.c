@@ -41,9 +41,8 @@ int lk_vk_add_piece(struct lk_vk_builder *b, VkDeviceSize bytes, const char *wha
     VkDeviceSize limit = b->facts->max_binding;
     if (!b->status && (bytes > limit || lk_round_up((size_t)bytes, 16) > limit)) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
-                            "%s: %llu bytes are beyond the device's buffer range of %llu: use a "
-                            "smaller batch",
-                            what, (unsigned long long)bytes, (unsigned long long)limit);
+                            "%s: %llu bytes are beyond the device's buffer range of %llu", what,
+                            (unsigned long long)bytes, (unsigned long long)limit);
     }
     if (!b->status) {
         b->status =
@@ -56,6 +55,19 @@ int lk_vk_add_piece(struct lk_vk_builder *b, VkDeviceSize bytes, const char *wha
     return l->n_pieces++;
 }
 
+/* A piece of whole rows. Where fewer will do, it gets those that one binding holds. */
+static int add_rows(struct lk_vk_builder *b, enum lk_rows rows, VkDeviceSize row_bytes,
+                    const char *what)
+{
+    VkDeviceSize n = padded_rows(b, rows), most = b->facts->max_binding / row_bytes;
+    most -= most % LK_VK_MAX_COLS;
+    if (b->e->o.fewer && n > most && most > 0) {
+        lk_vk_take_fewer(b->e, rows, (int)most);
+        n = most;
+    }
+    return lk_vk_add_piece(b, n * row_bytes, what);
+}
+
 void lk_vk_builder_open(struct lk_vk_builder *b)
 {
     size_t n = (size_t)b->plan->n_slots;
@@ -66,12 +78,11 @@ void lk_vk_builder_open(struct lk_vk_builder *b)
     }
     for (int i = 0; i < b->plan->n_slots && !b->status; i++) {
         const struct lk_slot *s = &b->plan->slots[i];
-        VkDeviceSize bytes = padded_rows(b, s->rows) * (VkDeviceSize)s->width * 4;
         b->home[i] = (struct lk_vk_home){i, 0};
         for (int k = 0; k < LK_ACTS_KINDS; k++) {
             b->acts[i * LK_ACTS_KINDS + k] = -1;
         }
-        lk_vk_add_piece(b, bytes, "rows of a slot");
+        add_rows(b, s->rows, (VkDeviceSize)s->width * 4, "rows of a slot");
     }
 }
 
@@ -100,8 +111,9 @@ int lk_vk_acts_piece(struct lk_vk_builder *b, int slot, uint32_t form)
 {
     int *piece = &b->acts[slot * LK_ACTS_KINDS + (int)form];
     if (*piece < 0) {
-        VkDeviceSize bytes = lk_vk_acts_layout(b, slot, form).words * 4;
-        *piece = lk_vk_add_piece(b, bytes, "activations of a matmul");
+        enum lk_rows rows = b->plan->slots[slot].rows;
+        VkDeviceSize words = lk_vk_acts_layout(b, slot, form).words;
+        *piece = add_rows(b, rows, words / padded_rows(b, rows) * 4, "activations of a matmul");
     }
     return *piece;
 }

@@ -271,26 +271,59 @@ uint32_t lk_vk_list_rows(const struct lk_exec *e, const struct lk_vk_list *l, en
     return (uint32_t)(n < 1 ? 1 : n);
 }
 
-lk_status lk_vk_list_check(const struct lk_exec *e, const struct lk_vk_list *l, lk_error *err)
+void lk_vk_take_fewer(struct lk_exec *e, enum lk_rows rows, int most)
+{
+    e->held.n[rows] = most < e->held.n[rows] ? most : e->held.n[rows];
+}
+
+/* Workgroups of a step's largest dispatch with so many rows. */
+static void most_groups(const struct lk_exec *e, const struct lk_vk_list *l,
+                        const struct lk_vk_step *s, uint32_t rows, uint32_t n[3])
+{
+    bool split = s->grid == LK_VK_GRID_ATTN && l != &e->list[LK_VK_MANY];
+    n[2] = split ? (uint32_t)e->o.max_blocks : 1;
+    grid_of(&e->facts, s, rows, &n[0], &n[1]);
+}
+
+static bool groups_fit(const uint32_t n[3], const uint32_t most[3])
+{
+    return n[0] <= most[0] && n[1] <= most[1] && n[2] <= most[2];
+}
+
+static lk_status refuse_groups(const struct lk_exec *e, const struct lk_vk_step *s, uint32_t rows,
+                               const uint32_t n[3], const uint32_t most[3], lk_error *err)
+{
+    int k = n[0] > most[0] ? 0 : n[1] > most[1] ? 1 : 2;
+    return lk_fail(
+        err, LK_E_UNSUPPORTED,
+        "%s: %u workgroups along %c for %u rows and %d blocks of keys, device '%s' takes "
+        "%u%s",
+        lk_op_name(e->o.plan->ops[s->op[0]].kind), n[k], "xyz"[k], rows, e -> o.max_blocks,
+        e->dev->found.props.deviceName, most[k], k == 2 ? ": use a smaller context" : "");
+}
+
+lk_status lk_vk_list_check(struct lk_exec *e, const struct lk_vk_list *l, lk_error *err)
 {
     const uint32_t *most = e->dev->found.props.limits.maxComputeWorkGroupCount;
     for (int i = 0; i < l->n_steps; i++) {
         const struct lk_vk_step *s = &l->steps[i];
-        const struct lk_op *op = &e->o.plan->ops[s->op[0]];
-        bool split = s->grid == LK_VK_GRID_ATTN && l != &e->list[LK_VK_MANY];
-        uint32_t n[3] = {0, 0, split ? (uint32_t)e->o.max_blocks : 1};
-        uint32_t rows = lk_vk_list_rows(e, l, s->rows);
-        grid_of(&e->facts, s, rows, &n[0], &n[1]);
-        for (int k = 0; k < 3; k++) {
-            char axis = "xyz"[k];
-            if (n[k] > most[k]) {
-                return lk_fail(err, LK_E_UNSUPPORTED,
-                               "%s: %u workgroups along %c for %u rows and %d blocks of keys, "
-                               "device '%s' takes %u: use a smaller %s",
-                               lk_op_name(op->kind), n[k], axis, rows, e->o.max_blocks,
-                               e->dev->found.props.deviceName, most[k],
-                               k == 2 ? "context" : "batch");
+        uint32_t rows = lk_vk_list_rows(e, l, s->rows), n[3], fit = rows;
+        most_groups(e, l, s, rows, n);
+        if (groups_fit(n, most)) {
+            continue;
+        }
+        for (uint32_t less[3] = {n[0], n[1], n[2]}; fit > 0 && !groups_fit(less, most);) {
+            if (--fit > 0) {
+                most_groups(e, l, s, fit, less);
             }
+        }
+        if (!e->o.fewer || fit == 0) {
+            return refuse_groups(e, s, rows, n, most, err);
+        }
+        if (l == &e->list[LK_VK_FEW]) { /* more tokens are another list's */
+            e->few_held = (int)fit < e->few_held ? (int)fit : e->few_held;
+        } else {
+            lk_vk_take_fewer(e, s->rows, (int)fit);
         }
     }
     return LK_OK;

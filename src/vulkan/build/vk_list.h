@@ -12,8 +12,11 @@
 VkDeviceSize lk_vk_list_place(struct lk_vk_list *list, const struct lk_plan *plan, bool keep);
 /* The most rows of a kind in a batch of the list; at least 1. */
 uint32_t lk_vk_list_rows(const struct lk_exec *e, const struct lk_vk_list *list, enum lk_rows rows);
-/* Whether the dispatches of every batch are within the device's counts of workgroups. */
-lk_status lk_vk_list_check(const struct lk_exec *e, const struct lk_vk_list *list, lk_error *err);
+/* Notes that the device holds no more than `most` rows of a kind. */
+void lk_vk_take_fewer(struct lk_exec *e, enum lk_rows rows, int most);
+/* Whether the dispatches of every batch are within the device's counts of workgroups. Where fewer
+ * rows will do, notes how many are. */
+lk_status lk_vk_list_check(struct lk_exec *e, const struct lk_vk_list *list, lk_error *err);
 /* Which of its pipelines a step runs for a number of rows. */
 int lk_vk_variant_of(const struct lk_vk_facts *facts, const struct lk_vk_step *step, uint32_t rows);
 /* Makes the descriptor sets, once memory is there. */

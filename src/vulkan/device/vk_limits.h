@@ -16,12 +16,14 @@
  *   push constants                 | LK_VK_PUSH_BYTES          | the same; params.h   | the same
  * any kernel
  *   shared arrays, local size      | as the device has         | lk_vk_pipe_get       | error
- *   workgroups along x, y, z       | maxComputeWorkGroupCount  | lk_vk_list_check     | error
+ *   workgroups along x, y, z       | maxComputeWorkGroupCount  | lk_vk_list_check     | fewer rows
  *   row groups of a matrix         | the same along x          | lk_vk_store_matrix   | more chunks
  *   bytes of a weight              | maxStorageBufferRange     | lk_vk_store_matrix   | more chunks
  *   bytes of 32 rows of it         | maxStorageBufferRange     | lk_vk_store_matrix   | error
- *   bytes of a value               | maxStorageBufferRange     | lk_vk_add_piece      | error
- *   bytes of the batch buffer      | maxStorageBufferRange     | lk_vk_batch_lay_out  | error
+ *   bytes of rows of a value       | maxStorageBufferRange     | add_rows             | fewer rows
+ *   bytes of another value         | maxStorageBufferRange     | lk_vk_add_piece      | error
+ *   bytes of the batch buffer      | maxStorageBufferRange     | lk_vk_batch_lay_out  | fewer tokens
+ *   bytes of all values            | max_allocation            | build_fitting_lists  | fewer tokens
  *   bytes of a state               | maxStorageBufferRange     | lk_vk_state_alloc    | error
  * attn, attn_decode
  *   DIM: q_tile, tile, o           | LK_VK_MAX_DIM, 32 n       | cut_of               | error
