@@ -9,14 +9,15 @@
 
 static const struct lk_arch TABLE[] = {
     {.name = "llama", .rope_interleaved = true, .act = LK_ACT_SILU},
-    {.name = "qwen2", .qkv_bias = true, .act = LK_ACT_SILU},
-    {.name = "qwen3", .qk_norm = true, .act = LK_ACT_SILU},
+    {.name = "qwen2", .qkv_bias = true, .rope_base_required = true, .act = LK_ACT_SILU},
+    {.name = "qwen3", .qk_norm = true, .rope_base_required = true, .act = LK_ACT_SILU},
     {.name = "gemma3",
      .qk_norm = true,
      .post_norms = true,
      .embed_scale = true,
      .window_required = true,
      .window_pattern = 6,
+     .rope_base_required = true,
      .local_rope_base = 10000.0,
      .act = LK_ACT_GELU},
     {.name = "phi3", .fused_qkv = true, .fused_gate_up = true, .act = LK_ACT_SILU},

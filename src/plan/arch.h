@@ -9,18 +9,19 @@
 #include "plan/op.h"
 
 struct lk_arch {
-    const char *name;       /* general.architecture, and the prefix of its keys */
-    bool rope_interleaved;  /* rotary pairs (2i, 2i+1); else (i, i + n/2) */
-    bool qkv_bias;          /* attn_{q,k,v}.bias are required (elsewhere they are optional) */
-    bool qk_norm;           /* RMS norm of each head of q and k */
-    bool post_norms;        /* norms after attention and after the feed-forward, before the add */
-    bool fused_qkv;         /* attn_qkv.weight = rows of q, k, v */
-    bool fused_gate_up;     /* ffn_up.weight = rows of gate, up */
-    bool embed_scale;       /* embeddings times sqrt(n_embd) */
-    bool window_required;   /* attention.sliding_window must be there */
-    int window_pattern;     /* every n-th layer attends to all, the others to the window; 0: every
-                               layer to the window where the file has one */
-    double local_rope_base; /* rope base of the windowed layers; 0: as the others */
+    const char *name;        /* general.architecture, and the prefix of its keys */
+    bool rope_interleaved;   /* rotary pairs (2i, 2i+1); else (i, i + n/2) */
+    bool qkv_bias;           /* attn_{q,k,v}.bias are required (elsewhere they are optional) */
+    bool qk_norm;            /* RMS norm of each head of q and k */
+    bool post_norms;         /* norms after attention and after the feed-forward, before the add */
+    bool fused_qkv;          /* attn_qkv.weight = rows of q, k, v */
+    bool fused_gate_up;      /* ffn_up.weight = rows of gate, up */
+    bool embed_scale;        /* embeddings times sqrt(n_embd) */
+    bool window_required;    /* attention.sliding_window must be there */
+    int window_pattern;      /* every n-th layer attends to all, the others to the window; 0: every
+                                layer to the window where the file has one */
+    bool rope_base_required; /* rope.freq_base must be there: no model of it has the usual 10000 */
+    double local_rope_base;  /* rope base of the windowed layers; 0: as the others */
     enum lk_act act;
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/real.h"
+#include "plan/arch_keys.h"
 
 enum { MAX_DIM = 1 << 24, MAX_LAYERS = 4096 };
 
@@ -16,6 +17,7 @@ enum { MAX_DIM = 1 << 24, MAX_LAYERS = 4096 };
 struct reader {
     const struct lk_gguf *gguf;
     const char *prefix;
+    uint8_t *read; /* [n_values]: keys that were asked for by name */
     lk_status status;
     lk_error *err;
 };
@@ -23,7 +25,17 @@ struct reader {
 static const char *key_of(const struct reader *r, const char *key, char buf[128])
 {
     snprintf(buf, 128, "%s.%s", r->prefix, key);
+    const struct lk_gguf_value *v = lk_gguf_find(r->gguf, buf);
+    if (v) {
+        r->read[v - lk_gguf_value_at(r->gguf, 0)] = 1;
+    }
     return buf;
+}
+
+static bool has_key(const struct reader *r, const char *key)
+{
+    char full[128];
+    return lk_gguf_find(r->gguf, key_of(r, key, full)) != NULL;
 }
 
 static int read_int(struct reader *r, const char *key, bool required, int preset, int least,
@@ -67,22 +79,42 @@ static void refuse(struct reader *r, const char *key, const char *found, const c
     }
 }
 
+/* Bases of rotation: of all layers, and of those with a window. Ollama has names of its own for
+ * Gemma 3's; a file that has both names must mean one thing. */
+static void read_rope_bases(struct reader *r, struct lk_hparams *h)
+{
+    static const char *const names[2][2] = {{"rope.freq_base", "rope.global.freq_base"},
+                                            {"rope.freq_base_swa", "rope.local.freq_base"}};
+    bool local = h->arch->local_rope_base > 0;
+    h->rope_base = 10000.0;
+    h->local_rope_base = h->arch->local_rope_base;
+    for (int i = 0; i < (local ? 2 : 1); i++) {
+        double *base = i ? &h->local_rope_base : &h->rope_base;
+        bool other = local && has_key(r, names[i][1]), both = other && has_key(r, names[i][0]);
+        bool required = i == 0 && h->arch->rope_base_required;
+        *base = (double)read_float(r, names[i][other], required, (float)*base, 1.0f, 1e12f);
+        float same = read_float(r, names[i][0], both, (float)*base, 1.0f, 1e12f);
+        if (both && (double)same != *base) {
+            char found[32], expected[96];
+            snprintf(found, sizeof found, "%g", *base);
+            snprintf(expected, sizeof expected, "%g as key '%s.%s' has it", (double)same, r->prefix,
+                     names[i][0]);
+            refuse(r, names[i][1], found, expected);
+        }
+    }
+}
+
 /* rope.scaling.*: none, linear, or longrope with its factors in a tensor. */
 static void read_rope(struct reader *r, struct lk_hparams *h)
 {
     char full[128];
     struct lk_str type = {"linear", 6}; /* with a factor of 1 where the file says nothing */
-    h->local_rope_base = h->arch->local_rope_base;
-    if (h->local_rope_base > 0) {
-        h->local_rope_base = (double)read_float(r, "rope.freq_base_swa", false,
-                                                (float)h->local_rope_base, 1.0f, 1e12f);
-    }
+    read_rope_bases(r, h);
     int least_dim = h->layers[0].k_dim; /* one width of rotation for all layers */
     for (int i = 1; i < h->n_layer; i++) {
         least_dim = h->layers[i].k_dim < least_dim ? h->layers[i].k_dim : least_dim;
     }
     h->n_rot = read_int(r, "rope.dimension_count", false, least_dim, 2, least_dim);
-    h->rope_base = (double)read_float(r, "rope.freq_base", false, 10000.0f, 1.0f, 1e12f);
     h->rope_linear = (double)read_float(r, "rope.scale_linear", false, 1.0f, 1e-3f, 1e6f);
     h->rope_attn_factor =
         (double)read_float(r, "rope.scaling.attn_factor", false, 1.0f, 1e-3f, 1e3f);
@@ -178,14 +210,13 @@ static int *at_ff(struct lk_layer *l)
 /* Heads and their sizes, layer by layer. */
 static void read_heads(struct reader *r, struct lk_hparams *h)
 {
-    char found[96], expected[64], full[128];
+    char found[96], expected[64];
     read_layers(r, h, "attention.head_count", true, at_head, 1, MAX_LAYERS);
     for (int i = 0; i < h->n_layer && !r->status; i++) {
         struct lk_layer *l = &h->layers[i];
         l->n_kv_head = l->n_head;
         l->k_dim = h->n_embd / l->n_head;
-        if (h->n_embd % l->n_head != 0 &&
-            !lk_gguf_find(r->gguf, key_of(r, "attention.key_length", full))) {
+        if (h->n_embd % l->n_head != 0 && !has_key(r, "attention.key_length")) {
             snprintf(found, sizeof found, "%d, with %d heads and no attention.key_length",
                      h->n_embd, l->n_head);
             refuse(r, "embedding_length", found, "a multiple of the heads");
@@ -214,12 +245,36 @@ static void read_heads(struct reader *r, struct lk_hparams *h)
     }
 }
 
-/* Which layers attend to a window alone. */
+/* What q.k is multiplied by, where it is not 1 / sqrt(key length). Gemma 3 divides by a number that
+ * is no key of its files: the key length, but in the 27B, which its sizes tell, n_embd / n_head. */
+static void read_attn_scale(struct reader *r, struct lk_hparams *h)
+{
+    const struct lk_layer *l = &h->layers[0];
+    bool gemma_27b =
+        h->arch->window_pattern == 6 && h->n_embd == 5376 && l->n_head == 32 && l->k_dim == 128;
+    h->attn_scale = (double)read_float(r, "attention.scale", false, 0.0f, 0.0f, 1e3f);
+    if (!(h->attn_scale > 0) && gemma_27b) {
+        h->attn_scale = 1.0 / lk_sqrt_f64((double)h->n_embd / l->n_head);
+    }
+}
+
+/* Which layers attend to a window alone: the key is a number, or a bool a layer. */
 static void read_windows(struct reader *r, struct lk_hparams *h)
 {
     const struct lk_arch *arch = h->arch;
     int window = read_int(r, "attention.sliding_window", arch->window_required, 0, 0, INT32_MAX);
     int pattern = arch->window_pattern;
+    char full[128];
+    const struct lk_gguf_value *v =
+        pattern > 0 ? lk_gguf_find(r->gguf, key_of(r, "attention.sliding_window_pattern", full))
+                    : NULL;
+    if (v && v->type == LK_GGUF_ARRAY && v->elem == LK_GGUF_BOOL &&
+        v->count == (uint64_t)h->n_layer) {
+        for (int i = 0; i < h->n_layer; i++) {
+            h->layers[i].window = lk_gguf_array_int(v, (uint64_t)i) ? window : 0;
+        }
+        return;
+    }
     if (pattern > 0) {
         pattern = read_int(r, "attention.sliding_window_pattern", false, pattern, 1, MAX_LAYERS);
     }
@@ -232,6 +287,10 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
 {
     char full[128];
     read_heads(r, h);
+    if (r->status) {
+        return;
+    }
+    read_attn_scale(r, h);
     h->eps = read_float(r, "attention.layer_norm_rms_epsilon", true, 1e-5f, 0x1p-60f, 1.0f);
     read_windows(r, h);
     bool causal = true;
@@ -312,16 +371,21 @@ lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_e
                        "%s: architecture '%.*s' is not supported; known ones: %s",
                        lk_gguf_path(gguf), (int)(name.len < 64 ? name.len : 64), name.ptr, known);
     }
-    struct reader r = {gguf, h->arch->name, LK_OK, err};
+    struct reader r = {.gguf = gguf, .prefix = h->arch->name, .err = err};
+    r.read = lk_alloc(lk_gguf_n_values(gguf));
+    if (!r.read) {
+        return lk_fail(err, LK_E_NOMEM, "%s: out of memory reading keys", lk_gguf_path(gguf));
+    }
     read_keys(&r, h);
-    status = r.status ? r.status : read_vocabulary(gguf, h, err);
+    status = r.status ? r.status : lk_arch_check_keys(gguf, h->arch, r.read, err);
+    lk_free(r.read);
+    if (!status) {
+        status = read_vocabulary(gguf, h, err);
+    }
     if (status) {
         lk_hparams_free(h);
         return status;
     }
-    /* Gemma 3 27B divides by n_embd / n_head where all others take the head dimension. */
-    bool gemma_27b = h->arch->window_pattern == 6 && h->n_layer == 62;
-    h->attn_scale = gemma_27b ? 1.0 / lk_sqrt_f64((double)h->n_embd / h->layers[0].n_head) : 0.0;
     h->embed_scale = h->arch->embed_scale ? (float)lk_sqrt_f64(h->n_embd) : 1.0f;
     return LK_OK;
 }

@@ -275,11 +275,13 @@ static lk_status read_flags(struct lk_tokenizer *t, lk_error *err)
     return status;
 }
 
-/* The files do not say which special tokens swallow white space; Phi-3's tokenizer does. */
+/* The files do not say which special tokens swallow white space; Phi-3's do, whatever architecture
+ * a file names: its vocabulary tells. */
 static void mark_rstrip(struct lk_tokenizer *t)
 {
     static const char *const keep[] = {"<unk>", "<s>", "<|endoftext|>"};
-    if (t->kind != LK_TOK_SPM || strcmp(t->model->arch, "phi3") != 0) {
+    if (t->kind != LK_TOK_SPM || find_control(t, "<|assistant|>") < 0 ||
+        find_control(t, "<|placeholder1|>") < 0) {
         return;
     }
     for (size_t i = 0; i < t->special.n; i++) {

@@ -4,6 +4,7 @@
  * fuzzing, by failing every allocation and copy in turn, or by reading. See REGISTRY.md.
  */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +226,46 @@ Test(regress, window_pattern_of_the_file)
     }
     rg_model_close(&m);
     rg_everywhere(&p, NULL, NULL, 30, 25);
+}
+
+static void write_bases(struct gguf_build *b, const void *scale)
+{
+    gb_key_f32(b, "gemma3.rope.global.freq_base", 50000.0f);
+    gb_key_f32(b, "gemma3.rope.local.freq_base", 20000.0f);
+    if (scale) {
+        gb_key_f32(b, "gemma3.logit_scale", *(const float *)scale);
+    }
+}
+
+/* Every key of the architecture counts: under the names that another program writes too, and what
+ * is not supported is refused. */
+Test(regress, key_that_nobody_reads)
+{
+    struct model_params p = rg_small("gemma3", LK_TYPE_Q8_0);
+    static const float scale = 0.25f;
+    struct rg_model m;
+    lk_model *model;
+    lk_error err;
+    struct gguf_build b;
+    p.add_keys = write_bases;
+    p.drop = "gemma3.rope.freq_base";
+    rg_model_open(&m, &p, NULL, NULL);
+    /* pairs are a half of 32 apart: the second turns by base^(-1/16) */
+    double got[2] = {m.plan->ropes[0].inv_freq[1], m.plan->ropes[1].inv_freq[1]};
+    rg_debug("base of rotation %g, local %g\n", pow(got[0], -16.0), pow(got[1], -16.0));
+    cr_assert_float_eq(got[0], pow(50000.0, -1.0 / 16), 1e-12, "%g", pow(got[0], -16.0));
+    cr_assert_float_eq(got[1], pow(20000.0, -1.0 / 16), 1e-12, "%g", pow(got[1], -16.0));
+    rg_model_close(&m);
+    p.keys = &scale;
+    model_build(&b, &p);
+    gb_save(&b, "/tmp/lockstep-regress-key.gguf");
+    gb_free(&b);
+    cr_assert_eq(lk_model_open("/tmp/lockstep-regress-key.gguf", &model, &err), LK_OK);
+    lk_status status = lk_model_check(model, &err);
+    cr_assert(status == LK_E_UNSUPPORTED && strstr(err.message, "gemma3.logit_scale"), "%s",
+              status ? err.message : "no error");
+    lk_model_close(&model);
+    unlink("/tmp/lockstep-regress-key.gguf");
 }
 
 /* What peek needs of a run it keeps itself: the batch is the caller's and may be gone. */

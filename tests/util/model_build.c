@@ -217,6 +217,9 @@ static void keys(struct writer *w)
     if (p->set_key) {
         gb_key_u32(w->b, p->set_key, p->set_u32);
     }
+    if (p->add_keys) {
+        p->add_keys(w->b, p->keys);
+    }
 }
 
 static const char *blk(char buf[64], int layer, const char *suffix)

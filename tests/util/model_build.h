@@ -29,6 +29,8 @@ struct model_params {
     uint32_t retype_to;
     const char *set_key; /* this full key has the u32 `set_u32` instead (or besides) */
     uint32_t set_u32;
+    void (*add_keys)(struct gguf_build *b, const void *keys); /* writes more keys */
+    const void *keys;
     const char *extra; /* one more tensor of this name: F32 [n_embd] */
 };
 
