@@ -191,8 +191,10 @@ LK_API lk_status lk_model_digest(const lk_model *model, const char *cache_dir, u
 typedef struct lk_tokenizer lk_tokenizer;
 
 enum {
-    LK_TOKENIZE_BOS = 1,  /* add BOS/EOS where the model's metadata asks for them */
-    LK_TOKENIZE_PLAIN = 2 /* text of control tokens is ordinary text */
+    LK_TOKENIZE_BOS = 1,   /* add BOS where the model's metadata asks for it and the text, unless it
+                              is plain, does not begin with it */
+    LK_TOKENIZE_PLAIN = 2, /* text of control tokens is ordinary text */
+    LK_TOKENIZE_EOS = 4 /* add EOS where the metadata asks for it: not for text to be continued */
 };
 
 /* Reads the vocabulary of the model. The model must outlive the tokenizer. */
@@ -204,6 +206,10 @@ LK_API size_t lk_tokenizer_n_vocab(const lk_tokenizer *t);
 LK_API int32_t lk_token_bos(const lk_tokenizer *t);
 LK_API int32_t lk_token_eos(const lk_tokenizer *t);
 LK_API bool lk_tokenizer_adds_bos(const lk_tokenizer *t);
+/* What the file has wrong and how it was taken instead, a line each, without a newline: equal
+ * texts of two tokens, ids that no token has, marks of a dialogue that are no control tokens. */
+LK_API size_t lk_tokenizer_n_warnings(const lk_tokenizer *t);
+LK_API const char *lk_tokenizer_warning(const lk_tokenizer *t, size_t i);
 LK_API bool lk_token_is_eog(const lk_tokenizer *t, int32_t id);     /* ends generation */
 LK_API bool lk_token_is_control(const lk_tokenizer *t, int32_t id); /* not printed */
 

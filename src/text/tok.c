@@ -6,6 +6,8 @@
 #include "text/tok.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,6 +54,28 @@ int32_t lk_tok_find(const struct lk_tokenizer *t, const char *text, size_t len)
     return t->slot[find_slot(t, text, len, text_hash(text, len))].id;
 }
 
+lk_status lk_tok_warn(struct lk_tokenizer *t, lk_error *err, const char *format, ...)
+{
+    char line[1024], text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    lk_show(text, sizeof text, line, strlen(line));
+    size_t n = strlen(text) + 1;
+    lk_status status =
+        lk_grow(&t->warning, &t->cap_warnings, t->n_warnings + 1, sizeof *t->warning, err);
+    char *copy = status ? NULL : lk_alloc(n);
+    if (!copy) {
+        return status ? status
+                      : lk_fail(err, LK_E_NOMEM, "%s: out of memory for the tokenizer",
+                                lk_gguf_path(t->gguf));
+    }
+    memcpy(copy, text, n);
+    t->warning[t->n_warnings++] = copy;
+    return LK_OK;
+}
+
 /* ---- reading the vocabulary -------------------------------------------------------------- */
 
 static lk_status read_kind(struct lk_tokenizer *t, lk_error *err)
@@ -71,6 +95,20 @@ static lk_status read_kind(struct lk_tokenizer *t, lk_error *err)
                        lk_gguf_path(t->gguf), (int)(model.len < 64 ? model.len : 64), model.ptr);
     }
     return LK_OK;
+}
+
+static lk_status warn_twice(struct lk_tokenizer *t, size_t i, size_t n, lk_error *err)
+{
+    const struct lk_tok_entry *e = &t->entry[i];
+    char text[64], more[48] = "";
+    lk_show(text, sizeof text, e->text, e->text_len);
+    if (n > 1) {
+        snprintf(more, sizeof more, " (and so for %zu more)", n - 1);
+    }
+    return lk_tok_warn(t, err,
+                       "%s: key '" TOKENS "'[%zu] is '%s', as is [%" PRId32
+                       "], which the text stands for%s",
+                       lk_gguf_path(t->gguf), i, text, lk_tok_find(t, e->text, e->text_len), more);
 }
 
 static lk_status read_texts(struct lk_tokenizer *t, lk_error *err)
@@ -98,7 +136,7 @@ static lk_status read_texts(struct lk_tokenizer *t, lk_error *err)
         return lk_fail(err, LK_E_NOMEM, "%s: out of memory for %zu tokens", file, t->n_vocab);
     }
     memset(t->slot, 0xFF, n_slots * sizeof *t->slot);
-    size_t cursor = 0;
+    size_t cursor = 0, n_twice = 0, twice = 0;
     for (size_t i = 0; i < t->n_vocab; i++) {
         struct lk_str s = lk_gguf_next_str(v, &cursor);
         if (s.len > LK_TOK_MAX_TEXT) {
@@ -115,14 +153,13 @@ static lk_status read_texts(struct lk_tokenizer *t, lk_error *err)
         }
         uint64_t hash = text_hash(s.ptr, s.len);
         size_t at = find_slot(t, s.ptr, s.len, hash);
-        if (t->slot[at].id >= 0) {
-            return lk_fail(err, LK_E_FORMAT,
-                           "%s: key '" TOKENS "'[%zu] is '%.*s', the same as [%" PRId32 "]", file,
-                           i, (int)(s.len < 64 ? s.len : 64), s.ptr, t->slot[at].id);
+        if (t->slot[at].id >= 0) { /* a text means the first of its tokens */
+            twice = n_twice++ ? twice : i;
+            continue;
         }
         t->slot[at] = (struct lk_tok_slot){(uint32_t)(hash >> 32), (int32_t)i};
     }
-    return LK_OK;
+    return n_twice ? warn_twice(t, twice, n_twice, err) : LK_OK;
 }
 
 /* The byte that "<0xNN>" names, or -1. */
@@ -173,77 +210,16 @@ static lk_status read_types(struct lk_tokenizer *t, lk_error *err)
     return LK_OK;
 }
 
-static lk_status read_id(const struct lk_tokenizer *t, const char *key, int32_t *id, lk_error *err)
+/* A flag asks for a token that there is none of: an error where the file has no key for its id. A
+ * file whose id means "none" was told about; it adds nothing, as one that leaves the flag out. */
+static lk_status missing_end(const struct lk_tokenizer *t, const char *flag, const char *id,
+                             lk_error *err)
 {
-    uint32_t found = UINT32_MAX;
-    *id = -1;
-    lk_status status = lk_gguf_u32(t->gguf, key, false, &found, err);
-    if (status || !lk_gguf_find(t->gguf, key)) {
-        return status;
+    if (!lk_gguf_find(t->gguf, flag) || lk_gguf_find(t->gguf, id)) {
+        return LK_OK;
     }
-    if (found >= t->n_vocab) {
-        return lk_fail(err, LK_E_FORMAT, "%s: key '%s' is %" PRIu32 ", expected less than %zu",
-                       lk_gguf_path(t->gguf), key, found, t->n_vocab);
-    }
-    *id = (int32_t)found;
-    return LK_OK;
-}
-
-/* What models write where their turn, or the text, ends. */
-static const char *const end_texts[] = {
-    "<|im_end|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<end_of_turn>",
-    "<|end|>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<|END_OF_TURN_TOKEN|>",
-    "<|return|>",
-    "<|call|>",
-    "<|EOT|>",
-    "<EOT>",
-    "<end_of_utterance>",
-    "<｜end▁of▁sentence｜>",
-    "</s>",
-    "<eos>",
-};
-
-static int32_t find_control(const struct lk_tokenizer *t, const char *text)
-{
-    int32_t id = lk_tok_find(t, text, strlen(text));
-    return id >= 0 && t->entry[id].type == LK_TOK_CONTROL ? id : -1;
-}
-
-static lk_status read_ids(struct lk_tokenizer *t, lk_error *err)
-{
-    int32_t eot, eom;
-    lk_status status;
-    if ((status = read_id(t, "tokenizer.ggml.bos_token_id", &t->bos, err)) ||
-        (status = read_id(t, "tokenizer.ggml.eos_token_id", &t->eos, err)) ||
-        (status = read_id(t, "tokenizer.ggml.eot_token_id", &eot, err)) ||
-        (status = read_id(t, "tokenizer.ggml.eom_token_id", &eom, err)) ||
-        (status = read_id(t, "tokenizer.ggml.unknown_token_id", &t->unk, err))) {
-        return status;
-    }
-    for (size_t i = 0; i < LK_COUNT(end_texts); i++) {
-        int32_t id = find_control(t, end_texts[i]);
-        if (id >= 0) {
-            t->entry[id].eog = true;
-        }
-    }
-    /* Where <|return|> and <|call|> end a turn, <|end|> only ends a message of it. */
-    int32_t end = find_control(t, "<|end|>");
-    if (end >= 0 && find_control(t, "<|return|>") >= 0 && find_control(t, "<|call|>") >= 0) {
-        t->entry[end].eog = false;
-    }
-    const int32_t ends[] = {t->eos, eot, eom};
-    for (size_t i = 0; i < LK_COUNT(ends); i++) {
-        if (ends[i] >= 0) {
-            t->entry[ends[i]].eog = true;
-        }
-    }
-    return LK_OK;
+    return lk_fail(err, LK_E_FORMAT, "%s: key '%s' is true, expected key '%s' with it",
+                   lk_gguf_path(t->gguf), flag, id);
 }
 
 static lk_status read_flags(struct lk_tokenizer *t, lk_error *err)
@@ -258,19 +234,12 @@ static lk_status read_flags(struct lk_tokenizer *t, lk_error *err)
                               &t->add_space_prefix, err);
     }
     if (!status && t->add_bos && t->bos < 0) {
-        if (lk_gguf_find(t->gguf, "tokenizer.ggml.add_bos_token")) {
-            return lk_fail(err, LK_E_FORMAT,
-                           "%s: key 'tokenizer.ggml.add_bos_token' is true, expected key "
-                           "'tokenizer.ggml.bos_token_id' with it",
-                           lk_gguf_path(t->gguf));
-        }
+        status = missing_end(t, "tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", err);
         t->add_bos = false;
     }
     if (!status && t->add_eos && t->eos < 0) {
-        return lk_fail(err, LK_E_FORMAT,
-                       "%s: key 'tokenizer.ggml.add_eos_token' is true, expected key "
-                       "'tokenizer.ggml.eos_token_id' with it",
-                       lk_gguf_path(t->gguf));
+        status = missing_end(t, "tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", err);
+        t->add_eos = false;
     }
     return status;
 }
@@ -280,8 +249,8 @@ static lk_status read_flags(struct lk_tokenizer *t, lk_error *err)
 static void mark_rstrip(struct lk_tokenizer *t)
 {
     static const char *const keep[] = {"<unk>", "<s>", "<|endoftext|>"};
-    if (t->kind != LK_TOK_SPM || find_control(t, "<|assistant|>") < 0 ||
-        find_control(t, "<|placeholder1|>") < 0) {
+    if (t->kind != LK_TOK_SPM || lk_tok_find_control(t, "<|assistant|>") < 0 ||
+        lk_tok_find_control(t, "<|placeholder1|>") < 0) {
         return;
     }
     for (size_t i = 0; i < t->special.n; i++) {
@@ -337,7 +306,15 @@ static int compare_bytes(const char *a, size_t a_len, const char *b, size_t b_le
     return order ? order : (a_len > b_len) - (a_len < b_len);
 }
 
-/* Heap sort of ids by their tokens' bytes: in place, and the same everywhere. */
+/* By the tokens' bytes, equal ones by id. */
+static int compare_tokens(const struct lk_tok_entry *entry, int32_t a, int32_t b)
+{
+    const struct lk_tok_entry *x = &entry[a], *y = &entry[b];
+    int order = compare_bytes(x->bytes, x->bytes_len, y->bytes, y->bytes_len);
+    return order ? order : (a > b) - (a < b);
+}
+
+/* Heap sort of ids by their tokens: in place, and the same everywhere. */
 static void sort_ids(const struct lk_tok_entry *entry, int32_t *ids, size_t n)
 {
     for (size_t built = n / 2, left = n; left > 1;) {
@@ -349,16 +326,10 @@ static void sort_ids(const struct lk_tok_entry *entry, int32_t *ids, size_t n)
             ids[left] = top;
         }
         for (size_t i = built, child; (child = 2 * i + 1) < left; i = child) {
-            const struct lk_tok_entry *c = &entry[ids[child]];
-            if (child + 1 < left) {
-                const struct lk_tok_entry *d = &entry[ids[child + 1]];
-                if (compare_bytes(c->bytes, c->bytes_len, d->bytes, d->bytes_len) < 0) {
-                    c = d;
-                    child++;
-                }
+            if (child + 1 < left && compare_tokens(entry, ids[child], ids[child + 1]) < 0) {
+                child++;
             }
-            const struct lk_tok_entry *e = &entry[ids[i]];
-            if (compare_bytes(e->bytes, e->bytes_len, c->bytes, c->bytes_len) >= 0) {
+            if (compare_tokens(entry, ids[i], ids[child]) >= 0) {
                 break;
             }
             int32_t lower = ids[i];
@@ -444,8 +415,12 @@ static int32_t match_special(const struct lk_tokenizer *t, const struct lk_tok_s
             low = first_with(t, s->ids, low, high, depth, want);
             high = first_with(t, s->ids, low, high, depth, want + 1);
         }
-        if (low < high && t->entry[s->ids[low]].bytes_len == depth + 1) {
-            found = s->ids[low++];
+        size_t first = low; /* of those that end here, which are equal */
+        while (low < high && t->entry[s->ids[low]].bytes_len == depth + 1) {
+            low++;
+        }
+        if (low > first) {
+            found = s->ids[first];
             *taken = at;
         }
         if (low == high) {
@@ -472,7 +447,7 @@ lk_status lk_tokenizer_open(const lk_model *model, lk_tokenizer **out, lk_error 
     }
     lk_status status;
     if ((status = read_kind(t, err)) || (status = read_texts(t, err)) ||
-        (status = read_types(t, err)) || (status = read_ids(t, err)) ||
+        (status = read_types(t, err)) || (status = lk_tok_read_ends(t, err)) ||
         (status = t->kind == LK_TOK_BPE ? lk_bpe_open(t, err) : lk_spm_open(t, err)) ||
         (status = read_flags(t, err)) || (status = read_bytes(t, err)) ||
         (status = list_specials(t, false, &t->special, err)) ||
@@ -498,6 +473,10 @@ void lk_tokenizer_close(lk_tokenizer **tokenizer)
         lk_free(t->rank);
         lk_free(t->special.ids);
         lk_free(t->user.ids);
+        for (size_t i = 0; i < t->n_warnings; i++) {
+            lk_free(t->warning[i]);
+        }
+        lk_free(t->warning);
         lk_free(t);
         *tokenizer = NULL;
     }
@@ -521,6 +500,16 @@ int32_t lk_token_eos(const lk_tokenizer *t)
 bool lk_tokenizer_adds_bos(const lk_tokenizer *t)
 {
     return t->add_bos;
+}
+
+size_t lk_tokenizer_n_warnings(const lk_tokenizer *t)
+{
+    return t->n_warnings;
+}
+
+const char *lk_tokenizer_warning(const lk_tokenizer *t, size_t i)
+{
+    return t->warning[i];
 }
 
 static bool in_vocabulary(const lk_tokenizer *t, int32_t id)
@@ -597,7 +586,9 @@ lk_status lk_tok_encode(const struct lk_tokenizer *t, const char *text, size_t l
             continue;
         }
         status = encode_text(t, text + begin, at - begin, t->add_space_prefix, &out, err);
-        lk_tok_put(&out, id);
+        if (!(add_bos && at == 0 && id == t->bos)) { /* the text brings its own */
+            lk_tok_put(&out, id);
+        }
         at += taken;
         if (t->entry[id].rstrip) {
             at = skip_space(text, at, len);
@@ -624,9 +615,9 @@ lk_status lk_tokenize(const lk_tokenizer *t, const char *text, size_t len, unsig
                       int32_t *ids, size_t cap, size_t *n, lk_error *err)
 {
     const struct lk_tok_plain all = {0, len};
-    bool ends = flags & LK_TOKENIZE_BOS;
-    return lk_tok_encode(t, text, len, &all, flags & LK_TOKENIZE_PLAIN ? 1 : 0, ends && t->add_bos,
-                         ends && t->add_eos, ids, cap, n, err);
+    return lk_tok_encode(t, text, len, &all, flags & LK_TOKENIZE_PLAIN ? 1 : 0,
+                         (flags & LK_TOKENIZE_BOS) && t->add_bos,
+                         (flags & LK_TOKENIZE_EOS) && t->add_eos, ids, cap, n, err);
 }
 
 /* ---- decoding ---------------------------------------------------------------------------- */

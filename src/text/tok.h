@@ -73,6 +73,8 @@ struct lk_tokenizer {
     bool add_bos, add_eos, add_space_prefix;
     bool has_unused;
     struct lk_pre *pre; /* BPE */
+    char **warning;     /* [n_warnings]: what was made the best of */
+    size_t n_warnings, cap_warnings;
 };
 
 /* Ids as they are found: the first `cap` are kept, all are counted. */
@@ -98,8 +100,17 @@ struct lk_tok_plain {
 lk_status lk_tok_encode(const struct lk_tokenizer *t, const char *text, size_t len,
                         const struct lk_tok_plain *plain, size_t n_plain, bool add_bos,
                         bool add_eos, int32_t *ids, size_t cap, size_t *n, lk_error *err);
-/* The id whose text this is, or -1. */
+/* The id whose text this is, or -1: the first where several have it. */
 int32_t lk_tok_find(const struct lk_tokenizer *t, const char *text, size_t len);
+/* One line about what the file has wrong and how it is taken; LK_E_NOMEM. */
+lk_status lk_tok_warn(struct lk_tokenizer *t, lk_error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* tok_ends.c: BOS, EOS and unknown, which tokens end an answer, which are marks of a dialogue. Once
+ * the texts and types are there. */
+lk_status lk_tok_read_ends(struct lk_tokenizer *t, lk_error *err);
+/* The control token of that text, or -1. */
+int32_t lk_tok_find_control(const struct lk_tokenizer *t, const char *text);
 
 /* tok_bpe.c and tok_spm.c: what only one kind has. `encode` takes text without special tokens;
  * the work area is reused from one call to the next and freed with lk_free(*area). */

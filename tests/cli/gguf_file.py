@@ -4,7 +4,8 @@ need a model with one key, token or name of another value; knows no more of the 
 
     gguf_file.py IN OUT KEY=VALUE...    strings as they are, with Python's escapes; "-KEY" leaves
                                         it out; "tensor:OLD=NEW" renames a tensor; "KEY[I]=VALUE"
-                                        sets an element of an array of strings or numbers
+                                        sets an element of an array of strings or numbers;
+                                        "bool:KEY=1" makes a bool of that name
 """
 import struct
 import sys
@@ -83,6 +84,8 @@ def main(source, target, *changes):
             del g.keys[raw(name[1:])]
         elif name.startswith("tensor:"):
             next(t for t in g.tensors if t[0] == raw(name[7:]))[0] = raw(value)
+        elif name.startswith("bool:"):
+            g.set(raw(name[5:]), bool(int(value)), 7)
         elif name.endswith("]"):
             key, i = name[:-1].split("[")
             kind, inner, values = g.keys[raw(key)]

@@ -18,7 +18,13 @@ refused tokenizer run $model "tokenizer.ggml.model=$bad"
 refused tensor run $model "tensor:output.weight=blk.0.$bad"
 refused scaling run $model "llama.rope.scaling.type=$bad"
 bpe=tests/golden/tok-bpe.gguf
-refused "token twice" tokenize $bpe "tokenizer.ggml.tokens[40]=$bad" "tokenizer.ggml.tokens[41]=$bad"
+refused "byte token" tokenize $model "tokenizer.ggml.tokens[40]=$bad"
+python3 tests/cli/gguf_file.py $model "$dir/hostile.gguf" "tokenizer.ggml.tokens[254]=$bad" \
+    "tokenizer.ggml.tokens[255]=$bad" tokenizer.ggml.token_type[25{4,5}]=1
+expect 0 "hostile token twice" tokenize "$dir/hostile.gguf" hi
+same "hostile token twice: one line" "$(wc -l <"$dir/err")" 1
+same "hostile token twice: no control character" "$(tr -d '\n' <"$dir/err" | grep -c '[[:cntrl:]]')" 0
+holds "hostile token twice: what was found" "$(err)" "${bad:0:40}"
 refused pre-tokenizer tokenize $bpe "tokenizer.ggml.pre=$bad"
 refused merge tokenize $bpe "tokenizer.ggml.merges[0]=$bad x"
 

@@ -118,6 +118,9 @@ void tok_build_gguf(const struct tok_build *t, struct gguf_build *b)
     put_flag(b, "tokenizer.ggml.add_bos_token", t->add_bos);
     put_flag(b, "tokenizer.ggml.add_eos_token", t->add_eos);
     put_flag(b, "tokenizer.ggml.add_space_prefix", t->add_space_prefix);
+    if (t->add_keys) {
+        t->add_keys(b, t->keys);
+    }
 }
 
 lk_status tok_try(struct tok_test *x, const struct tok_build *t, lk_error *err)

@@ -25,6 +25,8 @@ struct tok_build {
     int bos, eos, eot, unk; /* ids */
     int add_bos, add_eos, add_space_prefix;
     bool no_types, no_scores;
+    void (*add_keys)(struct gguf_build *b, const void *keys); /* writes more keys */
+    const void *keys;
 };
 /* All that a test doesn't set. */
 struct tok_build tok_build_default(const char *model, const char *pre);

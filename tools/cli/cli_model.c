@@ -190,7 +190,13 @@ int cli_open_model(struct cli *cli, const char *name, lk_model **model)
 int cli_open_tokenizer(struct cli *cli, const lk_model *model, lk_tokenizer **tokenizer)
 {
     lk_error err;
-    return lk_tokenizer_open(model, tokenizer, &err) ? cli_error(cli, &err) : CLI_DONE;
+    if (lk_tokenizer_open(model, tokenizer, &err)) {
+        return cli_error(cli, &err);
+    }
+    for (size_t i = 0; i < lk_tokenizer_n_warnings(*tokenizer); i++) {
+        cli_log(cli, LK_LOG_WARN, lk_tokenizer_warning(*tokenizer, i));
+    }
+    return CLI_DONE;
 }
 
 static int gpu_layers_of(const struct cli *cli, const char *text, int *out)

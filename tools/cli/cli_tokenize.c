@@ -18,7 +18,7 @@ struct arguments {
 static const struct cli_option options[] = {
     {"file", 'f', CLI_STRING, "FILE", THIS(file), .help = "read the text from FILE"},
     {"no-bos", 0, CLI_FLAG, NULL, THIS(no_bos),
-     .help = "add no BOS or EOS token; with --decode: a first BOS is written too"},
+     .help = "add no BOS token; with --decode: a first BOS is written too"},
     {"plain", 0, CLI_FLAG, NULL, THIS(plain), .help = "text of control tokens is ordinary text"},
     {"decode", 'd', CLI_FLAG, NULL, THIS(decode), .help = "read ids and write the exact bytes"},
     {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print the ids as a JSON array"},
