@@ -157,7 +157,14 @@ static lk_status read_merges(struct lk_tokenizer *t, lk_error *err)
 lk_status lk_bpe_open(struct lk_tokenizer *t, lk_error *err)
 {
     struct lk_str pre = {"", 0};
-    lk_status status = lk_gguf_str(t->gguf, "tokenizer.ggml.pre", true, &pre, err);
+    lk_status status = lk_gguf_str(t->gguf, "tokenizer.ggml.pre", false, &pre, err);
+    if (!status && !lk_gguf_find(t->gguf, "tokenizer.ggml.pre")) {
+        pre = (struct lk_str){LK_PRE_GPT2, strlen(LK_PRE_GPT2)};
+        status = lk_tok_warn(t, err,
+                             "%s: key 'tokenizer.ggml.pre' is missing: text is split as for "
+                             "'" LK_PRE_GPT2 "', which may not be how the model was trained",
+                             lk_gguf_path(t->gguf));
+    }
     if (status || (status = lk_pre_open(lk_gguf_path(t->gguf), pre, &t->pre, err))) {
         return status;
     }

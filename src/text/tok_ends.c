@@ -4,6 +4,7 @@
  * keys of the file say it, and the texts of tokens where the keys or the types do not.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "text/tok.h"
@@ -145,11 +146,17 @@ static lk_status mark_texts(struct lk_tokenizer *t, lk_error *err)
         lk_tok_find_control(t, "<|call|>") >= 0) {
         t->entry[end].eog = false;
     }
-    return n == 0 ? LK_OK
-                  : lk_tok_warn(t, err,
-                                "%s: key 'tokenizer.ggml.token_type' calls '%s' no control token "
-                                "(nor %zu more marks of a dialogue): they are taken for some",
-                                lk_gguf_path(t->gguf), first->text, n - 1);
+    if (n == 0) {
+        return LK_OK;
+    }
+    char more[64] = "";
+    if (n > 1) {
+        snprintf(more, sizeof more, " (nor %zu more marks of a dialogue)", n - 1);
+    }
+    return lk_tok_warn(t, err,
+                       "%s: key 'tokenizer.ggml.token_type' calls '%s' no control token%s: it is "
+                       "taken for one by its text",
+                       lk_gguf_path(t->gguf), first->text, more);
 }
 
 lk_status lk_tok_read_ends(struct lk_tokenizer *t, lk_error *err)

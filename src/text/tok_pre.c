@@ -31,6 +31,21 @@ enum { MAX_STAGES = 7 };
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" DIGITS "| ?[^" WS                \
     "\\p{L}\\p{N}]+[\\r\\n]*|[" WS "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS "]+"
 
+/* The split of GPT-4o and after: a word ends where a small letter is followed by a large one.
+ * SUFFIX belongs to the word. */
+#define LARGE "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define SMALL "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define O200K(SUFFIX, DIGITS)                                                                      \
+    "[^\\r\\n\\p{L}\\p{N}]?" LARGE "*" SMALL "+" SUFFIX "|[^\\r\\n\\p{L}\\p{N}]?" LARGE "+" SMALL  \
+    "*" SUFFIX "|" DIGITS "| ?[^" WS "\\p{L}\\p{N}]+[\\r\\n/]*|[" WS "]*[\\r\\n]+|[" WS            \
+    "]+(?![^" WS "])|[" WS "]+"
+#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+
+/* Seed Coder's: symbols and line breaks after them are apart. */
+#define SEED                                                                                       \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^" WS                    \
+    "\\p{L}\\p{N}]+|[" WS "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS "]+"
+
 /* Letters of the scripts with case, as DeepSeek LLM lists them. */
 /* clang-format off */
 #define CASED \
@@ -56,32 +71,37 @@ enum { MAX_STAGES = 7 };
 #define CJK "[\\x{4E00}-\\x{9FA5}\\x{800}-\\x{4E00}\\x{AC00}-\\x{D7FF}]+"
 /* clang-format on */
 
+enum { MAX_NAMES = 8 };
+
 static const struct spec {
-    const char *name;
+    const char *name[MAX_NAMES]; /* of models that split alike */
     const char *stage[MAX_STAGES];
     bool whole_words, adds_bos, nfc;
 } specs[] = {
-    {.name = "command-r", .stage = {"\\p{N}", GPT2}, .nfc = true},
-    {.name = "deepseek-coder",
+    {.name = {"command-r"}, .stage = {"\\p{N}", GPT2}, .nfc = true},
+    {.name = {"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}, .stage = {CL100K("\\p{N}{1,3}")}},
+    {.name = {"deepseek-coder"},
      .stage = {"[\\r\\n]", "[" WS "]?\\p{L}+", "[" WS "]?\\p{P}+", CJK, "\\p{N}"}},
-    {.name = "deepseek-llm",
+    {.name = {"deepseek-llm"},
      .stage =
          {"[\\r\\n]", "[" WS "]?[" CASED "]+",
           "[" WS
           "]?[!-/:-~\\x{FF01}-\\x{FF0F}\\x{FF1A}-\\x{FF5E}\\x{2018}-\\x{201F}\\x{3000}-\\x{3002}]+",
           /* \s+$, but tried once for a run of white space, not once for each start in it */
           "[" WS "]++(?:\\z|(*SKIP)(*FAIL))", CJK, "\\p{N}"}},
-    {.name = "deepseek-r1-qwen", .stage = {CL100K("\\p{N}")}, .nfc = true},
-    {.name = "default", .stage = {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
-    {.name = "falcon", .stage = {"[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"}},
-    {.name = "gpt-2", .stage = {GPT2}},
-    {.name = "llama-bpe", .stage = {CL100K("\\p{N}{1,3}")}, .whole_words = true, .adds_bos = true},
-    {.name = "llama-v3", .stage = {CL100K("\\p{N}{1,3}")}, .whole_words = true, .adds_bos = true},
-    {.name = "llama3", .stage = {CL100K("\\p{N}{1,3}")}, .whole_words = true, .adds_bos = true},
-    {.name = "qwen2", .stage = {CL100K("\\p{N}")}, .nfc = true},
-    {.name = "refact", .stage = {"\\p{N}", GPT2}},
-    {.name = "smollm", .stage = {"\\p{N}", GPT2}},
-    {.name = "starcoder", .stage = {"\\p{N}", GPT2}},
+    {.name = {"default"}, .stage = {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+    {.name = {"falcon"}, .stage = {"[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"}},
+    {.name = {LK_PRE_GPT2, "phi-2", "a.x-4.0", "mellum", "gigachat", "exaone4"}, .stage = {GPT2}},
+    {.name = {"gpt-4o", "llama4", "kanana2"}, .stage = {O200K(CONTRACTIONS, "\\p{N}{1,3}")}},
+    {.name = {"llama-bpe", "llama-v3", "llama3", "falcon3", "falcon-h1", "pixtral", "lfm2",
+              "midm-2.0"},
+     .stage = {CL100K("\\p{N}{1,3}")},
+     .whole_words = true,
+     .adds_bos = true},
+    {.name = {"qwen2", "deepseek-r1-qwen"}, .stage = {CL100K("\\p{N}")}, .nfc = true},
+    {.name = {"seed-coder"}, .stage = {SEED}},
+    {.name = {"smollm", "refact", "starcoder"}, .stage = {"\\p{N}", GPT2}},
+    {.name = {"tekken"}, .stage = {O200K("", "\\p{N}")}, .whole_words = true, .adds_bos = true},
 };
 
 struct lk_pre {
@@ -106,11 +126,14 @@ static void pcre2_put(void *p, void *user)
 
 static lk_status unknown_name(const char *file, struct lk_str name, lk_error *err)
 {
-    char known[512];
+    char known[768];
     size_t n = 0;
     known[0] = 0;
-    for (size_t i = 0; i < LK_COUNT(specs); i++) {
-        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", specs[i].name);
+    for (size_t i = 0; i < LK_COUNT(specs) * MAX_NAMES && n < sizeof known; i++) {
+        const char *one = specs[i / MAX_NAMES].name[i % MAX_NAMES];
+        if (one) {
+            n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", one);
+        }
     }
     int shown = name.len < 64 ? (int)name.len : 64;
     return lk_fail(err, LK_E_UNSUPPORTED,
@@ -122,9 +145,10 @@ lk_status lk_pre_open(const char *file, struct lk_str name, struct lk_pre **out,
 {
     *out = NULL;
     const struct spec *spec = NULL;
-    for (size_t i = 0; i < LK_COUNT(specs) && !spec; i++) {
-        if (strlen(specs[i].name) == name.len && memcmp(specs[i].name, name.ptr, name.len) == 0) {
-            spec = &specs[i];
+    for (size_t i = 0; i < LK_COUNT(specs) * MAX_NAMES && !spec; i++) {
+        const char *one = specs[i / MAX_NAMES].name[i % MAX_NAMES];
+        if (one && strlen(one) == name.len && memcmp(one, name.ptr, name.len) == 0) {
+            spec = &specs[i / MAX_NAMES];
         }
     }
     if (!spec) {
@@ -135,8 +159,8 @@ lk_status lk_pre_open(const char *file, struct lk_str name, struct lk_pre **out,
     if (!pre) {
         return lk_fail(err, LK_E_NOMEM, "%s: out of memory for the pre-tokenizer", file);
     }
-    lk_status status =
-        lk_fail(err, LK_E_NOMEM, "%s: out of memory for the pre-tokenizer '%s'", file, spec->name);
+    lk_status status = lk_fail(err, LK_E_NOMEM, "%s: out of memory for the pre-tokenizer '%s'",
+                               file, spec->name[0]);
     pre->spec = spec;
     pre->memory = pcre2_general_context_create(pcre2_get, pcre2_put, NULL);
     pre->limits = pre->memory ? pcre2_match_context_create(pre->memory) : NULL;
@@ -157,7 +181,7 @@ lk_status lk_pre_open(const char *file, struct lk_str name, struct lk_pre **out,
             bool full = code == PCRE2_ERROR_HEAP_FAILED;
             status = lk_fail(err, full ? LK_E_NOMEM : LK_E_INTERNAL,
                              "%s: pre-tokenizer '%s': %s (PCRE2 error %d at byte %zu of stage %d)",
-                             file, spec->name, full ? "out of memory" : "a broken pattern", code,
+                             file, spec->name[0], full ? "out of memory" : "a broken pattern", code,
                              at, pre->n_stages);
             goto fail;
         }
@@ -224,7 +248,7 @@ static lk_status match(const struct walk *w, int stage, size_t begin, size_t end
     bool full = rc == PCRE2_ERROR_NOMEMORY || rc == PCRE2_ERROR_HEAPLIMIT;
     return lk_fail(err, full ? LK_E_NOMEM : LK_E_INTERNAL,
                    "cutting text into words: %s (PCRE2 error %d in stage %d of '%s')",
-                   full ? "out of memory" : "a broken pattern", rc, stage, w->pre->spec->name);
+                   full ? "out of memory" : "a broken pattern", rc, stage, w->pre->spec->name[0]);
 }
 
 /* Cuts bytes begin..end by the stages from `stage` on. */

@@ -10,6 +10,8 @@
 
 struct lk_pre;
 
+#define LK_PRE_GPT2 "gpt-2" /* the oldest: of a file that names none */
+
 /* By the name in tokenizer.ggml.pre; an unknown one is LK_E_UNSUPPORTED, naming the known ones. */
 lk_status lk_pre_open(const char *file, struct lk_str name, struct lk_pre **out, lk_error *err);
 void lk_pre_close(struct lk_pre **pre);

@@ -74,6 +74,15 @@ def random_texts(n, seed):
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CL100K = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
           r"|\s+(?!\S)|\s+")
+LARGE, SMALL = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+
+
+def o200k(suffix, digits):
+    start = r"[^\r\n\p{L}\p{N}]?"
+    return (start + LARGE + "*" + SMALL + "+" + suffix + "|" + start + LARGE + "+" + SMALL + "*" + suffix + "|" + digits
+            + r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
 # Ranges of the letters in DeepSeek LLM's pattern, as its tokenizer.json spells them.
 CASED = [(0x41, 0x5a), (0x61, 0x7a), (0xb5, 0xb5), (0xc0, 0xd6), (0xd8, 0xf6), (0xf8, 0x1ba), (0x1bc, 0x1bf),
          (0x1c4, 0x293), (0x295, 0x2af), (0x370, 0x373), (0x376, 0x377), (0x37b, 0x37d), (0x37f, 0x37f),
@@ -116,6 +125,11 @@ PRE = {
     "refact": [digits(), words()],
     "command-r": [digits(), words()],
     "llama-bpe": split(CL100K % r"\p{N}{1,3}") + [whole()],
+    "dbrx": split(CL100K % r"\p{N}{1,3}") + [whole()],
+    "gpt-4o": split(o200k("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", r"\p{N}{1,3}")) + [whole()],
+    "tekken": split(o200k("", r"\p{N}")) + [whole()],
+    "seed-coder": split(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+"
+                        r"|\s*[\r\n]+|\s+(?!\S)|\s+") + [whole()],
     "qwen2": split(CL100K % r"\p{N}") + [whole()],
     "deepseek-coder": split("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", CJK) + [digits(), whole()],
     "deepseek-llm": split("[\r\n]", r"\s?[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in CASED) + "]+",
@@ -125,6 +139,7 @@ PRE = {
     "default": split(r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]") + [whole()],
 }
 NFC = {"qwen2", "command-r"}
+WHOLE_WORDS = {"llama-bpe", "tekken"}
 
 
 def train_bpe():
@@ -147,7 +162,7 @@ def eval_json(tok):
 
 def hf_bpe(vocab, merges, pre, special, user):
     tok = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(vocab)}, merges=merges,
-                               ignore_merges=pre == "llama-bpe"))
+                               ignore_merges=pre in WHOLE_WORDS))
     tok.pre_tokenizer = pt.Sequence(PRE[pre])
     if pre in NFC:
         tok.normalizer = normalizers.NFC()

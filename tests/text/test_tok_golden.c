@@ -111,7 +111,8 @@ Test(tok_golden, byte_level_bpe_with_each_pre_tokenizer)
         {.name = "gpt-2"},  {.name = "smollm"},       {.name = "starcoder"},
         {.name = "refact"}, {.name = "command-r"},    {.name = "llama-bpe"},
         {.name = "qwen2"},  {.name = "deepseek-llm"}, {.name = "deepseek-coder"},
-        {.name = "falcon"}, {.name = "default"},
+        {.name = "falcon"}, {.name = "default"},      {.name = "dbrx"},
+        {.name = "gpt-4o"}, {.name = "tekken"},       {.name = "seed-coder"},
     };
     for (size_t i = 0; i < LK_COUNT(v); i++) {
         open_with_pre(&v[i].x, GOLDEN("tok-bpe.gguf"), v[i].name);
