@@ -381,6 +381,22 @@ static lk_status take_options(struct lk_engine *e, const lk_engine_options *opti
     return status;
 }
 
+/* A vocabulary and an embedding of different sizes are run as far as both go. */
+static void note_vocabulary(const struct lk_engine *e)
+{
+    const struct lk_gguf *gguf = e->model->gguf;
+    const struct lk_gguf_tensor *embd = lk_gguf_find_tensor(gguf, "token_embd.weight");
+    const struct lk_gguf_value *tokens = lk_gguf_find(gguf, "tokenizer.ggml.tokens");
+    if (embd && tokens && tokens->count != embd->ne[1]) {
+        lk_log_line(&e->log, LK_LOG_WARN,
+                    "%s: %llu tokens, and %llu rows of tensor 'token_embd.weight': %s",
+                    lk_gguf_path(gguf), (unsigned long long)tokens->count,
+                    (unsigned long long)embd->ne[1],
+                    tokens->count < embd->ne[1] ? "rows without a token are left out"
+                                                : "tokens without a row can't be evaluated");
+    }
+}
+
 static lk_status take_context(struct lk_engine *e, lk_error *err)
 {
     uint32_t most = e->plan->n_ctx_max, want = e->options.n_ctx;
@@ -449,6 +465,7 @@ lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options
         status = lk_plan_build(model->gguf, &e->plan, err);
     }
     if (!status) {
+        note_vocabulary(e);
         status = take_context(e, err);
     }
     if (!status) {

@@ -138,6 +138,14 @@ static lk_status check_split(const struct lk_gguf *g, int i, int n,
     return LK_OK;
 }
 
+/* Whether a file is no part of several: it has the key of merged files, or no key of split ones. */
+static bool is_whole(const struct lk_gguf_part *part, const struct lk_gguf_values *values)
+{
+    int64_t count;
+    return split_number(part, values, "split.count", 1, &count, NULL) == LK_OK && count < 2 &&
+           (count == 0 || !lk_gguf_values_find(values, "split.no"));
+}
+
 /* ---- opening ---- */
 
 /* A gguf with room for n parts. */
@@ -184,6 +192,9 @@ static lk_status open_parts(struct lk_gguf *g, const char *path, lk_error *err)
         struct lk_gguf_values *values = i == 0 ? &g->values : &of_part;
         int64_t claim = -1;
         if (!(status = lk_gguf_read_part(g, i, values, err))) {
+            if (i == 0 && is_whole(part, values)) { /* joined, under the name of a part */
+                g->n_parts = 1;
+            }
             status = check_split(g, i, g->n_parts, values, &claim, err);
         }
         lk_gguf_values_free(&of_part);
@@ -203,21 +214,20 @@ static lk_status open_parts(struct lk_gguf *g, const char *path, lk_error *err)
 
 lk_status lk_gguf_open(const char *path, struct lk_gguf **out, lk_error *err)
 {
-    int part, parts;
+    int part = 1, parts = 1;
     *out = NULL;
-    if (!split_name(path, &part, &parts)) {
-        part = parts = 1;
-    }
-    if (part != 1 || parts < 1) {
-        return lk_fail(err, LK_E_FORMAT,
-                       "%s: found the name of part %d of %d, expected part 1 (the others are "
-                       "opened with it)",
-                       path, part, parts);
-    }
+    bool named = split_name(path, &part, &parts) && parts > 0;
     struct lk_gguf *g = NULL;
-    lk_status status = create(path, parts, &g, err);
+    lk_status status = create(path, named && part == 1 ? parts : 1, &g, err);
     if (!status) {
         status = open_parts(g, path, err);
+    }
+    if (status == LK_E_FORMAT && named && part != 1 && g->values.n > 0 &&
+        !is_whole(&g->parts[0], &g->values)) {
+        lk_fail(err, LK_E_FORMAT,
+                "%s: found the name of part %d of %d, expected part 1 (the others are opened with "
+                "it)",
+                path, part, parts);
     }
     if (status) {
         lk_gguf_close(&g);

@@ -265,6 +265,18 @@ static lk_status wrong_type(const struct lk_gguf *g, const struct lk_gguf_value 
                    lk_gguf_path(g), key, lk_gguf_value_type_name(v), expected, v->file_offset);
 }
 
+/* Whether a value is one, or an array that says the same one for each of its elements. */
+static bool is_one(const struct lk_gguf_value *v)
+{
+    size_t n = kinds[v->elem].bytes;
+    for (uint64_t i = 1; i < v->count; i++) {
+        if (memcmp(v->data, v->data + i * n, n) != 0) {
+            return false;
+        }
+    }
+    return v->count > 0;
+}
+
 /* Integer i of a value, which is one or an array of them. */
 static lk_status integer(const struct lk_gguf *g, const struct lk_gguf_value *v, const char *key,
                          uint64_t i, uint32_t *out, lk_error *err)
@@ -289,7 +301,7 @@ lk_status lk_gguf_u32(const struct lk_gguf *g, const char *key, bool required, u
     if (!v) {
         return missing(g, key, "an integer", required, err);
     }
-    if (!lk_gguf_is_integer(v->type)) {
+    if (!lk_gguf_is_integer(v->elem) || !is_one(v)) {
         return wrong_type(g, v, key, "an integer", err);
     }
     return integer(g, v, key, 0, out, err);
@@ -332,7 +344,7 @@ lk_status lk_gguf_f32(const struct lk_gguf *g, const char *key, bool required, f
     if (!v) {
         return missing(g, key, "a float", required, err);
     }
-    if (v->type != LK_GGUF_F32 && v->type != LK_GGUF_F64) {
+    if ((v->elem != LK_GGUF_F32 && v->elem != LK_GGUF_F64) || !is_one(v)) {
         return wrong_type(g, v, key, "a float", err);
     }
     double x = lk_gguf_array_f64(v, 0);
@@ -352,7 +364,7 @@ lk_status lk_gguf_bool(const struct lk_gguf *g, const char *key, bool required, 
     if (!v) {
         return missing(g, key, "bool", required, err);
     }
-    if (v->type != LK_GGUF_BOOL) {
+    if (v->elem != LK_GGUF_BOOL || !is_one(v)) {
         return wrong_type(g, v, key, "bool", err);
     }
     *out = v->data[0] != 0;

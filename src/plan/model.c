@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/numerics.h"
 #include "base/real.h"
 #include "plan/arch_keys.h"
 
@@ -324,15 +325,16 @@ static lk_status read_vocabulary(const struct lk_gguf *gguf, struct lk_hparams *
                        "%s: tensor 'token_embd.weight' has %llu rows, expected 1 to %d",
                        lk_gguf_path(gguf), (unsigned long long)embd->ne[1], MAX_DIM);
     }
-    h->n_vocab = (int)embd->ne[1];
+    h->n_vocab = h->n_rows = (int)embd->ne[1];
     const struct lk_gguf_value *tokens;
     lk_status status =
         lk_gguf_array(gguf, "tokenizer.ggml.tokens", false, LK_GGUF_STRING, &tokens, err);
-    if (!status && tokens && tokens->count != embd->ne[1]) {
-        status = lk_fail(err, LK_E_FORMAT,
-                         "%s: tensor 'token_embd.weight' has %d rows, expected one for each of the "
-                         "%llu tokens of key 'tokenizer.ggml.tokens'",
-                         lk_gguf_path(gguf), h->n_vocab, (unsigned long long)tokens->count);
+    if (!status && tokens && tokens->count == 0) {
+        status = lk_fail(err, LK_E_FORMAT, "%s: key 'tokenizer.ggml.tokens' is empty",
+                         lk_gguf_path(gguf));
+    }
+    if (!status && tokens && tokens->count < embd->ne[1]) {
+        h->n_vocab = (int)tokens->count;
     }
     return status;
 }
@@ -392,8 +394,8 @@ lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_e
 
 /* ---- weights ---- */
 
-static lk_status find(const struct lk_gguf *gguf, const char *name, int n_dims, int64_t rows,
-                      int64_t cols, const struct lk_gguf_tensor **out, lk_error *err)
+static lk_status find(const struct lk_gguf *gguf, const char *name, int64_t rows, int64_t cols,
+                      const struct lk_gguf_tensor **out, lk_error *err)
 {
     const struct lk_gguf_tensor *t = lk_gguf_find_tensor(gguf, name);
     if (!t) {
@@ -401,7 +403,7 @@ static lk_status find(const struct lk_gguf *gguf, const char *name, int n_dims, 
                        lk_gguf_path(gguf), name, (long long)cols, (long long)rows);
     }
     bool fits = t->ne[0] == (uint64_t)cols && t->ne[1] == (uint64_t)rows && t->ne[2] == 1 &&
-                t->ne[3] == 1 && t->n_dims <= n_dims;
+                t->ne[3] == 1; /* dimensions of 1 may be written out or not */
     if (!fits) {
         return lk_fail(err, LK_E_FORMAT,
                        "%s: tensor '%s' is [%llu, %llu, %llu, %llu], expected [%lld, %lld]",
@@ -430,7 +432,7 @@ lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t a
                          int64_t rows, int64_t cols, struct lk_weight *out, lk_error *err)
 {
     const struct lk_gguf_tensor *t = NULL;
-    lk_status status = find(gguf, name, 2, all, cols, &t, err);
+    lk_status status = find(gguf, name, all, cols, &t, err);
     if (status) {
         return status;
     }
@@ -450,24 +452,43 @@ lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t a
     return LK_OK;
 }
 
+/* A vector of 16-bit floats as F32, which is exact. */
+static float *widen(const struct lk_gguf_tensor *t, int64_t n)
+{
+    float *copy = lk_alloc_array((size_t)n, sizeof *copy);
+    for (int64_t i = 0; copy && i < n; i++) {
+        uint16_t half;
+        memcpy(&half, t->data + 2 * i, sizeof half);
+        copy[i] = t->type == LK_TYPE_F16 ? lk_f16_to_f32(half) : lk_flt((uint32_t)half << 16);
+    }
+    return copy;
+}
+
 lk_status lk_bind_vector(const struct lk_gguf *gguf, const char *name, int64_t n,
-                         struct lk_weight *out, lk_error *err)
+                         struct lk_weight *out, void **copy, lk_error *err)
 {
     const struct lk_gguf_tensor *t = NULL;
-    lk_status status = find(gguf, name, 1, 1, n, &t, err);
+    *copy = NULL;
+    lk_status status = find(gguf, name, 1, n, &t, err);
     if (status) {
         return status;
     }
-    if (t->type != LK_TYPE_F32) {
-        return lk_fail(err, LK_E_UNSUPPORTED, "%s: tensor '%s' has type %s, expected F32",
-                       lk_gguf_path(gguf), name, lk_type_name(t->type));
+    bool half = t->type == LK_TYPE_F16 || t->type == LK_TYPE_BF16;
+    if (t->type != LK_TYPE_F32 && !half) {
+        return lk_fail(err, LK_E_UNSUPPORTED,
+                       "%s: tensor '%s' has type %s, expected F32, F16 or BF16", lk_gguf_path(gguf),
+                       name, lk_type_name(t->type));
+    }
+    if (half && !(*copy = widen(t, n))) {
+        return lk_fail(err, LK_E_NOMEM, "%s: out of memory for tensor '%s'", lk_gguf_path(gguf),
+                       name);
     }
     *out = (struct lk_weight){.type = LK_TYPE_F32,
                               .rows = 1,
                               .cols = n,
-                              .data = t->data,
+                              .data = half ? *copy : (const void *)t->data,
                               .n_bytes = (size_t)n * sizeof(float),
-                              .mapped = true};
+                              .mapped = !half};
     snprintf(out->name, sizeof out->name, "%s", name);
     return LK_OK;
 }

@@ -19,7 +19,9 @@ struct lk_layer {
 
 struct lk_hparams {
     const struct lk_arch *arch;
-    int n_layer, n_embd, n_rot, n_vocab;
+    int n_layer, n_embd, n_rot;
+    int n_vocab;             /* tokens that have a row of the embedding */
+    int n_rows;              /* of the embedding: those beyond the tokens are left out */
     struct lk_layer *layers; /* owned, [n_layer] */
     uint32_t n_ctx;          /* positions the model can be run to */
     float eps;
@@ -40,8 +42,9 @@ void lk_hparams_free(struct lk_hparams *h);
  * found and expected. */
 lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t all, int64_t first,
                          int64_t rows, int64_t cols, struct lk_weight *out, lk_error *err);
-/* Binds an F32 vector of n elements. */
+/* Binds a vector of n elements: as it lies there, or, if it is F16 or BF16, a copy in F32 that
+ * *copy then owns (lk_free; else NULL). */
 lk_status lk_bind_vector(const struct lk_gguf *gguf, const char *name, int64_t n,
-                         struct lk_weight *out, lk_error *err);
+                         struct lk_weight *out, void **copy, lk_error *err);
 
 #endif

@@ -18,6 +18,10 @@ void lk_plan_free(struct lk_plan **plan)
     lk_free(p->ops);
     lk_free(p->slots);
     if (!p->slice) {
+        for (int i = 0; i < p->n_copies; i++) {
+            lk_free(p->copies[i]);
+        }
+        lk_free(p->copies);
         lk_free(p->weights);
         lk_free(p->states);
         for (int i = 0; i < p->n_ropes; i++) {

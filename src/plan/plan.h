@@ -35,8 +35,10 @@ struct lk_plan {
     int n_ops;
     struct lk_slot *slots; /* owned */
     int n_slots;
-    struct lk_weight *weights; /* owned array; data belongs to the model */
+    struct lk_weight *weights; /* owned array; data belongs to the model, or is among copies */
     int n_weights;
+    void **copies; /* owned, [n_copies]: vectors that the file has in another type */
+    int n_copies;
     struct lk_state *states; /* owned: what is kept between batches */
     int n_states;
     struct lk_rope ropes[LK_PLAN_ROPES];

@@ -19,7 +19,7 @@ struct builder {
     const struct lk_gguf *gguf;
     struct lk_hparams h;
     struct lk_plan *plan;
-    size_t cap_ops, cap_slots, cap_weights, cap_states;
+    size_t cap_ops, cap_slots, cap_weights, cap_states, cap_copies;
     uint8_t *bound;    /* [n_tensors]: tensors that found their meaning */
     struct lk_op sink; /* what an op is written to after a failure; never read */
     lk_status status;
@@ -108,15 +108,52 @@ static int matrix(struct builder *b, const char *name, int rows, int cols)
     return matrix_rows(b, name, rows, 0, rows, cols);
 }
 
-static int vector(struct builder *b, const char *name, int n)
+/* The plan owns a copy from now on. */
+static void own(struct builder *b, void *copy)
+{
+    struct lk_plan *p = b->plan;
+    if (!copy) {
+        return;
+    }
+    if (!b->status) {
+        b->status =
+            lk_grow(&p->copies, &b->cap_copies, (size_t)p->n_copies + 1, sizeof *p->copies, b->err);
+    }
+    if (b->status) {
+        lk_free(copy);
+    } else {
+        p->copies[p->n_copies++] = copy;
+    }
+}
+
+/* Elements [first, first + n) of a vector of `all`. */
+static int vector_part(struct builder *b, const char *name, int all, int first, int n)
 {
     int index = -1;
     struct lk_weight *w = add_weight(b, &index);
     if (w) {
-        b->status = lk_bind_vector(b->gguf, name, n, w, b->err);
+        void *copy;
+        b->status = lk_bind_vector(b->gguf, name, all, w, &copy, b->err);
+        own(b, copy);
         mark_bound(b, name);
     }
+    if (!b->status && n < all) {
+        w->data = (const float *)w->data + first;
+        w->cols = n;
+        w->n_bytes = (size_t)n * sizeof(float);
+        snprintf(w->name, sizeof w->name, "%.60s[%d:%d]", name, first, first + n);
+    }
     return index;
+}
+
+static int vector(struct builder *b, const char *name, int n)
+{
+    return vector_part(b, name, n, 0, n);
+}
+
+static bool has(const struct builder *b, const char *name)
+{
+    return lk_gguf_find_tensor(b->gguf, name) != NULL;
 }
 
 /* "blk.LAYER.suffix" */
@@ -147,17 +184,23 @@ static int matmul(struct builder *b, int layer, int in, int weight)
     return out;
 }
 
-/* Adds the bias of that name where the file has it, or must have it. */
-static int bias(struct builder *b, int layer, int in, const char *name, bool required)
+/* Adds elements [first, first + width) of the bias of that name where the file has it, or must. */
+static int bias_part(struct builder *b, int layer, int in, const char *name, int all, int first,
+                     bool required)
 {
-    if (b->status || (!required && !lk_gguf_find_tensor(b->gguf, name))) {
+    if (b->status || (!required && !has(b, name))) {
         return in;
     }
     int width = b->plan->slots[in].width;
-    int w = vector(b, name, width);
+    int w = vector_part(b, name, all, first, width);
     int out = add_slot(b, width, LK_ROWS_TOKENS);
     add_op(b, LK_OP_BIAS, layer, in, -1, out, w);
     return out;
+}
+
+static int bias(struct builder *b, int layer, int in, const char *name, bool required)
+{
+    return bias_part(b, layer, in, name, b->status ? 0 : b->plan->slots[in].width, 0, required);
 }
 
 static int rope(struct builder *b, int layer, int in, int n_head, int head_dim, int table)
@@ -177,14 +220,23 @@ static int add(struct builder *b, int layer, int x, int y)
     return out;
 }
 
+/* Whether the file has one fused tensor, as the architecture has it, or those that others have. */
+static bool is_fused(const struct builder *b, int layer, bool usual, const char *fused,
+                     const char *apart)
+{
+    char name[96];
+    return usual ? !has(b, blk(name, layer, apart)) : has(b, blk(name, layer, fused));
+}
+
 /* The three weights of attention, from one fused tensor or from three. */
-static void bind_qkv(struct builder *b, int layer, int w[3])
+static bool bind_qkv(struct builder *b, int layer, int w[3])
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_layer *l = &h->layers[layer];
     char name[96];
     int nq = l->n_head * l->k_dim, nk = l->n_kv_head * l->k_dim, nv = l->n_kv_head * l->v_dim;
-    if (h->arch->fused_qkv) {
+    bool fused = is_fused(b, layer, h->arch->fused_qkv, "attn_qkv.weight", "attn_q.weight");
+    if (fused) {
         blk(name, layer, "attn_qkv.weight");
         w[0] = matrix_rows(b, name, nq + nk + nv, 0, nq, h->n_embd);
         w[1] = matrix_rows(b, name, nq + nk + nv, nq, nk, h->n_embd);
@@ -194,6 +246,7 @@ static void bind_qkv(struct builder *b, int layer, int w[3])
         w[1] = matrix(b, blk(name, layer, "attn_k.weight"), nk, h->n_embd);
         w[2] = matrix(b, blk(name, layer, "attn_v.weight"), nv, h->n_embd);
     }
+    return fused;
 }
 
 /* Scores of rule 8: the scale of q.k and the constants of the kernels. */
@@ -218,13 +271,20 @@ static int attention(struct builder *b, int layer, int x)
     int nq = l->n_head * l->k_dim, nk = l->n_kv_head * l->k_dim, no = l->n_head * l->v_dim, w[3];
     char name[96];
     int n = norm(b, layer, x, h->n_embd, h->n_embd, blk(name, layer, "attn_norm.weight"));
-    bind_qkv(b, layer, w);
+    bool fused = bind_qkv(b, layer, w);
     int q = matmul(b, layer, n, w[0]);
     int k = matmul(b, layer, n, w[1]);
     int v = matmul(b, layer, n, w[2]);
-    q = bias(b, layer, q, blk(name, layer, "attn_q.bias"), arch->qkv_bias);
-    k = bias(b, layer, k, blk(name, layer, "attn_k.bias"), arch->qkv_bias);
-    v = bias(b, layer, v, blk(name, layer, "attn_v.bias"), arch->qkv_bias);
+    if (fused) {
+        blk(name, layer, "attn_qkv.bias");
+        q = bias_part(b, layer, q, name, nq + 2 * nk, 0, arch->qkv_bias);
+        k = bias_part(b, layer, k, name, nq + 2 * nk, nq, arch->qkv_bias);
+        v = bias_part(b, layer, v, name, nq + 2 * nk, nq + nk, arch->qkv_bias);
+    } else {
+        q = bias(b, layer, q, blk(name, layer, "attn_q.bias"), arch->qkv_bias);
+        k = bias(b, layer, k, blk(name, layer, "attn_k.bias"), arch->qkv_bias);
+        v = bias(b, layer, v, blk(name, layer, "attn_v.bias"), arch->qkv_bias);
+    }
     if (arch->qk_norm) {
         q = norm(b, layer, q, nq, l->k_dim, blk(name, layer, "attn_q_norm.weight"));
         k = norm(b, layer, k, nk, l->k_dim, blk(name, layer, "attn_k_norm.weight"));
@@ -259,7 +319,8 @@ static int feed_forward(struct builder *b, int layer, int x)
     char name[96];
     int gate, up;
     int n = norm(b, layer, x, h->n_embd, h->n_embd, blk(name, layer, "ffn_norm.weight"));
-    if (h->arch->fused_gate_up) {
+    bool fused = h->arch->fused_gate_up && !has(b, blk(name, layer, "ffn_gate.weight"));
+    if (fused) {
         blk(name, layer, "ffn_up.weight");
         gate = matrix_rows(b, name, 2 * n_ff, 0, n_ff, h->n_embd);
         up = matrix_rows(b, name, 2 * n_ff, n_ff, n_ff, h->n_embd);
@@ -269,9 +330,17 @@ static int feed_forward(struct builder *b, int layer, int x)
     }
     int g = matmul(b, layer, n, gate);
     int u = matmul(b, layer, n, up);
+    if (fused) {
+        g = bias_part(b, layer, g, blk(name, layer, "ffn_up.bias"), 2 * n_ff, 0, false);
+        u = bias_part(b, layer, u, name, 2 * n_ff, n_ff, false);
+    } else {
+        g = bias(b, layer, g, blk(name, layer, "ffn_gate.bias"), false);
+        u = bias(b, layer, u, blk(name, layer, "ffn_up.bias"), false);
+    }
     int a = add_slot(b, n_ff, LK_ROWS_TOKENS);
     add_op(b, LK_OP_GLU, layer, g, u, a, -1)->u.glu.act = h->arch->act;
     int d = matmul(b, layer, a, matrix(b, blk(name, layer, "ffn_down.weight"), h->n_embd, n_ff));
+    d = bias(b, layer, d, blk(name, layer, "ffn_down.bias"), false);
     if (h->arch->post_norms) {
         d = norm(b, layer, d, h->n_embd, h->n_embd, blk(name, layer, "post_ffw_norm.weight"));
     }
@@ -285,8 +354,8 @@ static void head(struct builder *b, int x, int embd)
     add_op(b, LK_OP_GATHER, h->n_layer, x, -1, rows, -1);
     int n = norm(b, h->n_layer, rows, h->n_embd, h->n_embd, "output_norm.weight");
     int w = embd; /* tied to the embeddings unless the file has a matrix of its own */
-    if (lk_gguf_find_tensor(b->gguf, "output.weight")) {
-        w = matrix(b, "output.weight", h->n_vocab, h->n_embd);
+    if (has(b, "output.weight")) {
+        w = matrix_rows(b, "output.weight", h->n_rows, 0, h->n_vocab, h->n_embd);
     }
     int y = matmul(b, h->n_layer, n, w);
     if (h->final_softcap > 0) {
@@ -307,7 +376,9 @@ static void make_ropes(struct builder *b)
     const float *factors = NULL;
     if (h->rope_factors) {
         struct lk_weight w;
-        b->status = lk_bind_vector(b->gguf, h->rope_factors, h->n_rot / 2, &w, b->err);
+        void *copy;
+        b->status = lk_bind_vector(b->gguf, h->rope_factors, h->n_rot / 2, &w, &copy, b->err);
+        own(b, copy);
         if (b->status) {
             return;
         }
@@ -388,7 +459,7 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
     p->head = true;
     p->in_slot = -1;
     make_ropes(&b);
-    int embd = matrix(&b, "token_embd.weight", h->n_vocab, h->n_embd);
+    int embd = matrix_rows(&b, "token_embd.weight", h->n_rows, 0, h->n_vocab, h->n_embd);
     int x = add_slot(&b, h->n_embd, LK_ROWS_TOKENS);
     add_op(&b, LK_OP_EMBED, -1, -1, -1, x, embd)->u.embed.scale = h->embed_scale;
     for (int layer = 0; layer < h->n_layer && !b.status; layer++) {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Random models: every architecture in every weight type answers on the scalar backend with sane
- * logits, and prefill equals token by token by bits.
+ * logits, prefill equals token by token by bits, and a model is the same whichever way it is
+ * written.
  */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "tests/util/model_build.h"
@@ -64,6 +66,106 @@ Test(random_models, every_architecture_and_type)
             p.softcap = t % 3 == 0 ? 30.0f : 0.0f;
             run(&p, path);
         }
+    }
+    unlink(path);
+}
+
+/* Rows of a model on a backend, of its first n_vocab tokens. */
+static float *rows_of(const struct model_params *p, const char *path, const char *backend,
+                      size_t n_vocab)
+{
+    struct gguf_build b;
+    lk_model *m;
+    int32_t ids[TOKENS];
+    model_build(&b, p);
+    gb_save(&b, path);
+    gb_free(&b);
+    lk_engine *e = tiny_engine(path, backend, 64, TOKENS, 1, &m);
+    cr_assert_eq(lk_engine_n_vocab(e), n_vocab);
+    tiny_tokens(ids, TOKENS, 200, p->seed);
+    float *rows = tiny_rows(e, ids, TOKENS);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+    return rows;
+}
+
+/* Biases of the feed-forward count; a model is the same whichever way a file has it: tensors fused
+ * or apart, vectors as columns or in 16 bits. */
+Test(random_models, the_same_model_written_otherwise)
+{
+    static const char *const archs[] = {"llama", "qwen2", "gemma3", "phi3"};
+    static const char *const backends[] = {"scalar", "cpu"};
+    char path[] = "random-model-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0);
+    close(fd);
+    for (size_t a = 0; a < LK_COUNT(archs) * 2; a++) {
+        const char *arch = archs[a / 2], *backend = backends[a % 2];
+        struct model_params p = model_params_default(arch, LK_TYPE_Q4_0, 11);
+        size_t n = TOKENS * (size_t)p.n_vocab;
+        float *plain = rows_of(&p, path, backend, (size_t)p.n_vocab);
+        p.ffn_biases = true;
+        p.biases = strcmp(arch, "gemma3") != 0;
+        p.vector_values = LK_TYPE_F16;
+        float *want = rows_of(&p, path, backend, (size_t)p.n_vocab);
+        cr_assert_neq(memcmp(plain, want, n * sizeof *want), 0, "%s: biases change nothing", arch);
+        for (int way = 0; way < 4; way++) {
+            struct model_params q = p;
+            q.other_layout = way == 0;
+            q.columns = way == 1;
+            q.vector_type = way >= 2 ? LK_TYPE_F16 : LK_TYPE_F32;
+            q.rope_freqs = way == 3;
+            float *got = rows_of(&q, path, backend, (size_t)p.n_vocab);
+            if (way == 3) { /* factors of rotation in 16 bits, too */
+                free(want);
+                q.vector_type = LK_TYPE_F32;
+                want = rows_of(&q, path, backend, (size_t)p.n_vocab);
+            }
+            char what[64];
+            snprintf(what, sizeof what, "%s on %s, way %d", arch, backend, way);
+            tiny_same(got, want, n, what);
+            free(got);
+        }
+        free(plain);
+        free(want);
+    }
+    unlink(path);
+}
+
+/* Rows of the embedding without a token are no part of the vocabulary; tokens without a row are an
+ * error where they are used. */
+Test(random_models, rows_and_tokens_of_different_numbers)
+{
+    char path[] = "random-model-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0);
+    close(fd);
+    for (int tied = 0; tied < 2; tied++) {
+        struct model_params p = model_params_default("llama", LK_TYPE_Q4_0, 12);
+        p.tied = tied;
+        p.n_vocab = 323;
+        float *all = rows_of(&p, path, "cpu", 323);
+        p.n_tokens = 301;
+        float *fewer = rows_of(&p, path, "cpu", 301);
+        for (size_t i = 0; i < TOKENS; i++) {
+            tiny_same(fewer + i * 301, all + i * 323, 301, "rows that have a token");
+        }
+        free(fewer);
+        p.n_tokens = 400;
+        float *more = rows_of(&p, path, "cpu", 323);
+        tiny_same(more, all, TOKENS * 323, "more tokens than rows");
+        free(more);
+        free(all);
+        lk_model *m;
+        lk_session *s;
+        lk_error err;
+        lk_engine *e = tiny_engine(path, "cpu", 64, TOKENS, 1, &m);
+        cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_sync(s, (const int32_t[]){5, 323}, 2, &err), LK_E_INVALID);
+        cr_assert(strstr(err.message, "323"), "%s", err.message);
+        lk_session_close(&s);
+        lk_engine_close(&e);
+        lk_model_close(&m);
     }
     unlink(path);
 }

@@ -123,6 +123,44 @@ Test(gguf, values_of_every_type)
     }
 }
 
+/* A key a layer that says the same for each is one. */
+Test(gguf, arrays_of_equal_values_are_one)
+{
+    static const float same[3] = {1e-6f, 1e-6f, 1e-6f}, other[3] = {1e-6f, 1e-6f, 1e-5f};
+    struct gguf_build b;
+    lk_error err;
+    uint32_t u = 5;
+    float f = 5;
+    bool flag = false;
+    gb_start(&b, 3);
+    for (int i = 0; i < 2; i++) {
+        gb_array(&b, i ? "f32.other" : "f32", LK_GGUF_F32, 3);
+        gb_bytes(&b, i ? other : same, sizeof same);
+        gb_array(&b, i ? "u16.other" : "u16", LK_GGUF_U16, 3);
+        gb_fill(&b, 1, 5);
+        gb_fill(&b, 1 + i, 1);
+        gb_array(&b, i ? "bool.other" : "bool", LK_GGUF_BOOL, 2);
+        gb_fill(&b, 1, 1);
+        gb_fill(&b, !i, 1);
+    }
+    gb_array(&b, "none", LK_GGUF_U32, 0);
+    gb_array(&b, "one", LK_GGUF_I32, 1);
+    gb_u32(&b, 7);
+    struct lk_gguf *g = open_bytes(&b);
+    cr_assert(!lk_gguf_f32(g, "f32", true, &f, &err) && f == 1e-6f);
+    cr_assert(!lk_gguf_u32(g, "u16", true, &u, &err) && u == 257);
+    cr_assert(!lk_gguf_u32(g, "one", true, &u, &err) && u == 7);
+    cr_assert(!lk_gguf_bool(g, "bool", true, &flag, &err) && flag);
+    cr_assert_eq(lk_gguf_f32(g, "f32.other", true, &f, &err), LK_E_FORMAT);
+    cr_assert(strstr(err.message, "'f32.other': found array of f32, expected a float"), "%s",
+              err.message);
+    cr_assert_eq(lk_gguf_u32(g, "u16.other", true, &u, &err), LK_E_FORMAT);
+    cr_assert_eq(lk_gguf_bool(g, "bool.other", true, &flag, &err), LK_E_FORMAT);
+    cr_assert_eq(lk_gguf_u32(g, "none", true, &u, &err), LK_E_FORMAT);
+    lk_gguf_close(&g);
+    gb_free(&b);
+}
+
 Test(gguf, getters_take_what_fits)
 {
     struct gguf_build b;

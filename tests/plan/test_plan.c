@@ -115,6 +115,12 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
     op_names(f.plan, 0, text, sizeof text);
     cr_assert_str_eq(text, QKV "bias bias bias " ATTENTION "bias add " FFN "add");
     end(&f);
+    p.ffn_biases = true;
+    build_ok(&f, &p);
+    op_names(f.plan, 0, text, sizeof text);
+    cr_assert_str_eq(text, QKV "bias bias bias " ATTENTION
+                               "bias add norm matmul matmul bias bias glu matmul bias add");
+    end(&f);
 }
 
 /* Every op reads what was written before, writes a slot of its own, and the widths of slots and
@@ -294,6 +300,48 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
     }
 }
 
+/* Each bias is added to the product it belongs to, from a tensor of its own or a part of one. */
+Test(plan, biases_are_added_where_they_belong)
+{
+    static const char *const apart[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                        "ffn_gate", "ffn_up", "ffn_down"};
+    for (int way = 0; way < 4; way++) {
+        struct model_params p = model_params_default(way < 2 ? "llama" : "phi3", LK_TYPE_Q4_0, 3);
+        struct fixture f;
+        bool phi = way >= 2, fused = way == 1 || way == 2;
+        int nq = p.n_head * p.head_dim, nk = p.n_kv_head * p.head_dim;
+        p.biases = p.ffn_biases = true;
+        p.other_layout = way % 2 == 1;
+        build_ok(&f, &p);
+        for (int i = 0; i < 7; i++) {
+            const struct lk_op *op = find_op(f.plan, LK_OP_BIAS, 1, i);
+            const struct lk_op *product = find_op(f.plan, LK_OP_MATMUL, 1, i);
+            char name[96], of[96];
+            snprintf(name, sizeof name, "blk.1.%s.bias", apart[i]);
+            snprintf(of, sizeof of, "blk.1.%s.weight", apart[i]);
+            int from = i == 0 ? 0 : i == 1 ? nq : nq + nk, n = i == 0 ? nq : nk;
+            if (fused && i < 3) {
+                snprintf(name, sizeof name, "blk.1.attn_qkv.bias[%d:%d]", from, from + n);
+                snprintf(of, sizeof of, "blk.1.attn_qkv.weight[%d:%d]", from, from + n);
+            } else if (fused && phi && (i == 4 || i == 5)) {
+                from = (i - 4) * p.n_ff;
+                snprintf(name, sizeof name, "blk.1.ffn_up.bias[%d:%d]", from, from + p.n_ff);
+                snprintf(of, sizeof of, "blk.1.ffn_up.weight[%d:%d]", from, from + p.n_ff);
+            }
+            cr_assert_str_eq(f.plan->weights[op->weight].name, name);
+            cr_assert_str_eq(f.plan->weights[product->weight].name, of);
+            cr_assert_eq(op->in[0], product->out);
+            if (strchr(name, '[')) {
+                char whole[96];
+                snprintf(whole, sizeof whole, "%.*s", (int)strcspn(name, "["), name);
+                const uint8_t *data = lk_gguf_find_tensor(f.g, whole)->data;
+                cr_assert(f.plan->weights[op->weight].data == data + 4 * from);
+            }
+        }
+        end(&f);
+    }
+}
+
 /* ---- constants ---- */
 
 Test(plan, gemma3_windows_ropes_and_scales)
@@ -402,7 +450,7 @@ Test(plan, rope_factors_scaling_and_longrope)
 static bool is_optional(const struct model_params *p, const char *name)
 {
     return strcmp(name, "output.weight") == 0 || strncmp(name, "rope_", 5) == 0 ||
-           (p->biases && strcmp(p->arch, "qwen2") != 0 && strstr(name, ".bias"));
+           (strcmp(p->arch, "qwen2") != 0 && strstr(name, ".bias"));
 }
 
 Test(plan, each_missing_or_wrong_tensor_is_named)
@@ -412,6 +460,7 @@ Test(plan, each_missing_or_wrong_tensor_is_named)
         struct fixture all;
         p.n_layer = 2;
         p.biases |= strcmp(archs[a], "llama") == 0;
+        p.ffn_biases = strcmp(archs[a], "qwen2") != 0;
         build_ok(&all, &p);
         for (size_t i = 0; i < lk_gguf_n_tensors(all.g); i++) {
             const struct lk_gguf_tensor *t = lk_gguf_tensor_at(all.g, i);
@@ -437,12 +486,14 @@ Test(plan, each_missing_or_wrong_tensor_is_named)
                 q.bend = NULL;
             }
             q.retype = name;
-            q.retype_to = t->n_dims == 1 ? LK_TYPE_F16 : 16; /* IQ2_XXS: known, not run */
-            refused(&q, LK_E_UNSUPPORTED, quoted, t->n_dims == 1 ? "F16" : "IQ2_XXS");
+            q.retype_to = t->n_dims == 1 ? LK_TYPE_Q8_0 : 16; /* IQ2_XXS: known, not run */
+            if (t->n_dims > 1 || t->ne[0] % 32 == 0) {
+                refused(&q, LK_E_UNSUPPORTED, quoted, t->n_dims == 1 ? "Q8_0" : "IQ2_XXS");
+            }
         }
         end(&all);
-        p.extra = "blk.1.ffn_down.bias";
-        refused(&p, LK_E_UNSUPPORTED, "'blk.1.ffn_down.bias'", archs[a]);
+        p.extra = "blk.1.ffn_norm.bias";
+        refused(&p, LK_E_UNSUPPORTED, "'blk.1.ffn_norm.bias'", archs[a]);
         p.extra = "blk.2.attn_norm.weight"; /* a layer more than block_count */
         refused(&p, LK_E_UNSUPPORTED, "'blk.2.attn_norm.weight'", archs[a]);
     }

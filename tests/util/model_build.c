@@ -111,6 +111,7 @@ struct entry {
     uint32_t type_said; /* in the directory */
     uint64_t ne[2];
     uint32_t n_dims;
+    bool vector;
     float mean, deviation;
     uint64_t offset;
 };
@@ -139,7 +140,11 @@ static void add(struct writer *w, const char *name, enum lk_type type, int rows,
     }
     struct entry *e = &w->entries[w->n++];
     bool bent = w->p->bend && strcmp(w->p->bend, name) == 0;
-    *e = (struct entry){.type = type, .n_dims = rows ? 2 : 1, .mean = mean, .deviation = deviation};
+    *e = (struct entry){.type = type,
+                        .n_dims = rows || w->p->columns ? 2 : 1,
+                        .vector = !rows,
+                        .mean = mean,
+                        .deviation = deviation};
     snprintf(e->name, sizeof e->name, "%s", name);
     e->ne[0] = (uint64_t)cols + (bent && !rows);
     e->ne[1] = rows ? (uint64_t)rows + bent : 1;
@@ -158,7 +163,7 @@ static void matrix(struct writer *w, const char *name, int rows, int cols)
 
 static void vector(struct writer *w, const char *name, int n, float mean, float deviation)
 {
-    add(w, name, LK_TYPE_F32, 0, n, mean, deviation);
+    add(w, name, w->p->vector_type, 0, n, mean, deviation);
 }
 
 static void key_u32(struct writer *w, const char *suffix, uint32_t v)
@@ -217,6 +222,13 @@ static void keys(struct writer *w)
     if (p->set_key) {
         gb_key_u32(w->b, p->set_key, p->set_u32);
     }
+    if (p->n_tokens) {
+        gb_array(w->b, "tokenizer.ggml.tokens", LK_GGUF_STRING, (uint64_t)p->n_tokens);
+        for (int i = 0; i < p->n_tokens; i++) {
+            snprintf(key, sizeof key, "t%d", i);
+            gb_str(w->b, key);
+        }
+    }
     if (p->add_keys) {
         p->add_keys(w->b, p->keys);
     }
@@ -235,7 +247,8 @@ static void layer_tensors(struct writer *w, int i)
     int nq = p->n_head * p->head_dim, nk = p->n_kv_head * p->head_dim, e = p->n_embd;
     char s[64];
     vector(w, blk(s, i, "attn_norm.weight"), e, 1.0f, 0.2f);
-    if (phi) {
+    bool fused = phi != p->other_layout;
+    if (fused) {
         matrix(w, blk(s, i, "attn_qkv.weight"), nq + 2 * nk, e);
     } else {
         matrix(w, blk(s, i, "attn_q.weight"), nq, e);
@@ -243,9 +256,13 @@ static void layer_tensors(struct writer *w, int i)
         matrix(w, blk(s, i, "attn_v.weight"), nk, e);
     }
     if (p->biases) {
-        vector(w, blk(s, i, "attn_q.bias"), nq, 0.0f, 0.5f);
-        vector(w, blk(s, i, "attn_k.bias"), nk, 0.0f, 0.5f);
-        vector(w, blk(s, i, "attn_v.bias"), nk, 0.0f, 0.5f);
+        if (fused) {
+            vector(w, blk(s, i, "attn_qkv.bias"), nq + 2 * nk, 0.0f, 0.5f);
+        } else {
+            vector(w, blk(s, i, "attn_q.bias"), nq, 0.0f, 0.5f);
+            vector(w, blk(s, i, "attn_k.bias"), nk, 0.0f, 0.5f);
+            vector(w, blk(s, i, "attn_v.bias"), nk, 0.0f, 0.5f);
+        }
         if (strcmp(p->arch, "qwen2") != 0) {
             vector(w, blk(s, i, "attn_output.bias"), e, 0.0f, 0.1f);
         }
@@ -260,10 +277,18 @@ static void layer_tensors(struct writer *w, int i)
         vector(w, blk(s, i, "post_ffw_norm.weight"), e, 1.0f, 0.2f);
     }
     vector(w, blk(s, i, "ffn_norm.weight"), e, 1.0f, 0.2f);
-    if (!phi) {
+    bool one = phi && fused; /* gate and up in one tensor */
+    if (!one) {
         matrix(w, blk(s, i, "ffn_gate.weight"), p->n_ff, e);
     }
-    matrix(w, blk(s, i, "ffn_up.weight"), phi ? 2 * p->n_ff : p->n_ff, e);
+    matrix(w, blk(s, i, "ffn_up.weight"), one ? 2 * p->n_ff : p->n_ff, e);
+    if (p->ffn_biases) {
+        if (!one) {
+            vector(w, blk(s, i, "ffn_gate.bias"), p->n_ff, 0.0f, 0.5f);
+        }
+        vector(w, blk(s, i, "ffn_up.bias"), one ? 2 * p->n_ff : p->n_ff, 0.0f, 0.5f);
+        vector(w, blk(s, i, "ffn_down.bias"), e, 0.0f, 0.1f);
+    }
     matrix(w, blk(s, i, "ffn_down.weight"), e, p->n_ff);
 }
 
@@ -288,6 +313,27 @@ static void tensors(struct writer *w)
     }
     if (p->extra) {
         vector(w, p->extra, p->n_embd, 0.0f, 1.0f);
+    }
+}
+
+/* A vector's values, made in F32 whatever they are stored as. */
+static void make_vector(const struct model_params *p, const struct entry *e, uint8_t *data,
+                        size_t n, uint64_t *state)
+{
+    model_random(LK_TYPE_F32, data, n, e->deviation, state);
+    for (size_t k = 0; k < n; k++) {
+        float v;
+        memcpy(&v, data + 4 * k, sizeof v);
+        v += e->mean;
+        uint32_t half = lk_f32_to_f16(v);
+        v = p->vector_values == LK_TYPE_F16    ? lk_f16_to_f32(half)
+            : p->vector_values == LK_TYPE_BF16 ? lk_flt(lk_bits(v) & 0xffff0000u)
+                                               : v;
+        if (e->type == LK_TYPE_F32) {
+            memcpy(data + 4 * k, &v, sizeof v);
+        } else { /* behind what is still to be read */
+            put16(data + 2 * k, e->type == LK_TYPE_F16 ? lk_f32_to_f16(v) : lk_bits(v) >> 16);
+        }
     }
 }
 
@@ -317,16 +363,12 @@ void model_build(struct gguf_build *b, const struct model_params *p)
     for (size_t i = 0; i < w.n; i++) {
         struct entry *e = &w.entries[i];
         size_t n = (size_t)(e->ne[0] * e->ne[1]), n_bytes = lk_type_row_bytes(e->type, n);
-        uint8_t *data = malloc(n_bytes);
+        uint8_t *data = malloc(e->vector ? n * sizeof(float) : n_bytes);
         cr_assert(data);
-        model_random(e->type, data, n, e->deviation, &state);
-        if (e->type == LK_TYPE_F32 && e->mean > 0.0f) {
-            for (size_t k = 0; k < n; k++) {
-                float v;
-                memcpy(&v, data + 4 * k, sizeof v);
-                v += e->mean;
-                memcpy(data + 4 * k, &v, sizeof v);
-            }
+        if (e->vector && (e->type == LK_TYPE_F32 || !lk_type_info(e->type)->quantized)) {
+            make_vector(p, e, data, n, &state);
+        } else {
+            model_random(e->type, data, n, e->deviation, &state);
         }
         gb_fill(b, 0, start + e->offset - b->n);
         gb_bytes(b, data, n_bytes);

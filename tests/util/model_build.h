@@ -18,9 +18,17 @@ struct model_params {
     int window;      /* 0: no key */
     bool tied;       /* no output.weight */
     bool biases;     /* attn_q, attn_k, attn_v, attn_output biases (qwen2 has the first three) */
+    bool ffn_biases; /* of gate, up and down */
     bool rope_freqs; /* llama3's frequency factors; phi3: short and long factors */
     float linear;    /* rope.scaling.factor of type linear; 0: no keys */
     float softcap;   /* final_logit_softcapping; 0: no key */
+
+    /* The same model, written another way. */
+    bool other_layout;        /* phi3: q, k, v and gate, up apart; others: q, k, v in one tensor */
+    enum lk_type vector_type; /* of norms and biases: F32 (0), F16, BF16 */
+    enum lk_type vector_values; /* they have values of this type, however they are stored */
+    bool columns;               /* vectors are [n, 1] */
+    int n_tokens;               /* so many texts of tokens; 0: no key */
 
     /* Mischief. */
     const char *drop;   /* leave out the key or tensor of this full name */
