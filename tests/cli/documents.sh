@@ -40,7 +40,7 @@ offers "--version --verbose" --ver
 offers "smollm2" run smol
 offers "smollm2" run -t 4 smol
 offers "gemma3-270m" inspect gem
-offers "smollm2 gemma3-270m" rm ""
+offers "smollm2 gemma3-270m qwen2.5-coder-0.5b" rm ""
 offers "smollm2" rm gemma3-270m smol
 offers "smollm2" pull smo
 offers "" run smollm2 smol

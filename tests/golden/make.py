@@ -35,6 +35,7 @@ def cases():
     yield "llama", "llama", llama(), T.F16
     yield "llama-linear", "llama", llama(rope_scaling={"rope_type": "linear", "factor": 4.0},
                                          num_key_value_heads=4), T.F16
+    yield "llama-bias", "llama", llama(attention_bias=True, mlp_bias=True), T.F16
     yield "llama3", "llama", llama(tie_word_embeddings=True, intermediate_size=64, rope_theta=500000.0, rope_scaling={
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 64}), T.F32

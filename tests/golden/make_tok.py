@@ -9,7 +9,7 @@
                   `sentencepiece` give for them with these vocabularies
   tok-NAME.txt    the same for a real model, for each NAME=PATH given
 
-Usage: make_tok.py DIRECTORY [smollm2=PATH] [gemma3=PATH]. Needs gguf, tokenizers, sentencepiece."""
+Usage: make_tok.py DIRECTORY [smollm2=PATH] [gemma3=PATH] ... Needs gguf, tokenizers, sentencepiece."""
 import io
 import os
 import random

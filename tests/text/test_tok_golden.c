@@ -141,7 +141,7 @@ Test(tok_golden, sentencepiece)
 
 Test(tok_golden, real_models)
 {
-    static const char *const names[] = {"smollm2", "gemma3"};
+    static const char *const names[] = {"smollm2", "gemma3", "qwen2.5-coder-0.5b"};
     const char *directory = getenv("LK_MODELS");
     for (size_t i = 0; i < LK_COUNT(names) && directory; i++) {
         char path[4096], golden[4096];
