@@ -238,7 +238,81 @@ LK_API lk_status lk_decode(const lk_tokenizer *t, lk_decoder *d, int32_t id, boo
 LK_API size_t lk_decode_flush(lk_decoder *d, char *buf, size_t cap);
 LK_API size_t lk_tokenizer_max_bytes(const lk_tokenizer *t);
 
-/* The known instruct formats, recognised from the model's chat template. */
+typedef struct lk_chat_message {
+    const char *role; /* "system", "user", "assistant", ... */
+    const char *text;
+    size_t len;
+} lk_chat_message;
+
+/* ---- chat templates: dialogues as the model's own text writes them ---------------------------
+ *
+ * A model brings a template, a small program in the language Jinja, that turns a dialogue into the
+ * text that the model was trained on. lockstep runs it as Jinja 3.1 does in the environment of
+ * Hugging Face's transformers, byte by byte, within limits of time and memory:
+ *
+ *     lk_template *c; lk_template_input in = lk_template_input_default();
+ *     in.request = "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}";
+ *     in.request_len = strlen(in.request);
+ *     if (lk_template_open(m, NULL, 0, &c, &err)) die(err.message);
+ *     if (lk_template_tokenize(c, t, &in, ids, 512, &n, &err)) die(err.message);
+ *
+ * What a template writes may become control tokens; what a request brings can't, whatever its text
+ * and whatever the template does with it. The calling thread's stack must have 1 MiB left. */
+
+typedef struct lk_template lk_template;
+typedef struct lk_rendering lk_rendering;
+
+/* Compiles `source`, or with NULL the model's own template (requests with tools take the one named
+ * "tool_use" where the model has such a one). The model must outlive it; NULL: there are no texts
+ * of special tokens. LK_E_UNSUPPORTED: the model has no template, or one that asks for something
+ * that lockstep has not; LK_E_FORMAT: it does not compile. The message says "chat template
+ * LINE:COLUMN". May be shared by threads. */
+LK_API lk_status lk_template_open(const lk_model *model, const char *source, size_t len,
+                                  lk_template **out, lk_error *err);
+LK_API void lk_template_close(lk_template **t);
+
+typedef struct lk_template_input {
+    size_t size; /* sizeof(lk_template_input): set by the default function */
+    /* The body of a chat request, JSON: messages, and if given tools, documents,
+     * add_generation_prompt (default true), reasoning_effort, and chat_template_kwargs, an object
+     * whose members are variables of the template. Members of messages that are null are left out,
+     * and reasoning_content and thinking stand for each other, as transformers has it. */
+    const char *request;
+    size_t request_len;
+    /* Without a request: the messages, as text of any bytes. */
+    const lk_chat_message *messages;
+    size_t n_messages;
+    /* Variables of the template, a JSON object or NULL: they override the request's and bos_token,
+     * eos_token and the like, and are trusted as the template is. `now` is none of them: it is the
+     * date that the template sees, "2026-07-25", "2026-07-25 17:20:00" or seconds since 1970; the
+     * default is the local time of the call, so with templates that tell the model the date the
+     * tokens change with the day. */
+    const char *args;
+    size_t args_len;
+} lk_template_input;
+LK_API lk_template_input lk_template_input_default(void);
+
+/* Runs the template. LK_E_FORMAT: the request or args are not JSON of the right form; LK_E_INVALID:
+ * the template fails, or says that it can't take these messages, or goes beyond 10,000,000 steps,
+ * 64 MiB of memory, 16 MiB of text or 200 calls inside of each other; the message says where. */
+LK_API lk_status lk_template_render(const lk_template *t, const lk_template_input *in,
+                                    lk_rendering **out, lk_error *err);
+LK_API void lk_rendering_close(lk_rendering **r);
+LK_API const char *lk_rendering_text(const lk_rendering *r, size_t *len);
+/* The parts of the text that the request brought: bytes begin..end, rising and disjoint. */
+LK_API size_t lk_rendering_n_plain(const lk_rendering *r);
+LK_API void lk_rendering_plain(const lk_rendering *r, size_t i, size_t *begin, size_t *end);
+/* Ids of a rendered dialogue as lk_tokenize gives them: control tokens only where the template
+ * wrote them; BOS first where the metadata asks for it, unless the template wrote it. */
+LK_API lk_status lk_rendering_tokenize(const lk_rendering *r, const lk_tokenizer *t, int32_t *ids,
+                                       size_t cap, size_t *n, lk_error *err);
+/* Both in one. */
+LK_API lk_status lk_template_tokenize(const lk_template *t, const lk_tokenizer *tokenizer,
+                                      const lk_template_input *in, int32_t *ids, size_t cap,
+                                      size_t *n, lk_error *err);
+
+/* For models whose template does not run: the known instruct formats, recognised from its text.
+ * Only messages of the roles "system", "user" and "assistant". */
 typedef enum lk_chat_format {
     LK_CHAT_NONE,
     LK_CHAT_CHATML,
@@ -249,14 +323,9 @@ typedef enum lk_chat_format {
 } lk_chat_format;
 LK_API lk_chat_format lk_model_chat_format(const lk_model *model);
 LK_API const char *lk_chat_format_name(lk_chat_format format);
-typedef struct lk_chat_message {
-    const char *role; /* "system", "user" or "assistant" */
-    const char *text;
-    size_t len;
-} lk_chat_message;
 /* Formats a dialogue, ending where the assistant's next turn begins. Messages' own text is
- * tokenized LK_TOKENIZE_PLAIN by lk_chat_tokenize, so a user can't inject control tokens. The
- * model's own default system prompt (as its template adds one) is added where it has one. */
+ * tokenized LK_TOKENIZE_PLAIN, so a user can't inject control tokens. The model's own default
+ * system prompt (as its template adds one) is added where it has one. */
 LK_API lk_status lk_chat_tokenize(const lk_tokenizer *t, lk_chat_format format,
                                   const lk_chat_message *messages, size_t n_messages, int32_t *ids,
                                   size_t cap, size_t *n, lk_error *err);

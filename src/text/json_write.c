@@ -81,17 +81,25 @@ void lk_json_write_scalar(struct lk_text_buffer *to, const struct lk_value *v)
 
 /* ---- strings ---- */
 
+static void put_u(struct lk_text_buffer *to, uint32_t unit, unsigned flags)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char text[6] = {'\\',
+                          'u',
+                          digits[unit >> 12 & 15],
+                          digits[unit >> 8 & 15],
+                          digits[unit >> 4 & 15],
+                          digits[unit & 15]};
+    lk_text_put(to, text, sizeof text, flags);
+}
+
 static void put_unicode(struct lk_text_buffer *to, int32_t cp, unsigned flags)
 {
-    char text[16];
     if (cp >= 0x10000) {
-        cp -= 0x10000;
-        snprintf(text, sizeof text, "\\u%04x\\u%04x", (unsigned)(0xD800 + (cp >> 10)),
-                 (unsigned)(0xDC00 + (cp & 0x3FF)));
-    } else {
-        snprintf(text, sizeof text, "\\u%04x", (unsigned)cp);
+        put_u(to, (uint32_t)(0xD800 + ((cp - 0x10000) >> 10)), flags);
+        cp = 0xDC00 + ((cp - 0x10000) & 0x3FF);
     }
-    lk_text_puts(to, text, flags);
+    put_u(to, (uint32_t)cp, flags);
 }
 
 /* Writes what can't stand in a string as it is; how many bytes of it, 0 for what can. */

@@ -30,9 +30,12 @@ static char *bytes_of(struct lk_region_block *b)
     return (char *)b + HEADER;
 }
 
-static size_t room(const struct lk_region *region)
+size_t lk_region_room(const struct lk_region *region)
 {
-    return region->max_bytes ? region->max_bytes - region->n_bytes : SIZE_MAX;
+    size_t taken = region->n_bytes + region->outside;
+    return !region->max_bytes          ? SIZE_MAX
+           : region->max_bytes > taken ? region->max_bytes - taken
+                                       : 0;
 }
 
 /* A block with room for n: as large as all before it together within bounds, for then their number
@@ -45,15 +48,15 @@ static struct lk_region_block *add_block(struct lk_region *region, size_t n)
     if (n > cap / 2) {
         cap = n + cap / 4; /* what comes next finds room behind a large piece */
     }
-    if (cap > room(region)) {
+    if (cap > lk_region_room(region)) {
         cap = n;
     }
-    region->at_limit = cap < n || cap > room(region);
+    region->at_limit = cap < n || cap > lk_region_room(region);
     if (region->at_limit || cap > SIZE_MAX - HEADER) {
         return NULL;
     }
     struct lk_region_block *b = region->spare;
-    if (b && b->cap >= n && b->cap <= room(region)) {
+    if (b && b->cap >= n && b->cap <= lk_region_room(region)) {
         region->spare = NULL;
     } else if ((b = lk_alloc(HEADER + cap)) != NULL) {
         b->cap = cap;

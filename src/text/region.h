@@ -15,7 +15,8 @@ struct lk_region {
     struct lk_region_block *last;  /* the newest block; NULL: none */
     struct lk_region_block *spare; /* one that was given back, kept for the next need; or NULL */
     size_t n_bytes;                /* of all blocks but the spare one */
-    size_t max_bytes;              /* that the blocks may have together; 0: no limit */
+    size_t outside;                /* bytes that others hold on its account */
+    size_t max_bytes;              /* that all of it may be together; 0: no limit */
     bool at_limit;                 /* the last refusal came from max_bytes */
 };
 
@@ -32,6 +33,9 @@ void *lk_region_array(struct lk_region *region, size_t n, size_t size); /* NULL 
 char *lk_region_copy(struct lk_region *region, const void *bytes, size_t n);
 /* LK_E_NOMEM with "WHAT: out of memory" or "WHAT: needs more than its N bytes". */
 lk_status lk_region_fail(const struct lk_region *region, const char *what, lk_error *err);
+
+/* Bytes that the limit leaves; SIZE_MAX without one. */
+size_t lk_region_room(const struct lk_region *region);
 
 struct lk_region_mark lk_region_mark(const struct lk_region *region);
 /* Gives back what was taken after the mark. */

@@ -48,6 +48,7 @@ struct lk_value {
         const char *text; /* STRING; numbers: as they were written, or n 0. Not 0-terminated */
         const struct lk_value *item;
         const struct lk_member *member; /* in the order of their first appearance */
+        const void *object;             /* of a template's own types */
     };
 };
 

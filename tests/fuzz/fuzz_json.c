@@ -2,6 +2,7 @@
  *
  * Fuzz json: any bytes as a document. What is read is written, and read again it is the same text.
  */
+#define _GNU_SOURCE
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"

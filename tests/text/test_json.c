@@ -176,18 +176,18 @@ Test(json, marks_survive_the_writer)
     cr_assert_eq(lk_json_write(&b, &data, NULL, &err), LK_OK);
     cr_expect_str_eq(marked(&b), "{\"d\": [\"x\\ny\", 1]}");
     cr_expect_null(b.marks);
-    lk_text_clear(&b);
+    lk_text_free(&b);
     both.flags = LK_VALUE_TRUSTED;
     cr_assert_eq(lk_json_write(&b, &both, NULL, &err), LK_OK);
     cr_expect_str_eq(marked(&b),
                      "{{\"own\": {\"t\": [true, null]}, }\"data\"{: }{\"d\": [\"x\\ny\", 1]}{}}");
     /* A string of both kinds. */
     struct lk_value mixed;
-    lk_text_clear(&b);
+    lk_text_free(&b);
     lk_text_puts(&b, "a\n", LK_VALUE_TRUSTED);
     lk_text_puts(&b, "b\n\xC3\xA9", 0);
-    cr_assert_eq(lk_text_value(&b, &region, &mixed), LK_OK);
-    lk_text_clear(&b);
+    cr_assert_eq(lk_text_value(&b, 0, &region, &mixed), LK_OK);
+    lk_text_free(&b);
     struct lk_json_writing how = lk_json_default();
     how.ensure_ascii = true;
     cr_assert_eq(lk_json_write(&b, &mixed, &how, &err), LK_OK);

@@ -21,7 +21,7 @@ static bool use(const char *text, lk_error *err)
     }
     if (!status) {
         lk_text_puts(&b, "own", LK_VALUE_TRUSTED);
-        status = lk_text_value(&b, &region, &s);
+        status = lk_text_value(&b, 0, &region, &s);
     }
     lk_text_free(&b);
     lk_region_free(&region);

@@ -80,6 +80,9 @@ void tok_build_gguf(const struct tok_build *t, struct gguf_build *b)
     if (t->chat_template) {
         gb_key_str(b, "tokenizer.chat_template", t->chat_template);
     }
+    if (t->tools_template) {
+        gb_key_str(b, "tokenizer.chat_template.tool_use", t->tools_template);
+    }
     gb_array(b, "tokenizer.ggml.tokens", LK_GGUF_STRING, n);
     for (size_t i = 0; i < n; i++) {
         char text[8];

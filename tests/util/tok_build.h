@@ -16,7 +16,7 @@ struct tok_piece {
 
 /* Keys and arrays as tests want them; NULL, 0 or -1 leaves a key out. */
 struct tok_build {
-    const char *model, *pre, *arch, *chat_template;
+    const char *model, *pre, *arch, *chat_template, *tools_template;
     const struct tok_piece *piece; /* after the 256 bytes' tokens where `bytes` */
     size_t n_pieces;
     bool bytes; /* gpt2: ids 0-255 are the bytes' characters; llama: <0xNN> */
