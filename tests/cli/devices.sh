@@ -31,7 +31,7 @@ for command in "run $model hi -n 1" "check $model --quick" "perplexity $model RE
     expect 2 "$command without a feature nobody knows" -q $command --vk-disable warp
 done
 expect 2 "devices, unnamed" devices --device '' --switch-on
-lk run $model hi -n 1 >/dev/null 2>"$dir/err" </dev/null
+lk run $model hi --raw -n 1 >/dev/null 2>"$dir/err" </dev/null
 if grep -q 'running on the CPU' "$dir/err"; then
     same "no GPU: one line" "$(wc -l <"$dir/err")" 1
     same "no GPU: a short one" "$(awk 'length > 100' "$dir/err")" ""

@@ -32,7 +32,7 @@ offers "auto cpu scalar ref vulkan" run --backend =
 offers "avx2 avx-vnni avx512" run --cpu-level av
 offers "" run -n ""
 offers "-n" run -n
-offers "--temp --test" run --te
+offers "--template --template-args --temp --test" run --te
 offers "--json" list --j
 offers "perplexity" perp
 offers "run rm" r
@@ -61,7 +61,7 @@ if command -v fish >/dev/null; then
     offered() { PATH=$dir/bin:$PATH fish -c "source $dir/fish; complete -C 'lockstep $1'" | cut -f 1 | tr '\n' ' '; }
     same "fish completes a model" "$(offered 'run smo')" "smollm2 "
     same "fish completes a choice" "$(offered 'run -b sc')" "scalar "
-    same "fish completes an option" "$(offered 'run --tem')" "--temp "
+    same "fish completes an option" "$(offered 'run --tem')" "--temp --template --template-args "
     same "fish completes a command" "$(offered 'perp')" "perplexity "
 else
     echo "not run: fish completion: no fish here"

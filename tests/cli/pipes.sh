@@ -9,8 +9,10 @@ same "a closed pipe is quiet" "$(grep -c error: "$dir/err")" 0
 
 # Every command that prints, with what it needs.
 for i in $(seq 20); do echo "It was the $i. day, and all was well."; done >"$dir/days"
+echo '{"messages": [{"role": "user", "content": "hi"}]}' >"$dir/ask.json"
 printing=("run $model hi -n 3" "run $model hi -n 3 --json" "run $model hi -n 3 --logits-sha256"
     "tokenize $model hi" "tokenize --json $model hi" "tokenize --decode $model 40,41"
+    "template $chat $dir/ask.json" "template --ids $chat $dir/ask.json" "template --json $chat $dir/ask.json"
     "inspect $model" "inspect --json $model" "devices" "devices --json"
     "check $model --quick --backend cpu --only layer=1,op=attention"
     "check $model --quick --backend cpu --only layer=1,op=attention --json"

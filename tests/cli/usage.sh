@@ -4,7 +4,7 @@
 # usage.sh: the command line: help, unknown words, values out of their range, exit codes. tests/cli/test_cli.sh sources it.
 
 expect 0 "--help" --help; holds "--help lists commands" "$(out)" perplexity; same "--help is quiet" "$(err)" ""
-for c in run perplexity tokenize inspect bench check pull list rm devices generate; do
+for c in run perplexity tokenize template inspect bench check pull list rm devices generate; do
     expect 0 "$c --help" $c --help; holds "$c --help" "$(out)" "usage: lockstep $c"
 done
 expect 0 "--version" --version; holds "--version has numerics" "$(out)" "numerics 1"
@@ -20,6 +20,7 @@ expect 2 "bad bias" run $model x --logit-bias 5
 expect 2 "bad move" run $model x --move-at cpu
 expect 2 "empty stop" run $model x --stop ""
 expect 2 "raw and chat" run $model --raw --chat
+expect 2 "raw and template" run $model x --raw --template x
 expect 2 "context beyond the model's" run $model x --ctx 100000
 expect 3 "no such file" run ./nothing.gguf x; holds "the file is named" "$(err)" "nothing.gguf"
 expect 3 "no model" inspect CMakeLists.txt/

@@ -13,10 +13,7 @@ enum { SHOWS_PROGRESS = 64 }; /* tokens of a prompt from which on its progress i
 
 int cli_tokenize_chat(struct cli_runner *r, const lk_chat_message *messages, size_t n)
 {
-    lk_error err;
-    lk_status status = lk_chat_tokenize(r->t, lk_model_chat_format(r->model), messages, n, r->ids,
-                                        r->n_ctx, &r->n, &err);
-    return status && status != LK_E_FULL ? cli_error(r->cli, &err) : CLI_DONE;
+    return cli_chat_tokenize(&r->format, r->t, messages, n, r->ids, r->n_ctx, &r->n);
 }
 
 int cli_tokenize_raw(struct cli_runner *r, const char *text, size_t len)

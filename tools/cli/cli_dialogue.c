@@ -190,8 +190,8 @@ int cli_dialogue(struct cli_runner *r)
     struct cli *cli = r->cli;
     struct dialogue d = {.cli = cli, .run = r};
     const char *system = r->args->system;
-    if (lk_model_chat_format(r->model) == LK_CHAT_NONE) {
-        return cli_fail(cli, CLI_INPUT, "--chat: the model has no chat template known here");
+    if (!cli_chat_knows(&r->format)) {
+        return cli_fail(cli, CLI_INPUT, "--chat: %s", r->format.why);
     }
     struct cli_lines *lines = open_lines(cli);
     char *line;

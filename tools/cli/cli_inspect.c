@@ -49,6 +49,23 @@ static size_t n_unsupported(const lk_model *m)
     return n;
 }
 
+/* Whether the model's chat template compiles: "ok", "none", or what is wrong with it. */
+static void template_state(const lk_model *m, char *buf, size_t cap)
+{
+    lk_template *t;
+    lk_error err;
+    lk_status status = lk_template_open(m, NULL, 0, &t, &err);
+    bool any = false;
+    for (size_t i = 0; i < lk_model_n_meta(m) && !any; i++) {
+        static const char key[] = "tokenizer.chat_template";
+        lk_meta meta;
+        lk_model_meta(m, i, &meta);
+        any = meta.key_len == sizeof key - 1 && memcmp(meta.key, key, sizeof key - 1) == 0;
+    }
+    snprintf(buf, cap, "%s", !status ? "ok" : any ? err.message : "none");
+    lk_template_close(&t);
+}
+
 /* `weights`: hexadecimal, or NULL where it was not asked for. */
 static void print_text(const lk_model *m, const char *reason, const char *weights)
 {
@@ -66,7 +83,11 @@ static void print_text(const lk_model *m, const char *reason, const char *weight
     if (weights) {
         printf("weights, SHA-256: %s\n", weights);
     }
-    printf("runs: %s", reason ? "no: " : "yes");
+    char state[1024];
+    template_state(m, state, sizeof state);
+    printf("chat template: ");
+    print_safe(state, strlen(state));
+    printf("\nruns: %s", reason ? "no: " : "yes");
     print_safe(reason ? reason : "", reason ? strlen(reason) : 0);
     printf("\n\nmetadata: %zu keys\n", lk_model_n_meta(m));
     for (size_t i = 0; i < lk_model_n_meta(m); i++) {
@@ -97,11 +118,14 @@ static void print_text(const lk_model *m, const char *reason, const char *weight
 
 static void print_json(const lk_model *m, const char *reason, const char *weights)
 {
+    char state[1024];
+    template_state(m, state, sizeof state);
     const char *const text[][2] = {
         {"file", lk_model_path(m)},
         {"name", lk_model_name(m)},
         {"architecture", lk_model_arch(m)},
         {"chat_format", lk_chat_format_name(lk_model_chat_format(m))},
+        {"chat_template", state},
     };
     printf("{\"schema\":1");
     if (weights) {

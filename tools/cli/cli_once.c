@@ -70,13 +70,16 @@ static int keep_answer(struct cli_runner *r)
 int cli_once(struct cli_runner *r)
 {
     struct cli_buffer text = {0};
-    bool given, chat = !r->args->raw && lk_model_chat_format(r->model) != LK_CHAT_NONE;
+    bool given, chat = !r->args->raw && cli_chat_knows(&r->format);
     int code = read_prompt(r, &text, &given);
     const char *bytes = text.data ? text.data : "";
     if (!code && r->args->system && !chat) {
-        code = cli_fail(r->cli, CLI_INPUT, "--system: the model has no chat template known here");
+        code = cli_fail(r->cli, CLI_INPUT, "--system: %s", r->format.why);
     } else if (!code && given) {
         cli_turns_keep(&r->turns, 0); /* of what was loaded only tokens are of use */
+        if (!chat && !r->args->raw) {
+            cli_note(r->cli, "%s; the prompt is continued as it is", r->format.why);
+        }
         code = chat ? begin_dialogue(r, bytes, text.n) : cli_tokenize_raw(r, bytes, text.n);
     } else if (!code) {
         r->n = lk_session_n_tokens(r->session);

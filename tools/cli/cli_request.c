@@ -39,8 +39,9 @@ int cli_request_check(struct cli_runner *r)
             return cli_fail(r->cli, CLI_USAGE, "--stop: an empty text");
         }
     }
-    if (a->raw && (a->chat || a->system)) {
-        return cli_fail(r->cli, CLI_USAGE, "--raw excludes --chat and --system");
+    if (a->raw && (a->chat || a->system || a->template_file || a->template_args)) {
+        return cli_fail(r->cli, CLI_USAGE,
+                        "--raw excludes --chat, --system, --template and --template-args");
     }
     bool may_be_dialogue = a->chat || (isatty(STDIN_FILENO) && r->cli->argc == 1 && !a->json);
     if (a->on_full && strcmp(a->on_full, "drop") == 0 && !may_be_dialogue) {

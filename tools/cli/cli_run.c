@@ -19,6 +19,11 @@ static const struct cli_option options[] = {
     {"chat", 0, CLI_FLAG, NULL, THIS(chat),
      .help = "hold a dialogue, also where the input is no terminal"},
     {"raw", 0, CLI_FLAG, NULL, THIS(raw), .help = "continue the prompt as it is: no chat template"},
+    {"template", 0, CLI_STRING, "FILE", THIS(template_file),
+     .help = "use the chat template in FILE instead of the model's"},
+    {"template-args", 0, CLI_STRING, "JSON", THIS(template_args),
+     .help = "variables of the template as a JSON object, such as {\"enable_thinking\": false}; "
+             "bos_token and the like too; \"now\" fixes the date"},
     {"save", 0, CLI_STRING, "FILE", THIS(save),
      .help = "save the session, with its dialogue, to FILE at the end"},
     {"load", 0, CLI_STRING, "FILE", THIS(load),
@@ -102,6 +107,10 @@ static int open_all(struct cli_runner *r)
     if (!code) {
         code = cli_open_tokenizer(r->cli, r->model, &r->t);
     }
+    if (!code && !r->args->raw) {
+        code = cli_chat_open(r->cli, r->model, r->args->template_file, r->args->template_args,
+                             &r->format);
+    }
     if (!code) {
         code = cli_open_engine(r->cli, r->model, &r->args->engine, 0, &r->engine);
     }
@@ -134,6 +143,7 @@ static void close_all(struct cli_runner *r)
     lk_generation_close(&r->generation);
     lk_session_close(&r->session);
     lk_engine_close(&r->engine);
+    cli_chat_close(&r->format);
     lk_tokenizer_close(&r->t);
     lk_model_close(&r->model);
 }
@@ -143,7 +153,7 @@ static bool asks_for_dialogue(const struct cli_runner *r)
 {
     const struct cli_run_args *a = r->args;
     return r->cli->argc == 1 && isatty(STDIN_FILENO) && r->cli->err_tty && !a->raw && !a->json &&
-           !a->load && lk_model_chat_format(r->model) != LK_CHAT_NONE;
+           !a->load && cli_chat_knows(&r->format);
 }
 
 /* --test: another command's work. */
@@ -200,8 +210,8 @@ const struct cli_command cli_run = {
     .summary = "answer a prompt, or hold a dialogue",
     .details = "On a terminal without PROMPT a dialogue begins; /help in it shows its commands. "
                "PROMPT '-', or none when standard input is no terminal: standard input is read "
-               "whole. A model with a chat template that is known here gets the prompt as a user's "
-               "message, unless --raw.\n\nThe text ends at an end-of-generation token, a --stop "
+               "whole. A model with a chat template gets the prompt as a user's message, unless "
+               "--raw.\n\nThe text ends at an end-of-generation token, a --stop "
                "text, -n tokens or a full context; a dialogue goes on without its oldest turns. "
                "Ctrl-C ends it after the current token, a "
                "second one at once.",

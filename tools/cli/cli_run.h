@@ -6,13 +6,14 @@
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
 
+#include "tools/cli/cli_chat.h"
 #include "tools/cli/cli_turns.h"
 
 struct cli_run_args {
     struct cli_engine_args engine; /* first: the tables of cli.h write here */
     int64_t n, seed, top_k, repeat_last_n;
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
-    const char *save, *load, *move_at, *system, *on_full;
+    const char *save, *load, *move_at, *system, *on_full, *template_file, *template_args;
     struct cli_list stop, logit_bias;
     bool ignore_eos, raw, chat, logits_sha256, json, raw_output, sample, test, quick;
     const char *only, *report;
@@ -30,6 +31,7 @@ struct cli_runner {
     const struct cli_run_args *args;
     lk_model *model;
     lk_tokenizer *t;
+    struct cli_chat format;
     lk_engine *engine;
     lk_session *session;
     lk_generation *generation;
