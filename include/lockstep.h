@@ -495,6 +495,107 @@ LK_API int32_t lk_sample(lk_sampler *sampler, const float *logits, const int32_t
                          size_t n_history, uint64_t pos);
 LK_API int32_t lk_argmax(const float *logits, size_t n_vocab);
 
+/* ---- constraints: answers that fit a schema, a grammar or a regular expression ------------------
+ *
+ *     lk_grammar *g; lk_constraint *c;
+ *     if (lk_grammar_open_schema(schema, strlen(schema), NULL, &g, &err)) die(err.message);
+ *     if (lk_constraint_open(g, t, NULL, 0, &c, &err)) die(err.message);
+ *     ... for each token:
+ *     if (lk_sample_constrained(s, c, lk_session_logits(session), ids, n, n, &id, &err)) die(..);
+ *     if (lk_constraint_accept(c, id, &err)) die(err.message);
+ *     if (lk_token_is_eog(t, id) || lk_constraint_is_done(c)) break;
+ *
+ * Which tokens may come depends on the grammar and on the tokens before, on nothing else. What is
+ * not supported is an error and never a weaker constraint. Control tokens never stand for the text
+ * that they are spelled with.
+ */
+
+typedef struct lk_grammar lk_grammar;
+typedef struct lk_constraint lk_constraint;
+
+typedef enum lk_json_space {
+    LK_JSON_SPACED,  /* ", " and ": " and no other white space, as Python's json.dumps writes */
+    LK_JSON_COMPACT, /* no white space at all */
+    LK_JSON_FLEXIBLE /* up to 32 characters of white space wherever JSON has it, inside of the value
+                      */
+} lk_json_space;
+
+typedef struct lk_grammar_options {
+    size_t size;         /* sizeof(lk_grammar_options): set by the default function */
+    const char *name;    /* what errors call it; NULL: "schema", "grammar" or "regex" */
+    lk_json_space space; /* of a schema; default LK_JSON_SPACED */
+    size_t max_bytes;    /* of what is kept for later masks, for each tokenizer; default 64 MiB */
+} lk_grammar_options;
+
+LK_API lk_grammar_options lk_grammar_options_default(void);
+
+/* Compiles a text of len bytes; options may be NULL. A grammar may be shared by threads. Errors:
+ * LK_E_FORMAT for a text that is broken, LK_E_UNSUPPORTED for what is well formed and not
+ * supported; both name the place.
+ *
+ * JSON Schema, draft 2020-12 or 7 (a keyword means what its draft says): see docs/GRAMMARS.md. */
+LK_API lk_status lk_grammar_open_schema(const char *text, size_t len,
+                                        const lk_grammar_options *options, lk_grammar **out,
+                                        lk_error *err);
+/* GBNF, llama.cpp's notation: the answer is what rule `root` says. Rules that begin with themselves
+ * are refused. */
+LK_API lk_status lk_grammar_open_gbnf(const char *text, size_t len,
+                                      const lk_grammar_options *options, lk_grammar **out,
+                                      lk_error *err);
+/* A regular expression as ECMA-262 writes it, for the whole answer. */
+LK_API lk_status lk_grammar_open_regex(const char *text, size_t len,
+                                       const lk_grammar_options *options, lk_grammar **out,
+                                       lk_error *err);
+LK_API void lk_grammar_close(lk_grammar **grammar); /* after all of its constraints */
+
+/* What wakes a grammar that sleeps: a text, which may begin and end inside of tokens, or a token.
+ */
+typedef struct lk_trigger {
+    const char *text; /* NULL: a token */
+    size_t len;
+    int32_t token;
+    bool behind; /* the grammar's text begins behind the trigger; false: with it */
+} lk_trigger;
+
+/* What one text, of tokens of this tokenizer, may go on with. Grammar and tokenizer must outlive
+ * it; it belongs to one thread at a time, though constraints of one grammar may be used by several.
+ * With triggers it sleeps, and all tokens may come, until one of them does. Tokens that would
+ * complete a trigger and go on with what the grammar does not take may not come. Memory: 64 bytes;
+ * the rest is shared. */
+LK_API lk_status lk_constraint_open(lk_grammar *grammar, const lk_tokenizer *tokenizer,
+                                    const lk_trigger *triggers, size_t n_triggers,
+                                    lk_constraint **out, lk_error *err);
+LK_API void lk_constraint_close(lk_constraint **constraint);
+/* A second one that is as far as `from` is; it has to be closed too. */
+LK_API lk_status lk_constraint_fork(const lk_constraint *from, lk_constraint **out, lk_error *err);
+/* Puts `to` where `from` is: to go back, keep a fork. Both are of one grammar and tokenizer. */
+LK_API lk_status lk_constraint_copy(lk_constraint *to, const lk_constraint *from, lk_error *err);
+
+/* Bit i % 32 of word i / 32 says whether token i may come; words past the vocabulary are 0. End
+ * tokens may where the text is complete. LK_E_UNSUPPORTED when no token may come, as when the
+ * vocabulary can't spell what has to, or when too much is possible at once. */
+LK_API lk_status lk_constraint_mask(lk_constraint *constraint, uint32_t *bits, size_t n_words,
+                                    lk_error *err);
+/* Sets the logits of tokens that may not come to -inf. */
+LK_API lk_status lk_constraint_apply(lk_constraint *constraint, float *logits, size_t n_vocab,
+                                     lk_error *err);
+/* The only token that may come, or -1 where there is a choice. */
+LK_API lk_status lk_constraint_forced(lk_constraint *constraint, int32_t *id, lk_error *err);
+/* Goes on with a token. LK_E_INVALID, and nothing changed, when it may not come. */
+LK_API lk_status lk_constraint_accept(lk_constraint *constraint, int32_t id, lk_error *err);
+LK_API bool lk_constraint_accepts(const lk_constraint *constraint); /* the text may end here */
+/* Nothing but an end token may come, or it came. */
+LK_API bool lk_constraint_is_done(const lk_constraint *constraint);
+LK_API bool lk_constraint_sleeps(const lk_constraint *constraint); /* no trigger came yet */
+
+/* lk_sample among the tokens that may come: their logits stay, all others become -inf before
+ * anything else is done. Does not accept the token. LK_E_INVALID when all that may come are at
+ * -inf.
+ */
+LK_API lk_status lk_sample_constrained(lk_sampler *sampler, lk_constraint *constraint,
+                                       const float *logits, const int32_t *history,
+                                       size_t n_history, uint64_t pos, int32_t *id, lk_error *err);
+
 /* SHA-256 over rows of logits as little-endian f32. */
 typedef struct lk_sha256 {
     uint32_t state[8];

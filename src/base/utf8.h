@@ -16,6 +16,8 @@ size_t lk_utf8_put(int32_t cp, char *out);
 size_t lk_utf8_open_end(const char *text, size_t len);
 /* Unicode's White_Space. */
 bool lk_utf8_is_space(int32_t cp);
+/* Unicode's General_Category as two letters: 'L' and 'u'. */
+void lk_utf8_category(int32_t cp, char out[2]);
 bool lk_utf8_is_ascii(const char *text, size_t len);
 /* Normalization form C of text; bytes that are no UTF-8 stay. *out is NULL when text is normal
  * already, else owned by the caller (lk_free). Linear in len. */

@@ -20,6 +20,11 @@ bool lk_utf8_is_space(int32_t cp)
     return c == UTF8PROC_CATEGORY_ZS || c == UTF8PROC_CATEGORY_ZL || c == UTF8PROC_CATEGORY_ZP;
 }
 
+void lk_utf8_category(int32_t cp, char out[2])
+{
+    memcpy(out, utf8proc_category_string(cp), 2);
+}
+
 /* Stable order by combining class of each run of marks: a counting sort, since text may hold
  * runs of any length. `sorted` has room for n. */
 static void order_marks(int32_t *cp, size_t n, int32_t *sorted)

@@ -358,13 +358,19 @@ static int32_t draw(const struct lk_sampler *s, uint64_t random)
     return (int32_t)i;
 }
 
-int32_t lk_sample(lk_sampler *s, const float *logits, const int32_t *history, size_t n_history,
-                  uint64_t pos)
+/* Whether a mask has token i; no mask has all. */
+static bool may_come(const uint32_t *mask, size_t n_masked, size_t i)
+{
+    return !mask || (i < n_masked && (mask[i / 32] >> (i % 32) & 1));
+}
+
+static int32_t sample(lk_sampler *s, const uint32_t *mask, size_t n_masked, const float *logits,
+                      const int32_t *history, size_t n_history, uint64_t pos)
 {
     const lk_sampler_options *o = &s->options;
     for (size_t i = 0; i < s->n_vocab; i++) {
-        bool nan = lk_magnitude(logits[i]) > 0x7f800000u;
-        s->row[i] = nan ? lk_flt(0xff800000u) : limit(logits[i]);
+        bool out = !may_come(mask, n_masked, i) || lk_magnitude(logits[i]) > 0x7f800000u; /* NaN */
+        s->row[i] = out ? lk_flt(0xff800000u) : limit(logits[i]);
     }
     add_bias(s);
     add_penalties(s, history, n_history);
@@ -387,4 +393,18 @@ int32_t lk_sample(lk_sampler *s, const float *logits, const int32_t *history, si
         keep_min_p(s);
     }
     return draw(s, lk_random(o->seed, pos));
+}
+
+int32_t lk_sample(lk_sampler *s, const float *logits, const int32_t *history, size_t n_history,
+                  uint64_t pos)
+{
+    return sample(s, NULL, 0, logits, history, n_history, pos);
+}
+
+int32_t lk_sample_masked(lk_sampler *s, const uint32_t *mask, size_t n_masked, const float *logits,
+                         const int32_t *history, size_t n_history, uint64_t pos)
+{
+    int32_t id = sample(s, mask, n_masked, logits, history, n_history, pos);
+    bool chosen = may_come(mask, n_masked, (size_t)id) && lk_bits(s->row[id]) != 0xff800000u;
+    return chosen ? id : -1;
 }

@@ -436,10 +436,14 @@ lk_status lk_tokenizer_open(const lk_model *model, lk_tokenizer **out, lk_error 
 {
     *out = NULL;
     lk_tokenizer *t = lk_alloc(sizeof *t);
-    if (!t) {
+    struct lk_trie_cell *cell = t ? lk_alloc(sizeof *cell) : NULL;
+    if (!cell) {
+        lk_free(t);
         return lk_fail(err, LK_E_NOMEM, "%s: out of memory for the tokenizer",
                        lk_gguf_path(model->gguf));
     }
+    atomic_init(&cell->trie, NULL);
+    t->trie = cell;
     t->model = model;
     t->gguf = model->gguf;
     for (int i = 0; i < 256; i++) {
@@ -464,6 +468,8 @@ void lk_tokenizer_close(lk_tokenizer **tokenizer)
 {
     lk_tokenizer *t = tokenizer ? *tokenizer : NULL;
     if (t) {
+        lk_trie_free(atomic_load(&t->trie->trie));
+        lk_free(t->trie);
         lk_pre_close(&t->pre);
         lk_free(t->entry);
         lk_free(t->pool);

@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "gguf/gguf.h"
 #include "text/tok_pre.h"
+#include "text/vocab_trie.h"
 
 #define LK_TOK_MAX_TOKENS ((size_t)1 << 24) /* a vocabulary's tokens and merges */
 #define LK_TOK_MAX_TEXT   ((size_t)1 << 14) /* bytes of one token's text */
@@ -72,8 +73,9 @@ struct lk_tokenizer {
     int32_t bos, eos, unk;
     bool add_bos, add_eos, add_space_prefix;
     bool has_unused;
-    struct lk_pre *pre; /* BPE */
-    char **warning;     /* [n_warnings]: what was made the best of */
+    struct lk_pre *pre;        /* BPE */
+    struct lk_trie_cell *trie; /* for constraints */
+    char **warning;            /* [n_warnings]: what was made the best of */
     size_t n_warnings, cap_warnings;
 };
 
