@@ -649,6 +649,8 @@ typedef struct lk_generation_options {
     bool ignore_eog; /* tokens that end an answer are never chosen */
     bool special;    /* control tokens are part of the text */
     int logprobs; /* with each token its own and those of so many likeliest; -1 (default): none */
+    const lk_constraint *constraint; /* each answer fits it, from where it is now; copied, but its
+                                        grammar must live longer; NULL: anything goes */
 } lk_generation_options;
 LK_API lk_generation_options lk_generation_options_default(void);
 
@@ -657,8 +659,9 @@ typedef enum lk_event_kind { LK_EVENT_TOKEN, LK_EVENT_TEXT, LK_EVENT_END } lk_ev
 typedef struct lk_event {
     lk_event_kind kind;
     /* LK_EVENT_TOKEN: chosen from lk_session_logits, and not yet evaluated. LK_EVENT_END with
-     * LK_FINISH_EOG: the token that ended it, chosen likewise, which is not part of the timeline.
-     * Either row is there until the next step. */
+     * LK_FINISH_EOG: the token that ended it, chosen likewise, which is not part of the timeline,
+     * or -1 where the text fits the constraint and nothing can follow. The row that a token was
+     * chosen from is there until the next step. */
     int32_t token;
     size_t pos; /* of the token in the timeline */
     lk_logprob logprob;

@@ -19,6 +19,7 @@ struct lk_generation {
     const lk_tokenizer *tokenizer;
     lk_generation_options options; /* pointers of the caller's are not kept */
     lk_sampler *sampler;
+    lk_constraint *start, *constraint; /* of each answer, and of the present one; NULL: none */
     struct lk_stop stop;
     lk_decoder decoder;
     int32_t *ids; /* [n_ctx] the timeline, with tokens that are to be evaluated */
@@ -131,6 +132,12 @@ lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
     if (!status) {
         status = open_sampler(g, err);
     }
+    if (!status && g->options.constraint) {
+        status = lk_constraint_fork(g->options.constraint, &g->start, err);
+    }
+    if (!status && g->start) {
+        status = lk_constraint_fork(g->start, &g->constraint, err);
+    }
     g->piece_cap = lk_tokenizer_max_bytes(tokenizer) + 4;
     g->piece = lk_alloc(g->piece_cap);
     g->ids = lk_alloc_array(g->n_ctx, sizeof *g->ids);
@@ -139,6 +146,7 @@ lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
     }
     g->options.sampler = NULL;
     g->options.stop = NULL;
+    g->options.constraint = NULL;
     if (status) {
         lk_generation_close(&g);
         return status;
@@ -152,6 +160,8 @@ void lk_generation_close(lk_generation **generation)
     lk_generation *g = generation ? *generation : NULL;
     if (g) {
         lk_sampler_close(&g->sampler);
+        lk_constraint_close(&g->start);
+        lk_constraint_close(&g->constraint);
         lk_stop_free(&g->stop);
         lk_bytes_free(&g->text);
         lk_free(g->piece);
@@ -202,6 +212,9 @@ lk_status lk_generation_begin(lk_generation *g, const int32_t *ids, size_t n, lk
 {
     size_t same;
     lk_status status = set_timeline(g, ids, n, &same, err);
+    if (!status && g->constraint) {
+        status = lk_constraint_copy(g->constraint, g->start, err);
+    }
     if (status) {
         return status;
     }
@@ -334,12 +347,28 @@ static lk_status put_text(struct lk_generation *g, int32_t id, bool *stopped, lk
                   : lk_stop_put(&g->stop, g->piece, len, &g->text, stopped, err);
 }
 
-/* Chooses the next token from the session's row. */
+/* A token from the session's row, one that the constraint takes. */
+static lk_status sample(struct lk_generation *g, const float *row, int32_t *id)
+{
+    if (!g->constraint) {
+        *id = lk_sample(g->sampler, row, g->ids, g->n, g->n);
+        return LK_OK;
+    }
+    lk_status status =
+        lk_sample_constrained(g->sampler, g->constraint, row, g->ids, g->n, g->n, id, &g->error);
+    return status ? status : lk_constraint_accept(g->constraint, *id, &g->error);
+}
+
+/* Chooses the next token. */
 static void choose(struct lk_generation *g)
 {
     const float *row = lk_session_logits(g->session);
-    int32_t id = lk_sample(g->sampler, row, g->ids, g->n, g->n);
+    int32_t id;
     bool stopped;
+    if (sample(g, row, &id)) {
+        end(g, LK_FINISH_FAILED, 0);
+        return;
+    }
     if (!g->options.ignore_eog && lk_token_is_eog(g->tokenizer, id)) {
         end(g, LK_FINISH_EOG, id);
         return;
@@ -354,6 +383,8 @@ static void choose(struct lk_generation *g)
         end(g, LK_FINISH_FAILED, id);
     } else if (stopped) {
         end(g, LK_FINISH_STOP, id);
+    } else if (g->constraint && lk_constraint_is_done(g->constraint)) {
+        end(g, LK_FINISH_EOG, -1);
     } else if (g->count.written >= g->options.max_tokens) {
         end(g, LK_FINISH_LENGTH, id);
     } else {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Generation: what one writes is what a plain loop over a session writes, alone or in a crowd, in
- * any budget; what ends it; stop texts, log-probabilities, events.
+ * any budget; what ends it; stop texts, log-probabilities, events, constraints.
  */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -570,6 +570,159 @@ Test(generation, a_step_that_fails_ends_it_with_the_error)
     cr_assert_eq(told.finish, LK_FINISH_LENGTH);
     lk_generation_close(&g);
     lk_session_close(&s);
+    place_close(&p);
+}
+
+/* ---- constraints ---- */
+
+/* A grammar, and a constraint at its beginning. */
+struct fit {
+    lk_grammar *g;
+    lk_constraint *c;
+};
+
+static struct fit fit_open(struct place *p, const char *regex)
+{
+    struct fit f;
+    lk_error err;
+    cr_assert_eq(lk_grammar_open_regex(regex, strlen(regex), NULL, &f.g, &err), LK_OK, "%s",
+                 err.message);
+    cr_assert_eq(lk_constraint_open(f.g, p->t, NULL, 0, &f.c, &err), LK_OK, "%s", err.message);
+    return f;
+}
+
+static void fit_close(struct fit *f)
+{
+    lk_constraint_close(&f->c);
+    lk_grammar_close(&f->g);
+}
+
+/* The row is the model's, whatever may come: a loop over a session that masks a copy of it chooses
+ * the same tokens. */
+Test(generation, a_constraint_masks_the_choice_and_not_the_row)
+{
+    struct place p;
+    lk_error err;
+    lk_session *s;
+    int32_t ids[CTX];
+    size_t n, n_prompt;
+    place_open(&p, "cpu", CTX, 2);
+    struct fit f = fit_open(&p, "(?:[a-m]{3,9} ){2,5}[0-9]{2}!");
+    size_t n_vocab = lk_engine_n_vocab(p.e);
+    float *row = malloc(n_vocab * sizeof *row);
+    struct told told;
+    lk_generation_options o = lk_generation_options_default();
+    lk_sampler_options sampler = lk_sampler_options_default();
+    sampler.temperature = 1.5f;
+    sampler.seed = 11;
+    o.sampler = &sampler;
+    o.constraint = f.c;
+    write_alone(&p, &o, "Once", &told);
+    cr_assert_eq(told.finish, LK_FINISH_EOG);
+    cr_assert(told.len > 10 && told.text[told.len - 1] == '!', "%.*s", (int)told.len, told.text);
+    lk_sampler *plain;
+    lk_constraint *c;
+    cr_assert_eq(lk_sampler_open(&sampler, n_vocab, &plain, &err), LK_OK);
+    cr_assert_eq(lk_constraint_fork(f.c, &c, &err), LK_OK, "the options' own has not moved");
+    cr_assert_eq(lk_tokenize(p.t, "Once", 4, LK_TOKENIZE_BOS, ids, CTX, &n, &err), LK_OK);
+    cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+    for (n_prompt = n; !lk_constraint_is_done(c); n++) {
+        cr_assert_eq(lk_session_sync(s, ids, n, &err), LK_OK, "%s", err.message);
+        memcpy(row, lk_session_logits(s), n_vocab * sizeof *row);
+        cr_assert_eq(lk_constraint_apply(c, row, n_vocab, &err), LK_OK, "%s", err.message);
+        ids[n] = lk_sample(plain, row, ids, n, n);
+        cr_assert_eq(lk_constraint_accept(c, ids[n], &err), LK_OK, "%s", err.message);
+    }
+    cr_assert_eq(told.n_tokens, n - n_prompt);
+    cr_assert_arr_eq(told.tokens, ids + n_prompt, told.n_tokens * sizeof *ids);
+    free(row);
+    lk_session_close(&s);
+    lk_sampler_close(&plain);
+    lk_constraint_close(&c);
+    fit_close(&f);
+    place_close(&p);
+}
+
+/* Many share a grammar, each at its own place in it; a second answer begins it again. */
+Test(generation, a_crowd_shares_a_grammar)
+{
+    struct place p;
+    lk_error err;
+    lk_session *s[CROWD];
+    lk_generation *g[CROWD];
+    struct told alone[CROWD], told[CROWD] = {0};
+    static const char *const prompts[CROWD] = {"a", "the", "once upon", "12", "Hello"};
+    place_open(&p, "cpu", CTX, CROWD + 1);
+    struct fit f = fit_open(&p, "\\[(?:[a-z]{1,6},){1,8}\\]");
+    lk_sampler_options sampler = lk_sampler_options_default();
+    lk_generation_options o = lk_generation_options_default();
+    sampler.temperature = 2.0f;
+    o.sampler = &sampler;
+    o.constraint = f.c;
+    for (int i = 0; i < CROWD; i++) {
+        sampler.seed = (uint64_t)i;
+        write_alone(&p, &o, prompts[i], &alone[i]);
+        cr_assert_eq(alone[i].finish, LK_FINISH_EOG);
+        cr_assert_eq(lk_session_open(p.e, &s[i], &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_generation_open(s[i], p.t, &o, &g[i], &err), LK_OK, "%s", err.message);
+    }
+    fit_close(&(struct fit){.c = f.c}); /* copied by those that use it */
+    for (int round = 0; round < 2; round++) {
+        memset(told, 0, sizeof told);
+        for (int i = 0; i < CROWD; i++) {
+            cr_assert_eq(lk_generation_prompt(g[i], prompts[i], strlen(prompts[i]), LK_TOKENIZE_BOS,
+                                              &err),
+                         LK_OK, "%s", err.message);
+        }
+        for (int left = CROWD; left > 0;) {
+            cr_assert_eq(lk_generation_step(p.e, g, CROWD, 0, &err), LK_OK, "%s", err.message);
+            left = CROWD;
+            for (int i = 0; i < CROWD; i++) {
+                listen(g[i], &told[i]);
+                left -= told[i].finish != LK_FINISH_NONE;
+            }
+        }
+        for (int i = 0; i < CROWD; i++) {
+            cr_assert_eq(told[i].n_tokens, alone[i].n_tokens, "%d in round %d", i, round);
+            cr_assert_arr_eq(told[i].tokens, alone[i].tokens,
+                             told[i].n_tokens * sizeof *told[i].tokens);
+        }
+    }
+    for (int i = 0; i < CROWD; i++) {
+        lk_generation_close(&g[i]);
+        lk_session_close(&s[i]);
+    }
+    fit_close(&(struct fit){.g = f.g});
+    place_close(&p);
+}
+
+/* No token that may come can be chosen: an error, and never a choice among the others. */
+Test(generation, a_constraint_that_leaves_nothing_ends_it_with_the_error)
+{
+    struct place p;
+    lk_error err;
+    struct told told;
+    place_open(&p, "cpu", CTX, 1);
+    struct fit f = fit_open(&p, "ab*");
+    uint32_t bits[1024];
+    int32_t ids[512];
+    float values[512];
+    lk_sampler_options sampler = lk_sampler_options_default();
+    cr_assert_eq(lk_constraint_mask(f.c, bits, 1024, &err), LK_OK, "%s", err.message);
+    for (int32_t i = 0; i < 1024 * 32 && sampler.n_bias < 512; i++) {
+        if (bits[i / 32] >> (i % 32) & 1) {
+            ids[sampler.n_bias] = i;
+            values[sampler.n_bias++] = -INFINITY;
+        }
+    }
+    sampler.bias_ids = ids;
+    sampler.bias_values = values;
+    lk_generation_options o = writes(8);
+    o.sampler = &sampler;
+    o.constraint = f.c;
+    write_alone(&p, &o, "x", &told);
+    cr_assert(told.finish == LK_FINISH_FAILED && told.error == LK_E_INVALID && told.len == 0);
+    fit_close(&f);
     place_close(&p);
 }
 
