@@ -57,7 +57,7 @@ def answer(program, model, prompt, schema, options):
 
 
 def check(said, schema):
-    if said["finish"] != "end":
+    if said["finish"] != "eog":
         return f"ended by {said['finish']}"
     try:
         value = json.loads(said["text"])

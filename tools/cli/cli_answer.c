@@ -98,7 +98,7 @@ static int hear(struct cli_runner *r, const lk_event *ev)
         break;
     }
     r->finish = ev->finish;
-    if (ev->finish == LK_FINISH_EOG) {
+    if (ev->finish == LK_FINISH_EOG && ev->token >= 0) {
         hash_row(r);
     }
     return ev->finish == LK_FINISH_FAILED ? cli_error(r->cli, ev->error) : CLI_DONE;

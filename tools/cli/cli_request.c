@@ -50,7 +50,11 @@ int cli_request_check(struct cli_runner *r)
     if (a->chat && (a->json || r->cli->argc > 1)) {
         return cli_fail(r->cli, CLI_USAGE, "--chat excludes %s", a->json ? "--json" : "PROMPT");
     }
-    return CLI_DONE;
+    const struct cli_constraint_args *c = &a->constraint;
+    if (a->ignore_eos && (c->schema || c->grammar || c->regex)) {
+        return cli_fail(r->cli, CLI_USAGE, "--ignore-eos excludes --schema, --grammar and --regex");
+    }
+    return cli_constraint_check(r->cli, c);
 }
 
 static int read_bias(const struct cli *cli, const struct cli_list *list, int32_t *ids,
@@ -107,6 +111,7 @@ int cli_request_open(struct cli_runner *r)
     o.stop = a->stop.item;
     o.n_stop = a->stop.n;
     o.ignore_eog = a->ignore_eos;
+    o.constraint = r->constraint.start;
     lk_generation_close(&r->generation);
     r->written = false;
     return lk_generation_open(r->session, r->t, &o, &r->generation, &err) ? cli_error(r->cli, &err)

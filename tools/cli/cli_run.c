@@ -33,6 +33,14 @@ static const struct cli_option options[] = {
      .help = "when the context is full in a dialogue: drop the oldest turns, which is the default, "
              "or stop"},
     {"stop", 0, CLI_LIST, "TEXT", THIS(stop), .help = "end before TEXT, which is not printed"},
+    {"schema", 0, CLI_STRING, "FILE", THIS(constraint.schema),
+     .help = "answer in JSON that fits the JSON Schema in FILE"},
+    {"grammar", 0, CLI_STRING, "FILE", THIS(constraint.grammar),
+     .help = "answer what the grammar in FILE, in GBNF, allows"},
+    {"regex", 0, CLI_STRING, "REGEX", THIS(constraint.regex),
+     .help = "answer what REGEX matches as a whole"},
+    {"after", 0, CLI_STRING, "TEXT", THIS(constraint.after),
+     .help = "write freely until TEXT, as </think>; what must fit begins behind it"},
     {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print one JSON object at the end"},
     {"raw-output", 0, CLI_FLAG, NULL, THIS(raw_output),
      .help = "send control characters of the text to a terminal; else it shows them as \\x1b"},
@@ -112,6 +120,9 @@ static int open_all(struct cli_runner *r)
                              &r->format);
     }
     if (!code) {
+        code = cli_constraint_open(r->cli, &r->args->constraint, r->t, &r->constraint);
+    }
+    if (!code) {
         code = cli_open_engine(r->cli, r->model, &r->args->engine, 0, &r->engine);
     }
     if (!code && lk_session_open(r->engine, &r->session, &err)) {
@@ -141,6 +152,7 @@ static void close_all(struct cli_runner *r)
     cli_turns_free(&r->turns);
     lk_output_close(&r->saved);
     lk_generation_close(&r->generation);
+    cli_constraint_close(&r->constraint);
     lk_session_close(&r->session);
     lk_engine_close(&r->engine);
     cli_chat_close(&r->format);

@@ -7,6 +7,7 @@
 #define CLI_RUN_H
 
 #include "tools/cli/cli_chat.h"
+#include "tools/cli/cli_constraint.h"
 #include "tools/cli/cli_turns.h"
 
 struct cli_run_args {
@@ -15,6 +16,7 @@ struct cli_run_args {
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     const char *save, *load, *move_at, *system, *on_full, *template_file, *template_args;
     struct cli_list stop, logit_bias;
+    struct cli_constraint_args constraint;
     bool ignore_eos, raw, chat, logits_sha256, json, raw_output, sample, test, quick;
     const char *only, *report;
 };
@@ -34,6 +36,7 @@ struct cli_runner {
     struct cli_chat format;
     lk_engine *engine;
     lk_session *session;
+    struct cli_constraint constraint;
     lk_generation *generation;
     lk_output *saved;           /* of --save, open from the start */
     lk_sampler_options sampler; /* how tokens are chosen, but for the bias */
