@@ -11,6 +11,7 @@
 
 #include "cpu/scalar.h"
 #include "base/numerics.h"
+#include "tests/util/rng.h"
 #include "tests/util/tolerances.h"
 
 #define U 0x1p-24 /* half a unit in the last place of 1 */
@@ -368,20 +369,14 @@ Test(numerics, no_quantized_activation_beyond_127)
 
 /* ---- rule 2: fused and split sums of exact products have the same bits ---- */
 
-static uint32_t next_random(uint32_t *s)
-{
-    *s = *s * 1664525u + 1013904223u;
-    return *s ^ *s >> 15;
-}
-
 Test(numerics, exact_products_make_fusing_invisible)
 {
-    uint32_t s = 1;
+    struct rng s = {1};
     int differ = 0;
     for (int i = 0; i < 1 << 20; i++) {
-        float x = lk_flt((next_random(&s) & 0x807fffffu) | (100 + next_random(&s) % 40) << 23);
-        float g = lk_flt((next_random(&s) & 0x807fffffu) | (100 + next_random(&s) % 40) << 23);
-        uint32_t h = next_random(&s) & 0xffffu;
+        float x = lk_flt((rng_u32(&s) & 0x807fffffu) | (100 + rng_u32(&s) % 40) << 23);
+        float g = lk_flt((rng_u32(&s) & 0x807fffffu) | (100 + rng_u32(&s) % 40) << 23);
+        uint32_t h = rng_u32(&s) & 0xffffu;
         float w = lk_f16_to_f32((h & 0x7c00u) == 0x7c00u ? h & 0x83ffu : h);
         float b = lk_bf16_to_f32((lk_bits(g) >> 16) ^ (h & 0x7fu));
         float x13 = lk_round13(x), x16 = lk_round16(x);

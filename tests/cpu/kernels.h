@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Kernels: what the parts of the kernel test share: a generator of numbers, memory that ends where
+ * Kernels: what the parts of the kernel test share: memory that ends where
  * its pages end, and the account of what was tested. Needs libc and the modules under test alone,
  * so that a static program of another architecture runs under an emulator.
  */
@@ -8,15 +8,7 @@
 #define LK_TEST_KERNELS_H
 
 #include "cpu/detect.h"
-
-/* ---- numbers ---- */
-struct rng {
-    uint64_t state;
-};
-uint32_t rng_next(struct rng *r);
-int rng_below(struct rng *r, int n); /* 0 .. n-1 */
-/* +-m * 2^e, m in [1, 2), e in [low, high]. */
-float rng_float(struct rng *r, int low, int high);
+#include "tests/util/rng.h"
 
 /* ---- memory: the bytes after the last one, and the page before the first, can't be touched ----
  */

@@ -13,28 +13,6 @@
 
 #include "tests/cpu/kernels.h"
 
-uint32_t rng_next(struct rng *r)
-{
-    uint64_t z = r->state += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return (uint32_t)(z >> 32);
-}
-
-int rng_below(struct rng *r, int n)
-{
-    return (int)((uint64_t)rng_next(r) * (uint64_t)n >> 32);
-}
-
-float rng_float(struct rng *r, int low, int high)
-{
-    uint32_t u = rng_next(r) & 0x807fffffu;
-    float x;
-    u |= (uint32_t)(127 + low + rng_below(r, high - low + 1)) << 23;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
 enum { PAGE = 4096 };
 
 struct edge edge_new(size_t n_bytes, size_t align)

@@ -18,7 +18,7 @@ enum inputs { X_RANDOM, X_EXTREME, X_SPARSE, X_UNEVEN, X_TIES, X_HUGE, X_KINDS }
 
 static uint16_t any_half(struct rng *r, enum weights kind)
 {
-    uint32_t sign = rng_next(r) & 0x8000u, mantissa = rng_next(r) & 0x3ffu;
+    uint32_t sign = rng_u32(r) & 0x8000u, mantissa = rng_u32(r) & 0x3ffu;
     if (kind == W_NO_SCALE) {
         return (uint16_t)(rng_below(r, 2) ? sign : mantissa & 7u); /* +-0 and subnormals */
     }
@@ -93,7 +93,7 @@ static void fill_weight(struct rng *r, enum lk_type type, enum weights kind, uin
     scale_offsets(type, at);
     for (size_t b = 0; b < n / (size_t)info->block; b++, to += info->block_bytes) {
         for (int i = 0; i < info->block_bytes; i++) {
-            to[i] = (uint8_t)(kind == W_ONES ? 0xff : kind == W_ZEROS ? 0 : rng_next(r));
+            to[i] = (uint8_t)(kind == W_ONES ? 0xff : kind == W_ZEROS ? 0 : rng_u32(r));
         }
         if (kind == W_LARGE) { /* -128 of Q8_0 and of the signed scales */
             memset(to, rng_below(r, 2) ? 0x80 : 0x7f, (size_t)info->block_bytes);
@@ -117,7 +117,7 @@ static void fill_input(struct rng *r, enum inputs kind, float *x, size_t n)
         }
         switch (kind) {
         case X_EXTREME: /* all +-127 */
-            x[i] = rng_next(r) & 1 ? a : i / 256 % 2 ? -a : a;
+            x[i] = rng_u32(r) & 1 ? a : i / 256 % 2 ? -a : a;
             break;
         case X_SPARSE:
             x[i] = i / 32 % 3 == 1 || rng_below(r, 4) == 0 ? 0.0f : rng_float(r, -3, 3);

@@ -27,7 +27,7 @@ static float any_value(struct rng *r, int low, int high)
     if (rng_below(r, 8) == 0) {
         uint32_t u = EDGES[rng_below(r, (int)LK_COUNT(EDGES))];
         bool fits = u == 0 || ((int)(u >> 23) - 127 >= low && (int)(u >> 23) - 127 <= high);
-        x = fits ? lk_flt(u == 0 ? 0 : u | (rng_next(r) & 0x80000000u)) : x;
+        x = fits ? lk_flt(u == 0 ? 0 : u | (rng_u32(r) & 0x80000000u)) : x;
     }
     return x;
 }
@@ -97,7 +97,7 @@ static void test_elementwise(struct report *rep, enum lk_cpu_level level,
                 want = lk_scalar_add(c.fa, c.fb, n, c.fwant);
             } else if (f == 1) {
                 for (int i = 0; i < n; i += 3) { /* a file may hold what no op stores */
-                    c.fb[i] = lk_flt(rng_next(&rng) & 0x867fffffu);
+                    c.fb[i] = lk_flt(rng_u32(&rng) & 0x867fffffu);
                 }
                 got = t->bias(c.fa, c.fb, n, c.fgot);
                 want = lk_scalar_bias(c.fa, c.fb, n, c.fwant);

@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 #include "base/numerics.h"
 #include "tests/regress/regress.h"
+#include "tests/util/hand_plan.h"
 #include "tests/util/tiny.h"
 
 enum { MANY = 67, ALONE = 2, N = MANY + ALONE }; /* past a chunk of keys, and a window */
@@ -113,16 +114,8 @@ Test(cpu_ops, gather_waits_for_rows_handed_in)
     struct lk_exec *e;
     struct lk_state_mem *states;
     lk_error err;
-    struct lk_op op = {.kind = LK_OP_GATHER, .in = {0}, .n_in = 1, .out = 1, .weight = -1};
-    struct lk_slot slots[2] = {{WIDTH, LK_ROWS_TOKENS}, {WIDTH, LK_ROWS_OUTPUTS}};
-    struct lk_plan plan = {.ops = &op,
-                           .n_ops = 1,
-                           .slots = slots,
-                           .n_slots = 2,
-                           .n_embd = WIDTH,
-                           .n_layer = 1,
-                           .last_layer = 1,
-                           .out_slot = 1};
+    struct hand_room room;
+    struct lk_plan plan;
     struct lk_exec_options eo = {.plan = &plan,
                                  .max_tokens = TOKENS,
                                  .max_outputs = OUTPUTS,
@@ -130,6 +123,8 @@ Test(cpu_ops, gather_waits_for_rows_handed_in)
                                  .max_blocks = 1,
                                  .fuse = true};
     struct lk_state_geom geom = {.plan = &plan, .n_blocks = 1};
+    hand_start(&plan, &room, WIDTH);
+    hand_op(&plan, LK_OP_GATHER, 0, -1, hand_slot(&plan, WIDTH, LK_ROWS_OUTPUTS), -1);
     int32_t pos[TOKENS], seq[TOKENS] = {0}, block = 0, outputs[OUTPUTS];
     float *hidden = malloc(sizeof(float) * TOKENS * WIDTH);
     float *out = malloc(sizeof(float) * OUTPUTS * WIDTH);

@@ -13,6 +13,7 @@
 #include "lockstep.h"
 #include "base/mem.h"
 #include "base/numerics.h"
+#include "tests/util/rng.h"
 
 /* ---- the processor's modes ---- */
 
@@ -49,18 +50,12 @@ static void restore(uint64_t before)
 
 enum { WIDTH = 512, ROWS = 24, POS = 150, HEADS = 2, DIM = 64 };
 
-static uint32_t next_random(uint32_t *s)
-{
-    *s = *s * 1664525u + 1013904223u;
-    return *s ^ *s >> 15;
-}
-
 /* Values as an op may meet them: +0 or 2^-50 <= |x| < 2^`top`; many next to 2^-50, many equal. */
 static void fill(float *x, size_t n, int top, uint32_t seed)
 {
-    uint32_t s = seed;
+    struct rng s = {seed};
     for (size_t i = 0; i < n; i++) {
-        uint32_t r = next_random(&s), sign = r << 31, m = next_random(&s) & 0x7fffffu;
+        uint32_t r = rng_u32(&s), sign = r << 31, m = rng_u32(&s) & 0x7fffffu;
         switch (r >> 8 & 7) {
         case 0:
             x[i] = 0.0f;
@@ -83,23 +78,23 @@ static void fill(float *x, size_t n, int top, uint32_t seed)
 /* Random rows of any type with finite f16 scales, subnormal ones among them. */
 static void fill_rows(enum lk_type type, uint8_t *rows, size_t bytes, size_t elems, uint32_t seed)
 {
-    uint32_t s = seed;
+    struct rng s = {seed};
     const struct lk_type_info *info = lk_type_info(type);
     for (size_t i = 0; i < bytes; i++) {
-        rows[i] = (uint8_t)(next_random(&s) >> 8);
+        rows[i] = (uint8_t)(rng_u32(&s) >> 8);
     }
     int64_t bad;
     size_t step = (size_t)info->block_bytes;
     while ((bad = lk_row_find_bad(type, rows, elems)) >= 0) {
         uint8_t *block = rows + (size_t)bad / (size_t)info->block * step;
         for (size_t i = 0; i < step; i++) {
-            block[i] = (uint8_t)(next_random(&s) >> 8);
+            block[i] = (uint8_t)(rng_u32(&s) >> 8);
         }
     }
     if (type == LK_TYPE_F32 || type == LK_TYPE_BF16) { /* keep products inside the range */
         for (size_t i = 0; i < elems; i++) {
             uint8_t *hi = rows + (i + 1) * step - 2;
-            uint32_t e = 64 + next_random(&s) % 64; /* 2^-63 and up: some below 2^-50 */
+            uint32_t e = 64 + rng_u32(&s) % 64; /* 2^-63 and up: some below 2^-50 */
             hi[1] = (uint8_t)((hi[1] & 0x80) | e >> 1);
             hi[0] = (uint8_t)((hi[0] & 0x7f) | (e & 1) << 7);
         }
@@ -197,9 +192,9 @@ static void hash_all(uint8_t out[32])
         add_floats(&h, y, WIDTH);
     }
     /* Primitives on scores and arguments that no flush has met. */
-    uint32_t s = 5;
+    struct rng s = {5};
     for (int i = 0; i < 1 << 16; i++) {
-        float x = lk_flt((next_random(&s) & 0x807fffffu) | (30 + next_random(&s) % 130) << 23);
+        float x = lk_flt((rng_u32(&s) & 0x807fffffu) | (30 + rng_u32(&s) % 130) << 23);
         float f[] = {lk_tanh(x), lk_silu(x), lk_gelu(x), lk_sigmoid(x)};
         for (int j = 0; j < 4; j++) {
             f[j] = lk_flush(f[j]);

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "engine/placement.h"
+#include "tests/util/rng.h"
 
 enum { LAYERS = 16 };
 
@@ -131,15 +132,14 @@ Test(placement, any_text_is_read_or_refused)
                                         ",",    "-",      "0",       "7",         "8",
                                         "15",   "16",     "small",   "Big",       "99999999999",
                                         "\xff", "0-15",   "cpu:0-7", ",ref:8-15", ":0-15"};
-    uint32_t state = 1;
+    struct rng rng = {1};
     int read = 0;
     for (int i = 0; i < 200000; i++) {
         char text[128] = "";
         struct lk_placement p;
         lk_error err = {0};
         for (int n = 1 + i % 9; n > 0; n--) {
-            state = state * 1664525u + 1013904223u;
-            strcat(text, WORDS[(state >> 8) % LK_COUNT(WORDS)]);
+            strcat(text, WORDS[rng_below(&rng, LK_COUNT(WORDS))]);
         }
         lk_status status = parse(text, &p, &err);
         if (status) {

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "tests/util/model_build.h"
 #include "tests/util/models.h"
+#include "tests/util/rng.h"
 #include "tests/util/tiny.h"
 
 enum { CROWD = 6, LENGTH = 150, CTX = 192 };
@@ -30,12 +31,6 @@ static bool check_row(void *user, size_t pos, const float *row)
     cr_assert(pos >= m->next_row, "rows come in order");
     m->next_row = pos + 1;
     return pos != m->stop_at;
-}
-
-static uint32_t next_random(uint32_t *state)
-{
-    *state = *state * 1664525u + 1013904223u;
-    return *state >> 8;
 }
 
 static void open_crowd(lk_engine *e, struct member *m, unsigned seed)
@@ -58,7 +53,7 @@ static void close_crowd(struct member *m)
 }
 
 /* Chunks of random lengths and kinds until every timeline is whole. */
-static void run_crowd(lk_engine *e, struct member *m, uint32_t *random)
+static void run_crowd(lk_engine *e, struct member *m, struct rng *random)
 {
     for (bool more = true; more;) {
         lk_item items[CROWD];
@@ -68,8 +63,8 @@ static void run_crowd(lk_engine *e, struct member *m, uint32_t *random)
         more = false;
         for (int i = 0; i < CROWD; i++) {
             size_t held = lk_session_n_tokens(m[i].s), left = LENGTH - held;
-            size_t take = next_random(random) % 3 == 0 ? 1 + next_random(random) % 90 : 1;
-            if (left == 0 || next_random(random) % 4 == 0) {
+            size_t take = rng_u32(random) % 3 == 0 ? 1 + rng_u32(random) % 90 : 1;
+            if (left == 0 || rng_u32(random) % 4 == 0) {
                 more |= left > 0;
                 continue;
             }
@@ -79,7 +74,7 @@ static void run_crowd(lk_engine *e, struct member *m, uint32_t *random)
             items[n++] = (lk_item){.session = m[i].s,
                                    .tokens = m[i].ids + held,
                                    .n_tokens = take,
-                                   .rows = (lk_rows_wanted)(next_random(random) % 3),
+                                   .rows = (lk_rows_wanted)(rng_u32(random) % 3),
                                    .on_row = check_row,
                                    .user = &m[i]};
             more |= left > take;
@@ -103,7 +98,7 @@ static void run_crowd(lk_engine *e, struct member *m, uint32_t *random)
 Test(run, everyone_in_a_crowd_gets_the_rows_of_being_alone)
 {
     static const char *const BACKENDS[] = {"scalar", "cpu"};
-    uint32_t random = 5;
+    struct rng random = {5};
     for (size_t i = 0; i < test_n_models(); i++) {
         for (int b = 0; b < 2; b++) {
             struct member m[CROWD];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/state_table.h"
+#include "tests/util/rng.h"
 
 enum { SEQS = 6, BLOCKS = 40, MAX_TOKENS = 600 };
 
@@ -15,12 +16,6 @@ static int cache[BLOCKS][LK_KV_BLOCK];
 static int expected[SEQS][MAX_TOKENS];
 static struct lk_state_seq seq[SEQS];
 static struct lk_state_pool pool;
-
-static unsigned next_random(unsigned *s)
-{
-    *s = *s * 1664525u + 1013904223u;
-    return *s >> 8;
-}
 
 static bool append(int i, int n, int *stamp)
 {
@@ -58,18 +53,18 @@ Test(state_table, sequences_never_disturb_each_other)
     for (int i = 0; i < SEQS; i++) {
         cr_assert_eq(lk_state_seq_init(&seq[i], MAX_TOKENS, &err), LK_OK);
     }
-    unsigned rng = 1;
+    struct rng rng = {1};
     int stamp = 0, refused = 0, forks = 0;
     for (int step = 0; step < 20000; step++) {
-        int i = (int)(next_random(&rng) % SEQS), j = (int)(next_random(&rng) % SEQS);
-        switch (next_random(&rng) % 4) {
+        int i = (int)(rng_u32(&rng) % SEQS), j = (int)(rng_u32(&rng) % SEQS);
+        switch (rng_u32(&rng) % 4) {
         case 0:
         case 1:
-            refused += !append(i, (int)(next_random(&rng) % 90), &stamp);
+            refused += !append(i, (int)(rng_u32(&rng) % 90), &stamp);
             break;
         case 2:
             lk_state_seq_truncate(&seq[i], &pool,
-                                  (int)(next_random(&rng) % (unsigned)(seq[i].n_tokens + 1)));
+                                  (int)(rng_u32(&rng) % (unsigned)(seq[i].n_tokens + 1)));
             break;
         case 3:
             if (i != j) {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "tests/util/rng.h"
 
 enum { MAX_FILES = 1024, MAX_BYTES = 1 << 20 };
 
@@ -64,23 +65,15 @@ static int read_folder(const char *folder)
     return n_inputs == 0;
 }
 
-static uint64_t next(uint64_t *state)
-{
-    uint64_t z = *state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
-
 /* One to four changes: a byte, a number out of a list of trouble, a piece moved or cut out. */
-static size_t mutate(uint8_t *data, size_t n, uint64_t *state)
+static size_t mutate(uint8_t *data, size_t n, struct rng *rng)
 {
     static const uint64_t numbers[] = {
         0,          1,        2,          8,          255,        65535,      0x7fffffff,
         0xffffffff, 1u << 16, 1ull << 32, 1ull << 62, 1ull << 63, UINT64_MAX, UINT64_MAX - 31};
-    for (uint64_t left = 1 + next(state) % 4; left-- && n > 16;) {
-        uint64_t r = next(state);
-        size_t at = (size_t)(next(state) % (n - 8)), len = (size_t)(next(state) % 16) + 1;
+    for (uint64_t left = 1 + rng_u64(rng) % 4; left-- && n > 16;) {
+        uint64_t r = rng_u64(rng);
+        size_t at = (size_t)(rng_u64(rng) % (n - 8)), len = (size_t)(rng_u64(rng) % 16) + 1;
         if (r % 8 < 4) {
             data[at] ^= (uint8_t)(r >> 8);
         } else if (r % 8 < 6) {
@@ -100,7 +93,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s FOLDER-WITH-INPUTS [RUNS]\n", argv[0]);
         return 1;
     }
-    uint64_t wanted = argc > 2 ? strtoull(argv[2], NULL, 10) : 0, state = 1;
+    uint64_t wanted = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
+    struct rng rng = {1};
     for (size_t i = 0; i < n_inputs; i++) {
         for (size_t n = inputs[i].n % 16; n <= inputs[i].n; n += 16) {
             run(inputs[i].data, n);
@@ -108,9 +102,9 @@ int main(int argc, char **argv)
     }
     uint8_t *work = malloc(MAX_BYTES);
     for (uint64_t i = 0; work && i < wanted; i++) {
-        const struct input *in = &inputs[next(&state) % n_inputs];
+        const struct input *in = &inputs[rng_u64(&rng) % n_inputs];
         memcpy(work, in->data, in->n);
-        run(work, mutate(work, in->n, &state));
+        run(work, mutate(work, in->n, &rng));
     }
     free(work);
     for (size_t i = 0; i < n_inputs; i++) {

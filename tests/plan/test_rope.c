@@ -12,21 +12,8 @@
 #include "base/numerics.h"
 #include "base/real.h"
 #include "plan/rope.h"
+#include "tests/util/rng.h"
 #include "tests/util/tolerances.h"
-
-static uint64_t next(uint64_t *s)
-{
-    *s ^= *s << 13;
-    *s ^= *s >> 7;
-    *s ^= *s << 17;
-    return *s;
-}
-
-/* Uniform in [0, 1). */
-static double unit(uint64_t *s)
-{
-    return (double)(next(s) >> 11) * 0x1p-53;
-}
 
 static double check_sincos(double x)
 {
@@ -41,18 +28,18 @@ static double check_sincos(double x)
 
 Test(rope, sin_and_cos_to_the_last_place)
 {
-    uint64_t seed = 88172645463325252u;
+    struct rng rng = {88172645463325252u};
     for (int i = 0; i < 200000; i++) {
-        double scale = ldexp(1.0, (int)(next(&seed) % 60) - 35); /* 2^-35 to 2^24 */
-        double x = unit(&seed) * scale;
+        double scale = ldexp(1.0, (int)(rng_u64(&rng) % 60) - 35); /* 2^-35 to 2^24 */
+        double x = rng_unit(&rng) * scale;
         check_sincos(x);
         check_sincos(-x);
     }
     /* Integers (rope's angles at frequency 1) and the neighbours of multiples of pi/4, where the
      * reduction cancels most. */
     for (int i = 0; i < 200000; i++) {
-        check_sincos((double)(next(&seed) % 16777217u));
-        double k = (double)(next(&seed) % 21361414u);
+        check_sincos((double)(rng_u64(&rng) % 16777217u));
+        double k = (double)(rng_u64(&rng) % 21361414u);
         double near = k * 0.78539816339744830962;
         check_sincos(near < 0x1p24 ? near : 0x1p24);
         check_sincos(nextafter(near, 0.0));
@@ -64,18 +51,18 @@ Test(rope, sin_and_cos_to_the_last_place)
 
 Test(rope, log_and_exp_to_the_last_places)
 {
-    uint64_t seed = 1234567;
+    struct rng rng = {1234567};
     for (int i = 0; i < 200000; i++) {
-        double x = ldexp(1.0 + unit(&seed), (int)(next(&seed) % 200) - 100);
+        double x = ldexp(1.0 + rng_unit(&rng), (int)(rng_u64(&rng) % 200) - 100);
         long double want = logl((long double)x);
         long double off = fabsl((long double)lk_log_f64(x) - want);
         cr_assert(off <= TOL_LOG_EXP * fabsl(want) + 1e-18L, "log %a: off by %Lg of %Lg", x, off,
                   want);
-        double near = 1.0 + (unit(&seed) - 0.5) * ldexp(1.0, -(int)(next(&seed) % 40));
+        double near = 1.0 + (rng_unit(&rng) - 0.5) * ldexp(1.0, -(int)(rng_u64(&rng) % 40));
         want = logl((long double)near);
         off = fabsl((long double)lk_log_f64(near) - want);
         cr_assert(off <= TOL_LOG_EXP * fabsl(want), "log %a: off by %Lg of %Lg", near, off, want);
-        double y = (unit(&seed) - 0.5) * 1400.0;
+        double y = (rng_unit(&rng) - 0.5) * 1400.0;
         want = expl((long double)y);
         off = fabsl((long double)lk_exp_f64(y) - want);
         cr_assert(off <= TOL_LOG_EXP * want, "exp %a: off by %Lg of %Lg", y, off, want);

@@ -12,7 +12,9 @@
 #include "cpu/scalar.h"
 #include "backend/backend.h"
 #include "base/numerics.h"
+#include "tests/util/hand_plan.h"
 #include "tests/util/model_build.h"
+#include "tests/util/rng.h"
 #include "tests/util/tolerances.h"
 
 #define U 0x1p-24
@@ -24,10 +26,7 @@ enum { TOKENS = 8 };
 /* A plan of hand-made ops over one handed-in slot 0; each op's slot is the next. */
 struct rig {
     struct lk_plan plan;
-    struct lk_op ops[8];
-    struct lk_slot slots[8];
-    struct lk_weight weights[4];
-    struct lk_state states[2]; /* K and V of the one layer, where an op has them */
+    struct hand_room room;
     int n_tokens, pos;
     const float *in; /* [n_tokens][width of slot 0] */
 };
@@ -35,40 +34,23 @@ struct rig {
 static void rig_start(struct rig *r, int width, int n_tokens, const float *in)
 {
     memset(r, 0, sizeof *r);
-    r->slots[0] = (struct lk_slot){.width = width, .rows = LK_ROWS_TOKENS};
+    hand_start(&r->plan, &r->room, width);
+    r->plan.n_vocab = 1;
     r->n_tokens = n_tokens;
     r->in = in;
-    r->plan = (struct lk_plan){.ops = r->ops,
-                               .slots = r->slots,
-                               .n_slots = 1,
-                               .weights = r->weights,
-                               .states = r->states,
-                               .n_layer = 1,
-                               .n_embd = width,
-                               .n_vocab = 1,
-                               .last_layer = 1};
 }
 
 /* Adds an op whose result has `width` floats a row (0: none) and returns it. */
 static struct lk_op *rig_op(struct rig *r, enum lk_op_kind kind, int in0, int in1, int width)
 {
-    struct lk_op *op = &r->ops[r->plan.n_ops++];
-    *op = lk_op_make(kind, in0, in1, -1, -1);
-    if (width) {
-        op->out = r->plan.n_slots++;
-        r->slots[op->out] = (struct lk_slot){.width = width, .rows = LK_ROWS_TOKENS};
-        r->plan.out_slot = op->out;
-    }
-    return op;
+    int out = width ? hand_slot(&r->plan, width, LK_ROWS_TOKENS) : -1;
+    return hand_op(&r->plan, kind, in0, in1, out, -1);
 }
 
 static int rig_weight(struct rig *r, enum lk_type type, int64_t rows, int64_t cols,
                       const void *data)
 {
-    struct lk_weight *w = &r->weights[r->plan.n_weights];
-    *w = (struct lk_weight){.name = "w", .type = type, .rows = rows, .cols = cols, .data = data};
-    w->n_bytes = (size_t)rows * lk_type_row_bytes(type, (size_t)cols);
-    return r->plan.n_weights++;
+    return hand_weight(&r->plan, type, rows, cols, data);
 }
 
 /* Runs the rig and returns the last slot [n_tokens][width]; malloc'd. */
@@ -102,7 +84,7 @@ static float *rig_run(struct rig *r, const char *backend, const char *level)
         pos[i] = r->pos + i;
     }
     struct lk_batch_seq one = {.blocks = table, .n_tokens = n, .pos = r->pos};
-    float *out = malloc((size_t)n * (size_t)r->slots[r->plan.out_slot].width * sizeof *out);
+    float *out = malloc((size_t)n * (size_t)r->plan.slots[r->plan.out_slot].width * sizeof *out);
     struct lk_batch b = {.n_tokens = n,
                          .pos = pos,
                          .seq = seq,
@@ -122,22 +104,16 @@ static float *rig_run(struct rig *r, const char *backend, const char *level)
 
 /* ---- data ---- */
 
-static uint32_t next_random(uint32_t *s)
-{
-    *s = *s * 1664525u + 1013904223u;
-    return *s ^ *s >> 15;
-}
-
 /* About normal, with outliers, zeros and values next to 2^-50. */
 static void fill(float *x, size_t n, float scale, uint32_t seed)
 {
-    uint32_t s = seed;
+    struct rng s = {seed};
     for (size_t i = 0; i < n; i++) {
         double sum = 0;
         for (int j = 0; j < 6; j++) {
-            sum += (double)(next_random(&s) >> 8) / 0x1p24 - 0.5;
+            sum += (double)(rng_u32(&s) >> 8) / 0x1p24 - 0.5;
         }
-        uint32_t kind = next_random(&s) >> 8 & 63;
+        uint32_t kind = rng_u32(&s) >> 8 & 63;
         x[i] = kind == 0   ? 0.0f
                : kind == 1 ? 0x1p-50f
                : kind == 2 ? (float)sum * scale * 20
@@ -154,8 +130,8 @@ static void check_matmul(enum lk_type type, int k, uint32_t seed)
     const struct lk_type_info *info = lk_type_info(type);
     size_t row_bytes = lk_type_row_bytes(type, (size_t)k);
     uint8_t *data = malloc(ROWS * row_bytes);
-    uint64_t state = seed;
-    model_random(type, data, (size_t)ROWS * (size_t)k, 0.05f, &state);
+    struct rng rng = {seed};
+    model_random(type, data, (size_t)ROWS * (size_t)k, 0.05f, &rng);
     float *x = malloc((size_t)TOKENS * (size_t)k * sizeof *x);
     fill(x, (size_t)TOKENS * (size_t)k, 1.0f, seed);
     struct rig r;
@@ -243,7 +219,7 @@ static double worst_of(const float *got, const float *want, const double *allowe
 static void check_rig(struct rig *r, const double *allowed, const char *what)
 {
     float *got = rig_run(r, "scalar", "auto"), *want = rig_run(r, "ref", "auto");
-    size_t n = (size_t)r->n_tokens * (size_t)r->slots[r->plan.out_slot].width;
+    size_t n = (size_t)r->n_tokens * (size_t)r->plan.slots[r->plan.out_slot].width;
     double worst = worst_of(got, want, allowed, n);
     cr_log_info("%s: %.3f of the bound", what, worst);
     cr_expect_leq(worst, 1, "%s: %.3f of the bound", what, worst);
@@ -351,8 +327,8 @@ Test(ref_scalar, embedding_of_every_type)
     const struct lk_type_info *types = lk_types(&n_types);
     for (size_t i = 0; i < n_types; i++) {
         uint8_t *data = malloc(VOCAB * lk_type_row_bytes(types[i].type, K));
-        uint64_t state = i + 5;
-        model_random(types[i].type, data, VOCAB * K, 1.0f, &state);
+        struct rng rng = {i + 5};
+        model_random(types[i].type, data, VOCAB * K, 1.0f, &rng);
         struct lk_weight w = {.type = types[i].type, .rows = VOCAB, .cols = K, .data = data};
         static float y[K];
         static double want[K];
@@ -378,11 +354,11 @@ enum { HD = 48, HEADS = 4, KV_HEADS = 2, KEYS = 150, MAX_IN = HEADS * HD };
 static void pick(float *m, int rows, uint32_t seed, int *from, double *factor)
 {
     static const float factors[] = {1.0f, -1.0f, 0.5f, 2.0f};
-    uint32_t s = seed;
+    struct rng s = {seed};
     memset(m, 0, (size_t)rows * MAX_IN * sizeof *m);
     for (int i = 0; i < rows; i++) {
-        from[i] = (int)(next_random(&s) % MAX_IN);
-        float f = factors[next_random(&s) >> 8 & 3];
+        from[i] = (int)(rng_u32(&s) % MAX_IN);
+        float f = factors[rng_u32(&s) >> 8 & 3];
         factor[i] = (double)f;
         m[i * MAX_IN + from[i]] = f;
     }
@@ -448,9 +424,7 @@ Test(ref_scalar, attention)
                 rig_weight(&r, LK_TYPE_F32, heads[i] * HD, MAX_IN, m[i]);
         }
         struct lk_op *op = rig_op(&r, LK_OP_KV_STORE, 2, 3, 0);
-        r.states[0] = lk_state_paged(LK_STATE_K, 0, KV_HEADS, HD);
-        r.states[1] = lk_state_paged(LK_STATE_V, 0, KV_HEADS, HD);
-        r.plan.n_states = 2;
+        hand_states(&r.plan, KV_HEADS, HD);
         op->u.kv_store.k = 0;
         op->u.kv_store.v = 1;
         op = rig_op(&r, LK_OP_ATTENTION, 1, -1, HEADS * HD);

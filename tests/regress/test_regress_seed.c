@@ -13,24 +13,19 @@
 #include "cpu/host_state.h"
 #include "base/numerics.h"
 #include "tests/regress/regress.h"
+#include "tests/util/rng.h"
 #include "tests/util/tiny.h"
 #include "tests/util/tolerances.h"
-
-static uint32_t random_u32(uint64_t *s)
-{
-    *s = *s * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*s >> 33);
-}
 
 /* A whole cache of f16 values below 1, the same for every chain. */
 static void fill_cache(struct rg_chain *c)
 {
     for (int s = 0; s < c->m->plan->n_states; s++) {
         size_t n;
-        uint64_t state = 9u + (uint64_t)s;
+        struct rng state = {9u + (uint64_t)s};
         uint16_t *cells = rg_cache(c, s, &n);
         for (size_t i = 0; i < n; i++) {
-            cells[i] = (uint16_t)(random_u32(&state) & 0xbbff);
+            cells[i] = (uint16_t)(rng_u32(&state) & 0xbbff);
         }
         rg_cache_write(c, s, cells);
         free(cells);

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "base/utf8.h"
+#include "tests/util/rng.h"
 #include "tests/util/tok_build.h"
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };
@@ -27,39 +28,33 @@ static void open_file(struct tok_test *x, const char *path)
     cr_assert_eq(lk_tokenizer_open(x->model, &x->tok, &err), LK_OK, "%s", err.message);
 }
 
-static uint32_t random_next(uint32_t *state)
-{
-    *state = *state * 1664525u + 1013904223u;
-    return *state >> 8;
-}
-
 /* Random text of n bytes: characters of all lengths and, where `broken`, loose bytes. */
-static void random_text(char *text, size_t n, bool broken, uint32_t *state)
+static void random_text(char *text, size_t n, bool broken, struct rng *state)
 {
     size_t at = 0;
     while (at < n) {
-        uint32_t r = random_next(state), cp;
+        uint32_t r = rng_u32(state), cp;
         char c[4];
         switch (r % 6) {
         case 0:
-            cp = 0x20 + random_next(state) % 0x5F;
+            cp = 0x20 + rng_u32(state) % 0x5F;
             break;
         case 1:
-            cp = random_next(state) % 0x800;
+            cp = rng_u32(state) % 0x800;
             break;
         case 2:
-            cp = random_next(state) % 0xD800;
+            cp = rng_u32(state) % 0xD800;
             break;
         case 3:
-            cp = 0x10000 + random_next(state) % 0x100000;
+            cp = 0x10000 + rng_u32(state) % 0x100000;
             break;
         default:
-            cp = (uint32_t) "  \n\taeiostn"[random_next(state) % 11];
+            cp = (uint32_t) "  \n\taeiostn"[rng_u32(state) % 11];
         }
         cp = cp == 0x2581 ? 'x' : cp; /* a space to SentencePiece */
         size_t len = lk_utf8_put((int32_t)cp, c);
         if (broken && r % 7 == 0) {
-            c[0] = (char)(0x80 + random_next(state) % 0x80);
+            c[0] = (char)(0x80 + rng_u32(state) % 0x80);
             len = 1;
         }
         if (at + len > n) {
@@ -82,14 +77,14 @@ static bool is_utf8(const char *text, size_t len)
 
 Test(tok_decode, streams_give_back_the_text_and_break_no_character)
 {
-    uint32_t state = 1;
+    struct rng state = {1};
     for (size_t f = 0; f < LK_COUNT(files); f++) {
         struct tok_test x;
         open_file(&x, files[f]);
         for (int round = 0; round < 300; round++) {
             char text[96], back[1024], piece[256];
             int32_t ids[1024];
-            size_t len = random_next(&state) % sizeof text, n, n_back = 0, got;
+            size_t len = rng_u32(&state) % sizeof text, n, n_back = 0, got;
             bool broken = round % 2;
             lk_decoder d = {0};
             random_text(text, len, broken, &state);
@@ -262,7 +257,7 @@ Test(tok_decode, long_texts_of_any_kind_are_quick)
     };
     static const char *const pre[] = {"gpt-2", "llama-bpe", "qwen2", "deepseek-llm", "default"};
     char *text = malloc(N + 32);
-    uint32_t state = 3;
+    struct rng state = {3};
     for (size_t f = 0; f < LK_COUNT(pre) + 1; f++) {
         struct tok_test x;
         if (f < LK_COUNT(pre)) {

@@ -14,12 +14,6 @@
 
 /* ---- random weights ---- */
 
-static uint32_t next(uint64_t *s)
-{
-    *s = *s * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*s >> 32);
-}
-
 static void put16(uint8_t *p, uint32_t v)
 {
     p[0] = (uint8_t)v;
@@ -45,14 +39,14 @@ static const struct {
     {LK_TYPE_Q5_K, 0, 2, 530.0f, 15.5f},  {LK_TYPE_Q6_K, 208, -1, 1370.0f, 0.0f},
 };
 
-void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, uint64_t *state)
+void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, struct rng *rng)
 {
     const struct lk_type_info *info = lk_type_info(type);
     size_t blocks = n / (size_t)info->block;
     for (size_t i = 0; i < blocks; i++) {
         uint8_t *block = data + i * (size_t)info->block_bytes;
         if (!info->quantized) {
-            float u = ((float)(next(state) >> 8) * 0x1p-23f - 1.0f) * 1.7320508f * deviation;
+            float u = ((float)(rng_u32(rng) >> 8) * 0x1p-23f - 1.0f) * 1.7320508f * deviation;
             uint32_t bits = lk_bits(u);
             if (type == LK_TYPE_F32) {
                 put16(block, bits);
@@ -63,12 +57,12 @@ void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, u
             continue;
         }
         for (int k = 0; k < info->block_bytes; k++) {
-            block[k] = (uint8_t)next(state);
+            block[k] = (uint8_t)rng_u32(rng);
         }
         bool known = false;
         for (size_t k = 0; k < LK_COUNT(LAYOUT); k++) {
             if (LAYOUT[k].type == type) {
-                float wobble = 0.75f + 0.5f * (float)(next(state) >> 8) * 0x1p-24f;
+                float wobble = 0.75f + 0.5f * (float)(rng_u32(rng) >> 8) * 0x1p-24f;
                 float d = deviation / LAYOUT[k].deviation * wobble;
                 put_half(block + LAYOUT[k].d, d);
                 if (LAYOUT[k].m >= 0) {
@@ -318,9 +312,9 @@ static void tensors(struct writer *w)
 
 /* A vector's values, made in F32 whatever they are stored as. */
 static void make_vector(const struct model_params *p, const struct entry *e, uint8_t *data,
-                        size_t n, uint64_t *state)
+                        size_t n, struct rng *rng)
 {
-    model_random(LK_TYPE_F32, data, n, e->deviation, state);
+    model_random(LK_TYPE_F32, data, n, e->deviation, rng);
     for (size_t k = 0; k < n; k++) {
         float v;
         memcpy(&v, data + 4 * k, sizeof v);
@@ -340,7 +334,8 @@ static void make_vector(const struct model_params *p, const struct entry *e, uin
 void model_build(struct gguf_build *b, const struct model_params *p)
 {
     struct writer w = {.b = b, .p = p};
-    uint64_t state = p->seed * 0x9E3779B97F4A7C15u + 1, offset = 0;
+    struct rng rng = {p->seed};
+    uint64_t offset = 0;
     gb_start(b, 3);
     keys(&w);
     tensors(&w);
@@ -366,9 +361,9 @@ void model_build(struct gguf_build *b, const struct model_params *p)
         uint8_t *data = malloc(e->vector ? n * sizeof(float) : n_bytes);
         cr_assert(data);
         if (e->vector && (e->type == LK_TYPE_F32 || !lk_type_info(e->type)->quantized)) {
-            make_vector(p, e, data, n, &state);
+            make_vector(p, e, data, n, &rng);
         } else {
-            model_random(e->type, data, n, e->deviation, &state);
+            model_random(e->type, data, n, e->deviation, &rng);
         }
         gb_fill(b, 0, start + e->offset - b->n);
         gb_bytes(b, data, n_bytes);

@@ -8,6 +8,7 @@
 #define LK_TEST_MODEL_BUILD_H
 
 #include "tests/util/gguf_build.h"
+#include "tests/util/rng.h"
 
 struct model_params {
     const char *arch;
@@ -48,6 +49,6 @@ struct model_params model_params_default(const char *arch, enum lk_type type, un
 /* b is filled from nothing; gb_free it. Its bytes start aligned to 16, data is aligned to 32. */
 void model_build(struct gguf_build *b, const struct model_params *p);
 /* Fills n elements (whole blocks) of any type with random values of this standard deviation. */
-void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, uint64_t *state);
+void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, struct rng *rng);
 
 #endif

@@ -2,6 +2,7 @@
  *
  * Tiny: see tiny.h.
  */
+#include "tests/util/rng.h"
 #include "tests/util/tiny.h"
 
 #include <criterion/criterion.h>
@@ -31,10 +32,9 @@ lk_engine *tiny_engine(const char *path, const char *backend, uint32_t n_ctx, ui
 
 void tiny_tokens(int32_t *ids, size_t n, size_t n_vocab, unsigned seed)
 {
-    uint32_t s = seed * 2654435761u + 1u;
+    struct rng rng = {seed};
     for (size_t i = 0; i < n; i++) {
-        s = s * 1664525u + 1013904223u;
-        ids[i] = (int32_t)((s >> 8) % n_vocab);
+        ids[i] = rng_below(&rng, (int)n_vocab);
     }
 }
 

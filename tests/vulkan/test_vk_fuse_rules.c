@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/util/hand_plan.h"
 #include "tests/vulkan/vk_groups.h"
 
 enum { WIDTH = 256 };
@@ -14,79 +15,61 @@ enum { WIDTH = 256 };
 /* A plan over one slot of rows handed in. */
 struct hand {
     struct lk_plan plan;
-    struct lk_op ops[32];
-    struct lk_slot slots[32];
-    struct lk_weight weights[32];
-    struct lk_state states[4];
+    struct hand_room room;
 };
 
 static void begin(struct hand *h, int width)
 {
-    memset(h, 0, sizeof *h);
-    h->plan = (struct lk_plan){.ops = h->ops,
-                               .slots = h->slots,
-                               .weights = h->weights,
-                               .states = h->states,
-                               .n_slots = 1,
-                               .n_ropes = 2,
-                               .n_layer = 1,
-                               .last_layer = 1,
-                               .n_embd = width};
-    h->slots[0] = (struct lk_slot){width, LK_ROWS_TOKENS};
+    hand_start(&h->plan, &h->room, width);
+    h->plan.n_ropes = 2;
 }
 
 static int slot(struct hand *h, int width, enum lk_rows rows)
 {
-    h->slots[h->plan.n_slots] = (struct lk_slot){width, rows};
-    h->plan.out_slot = h->plan.n_slots;
-    return h->plan.n_slots++;
+    return hand_slot(&h->plan, width, rows);
 }
 
-/* A new slot, made by an op of one input (in1 < 0) or two. */
 static int put(struct hand *h, enum lk_op_kind kind, int in0, int in1, int width, int w)
 {
-    int out = slot(h, width, h->slots[in0].rows);
-    h->ops[h->plan.n_ops++] = lk_op_make(kind, in0, in1, out, w);
-    return out;
+    return hand_put(&h->plan, kind, in0, in1, width, w);
 }
 
 static struct lk_op *last(struct hand *h)
 {
-    return &h->ops[h->plan.n_ops - 1];
+    return hand_last(&h->plan);
 }
 
 static int weight(struct hand *h, enum lk_type type, int64_t rows, int64_t cols)
 {
-    h->weights[h->plan.n_weights] = (struct lk_weight){.type = type, .rows = rows, .cols = cols};
-    return h->plan.n_weights++;
+    return hand_weight(&h->plan, type, rows, cols, NULL);
 }
 
 static int matmul(struct hand *h, int in, enum lk_type type, int rows)
 {
-    return put(h, LK_OP_MATMUL, in, -1, rows, weight(h, type, rows, h->slots[in].width));
+    return put(h, LK_OP_MATMUL, in, -1, rows, weight(h, type, rows, h->plan.slots[in].width));
 }
 
 static int norm(struct hand *h, int in, int group)
 {
-    int out = put(h, LK_OP_NORM, in, -1, h->slots[in].width, weight(h, LK_TYPE_F32, 1, group));
+    int out = put(h, LK_OP_NORM, in, -1, h->plan.slots[in].width, weight(h, LK_TYPE_F32, 1, group));
     last(h)->u.norm.group = group;
     return out;
 }
 
 static int bias(struct hand *h, int in)
 {
-    int width = h->slots[in].width;
+    int width = h->plan.slots[in].width;
     return put(h, LK_OP_BIAS, in, -1, width, weight(h, LK_TYPE_F32, 1, width));
 }
 
 static int add(struct hand *h, int a, int b)
 {
-    return put(h, LK_OP_ADD, a, b, h->slots[a].width, -1);
+    return put(h, LK_OP_ADD, a, b, h->plan.slots[a].width, -1);
 }
 
 static int glu(struct hand *h, int gate, int up)
 {
-    return put(h, LK_OP_GLU, gate, up, h->slots[gate].width, -1);
+    return put(h, LK_OP_GLU, gate, up, h->plan.slots[gate].width, -1);
 }
 
 static void are_on(const struct hand *h, enum lk_vk_list_kind list, const struct lk_vk_facts *f,
@@ -118,7 +101,7 @@ Test(vk_fuse_rules, a_glu_is_the_epilogue_of_its_mat_vecs)
     ARE(&h, LK_VK_FEW, "few", "by quantize, to q256", "matmul+matmul+glu by matmul");
     ARE(&h, LK_VK_MANY, "many", "by quantize, to q256", "matmul+matmul by matmul",
         "glu by elementwise");
-    h.ops[2].u.glu.act = LK_ACT_GELU;
+    h.plan.ops[2].u.glu.act = LK_ACT_GELU;
     struct lk_vk_groups g = vk_groups_of(&h.plan, LK_VK_FEW, true, &VK_FACTS_GPU, "gelu");
     cr_assert_eq(g.group[1].u.matmul.epilogue, LK_VK_EPI_GELU);
     cr_assert(g.group[1].u.matmul.part[0] == 0 && g.group[1].u.matmul.next == 2);
@@ -187,10 +170,10 @@ Test(vk_fuse_rules, a_glu_leaves_what_matmuls_take)
     matmul(&h, 3, LK_TYPE_Q8_0, 64);
     ARE(&h, LK_VK_MANY, "Q8_0", "matmul+matmul by matmul", "glu by quantize, to q32",
         "matmul by matmul");
-    h.weights[2].type = LK_TYPE_F16;
+    h.plan.weights[2].type = LK_TYPE_F16;
     ARE(&h, LK_VK_MANY, "F16", "matmul+matmul by matmul", "glu by elementwise",
         "by quantize, to r13", "matmul by matmul");
-    h.weights[2].type = LK_TYPE_Q8_0;
+    h.plan.weights[2].type = LK_TYPE_Q8_0;
     matmul(&h, 3, LK_TYPE_Q4_K, 64);
     add(&h, 4, 5);
     ARE(&h, LK_VK_MANY, "two forms", "matmul+matmul by matmul", "glu by elementwise",
@@ -220,7 +203,7 @@ Test(vk_fuse_rules, a_residual_is_added_by_the_matmul_that_comes_last)
     a = matmul(&h, 0, LK_TYPE_F32, WIDTH);
     bias(&h, add(&h, a, 0));
     h.plan.out_slot = a;
-    h.slots[a].rows = LK_ROWS_TOKENS;
+    h.plan.slots[a].rows = LK_ROWS_TOKENS;
     ARE(&h, LK_VK_MANY, "the sum is not all that is wanted", "matmul by matmul",
         "add by elementwise", "bias by elementwise");
     begin(&h, WIDTH);
@@ -360,7 +343,7 @@ Test(vk_fuse_rules, the_norm_of_decode_reads_the_row_there_is)
     struct hand h;
     begin(&h, WIDTH);
     int b = bias(&h, 0), rows = slot(&h, WIDTH, LK_ROWS_OUTPUTS);
-    h.ops[h.plan.n_ops++] = lk_op_make(LK_OP_GATHER, b, -1, rows, -1);
+    hand_op(&h.plan, LK_OP_GATHER, b, -1, rows, -1);
     matmul(&h, norm(&h, rows, WIDTH), LK_TYPE_Q4_K, 50000);
     static const char *const WANT[] = {"bias by elementwise", "gather by gather",
                                        "norm by norm, to q256", "matmul by matmul", NULL};
@@ -397,10 +380,8 @@ static void attention(struct hand *h, const struct attention *a)
             last(h)->u.rope.rope = a->rope_table[i > 0];
         }
     }
-    h->states[0] = lk_state_paged(LK_STATE_K, 0, 2, a->head_dim);
-    h->states[1] = lk_state_paged(LK_STATE_V, 0, 2, a->head_dim);
-    h->plan.n_states = 2;
-    h->ops[h->plan.n_ops++] = lk_op_make(LK_OP_KV_STORE, x[1], x[2], -1, -1);
+    hand_states(&h->plan, 2, a->head_dim);
+    hand_op(&h->plan, LK_OP_KV_STORE, x[1], x[2], -1, -1);
     last(h)->u.kv_store.v = 1;
     put(h, LK_OP_ATTENTION, x[0], -1, 4 * a->head_dim, -1);
     last(h)->u.attention.v = 1;
@@ -476,19 +457,19 @@ Test(vk_fuse_rules, attention_in_decode_leaves_what_its_kernel_cannot_do)
     put(&h, LK_OP_ADD, h.plan.n_slots - 1, 1, 256, -1);
     cr_assert_not(is_whole(&h, &VK_FACTS_GPU, "q is read twice"));
     attention(&h, &PLAIN);
-    h.ops[1] = lk_op_make(LK_OP_BIAS, 0, -1, h.ops[1].out, h.ops[1].weight);
-    h.slots[0].width = 128;
+    h.plan.ops[1] = lk_op_make(LK_OP_BIAS, 0, -1, h.plan.ops[1].out, h.plan.ops[1].weight);
+    h.plan.slots[0].width = 128;
     cr_assert_not(is_whole(&h, &VK_FACTS_GPU, "k is no matmul's"));
     /* the states have another store, or another reader */
     attention(&h, &PLAIN);
-    h.ops[h.plan.n_ops] = h.ops[h.plan.n_ops - 1];
-    h.ops[h.plan.n_ops - 1] = h.ops[h.plan.n_ops - 2];
+    h.plan.ops[h.plan.n_ops] = h.plan.ops[h.plan.n_ops - 1];
+    h.plan.ops[h.plan.n_ops - 1] = h.plan.ops[h.plan.n_ops - 2];
     h.plan.n_ops++;
     cr_assert_not(is_whole(&h, &VK_FACTS_GPU, "two stores"));
     attention(&h, &PLAIN);
     int q = last(&h)->in[0];
     put(&h, LK_OP_ATTENTION, q, -1, 256, -1);
-    last(&h)->u.attention = h.ops[h.plan.n_ops - 2].u.attention;
+    last(&h)->u.attention = h.plan.ops[h.plan.n_ops - 2].u.attention;
     cr_assert_not(is_whole(&h, &VK_FACTS_GPU, "two readers of a state"));
 }
 

@@ -13,6 +13,7 @@
 #include "base/os.h"
 #include "tests/util/models.h"
 #include "tests/util/tiny.h"
+#include "tests/vulkan/vk_pair.h"
 
 enum { N = 80, CTX = 128 };
 
@@ -46,13 +47,17 @@ Test(vk_models, rows_are_those_of_the_contract)
         uint32_t n_batch;
         bool fuse;
     } way[] = {{1, true}, {7, false}, {50, true}, {80, false}};
-    for (size_t i = 0; i < test_n_models(); i++) {
+    size_t step = vk_pair_samples() ? 2 : 1;
+    for (size_t i = 0; i < test_n_models(); i += step) {
         const char *path = test_model_path(i);
         int32_t ids[N];
         size_t n_vocab;
         tiny_tokens(ids, N, test_model_n_vocab(path), 7);
         float *want = scalar_rows(path, ids, &n_vocab);
         for (size_t w = 0; w < LK_COUNT(way); w++) {
+            if (vk_pair_skips(i / step, w)) {
+                continue;
+            }
             char what[256];
             lk_model *m;
             lk_engine_options o = options(way[w].n_batch, way[w].fuse);
@@ -98,7 +103,7 @@ Test(vk_models, timing_ops_counts_them_and_changes_no_bit)
     size_t n_vocab;
     tiny_tokens(ids, N, test_model_n_vocab(path), 9);
     float *want = scalar_rows(path, ids, &n_vocab);
-    for (size_t i = 0; i < LK_COUNT(BATCH); i++) {
+    for (size_t i = 0; i < LK_COUNT(BATCH); i += vk_pair_samples() ? 2 : 1) {
         lk_model *m;
         lk_error err;
         lk_engine_options o = options(BATCH[i], true);
@@ -132,6 +137,9 @@ Test(vk_models, timing_ops_counts_them_and_changes_no_bit)
 Test(vk_models, a_session_moves_in_mid_sentence)
 {
     for (size_t i = 0; i < test_n_models(); i++) {
+        if (vk_pair_skips(i, 0)) {
+            continue;
+        }
         const char *path = test_model_path(i);
         int32_t ids[N];
         size_t n_vocab;
@@ -181,6 +189,9 @@ static size_t resident_of(const char *path)
 Test(vk_models, pages_of_uploaded_weights_are_given_back)
 {
     for (size_t i = 0; i < test_n_models(); i++) {
+        if (vk_pair_skips(i, 1)) {
+            continue;
+        }
         const char *path = test_model_path(i);
         lk_model *m;
         lk_engine_options o = options(16, true);

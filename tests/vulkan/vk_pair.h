@@ -8,24 +8,23 @@
 #define LK_TESTS_VK_PAIR_H
 
 #include "backend/backend.h"
+#include "tests/util/rng.h"
 #include "vulkan/device/vk_volk.h"
 
 const struct lk_device_id *vk_pair_id(void);            /* of that device */
 struct lk_backend *vk_pair_device(const char *disable); /* opened on first use */
 void vk_pair_close(void);
-/* SwiftShader outside LK_FULL=1: where every type runs in one test already, others take a sample.
- */
-bool vk_pair_samples(const char *disable);
+/* A driver that runs shaders on the CPU compiles each of them for long, so that without LK_FULL=1
+ * fewer cases run there. tools/test_vk names the driver in LK_TEST_DRIVER; without it all run. */
+bool vk_pair_samples(void); /* on SwiftShader: what lavapipe has in full is taken as a sample */
+/* Whether case b of row a of a table is left out: on both drivers all but a third are, of each row
+ * and each column. */
+bool vk_pair_skips(size_t a, size_t b);
 
-/* A small deterministic generator. */
-struct vk_rng {
-    uint64_t s;
-};
-uint32_t vk_rng_u32(struct vk_rng *r);
 /* n floats: normal-ish values with zeros, ties and values near 2^-50; magnitudes to 2^scale. */
-void vk_rng_floats(struct vk_rng *r, float *x, size_t n, int scale);
+void vk_rng_floats(struct rng *r, float *x, size_t n, int scale);
 /* rows x cols of a type: random bytes with finite scales below 2^-7; malloc'd. */
-void vk_rng_weight(struct vk_rng *r, enum lk_type type, int64_t rows, int64_t cols,
+void vk_rng_weight(struct rng *r, enum lk_type type, int64_t rows, int64_t cols,
                    struct lk_weight *out);
 
 /* A plan of ops over `n_tokens` rows handed in; ops and slots belong to the caller. */
