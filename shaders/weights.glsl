@@ -23,11 +23,14 @@ layout(std430, binding = 0) readonly buffer Weights1
 #if defined(LK_W_Q2_K) || defined(LK_W_Q4_K) || defined(LK_W_Q5_K)
 #define W_MINS
 #endif
-#else
+#elif defined(LK_W_Q4_0) || defined(LK_W_Q4_1) || defined(LK_W_Q5_0) || defined(LK_W_Q5_1) || \
+    defined(LK_W_Q8_0)
 #define W_32
 #if defined(LK_W_Q4_1) || defined(LK_W_Q5_1)
 #define W_OFFSET
 #endif
+#else
+#error "weights.glsl does not know this type"
 #endif
 
 #if defined(LK_W_Q8_0)
@@ -191,7 +194,7 @@ WSub w_sub_load(Chunk c, uint group, uint r, uint b)
     return a;
 }
 
-/* As signed bytes. */
+/* The integers of the 32 elements as signed bytes. */
 void w_sub_bytes(WSub a, out uint q[8])
 {
 #ifdef LK_W_Q8_0
@@ -283,7 +286,7 @@ uvec4 w_high(Chunk c, uint group, uint r, uint b, uint s, uint h)
 #endif
 }
 
-/* As signed bytes. */
+/* The integers of the 32 elements as signed bytes. */
 uvec4 w_bytes(uvec4 low, uvec4 high, uint s)
 {
 #if defined(LK_W_Q2_K)

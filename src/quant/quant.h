@@ -176,5 +176,8 @@ void lk_dequantize_f64(enum lk_type type, const void *row, size_t n, double *out
 /* Index of the first element whose value, or whose block's scale, is NaN or infinite among n
  * elements (a multiple of the block); -1 when there is none. */
 int64_t lk_row_find_bad(enum lk_type type, const void *row, size_t n);
+/* Bends scale i of a block of random bytes to less than 2^-7 in magnitude, or to zero or a
+ * subnormal where `tiny`: for weights that are made up. */
+void lk_block_small_scale(const struct lk_type_info *info, uint8_t *block, int i, bool tiny);
 
 #endif

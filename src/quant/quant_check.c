@@ -47,3 +47,15 @@ int64_t lk_row_find_bad(enum lk_type type, const void *row, size_t n)
     }
     return -1;
 }
+
+void lk_block_small_scale(const struct lk_type_info *info, uint8_t *block, int i, bool tiny)
+{
+    uint8_t *p = block + info->scale_at[i];
+    switch (info->scales) {
+    case LK_SCALE_F16:
+        p[1] &= tiny ? 0x83 : 0x9f;
+        break;
+    case LK_SCALE_NONE:
+        break;
+    }
+}

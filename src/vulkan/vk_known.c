@@ -45,7 +45,7 @@ static void fill_weight(struct lk_weight *w, uint8_t *data, uint64_t seed)
     }
     for (size_t b = 0; b < w->n_bytes; b += step) {
         for (int s = 0; s < info->n_scales; s++) {
-            data[b + (size_t)info->scale_at[s] + 1] &= next(&seed) % 29 == 0 ? 0x83 : 0x9f;
+            lk_block_small_scale(info, data + b, s, next(&seed) % 29 == 0);
         }
     }
 }

@@ -35,33 +35,6 @@ static uint16_t any_half(struct rng *r, enum weights kind)
     }
 }
 
-/* Where a block keeps its two f16 values; -1: none. */
-static void scale_offsets(enum lk_type type, int at[2])
-{
-    at[0] = 0;
-    at[1] = -1;
-    switch (type) {
-    case LK_TYPE_Q4_1:
-    case LK_TYPE_Q5_1:
-    case LK_TYPE_Q4_K:
-    case LK_TYPE_Q5_K:
-        at[1] = 2;
-        break;
-    case LK_TYPE_Q2_K:
-        at[0] = 80;
-        at[1] = 82;
-        break;
-    case LK_TYPE_Q3_K:
-        at[0] = 108;
-        break;
-    case LK_TYPE_Q6_K:
-        at[0] = 208;
-        break;
-    default:
-        break;
-    }
-}
-
 static void fill_floats(struct rng *r, enum lk_type type, enum weights kind, uint8_t *to, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -85,12 +58,10 @@ static void fill_floats(struct rng *r, enum lk_type type, enum weights kind, uin
 static void fill_weight(struct rng *r, enum lk_type type, enum weights kind, uint8_t *to, size_t n)
 {
     const struct lk_type_info *info = lk_type_info(type);
-    int at[2];
     if (!info->quantized) {
         fill_floats(r, type, kind, to, n);
         return;
     }
-    scale_offsets(type, at);
     for (size_t b = 0; b < n / (size_t)info->block; b++, to += info->block_bytes) {
         for (int i = 0; i < info->block_bytes; i++) {
             to[i] = (uint8_t)(kind == W_ONES ? 0xff : kind == W_ZEROS ? 0 : rng_u32(r));
@@ -98,11 +69,9 @@ static void fill_weight(struct rng *r, enum lk_type type, enum weights kind, uin
         if (kind == W_LARGE) { /* -128 of Q8_0 and of the signed scales */
             memset(to, rng_below(r, 2) ? 0x80 : 0x7f, (size_t)info->block_bytes);
         }
-        for (int i = 0; i < 2; i++) {
-            if (at[i] >= 0) {
-                uint16_t half = any_half(r, kind);
-                memcpy(to + at[i], &half, 2);
-            }
+        for (int i = 0; i < info->n_scales; i++) {
+            uint16_t half = any_half(r, kind); /* of LK_SCALE_F16, the one format so far */
+            memcpy(to + info->scale_at[i], &half, sizeof half);
         }
     }
 }

@@ -83,7 +83,7 @@ static void check(const struct model_params *p)
 
 Test(cpu_ops, put_out_what_scalar_does, .timeout = 600)
 {
-    static const char *const ARCHS[] = {"llama", "qwen2", "qwen3", "gemma3", "phi3"};
+    static const char *const ARCHS[] = MODEL_ARCHS;
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
     for (size_t a = 0; a < LK_COUNT(ARCHS); a++) {

@@ -306,18 +306,9 @@ Test(scalar, extreme_blocks_do_not_saturate)
             int n_blocks = K / types[i].block;
             for (int b = 0; b < n_blocks; b++) { /* every f16 field: 1 or -0.5 */
                 uint8_t *p = row + b * types[i].block_bytes;
-                int last = types[i].block_bytes - 2;
-                static const uint8_t one[] = {0x00, 0x3c}, minus_half[] = {0x00, 0xb8};
-                bool two = type == LK_TYPE_Q4_1 || type == LK_TYPE_Q5_1 || type == LK_TYPE_Q4_K ||
-                           type == LK_TYPE_Q5_K;
-                if (type == LK_TYPE_Q2_K) {
-                    memcpy(p + last - 2, one, 2);
-                    memcpy(p + last, minus_half, 2);
-                } else if (type == LK_TYPE_Q3_K || type == LK_TYPE_Q6_K) {
-                    memcpy(p + last, one, 2);
-                } else {
-                    memcpy(p, one, 2);
-                    memcpy(p + (two ? 2 : 0), two ? minus_half : one, 2);
+                static const uint8_t values[2][2] = {{0x00, 0x3c}, {0x00, 0xb8}};
+                for (int f = 0; f < types[i].n_scales; f++) {
+                    memcpy(p + types[i].scale_at[f], values[f], 2);
                 }
             }
             lk_dequantize_f64(type, row, K, wide);

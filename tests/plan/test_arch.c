@@ -9,7 +9,7 @@
 #include "plan/plan.h"
 #include "tests/util/model_build.h"
 
-static const char *const archs[] = {"llama", "qwen2", "qwen3", "gemma3", "phi3"};
+static const char *const archs[] = MODEL_ARCHS;
 
 Test(arch, finds_whole_names_only)
 {

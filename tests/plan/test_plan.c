@@ -14,7 +14,7 @@
 #include "plan/plan.h"
 #include "tests/util/model_build.h"
 
-static const char *const archs[] = {"llama", "qwen2", "qwen3", "gemma3", "phi3"};
+static const char *const archs[] = MODEL_ARCHS;
 
 struct fixture {
     struct gguf_build b;

@@ -98,7 +98,7 @@ static double one_token_from_the_same_cache(const char *path, const int32_t *ids
 
 Test(ref_models, scalar_stays_near_ideal_mathematics)
 {
-    static const char *const archs[] = {"llama", "qwen2", "qwen3", "gemma3", "phi3"};
+    static const char *const archs[] = MODEL_ARCHS;
     char path[] = "/tmp/lk-test-model-XXXXXX";
     int fd = mkstemp(path);
     cr_assert(fd >= 0);

@@ -25,18 +25,16 @@ static void put_half(uint8_t *p, float v)
     put16(p, lk_f32_to_f16(v));
 }
 
-/* Where a block keeps its scales, and the deviation of random blocks with scale 1. `mean` is what
- * the second scale must be, in units of the first, for values around 0. */
+/* The deviation of random blocks with scale 1. `mean` is what the second scale must be, in units of
+ * the first, for values around 0. */
 static const struct {
     enum lk_type type;
-    int d, m; /* offsets; -1: none */
     float deviation, mean;
-} LAYOUT[] = {
-    {LK_TYPE_Q4_0, 0, -1, 4.6f, 0.0f},    {LK_TYPE_Q4_1, 0, 2, 4.6f, -7.5f},
-    {LK_TYPE_Q5_0, 0, -1, 9.2f, 0.0f},    {LK_TYPE_Q5_1, 0, 2, 9.2f, -15.5f},
-    {LK_TYPE_Q8_0, 0, -1, 74.0f, 0.0f},   {LK_TYPE_Q2_K, 80, 82, 14.0f, 1.5f},
-    {LK_TYPE_Q3_K, 108, -1, 42.0f, 0.0f}, {LK_TYPE_Q4_K, 0, 2, 260.0f, 7.5f},
-    {LK_TYPE_Q5_K, 0, 2, 530.0f, 15.5f},  {LK_TYPE_Q6_K, 208, -1, 1370.0f, 0.0f},
+} SPREAD[] = {
+    {LK_TYPE_Q4_0, 4.6f, 0.0f},    {LK_TYPE_Q4_1, 4.6f, -7.5f},  {LK_TYPE_Q5_0, 9.2f, 0.0f},
+    {LK_TYPE_Q5_1, 9.2f, -15.5f},  {LK_TYPE_Q8_0, 74.0f, 0.0f},  {LK_TYPE_Q2_K, 14.0f, 1.5f},
+    {LK_TYPE_Q3_K, 42.0f, 0.0f},   {LK_TYPE_Q4_K, 260.0f, 7.5f}, {LK_TYPE_Q5_K, 530.0f, 15.5f},
+    {LK_TYPE_Q6_K, 1370.0f, 0.0f},
 };
 
 void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, struct rng *rng)
@@ -60,13 +58,13 @@ void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, s
             block[k] = (uint8_t)rng_u32(rng);
         }
         bool known = false;
-        for (size_t k = 0; k < LK_COUNT(LAYOUT); k++) {
-            if (LAYOUT[k].type == type) {
+        for (size_t k = 0; k < LK_COUNT(SPREAD); k++) {
+            if (SPREAD[k].type == type) {
                 float wobble = 0.75f + 0.5f * (float)(rng_u32(rng) >> 8) * 0x1p-24f;
-                float d = deviation / LAYOUT[k].deviation * wobble;
-                put_half(block + LAYOUT[k].d, d);
-                if (LAYOUT[k].m >= 0) {
-                    put_half(block + LAYOUT[k].m, d * LAYOUT[k].mean);
+                float d = deviation / SPREAD[k].deviation * wobble;
+                put_half(block + info->scale_at[0], d);
+                if (info->n_scales > 1) {
+                    put_half(block + info->scale_at[1], d * SPREAD[k].mean);
                 }
                 known = true;
             }

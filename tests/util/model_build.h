@@ -10,6 +10,12 @@
 #include "tests/util/gguf_build.h"
 #include "tests/util/rng.h"
 
+/* The architectures that it builds: all of src/plan/arch.c. */
+#define MODEL_ARCHS                                                                                \
+    {                                                                                              \
+        "llama", "qwen2", "qwen3", "gemma3", "phi3"                                                \
+    }
+
 struct model_params {
     const char *arch;
     enum lk_type type;       /* of the matrices */

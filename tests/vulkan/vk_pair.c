@@ -125,11 +125,8 @@ void vk_rng_weight(struct rng *r, enum lk_type type, int64_t rows, int64_t cols,
     }
     for (size_t b = 0; b < n / (size_t)info->block; b++) {
         for (int s = 0; s < info->n_scales; s++) {
-            uint8_t *h = p + b * (size_t)info->block_bytes + info->scale_at[s];
-            h[1] &= 0x9f; /* below 2^-7: what a layer stacks up stays in range */
-            if (rng_u32(r) % 29 == 0) {
-                h[1] &= 0x83; /* zero or subnormal scale */
-            }
+            /* what a layer stacks up stays in range */
+            lk_block_small_scale(info, p + b * (size_t)info->block_bytes, s, rng_u32(r) % 29 == 0);
         }
     }
 }
