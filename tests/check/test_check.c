@@ -69,7 +69,9 @@ Test(check, a_flipped_bit_is_found_and_its_tensor_named)
         snprintf(path, sizeof path, LK_TEST_DIR "/golden/tiny-%s.gguf", NAMES[i]);
         cr_assert_eq(lk_model_open(path, &m, &err), LK_OK, "%s", err.message);
         cr_assert_eq(lk_plan_build(m->gguf, &plan, &err), LK_OK, "%s", err.message);
-        for (int w = 0; w < plan->n_weights; w++) {
+        /* each of the 13 weights of a gemma3 layer, if not in each layer */
+        int step = i == 0 && !test_is_full() ? 5 : 1;
+        for (int w = 0; w < plan->n_weights; w += step) {
             lk_check_report *r;
             struct damage d;
             damage_bit(&d, plan, w, co.quick);

@@ -4,8 +4,9 @@
 # arm.sh [BUILD]: the kernel test and the whole program built for aarch64, run by an emulator as three
 # CPUs: plain NEON, with dot products, with all that the emulator has. A CPU runs the kernels of the
 # levels that those before it lack; with LK_FULL=1 all that it can. The program's logits are
-# those of BUILD's program: the tiny models of tests/golden, and SmolLM2 of LK_MODELS with all that
-# the emulator has; with LK_FULL=1 both real models, on every CPU and on plain C.
+# those of BUILD's program: of tiny-llama and tiny-gemma3 on every CPU and in plain C, of the other
+# tiny models with all that the emulator has; with LK_FULL=1 all of them and the real models of
+# LK_MODELS on every CPU and in plain C.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 native=${1:-build}/lockstep build=${1:-build}/arm64
@@ -63,17 +64,20 @@ check() { # check WHAT LINE: the hash is the native one and the log has the line
 for model in tests/golden/tiny-*.gguf "${LK_MODELS:-/nonexistent}"/{smollm2,gemma3}.gguf; do
     [ -r "$model" ] || { echo "not run: $model"; continue; }
     cpus=(cortex-a72:neon cortex-a76:dotprod max:i8mm)
-    every=true
-    case "$model" in tests/*) tokens=24 ;; *) tokens=4 every=false ;; esac
-    [ "${LK_FULL:-0}" = 1 ] && every=true
-    if ! $every; then
-        case "$model" in *gemma3*) echo "not run: $model: needs LK_FULL=1"; continue ;; esac
-        cpus=(max:i8mm)
-    fi
+    every=${LK_FULL:-0} tokens=24
+    case "$model" in
+    tests/*/tiny-llama.gguf | tests/*/tiny-gemma3.gguf) every=1 ;;
+    tests/*) ;;
+    *)
+        tokens=4
+        [ "$every" = 1 ] || { echo "not run: $model: needs LK_FULL=1"; continue; }
+        ;;
+    esac
+    [ "$every" = 1 ] || cpus=(max:i8mm)
     want=$(hash_of scalar "$native")
     got=$(hash_of cpu "$native")
     check "native cpu" "cpu "
-    if $every; then
+    if [ "$every" = 1 ]; then
         got=$(hash_of scalar qemu-aarch64 -cpu max "$build/lockstep")
         check "aarch64 scalar" scalar
     fi

@@ -44,7 +44,7 @@ static void check(size_t file, uint32_t n_ctx, uint32_t n_batch, bool prefill)
     lk_model_close(&m);
 }
 
-/* With a short context and batch hardly more than the file is there. */
+/* With a short context and batch there is hardly more memory in use than the file has bytes. */
 Test(memory, weights_are_there_once)
 {
     for (size_t i = 0; i < test_n_real_files(); i++) {

@@ -79,6 +79,7 @@ check "both ways give the same program" same "$expected" "llama: $count tensors"
 # Inside of another project: no Criterion, no tests, no program; its own flags stay its own.
 inside() {
     cmake -G Ninja -S tests/package/inside -B "$work/inside" -DLOCKSTEP="$PWD" -DCMAKE_BUILD_TYPE=Debug \
+        -DLK_SHADERS="$build/shaders" \
         -DCMAKE_DISABLE_FIND_PACKAGE_criterion=ON -DLK_CRITERION=LK_CRITERION-NOTFOUND \
         $(command -v ccache >/dev/null && echo -DCMAKE_C_COMPILER_LAUNCHER=ccache) &&
         ! cmake --build "$work/inside" --target help | grep -E 'lockstep_program|test_unit' &&

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # check_clean.sh BUILD: without a bug `lockstep check` gives no alarm, however the program was built:
-# BUILD's (gcc -O3) and clang's, with LK_FULL=1 gcc -O2 and one without Vulkan; mutants.sh has gcc -O1.
-# On a model that no other test uses.
+# BUILD's (gcc -O3) and clang's, with LK_FULL=1 also gcc -O2, gcc -O1 and one without Vulkan. On a
+# model that no other test uses.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 release=${1:-build}
@@ -26,7 +26,7 @@ build() { # build NAME options...
     local name=$1
     shift
     cmake -G Ninja -S . -B "$scratch/$name" "${launcher[@]}" -DCMAKE_BUILD_TYPE=Release \
-        -DLK_TESTS=OFF "$@" >"$scratch/$name.log" 2>&1 &&
+        -DLK_TESTS=OFF -DLK_SHADERS="$(realpath "$release")/shaders" "$@" >"$scratch/$name.log" 2>&1 &&
         cmake --build "$scratch/$name" --target lockstep_program >>"$scratch/$name.log" 2>&1
 }
 clean() { # clean NAME PROGRAM WHERE
@@ -47,6 +47,7 @@ clean release "$release/lockstep" llvmpipe
 clean_build clang llvmpipe -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS_RELEASE=-O1
 if [ "${LK_FULL:-0}" = 1 ]; then
     clean_build gcc-O2 cpu -DCMAKE_C_FLAGS_RELEASE=-O2
+    clean_build gcc-O1 llvmpipe -DCMAKE_C_FLAGS_RELEASE=-O1
     clean_build no-vulkan cpu -DLK_VULKAN=OFF -DCMAKE_C_FLAGS_RELEASE=-O1
 fi
 closing

@@ -6,6 +6,12 @@
 # `lockstep check` of a model that no test uses names what is wrong; without the bug the tests pass
 # and the check is silent. A patch that does not apply, or a mutant that does not build, is a failure.
 #
+# With LK_FULL=1 all of them run. Without it and without names a sample does: a fixed few, one for
+# each way in which a mutant is found, and those that a change can have made immortal, because it
+# touched what they patch, their test or the patch itself; of many, others with each commit. A change
+# is what differs from LK_BASE, or from where the branch left main, or on main from the commit before.
+# That every patch applies is looked at each time.
+#
 # A patch begins with lines: what the bug is; "entry: TEST"; "run: cpu|lavapipe|swiftshader|
 # validation", where the test is run; and where a check must name it, "check: cpu|llvmpipe LAYER OP
 # SIDE", its device and what it names. A mutant of a "validation" run is killed by a message of
@@ -34,12 +40,12 @@ log=$scratch/log
 mkdir -p "$log"
 export XDG_CACHE_HOME=$scratch/cache
 model=$scratch/model.gguf
-make_it() { # make_it LOG
-    cmake --build build --target test_regress lockstep_program >"$1" 2>&1
+make_it() { # make_it LOG TARGET...
+    cmake --build build --target "${@:2}" >"$1" 2>&1
 }
+# Built as the tests are, so that a cache of compilations has most of it.
 if ! cmake -G Ninja -S . -B build "${launcher[@]}" -DCMAKE_BUILD_TYPE=Release -DLK_TESTS=ON \
-        -DCMAKE_C_FLAGS_RELEASE=-O1 >"$log/configure" 2>&1 || ! make_it "$log/base" ||
-    ! cmake --build build --target write_model >>"$log/base" 2>&1 ||
+        >"$log/configure" 2>&1 || ! make_it "$log/base" test_regress lockstep_program write_model ||
     ! build/tests/write_model "$model"; then
     grep -hE 'error|FAILED' "$log/configure" "$log/base" | head >&2
     echo "mutants: the unchanged tree does not build" >&2
@@ -64,11 +70,45 @@ print(d["unit"].replace("layer ", ""), d["op"], d["side"].split()[0])' "$5" 2>/d
     [ "$rc" -eq 1 ] && [ "$found" = "$2 $3 $4" ]
 }
 
-patches=()
+# ---- which of them run ----
+
+core=" byte_token crowd_status dropped_residual guard_not_compared handed_barrier kv_stride \
+merge_order rope_convention stale_values " most=20
+base_of() { # the commit that a change is told from
+    local main base='' head
+    head=$(git rev-parse HEAD)
+    [ -n "${LK_BASE:-}" ] && { git rev-parse "$LK_BASE"; return; }
+    for main in origin/main main; do
+        base=$(git merge-base "$head" "$main" 2>/dev/null) && break
+    done
+    case "$base" in '' | "$head") base=$(git rev-parse -q --verify HEAD~1) || base=$head ;; esac
+    echo "$base"
+}
+tests_of() { sed -n 's/^entry: //p' "$1" | xargs -I{} grep -lE 'Test\([a-z_]+, {}[,)]' tests/regress/test_*.c tests/engine/test_run.c; }
+sample() { # sample BASE PATCH...: a line for each that a change can have to do with, the core first
+    local changed p name
+    changed=$(cd "$root" && git diff --name-only "$1" && git ls-files -o --exclude-standard)
+    for p in "${@:2}"; do
+        name=$(basename "$p" .patch)
+        if [[ "$core" == *" $name "* ]]; then
+            echo "- $p"
+        elif grep -qxFf <(sed -n 's,^+++ b/,,p' "$p"; tests_of "$p"; echo "$p") <<<"$changed"; then
+            echo "$(git hash-object --stdin <<<"$(git rev-parse HEAD) $name") $p"
+        fi
+    done | LC_ALL=C sort
+}
+all=(tests/regress/mutants/*.patch) patches=()
 if [ $# -gt 0 ]; then
     for name in "$@"; do patches+=("tests/regress/mutants/${name%.patch}.patch"); done
+elif [ "${LK_FULL:-0}" = 1 ]; then
+    patches=("${all[@]}")
 else
-    patches=(tests/regress/mutants/*.patch)
+    base=$(base_of)
+    mapfile -t touched < <(sample "$base" "${all[@]}")
+    patches=("${touched[@]:0:most}")
+    patches=("${patches[@]#* }")
+    echo "not run: $((${#all[@]} - ${#touched[@]})) mutants that have nothing to do with what changed" \
+        "since ${base:0:9}, $((${#touched[@]} - ${#patches[@]})) that may have, beyond $most a run"
 fi
 killed=0 named=0 failed=0 start=$SECONDS
 declare -A clean=()
@@ -83,8 +123,10 @@ for t in $(sed -nE 's/^Test\(regress[a-z_]*, ([a-z0-9_]+)\)/\1/p' tests/regress/
     grep -q "^- \*\*Test\*\*:.*\`$t\`" $registry || fail none "$t is not in REGISTRY.md"
     grep -qx "entry: $t" tests/regress/mutants/*.patch || fail none "$t has no mutant"
 done
-for p in tests/regress/mutants/*.patch; do
+for p in "${all[@]}"; do
     name=$(basename "$p" .patch)
+    patch -p1 --dry-run -s <"$root/$p" >"$log/$name" 2>&1 ||
+        fail "$name" "the patch does not apply: $(tail -n 1 "$log/$name")"
     grep -q "^- \*\*Mutants\*\*:.*\`$name\`" $registry || fail "$name" "is not in REGISTRY.md"
 done
 
@@ -96,12 +138,9 @@ for patch in "${patches[@]}"; do
         fail "$name" "names no entry or run"
         continue
     fi
-    if ! patch -p1 --dry-run -s <"$root/$patch" >"$log/$name" 2>&1; then
-        fail "$name" "the patch does not apply: $(tail -n 1 "$log/$name")"
-        continue
-    fi
-    patch -p1 -s --no-backup-if-mismatch <"$root/$patch"
-    if ! make_it "$log/$name"; then
+    check=$(sed -n 's/^check: //p' "$patch")
+    patch -p1 -s --no-backup-if-mismatch <"$root/$patch" >/dev/null || continue # told above
+    if ! make_it "$log/$name" test_regress ${check:+lockstep_program}; then
         fail "$name" "does not build: $(grep -m 1 -E 'error|FAILED' "$log/$name")"
     else
         run "$how" "$entry" "$log/$name"
@@ -110,7 +149,7 @@ for patch in "${patches[@]}"; do
         if [ "$how" = validation ]; then
             grep -q 'SYNC-HAZARD' "$log/$name"
         else
-            grep -q "^\[FAIL\] regress[a-z_]*::$entry:" "$log/$name" &&
+            grep -qE "^\[FAIL\] (regress[a-z_]*|run)::$entry:" "$log/$name" &&
                 grep -q 'Crashing: 0' "$log/$name"
         fi
         if [ $? -eq 0 ] && [ $rc -ne 0 ]; then
@@ -121,7 +160,6 @@ for patch in "${patches[@]}"; do
             fail "$name" "$entry on $how does not fail as it should (exit $rc)"
             tail -n 5 "$log/$name"
         fi
-        check=$(sed -n 's/^check: //p' "$patch")
         if [ -n "$check" ]; then
             # shellcheck disable=SC2086
             if said=$(named $check "$log/$name"); then
@@ -136,7 +174,7 @@ for patch in "${patches[@]}"; do
 done
 
 # Without the bugs every test that killed one passes.
-make_it "$log/base" || fail "none" "the tree does not build again"
+make_it "$log/base" test_regress lockstep_program || fail "none" "the tree does not build again"
 passed=0
 for how in "${!clean[@]}"; do
     n=$(tr '|' '\n' <<<"${clean[$how]}" | wc -l)

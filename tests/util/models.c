@@ -19,6 +19,15 @@ static const char *const PATHS[] = {
     TINY("qwen2"), TINY("qwen3"),        TINY("gemma3"),     TINY("phi3"),
 };
 
+bool test_is_sanitized_sample(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    return !test_is_full();
+#else
+    return false;
+#endif
+}
+
 size_t test_n_models(void)
 {
     return sizeof PATHS / sizeof PATHS[0];

@@ -9,6 +9,8 @@
 #include <stddef.h>
 
 bool test_is_full(void); /* LK_FULL=1: every proof, however long */
+/* Under AddressSanitizer and not LK_FULL=1: code that other tests run without it is sampled. */
+bool test_is_sanitized_sample(void);
 size_t test_n_models(void);
 const char *test_model_path(size_t i); /* valid until exit */
 /* The real models that tests know, SmolLM2 and gemma3: a path valid until exit, or NULL, after a
