@@ -24,7 +24,7 @@ const char *lk_cpu_level_name(enum lk_cpu_level level)
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What the system saves on a task switch: XCR0. */
+/* XCR0 tells what the system saves on a task switch. */
 static uint64_t saved_state(void)
 {
     uint32_t a, b, c, d;

@@ -84,7 +84,7 @@ MM_INLINE void add_dots8(int n_tok, const qv *u, const struct mm_x *x, size_t k,
     }
 }
 
-/* After the last dots: each token's own. */
+/* Gives each token its own sums, after the last dots. */
 MM_INLINE void end_dots(int n_tok, qv *acc)
 {
 #ifdef QV_PAIRS

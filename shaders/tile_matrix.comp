@@ -254,7 +254,7 @@ void limbs_of(uvec4 sums, out uvec2 low, out uvec2 high)
 }
 #endif
 
-/* From registers to shared memory: tile `to` of the two. */
+/* Stores the registers to shared memory, as tile `to` of the two. */
 void put(uint to, uint b, uint q, uint row, uint part)
 {
     uint lid = gl_LocalInvocationIndex;

@@ -29,7 +29,7 @@ static inline void qv_dot8_pair(qv acc[2], const qv u[2], const int8_t *q0, cons
     qv w[2] = {vreinterpretq_s32_s8(centred(u[0])), vreinterpretq_s32_s8(centred(u[1]))};
     qv_dot_pair(acc, w, q0, q1);
 }
-/* To a token each. */
+/* Splits the sums of two tokens into one vector for each. */
 static inline void qv_unpair(qv acc[2])
 {
     qv even = vuzp1q_s32(acc[0], acc[1]);

@@ -379,7 +379,7 @@ MM_INLINE void sum_group(enum lk_type type, const uint8_t *group, const struct l
     }
 }
 
-/* As mul of the table, for n_tok a multiple of 16. `type` is a constant. */
+/* Does what mul of the table does, for n_tok a multiple of 16. `type` is a constant. */
 MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const struct lk_acts *a,
                         int n_tok, int64_t first, int64_t last, float *y, size_t ldy)
 {

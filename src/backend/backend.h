@@ -16,7 +16,7 @@ struct lk_backend;   /* an opened backend: a device and its threads; defined by 
 struct lk_exec;      /* a prepared plan; defined by each */
 struct lk_state_mem; /* memory of states; defined by each */
 
-/* Which device: what its driver says that it is, for as long as the process lives. */
+/* The identity of a device is what its driver says that it is, for as long as the process lives. */
 struct lk_device_id {
     uint8_t device[16], driver[16]; /* Vulkan's deviceUUID and driverUUID */
     int twin;                       /* among those that are equal in both, as they are listed */

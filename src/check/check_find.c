@@ -199,7 +199,7 @@ static uint64_t ulps(uint32_t a, uint32_t b, uint32_t sign)
     return (uint64_t)(x > y ? x - y : y - x);
 }
 
-/* Where values differ, as a list of flat indices. */
+/* Lists the flat indices at which values differ. */
 struct places {
     uint64_t *at; /* owned */
     size_t n, total, width;

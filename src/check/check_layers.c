@@ -468,7 +468,7 @@ lk_status lk_check_put(struct lk_check_run *c, const lk_check_entry *e, const ch
 
 /* ---- layers ---- */
 
-/* Only the rows, where nothing is compared. */
+/* Runs a layer for its rows alone, where nothing is compared. */
 static lk_status pass_on(struct lk_check_run *c, int layer, lk_error *err)
 {
     struct lk_unit u;

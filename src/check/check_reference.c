@@ -12,7 +12,7 @@
 #include "check/check_bounds.h"
 #include "check/check_run.h"
 
-/* With the threads of the CPU. */
+/* Opens the reference with the threads of the CPU. */
 static lk_status open_reference(struct lk_check_run *c, struct lk_side *side, const char *level,
                                 lk_error *err)
 {

@@ -233,7 +233,7 @@ static void conclude(struct lk_check_run *c, const struct way *w, bool exact, lk
     }
 }
 
-/* Not a level of this machine. */
+/* Whether this machine lacks the level. */
 static bool lacks_level(const struct lk_check_run *c, const struct way *w)
 {
     struct lk_side side;

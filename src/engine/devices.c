@@ -32,7 +32,7 @@ static lk_status add(struct lk_device_list *all, const struct lk_backend_impl *i
     return status;
 }
 
-/* What "auto" takes: the best GPU, else the CPU, which comes last. */
+/* "auto" takes the best GPU, else the CPU, which comes last. */
 static void choose(struct lk_device_list *all)
 {
     int best = lk_device_choose(all, NULL);

@@ -92,7 +92,8 @@ static lk_status open_on_backend(struct lk_engine *e, const char *name, struct l
     return lk_lane_open(e, &p, out, err);
 }
 
-/* On the devices that are named and not lost, with as many layers as asked for, or as fit. */
+/* Opens a lane on the devices that are named and not lost, with as many layers as were asked for,
+ * or as fit. */
 static lk_status open_on_devices(struct lk_engine *e, bool fit, struct lk_lane **out, lk_error *err)
 {
     const struct lk_backend_impl *vulkan = lk_backend_find("vulkan");

@@ -52,7 +52,7 @@ struct lk_session {
 /* The lane of that name or placement, opened on first use. Called with the lock held. */
 lk_status lk_engine_lane(struct lk_engine *engine, const char *name, struct lk_lane **out,
                          lk_error *err);
-/* Where the sessions of a lost lane go: to one without the device that was lost. The lost lane is
+/* The sessions of a lost lane go to one without the device that was lost. The lost lane is
  * shut first, for the room that it takes. Called with the lock held. */
 lk_status lk_engine_lane_after(struct lk_engine *engine, struct lk_lane *lost, struct lk_lane **out,
                                lk_error *err);

@@ -31,7 +31,7 @@ static uint64_t op_bytes(const struct lk_plan *plan, const struct lk_op *op)
     return op->kind == LK_OP_EMBED ? w->n_bytes / (uint64_t)w->rows : w->n_bytes;
 }
 
-/* Of all ops of a part. */
+/* The bytes that all ops of a part read. */
 static uint64_t part_bytes(const struct lk_engine *e, const struct lk_part *part)
 {
     const struct lk_plan *plan = part->slice ? part->slice : e->plan;

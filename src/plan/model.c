@@ -259,7 +259,7 @@ static void read_attn_scale(struct reader *r, struct lk_hparams *h)
     }
 }
 
-/* Which layers attend to a window alone: the key is a number, or a bool a layer. */
+/* Reads which layers attend to a window alone: the key is a number, or a bool a layer. */
 static void read_windows(struct reader *r, struct lk_hparams *h)
 {
     const struct lk_arch *arch = h->arch;

@@ -151,7 +151,7 @@ lk_status lk_vk_read_rate(struct lk_vk_device *dev, uint64_t n_bytes, int passes
 /* ---- kernels ---- */
 
 enum { ROWS = 4096, COLS = 4096 };
-/* Of one measurement; a GPU that was idle takes most of it to raise its clocks. */
+/* One measurement takes this long; a GPU that was idle takes most of it to raise its clocks. */
 static const double LEAST_SECONDS = 0.05, LEAST_SECONDS_GPU = 0.5;
 
 /* A matmul alone, as a plan. */

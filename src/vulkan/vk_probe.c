@@ -234,7 +234,7 @@ static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct
     return status;
 }
 
-/* And, where matrix units are used, again with large tiles. */
+/* Runs the known answers, and where matrix units are used, again with large tiles. */
 static lk_status run_tiles(struct lk_backend *b, struct lk_vk_known *k, struct wrong *wrong,
                            lk_error *err)
 {

@@ -161,7 +161,7 @@ Test(sampler, penalties)
     cr_assert_eq(once(&o, (float[]){2.0f, 2.5f}, 2, (int32_t[]){-1, 7}, 2, 2), 0);
 }
 
-/* Which ids come in 3000 draws. */
+/* Marks which ids come in 3000 draws. */
 static void support(const lk_sampler_options *o, const float *row, size_t n, bool *seen)
 {
     lk_sampler *s = open_with(o, n);

@@ -71,7 +71,7 @@ static void end(struct bench *b, const char *variant)
     release(b);
 }
 
-/* Of every type and shape, without some features. */
+/* Multiplies with weights of every type and shape, without some features. */
 static void matmuls(const char *variant)
 {
     static const int ROWS[] = {1, 33, 96}, TOKENS[] = {1, 3, 8, 9, 70};
@@ -200,7 +200,7 @@ Test(vk_agree, layers_of_matmuls_fused_and_unfused)
     vk_pair_close();
 }
 
-/* As many submissions as there are steps, and all steps in one. */
+/* A batch gives the same in as many submissions as there are steps, and with all steps in one. */
 Test(vk_agree, a_batch_is_several_submissions)
 {
     static const int TOKENS[] = {1, 5, 40};

@@ -296,7 +296,7 @@ static bool count_kernel(void *user, const lk_kernel_time *t)
     return ++k->n != k->stop_at;
 }
 
-/* With and without the packed dot product that the drivers here have. */
+/* A kernel is timed with and without the packed dot product, which the drivers here have. */
 Test(vk_device, a_kernel_is_timed_with_each_arithmetic)
 {
     struct lk_backend_options o = {.device = vk_pair_id(), .cache_dir = getenv("LK_TEST_CACHE")};

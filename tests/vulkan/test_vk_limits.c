@@ -288,7 +288,7 @@ Test(vk_limits, a_state_beyond_the_devices_buffers_is_refused)
     free(b);
 }
 
-/* With the workgroups of the smallest device, too. */
+/* The kernels also fit the workgroups of the smallest device. */
 Test(vk_limits, reading_speed_is_measured_in_small_workgroups)
 {
     struct lk_vk_device dev;

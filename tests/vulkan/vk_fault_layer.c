@@ -72,7 +72,7 @@ static bool is_meant(VkPhysicalDevice physical)
 
 /* ---- device ---- */
 
-/* Of a VkDevice or VkQueue. */
+/* Finds what belongs to a VkDevice or VkQueue. */
 static struct device *device_of(const void *handle)
 {
     struct device *d = open_devices;
@@ -130,7 +130,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL submit(VkQueue queue, uint32_t n, const Vk
     return d->submit(queue, n, info, fence);
 }
 
-/* What the driver has in hand is done by then, as after a real loss. */
+/* Tells of a loss only when the driver has done what it has in hand, as after a real one. */
 static VKAPI_ATTR VkResult VKAPI_CALL wait(VkDevice device, uint32_t n, const VkFence *fences,
                                            VkBool32 all, uint64_t timeout)
 {

@@ -137,7 +137,7 @@ static int turn(struct bench *b, bool is_decode)
     return code;
 }
 
-/* In turns, so that what else happens on the machine meets all. */
+/* They run in turns, so that what else happens on the machine meets all. */
 static int runs(struct bench *b)
 {
     int code = CLI_DONE;

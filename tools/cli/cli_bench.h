@@ -15,7 +15,7 @@ struct cli_series {
     double value[CLI_BENCH_RUNS];
     int n;
 };
-/* Of at least one value. */
+/* These need a series of at least one value. */
 double cli_median(const struct cli_series *s);
 double cli_least(const struct cli_series *s);
 double cli_most(const struct cli_series *s);

@@ -42,7 +42,7 @@ double cli_most(const struct cli_series *s)
     return v;
 }
 
-/* Of ours to another's. */
+/* The ratio of our speed to another's. */
 static double ratio(const struct cli_series *ours, const struct cli_series *theirs)
 {
     return cli_median(ours) / cli_median(theirs);

@@ -103,7 +103,7 @@ void cli_history_open(struct cli_history *h, const char *path)
     }
 }
 
-/* In one write, so that lines of several programs do not mix. */
+/* Appends in one write, so that lines of several programs do not mix. */
 static void append(const struct cli_history *h, const char *line)
 {
     struct cli_buffer b = {0};

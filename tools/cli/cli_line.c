@@ -160,7 +160,7 @@ static void recall(struct editor *e, int step)
     replace(e, to < h->n ? h->past[to] : e->draft ? e->draft : "");
 }
 
-/* To the same place of the line above or below; beyond the text, to the history. */
+/* Moves to the same place of the line above or below, and beyond the text to the history. */
 static void up_or_down(struct editor *e, int step)
 {
     size_t start = line_start(e, e->at), column = e->at - start;

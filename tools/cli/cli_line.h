@@ -78,7 +78,7 @@ struct cli_history {
     char *path; /* NULL: kept nowhere */
 };
 void cli_history_open(struct cli_history *h, const char *path);
-/* Not one that begins with a space, nor the last one again. */
+/* Leaves out a line that begins with a space, and the last one again. */
 void cli_history_add(struct cli_history *h, const char *line);
 void cli_history_close(struct cli_history *h);
 

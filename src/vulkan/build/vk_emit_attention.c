@@ -199,7 +199,7 @@ static uint32_t eps_of(const struct lk_vk_builder *b, int op)
     return op >= 0 ? lk_bits(b->plan->ops[op].u.norm.eps) : 0;
 }
 
-/* What is done to q, k and v first. */
+/* Writes what is done to q, k and v first. */
 static void set_front(struct lk_vk_builder *b, const struct lk_vk_group *g,
                       struct lk_vk_attn_decode_push *p)
 {

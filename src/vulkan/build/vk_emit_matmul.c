@@ -88,7 +88,7 @@ static void set_parts(struct lk_vk_builder *b, struct lk_vk_step *s, const struc
     }
 }
 
-/* Where results go, and the residual that is added to them. */
+/* Binds where results go, and the residual that is added to them. */
 static void bind_outputs(struct lk_vk_builder *b, struct lk_vk_step *s, const struct lk_vk_group *g,
                          struct lk_vk_matmul_push *p)
 {

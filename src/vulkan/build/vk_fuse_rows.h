@@ -12,7 +12,7 @@
 void lk_vk_fuse_norm(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_glu(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_elementwise(struct lk_vk_pass *pass, int i, uint32_t kind);
-/* Of an op whose kernel does it and nothing else; valid until the next group. */
+/* Adds the group of an op whose kernel does it and nothing else; valid until the next group. */
 struct lk_vk_group *lk_vk_fuse_plain(struct lk_vk_pass *pass, int i, enum lk_vk_group_kind kind);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "vulkan/device/vk_device.h"
 
-/* Where a state lies: behind a guard, in one of the buffers. */
+/* A state lies behind a guard in one of the buffers. */
 struct lk_vk_state_at {
     int block; /* index of the buffer */
     VkDeviceSize offset, bytes;
