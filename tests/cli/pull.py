@@ -138,7 +138,7 @@ def an_address_is_fetched_once():
     check(found["tiny"]["sha256"] == SHA and found["tiny"]["runs"] and found["tiny"]["state"] == "cached"
           and found["tiny"]["source"] == URL + "/tiny.gguf" and not found["tiny"]["known"], found)
     check(found["smollm2"]["state"] == "known" and found["smollm2"]["runs"] is None, found)
-    check(run(env, "list", "--names")[1] == "smollm2\ngemma3-270m\ntiny\n")
+    check(run(env, "list", "--names")[1] == "smollm2\ngemma3-270m\nqwen2.5-coder-0.5b\ntiny\n")
     one_line(run(env, "pull", URL + "/other/tiny.gguf"), 3, "already", "rm tiny")
     found = run(env, "rm", "tiny")
     check(found == (0, "", "removed tiny (%.1f MB)\n" % (len(MODEL) / 1e6)) and files(env) == [], found, files(env))

@@ -105,7 +105,7 @@ if [ -x "$build/lockstep" ]; then
 fi
 
 pull=$prefix/libexec/lockstep/pull
-list() { same "$("$pull" --list | cut -f 1 | tr '\n' ' ')" "smollm2 gemma3-270m "; }
+list() { same "$("$pull" --list | cut -f 1 | tr '\n' ' ')" "smollm2 gemma3-270m qwen2.5-coder-0.5b "; }
 check "pull --list" list
 # An index that is not there stands for no network: one line, exit 3, nothing left behind.
 offline() {
