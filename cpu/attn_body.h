@@ -2,192 +2,274 @@
  *
  * Attn_body: attention chunks (rule 8) in the words of a simd_*.h; included after vec_body.h.
  *
- * Scores: lanes are keys, a chain over d a lane. Outputs: lanes are d, a chain over keys a lane.
- * Products are exact, so FMA gives the contract's bits. Rows are taken ATTN_ROWS at a time against
- * the same K and V; with many rows the chunk is widened to f32 once.
+ * Scores and outputs are the same kernel: sums of products of int16, four to a column, exact in any
+ * order. Columns are keys and the four are dimensions, or columns are dimensions and the four are
+ * keys. Rows are taken ATTN_ROWS at a time against the same cells; with many rows the chunk is
+ * widened to int16 once.
  */
-enum { ATTN_ROWS = 3, ATTN_VECS = 4, ATTN_SPAN = ATTN_VECS * SV_LANES, WIDEN_FROM = 7 };
+enum { ATTN_ROWS = 3, ATTN_VECS = 4, ATTN_SPAN = ATTN_VECS * SV_COLS, WIDEN_FROM = 7 };
 
-static inline sv_f load_cell(const uint16_t *half, const float *wide, size_t at)
+/* How cells lie: int16, int8, or int8 with a plane of low halves. */
+enum attn_cells { CELLS_WIDE, CELLS_BYTES, CELLS_SPLIT };
+
+struct attn_plane {
+    const void *high;
+    const void *low; /* CELLS_SPLIT */
+    size_t n;        /* columns of a group of four */
+};
+
+/* SV_COLS columns from `col` of group g. */
+static inline __attribute__((always_inline)) sv_w
+attn_load(enum attn_cells kind, const struct attn_plane *p, size_t g, size_t col)
 {
-    return wide ? sv_load(wide + at) : sv_load_half(half + at);
+    if (kind == CELLS_WIDE) {
+        return sv_wload((const int16_t *)p->high + 4 * (g * p->n + col));
+    }
+    sv_w x = sv_wbytes((const uint8_t *)p->high + 4 * (g * p->n + col));
+    if (kind == CELLS_SPLIT) {
+        const uint8_t *low = (const uint8_t *)p->low + 4 * (g / 2 * p->n + col);
+        x = sv_wjoin(x, g % 2 ? sv_wnibbles(low, 4) : sv_wnibbles(low, 0));
+    }
+    return x;
 }
 
-/* s[r][j] = sum over d of q[r][d] * K[d][j] for `rows` rows (a constant at each call) and keys
- * [j0, j0 + ATTN_SPAN). */
-static inline __attribute__((always_inline)) void score_tile(int rows, int dim,
-                                                             const float *const *q,
-                                                             const uint16_t *k, const float *wide,
-                                                             int j0, float s[][LK_KV_BLOCK])
-{
-    sv_f acc[ATTN_ROWS][ATTN_VECS];
-    for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < ATTN_VECS; v++) {
-            acc[r][v] = sv_zero();
-        }
-    }
-    for (int d = 0; d < dim; d++) {
-        size_t at = (size_t)d * LK_KV_BLOCK + (size_t)j0;
-        for (int v = 0; v < ATTN_VECS; v++) {
-            sv_f kv = load_cell(k, wide, at + (size_t)(v * SV_LANES));
-            for (int r = 0; r < rows; r++) {
-                acc[r][v] = sv_fma(sv_set(q[r][d]), kv, acc[r][v]);
-            }
-        }
-    }
-    for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < ATTN_VECS; v++) {
-            sv_store(&s[r][j0 + v * SV_LANES], acc[r][v]);
-        }
-    }
-}
-
-/* o[r][d0 .. d0 + lanes * vecs) = sum over keys of p[r][j] * V[j][d]; keys from..to are the widest
- * of the rows, p is +0 outside a row's own. */
+/* out[r][col ..] = sum over groups [g0, g1) of a[r][4 g ..] and the cells, for ATTN_SPAN columns
+ * (vecs: fewer); rows, vecs and kind are constants at each call. */
 static inline __attribute__((always_inline)) void
-output_tile(int rows, int vecs, int dim, int d0, int from, int to, float p[][LK_KV_BLOCK],
-            const uint16_t *v, const float *wide, float *const *o)
+dot_tile(enum attn_cells kind, int rows, const struct attn_plane *p, size_t g0, size_t g1,
+         size_t col, const int16_t *const *a, int32_t *const *out)
 {
-    sv_f acc[ATTN_ROWS][ATTN_VECS];
+    sv_sums acc[ATTN_ROWS][ATTN_VECS];
     for (int r = 0; r < rows; r++) {
-        for (int c = 0; c < vecs; c++) {
-            acc[r][c] = sv_zero();
+        for (int v = 0; v < ATTN_VECS; v++) {
+            acc[r][v] = sv_sums_zero();
         }
     }
-    for (int j = from; j <= to; j++) {
-        size_t at = (size_t)j * (size_t)dim + (size_t)d0;
-        for (int c = 0; c < vecs; c++) {
-            sv_f x = load_cell(v, wide, at + (size_t)(c * SV_LANES));
+    for (size_t g = g0; g < g1; g++) {
+        for (int v = 0; v < ATTN_VECS; v++) {
+            sv_w x = attn_load(kind, p, g, col + (size_t)(v * SV_COLS));
             for (int r = 0; r < rows; r++) {
-                acc[r][c] = sv_fma(sv_set(p[r][j]), x, acc[r][c]);
+                acc[r][v] = sv_dot(acc[r][v], x, sv_wset(a[r] + 4 * g));
             }
         }
     }
     for (int r = 0; r < rows; r++) {
-        for (int c = 0; c < vecs; c++) {
-            sv_store(o[r] + d0 + c * SV_LANES, sv_flush(acc[r][c]));
+        for (int v = 0; v < ATTN_VECS; v++) {
+            sv_sums_store(out[r] + col + (size_t)(v * SV_COLS), acc[r][v]);
         }
     }
 }
 
-/* Scores of one row -> p (in place), n, l. Slots outside from..to become +0. False when a score is
- * out of range. */
-static bool weigh(float *s, int from, int to, float score_in, float score_cap, int32_t *n, float *l)
+/* The same for columns [c0, c1), whole spans. */
+static inline __attribute__((always_inline)) void
+dot_rows(enum attn_cells kind, int rows, const struct attn_plane *p, size_t g0, size_t g1,
+         size_t c0, size_t c1, const int16_t *const *a, int32_t *const *out)
 {
+    for (size_t col = c0; col < c1; col += ATTN_SPAN) {
+        switch (rows) {
+        case 1:
+            dot_tile(kind, 1, p, g0, g1, col, a, out);
+            break;
+        case 2:
+            dot_tile(kind, 2, p, g0, g1, col, a, out);
+            break;
+        default:
+            dot_tile(kind, 3, p, g0, g1, col, a, out);
+            break;
+        }
+    }
+}
+
+static void dots(enum attn_cells kind, int rows, const struct attn_plane *p, size_t g0, size_t g1,
+                 size_t c0, size_t c1, const int16_t *const *a, int32_t *const *out)
+{
+    switch (kind) {
+    case CELLS_WIDE:
+        dot_rows(CELLS_WIDE, rows, p, g0, g1, c0, c1, a, out);
+        break;
+    case CELLS_BYTES:
+        dot_rows(CELLS_BYTES, rows, p, g0, g1, c0, c1, a, out);
+        break;
+    case CELLS_SPLIT:
+        dot_rows(CELLS_SPLIT, rows, p, g0, g1, c0, c1, a, out);
+        break;
+    }
+}
+
+/* ---- one row: from dots to weights ---- */
+
+struct attn_row {
+    int32_t dot[LK_KV_BLOCK]; /* scores as integers */
+    int16_t weight[LK_KV_BLOCK];
+    int32_t exponent; /* that weights count in: lk_weight_exponent */
+};
+
+static inline int32_t lanes_max(sv_i x)
+{
+    int32_t lane[SV_LANES], top;
+    sv_istore(lane, x);
+    top = lane[0];
+    for (int i = 1; i < SV_LANES; i++) {
+        top = lane[i] > top ? lane[i] : top;
+    }
+    return top;
+}
+
+static inline int32_t lanes_sum(sv_i x)
+{
+    int32_t lane[SV_LANES], sum = 0;
+    sv_istore(lane, x);
+    for (int i = 0; i < SV_LANES; i++) {
+        sum += lane[i];
+    }
+    return sum;
+}
+
+/* x in slots from..to, else +0. */
+static inline sv_f attn_keep(int j, int from, int to, sv_f x)
+{
+    int32_t lane[SV_LANES];
+    for (int i = 0; i < SV_LANES; i++) {
+        lane[i] = j + i;
+    }
+    sv_i at = sv_iload(lane);
+    return sv_keep(sv_gt(at, sv_iset((uint32_t)(from - 1))),
+                   sv_keep(sv_gt(sv_iset((uint32_t)(to + 1)), at), x));
+}
+
+/* Dots of row i -> weights, n, l. False when a score is out of range. */
+static bool weigh(const struct lk_attn_chunk *c, int i, struct attn_row *row)
+{
+    const float *k_scale =
+        (const float *)(const void *)(c->k + LK_KV_SCALE_AT(c->dim, c->k_bits, 0));
+    const float *v_scale =
+        (const float *)(const void *)(c->v + LK_KV_SCALE_AT(c->dim, LK_KV_V_BITS, 0));
+    float s[LK_KV_BLOCK];
     int32_t k[LK_KV_BLOCK];
+    int from = c->from[i], to = c->to[i];
+    int j0 = from / SV_LANES * SV_LANES, j1 = to / SV_LANES * SV_LANES + SV_LANES;
     sv_mask bad = sv_mask_none();
-    for (int j = 0; j < from; j++) { /* stale cells may hold anything */
-        s[j] = 0.0f;
-    }
-    for (int j = to + 1; j < LK_KV_BLOCK; j++) {
-        s[j] = 0.0f;
-    }
-    for (int j = 0; j < LK_KV_BLOCK; j += SV_LANES) {
-        sv_f x = sv_mul(sv_load(s + j), sv_set(score_in));
-        if (score_cap != 0.0f) {
-            x = sv_mul(sv_tanh(x), sv_set(score_cap));
+    int32_t top = INT32_MIN;
+    for (int j = j0; j < j1; j += SV_LANES) {
+        sv_f x = sv_mul(sv_cvt(sv_iload(row->dot + j)), sv_load(k_scale + j));
+        x = attn_keep(j, from, to,
+                      sv_mul(x, sv_set(c->q_scale[i]))); /* stale scales are anything */
+        if (c->score_cap != 0.0f) {
+            x = sv_mul(sv_tanh(x), sv_set(c->score_cap));
         }
         sv_mask far = sv_gt(sv_magnitude(x), sv_iset(LK_SCORE_LIMIT - 1u));
         bad = sv_mask_or(bad, far);
         x = sv_drop(far, x);
-        sv_i kj = sv_rte(x);
-        sv_istore(k + j, kj);
-        sv_store(s + j, sv_round13(sv_exp2_mantissa(x, kj)));
+        sv_istore(k + j, sv_rte(x));
+        sv_store(s + j, x);
     }
-    int32_t top = INT32_MIN;
     for (int j = from; j <= to; j++) {
         top = k[j] > top ? k[j] : top;
     }
-    for (int j = 0; j < LK_KV_BLOCK; j += SV_LANES) {
-        sv_i down = sv_isub(sv_iload(k + j), sv_iset((uint32_t)top));
+    sv_i sum = sv_iset(0u), most = sv_iset(0u);
+    for (int j = j0; j < j1; j += SV_LANES) {
+        sv_i kj = sv_iload(k + j), down = sv_isub(kj, sv_iset((uint32_t)top));
         sv_mask cut = sv_gt(sv_iset((uint32_t)LK_P_CUT), down);
-        /* Slots outside may lie above top; they are cleared below. */
-        sv_store(s + j, sv_drop(cut, sv_scale2(sv_load(s + j), sv_imin(down, sv_iset(0u)))));
+        sv_f p = sv_exp2_part(sv_sub(sv_load(s + j), sv_f22(kj)));
+        /* Slots outside may lie above top; they are cleared. */
+        p = sv_drop(cut, sv_scale2(p, sv_imin(down, sv_iset(0u))));
+        p = attn_keep(j, from, to, p);
+        sum = sv_iadd(sum, sv_rte(sv_mul(p, sv_set((float)(1 << LK_L_BITS)))));
+        sv_f w = attn_keep(j, from, to, sv_mul(p, sv_load(v_scale + j)));
+        most = sv_imax(most, sv_bits(w));
+        sv_store(s + j, w);
     }
-    for (int j = 0; j < from; j++) {
-        s[j] = 0.0f;
+    row->exponent = lk_weight_exponent((uint32_t)lanes_max(most));
+    memset(row->weight, 0, sizeof row->weight);
+    for (int j = j0; j < j1; j += SV_LANES) {
+        sv_istore(k, sv_rte(sv_mul(sv_load(s + j), sv_set(lk_weight_up(row->exponent)))));
+        for (int e = 0; e < SV_LANES; e++) {
+            row->weight[j + e] = (int16_t)k[e];
+        }
     }
-    for (int j = to + 1; j < LK_KV_BLOCK; j++) {
-        s[j] = 0.0f;
-    }
-    float sum = 0.0f;
-    for (int j = from; j <= to; j++) {
-        sum = sum + s[j];
-    }
-    *n = top;
-    *l = sum;
+    c->n[i] = top;
+    c->l[i] = lk_f32_of_int(lanes_sum(sum)) * (1.0f / (1 << LK_L_BITS));
     return !sv_any(bad);
 }
 
-static bool attn_rows(const struct lk_attn_chunk *c, int first, int rows, const float *wide_k,
-                      const float *wide_v)
+/* ---- a chunk ---- */
+
+/* The planes of a chunk: K for scores, V for outputs. */
+struct attn_planes {
+    enum attn_cells k_kind, v_kind;
+    struct attn_plane k, v;
+};
+
+static bool attn_rows(const struct lk_attn_chunk *c, const struct attn_planes *planes, int first,
+                      int rows)
 {
-    float s[ATTN_ROWS][LK_KV_BLOCK];
-    const float *q[ATTN_ROWS];
-    float *o[ATTN_ROWS];
-    int from = LK_KV_BLOCK, to = -1, dim = c->dim;
+    struct attn_row row[ATTN_ROWS];
+    int32_t sums[ATTN_ROWS][LK_MAX_HEAD_DIM];
+    const int16_t *q[ATTN_ROWS] = {NULL}, *weight[ATTN_ROWS] = {NULL};
+    int32_t *dot[ATTN_ROWS] = {NULL}, *sum[ATTN_ROWS] = {NULL};
+    int from = LK_KV_BLOCK, to = -1;
+    size_t dim = (size_t)c->dim;
     bool ok = true;
     for (int r = 0; r < rows; r++) {
-        q[r] = c->q + (size_t)(first + r) * (size_t)dim;
-        o[r] = c->o + (size_t)(first + r) * (size_t)dim;
+        q[r] = c->q + (size_t)(first + r) * dim;
+        weight[r] = row[r].weight;
+        dot[r] = row[r].dot;
+        sum[r] = sums[r];
         from = c->from[first + r] < from ? c->from[first + r] : from;
         to = c->to[first + r] > to ? c->to[first + r] : to;
     }
-    for (int j = from / ATTN_SPAN * ATTN_SPAN; j <= to; j += ATTN_SPAN) {
-        switch (rows) {
-        case 1:
-            score_tile(1, dim, q, c->k, wide_k, j, s);
-            break;
-        case 2:
-            score_tile(2, dim, q, c->k, wide_k, j, s);
-            break;
-        default:
-            score_tile(3, dim, q, c->k, wide_k, j, s);
-            break;
-        }
-    }
+    dots(planes->k_kind, rows, &planes->k, 0, dim / 4, (size_t)(from / ATTN_SPAN * ATTN_SPAN),
+         (size_t)(to / ATTN_SPAN + 1) * ATTN_SPAN, q, dot);
     for (int r = 0; r < rows; r++) {
-        int i = first + r;
-        ok &= weigh(s[r], c->from[i], c->to[i], c->score_in, c->score_cap, &c->n[i], &c->l[i]);
+        ok &= weigh(c, first + r, &row[r]);
     }
-    int d = 0;
-    for (; d + ATTN_SPAN <= dim; d += ATTN_SPAN) {
-        switch (rows) {
-        case 1:
-            output_tile(1, ATTN_VECS, dim, d, from, to, s, c->v, wide_v, o);
-            break;
-        case 2:
-            output_tile(2, ATTN_VECS, dim, d, from, to, s, c->v, wide_v, o);
-            break;
-        default:
-            output_tile(3, ATTN_VECS, dim, d, from, to, s, c->v, wide_v, o);
-            break;
+    dots(planes->v_kind, rows, &planes->v, (size_t)(from / 4), (size_t)(to / 4 + 1), 0, dim, weight,
+         sum);
+    for (int r = 0; r < rows; r++) {
+        float *o = c->o + (size_t)(first + r) * dim;
+        sv_f down = sv_set(lk_weight_down(row[r].exponent));
+        for (int d = 0; d < c->dim; d += SV_LANES) {
+            sv_store(o + d, sv_flush(sv_mul(sv_cvt(sv_iload(sums[r] + d)), down)));
         }
-    }
-    for (; d < dim; d += SV_LANES) {
-        output_tile(rows, 1, dim, d, from, to, s, c->v, wide_v, o);
     }
     return ok;
+}
+
+/* Cells of groups [g0, g1) as int16, columns as they lie. */
+static void widen(enum attn_cells kind, const struct attn_plane *p, size_t g0, size_t g1,
+                  int16_t *to)
+{
+    for (size_t g = g0; g < g1; g++) {
+        for (size_t col = 0; col < p->n; col += SV_COLS) {
+            sv_w x = kind == CELLS_SPLIT ? attn_load(CELLS_SPLIT, p, g, col)
+                                         : attn_load(CELLS_BYTES, p, g, col);
+            sv_wstore(to + 4 * (g * p->n + col), x);
+        }
+    }
 }
 
 static bool vec_attn_chunk(const struct lk_attn_chunk *c)
 {
     bool ok = true;
-    const float *wide_k = NULL, *wide_v = NULL;
-    size_t cells = (size_t)c->dim * LK_KV_BLOCK;
+    size_t dim = (size_t)c->dim;
+    struct attn_planes planes = {
+        .k_kind = c->k_bits == LK_KV_K_BITS ? CELLS_SPLIT : CELLS_BYTES,
+        .v_kind = CELLS_BYTES,
+        .k = {c->k, c->k + LK_KV_K_LOW(dim, 0, 0), LK_KV_BLOCK},
+        .v = {c->v, NULL, dim},
+    };
     int last = -1;
     for (int r = 0; r < c->n_rows; r++) {
         last = c->to[r] > last ? c->to[r] : last;
     }
     if (c->n_rows >= WIDEN_FROM) {
-        for (size_t i = 0; i < cells; i += SV_LANES) {
-            sv_store(c->wide + i, sv_load_half(c->k + i));
-        }
-        for (size_t i = 0; i < (size_t)(last + 1) * (size_t)c->dim; i += SV_LANES) {
-            sv_store(c->wide + cells + i, sv_load_half(c->v + i));
-        }
-        wide_k = c->wide;
-        wide_v = c->wide + cells;
+        int16_t *wide_v = c->wide + dim * LK_KV_BLOCK;
+        widen(planes.k_kind, &planes.k, 0, dim / 4, c->wide);
+        widen(CELLS_BYTES, &planes.v, 0, (size_t)(last / 4 + 1), wide_v);
+        planes = (struct attn_planes){.k_kind = CELLS_WIDE,
+                                      .v_kind = CELLS_WIDE,
+                                      .k = {c->wide, NULL, LK_KV_BLOCK},
+                                      .v = {wide_v, NULL, dim}};
     }
     for (int r = 0; r < c->n_rows;) {
         int rows = 0; /* neighbours that take part */
@@ -198,7 +280,7 @@ static bool vec_attn_chunk(const struct lk_attn_chunk *c)
         while (rows < ATTN_ROWS && r + rows < c->n_rows && c->from[r + rows] <= c->to[r + rows]) {
             rows++;
         }
-        ok &= attn_rows(c, r, rows, wide_k, wide_v);
+        ok &= attn_rows(c, &planes, r, rows);
         r += rows;
     }
     return ok;
@@ -255,6 +337,7 @@ static bool vec_attn_end(int head_dim, float l, const float *o, float *out)
         .softcap = vec_softcap,                                                                    \
         .rope = vec_rope,                                                                          \
         .kv_store = vec_kv_store,                                                                  \
+        .quantize = vec_quantize,                                                                  \
         .attn_chunk = vec_attn_chunk,                                                              \
         .attn_merge = vec_attn_merge,                                                              \
         .attn_end = vec_attn_end,                                                                  \

@@ -322,17 +322,19 @@ static struct attn_most find_attn_most(const struct lk_exec *e)
 static size_t carve_attn(const struct attn_most *m, uint8_t *base, struct lk_attn_work *w)
 {
     size_t rows = m->rows, at = 0;
-    size_t sizes[9] = {m->cells * 4, m->cells * 4, m->cells * 4, 2 * LK_KV_BLOCK * m->dim * 4,
-                       rows * 4,     rows * 4,     rows * 4,     rows * 4,
-                       rows * 2};
-    void *p[9];
-    for (int i = 0; i < 9; i++) {
+    size_t sizes[] = {m->cells * 2, 2 * LK_KV_BLOCK * m->dim * 2,
+                      m->cells * 4, m->cells * 4,
+                      rows * 4,     rows * 4,
+                      rows * 4,     rows * 4,
+                      rows * 4,     rows * 2};
+    void *p[LK_COUNT(sizes)];
+    for (size_t i = 0; i < LK_COUNT(sizes); i++) {
         p[i] = base + at;
         at += lk_round_up(sizes[i], 64);
     }
     if (base) {
-        *w = (struct lk_attn_work){p[0], p[1], p[2], p[3], p[4],
-                                   p[5], p[6], p[7], p[8], (int8_t *)p[8] + rows};
+        *w = (struct lk_attn_work){
+            p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], (int8_t *)p[9] + rows};
     }
     return at;
 }

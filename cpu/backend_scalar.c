@@ -144,13 +144,13 @@ static bool run_rope(const struct lk_exec *e, const struct lk_op *op, const stru
 static void run_kv_store(const struct lk_exec *e, const struct lk_op *op,
                          const struct lk_state_mem *states, const struct lk_batch *b)
 {
-    const struct lk_state *k = &e->o.plan->states[op->u.kv_store.k];
-    size_t width = (size_t)k->n_head * (size_t)k->head_dim;
+    struct lk_kv_shape shape = lk_kv_shape_of(e->o.plan, op->u.kv_store.k);
+    size_t width = (size_t)shape.n_head * (size_t)shape.head_dim;
     for (int t = 0; t < b->n_tokens; t++) {
         int pos = b->pos[t];
-        lk_scalar_kv_store(slot_of(e, op->in[0]) + (size_t)t * width,
-                           slot_of(e, op->in[1]) + (size_t)t * width, k->n_head, k->head_dim,
-                           k->dim, b->seqs[b->seq[t]].blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK,
+        lk_scalar_kv_store(&shape, slot_of(e, op->in[0]) + (size_t)t * width,
+                           slot_of(e, op->in[1]) + (size_t)t * width,
+                           b->seqs[b->seq[t]].blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK,
                            lk_host_state_at(states, op->u.kv_store.k),
                            lk_host_state_at(states, op->u.kv_store.v));
     }
@@ -160,9 +160,7 @@ static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
                           const struct lk_state_mem *states, const struct lk_batch *b)
 {
     struct lk_attn_shape s = lk_attn_shape_of(e->o.plan, op);
-    struct lk_attn_params p = {.n_kv_head = s.n_kv_head,
-                               .head_dim = s.head_dim,
-                               .dim = s.dim,
+    struct lk_attn_params p = {.shape = lk_kv_shape_of(e->o.plan, op->u.attention.k),
                                .window = op->u.attention.window,
                                .score_in = op->u.attention.score_in,
                                .score_cap = op->u.attention.score_cap};

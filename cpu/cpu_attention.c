@@ -23,7 +23,8 @@ struct attn {
     struct lk_attn_work *work;
     const float *q; /* [n_tokens][n_head * head_dim] */
     float *out;
-    const uint16_t *k, *v;
+    const uint32_t *k, *v;
+    struct lk_kv_shape shape;
     size_t n_head, n_kv_head, head_dim, dim, group;
     int tile; /* tokens of a unit */
 };
@@ -34,15 +35,14 @@ static int first_key(const struct attn *a, int pos)
     return window > 0 && pos - window + 1 > 0 ? pos - window + 1 : 0;
 }
 
-/* Query heads of a KV head at token t, rounded to 13 bits, into rows [row, row + group). */
+/* Query heads of a KV head at token t, as integers, into rows [row, row + group). */
 static void load_queries(const struct attn *a, int t, size_t kv_head, size_t row)
 {
     for (size_t g = 0; g < a->group; g++) {
         const float *from = a->q + ((size_t)t * a->n_head + kv_head * a->group + g) * a->head_dim;
-        float *to = a->work->q + (row + g) * a->dim;
-        for (size_t d = 0; d < a->head_dim; d++) {
-            to[d] = lk_round13(from[d]);
-        }
+        int16_t *to = a->work->q + (row + g) * a->dim;
+        float scale = a->vec->quantize(from, a->head_dim, LK_Q_MOST, to);
+        a->work->q_scale[row + g] = scale * a->op->u.attention.score_in;
         memset(to + a->head_dim, 0, (a->dim - a->head_dim) * sizeof *to);
     }
 }
@@ -66,16 +66,16 @@ static void set_range(const struct attn *a, int pos, int c, size_t row)
 static bool run_chunk(const struct attn *a, size_t kv_head, int32_t block, int n_rows, int32_t *n,
                       float *l, float *o)
 {
-    size_t b = (size_t)block;
     struct lk_attn_chunk c = {
         .n_rows = n_rows,
         .dim = (int)a->dim,
+        .k_bits = a->shape.k_bits,
         .q = a->work->q,
-        .k = a->k + LK_KV_K_AT(b, kv_head, 0, 0, a->n_kv_head, a->dim),
-        .v = a->v + LK_KV_V_AT(b, kv_head, 0, 0, a->n_kv_head, a->dim),
+        .q_scale = a->work->q_scale,
+        .k = a->k + lk_kv_head(&a->shape, a->shape.k_bits, block, (int)kv_head),
+        .v = a->v + lk_kv_head(&a->shape, LK_KV_V_BITS, block, (int)kv_head),
         .from = a->work->from,
         .to = a->work->to,
-        .score_in = a->op->u.attention.score_in,
         .score_cap = a->op->u.attention.score_cap,
         .n = n,
         .l = l,
@@ -191,6 +191,7 @@ bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int threa
         .out = lk_cpu_slot(e, thread, op->out),
         .k = lk_host_state_at(e->states, op->u.attention.k),
         .v = lk_host_state_at(e->states, op->u.attention.v),
+        .shape = lk_kv_shape_of(e->o.plan, op->u.attention.k),
         .n_head = (size_t)s.n_head,
         .n_kv_head = (size_t)s.n_kv_head,
         .head_dim = (size_t)s.head_dim,

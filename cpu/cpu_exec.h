@@ -51,8 +51,9 @@ struct lk_act_memory {
     struct lk_acts (*acts_of_thread)[LK_ACTS_KINDS]; /* [threads], decode only */
 };
 
-struct lk_attn_work { /* of one thread */
-    float *q, *o, *o_c, *wide, *l, *l_c;
+struct lk_attn_work {  /* of one thread */
+    int16_t *q, *wide; /* as in struct lk_attn_chunk */
+    float *o, *o_c, *q_scale, *l, *l_c;
     int32_t *n, *n_c;
     int8_t *from, *to;
 };

@@ -362,17 +362,15 @@ bool lk_scalar_rope(const float *x, int n_head, int head_dim, int n_dims, bool i
 
 /* ---- attention (rule 8) ---- */
 
-void lk_scalar_kv_store(const float *k_row, const float *v_row, int n_kv_head, int head_dim,
-                        int dim, int block, int slot, uint16_t *k, uint16_t *v)
+void lk_scalar_kv_store(const struct lk_kv_shape *s, const float *k_row, const float *v_row,
+                        int block, int slot, uint32_t *k, uint32_t *v)
 {
-    size_t b = (size_t)block, nh = (size_t)n_kv_head, nd = (size_t)dim, at = (size_t)slot;
-    for (size_t h = 0; h < nh; h++) {
-        for (size_t d = 0; d < nd; d++) {
-            bool pad = d >= (size_t)head_dim;
-            size_t i = h * (size_t)head_dim + d;
-            k[LK_KV_K_AT(b, h, d, at, nh, nd)] = pad ? 0 : (uint16_t)lk_f32_to_f16(k_row[i]);
-            v[LK_KV_V_AT(b, h, at, d, nh, nd)] = pad ? 0 : (uint16_t)lk_f32_to_f16(v_row[i]);
-        }
+    for (int h = 0; h < s->n_head; h++) {
+        size_t row = (size_t)h * (size_t)s->head_dim;
+        lk_kv_put_k(k + lk_kv_head(s, s->k_bits, block, h), s->dim, s->k_bits, slot, k_row + row,
+                    s->head_dim);
+        lk_kv_put_v(v + lk_kv_head(s, LK_KV_V_BITS, block, h), s->dim, slot, v_row + row,
+                    s->head_dim);
     }
 }
 
@@ -382,68 +380,105 @@ static float merge_factor(int32_t k)
     return k < LK_MERGE_CUT ? 0.0f : lk_flt((uint32_t)(127 + k) << 23);
 }
 
-bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const uint16_t *k,
-                         const uint16_t *v, const int32_t *blocks, int pos, int head, float *out)
+/* The weights p_j of keys from..to, whose scores are s; n and l of the chunk. */
+static void weigh(const float *s, int from, int to, float *p, int32_t *n, float *l)
 {
-    size_t nh = (size_t)p->n_kv_head, nd = (size_t)p->dim, h = (size_t)head;
-    int first = p->window > 0 && pos - p->window + 1 > 0 ? pos - p->window + 1 : 0;
-    float qr[LK_MAX_HEAD_DIM], o[LK_MAX_HEAD_DIM], l = 0.0f;
-    int32_t n = 0;
-    bool ok = true, started = false;
-    for (int d = 0; d < p->head_dim; d++) {
-        qr[d] = lk_round13(q[d]);
+    int32_t k[LK_KV_BLOCK], top = INT32_MIN, sum = 0;
+    for (int j = from; j <= to; j++) {
+        k[j] = lk_rte(s[j]);
+        top = k[j] > top ? k[j] : top;
     }
-    for (int c = first / LK_KV_BLOCK; c <= pos / LK_KV_BLOCK; c++) {
-        size_t block = (size_t)blocks[c];
-        int from = first > c * LK_KV_BLOCK ? first - c * LK_KV_BLOCK : 0;
-        int to = pos - c * LK_KV_BLOCK < LK_KV_BLOCK - 1 ? pos - c * LK_KV_BLOCK : LK_KV_BLOCK - 1;
-        float m[LK_KV_BLOCK];
-        int32_t kj[LK_KV_BLOCK], nc = INT32_MIN;
+    for (int j = from; j <= to; j++) {
+        float f = s[j] - lk_f22(k[j]);
+        p[j] = k[j] - top < LK_P_CUT ? 0.0f : lk_scale2(lk_exp2_part(f), k[j] - top);
+        sum += lk_rte(p[j] * (float)(1 << LK_L_BITS));
+    }
+    *n = top;
+    *l = lk_f32_of_int(sum) * (1.0f / (1 << LK_L_BITS));
+}
+
+/* o of a chunk from the values of keys from..to and their weights. */
+static void join_values(const struct lk_kv_shape *s, const uint32_t *v, int from, int to,
+                        const float *p, float *o)
+{
+    float w[LK_KV_BLOCK];
+    int32_t weight[LK_KV_BLOCK];
+    uint32_t most = 0;
+    for (int j = from; j <= to; j++) {
+        w[j] = p[j] * lk_kv_scale_at(v, s->dim, LK_KV_V_BITS, j);
+        most = lk_bits(w[j]) > most ? lk_bits(w[j]) : most;
+    }
+    int32_t e = lk_weight_exponent(most);
+    for (int j = from; j <= to; j++) {
+        weight[j] = lk_rte(w[j] * lk_weight_up(e));
+    }
+    for (int d = 0; d < s->dim; d++) {
+        int32_t sum = 0;
         for (int j = from; j <= to; j++) {
-            float dot = 0.0f;
-            for (int d = 0; d < p->head_dim; d++) {
-                float kd = lk_f16_to_f32(k[LK_KV_K_AT(block, h, (size_t)d, (size_t)j, nh, nd)]);
-                float t = qr[d] * kd;
-                dot = dot + t;
-            }
-            float s = dot * p->score_in;
-            if (p->score_cap != 0.0f) {
-                s = lk_tanh(s) * p->score_cap;
-            }
-            if (lk_magnitude(s) >= LK_SCORE_LIMIT) {
-                ok = false;
-                s = 0.0f;
-            }
-            kj[j] = lk_rte(s);
-            m[j] = lk_round13(lk_exp2_mantissa(s, kj[j]));
-            nc = kj[j] > nc ? kj[j] : nc;
+            sum += weight[j] * lk_kv_v_at(v, s->dim, d, j);
         }
-        float lc = 0.0f, oc[LK_MAX_HEAD_DIM] = {0};
-        for (int j = from; j <= to; j++) {
-            float pj = kj[j] - nc < LK_P_CUT ? 0.0f : lk_scale2(m[j], kj[j] - nc);
-            lc = lc + pj;
-            for (int d = 0; d < p->head_dim; d++) {
-                float vd = lk_f16_to_f32(v[LK_KV_V_AT(block, h, (size_t)j, (size_t)d, nh, nd)]);
-                float t = pj * vd;
-                oc[d] = oc[d] + t;
-            }
+        o[d] = lk_flush(lk_f32_of_int(sum) * lk_weight_down(e));
+    }
+}
+
+bool lk_scalar_attn_chunk(const struct lk_kv_shape *shape, const int16_t *q, float q_scale,
+                          float score_cap, const uint32_t *k, const uint32_t *v, int from, int to,
+                          int32_t *n, float *l, float *o)
+{
+    float s[LK_KV_BLOCK], p[LK_KV_BLOCK];
+    bool ok = true;
+    for (int j = from; j <= to; j++) {
+        int32_t dot = 0;
+        for (int d = 0; d < shape->dim; d++) {
+            dot += q[d] * lk_kv_k_at(k, shape->dim, shape->k_bits, d, j);
         }
-        int32_t nn = started && n > nc ? n : nc;
-        float f_old = started ? merge_factor(n - nn) : 0.0f, f_new = merge_factor(nc - nn);
-        l = started ? l * f_old + lc * f_new : lc;
-        for (int d = 0; d < p->head_dim; d++) {
-            float add = lk_flush(oc[d]);
-            if (started) {
-                float a = o[d] * f_old, b = add * f_new;
-                add = lk_flush(a + b);
-            }
-            o[d] = add;
+        s[j] = lk_f32_of_int(dot) * lk_kv_scale_at(k, shape->dim, shape->k_bits, j);
+        s[j] = s[j] * q_scale;
+        if (score_cap != 0.0f) {
+            s[j] = lk_tanh(s[j]) * score_cap;
         }
-        n = nn;
+        if (lk_magnitude(s[j]) >= LK_SCORE_LIMIT) {
+            ok = false;
+            s[j] = 0.0f;
+        }
+    }
+    weigh(s, from, to, p, n, l);
+    join_values(shape, v, from, to, p, o);
+    return ok;
+}
+
+bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const uint32_t *k,
+                         const uint32_t *v, const int32_t *blocks, int pos, int head, float *out)
+{
+    const struct lk_kv_shape *shape = &p->shape;
+    int first = p->window > 0 && pos - p->window + 1 > 0 ? pos - p->window + 1 : 0;
+    int16_t qi[LK_MAX_HEAD_DIM] = {0};
+    float o[LK_MAX_HEAD_DIM], o_c[LK_MAX_HEAD_DIM], l = 0.0f, l_c;
+    float scale = lk_kv_quantize(q, (size_t)shape->head_dim, LK_Q_MOST, qi);
+    int32_t n = 0, n_c;
+    bool ok = true, started = false;
+    scale = scale * p->score_in;
+    for (int i = first / LK_KV_BLOCK; i <= pos / LK_KV_BLOCK; i++) {
+        int from = first > i * LK_KV_BLOCK ? first - i * LK_KV_BLOCK : 0;
+        int to = pos - i * LK_KV_BLOCK < LK_KV_BLOCK - 1 ? pos - i * LK_KV_BLOCK : LK_KV_BLOCK - 1;
+        ok &= lk_scalar_attn_chunk(shape, qi, scale, p->score_cap,
+                                   k + lk_kv_head(shape, shape->k_bits, blocks[i], head),
+                                   v + lk_kv_head(shape, LK_KV_V_BITS, blocks[i], head), from, to,
+                                   &n_c, &l_c, o_c);
+        int32_t top = started && n > n_c ? n : n_c;
+        float f_old = started ? merge_factor(n - top) : 0.0f, f_new = merge_factor(n_c - top);
+        float a = started ? l * f_old : 0.0f, b = l_c * f_new;
+        l = started ? a + b : l_c;
+        for (int d = 0; d < shape->head_dim; d++) {
+            a = started ? o[d] * f_old : 0.0f;
+            b = o_c[d] * f_new;
+            o[d] = started ? lk_flush(a + b) : o_c[d];
+        }
+        n = top;
         started = true;
     }
     float r = lk_rcp(l);
-    for (int d = 0; d < p->head_dim; d++) {
+    for (int d = 0; d < shape->head_dim; d++) {
         ok &= store(o[d] * r, &out[d]);
     }
     return ok;

@@ -8,7 +8,7 @@
 #ifndef LK_SCALAR_H
 #define LK_SCALAR_H
 
-#include "plan/kv_layout.h"
+#include "plan/kv_cells.h"
 #include "plan/op.h"
 
 /* ---- activations quantized for a weight type (rule 4) ---- */
@@ -50,19 +50,25 @@ bool lk_scalar_softcap(const float *x, int n, float cap_in, float cap_out, float
 /* One row of n_head heads of head_dim; cs from lk_rope_table, n_dims floats. */
 bool lk_scalar_rope(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,
                     const float *cs, float *y);
-/* One token's K and V rows [n_kv_head][head_dim] to slot `slot` of block `block`; pads are zeroed.
- * k and v are a layer's buffers of f16 in the layout of kv_layout.h. Values
- * beyond +-65504 are clamped (the contract's f16). */
-void lk_scalar_kv_store(const float *k_row, const float *v_row, int n_kv_head, int head_dim,
-                        int dim, int block, int slot, uint16_t *k, uint16_t *v);
+/* One token's K and V rows [n_head][head_dim] to slot `slot` of block `block` (rule 8); k and v are
+ * a layer's buffers in the layout of kv_layout.h. */
+void lk_scalar_kv_store(const struct lk_kv_shape *s, const float *k_row, const float *v_row,
+                        int block, int slot, uint32_t *k, uint32_t *v);
+/* A row of queries, as integers q[dim] and a scale that counts score_in, against keys from..to of a
+ * chunk of 64; k and v are the words of its head. Results n, l and o[dim] of rule 8. False when a
+ * score is out of range. */
+bool lk_scalar_attn_chunk(const struct lk_kv_shape *shape, const int16_t *q, float q_scale,
+                          float score_cap, const uint32_t *k, const uint32_t *v, int from, int to,
+                          int32_t *n, float *l, float *o);
 /* One query head (rule 8) at position pos: q[head_dim] -> out[head_dim]; `head` is the KV head.
  * Keys from max(0, pos - window + 1) (window 0: from 0) to pos, in the blocks of the table. False
  * also when a score is out of range. */
 struct lk_attn_params {
-    int n_kv_head, head_dim, dim, window;
+    struct lk_kv_shape shape;
+    int window;
     float score_in, score_cap; /* lk_op.u.attention */
 };
-bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const uint16_t *k,
-                         const uint16_t *v, const int32_t *blocks, int pos, int head, float *out);
+bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const uint32_t *k,
+                         const uint32_t *v, const int32_t *blocks, int pos, int head, float *out);
 
 #endif

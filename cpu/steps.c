@@ -200,15 +200,15 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
             break;
         }
         case LK_OP_KV_STORE: {
-            const struct lk_state *k = &plan->states[op->u.kv_store.k];
+            struct lk_kv_shape shape = lk_kv_shape_of(plan, op->u.kv_store.k);
             int pos = b->pos[r];
-            size_t from = (size_t)r * (size_t)k->n_head * (size_t)k->head_dim;
+            size_t from = (size_t)r * (size_t)shape.n_head * (size_t)shape.head_dim;
             if (e->is_decode && thread != 0) {
                 break;
             }
-            vec->kv_store(x + from, lk_cpu_slot(e, thread, op->in[1]) + from, k->n_head,
-                          k->head_dim, k->dim, b->seqs[b->seq[r]].blocks[pos / LK_KV_BLOCK],
-                          pos % LK_KV_BLOCK, lk_host_state_at(e->states, op->u.kv_store.k),
+            vec->kv_store(&shape, x + from, lk_cpu_slot(e, thread, op->in[1]) + from,
+                          b->seqs[b->seq[r]].blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK,
+                          lk_host_state_at(e->states, op->u.kv_store.k),
                           lk_host_state_at(e->states, op->u.kv_store.v));
             break;
         }

@@ -8,24 +8,25 @@
 #define LK_VEC_H
 
 #include "cpu/detect.h"
-#include "plan/kv_layout.h"
+#include "plan/kv_cells.h"
 #include "plan/op.h"
 
 /* Rows of queries against one chunk of 64 keys of one KV head. A row is one query head of one
  * token; row i takes part in keys from[i] .. to[i] (slots of the block; from > to: in none). */
 struct lk_attn_chunk {
     int n_rows;
-    int dim;           /* head dimension aligned as in the cache */
-    const float *q;    /* [n_rows][dim], rounded to 13 bits, pad zero */
-    const uint16_t *k; /* [dim][64] f16 of this head and block */
-    const uint16_t *v; /* [64][dim] */
+    int dim, k_bits;      /* as in the cache */
+    const int16_t *q;     /* [n_rows][dim] integers of rule 8, pad zero */
+    const float *q_scale; /* [n_rows] their scales times score_in */
+    const uint32_t *k;    /* of this head and block: kv_layout.h */
+    const uint32_t *v;
     const int8_t *from, *to;
-    float score_in, score_cap;
+    float score_cap;
     /* Results of rule 8: the chunk's n, l and o (flushed); of rows in no key untouched. */
     int32_t *n;
     float *l;
-    float *o;    /* [n_rows][dim] */
-    float *wide; /* scratch, [2][64 * dim]: for the kernel's own use */
+    float *o;      /* [n_rows][dim] */
+    int16_t *wide; /* scratch, [2][64 * dim]: for the kernel's own use */
 };
 
 struct lk_vec_kernels {
@@ -37,8 +38,10 @@ struct lk_vec_kernels {
     bool (*softcap)(const float *x, int n, float cap_in, float cap_out, float *y);
     bool (*rope)(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,
                  const float *cs, float *y);
-    void (*kv_store)(const float *k_row, const float *v_row, int n_kv_head, int head_dim, int dim,
-                     int block, int slot, uint16_t *k, uint16_t *v);
+    void (*kv_store)(const struct lk_kv_shape *s, const float *k_row, const float *v_row, int block,
+                     int slot, uint32_t *k, uint32_t *v);
+    /* lk_kv_quantize. */
+    float (*quantize)(const float *x, size_t n, int most, int16_t *q);
     /* False when a score is out of range. */
     bool (*attn_chunk)(const struct lk_attn_chunk *c);
     /* Merges chunk (n_c, l_c, o_c) into the running (n, l, o): rule 8. `first`: starts it. */

@@ -165,23 +165,49 @@ static bool vec_rope(const float *x, int n_head, int head_dim, int n_dims, bool 
     return ok && !sv_any(bad);
 }
 
-static void vec_kv_store(const float *k_row, const float *v_row, int n_kv_head, int head_dim,
-                         int dim, int block, int slot, uint16_t *k, uint16_t *v)
+static float vec_quantize(const float *x, size_t n, int most, int16_t *q)
 {
-    size_t b = (size_t)block, nh = (size_t)n_kv_head, nd = (size_t)dim, at = (size_t)slot;
-    for (size_t h = 0; h < nh; h++) {
-        float row[LK_MAX_HEAD_DIM] = {0};
-        uint16_t half[LK_MAX_HEAD_DIM];
-        memcpy(row, k_row + h * (size_t)head_dim, (size_t)head_dim * sizeof *row);
-        for (size_t d = 0; d < nd; d += SV_LANES) {
-            sv_to_half(half + d, sv_load(row + d));
+    enum { LANES = SV_LANES };
+    int32_t lane[LANES], a = 0;
+    sv_i top = sv_iset(0u);
+    size_t whole = n / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        top = sv_imax(top, sv_magnitude(sv_load(x + i)));
+    }
+    sv_istore(lane, top);
+    for (int i = 0; i < LANES; i++) {
+        a = lane[i] > a ? lane[i] : a;
+    }
+    for (size_t i = whole; i < n; i++) {
+        a = (int32_t)lk_magnitude(x[i]) > a ? (int32_t)lk_magnitude(x[i]) : a;
+    }
+    if (a == 0) {
+        memset(q, 0, n * sizeof *q);
+        return 0.0f;
+    }
+    float r = lk_cell_factor(lk_flt((uint32_t)a), (float)most);
+    for (size_t i = 0; i < whole; i += LANES) {
+        sv_istore(lane, sv_rte(sv_mul(sv_load(x + i), sv_set(r))));
+        for (int k = 0; k < LANES; k++) {
+            q[i + (size_t)k] = (int16_t)lane[k];
         }
-        for (size_t d = 0; d < nd; d++) {
-            k[LK_KV_K_AT(b, h, d, at, nh, nd)] = half[d];
-        }
-        memcpy(row, v_row + h * (size_t)head_dim, (size_t)head_dim * sizeof *row);
-        for (size_t d = 0; d < nd; d += SV_LANES) {
-            sv_to_half(v + LK_KV_V_AT(b, h, at, d, nh, nd), sv_load(row + d));
-        }
+    }
+    for (size_t i = whole; i < n; i++) {
+        q[i] = (int16_t)lk_rte(x[i] * r);
+    }
+    return lk_cell_scale(lk_flt((uint32_t)a), most);
+}
+
+static void vec_kv_store(const struct lk_kv_shape *s, const float *k_row, const float *v_row,
+                         int block, int slot, uint32_t *k, uint32_t *v)
+{
+    int16_t q[LK_MAX_HEAD_DIM] = {0};
+    size_t n = (size_t)s->head_dim;
+    for (int h = 0; h < s->n_head; h++) {
+        size_t at = (size_t)h * n;
+        float scale = vec_quantize(k_row + at, n, lk_kv_most(s->k_bits), q);
+        lk_kv_place_k(k + lk_kv_head(s, s->k_bits, block, h), s->dim, s->k_bits, slot, q, scale);
+        scale = vec_quantize(v_row + at, n, LK_BYTE_MOST, q);
+        lk_kv_place_v(v + lk_kv_head(s, LK_KV_V_BITS, block, h), s->dim, slot, q, scale);
     }
 }

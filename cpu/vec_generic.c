@@ -9,49 +9,18 @@
 
 static bool attn_chunk(const struct lk_attn_chunk *c)
 {
+    struct lk_kv_shape shape = {.n_head = 1,
+                                .head_dim = c->dim,
+                                .dim = c->dim,
+                                .k_bits = c->k_bits};
+    size_t dim = (size_t)c->dim;
     bool ok = true;
-    int dim = c->dim;
-    for (int r = 0; r < c->n_rows; r++) {
-        float m[LK_KV_BLOCK], l = 0.0f, *o = c->o + (size_t)r * (size_t)dim;
-        int32_t k[LK_KV_BLOCK], n = INT32_MIN;
-        if (c->from[r] > c->to[r]) {
-            continue;
+    for (size_t r = 0; r < (size_t)c->n_rows; r++) {
+        if (c->from[r] <= c->to[r]) {
+            ok &= lk_scalar_attn_chunk(&shape, c->q + r * dim, c->q_scale[r], c->score_cap, c->k,
+                                       c->v, c->from[r], c->to[r], &c->n[r], &c->l[r],
+                                       c->o + r * dim);
         }
-        for (int j = c->from[r]; j <= c->to[r]; j++) {
-            float dot = 0.0f;
-            for (int d = 0; d < dim; d++) {
-                float t = c->q[(size_t)r * (size_t)dim + (size_t)d] *
-                          lk_f16_to_f32(c->k[d * LK_KV_BLOCK + j]);
-                dot = dot + t;
-            }
-            float s = dot * c->score_in;
-            if (c->score_cap != 0.0f) {
-                s = lk_tanh(s) * c->score_cap;
-            }
-            if (lk_magnitude(s) >= LK_SCORE_LIMIT) {
-                ok = false;
-                s = 0.0f;
-            }
-            k[j] = lk_rte(s);
-            m[j] = lk_round13(lk_exp2_mantissa(s, k[j]));
-            n = k[j] > n ? k[j] : n;
-        }
-        for (int d = 0; d < dim; d++) {
-            o[d] = 0.0f;
-        }
-        for (int j = c->from[r]; j <= c->to[r]; j++) {
-            float p = k[j] - n < LK_P_CUT ? 0.0f : lk_scale2(m[j], k[j] - n);
-            l = l + p;
-            for (int d = 0; d < dim; d++) {
-                float t = p * lk_f16_to_f32(c->v[j * dim + d]);
-                o[d] = o[d] + t;
-            }
-        }
-        for (int d = 0; d < dim; d++) {
-            o[d] = lk_flush(o[d]);
-        }
-        c->n[r] = n;
-        c->l[r] = l;
     }
     return ok;
 }
@@ -106,6 +75,7 @@ const struct lk_vec_kernels lk_vec_generic = {
     .softcap = lk_scalar_softcap,
     .rope = lk_scalar_rope,
     .kv_store = lk_scalar_kv_store,
+    .quantize = lk_kv_quantize,
     .attn_chunk = attn_chunk,
     .attn_merge = attn_merge,
     .attn_end = attn_end,

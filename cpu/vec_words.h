@@ -82,9 +82,13 @@ static inline sv_f sv_scale2(sv_f x, sv_i k)
     return sv_flt(sv_iadd(sv_bits(x), sv_shl(k, 23)));
 }
 
-static inline sv_f sv_exp2_mantissa(sv_f s, sv_i k)
+static inline sv_f sv_exp2_part(sv_f f)
 {
-    return sv_exp_core(sv_mul(sv_sub(s, sv_f22(k)), sv_const(0x3F317218u)));
+    sv_f p = sv_const(0x3C1D0166u);
+    p = sv_add(sv_mul(p, f), sv_const(0x3D64FE23u));
+    p = sv_add(sv_mul(p, f), sv_const(0x3E7601BCu));
+    p = sv_add(sv_mul(p, f), sv_const(0x3F317096u));
+    return sv_add(sv_mul(p, f), sv_set(1.0f));
 }
 
 /* e^-a from magnitude bits of a; a >= 0. */
@@ -138,16 +142,6 @@ static inline sv_f sv_tanh(sv_f x)
     y = sv_pick(small, p, y);
     y = sv_pick(sv_gt(sv_iset(0x39800000u), u), a, y); /* 2^-12 */
     return sv_flt(sv_or(sv_bits(y), sv_and(sv_bits(x), sv_iset(0x80000000u))));
-}
-
-/* f32 -> f16 of the contract: clamped, nearest even, no -0. */
-static inline void sv_to_half(uint16_t *p, sv_f x)
-{
-    sv_i sign = sv_and(sv_bits(x), sv_iset(0x80000000u));
-    sv_i u = sv_imin(sv_magnitude(x), sv_iset(0x477FE000u)); /* 65504 */
-    /* Magnitudes of 2^-25 or less round to 0, whose sign goes. */
-    sv_mask gone = sv_gt(sv_iset(0x33000001u), u);
-    sv_store_half(p, sv_drop(gone, sv_flt(sv_or(u, sign))));
 }
 
 #endif

@@ -60,7 +60,7 @@ extern "C" {
 #define LK_VERSION       "0.1.0"
 
 /* Raised whenever any logit of any model may change; saved sessions carry it. */
-#define LK_NUMERICS_VERSION 1
+#define LK_NUMERICS_VERSION 2
 
 /* ---- status ------------------------------------------------------------------------------ */
 
@@ -370,6 +370,10 @@ typedef struct lk_engine_options {
      * number or FIRST-LAST, both counted in, from 0, without a gap up to the model's last. DEVICE
      * is one, as above. "cpu:0-3,vulkan 0:4-11,vulkan 1:12-15". NULL: it is decided. */
     const char *placement;
+    /* What the cache keeps of a key and a value: NULL or "k12v8" (12 and 8 bits a dimension), or
+     * "i8": 8 bits each, less memory for less accuracy, and other logits. Every backend gives the
+     * same bits with it; sessions are saved for one of them. */
+    const char *kv;
 } lk_engine_options;
 
 LK_API lk_engine_options lk_engine_options_default(void);

@@ -70,8 +70,9 @@ typedef struct lk_check_difference {
     uint64_t n_values, n_different;
     int n_shown;
     struct {
-        uint64_t row, index;      /* token of the batch (K and V: 0 and 1), element of its row */
-        uint32_t found, expected; /* bits; K and V: f16 */
+        uint64_t row, index; /* token of the batch, element of its row; K and V: 0 and 1, element of
+                              * [block][head][64]: a position's scale and then its values */
+        uint32_t found, expected; /* bits */
         double found_value, expected_value;
         uint64_t ulps;
     } shown[LK_CHECK_SHOWN];

@@ -5,11 +5,12 @@
  * either walks their chunks in order, or with SPLIT takes one chunk and leaves o_c, n_c, l_c to
  * attn_merge.
  *
- * Scores: an invocation is two keys, each dot one chain over d. Output: an invocation is some pairs
- * of dims, each sum one chain over j. A masked key has p = +0, which changes no sum.
+ * Scores: an invocation is two keys. Output: an invocation is some dimensions. All sums are of
+ * integers. A masked key has weight 0, whatever its cells hold.
  */
 #version 450
 #include "shaders/common.glsl"
+#include "shaders/attention.glsl"
 
 layout(local_size_x_id = 3) in;
 layout(constant_id = 0) const uint ROWS = 8;
@@ -17,18 +18,14 @@ layout(constant_id = 1) const uint DIM = 256; /* padded head dimension, a multip
 layout(constant_id = 2) const uint FLAGS = 0; /* LK_VK_ATTN_* */
 layout(constant_id = 3) const uint THREADS = 32;
 const bool SPLIT = (FLAGS & LK_VK_ATTN_SPLIT) != 0u;
+const uint BITS = (FLAGS & LK_VK_ATTN_K8) != 0u ? LK_KV_K8_BITS : LK_KV_K_BITS;
 
 const uint OWN = ROWS * 32u / THREADS;
-const uint WORDS = DIM / 2u;          /* of a V row */
-const uint PER = (WORDS + 31u) / 32u; /* of them, those of an invocation */
+const uint PER = DIM / 32u; /* dimensions of an invocation */
 
 layout(std430, binding = 0) readonly buffer In
 {
     float q_rows[];
-};
-layout(std430, binding = 0) readonly buffer In4
-{
-    vec4 q_rows4[];
 };
 layout(std430, binding = 1) readonly buffer KCache
 {
@@ -55,24 +52,46 @@ layout(push_constant) uniform Push
     lk_vk_attn_push p;
 };
 
-const int NO_KEY = -0x7fffffff;
-
-shared vec4 q_tile[ROWS * DIM / 4u];
-shared uvec4 p_tile[ROWS * 16u]; /* 64 floats a row; before that, maxima of scores */
+shared uvec2 q_tile[ROWS * DIM / 4u];
+shared float q_scale[ROWS];
+shared int w_tile[ROWS * 64u]; /* weights of values as they are made */
+shared uvec2 p_tile[ROWS * 16u]; /* and as they are multiplied */
 shared int n_tile[ROWS];
-shared float l_tile[ROWS];
+shared int l_tile[ROWS];
+shared uint most_tile[ROWS]; /* bits of the largest w; before the first chunk, of q */
 
-precise vec2 halves(uint word)
+/* The queries of this tile as integers. */
+void load_queries(uint lid, uint first_token, uint head0, uint n_heads, uint n_rows)
 {
-    if ((FLAGS & LK_VK_ATTN_UNPACK) != 0u) {
-        return unpackHalf2x16(word);
+    for (uint i = lid; i < ROWS; i += THREADS) {
+        most_tile[i] = 0u;
     }
-    return vec2(lk_f16_to_f32(word), lk_f16_to_f32(word >> 16));
-}
-
-float merge_factor(int k)
-{
-    return k < LK_MERGE_CUT ? lk_flt(0u) : lk_flt(uint(127 + k) << 23);
+    barrier();
+    for (uint i = lid; i < ROWS * DIM; i += THREADS) {
+        uint row = i / DIM, d = i % DIM;
+        if (row < n_rows && d < p.head_dim) {
+            uint at = ((first_token + row / n_heads) * p.n_head + head0 + row % n_heads) * p.head_dim;
+            atomicMax(most_tile[row], lk_magnitude(q_rows[at + d]));
+        }
+    }
+    barrier();
+    for (uint i = lid; i < ROWS * DIM / 4u; i += THREADS) {
+        uint row = i / (DIM / 4u), d = i % (DIM / 4u) * 4u;
+        uint at = ((first_token + row / n_heads) * p.n_head + head0 + row % n_heads) * p.head_dim;
+        precise vec4 x = vec4(0.0);
+        for (uint c = 0u; c < 4u; c++) {
+            if (row < n_rows && d + c < p.head_dim) {
+                x[c] = q_rows[at + d + c];
+            }
+        }
+        uint a = most_tile[row];
+        q_tile[i] = pack_query(quantize4(x, a, lk_cell_factor(lk_flt(a), float(LK_Q_MOST))));
+    }
+    for (uint i = lid; i < ROWS; i += THREADS) {
+        uint a = most_tile[i];
+        precise float scale = lk_cell_scale(lk_flt(a), LK_Q_MOST) * lk_flt(p.score_in);
+        q_scale[i] = a == 0u ? 0.0 : scale;
+    }
 }
 
 void main()
@@ -94,35 +113,20 @@ void main()
     uint low = p.window != 0u && pos0 + 1u > p.window ? pos0 + 1u - p.window : 0u;
     uint row0 = (lid >> 5) * OWN; /* the first of this invocation's rows */
     bool busy = row0 < n_rows;
+    load_queries(lid, first_token, head0, n_heads, n_rows);
 
-    for (uint i = lid; i < ROWS * DIM / 4u; i += THREADS) {
-        uint row = i / (DIM / 4u);
-        uint d = i % (DIM / 4u) * 4u;
-        precise vec4 x = vec4(0.0);
-        if (row < n_rows && d < p.head_dim) {
-            uint head = head0 + row % n_heads;
-            uint at = ((first_token + row / n_heads) * p.n_head + head) * p.head_dim + d;
-            if ((p.head_dim & 3u) == 0u) {
-                x = q_rows4[at >> 2];
-            } else {
-                for (uint c = 0u; c < min(p.head_dim - d, 4u); c++) {
-                    x[c] = q_rows[at + c];
-                }
-            }
-        }
-        q_tile[i] = vec4(lk_round13(x.x), lk_round13(x.y), lk_round13(x.z), lk_round13(x.w));
-    }
-
-    precise float o[OWN * PER * 2u];
+    precise float o[OWN * PER];
     int n[OWN];
-    precise float l = 0.0; /* of row row0 + lane */
+    precise float l[OWN];
     for (uint i = 0u; i < OWN; i++) {
         n[i] = NO_KEY;
-        for (uint k = 0u; k < PER * 2u; k++) {
-            o[i * PER * 2u + k] = 0.0;
+        l[i] = 0.0;
+        for (uint k = 0u; k < PER; k++) {
+            o[i * PER + k] = 0.0;
         }
     }
 
+    bool far = false; /* a score was out of range */
     uint chunk = low / LK_KV_BLOCK;
     uint end = last / LK_KV_BLOCK + 1u;
     if (SPLIT) {
@@ -130,163 +134,122 @@ void main()
         end = min(end, chunk + 1u);
     }
     uint table = p.table + seq * p.max_blocks;
-    uint next_block = batch[table + min(chunk, p.max_blocks - 1u)];
     for (; chunk < end; chunk++) {
-        uint block = next_block;
-        next_block = batch[table + min(chunk + 1u, end - 1u)];
-        /* keys of V that were written: the others could be NaN, and 0 * NaN is not 0 */
-        uint base = chunk * LK_KV_BLOCK;
-        uint from = low > base ? low - base : 0u;
-        uint to = min(last - base + 1u, 64u);
+        uint block = batch[table + chunk];
+        uint k_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, BITS);
+        uint v_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, LK_KV_V_BITS);
         barrier();
         for (uint i = lid; i < ROWS; i += THREADS) {
             n_tile[i] = NO_KEY;
+            l_tile[i] = 0;
+            most_tile[i] = 0u;
         }
+        barrier();
 
-        /* scores of keys 2 lane and 2 lane + 1 */
+        /* scores of keys lane and lane + 32 */
         precise vec2 s[OWN];
         ivec2 kj[OWN];
         if (busy) {
-            for (uint i = 0u; i < OWN; i++) {
-                s[i] = vec2(0.0);
+            SUM dot[OWN * 2u];
+            for (uint i = 0u; i < OWN * 2u; i++) {
+                dot[i] = SUM(0);
             }
-            uint at = LK_KV_K_AT(block, kv_head, 0u, 2u * lane, p.n_kv_head, p.dim) / 2u;
-            uint d = 0u;
-            uint ahead[8]; /* words on their way */
-            [[unroll]] for (uint c = 0u; c < 8u; c++) {
-                ahead[c] = k_cache[at + min(c, p.head_dim - 1u) * (LK_KV_BLOCK / 2u)];
-            }
-            for (; d + 8u <= p.head_dim; d += 8u) {
-                uint words[8] = ahead;
-                uint next = min(d + 8u, p.head_dim - 8u);
-                [[unroll]] for (uint c = 0u; c < 8u; c++) {
-                    ahead[c] = k_cache[at + (next + c) * (LK_KV_BLOCK / 2u)];
+            for (uint d = 0u; d < DIM; d += 8u) {
+                uint high[4], low_halves[2];
+                [[unroll]] for (uint e = 0u; e < 2u; e++) {
+                    high[e] = k_cache[k_at + LK_KV_K_HIGH(d, lane + 32u * e)];
+                    high[2u + e] = k_cache[k_at + LK_KV_K_HIGH(d + 4u, lane + 32u * e)];
+                    low_halves[e] = 0u;
+                    if (BITS == LK_KV_K_BITS) {
+                        low_halves[e] = k_cache[k_at + LK_KV_K_LOW(DIM, d, lane + 32u * e)];
+                    }
                 }
-                [[unroll]] for (uint h = 0u; h < 8u; h += 4u) {
-                    precise vec2 k[4];
-                    [[unroll]] for (uint c = 0u; c < 4u; c++) {
-                        k[c] = halves(words[h + c]);
+                [[unroll]] for (uint h = 0u; h < 2u; h++) {
+                    KEY k[2];
+                    [[unroll]] for (uint e = 0u; e < 2u; e++) {
+                        uint half_bytes = (low_halves[e] >> (4u * h)) & 0x0f0f0f0fu;
+                        k[e] = unpack_key(high[2u * h + e], half_bytes, BITS);
                     }
                     [[unroll]] for (uint i = 0u; i < OWN; i++) {
-                        precise vec4 q = q_tile[((row0 + i) * DIM + d + h) >> 2];
-                        [[unroll]] for (uint c = 0u; c < 4u; c++) {
-                            s[i].x = fma(q[c], k[c].x, s[i].x);
-                            s[i].y = fma(q[c], k[c].y, s[i].y);
-                        }
+                        uvec2 q = q_tile[((row0 + i) * DIM + d) / 4u + h];
+                        dot[2u * i] = add_dot(dot[2u * i], q, k[0], BITS);
+                        dot[2u * i + 1u] = add_dot(dot[2u * i + 1u], q, k[1], BITS);
                     }
                 }
             }
-            for (; d < p.head_dim; d++) {
-                precise vec2 k = halves(k_cache[at + d * (LK_KV_BLOCK / 2u)]);
-                for (uint i = 0u; i < OWN; i++) {
-                    precise float q = q_tile[((row0 + i) * DIM + d) >> 2][d & 3u];
-                    s[i].x = fma(q, k.x, s[i].x);
-                    s[i].y = fma(q, k.y, s[i].y);
-                }
-            }
+            precise vec2 k_scale = vec2(lk_flt(k_cache[k_at + LK_KV_SCALE_AT(DIM, BITS, lane)]),
+                                        lk_flt(k_cache[k_at + LK_KV_SCALE_AT(DIM, BITS, lane + 32u)]));
             for (uint i = 0u; i < OWN; i++) {
                 uint row = row0 + i, pos = pos0 + row / n_heads;
                 kj[i] = ivec2(NO_KEY);
                 [[unroll]] for (uint e = 0u; e < 2u; e++) {
-                    uint key = chunk * LK_KV_BLOCK + 2u * lane + e;
+                    uint key = chunk * LK_KV_BLOCK + lane + 32u * e;
                     bool used =
                         row < n_rows && key <= pos && (p.window == 0u || key + p.window > pos);
-                    precise float x = s[i][e] * lk_flt(p.score_in);
-                    if ((FLAGS & LK_VK_ATTN_CAP) != 0u) {
-                        x = lk_tanh(x);
-                        x = x * lk_flt(p.score_cap);
-                    }
+                    s[i][e] = score_of(whole(dot[2u * i + e], BITS), k_scale[e], q_scale[row],
+                                       (FLAGS & LK_VK_ATTN_CAP) != 0u ? p.score_cap : 0u, used, far);
                     if (used) {
-                        if (lk_magnitude(x) >= LK_SCORE_LIMIT) {
-                            atomicOr(flags[p.op], 1u);
-                            x = 0.0;
-                        }
-                        kj[i][e] = lk_rte(x);
+                        kj[i][e] = lk_rte(s[i][e]);
                     }
-                    s[i][e] = x;
                 }
-                p_tile[row * 16u + (lane >> 2)][lane & 3u] = uint(max(kj[i].x, kj[i].y));
-            }
-        }
-        uint v_words[4u * PER]; /* on their way */
-        uint v_from[PER]; /* the words of key 0 */
-        [[unroll]] for (uint k = 0u; k < PER; k++) {
-            v_from[k] = LK_KV_V_AT(block, kv_head, 0u, 0u, p.n_kv_head, p.dim) / 2u +
-                        min(lane + 32u * k, WORDS - 1u);
-        }
-        [[unroll]] for (uint c = 0u; c < 4u; c++) {
-            [[unroll]] for (uint k = 0u; k < PER; k++) {
-                v_words[c * PER + k] = v_cache[v_from[k] + ((from & ~3u) + c) * WORDS];
+                atomicMax(n_tile[row], max(kj[i].x, kj[i].y));
             }
         }
         barrier();
-        if (busy && (lane >> 2) < OWN) {
-            uint row = row0 + (lane >> 2), at = row * 16u + 2u * (lane & 3u);
-            ivec4 most = max(ivec4(p_tile[at]), ivec4(p_tile[at + 1u]));
-            atomicMax(n_tile[row], max(max(most.x, most.y), max(most.z, most.w)));
+        if (busy) {
+            precise vec2 v_scale =
+                vec2(lk_flt(v_cache[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, lane)]),
+                     lk_flt(v_cache[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, lane + 32u)]));
+            for (uint i = 0u; i < OWN; i++) {
+                int nc = n_tile[row0 + i], count = 0;
+                [[unroll]] for (uint e = 0u; e < 2u; e++) {
+                    precise float w = 0.0;
+                    if (kj[i][e] != NO_KEY) {
+                        precise float pj = weight_of(s[i][e], kj[i][e], nc);
+                        count += count_of(pj);
+                        w = pj * v_scale[e];
+                    }
+                    s[i][e] = w;
+                }
+                atomicAdd(l_tile[row0 + i], count);
+                atomicMax(most_tile[row0 + i], max(lk_bits(s[i].x), lk_bits(s[i].y)));
+            }
         }
         barrier();
         if (busy) {
             for (uint i = 0u; i < OWN; i++) {
-                int nc = n_tile[row0 + i];
-                [[unroll]] for (uint e = 0u; e < 2u; e++) {
-                    precise float pj = 0.0;
-                    if (kj[i][e] != NO_KEY && kj[i][e] - nc >= LK_P_CUT) {
-                        pj = lk_round13(lk_exp2_mantissa(s[i][e], kj[i][e]));
-                        pj = lk_scale2(pj, kj[i][e] - nc);
-                    }
-                    p_tile[(row0 + i) * 16u + (lane >> 1)][2u * (lane & 1u) + e] = lk_bits(pj);
-                }
+                precise vec2 w = s[i] * lk_weight_up(lk_weight_exponent(most_tile[row0 + i]));
+                w_tile[(row0 + i) * 64u + lane] = lk_rte(w.x);
+                w_tile[(row0 + i) * 64u + lane + 32u] = lk_rte(w.y);
             }
+        }
+        barrier();
+        for (uint i = lid; i < min(n_rows, ROWS) * 16u; i += THREADS) {
+            p_tile[i] = pack_weights(ivec4(w_tile[4u * i], w_tile[4u * i + 1u],
+                                           w_tile[4u * i + 2u], w_tile[4u * i + 3u]));
         }
         barrier();
         if (!busy) {
             continue;
         }
 
-        /* l: a row of this invocation's own */
-        precise float l_chunk = 0.0;
-        if (lane < OWN) {
-            for (uint j = 0u; j < 16u; j++) {
-                uvec4 pj = p_tile[(row0 + lane) * 16u + j];
-                [[unroll]] for (uint e = 0u; e < 4u; e++) {
-                    precise float t = l_chunk + lk_flt(pj[e]);
-                    l_chunk = t;
-                }
-            }
+        /* output: dimensions lane + 32 k */
+        int oc[OWN * PER];
+        for (uint i = 0u; i < OWN * PER; i++) {
+            oc[i] = 0;
         }
-
-        /* output: words lane + 32 k */
-        precise float oc[OWN * PER * 2u];
-        for (uint i = 0u; i < OWN * PER * 2u; i++) {
-            oc[i] = 0.0;
-        }
-        for (uint j4 = from & ~3u; j4 < to; j4 += 4u) {
-            if (j4 < from || j4 + 4u > to) {
-                [[unroll]] for (uint c = 0u; c < 4u; c++) {
-                    [[unroll]] for (uint k = 0u; k < PER; k++) {
-                        uint word = v_words[c * PER + k];
-                        v_words[c * PER + k] = j4 + c < from || j4 + c >= to ? 0u : word;
-                    }
-                }
-            }
-            precise vec2 v[4u * PER];
-            uint next = min(j4 + 4u, LK_KV_BLOCK - 4u) * WORDS;
-            [[unroll]] for (uint c = 0u; c < 4u; c++) {
-                [[unroll]] for (uint k = 0u; k < PER; k++) {
-                    v[c * PER + k] = halves(v_words[c * PER + k]);
-                    v_words[c * PER + k] = v_cache[v_from[k] + next + c * WORDS];
-                }
+        uint base = chunk * LK_KV_BLOCK;
+        uint from = low > base ? (low - base) / 4u : 0u;
+        uint to = min(last - base, 63u) / 4u;
+        for (uint j4 = from; j4 <= to; j4++) {
+            VALUE v[PER];
+            [[unroll]] for (uint k = 0u; k < PER; k++) {
+                v[k] = unpack_value(v_cache[v_at + LK_KV_V_AT(DIM, lane + 32u * k, 4u * j4)]);
             }
             [[unroll]] for (uint i = 0u; i < OWN; i++) {
-                uvec4 pj = p_tile[(row0 + i) * 16u + (j4 >> 2)];
-                [[unroll]] for (uint c = 0u; c < 4u; c++) {
-                    precise float x = lk_flt(pj[c]);
-                    [[unroll]] for (uint k = 0u; k < PER; k++) {
-                        uint e = (i * PER + k) * 2u;
-                        oc[e] = fma(x, v[c * PER + k].x, oc[e]);
-                        oc[e + 1u] = fma(x, v[c * PER + k].y, oc[e + 1u]);
-                    }
+                uvec2 w = p_tile[(row0 + i) * 16u + j4];
+                [[unroll]] for (uint k = 0u; k < PER; k++) {
+                    oc[i * PER + k] = add_values(oc[i * PER + k], w, v[k]);
                 }
             }
         }
@@ -299,18 +262,19 @@ void main()
             int nn = max(n[i], nc);
             precise float f_old = started ? merge_factor(n[i] - nn) : 0.0;
             precise float f_new = merge_factor(nc - nn);
-            if (lane == i) {
-                precise float a = l * f_old;
-                precise float b = l_chunk * f_new;
-                a = a + b;
-                l = started ? a : l_chunk;
-            }
-            for (uint k = 0u; k < PER * 2u; k++) {
-                uint e = i * PER * 2u + k;
-                precise float add = lk_flush(oc[e]);
+            precise float down = lk_weight_down(lk_weight_exponent(most_tile[row0 + i]));
+            precise float l_chunk = l_of(l_tile[row0 + i]);
+            precise float a = l[i] * f_old;
+            precise float b = l_chunk * f_new;
+            a = a + b;
+            l[i] = started ? a : l_chunk;
+            for (uint k = 0u; k < PER; k++) {
+                uint e = i * PER + k;
+                precise float add = lk_f32_of_int(oc[e]) * down;
+                add = lk_flush(add);
                 if (started) {
-                    precise float a = o[e] * f_old;
-                    precise float b = add * f_new;
+                    a = o[e] * f_old;
+                    b = add * f_new;
                     a = a + b;
                     add = lk_flush(a);
                 }
@@ -320,10 +284,9 @@ void main()
         }
     }
 
-    if (lane < OWN && row0 + lane < n_rows) {
-        l_tile[row0 + lane] = l;
+    if (far) {
+        atomicOr(flags[p.op], 1u);
     }
-    barrier();
     for (uint i = 0u; i < OWN; i++) {
         uint row = row0 + i;
         if (row >= n_rows) {
@@ -336,16 +299,15 @@ void main()
             at_row = at_row * p.max_splits + gl_WorkGroupID.z;
             if (lane == 0u) {
                 part[p.part_l + at_row * 2u] = uint(n[i]);
-                part[p.part_l + at_row * 2u + 1u] = lk_bits(l_tile[row]);
+                part[p.part_l + at_row * 2u + 1u] = lk_bits(l[i]);
             }
         } else {
-            r = lk_rcp(l_tile[row]);
+            r = lk_rcp(l[i]);
         }
-        for (uint k = 0u; k < PER * 2u; k++) {
-            uint w = lane + 32u * (k >> 1);
-            uint d = 2u * w + (k & 1u);
-            precise float y = o[i * PER * 2u + k];
-            if (w >= WORDS || d >= p.head_dim) {
+        for (uint k = 0u; k < PER; k++) {
+            uint d = lane + 32u * k;
+            precise float y = o[i * PER + k];
+            if (d >= p.head_dim) {
                 continue;
             }
             if (SPLIT) {

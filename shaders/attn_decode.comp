@@ -5,26 +5,27 @@
  * one KV head and one chunk of 64 keys (rule 8). Several chunks meet in `part`: the workgroup that
  * finishes last folds them in rising order, so that nobody waits.
  *
- * Scores: lane = key, SETS sets of rows; the token's own key is taken from shared memory, where it
- * is as it will be read back from the cache.
+ * Scores: lane = key, SETS sets of rows. Output: lane = dimension. The token's own key and value
+ * are taken from shared memory, where they are as they will be read back from the cache.
  */
 #version 450
 #include "shaders/common.glsl"
+#include "shaders/attention.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint THREADS = 64;
 layout(constant_id = 1) const uint ROWS = 8;
 layout(constant_id = 2) const uint DIM = 256; /* padded head dimension, a multiple of 32 */
-layout(constant_id = 3) const uint UNPACK = 0; /* unpackHalf2x16 is exact here (probe) */
+layout(constant_id = 3) const uint BITS = 12; /* of a cell of K */
 
 const uint SETS = THREADS / 64u;
 const uint SET_ROWS = (ROWS + SETS - 1u) / SETS;
-const uint WORDS = DIM / 2u;                                   /* of a V row */
-const uint V_SETS = WORDS >= THREADS ? 1u : THREADS / WORDS;   /* sets of rows side by side */
+const uint PAIRS = DIM / 2u;
+const uint V_SETS = DIM >= THREADS ? 1u : THREADS / DIM;     /* sets of rows side by side */
 const uint V_ROWS = (ROWS + V_SETS - 1u) / V_SETS;
-const uint V_LANES = WORDS >= THREADS ? THREADS : WORDS;
-const uint PER = (WORDS + V_LANES - 1u) / V_LANES;             /* words of an invocation */
-const uint STEP = 16u;                                         /* loads under way at a time */
+const uint V_LANES = DIM >= THREADS ? THREADS : DIM;
+const uint PER = (DIM + V_LANES - 1u) / V_LANES;             /* dimensions of an invocation */
+const uint STEP = 8u;                                        /* loads under way at a time */
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -63,26 +64,19 @@ layout(push_constant) uniform Push
     lk_vk_attn_decode_push p;
 };
 
-const int NO_KEY = -0x7fffffff;
-
 /* Rows 0 .. ROWS - 1 are q, ROWS is k, ROWS + 1 is v. */
 shared float tile[(ROWS + 2u) * DIM];
+shared uint most_tile[ROWS + 2u]; /* bits of the largest magnitude of each; of the largest w */
 shared float p_tile[(ROWS + 1u) * 64u];
+shared uvec2 q_words[ROWS * DIM / 4u];
+shared float q_scale[ROWS];
+shared uvec2 k_own[DIM / 4u]; /* words of the token's key as the cache has them, low halves apart */
+shared int v_own[DIM];
+shared int w_tile[ROWS * 64u];
+shared uvec2 w_words[ROWS * 16u];
 shared int n_tile[ROWS];
+shared int l_tile[ROWS];
 shared uint is_last;
-
-precise vec2 halves(uint word)
-{
-    if (UNPACK != 0u) {
-        return unpackHalf2x16(word);
-    }
-    return vec2(lk_f16_to_f32(word), lk_f16_to_f32(word >> 16));
-}
-
-float merge_factor(int k)
-{
-    return k < LK_MERGE_CUT ? lk_flt(0u) : lk_flt(uint(127 + k) << 23);
-}
 
 uint low16(uint pair)
 {
@@ -164,9 +158,9 @@ void turn_rows(uint lid, uint n_heads)
 {
     uint turned = (p.n_dims & 0xffffu) / 2u;
     bool interleaved = p.n_dims >> 16 != 0u;
-    for (uint i = lid; i < (ROWS + 1u) * WORDS; i += THREADS) {
-        uint row = i / WORDS;
-        uint pair = i % WORDS;
+    for (uint i = lid; i < (ROWS + 1u) * PAIRS; i += THREADS) {
+        uint row = i / PAIRS;
+        uint pair = i % PAIRS;
         if (pair >= turned || !is_turned(row, n_heads)) {
             continue;
         }
@@ -189,54 +183,89 @@ void turn_rows(uint lid, uint n_heads)
     barrier();
 }
 
-/* K and V of the token as f16, in the tile and (where `write`) in the cache; q to 13 bits. */
-void round_rows(uint lid, uint block, uint slot, uint kv_head, bool write)
+/* q, K and V of the token as integers; K and V also (where `write`) in the cache. */
+void quantize_rows(uint lid, uint block, uint slot, uint kv_head, bool write)
 {
-    for (uint i = lid; i < DIM; i += THREADS) {
-        uint h = lk_f32_to_f16(tile[ROWS * DIM + i]);
-        tile[ROWS * DIM + i] = lk_f16_to_f32(h);
-        if (write) {
-            uint at = LK_KV_K_AT(block, kv_head, i, slot, p.n_kv_head, DIM) / 2u;
-            uint old = k_cache[at];
-            k_cache[at] = (slot & 1u) != 0u ? (old & 0xffffu) | (h << 16) : (old & 0xffff0000u) | h;
+    for (uint i = lid; i < (ROWS + 2u) * 64u; i += THREADS) {
+        uint a = 0u;
+        for (uint d = i % 64u; d < DIM; d += 64u) {
+            a = max(a, lk_magnitude(tile[i / 64u * DIM + d]));
         }
-    }
-    for (uint i = lid; i < WORDS; i += THREADS) {
-        uint at = (ROWS + 1u) * DIM + 2u * i;
-        uint h0 = lk_f32_to_f16(tile[at]);
-        uint h1 = lk_f32_to_f16(tile[at + 1u]);
-        tile[at] = lk_f16_to_f32(h0);
-        tile[at + 1u] = lk_f16_to_f32(h1);
-        if (write) {
-            v_cache[LK_KV_V_AT(block, kv_head, slot, 2u * i, p.n_kv_head, DIM) / 2u] = h0 | (h1 << 16);
-        }
-    }
-    for (uint i = lid; i < ROWS * DIM; i += THREADS) {
-        tile[i] = lk_round13(tile[i]);
+        atomicMax(most_tile[i / 64u], a);
     }
     barrier();
+    for (uint i = lid; i < (ROWS + 1u) * DIM / 4u; i += THREADS) {
+        uint row = i / (DIM / 4u), a = most_tile[row];
+        int most = row < ROWS ? LK_Q_MOST : most_of(BITS);
+        precise vec4 x = vec4(tile[4u * i], tile[4u * i + 1u], tile[4u * i + 2u], tile[4u * i + 3u]);
+        ivec4 q = quantize4(x, a, lk_cell_factor(lk_flt(a), float(most)));
+        if (row < ROWS) {
+            q_words[i] = pack_query(q);
+        } else {
+            bool wide = BITS == LK_KV_K_BITS;
+            k_own[i - ROWS * DIM / 4u] = uvec2(pack4(wide ? q >> 4 : q), wide ? pack4(q & 15) : 0u);
+        }
+    }
+    uint v_most = most_tile[ROWS + 1u], k_most = most_tile[ROWS];
+    precise float v_factor = lk_cell_factor(lk_flt(v_most), float(LK_BYTE_MOST));
+    for (uint d = lid; d < DIM; d += THREADS) {
+        precise float x = tile[(ROWS + 1u) * DIM + d] * v_factor;
+        v_own[d] = v_most == 0u ? 0 : lk_rte(x);
+    }
+    for (uint i = lid; i < ROWS; i += THREADS) {
+        precise float scale = lk_cell_scale(lk_flt(most_tile[i]), LK_Q_MOST) * lk_flt(p.score_in);
+        q_scale[i] = most_tile[i] == 0u ? 0.0 : scale;
+    }
+    if (lid == 0u) {
+        precise float k = lk_cell_scale(lk_flt(k_most), most_of(BITS));
+        precise float v = lk_cell_scale(lk_flt(v_most), LK_BYTE_MOST);
+        p_tile[0] = k_most == 0u ? 0.0 : k;
+        p_tile[1] = v_most == 0u ? 0.0 : v;
+    }
+    barrier();
+    if (!write) {
+        return;
+    }
+    uint k_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, BITS);
+    uint v_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, LK_KV_V_BITS);
+    for (uint g = lid; g < DIM / 4u; g += THREADS) {
+        k_cache[k_at + LK_KV_K_HIGH(4u * g, slot)] = k_own[g].x;
+        if (BITS == LK_KV_K_BITS && g % 2u == 0u) {
+            k_cache[k_at + LK_KV_K_LOW(DIM, 4u * g, slot)] = k_own[g].y | k_own[g + 1u].y << 4;
+        }
+    }
+    for (uint d = lid; d < DIM; d += THREADS) {
+        uint at = v_at + LK_KV_V_AT(DIM, d, slot);
+        v_cache[at] = bitfieldInsert(v_cache[at], uint(v_own[d]), int(8u * (slot % 4u)), 8);
+    }
+    if (lid == 0u) {
+        k_cache[k_at + LK_KV_SCALE_AT(DIM, BITS, slot)] = lk_bits(p_tile[0]);
+        v_cache[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, slot)] = lk_bits(p_tile[1]);
+    }
 }
 
-/* Dots of key lid % 64 with the rows of this invocation's set. */
-void score(uint at, uint odd, bool own, uint row0, out float dot[SET_ROWS])
+/* Dots of key j with the rows of this invocation's set. */
+void score(uint k_at, uint j, bool own, uint row0, out SUM dot[SET_ROWS])
 {
     LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
-        dot[i] = 0.0;
+        dot[i] = SUM(0);
     }
-    for (uint first = 0u; first < DIM; first += STEP) { /* past head_dim both are zero */
-        uint word[STEP];
-        LK_UNROLL for (uint k = 0u; k < STEP; k++) {
-            word[k] = k_cache[at + (first + k) * (LK_KV_BLOCK / 2u)];
-        }
-        LK_UNROLL for (uint k = 0u; k < STEP; k++) {
-            uint d = first + k;
-            precise vec2 pair = halves(word[k]);
-            precise float kd = odd == 0u ? pair.x : pair.y;
-            if (own) {
-                kd = tile[ROWS * DIM + d];
+    for (uint first = 0u; first < DIM; first += 4u * STEP) { /* pads are zero */
+        uint high[STEP];
+        uint halves[STEP / 2u];
+        LK_UNROLL for (uint g = 0u; g < STEP; g++) {
+            high[g] = k_cache[k_at + LK_KV_K_HIGH(first + 4u * g, j)];
+            if (BITS == LK_KV_K_BITS && g % 2u == 0u) {
+                halves[g / 2u] = k_cache[k_at + LK_KV_K_LOW(DIM, first + 4u * g, j)];
             }
+        }
+        LK_UNROLL for (uint g = 0u; g < STEP; g++) {
+            uint low = BITS == LK_KV_K_BITS ? (halves[g / 2u] >> (4u * (g % 2u))) & 0x0f0f0f0fu : 0u;
+            uvec2 mine = k_own[first / 4u + g];
+            KEY k = unpack_key(own ? mine.x : high[g], own ? mine.y : low, BITS);
             LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
-                dot[i] = fma(tile[min(row0 + i, ROWS - 1u) * DIM + d], kd, dot[i]);
+                uvec2 q = q_words[(min(row0 + i, ROWS - 1u) * DIM + first) / 4u + g];
+                dot[i] = add_dot(dot[i], q, k, BITS);
             }
         }
     }
@@ -315,91 +344,104 @@ void main()
     }
     if (lid < ROWS) {
         n_tile[lid] = NO_KEY;
+        l_tile[lid] = 0;
     }
-    round_rows(lid, block, slot, kv_head, write && newest);
+    if (lid < ROWS + 2u) {
+        most_tile[lid] = 0u;
+    }
+    barrier();
+    quantize_rows(lid, block, slot, kv_head, write && newest);
 
     uint j = lid & 63u;
     uint row0 = (lid >> 6) * SET_ROWS;
     uint key = chunk * LK_KV_BLOCK + j;
-    float dot[SET_ROWS];
+    bool own = newest && j == slot;
+    SUM dot[SET_ROWS];
+    precise float s[SET_ROWS];
     int kj[SET_ROWS];
-    uint k_at = LK_KV_K_AT(block, kv_head, 0u, j, p.n_kv_head, DIM) / 2u;
-    score(k_at, j & 1u, newest && j == slot, row0, dot);
+    uint k_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, BITS);
+    uint v_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, LK_KV_V_BITS);
+    score(k_at, j, own, row0, dot);
     bool used = key >= low && key <= pos;
+    precise float k_scale =
+        own ? p_tile[0] : lk_flt(k_cache[k_at + LK_KV_SCALE_AT(DIM, BITS, j)]);
+    precise float v_scale =
+        own ? p_tile[1] : lk_flt(v_cache[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, j)]);
+    bool far = false;
     LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
-        precise float s = dot[i] * lk_flt(p.score_in);
-        if (p.score_cap != 0u) {
-            s = lk_tanh(s);
-            s = s * lk_flt(p.score_cap);
-        }
+        bool mine = used && row0 + i < n_heads;
+        s[i] = score_of(whole(dot[i], BITS), k_scale, q_scale[min(row0 + i, ROWS - 1u)],
+                        p.score_cap, mine, far);
         kj[i] = NO_KEY;
-        if (used && row0 + i < n_heads) {
-            if (lk_magnitude(s) >= LK_SCORE_LIMIT) {
-                atomicOr(flags[p.op_rope_k_attn >> 16], 1u);
-                s = 0.0;
-            }
-            kj[i] = lk_rte(s);
+        if (mine) {
+            kj[i] = lk_rte(s[i]);
             atomicMax(n_tile[row0 + i], kj[i]);
         }
-        dot[i] = s;
+    }
+    if (far) {
+        atomicOr(flags[p.op_rope_k_attn >> 16], 1u);
+    }
+    if (lid < ROWS) {
+        most_tile[lid] = 0u; /* from now on of w */
+    }
+    barrier();
+    LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
+        precise float w = 0.0;
+        if (kj[i] != NO_KEY) {
+            precise float pj = weight_of(s[i], kj[i], n_tile[row0 + i]);
+            atomicAdd(l_tile[row0 + i], count_of(pj));
+            w = pj * v_scale;
+            atomicMax(most_tile[row0 + i], lk_bits(w));
+        }
+        s[i] = w;
     }
     barrier();
     LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
         if (row0 + i < ROWS) {
-            int n = n_tile[row0 + i];
-            precise float pj = 0.0;
-            if (kj[i] != NO_KEY && kj[i] - n >= LK_P_CUT) {
-                pj = lk_round13(lk_exp2_mantissa(dot[i], kj[i]));
-                pj = lk_scale2(pj, kj[i] - n);
-            }
-            p_tile[(row0 + i) * 64u + j] = pj;
+            precise float w = s[i] * lk_weight_up(lk_weight_exponent(most_tile[row0 + i]));
+            w_tile[(row0 + i) * 64u + j] = lk_rte(w);
         }
     }
     barrier();
+    for (uint i = lid; i < ROWS * 16u; i += THREADS) {
+        w_words[i] = pack_weights(ivec4(w_tile[4u * i], w_tile[4u * i + 1u], w_tile[4u * i + 2u],
+                                        w_tile[4u * i + 3u]));
+    }
+    barrier();
 
-    /* output: an invocation is PER pairs of dims of V_ROWS rows, its sums chains over the keys */
+    /* output: an invocation is PER dimensions of V_ROWS rows */
     uint v_row0 = lid / V_LANES * V_ROWS;
-    uint word0 = lid % V_LANES;
+    uint d0 = lid % V_LANES;
     if (v_row0 < n_heads) {
-        precise float oc[V_ROWS * PER * 2u];
-        precise float lc[V_ROWS];
-        LK_UNROLL for (uint i = 0u; i < V_ROWS; i++) {
-            lc[i] = 0.0;
-            LK_UNROLL for (uint k = 0u; k < PER * 2u; k++) {
-                oc[i * PER * 2u + k] = 0.0;
-            }
+        int oc[V_ROWS * PER];
+        LK_UNROLL for (uint i = 0u; i < V_ROWS * PER; i++) {
+            oc[i] = 0;
         }
-        uint v_at = LK_KV_V_AT(block, kv_head, 0u, 0u, p.n_kv_head, DIM) / 2u;
-        /* only keys that were written: stale bytes could be NaN, and 0 * NaN is not 0 */
         uint base = chunk * LK_KV_BLOCK;
-        uint from = low > base ? low - base : 0u;
-        uint to = newest ? slot + 1u : 64u;
+        uint from = low > base ? (low - base) / 4u : 0u;
+        uint to = newest ? slot / 4u + 1u : 16u;
         for (uint first = from & ~(STEP - 1u); first < to; first += STEP) {
             uint word[STEP * PER];
             LK_UNROLL for (uint k = 0u; k < STEP; k++) {
-                LK_UNROLL for (uint w = 0u; w < PER; w++) {
-                    word[k * PER + w] =
-                        v_cache[v_at + (first + k) * WORDS + min(word0 + V_LANES * w, WORDS - 1u)];
+                LK_UNROLL for (uint e = 0u; e < PER; e++) {
+                    uint d = min(d0 + V_LANES * e, DIM - 1u);
+                    word[k * PER + e] = v_cache[v_at + LK_KV_V_AT(DIM, d, 4u * (first + k))];
                 }
             }
             LK_UNROLL for (uint k = 0u; k < STEP; k++) {
-                uint key_j = first + k;
-                bool taken = key_j >= from && key_j < to;
-                precise vec2 v[PER];
-                LK_UNROLL for (uint w = 0u; w < PER; w++) {
-                    v[w] = taken ? halves(word[k * PER + w]) : vec2(0.0);
-                    if (newest && key_j == slot) {
-                        uint at = (ROWS + 1u) * DIM + 2u * min(word0 + V_LANES * w, WORDS - 1u);
-                        v[w] = vec2(tile[at], tile[at + 1u]);
+                VALUE v[PER];
+                LK_UNROLL for (uint e = 0u; e < PER; e++) {
+                    uint x = word[k * PER + e];
+                    if (newest && first + k == slot / 4u) {
+                        int mine = v_own[min(d0 + V_LANES * e, DIM - 1u)];
+                        x = bitfieldInsert(x, uint(mine), int(8u * (slot % 4u)), 8);
                     }
+                    v[e] = unpack_value(x);
                 }
                 LK_UNROLL for (uint i = 0u; i < V_ROWS; i++) {
-                    precise float pj = v_row0 + i < ROWS ? p_tile[(v_row0 + i) * 64u + key_j] : 0.0;
-                    lc[i] = lc[i] + pj;
-                    LK_UNROLL for (uint w = 0u; w < PER; w++) {
-                        uint e = (i * PER + w) * 2u;
-                        oc[e] = fma(pj, v[w].x, oc[e]);
-                        oc[e + 1u] = fma(pj, v[w].y, oc[e + 1u]);
+                    uvec2 w = w_words[min(v_row0 + i, ROWS - 1u) * 16u + first + k];
+                    LK_UNROLL for (uint e = 0u; e < PER; e++) {
+                        oc[i * PER + e] = add_values(oc[i * PER + e], w, v[e]);
                     }
                 }
             }
@@ -409,15 +451,18 @@ void main()
             if (row >= n_heads) {
                 continue;
             }
-            precise float r = lk_rcp(lc[i]);
+            precise float lc = l_of(l_tile[row]);
+            precise float r = lk_rcp(lc);
+            precise float down = lk_weight_down(lk_weight_exponent(most_tile[row]));
             uint at_part = (head0 + row) * p.max_blocks + gl_WorkGroupID.z;
-            if (count > 1u && word0 == 0u) {
+            if (count > 1u && d0 == 0u) {
                 part[p.part_l + at_part * 2u] = uint(n_tile[row]);
-                part[p.part_l + at_part * 2u + 1u] = lk_bits(lc[i]);
+                part[p.part_l + at_part * 2u + 1u] = lk_bits(lc);
             }
-            LK_UNROLL for (uint k = 0u; k < PER * 2u; k++) {
-                uint d = 2u * (word0 + V_LANES * (k >> 1)) + (k & 1u);
-                precise float y = lk_flush(oc[i * PER * 2u + k]);
+            LK_UNROLL for (uint e = 0u; e < PER; e++) {
+                uint d = d0 + V_LANES * e;
+                precise float y = lk_f32_of_int(oc[i * PER + e]) * down;
+                y = lk_flush(y);
                 if (d >= p.head_dim) {
                     continue;
                 }

@@ -5,6 +5,7 @@
  */
 #version 450
 #include "shaders/common.glsl"
+#include "shaders/attention.glsl"
 
 layout(local_size_x = 64) in;
 layout(std430, binding = 3) readonly buffer Batch
@@ -23,13 +24,6 @@ layout(push_constant) uniform Push
 {
     lk_vk_attn_push p;
 };
-
-const int NO_KEY = -0x7fffffff;
-
-float merge_factor(int k)
-{
-    return k < LK_MERGE_CUT ? lk_flt(0u) : lk_flt(uint(127 + k) << 23);
-}
 
 void main()
 {

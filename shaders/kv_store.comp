@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Kv_store: K and V rows of the batch -> cache, as f16 (kv_layout.h). An invocation writes one
- * word: two dims of V of one token, or one dim of K of two neighbouring positions: the even one
- * writes for both when its neighbour is in the batch, else the other half is kept.
+ * Kv_store: K and V rows of the batch -> cache, as integers with a scale a head (rule 8). A
+ * workgroup is a head of K of one token, or a head of V of the tokens of one sequence whose
+ * positions share words: the first of them in the batch writes for all, and keeps the bytes of
+ * positions that are not in the batch.
  */
 #version 450
 #include "shaders/common.glsl"
+#include "shaders/attention.glsl"
 
+const uint THREADS = 64u;
 layout(local_size_x = 64) in;
 layout(std430, binding = 0) readonly buffer KRows
 {
@@ -20,11 +23,11 @@ layout(std430, binding = 2) readonly buffer Batch
 {
     uint batch[];
 };
-layout(std430, binding = 3) buffer KCache
+layout(std430, binding = 3) writeonly buffer KCache
 {
     uint k_cache[];
 };
-layout(std430, binding = 4) writeonly buffer VCache
+layout(std430, binding = 4) buffer VCache
 {
     uint v_cache[];
 };
@@ -33,48 +36,109 @@ layout(push_constant) uniform Push
     lk_vk_kv_push p;
 };
 
-uint k_half(uint token, uint head, uint d)
+shared uint largest[4];
+
+uint row_of(uint token, uint head)
 {
-    return d < p.head_dim ? lk_f32_to_f16(k_rows[(token * p.n_kv_head + head) * p.head_dim + d])
-                          : 0u;
+    return (token * p.n_kv_head + head) * p.head_dim;
 }
 
-uint v_half(uint token, uint head, uint d)
+void store_key(uint token, uint head, uint block, uint slot)
 {
-    return d < p.head_dim ? lk_f32_to_f16(v_rows[(token * p.n_kv_head + head) * p.head_dim + d])
-                          : 0u;
+    uint lid = gl_LocalInvocationIndex, row = row_of(token, head);
+    uint at = LK_KV_HEAD_AT(block, head, p.n_kv_head, p.dim, p.k_bits);
+    uint a = 0u;
+    for (uint d = lid; d < p.head_dim; d += THREADS) {
+        a = max(a, lk_magnitude(k_rows[row + d]));
+    }
+    atomicMax(largest[0], a);
+    barrier();
+    a = largest[0];
+    int most = most_of(p.k_bits);
+    float factor = lk_cell_factor(lk_flt(a), float(most));
+    for (uint g = lid; g < p.dim / 8u; g += THREADS) {
+        ivec4 k[2];
+        for (uint h = 0u; h < 2u; h++) {
+            precise vec4 x = vec4(0.0);
+            for (uint c = 0u; c < 4u; c++) {
+                uint d = 8u * g + 4u * h + c;
+                if (d < p.head_dim) {
+                    x[c] = k_rows[row + d];
+                }
+            }
+            k[h] = quantize4(x, a, factor);
+        }
+        bool wide = p.k_bits == LK_KV_K_BITS;
+        k_cache[at + LK_KV_K_HIGH(8u * g, slot)] = pack4(wide ? k[0] >> 4 : k[0]);
+        k_cache[at + LK_KV_K_HIGH(8u * g + 4u, slot)] = pack4(wide ? k[1] >> 4 : k[1]);
+        if (wide) {
+            uint low = pack4(k[0] & 15) | pack4(k[1] & 15) << 4;
+            k_cache[at + LK_KV_K_LOW(p.dim, 8u * g, slot)] = low;
+        }
+    }
+    if (lid == 0u) {
+        precise float scale = a == 0u ? lk_flt(0u) : lk_cell_scale(lk_flt(a), most);
+        k_cache[at + LK_KV_SCALE_AT(p.dim, p.k_bits, slot)] = lk_bits(scale);
+    }
+}
+
+/* Values of `count` tokens from `token` on, in slots from `slot` on of one word. */
+void store_values(uint token, uint count, uint head, uint block, uint slot)
+{
+    uint lid = gl_LocalInvocationIndex;
+    uint at = LK_KV_HEAD_AT(block, head, p.n_kv_head, p.dim, LK_KV_V_BITS);
+    for (uint t = 0u; t < count; t++) {
+        uint a = 0u, row = row_of(token + t, head);
+        for (uint d = lid; d < p.head_dim; d += THREADS) {
+            a = max(a, lk_magnitude(v_rows[row + d]));
+        }
+        atomicMax(largest[t], a);
+    }
+    barrier();
+    for (uint d = lid; d < p.dim; d += THREADS) {
+        uint index = at + LK_KV_V_AT(p.dim, d, slot);
+        uint word = count == 4u ? 0u : v_cache[index];
+        for (uint t = 0u; t < count; t++) {
+            uint a = largest[t], shift = 8u * (slot % 4u + t);
+            int v = 0;
+            if (d < p.head_dim && a != 0u) {
+                precise float x = v_rows[row_of(token + t, head) + d];
+                x = x * lk_cell_factor(lk_flt(a), float(LK_BYTE_MOST));
+                v = lk_rte(x);
+            }
+            word = (word & ~(0xffu << shift)) | (uint(v) & 0xffu) << shift;
+        }
+        v_cache[index] = word;
+    }
+    if (lid < count) {
+        uint a = largest[lid];
+        precise float scale = a == 0u ? lk_flt(0u) : lk_cell_scale(lk_flt(a), LK_BYTE_MOST);
+        v_cache[at + LK_KV_SCALE_AT(p.dim, LK_KV_V_BITS, slot + lid)] = lk_bits(scale);
+    }
 }
 
 void main()
 {
-    uint i = gl_GlobalInvocationID.x;
-    uint token = gl_WorkGroupID.y;
-    uint n_k = p.n_kv_head * p.dim;
+    uint head = gl_WorkGroupID.x / 2u, token = gl_WorkGroupID.y;
     uint pos = batch[p.pos + token];
     uint seq = batch[p.seq + token];
     uint block = batch[p.table + seq * p.max_blocks + pos / LK_KV_BLOCK];
     uint slot = pos % LK_KV_BLOCK;
-    if (i < n_k) {
-        uint head = i / p.dim;
-        uint d = i % p.dim;
-        bool odd = (slot & 1u) != 0u;
-        if (odd && token > 0u && batch[p.seq + token - 1u] == seq) {
-            return;
-        }
-        uint at = LK_KV_K_AT(block, head, d, slot, p.n_kv_head, p.dim) / 2u;
-        uint h = k_half(token, head, d);
-        if (odd) {
-            k_cache[at] = (k_cache[at] & 0xffffu) | (h << 16);
-        } else if (token + 1u < p.n_tokens && batch[p.seq + token + 1u] == seq) {
-            k_cache[at] = h | (k_half(token + 1u, head, d) << 16);
-        } else {
-            k_cache[at] = (k_cache[at] & 0xffff0000u) | h;
-        }
-    } else if (i < n_k + n_k / 2u) {
-        uint word = i - n_k;
-        uint head = word / (p.dim / 2u);
-        uint d = 2u * (word % (p.dim / 2u));
-        uint at = LK_KV_V_AT(block, head, slot, d, p.n_kv_head, p.dim) / 2u;
-        v_cache[at] = v_half(token, head, d) | (v_half(token, head, d + 1u) << 16);
+    if (gl_LocalInvocationIndex < 4u) {
+        largest[gl_LocalInvocationIndex] = 0u;
     }
+    barrier();
+    if (gl_WorkGroupID.x % 2u == 0u) {
+        store_key(token, head, block, slot);
+        return;
+    }
+    if (slot % 4u != 0u && token > 0u && batch[p.seq + token - 1u] == seq) {
+        return;
+    }
+    uint count = 1u;
+    while (slot % 4u + count < 4u && token + count < p.n_tokens &&
+           batch[p.seq + token + count] == seq) {
+        count++;
+    }
+    store_values(token, count, head, block, slot);
 }

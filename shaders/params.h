@@ -13,20 +13,21 @@
 #define LK_PARAMS_U32 uint32_t
 #endif
 
-#define LK_VK_ROWS          32  /* rows of a weight interleaved: one a lane */
-#define LK_VK_PANEL         256 /* = LK_PANEL */
-#define LK_VK_BINDINGS      8
-#define LK_VK_PUSH_BYTES    128 /* of push constants: what every device has */
-#define LK_VK_ALIGN         256 /* of what is bound: what every device takes */
-#define LK_VK_MAX_DIM       256 /* head dimension, padded: size of arrays in the attention kernel */
-#define LK_VK_ROPE_PAIRS    256 /* of a row: what a workgroup of rope takes */
-#define LK_VK_ATTN_ROWS     16  /* query rows of a workgroup of attention */
-#define LK_VK_ATTN_OWN      4   /* of them, those of 32 invocations */
-#define LK_VK_ATTN_FEW_ROWS 8   /* rows of a workgroup of 32 invocations, for few tokens */
-#define LK_VK_ATTN_SPLIT    1u
-#define LK_VK_ATTN_CAP      4u /* scores have a soft cap */
-#define LK_VK_ATTN_UNPACK   2u /* unpackHalf2x16 is exact here (probe) */
-#define LK_VK_MAX_COLS      8  /* tokens of one mat-vec workgroup */
+#define LK_VK_ROWS             32  /* rows of a weight interleaved: one a lane */
+#define LK_VK_PANEL            256 /* = LK_PANEL */
+#define LK_VK_BINDINGS         8
+#define LK_VK_PUSH_BYTES       128 /* of push constants: what every device has */
+#define LK_VK_ALIGN            256 /* of what is bound: what every device takes */
+#define LK_VK_MAX_DIM          256 /* head dimension, padded: size of arrays in the attention kernel */
+#define LK_VK_ROPE_PAIRS       256 /* of a row: what a workgroup of rope takes */
+#define LK_VK_ATTN_ROWS        16  /* query rows of a workgroup of attention */
+#define LK_VK_ATTN_OWN         4   /* of them, those of 32 invocations */
+#define LK_VK_ATTN_FEW_ROWS    8   /* rows of a workgroup of 32 invocations, for few tokens */
+#define LK_VK_ATTN_MATRIX_ROWS 64  /* of a workgroup of attention by matrices */
+#define LK_VK_ATTN_SPLIT       1u
+#define LK_VK_ATTN_CAP         4u /* scores have a soft cap */
+#define LK_VK_ATTN_K8          2u /* cells of K have 8 bits */
+#define LK_VK_MAX_COLS         8  /* tokens of one mat-vec workgroup */
 
 /* How activations are handed to a matmul. */
 #define LK_VK_X_F32  0 /* as they are */
@@ -111,7 +112,7 @@ struct lk_vk_rope_push {
 
 /* kv_store */
 struct lk_vk_kv_push {
-    LK_PARAMS_U32 n_tokens, n_kv_head, head_dim, dim;
+    LK_PARAMS_U32 n_tokens, n_kv_head, head_dim, dim, k_bits;
     LK_PARAMS_U32 pos, seq, table, max_blocks; /* batch buffer */
 };
 

@@ -8,7 +8,7 @@
 #define LK_VK_PROBE_ITEMS_H
 
 #define LK_PROBE_UNPACK  0u /* halves to floats by integers, all 65,536 */
-#define LK_PROBE_PACK    1u /* floats to halves around every rounding boundary */
+#define LK_PROBE_CELLS   1u /* floats to the integers and scales of attention */
 #define LK_PROBE_INT     2u /* int to float, ties beyond 2^24 included */
 #define LK_PROBE_MULADD  3u /* a * b + c, rounded twice */
 #define LK_PROBE_CHAIN   4u /* ordered sums of 40 products in panels of 8 */
@@ -25,10 +25,9 @@
 #define LK_PROBE_BLOCK   15u /* int8 block with scale, offset and centred nibbles */
 #define LK_PROBE_SOFTMAX 16u /* chunk maxima, powers of two and a merge */
 #define LK_PROBE_ITEMS   17u
-/* Features: outside of the verdict, switched off when they differ. */
-#define LK_PROBE_HW_HALF 17u /* unpackHalf2x16, all finite halves */
-#define LK_PROBE_DOT     18u /* packed int8 dot product */
-#define LK_PROBE_ALL     19u
+/* A feature: outside of the verdict, switched off when it differs. */
+#define LK_PROBE_DOT 17u /* packed int8 dot product */
+#define LK_PROBE_ALL 18u
 
 LK_FN LK_U32 probe_mix(LK_U32 x)
 {
@@ -44,19 +43,6 @@ LK_FN float probe_float(LK_U32 x, LK_U32 low, LK_U32 span)
 {
     LK_U32 u = probe_mix(x);
     return lk_flt((u & 0x807fffffu) | ((low + (probe_mix(u) >> 8) % span) << 23));
-}
-
-/* Around the boundaries of f16: a half's bits, then a step below, at and above each midpoint. */
-LK_FN float probe_boundary(LK_U32 i)
-{
-    LK_U32 h = probe_mix(i) & 0x7fffu;
-    LK_U32 e = h < 0x7c00u ? h : h & 0x3ffu;
-    LK_U32 u = lk_bits(lk_f16_to_f32(e));
-    LK_U32 k = i % 8u;
-    u = k < 5u ? u + 0x1000u * (k & 1u) + k - 2u : u + (0x0fffu + k - 5u);
-    u = (i % 64u) == 63u ? 0x33000000u + (i >> 6) % 3u - 1u : u;            /* 2^-25 */
-    u = (i % 64u) == 62u ? 0x477FE000u + ((i >> 6) % 5u) * 0x800u - 1u : u; /* 65504, 65520 */
-    return lk_flt((u & 0x7fffffffu) | ((i >> 3) << 31));
 }
 
 LK_FN LK_U32 probe_chain(LK_U32 i)
@@ -135,6 +121,16 @@ LK_FN LK_U32 probe_block(LK_U32 i)
     return lk_bits(lk_flush(p));
 }
 
+/* p of key j of chunk c, whose largest whole exponent is n. */
+LK_FN float probe_weight(LK_U32 i, LK_U32 c, LK_U32 j, LK_I32 n)
+{
+    LK_F32 s = probe_float(i * 64u + c * 8u + j, 118u, 16u);
+    LK_I32 k = lk_rte(s);
+    LK_F32 f = s - lk_f22(k);
+    LK_F32 p = lk_exp2_part(f);
+    return k - n < LK_P_CUT ? lk_flt(0u) : lk_scale2(p, k - n);
+}
+
 LK_FN LK_U32 probe_softmax(LK_U32 i)
 {
     LK_F32 l = 0.0f;
@@ -146,18 +142,27 @@ LK_FN LK_U32 probe_softmax(LK_U32 i)
             LK_I32 k = lk_rte(probe_float(i * 64u + c * 8u + j, 118u, 16u));
             nc = k > nc ? k : nc;
         }
-        LK_F32 lc = 0.0f;
-        LK_F32 oc = 0.0f;
+        LK_I32 count = 0;
+        LK_U32 most = 0u;
         for (LK_U32 j = 0u; j < 6u; j++) {
-            LK_F32 s = probe_float(i * 64u + c * 8u + j, 118u, 16u);
-            LK_I32 k = lk_rte(s);
-            LK_F32 p = lk_round13(lk_exp2_mantissa(s, k));
-            p = k - nc < LK_P_CUT ? lk_flt(0u) : lk_scale2(p, k - nc);
-            LK_F32 v = lk_f16_to_f32(probe_mix(i + 31u * j + c) & 0xbfffu);
-            lc = lc + p;
-            v = p * v;
-            oc = oc + v;
+            LK_F32 p = probe_weight(i, c, j, nc);
+            LK_F32 t = p * lk_flt(LK_UINT(127 + LK_L_BITS) << 23);
+            count = count + lk_rte(t);
+            t = p * lk_flt(lk_bits(probe_float(i + 31u * j + c, 100u, 30u)) & 0x7fffffffu);
+            most = lk_bits(t) > most ? lk_bits(t) : most;
         }
+        LK_I32 e = lk_weight_exponent(most);
+        LK_I32 sum = 0;
+        for (LK_U32 j = 0u; j < 6u; j++) {
+            LK_F32 t = probe_weight(i, c, j, nc);
+            t = t * lk_flt(lk_bits(probe_float(i + 31u * j + c, 100u, 30u)) & 0x7fffffffu);
+            t = t * lk_weight_up(e);
+            sum = sum + lk_rte(t) * (LK_INT(probe_mix(i + 17u * j + c) & 255u) - 128);
+        }
+        LK_F32 lc = lk_f32_of_int(count);
+        lc = lc * lk_flt(LK_UINT(127 - LK_L_BITS) << 23);
+        LK_F32 oc = lk_f32_of_int(sum);
+        oc = oc * lk_weight_down(e);
         oc = lk_flush(oc);
         LK_I32 nn = n > nc ? n : nc;
         LK_F32 fo =
@@ -195,8 +200,15 @@ LK_FN LK_U32 probe_item(LK_U32 item, LK_U32 i)
     if (item == LK_PROBE_UNPACK) {
         return lk_bits(lk_f16_to_f32(i & 0xffffu));
     }
-    if (item == LK_PROBE_PACK) {
-        return lk_f32_to_f16(probe_boundary(i));
+    if (item == LK_PROBE_CELLS) {
+        LK_F32 a = lk_flt(lk_bits(probe_float(i, 77u, 90u)) & 0x7fffffffu);
+        LK_I32 most = (i & 1u) == 0u ? LK_Q_MOST : LK_BYTE_MOST;
+        LK_F32 x = a * lk_flt(0x3F000000u | (probe_mix(i + 3u) & 0x7fffffu));
+        x = x * lk_cell_factor(a, LK_TO_F32(most));
+        LK_U32 u = LK_UINT(lk_rte(x)) * 3u ^ lk_bits(lk_cell_scale(a, most));
+        LK_I32 e = lk_weight_exponent(lk_bits(a));
+        LK_F32 w = a * lk_weight_up(e);
+        return u ^ LK_UINT(lk_rte(w)) * 5u ^ lk_bits(lk_weight_down(e));
     }
     if (item == LK_PROBE_INT) {
         LK_U32 u = probe_mix(i);
@@ -240,7 +252,7 @@ LK_FN LK_U32 probe_item(LK_U32 item, LK_U32 i)
         return lk_bits(lk_rsqrt(mag));
     }
     if (item == LK_PROBE_EXP2) {
-        return lk_bits(lk_exp2(neg));
+        return lk_bits(lk_exp2_part(probe_float(i, 95u, 31u)));
     }
     if (item == LK_PROBE_EXP) {
         return lk_bits(lk_exp(neg));
@@ -258,14 +270,6 @@ LK_FN LK_U32 probe_item(LK_U32 item, LK_U32 i)
         LK_F32 r = probe_float(i, 110u, 38u);
         return lk_bits(lk_round13(wide)) ^ (lk_bits(lk_round16(near_)) * 5u) ^
                (LK_UINT(lk_rte(r)) * 7u);
-    }
-    if (item == LK_PROBE_HW_HALF) {
-        LK_U32 h = (i & 0x7c00u) == 0x7c00u ? (i & 0x83ffu) : (i & 0xffffu);
-#ifdef LK_GLSL
-        return lk_bits(unpackHalf2x16(h).x) ^ (lk_bits(unpackHalf2x16(h << 16).y) * 3u);
-#else
-        return lk_bits(lk_f16_to_f32(h)) ^ (lk_bits(lk_f16_to_f32(h)) * 3u);
-#endif
     }
     LK_U32 a = probe_bytes(2u * i);
     LK_U32 b = probe_bytes(2u * i + 1u);

@@ -17,7 +17,7 @@ ROOMS = [
     ("quant", "src/quant", "quant.h", ""),
     ("gguf", "src/gguf", "gguf.h model_file.h", "quant"),
     ("text", "src/text", "tok.h sampler.h stop.h logprob.h", "gguf"),
-    ("plan", "src/plan", "plan.h op.h rope.h state.h kv_layout.h", "quant gguf"),
+    ("plan", "src/plan", "plan.h op.h rope.h state.h kv_layout.h kv_cells.h", "quant gguf"),
     ("backend", "src/backend", "backend.h device_list.h", "quant plan"),
     ("shaders", "shaders", "params.h probe_items.h spirv_lint.h", "plan"),
     ("ref", "src/ref", "", "quant plan backend"),

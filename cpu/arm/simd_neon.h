@@ -127,11 +127,6 @@ static inline sv_f sv_load_half(const uint16_t *p)
 {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 }
-/* Nearest even; the caller has clamped. */
-static inline void sv_store_half(uint16_t *p, sv_f x)
-{
-    vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x)));
-}
 /* int32 to f32, nearest even. */
 static inline sv_f sv_cvt(sv_i i)
 {
@@ -144,6 +139,59 @@ static inline sv_f sv_halves(const uint8_t *p)
 static inline sv_f sv_bf16(const uint8_t *p)
 {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
+}
+
+/* ---- int16: SV_COLS columns of four ---- */
+
+enum { SV_COLS = 2 };
+typedef int16x8_t sv_w;
+typedef int32x4x2_t sv_sums; /* four partial sums a column */
+
+static inline sv_w sv_wload(const int16_t *p)
+{
+    return vld1q_s16(p);
+}
+static inline void sv_wstore(int16_t *p, sv_w x)
+{
+    vst1q_s16(p, x);
+}
+/* The same four in every column. */
+static inline sv_w sv_wset(const int16_t *four)
+{
+    int16x4_t x = vld1_s16(four);
+    return vcombine_s16(x, x);
+}
+static inline sv_w sv_wbytes(const uint8_t *p)
+{
+    return vmovl_s8(vreinterpret_s8_u8(vld1_u8(p)));
+}
+/* (byte >> shift) & 15; shift is 0 or 4. */
+static inline sv_w sv_wnibbles(const uint8_t *p, int shift)
+{
+    uint8x8_t x = vld1_u8(p);
+    x = shift ? vshr_n_u8(x, 4) : vand_u8(x, vdup_n_u8(15));
+    return vreinterpretq_s16_u16(vmovl_u8(x));
+}
+/* 16 high + low. */
+static inline sv_w sv_wjoin(sv_w high, sv_w low)
+{
+    return vaddq_s16(vshlq_n_s16(high, 4), low);
+}
+static inline sv_sums sv_sums_zero(void)
+{
+    int32x4_t z = vdupq_n_s32(0);
+    return (int32x4x2_t){{z, z}};
+}
+static inline sv_sums sv_dot(sv_sums acc, sv_w a, sv_w b)
+{
+    acc.val[0] = vmlal_s16(acc.val[0], vget_low_s16(a), vget_low_s16(b));
+    acc.val[1] = vmlal_s16(acc.val[1], vget_high_s16(a), vget_high_s16(b));
+    return acc;
+}
+static inline void sv_sums_store(int32_t *p, sv_sums acc)
+{
+    int32x4_t pairs = vpaddq_s32(acc.val[0], acc.val[1]);
+    vst1_s32(p, vget_low_s32(vpaddq_s32(pairs, pairs)));
 }
 
 #endif

@@ -128,11 +128,6 @@ static inline sv_f sv_load_half(const uint16_t *p)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const void *)p));
 }
-/* Nearest even; the caller has clamped. */
-static inline void sv_store_half(uint16_t *p, sv_f x)
-{
-    _mm_storeu_si128((void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-}
 /* int32 to f32, nearest even. */
 static inline sv_f sv_cvt(sv_i i)
 {
@@ -146,6 +141,55 @@ static inline sv_f sv_bf16(const uint8_t *p)
 {
     __m256i w = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(w, 16));
+}
+
+/* ---- int16: SV_COLS columns of four ---- */
+
+enum { SV_COLS = 4 };
+typedef __m256i sv_w;
+typedef __m256i sv_sums; /* two partial sums a column */
+
+static inline sv_w sv_wload(const int16_t *p)
+{
+    return _mm256_loadu_si256((const void *)p);
+}
+static inline void sv_wstore(int16_t *p, sv_w x)
+{
+    _mm256_storeu_si256((void *)p, x);
+}
+/* The same four in every column. */
+static inline sv_w sv_wset(const int16_t *four)
+{
+    return _mm256_castpd_si256(_mm256_broadcast_sd((const double *)(const void *)four));
+}
+static inline sv_w sv_wbytes(const uint8_t *p)
+{
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)p));
+}
+/* (byte >> shift) & 15; shift is 0 or 4. */
+static inline sv_w sv_wnibbles(const uint8_t *p, int shift)
+{
+    __m128i x = _mm_loadu_si128((const void *)p);
+    x = shift ? _mm_srli_epi16(x, 4) : x;
+    return _mm256_cvtepi8_epi16(_mm_and_si128(x, _mm_set1_epi8(15)));
+}
+/* 16 high + low. */
+static inline sv_w sv_wjoin(sv_w high, sv_w low)
+{
+    return _mm256_or_si256(_mm256_slli_epi16(high, 4), low);
+}
+static inline sv_sums sv_sums_zero(void)
+{
+    return _mm256_setzero_si256();
+}
+static inline sv_sums sv_dot(sv_sums acc, sv_w a, sv_w b)
+{
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
+}
+static inline void sv_sums_store(int32_t *p, sv_sums acc)
+{
+    __m128i low = _mm256_castsi256_si128(acc), high = _mm256_extracti128_si256(acc, 1);
+    _mm_storeu_si128((void *)p, _mm_hadd_epi32(low, high));
 }
 
 #endif

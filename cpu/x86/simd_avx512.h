@@ -128,12 +128,6 @@ static inline sv_f sv_load_half(const uint16_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
 }
-/* Nearest even; the caller has clamped. */
-static inline void sv_store_half(uint16_t *p, sv_f x)
-{
-    _mm256_storeu_si256((void *)p,
-                        _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-}
 /* int32 to f32, nearest even. */
 static inline sv_f sv_cvt(sv_i i)
 {
@@ -147,6 +141,55 @@ static inline sv_f sv_bf16(const uint8_t *p)
 {
     __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
+}
+
+/* ---- int16: SV_COLS columns of four ---- */
+
+enum { SV_COLS = 8 };
+typedef __m512i sv_w;
+typedef __m512i sv_sums; /* two partial sums a column */
+
+static inline sv_w sv_wload(const int16_t *p)
+{
+    return _mm512_loadu_si512((const void *)p);
+}
+static inline void sv_wstore(int16_t *p, sv_w x)
+{
+    _mm512_storeu_si512((void *)p, x);
+}
+/* The same four in every column. */
+static inline sv_w sv_wset(const int16_t *four)
+{
+    return _mm512_broadcastq_epi64(_mm_loadl_epi64((const void *)four));
+}
+static inline sv_w sv_wbytes(const uint8_t *p)
+{
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)p));
+}
+/* (byte >> shift) & 15; shift is 0 or 4. */
+static inline sv_w sv_wnibbles(const uint8_t *p, int shift)
+{
+    __m256i x = _mm256_loadu_si256((const void *)p);
+    x = shift ? _mm256_srli_epi16(x, 4) : x;
+    return _mm512_cvtepi8_epi16(_mm256_and_si256(x, _mm256_set1_epi8(15)));
+}
+/* 16 high + low. */
+static inline sv_w sv_wjoin(sv_w high, sv_w low)
+{
+    return _mm512_or_si512(_mm512_slli_epi16(high, 4), low);
+}
+static inline sv_sums sv_sums_zero(void)
+{
+    return _mm512_setzero_si512();
+}
+static inline sv_sums sv_dot(sv_sums acc, sv_w a, sv_w b)
+{
+    return _mm512_dpwssd_epi32(acc, a, b);
+}
+static inline void sv_sums_store(int32_t *p, sv_sums acc)
+{
+    __m512i sum = _mm512_add_epi32(acc, _mm512_srli_epi64(acc, 32));
+    _mm256_storeu_si256((void *)p, _mm512_cvtepi64_epi32(sum));
 }
 
 #endif

@@ -53,7 +53,11 @@ static inline float lk_flt(uint32_t u)
 #define LK_MAGIC_BITS  0x4B400000u
 #define LK_SCORE_LIMIT 0x49800000u /* 2^20: attention scores stay below (rule 8) */
 #define LK_P_CUT       (-30)       /* p is +0 below 2^-30 of its chunk's maximum (rule 8) */
-#define LK_MERGE_CUT   (-40)       /* a merge factor below 2^-40 is +0 (rule 8) */
+#define LK_Q_MOST      1807 /* = 16 * 112 + 15: limbs q >> 4, q & 15 and their sum are int8 */
+#define LK_BYTE_MOST   127
+#define LK_L_BITS      21    /* l counts in 2^-21 of its chunk's maximum (rule 8) */
+#define LK_W_BITS      13    /* P counts in 2^-13 of its chunk's largest power of two (rule 8) */
+#define LK_MERGE_CUT   (-40) /* a merge factor below 2^-40 is +0 (rule 8) */
 
 LK_FN LK_U32 lk_magnitude(float x)
 {
@@ -114,25 +118,6 @@ LK_FN float lk_f32_of_int(LK_I32 i)
     LK_F32 l = LK_TO_F32(i & 4095);
     h = h + l;
     return h;
-}
-
-/* f32 -> f16 bits: clamped to +-65504, nearest even, subnormals kept, -0 becomes +0. x is no NaN.
- */
-LK_FN LK_U32 lk_f32_to_f16(float x)
-{
-    LK_U32 u = lk_magnitude(x);
-    LK_U32 sign = (lk_bits(x) >> 16) & 0x8000u;
-    LK_U32 h;
-    if (u >= 0x477FF000u) {
-        h = 0x7BFFu;
-    } else if (u < 0x38800000u) {
-        LK_F32 t = lk_flt(u);
-        t = t + 0.5f;
-        h = lk_bits(t) - 0x3F000000u;
-    } else {
-        h = (u - 0x38000000u + 0xFFFu + ((u >> 13) & 1u)) >> 13;
-    }
-    return h == 0u ? 0u : (h | sign);
 }
 
 /* f16 bits -> f32, exact for every finite half; only the low 16 bits of h count. */
@@ -217,13 +202,56 @@ LK_FN float lk_scale2(float x, LK_I32 k)
     return lk_flt(lk_bits(x) + (LK_UINT(k) << 23));
 }
 
-/* The exp2 form split as attention needs it: for a score s, |s| < 2^20, k = rte(s) and
- * m = 2^(s - k) in [0.70, 1.42], so that 2^s = m * 2^k. */
-LK_FN float lk_exp2_mantissa(float s, LK_I32 k)
+/* 2^f, |f| <= 0.5, within 2^-18 relative, exact at 0. */
+LK_FN float lk_exp2_part(float f)
 {
-    LK_F32 f = s - lk_f22(k);
-    f = f * lk_flt(0x3F317218u);
-    return lk_exp_core(f);
+    LK_F32 p = lk_flt(0x3C1D0166u);
+    p = p * f;
+    p = p + lk_flt(0x3D64FE23u);
+    p = p * f;
+    p = p + lk_flt(0x3E7601BCu);
+    p = p * f;
+    p = p + lk_flt(0x3F317096u);
+    p = p * f;
+    p = p + 1.0f;
+    return p;
+}
+
+/* ---- integers of attention (rule 8); a > 0 is the largest magnitude of what they stand for ----
+ */
+
+/* What x is multiplied with before rte, so that |q| <= most. */
+LK_FN float lk_cell_factor(float a, float most)
+{
+    LK_F32 r = lk_rcp(a);
+    r = most * r;
+    return r;
+}
+
+/* What an integer stands for: a / most; most is LK_Q_MOST or LK_BYTE_MOST. */
+LK_FN float lk_cell_scale(float a, LK_I32 most)
+{
+    LK_F32 d = a * lk_flt(most == LK_BYTE_MOST ? 0x3C010204u : 0x3A111247u);
+    return d;
+}
+
+/* The biased exponent that P of a chunk counts in: that of its largest w; 14 where that is less, so
+ * that both powers below are normal numbers. */
+LK_FN LK_I32 lk_weight_exponent(LK_U32 w_bits)
+{
+    LK_I32 e = LK_INT(w_bits >> 23);
+    return e < 14 ? 14 : e;
+}
+
+/* 2^(LK_W_BITS - E) and 2^(E - LK_W_BITS) of that exponent. */
+LK_FN float lk_weight_up(LK_I32 e)
+{
+    return lk_flt(LK_UINT(254 + LK_W_BITS - e) << 23);
+}
+
+LK_FN float lk_weight_down(LK_I32 e)
+{
+    return lk_flt(LK_UINT(e - LK_W_BITS) << 23);
 }
 
 /* e^v for v <= 0; +0 for v < -69. */
@@ -239,16 +267,6 @@ LK_FN float lk_exp(float v)
     g = n * lk_flt(0x395E8083u);
     f = f + g;
     LK_F32 r = lk_scale2(lk_exp_core(f), k);
-    return cut ? lk_flt(0u) : r;
-}
-
-/* 2^z for z <= 0; +0 for z < -100. */
-LK_FN float lk_exp2(float z)
-{
-    bool cut = lk_bits(z) > 0xC2C80000u;
-    LK_F32 a = cut ? lk_flt(0u) : z;
-    LK_I32 k = lk_rte(a);
-    LK_F32 r = lk_scale2(lk_exp2_mantissa(a, k), k);
     return cut ? lk_flt(0u) : r;
 }
 

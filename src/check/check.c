@@ -476,6 +476,11 @@ lk_status lk_check_with(const lk_model *model, const lk_engine_options *engine,
     if (status) {
         return status;
     }
+    status = lk_plan_set_kv(plan, c.engine.kv, err);
+    if (status) {
+        lk_plan_free(&plan);
+        return status;
+    }
     c.plan = plan;
     c.device_plan = device_plan ? device_plan : plan;
     c.report = lk_alloc(sizeof *c.report);

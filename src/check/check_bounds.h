@@ -8,7 +8,7 @@
 #define LK_CHECK_BOUNDS_H
 
 /* One op on the same input, root mean square of the error of a row over that of the row, against
- * the reference that rounds q, K, V, p and the inputs of matrices where the contract does.
+ * the reference that rounds q, K, V, weights and the inputs of matrices where the contract does.
  * u = 2^-24 = 6e-8 is one rounding.
  *
  * Sums, products, rotations, norms and activations: at most 8 roundings an element. */
@@ -16,8 +16,9 @@
 /* Float sums in f32 over a row of K products: K/256 panels of 256, errors that mostly cancel; and
  * rows whose terms cancel to a tenth of their size. */
 #define LK_BOUND_FLOAT_MATMUL 1e-5
-/* Attention: f32 sums, and a p so near a tie of its 13 bits that it goes to the other side moves an
- * output by 2^-12 of that key's share. */
+/* Attention: a weight so near a tie of its 14 bits that it goes to the other side moves an output
+ * by 2^-13 of that key's share; where scores are large that is every one, two roundings of half a
+ * step (4e-5). */
 #define LK_BOUND_ATTENTION 1e-4
 /* Matrices of quantized weights: sums in f32 as above, and one element of the input so near a tie
  * of its 8 bits that it goes to the other side, 1/127 of the largest of its block, which may be
@@ -27,14 +28,16 @@
 /* A whole model to a depth of d layers against ideal mathematics, hidden rows, root mean square
  * over that of the rows. What the contract's roundings make of this model is measured: `rounded` is
  * the same distance of a second reference in double, which rounds the inputs of matrices, q, K, V
- * and p where the contract does and nothing else. The contract's own roundings fall elsewhere, and
- * a sum in f32 adds a little in each layer (seen on real models: 0.9 to 1.2 of `rounded`). */
+ * and weights where the contract does and nothing else. The contract's own roundings fall
+ * elsewhere, and a sum in f32 adds a little in each layer (seen on real models: 0.9 to 1.2 of
+ * `rounded`). */
 #define LK_BOUND_DEPTH(rounded, d) (2 * (rounded) + 1e-5 * sqrt((double)(d)))
 
 /* An approximate device (a failed item of the exactness probe) against the contract, root mean
  * square over that of the row. The first op of a unit that differs had equal input, so it is held
  * to float arithmetic of its own: sums and functions; attention as above; what an 8-bit block or
- * the f16 of a cache makes of one unit in the last place. Those after it have that on their input.
+ * the integers of a cache make of one unit in the last place. Those after it have that on their
+ * input.
  */
 #define LK_BOUND_APPROXIMATE_FIRST   1e-5
 #define LK_BOUND_APPROXIMATE_ROUNDED 1e-3

@@ -23,11 +23,10 @@ struct culprit {
     char message[256];
 };
 
-static bool same(const struct lk_side *side, bool words, const void *x, const void *y, size_t n,
-                 double slack)
+static bool same(const struct lk_side *side, const float *x, const float *y, size_t n, double slack)
 {
-    return memcmp(x, y, n * (words ? 2 : 4)) == 0 ||
-           (!side->caps.exact && lk_check_distance(x, y, n, words) <= slack);
+    return memcmp(x, y, n * sizeof *x) == 0 ||
+           (!side->caps.exact && lk_check_distance(x, y, n) <= slack);
 }
 
 /* Runs the feeds up to `last` on a unit; an error of range is left in why. */
@@ -74,9 +73,9 @@ static lk_status first_kept(struct lk_check_run *c, struct lk_unit *side, struct
                 status = lk_check_output(oracle, c->found.feeds, feed, i, c->y, &n, &why);
             }
             const struct lk_op *op = &side->slice->ops[i];
-            bool equal = !status && same(side->side, op->out < 0, c->x, c->y, n, 0);
+            bool equal = !status && same(side->side, c->x, c->y, n, 0);
             if (!status && !equal &&
-                !same(side->side, op->out < 0, c->x, c->y, n, lk_check_slack(c->plan, op, clean))) {
+                !same(side->side, c->x, c->y, n, lk_check_slack(c->plan, op, clean))) {
                 out->op = i;
                 out->feed = feed;
                 out->alone = true;
@@ -102,8 +101,8 @@ static lk_status cut_output(struct lk_check_run *c, struct lk_unit *u, enum lk_f
     const struct lk_op *op = &u->slice->ops[k];
     lk_status status = run_feeds(c, u, feed, c->x, why);
     if (!status && op->out < 0) {
-        *n = lk_unit_state_words(u, c->found.feeds);
-        status = lk_unit_states(u, c->found.feeds, (uint16_t *)(void *)c->x, why);
+        *n = lk_unit_state_floats(u, c->found.feeds);
+        status = lk_unit_states(u, c->found.feeds, c->x, why);
     } else if (!status) {
         *n = lk_unit_floats(u, c->found.feeds, feed, op->out);
     }
@@ -138,8 +137,7 @@ static lk_status first_cut(struct lk_check_run *c, const struct lk_side *side, i
             }
         } else {
             status = lk_check_output(oracle, c->found.feeds, feed, k, c->y, &m, err);
-            bool words = oracle->slice->ops[k].out < 0;
-            if (!status && !same(side, words, c->x, c->y, n, LK_BOUND_APPROXIMATE)) {
+            if (!status && !same(side, c->x, c->y, n, LK_BOUND_APPROXIMATE)) {
                 out->op = k;
             }
         }
@@ -192,8 +190,9 @@ static lk_status search(struct lk_check_run *c, const struct lk_side *side, int 
 
 /* ---- values ---- */
 
-static uint64_t ulps(uint32_t a, uint32_t b, uint32_t sign)
+static uint64_t ulps(uint32_t a, uint32_t b)
 {
+    const uint32_t sign = 0x80000000u;
     int64_t x = a & sign ? -(int64_t)(a & (sign - 1)) : (int64_t)a;
     int64_t y = b & sign ? -(int64_t)(b & (sign - 1)) : (int64_t)b;
     return (uint64_t)(x > y ? x - y : y - x);
@@ -290,17 +289,14 @@ static lk_status describe_values(struct lk_check_run *c, const struct lk_op *op,
                                  const struct lk_feed *feed, size_t n, lk_error *err)
 {
     lk_check_difference *d = &c->report->difference;
-    bool words = op->out < 0;
-    const uint16_t *a = (const uint16_t *)(const void *)c->x;
-    const uint16_t *b = (const uint16_t *)(const void *)c->y;
-    struct places p = {.total = n, .width = words ? n / 2 : (size_t)c->plan->slots[op->out].width};
+    bool cache = op->out < 0;
+    struct places p = {.total = n, .width = cache ? n / 2 : (size_t)c->plan->slots[op->out].width};
     p.at = lk_alloc_array(n, sizeof *p.at);
     if (!p.at) {
         return lk_fail(err, LK_E_NOMEM, "out of memory: places that differ");
     }
     for (size_t i = 0; i < n; i++) {
-        uint32_t found = words ? a[i] : lk_bits(c->x[i]);
-        uint32_t expected = words ? b[i] : lk_bits(c->y[i]);
+        uint32_t found = lk_bits(c->x[i]), expected = lk_bits(c->y[i]);
         if (found == expected) {
             continue;
         }
@@ -310,15 +306,15 @@ static lk_status describe_values(struct lk_check_run *c, const struct lk_op *op,
             d->shown[k].index = i % p.width;
             d->shown[k].found = found;
             d->shown[k].expected = expected;
-            d->shown[k].found_value = (double)(words ? lk_f16_to_f32(a[i]) : c->x[i]);
-            d->shown[k].expected_value = (double)(words ? lk_f16_to_f32(b[i]) : c->y[i]);
-            d->shown[k].ulps = ulps(found, expected, words ? 0x8000u : 0x80000000u);
+            d->shown[k].found_value = (double)c->x[i];
+            d->shown[k].expected_value = (double)c->y[i];
+            d->shown[k].ulps = ulps(found, expected);
         }
         p.at[p.n++] = i;
     }
     d->n_values = n;
     d->n_different = p.n;
-    if (words) {
+    if (cache) {
         const char *which = p.at[p.n - 1] < n / 2 ? "elements of K"
                             : p.at[0] >= n / 2    ? "elements of V"
                                                   : "elements of K and V";

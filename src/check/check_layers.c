@@ -21,33 +21,29 @@ lk_status lk_check_output(struct lk_unit *u, const struct lk_feeds *f, enum lk_f
 {
     const struct lk_op *op = &u->slice->ops[i];
     if (op->out < 0) {
-        *n = lk_unit_state_words(u, f);
-        return lk_unit_states(u, f, (uint16_t *)(void *)out, err);
+        *n = lk_unit_state_floats(u, f);
+        return lk_unit_states(u, f, out, err);
     }
     *n = lk_unit_floats(u, f, kind, op->out);
     return u->side->impl->peek(u->exec, op->out, out, *n, err);
 }
 
-static uint64_t count_different(const void *a, const void *b, size_t n, size_t size)
+static uint64_t count_different(const float *x, const float *y, size_t n)
 {
     uint64_t different = 0;
-    if (memcmp(a, b, n * size) != 0) {
-        const char *x = a, *y = b;
+    if (memcmp(x, y, n * sizeof *x) != 0) {
         for (size_t i = 0; i < n; i++) {
-            different += memcmp(x + i * size, y + i * size, size) != 0;
+            different += lk_bits(x[i]) != lk_bits(y[i]);
         }
     }
     return different;
 }
 
-double lk_check_distance(const void *a, const void *b, size_t n, bool words)
+double lk_check_distance(const float *x, const float *y, size_t n)
 {
-    const float *x = a, *y = b;
-    const uint16_t *v = a, *w = b;
     double d = 0, s = 0;
     for (size_t i = 0; i < n; i++) {
-        double found = (double)(words ? lk_f16_to_f32(v[i]) : x[i]);
-        double expected = (double)(words ? lk_f16_to_f32(w[i]) : y[i]);
+        double found = (double)x[i], expected = (double)y[i];
         d += (found - expected) * (found - expected);
         s += expected * expected;
     }
@@ -85,15 +81,15 @@ static void mark(struct lk_check_run *c, int layer, int column, lk_check_state n
     *cell = (uint8_t)state;
 }
 
-lk_check_state lk_check_judge(struct lk_check_run *c, const struct lk_side *subject, bool words,
-                              size_t n, double slack, lk_check_entry *e)
+lk_check_state lk_check_judge(struct lk_check_run *c, const struct lk_side *subject, size_t n,
+                              double slack, lk_check_entry *e)
 {
-    uint64_t different = count_different(c->x, c->y, n, words ? 2 : 4);
+    uint64_t different = count_different(c->x, c->y, n);
     lk_check_state state = different ? LK_CHECK_DIFFERS : LK_CHECK_EQUAL;
     e->n_values += n;
     e->n_different += different;
     if (different && !subject->caps.exact) {
-        double d = lk_check_distance(c->x, c->y, n, words);
+        double d = lk_check_distance(c->x, c->y, n);
         if (d / slack >= (e->bound > 0 ? e->error / e->bound : 0)) {
             e->error = d;
             e->bound = slack;
@@ -218,8 +214,8 @@ static lk_status compare_kept(struct lk_check_run *c, struct comparison *m, stru
             status = lk_check_output(&m->base, m->feeds, feed, i, c->y, &n, err);
         }
         if (!status) {
-            lk_check_state state = lk_check_judge(c, j->side, op->out < 0, n,
-                                                  lk_check_slack(c->plan, op, j->clean), &j->alone);
+            lk_check_state state =
+                lk_check_judge(c, j->side, n, lk_check_slack(c->plan, op, j->clean), &j->alone);
             int column = lk_check_column(c, m->base.slice, i, err);
             if (column < 0) {
                 return LK_E_NOMEM;
@@ -249,16 +245,16 @@ static lk_status judge_fused(struct lk_check_run *c, struct comparison *m, struc
     int layer = m->base.spec.layer;
     lk_status status = LK_OK;
     size_t n = lk_unit_floats(&m->base, m->feeds, feed, m->base.slice->out_slot);
-    lk_check_state state = lk_check_judge(c, j->side, false, n, LK_BOUND_APPROXIMATE, &j->joined);
+    lk_check_state state = lk_check_judge(c, j->side, n, LK_BOUND_APPROXIMATE, &j->joined);
     if (has_cache(c, layer)) {
-        status = lk_unit_states(&j->fused, m->feeds, (uint16_t *)(void *)c->x, err);
+        n = lk_unit_state_floats(&m->base, m->feeds);
+        status = lk_unit_states(&j->fused, m->feeds, c->x, err);
         if (!status) {
-            status = lk_unit_states(&m->base, m->feeds, (uint16_t *)(void *)c->y, err);
+            status = lk_unit_states(&m->base, m->feeds, c->y, err);
         }
         if (!status) {
-            lk_check_worsen(&state, lk_check_judge(c, j->side, true,
-                                                   lk_unit_state_words(&m->base, m->feeds),
-                                                   LK_BOUND_APPROXIMATE, &j->joined));
+            lk_check_worsen(&state,
+                            lk_check_judge(c, j->side, n, LK_BOUND_APPROXIMATE, &j->joined));
             status = j->side->impl->state_check(j->fused.states, err);
         }
     }
@@ -396,7 +392,6 @@ static lk_status compare_briefly(struct lk_check_run *c, struct comparison *m, i
     if (!status) {
         status = lk_unit_open(&j->fused, j->side, &spec, m->feeds, err);
     }
-    uint16_t *words = (uint16_t *)(void *)c->y;
     if (!status && c->has_vulkan) {
         status = run_base(c, m, LK_FEED_PREFILL, &ran, err);
     } else if (!status) {
@@ -404,10 +399,8 @@ static lk_status compare_briefly(struct lk_check_run *c, struct comparison *m, i
     }
     if (!status && ran) {
         hand_on(c, layer, c->has_vulkan ? c->y : c->x);
-        status = lk_unit_states(c->has_vulkan ? &m->base : &j->fused, m->feeds, words, err);
-    }
-    if (!status && ran) {
-        status = lk_unit_set_states(c->has_vulkan ? &j->fused : &m->base, m->feeds, words, err);
+        status = c->has_vulkan ? lk_unit_copy_states(&j->fused, &m->base, m->feeds, c->y, err)
+                               : lk_unit_copy_states(&m->base, &j->fused, m->feeds, c->y, err);
     }
     if (!status && ran) {
         status = run_base(c, m, LK_FEED_ONE, &ran, err);

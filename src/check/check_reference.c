@@ -131,10 +131,7 @@ lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
         status = lk_unit_open(&ref, &c->ref, &spec, &c->feeds, err);
     }
     if (!status) {
-        status = lk_unit_states(base, &c->feeds, (uint16_t *)(void *)c->x, err);
-    }
-    if (!status) {
-        status = lk_unit_set_states(&ref, &c->feeds, (uint16_t *)(void *)c->x, err);
+        status = lk_unit_copy_states(&ref, base, &c->feeds, c->x, err);
     }
     for (int i = 0; i < base->slice->n_ops && !status; i++) {
         const struct lk_op *op = &base->slice->ops[i];
@@ -216,8 +213,7 @@ static lk_status depth_bits(struct lk_check_run *c, lk_error *err)
                 status = LK_OK;
             } else if (!status) {
                 memcpy(c->y, lk_check_hidden(c, d->depth), n * sizeof *c->y);
-                d->bits =
-                    lk_check_judge(c, &c->subject, false, n, lk_check_depth_slack(c, d->depth), &e);
+                d->bits = lk_check_judge(c, &c->subject, n, lk_check_depth_slack(c, d->depth), &e);
             } else if (err) {
                 *err = why;
             }
@@ -257,8 +253,8 @@ static lk_status one_layer(const struct lk_side *side, const struct lk_feeds *f,
 static void judge_depth(struct lk_check_run *c, lk_check_depth *d, const float *ideal,
                         const float *coarse, size_t n, lk_check_entry *e)
 {
-    d->error = lk_check_distance(lk_check_hidden(c, d->depth), ideal, n, false);
-    d->bound = LK_BOUND_DEPTH(lk_check_distance(coarse, ideal, n, false), d->depth);
+    d->error = lk_check_distance(lk_check_hidden(c, d->depth), ideal, n);
+    d->bound = LK_BOUND_DEPTH(lk_check_distance(coarse, ideal, n), d->depth);
     e->n_values += n;
     if (d->error / d->bound >= (e->bound > 0 ? e->error / e->bound : 0)) {
         e->error = d->error;

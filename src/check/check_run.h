@@ -58,8 +58,7 @@ bool lk_check_wants(const struct lk_check_run *c, const struct lk_plan *plan,
 /* Index of the column of op i of a unit's slice; -1: no memory. */
 int lk_check_column(struct lk_check_run *c, const struct lk_plan *slice, int i, lk_error *err);
 lk_status lk_check_scalar(struct lk_check_run *c, lk_error *err); /* opens c->scalar */
-/* Floats, or for KV_STORE f16 words, that op i wrote in a unit that keeps its ops: into c->x or
- * c->y. */
+/* What op i wrote in a unit that keeps its ops, KV_STORE: the states, into c->x or c->y. */
 lk_status lk_check_output(struct lk_unit *u, const struct lk_feeds *f, enum lk_feed_kind kind,
                           int op, float *out, size_t *n, lk_error *err);
 
@@ -68,14 +67,14 @@ lk_status lk_check_put(struct lk_check_run *c, const lk_check_entry *e, const ch
                        const char *how, lk_error *err);
 /* The worse of two. */
 void lk_check_worsen(lk_check_state *state, lk_check_state now);
-/* Root mean square of a - b over that of b; of f16 words where `words`. */
-double lk_check_distance(const void *a, const void *b, size_t n, bool words);
+/* Root mean square of x - y over that of y. */
+double lk_check_distance(const float *x, const float *y, size_t n);
 /* What an approximate device may differ by in an op; `clean`: nothing before it differs. */
 double lk_check_slack(const struct lk_plan *plan, const struct lk_op *op, bool clean);
-/* Counts n floats (or f16 words) of c->x and c->y into e; the state of this comparison. slack: what
+/* Counts n floats of c->x and c->y into e; the state of this comparison. slack: what
  * an approximate device may differ by. */
-lk_check_state lk_check_judge(struct lk_check_run *c, const struct lk_side *subject, bool words,
-                              size_t n, double slack, lk_check_entry *e);
+lk_check_state lk_check_judge(struct lk_check_run *c, const struct lk_side *subject, size_t n,
+                              double slack, lk_check_entry *e);
 
 /* check_layers.c: every unit on the subject and on the base, the same rows given to both; the
  * levels of this CPU. */

@@ -240,53 +240,108 @@ size_t lk_unit_floats(const struct lk_unit *u, const struct lk_feeds *f, enum lk
     return (size_t)rows.n[s->rows] * (size_t)s->width;
 }
 
-/* Bytes of the states that a layer, or all of a plan's, has for some blocks and as many slots as
- * far sequences. */
-static size_t states_bytes(const struct lk_plan *plan, int n_blocks, int layer)
+/* Floats of a unit of a state as lk_unit_states gives it. */
+static size_t unit_floats(const struct lk_state *s)
+{
+    return lk_state_is_paged(s) ? (size_t)s->n_head * LK_KV_BLOCK * ((size_t)s->dim + 1)
+                                : (size_t)s->rows * (size_t)s->dim;
+}
+
+/* The same of all units of a layer, or of all of a plan's, for some blocks and as many slots as far
+ * sequences. */
+static size_t states_floats(const struct lk_plan *plan, int n_blocks, int layer)
 {
     struct lk_state_geom geom = {.plan = plan, .n_blocks = n_blocks, .n_slots = LK_FEED_SEQS};
     size_t sum = 0;
     for (int i = 0; i < plan->n_states; i++) {
-        sum += layer < 0 || plan->states[i].layer == layer ? lk_state_bytes(&geom, i) : 0;
+        const struct lk_state *s = &plan->states[i];
+        bool has = layer < 0 || s->layer == layer;
+        sum += has ? (size_t)lk_state_units(&geom, i) * unit_floats(s) : 0;
     }
     return sum;
 }
 
-size_t lk_unit_state_words(const struct lk_unit *u, const struct lk_feeds *f)
+size_t lk_unit_state_floats(const struct lk_unit *u, const struct lk_feeds *f)
 {
-    return states_bytes(u->slice, f->n_blocks, -1) / sizeof(uint16_t);
+    return states_floats(u->slice, f->n_blocks, -1);
 }
 
-/* All states of the unit, one after the other. */
-static lk_status move_states(struct lk_unit *u, const struct lk_feeds *f, uint16_t *words, bool in,
+/* A unit as a backend holds it -> its floats. */
+static void unit_values(const struct lk_state *s, const uint32_t *unit, float *x)
+{
+    if (!lk_state_is_paged(s)) {
+        memcpy(x, unit, lk_state_unit_bytes(s));
+        return;
+    }
+    for (int h = 0; h < s->n_head; h++) {
+        const uint32_t *head = unit + LK_KV_HEAD_AT(0, h, s->n_head, s->dim, s->bits);
+        for (int slot = 0; slot < LK_KV_BLOCK; slot++) {
+            float scale = lk_kv_scale_at(head, s->dim, s->bits, slot);
+            *x++ = scale;
+            for (int d = 0; d < s->dim; d++) {
+                int i = s->kind == LK_STATE_K ? lk_kv_k_at(head, s->dim, s->bits, d, slot)
+                                              : lk_kv_v_at(head, s->dim, d, slot);
+                *x++ = scale * (float)i;
+            }
+        }
+    }
+}
+
+lk_status lk_unit_states(struct lk_unit *u, const struct lk_feeds *f, float *x, lk_error *err)
+{
+    const struct lk_plan *plan = u->slice;
+    struct lk_state_geom geom = {.plan = plan, .n_blocks = f->n_blocks, .n_slots = LK_FEED_SEQS};
+    size_t most = 0;
+    for (int i = 0; i < plan->n_states; i++) {
+        size_t bytes = lk_state_unit_bytes(&plan->states[i]);
+        most = bytes > most ? bytes : most;
+    }
+    uint32_t *unit = lk_alloc(most);
+    lk_status status = LK_OK;
+    if (!unit) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: a unit of a state");
+    }
+    for (int i = 0; i < plan->n_states && !status; i++) {
+        const struct lk_state *s = &plan->states[i];
+        size_t bytes = lk_state_unit_bytes(s);
+        for (size_t k = 0; k < (size_t)lk_state_units(&geom, i) && !status; k++) {
+            status = u->side->impl->state_read(u->states, i, k * bytes, unit, bytes, err);
+            if (!status) {
+                unit_values(s, unit, x);
+            }
+            x += unit_floats(s);
+        }
+    }
+    lk_free(unit);
+    return status;
+}
+
+/* All states of the unit as they lie, one after the other. */
+static lk_status move_states(struct lk_unit *u, const struct lk_feeds *f, void *data, bool in,
                              lk_error *err)
 {
     const struct lk_backend_impl *impl = u->side->impl;
     struct lk_state_geom geom = {.plan = u->slice,
                                  .n_blocks = f->n_blocks,
                                  .n_slots = LK_FEED_SEQS};
+    uint8_t *at = data;
     lk_status status = LK_OK;
     for (int i = 0; i < u->slice->n_states && !status; i++) {
         size_t n = lk_state_bytes(&geom, i);
         if (n > 0) {
-            status = in ? impl->state_write(u->states, i, 0, words, n, err)
-                        : impl->state_read(u->states, i, 0, words, n, err);
-            words += n / sizeof *words;
+            status = in ? impl->state_write(u->states, i, 0, at, n, err)
+                        : impl->state_read(u->states, i, 0, at, n, err);
+            at += n;
         }
     }
     return status;
 }
 
-lk_status lk_unit_states(struct lk_unit *u, const struct lk_feeds *f, uint16_t *words,
-                         lk_error *err)
+lk_status lk_unit_copy_states(struct lk_unit *to, struct lk_unit *from, const struct lk_feeds *f,
+                              void *room, lk_error *err)
 {
-    return move_states(u, f, words, false, err);
-}
-
-lk_status lk_unit_set_states(struct lk_unit *u, const struct lk_feeds *f, uint16_t *words,
-                             lk_error *err)
-{
-    return move_states(u, f, words, true, err);
+    lk_status status = move_states(from, f, room, false, err);
+    return status ? status : move_states(to, f, room, true, err);
 }
 
 size_t lk_feeds_most_floats(const struct lk_feeds *f, const struct lk_plan *plan)
@@ -295,7 +350,7 @@ size_t lk_feeds_most_floats(const struct lk_feeds *f, const struct lk_plan *plan
         {[LK_ROWS_TOKENS] = f->n_tokens, [LK_ROWS_OUTPUTS] = LK_FEED_OUTPUTS}};
     size_t most = 0;
     for (int layer = 0; layer < plan->n_layer; layer++) {
-        size_t n = states_bytes(plan, f->n_blocks, layer) / sizeof(float);
+        size_t n = states_floats(plan, f->n_blocks, layer);
         most = n > most ? n : most;
     }
     for (int i = 0; i < plan->n_slots; i++) {

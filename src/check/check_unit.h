@@ -80,13 +80,16 @@ lk_status lk_unit_run(struct lk_unit *unit, const struct lk_feeds *feeds, enum l
 /* Floats of slot `slot` after a feed. */
 size_t lk_unit_floats(const struct lk_unit *unit, const struct lk_feeds *feeds,
                       enum lk_feed_kind kind, int slot);
-/* What the states of a unit of one layer hold, as 16-bit words, lk_unit_state_words of them. */
-lk_status lk_unit_states(struct lk_unit *unit, const struct lk_feeds *feeds, uint16_t *words,
+/* What the states of a unit of one layer hold, lk_unit_state_floats of them: of a K or V
+ * [block][head][64], the scale of a position and then its elements [dim]; of a recurrent state its
+ * floats. */
+lk_status lk_unit_states(struct lk_unit *unit, const struct lk_feeds *feeds, float *x,
                          lk_error *err);
-lk_status lk_unit_set_states(struct lk_unit *unit, const struct lk_feeds *feeds, uint16_t *words,
-                             lk_error *err);
-size_t lk_unit_state_words(const struct lk_unit *unit, const struct lk_feeds *feeds);
-/* Largest slot of any feed, in floats (at least the words of a layer's states). */
+size_t lk_unit_state_floats(const struct lk_unit *unit, const struct lk_feeds *feeds);
+/* Copies the states of one unit to another of the same layer, bit by bit; room: as many floats. */
+lk_status lk_unit_copy_states(struct lk_unit *to, struct lk_unit *from,
+                              const struct lk_feeds *feeds, void *room, lk_error *err);
+/* Largest slot of any feed, in floats (at least those of a layer's states). */
 size_t lk_feeds_most_floats(const struct lk_feeds *feeds, const struct lk_plan *plan);
 
 #endif

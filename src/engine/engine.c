@@ -466,6 +466,9 @@ lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options
         status = lk_plan_build(model->gguf, &e->plan, err);
     }
     if (!status) {
+        status = lk_plan_set_kv(e->plan, e->options.kv, err);
+    }
+    if (!status) {
         note_vocabulary(e);
         status = take_context(e, err);
     }

@@ -23,15 +23,16 @@ static const char MAGIC[8] = {'L', 'K', 'S', 'E', 'S', 'S', '0', '3'};
 struct header {
     char magic[8];
     uint32_t numerics;
-    uint32_t n_states;   /* of the plan */
-    uint64_t unit_bytes; /* of one unit of each state */
-    uint32_t block;      /* LK_KV_BLOCK */
+    uint32_t n_states;       /* of the plan */
+    uint64_t unit_bytes;     /* of one unit of each state */
+    uint32_t block;          /* LK_KV_BLOCK */
+    uint32_t k_bits, v_bits; /* of a cell */
     uint32_t n_vocab;
     uint32_t n_tokens, has_logits;
     uint8_t fingerprint[32];
     uint8_t weights[32]; /* lk_model_digest */
 };
-_Static_assert(sizeof(struct header) == 104, "no padding in the file");
+_Static_assert(sizeof(struct header) == 112, "no padding in the file");
 enum { DIGEST_BYTES = 32, TAIL_BYTES = sizeof(uint64_t) + DIGEST_BYTES };
 
 static uint64_t unit_bytes(const struct lk_plan *plan)
@@ -51,6 +52,8 @@ static struct header header_of(const struct lk_session *s)
                        .n_states = (uint32_t)e->plan->n_states,
                        .unit_bytes = unit_bytes(e->plan),
                        .block = LK_KV_BLOCK,
+                       .k_bits = (uint32_t)lk_plan_k_bits(e->plan),
+                       .v_bits = LK_KV_V_BITS,
                        .n_vocab = (uint32_t)e->plan->n_vocab,
                        .n_tokens = (uint32_t)s->seq.n_tokens,
                        .has_logits = s->has_logits};
@@ -221,6 +224,12 @@ static lk_status check_header(const struct lk_session *s, const char *path, cons
         status = check(path, "number of states", h->n_states, want.n_states, err);
     }
     if (!status) {
+        status = check(path, "bits of a key", h->k_bits, want.k_bits, err);
+    }
+    if (!status) {
+        status = check(path, "bits of a value", h->v_bits, want.v_bits, err);
+    }
+    if (!status) {
         status = check(path, "size of states", h->unit_bytes, want.unit_bytes, err);
     }
     if (!status) {
@@ -296,9 +305,8 @@ static lk_status check_content(const struct lk_session *s, const char *path,
         size_t n = (size_t)n_units(state, h->n_tokens) * lk_state_unit_bytes(state);
         int64_t bad = lk_state_find_bad(state, data + states_at, n);
         if (bad >= 0) {
-            return lk_fail(err, LK_E_FORMAT,
-                           "%s: NaN or infinity in the %s of layer %d at byte %zu", path,
-                           lk_state_name(state), state->layer, states_at + (size_t)bad);
+            return lk_fail(err, LK_E_FORMAT, "%s: the %s of layer %d is out of range at byte %zu",
+                           path, lk_state_name(state), state->layer, states_at + (size_t)bad);
         }
         states_at += n;
     }

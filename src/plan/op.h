@@ -14,7 +14,7 @@
 #include "quant/quant.h"
 
 /* Largest head dimension of any backend; a model beyond it is refused when its plan is built. */
-#define LK_MAX_HEAD_DIM 1024
+#define LK_MAX_HEAD_DIM 640 /* LK_Q_MOST squared times it fits int32 (rule 8) */
 
 enum lk_op_kind {
     LK_OP_EMBED,     /* out[r][:] = row token[r] of w, dequantized, times `scale` if it is not 1 */

@@ -124,6 +124,39 @@ struct lk_attn_shape lk_attn_shape_of(const struct lk_plan *plan, const struct l
                                   .dim = k->dim};
 }
 
+lk_status lk_plan_set_kv(struct lk_plan *plan, const char *kv, lk_error *err)
+{
+    bool narrow = kv && strcmp(kv, "i8") == 0;
+    if (kv && !narrow && strcmp(kv, "k12v8") != 0) {
+        return lk_fail(err, LK_E_INVALID, "kv '%s': expected k12v8 or i8", kv);
+    }
+    for (int i = 0; i < plan->n_states; i++) {
+        if (plan->states[i].kind == LK_STATE_K) {
+            plan->states[i].bits = narrow ? LK_KV_K8_BITS : LK_KV_K_BITS;
+        }
+    }
+    return LK_OK;
+}
+
+int lk_plan_k_bits(const struct lk_plan *plan)
+{
+    for (int i = 0; i < plan->n_states; i++) {
+        if (plan->states[i].kind == LK_STATE_K) {
+            return plan->states[i].bits;
+        }
+    }
+    return LK_KV_K_BITS;
+}
+
+struct lk_kv_shape lk_kv_shape_of(const struct lk_plan *plan, int k)
+{
+    const struct lk_state *s = &plan->states[k];
+    return (struct lk_kv_shape){.n_head = s->n_head,
+                                .head_dim = s->head_dim,
+                                .dim = s->dim,
+                                .k_bits = s->bits};
+}
+
 /* A slot's place and life: written in epoch `first` (-1: handed in), read last in `last`. */
 struct life {
     int slot, first, last;

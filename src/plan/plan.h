@@ -6,6 +6,7 @@
 #ifndef LK_PLAN_H
 #define LK_PLAN_H
 
+#include "plan/kv_cells.h"
 #include "plan/op.h"
 #include "plan/rope.h"
 #include "plan/state.h"
@@ -68,6 +69,10 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
 lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
                         struct lk_plan **out, lk_error *err);
 void lk_plan_free(struct lk_plan **plan);
+/* What the cache keeps, of a plan that no backend has prepared yet: lk_engine_options.kv. */
+lk_status lk_plan_set_kv(struct lk_plan *plan, const char *kv, lk_error *err);
+/* Bits of a cell of K; LK_KV_K_BITS of a plan without K. */
+int lk_plan_k_bits(const struct lk_plan *plan);
 
 /* Memory for slots: offset (in floats) of each slot when as many rows as `most` are planned, slots
  * whose lives don't overlap sharing memory unless keep_all. Offsets are multiples of `align`
@@ -92,5 +97,7 @@ struct lk_attn_shape {
     int head_dim, dim;            /* dim: as in the cache */
 };
 struct lk_attn_shape lk_attn_shape_of(const struct lk_plan *plan, const struct lk_op *op);
+/* Shapes of K and V, by the state that holds K. */
+struct lk_kv_shape lk_kv_shape_of(const struct lk_plan *plan, int k);
 
 #endif

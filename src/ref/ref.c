@@ -144,6 +144,13 @@ static void ref_state_free(struct lk_state_mem *mem)
     }
 }
 
+/* Doubles of a unit: [n_head][LK_KV_BLOCK][head_dim] of a paged state. */
+static size_t unit_cells(const struct lk_state *s)
+{
+    return lk_state_is_paged(s) ? (size_t)s->n_head * LK_KV_BLOCK * (size_t)s->head_dim
+                                : (size_t)s->rows * (size_t)s->dim;
+}
+
 static lk_status ref_state_alloc(struct lk_backend *backend, const struct lk_state_geom *geom,
                                  struct lk_state_mem **out, lk_error *err)
 {
@@ -157,7 +164,7 @@ static lk_status ref_state_alloc(struct lk_backend *backend, const struct lk_sta
     }
     for (int i = 0; mem && mem->at && i < plan->n_states; i++) {
         mem->at[i] = n;
-        n += lk_state_bytes(geom, i) / lk_state_cell_bytes(&plan->states[i]);
+        n += (size_t)lk_state_units(geom, i) * unit_cells(&plan->states[i]);
     }
     if (mem && mem->at) {
         mem->cells = lk_alloc_array(n + 1, sizeof *mem->cells);
@@ -175,52 +182,78 @@ static double *cells_at(const struct lk_state_mem *mem, int state)
     return mem->cells + mem->at[state];
 }
 
-static double load_cell(const struct lk_state *s, const uint8_t *p)
+/* A unit as other backends hold it <- cells. */
+static void store_unit(const struct lk_state *s, const double *cells, uint32_t *unit)
 {
-    if (lk_state_is_paged(s)) {
-        uint16_t h;
-        memcpy(&h, p, sizeof h);
-        return (h & 0x7c00) == 0x7c00 ? (double)NAN : (double)lk_f16_to_f32(h);
-    }
-    float f;
-    memcpy(&f, p, sizeof f);
-    return (double)f;
-}
-
-static void store_cell(const struct lk_state *s, double x, uint8_t *p)
-{
-    if (lk_state_is_paged(s)) {
-        uint16_t h = isnan(x) ? 0x7e00 : (uint16_t)lk_f32_to_f16((float)x);
-        memcpy(p, &h, sizeof h);
+    size_t hd = (size_t)s->head_dim;
+    if (!lk_state_is_paged(s)) {
+        for (size_t i = 0; i < unit_cells(s); i++) {
+            unit[i] = lk_bits((float)cells[i]);
+        }
         return;
     }
-    float f = (float)x;
-    memcpy(p, &f, sizeof f);
+    for (int h = 0; h < s->n_head; h++) {
+        uint32_t *head = unit + LK_KV_HEAD_AT(0, h, s->n_head, s->dim, s->bits);
+        for (int slot = 0; slot < LK_KV_BLOCK; slot++, cells += hd) {
+            float row[LK_MAX_HEAD_DIM];
+            for (size_t d = 0; d < hd; d++) {
+                row[d] = (float)cells[d];
+            }
+            if (s->kind == LK_STATE_K) {
+                lk_kv_put_k(head, s->dim, s->bits, slot, row, s->head_dim);
+            } else {
+                lk_kv_put_v(head, s->dim, slot, row, s->head_dim);
+            }
+        }
+    }
 }
 
-/* Whole cells of a state. */
-static lk_status check_cells(const struct lk_state_mem *mem, int i, size_t offset, size_t n,
-                             lk_error *err)
+/* Cells <- a unit as other backends hold it. */
+static void load_unit(const struct lk_state *s, const uint32_t *unit, double *cells)
 {
+    if (!lk_state_is_paged(s)) {
+        for (size_t i = 0; i < unit_cells(s); i++) {
+            cells[i] = (double)lk_flt(unit[i]);
+        }
+        return;
+    }
+    for (int h = 0; h < s->n_head; h++) {
+        const uint32_t *head = unit + LK_KV_HEAD_AT(0, h, s->n_head, s->dim, s->bits);
+        for (int slot = 0; slot < LK_KV_BLOCK; slot++) {
+            double scale = (double)lk_kv_scale_at(head, s->dim, s->bits, slot);
+            for (int d = 0; d < s->head_dim; d++) {
+                int x = s->kind == LK_STATE_K ? lk_kv_k_at(head, s->dim, s->bits, d, slot)
+                                              : lk_kv_v_at(head, s->dim, d, slot);
+                *cells++ = scale * x;
+            }
+        }
+    }
+}
+
+/* Whole units of a state: the first in *unit, how many in *n_units. */
+static lk_status whole_units(const struct lk_state_mem *mem, int i, size_t offset, size_t n,
+                             size_t *unit, size_t *n_units, lk_error *err)
+{
+    size_t bytes = lk_state_unit_bytes(&mem->geom.plan->states[i]);
+    *unit = offset / bytes;
+    *n_units = n / bytes;
     lk_status status = lk_state_check_range(&mem->geom, i, offset, n, err);
-    if (status) {
+    if (status || (offset % bytes == 0 && n % bytes == 0)) {
         return status;
     }
-    size_t cell = lk_state_cell_bytes(&mem->geom.plan->states[i]);
-    return offset % cell == 0 && n % cell == 0
-               ? LK_OK
-               : lk_fail(err, LK_E_INVALID, "state %d: bytes %zu+%zu, expected whole cells of %zu",
-                         i, offset, n, cell);
+    return lk_fail(err, LK_E_INVALID, "state %d: bytes %zu+%zu, expected whole units of %zu", i,
+                   offset, n, bytes);
 }
 
 static lk_status ref_state_read(struct lk_state_mem *mem, int i, size_t offset, void *data,
                                 size_t n, lk_error *err)
 {
-    lk_status status = check_cells(mem, i, offset, n, err);
     const struct lk_state *s = &mem->geom.plan->states[i];
-    for (size_t at = 0; !status && at < n; at += lk_state_cell_bytes(s)) {
-        store_cell(s, cells_at(mem, i)[(offset + at) / lk_state_cell_bytes(s)],
-                   (uint8_t *)data + at);
+    size_t unit, count;
+    lk_status status = whole_units(mem, i, offset, n, &unit, &count, err);
+    for (size_t u = 0; !status && u < count; u++) {
+        store_unit(s, cells_at(mem, i) + (unit + u) * unit_cells(s),
+                   (uint32_t *)data + u * lk_state_unit_bytes(s) / sizeof(uint32_t));
     }
     return status;
 }
@@ -228,11 +261,12 @@ static lk_status ref_state_read(struct lk_state_mem *mem, int i, size_t offset, 
 static lk_status ref_state_write(struct lk_state_mem *mem, int i, size_t offset, const void *data,
                                  size_t n, lk_error *err)
 {
-    lk_status status = check_cells(mem, i, offset, n, err);
     const struct lk_state *s = &mem->geom.plan->states[i];
-    for (size_t at = 0; !status && at < n; at += lk_state_cell_bytes(s)) {
-        cells_at(mem, i)[(offset + at) / lk_state_cell_bytes(s)] =
-            load_cell(s, (const uint8_t *)data + at);
+    size_t unit, count;
+    lk_status status = whole_units(mem, i, offset, n, &unit, &count, err);
+    for (size_t u = 0; !status && u < count; u++) {
+        load_unit(s, (const uint32_t *)data + u * lk_state_unit_bytes(s) / sizeof(uint32_t),
+                  cells_at(mem, i) + (unit + u) * unit_cells(s));
     }
     return status;
 }
@@ -256,9 +290,20 @@ static double round_to(double x, int bits)
     return x;
 }
 
-static double half(const struct lk_exec *e, double x)
+/* x[n] -> y[n] as integers of at most `most` times a scale, as a cache and rule 8 hold them. Which
+ * of two integers is taken near a tie is a matter of float arithmetic, and follows the contract's.
+ */
+static void quantized(const double *x, size_t n, int most, double *y)
 {
-    return e->rounded ? (double)lk_f16_to_f32(lk_f32_to_f16((float)x)) : x;
+    double a = 0;
+    for (size_t i = 0; i < n; i++) {
+        a = fmax(a, fabs(x[i]));
+    }
+    bool any = !lk_out_of_range((float)a) && lk_flush((float)a) != 0.0f;
+    float factor = any ? lk_cell_factor((float)a, (float)most) : 0.0f;
+    for (size_t i = 0; i < n; i++) {
+        y[i] = any ? lk_rte((float)x[i] * factor) * (a / most) : 0;
+    }
 }
 
 static double *slot_of(const struct lk_exec *e, int slot)
@@ -409,23 +454,94 @@ static void rope(const struct lk_exec *e, const struct lk_op *op, int32_t pos, c
     }
 }
 
+/* Where position `slot` of a block's head lies among the cells of a paged state. */
+static size_t cell_at(const struct lk_state *s, size_t block, size_t head, size_t slot)
+{
+    return ((block * (size_t)s->n_head + head) * LK_KV_BLOCK + slot) * (size_t)s->head_dim;
+}
+
+static void store_rows(const struct lk_exec *e, const struct lk_state *s, const double *row,
+                       size_t block, size_t slot, double *cells)
+{
+    size_t hd = (size_t)s->head_dim;
+    for (size_t h = 0; h < (size_t)s->n_head; h++, row += hd) {
+        double *to = cells + cell_at(s, block, h, slot);
+        if (e->rounded) {
+            quantized(row, hd, lk_kv_most(s->bits), to);
+        } else {
+            memcpy(to, row, hd * sizeof *to);
+        }
+    }
+}
+
 static void kv_store(const struct lk_exec *e, const struct lk_op *op,
                      const struct lk_state_mem *states, const struct lk_batch *b, int t)
 {
-    const struct lk_state *s = &e->o.plan->states[op->u.kv_store.k];
-    int pos = b->pos[t];
-    size_t nh = (size_t)s->n_head, hd = (size_t)s->head_dim;
-    size_t dim = (size_t)s->dim, slot = (size_t)(pos % LK_KV_BLOCK);
-    size_t block = (size_t)b->seqs[b->seq[t]].blocks[pos / LK_KV_BLOCK];
-    const double *k_row = slot_of(e, op->in[0]) + (size_t)t * nh * hd;
-    const double *v_row = slot_of(e, op->in[1]) + (size_t)t * nh * hd;
-    double *k = cells_at(states, op->u.kv_store.k), *v = cells_at(states, op->u.kv_store.v);
-    for (size_t h = 0; h < nh; h++) {
-        for (size_t d = 0; d < dim; d++) {
-            double kd = d < hd ? half(e, k_row[h * hd + d]) : 0;
-            double vd = d < hd ? half(e, v_row[h * hd + d]) : 0;
-            k[LK_KV_K_AT(block, h, d, slot, nh, dim)] = kd;
-            v[LK_KV_V_AT(block, h, slot, d, nh, dim)] = vd;
+    const int at[2] = {op->u.kv_store.k, op->u.kv_store.v};
+    size_t slot = (size_t)(b->pos[t] % LK_KV_BLOCK);
+    size_t block = (size_t)b->seqs[b->seq[t]].blocks[b->pos[t] / LK_KV_BLOCK];
+    for (int i = 0; i < 2; i++) {
+        const struct lk_state *s = &e->o.plan->states[at[i]];
+        size_t width = (size_t)s->n_head * (size_t)s->head_dim;
+        store_rows(e, s, slot_of(e, op->in[i]) + (size_t)t * width, block, slot,
+                   cells_at(states, at[i]));
+    }
+}
+
+/* Base-2 scores of keys first..pos, into e->scores. */
+static void score(const struct lk_exec *e, const struct lk_op *op,
+                  const struct lk_state_mem *states, const struct lk_batch *b, int t, int head,
+                  int first)
+{
+    const double log2e = 1.4426950408889634;
+    struct lk_attn_shape s = lk_attn_shape_of(e->o.plan, op);
+    const struct lk_state *ks = &e->o.plan->states[op->u.attention.k];
+    size_t hd = (size_t)s.head_dim;
+    const double *q = slot_of(e, op->in[0]) + ((size_t)t * (size_t)s.n_head + (size_t)head) * hd;
+    const int32_t *blocks = b->seqs[b->seq[t]].blocks;
+    double rounded[LK_MAX_HEAD_DIM], cap = op->u.attention.softcap;
+    if (e->rounded) {
+        quantized(q, hd, LK_Q_MOST, rounded);
+        q = rounded;
+    }
+    for (int j = first; j <= b->pos[t]; j++) {
+        const double *k = cells_at(states, op->u.attention.k) +
+                          cell_at(ks, (size_t)blocks[j / LK_KV_BLOCK], (size_t)(head / s.group),
+                                  (size_t)(j % LK_KV_BLOCK));
+        double dot = 0;
+        for (size_t d = 0; d < hd; d++) {
+            dot += q[d] * k[d];
+        }
+        dot *= op->u.attention.scale;
+        e->scores[j - first] = (cap > 0 ? cap * tanh(dot / cap) : dot) * log2e;
+    }
+}
+
+/* Weights of values as the contract rounds them: P of each chunk, times its power of two. */
+static void round_weights(const struct lk_state_mem *states, const struct lk_op *op,
+                          const int32_t *blocks, int head, int first, int pos, double *w)
+{
+    const struct lk_state *vs = &states->geom.plan->states[op->u.attention.v];
+    for (int c = first / LK_KV_BLOCK; c <= pos / LK_KV_BLOCK; c++) {
+        int from = c * LK_KV_BLOCK > first ? c * LK_KV_BLOCK : first;
+        int to = c * LK_KV_BLOCK + LK_KV_BLOCK - 1 < pos ? c * LK_KV_BLOCK + LK_KV_BLOCK - 1 : pos;
+        double scale[LK_KV_BLOCK], most = 0;
+        for (int j = from; j <= to; j++) {
+            const double *v =
+                cells_at(states, op->u.attention.v) +
+                cell_at(vs, (size_t)blocks[c], (size_t)head, (size_t)(j % LK_KV_BLOCK));
+            double a = 0;
+            for (int d = 0; d < vs->head_dim; d++) {
+                a = fmax(a, fabs(v[d]));
+            }
+            scale[j - from] = a / LK_BYTE_MOST;
+            most = fmax(most, w[j - first] * scale[j - from]);
+        }
+        /* A chunk so far below the best takes no part, and its unit would be none of a double's. */
+        double unit = most > 0x1p-900 ? exp2(floor(log2(most)) - LK_W_BITS) : 1;
+        for (int j = from; j <= to; j++) {
+            double x = w[j - first] * scale[j - from];
+            w[j - first] = x > 0 ? nearbyint(x / unit) * unit / scale[j - from] : w[j - first];
         }
     }
 }
@@ -433,47 +549,32 @@ static void kv_store(const struct lk_exec *e, const struct lk_op *op,
 static void attention(const struct lk_exec *e, const struct lk_op *op,
                       const struct lk_state_mem *states, const struct lk_batch *b, int t, int head)
 {
-    const double log2e = 1.4426950408889634;
     struct lk_attn_shape s = lk_attn_shape_of(e->o.plan, op);
-    int pos = b->pos[t];
-    int window = op->u.attention.window;
+    const struct lk_state *vs = &e->o.plan->states[op->u.attention.v];
+    int pos = b->pos[t], window = op->u.attention.window;
     int first = window > 0 && pos - window + 1 > 0 ? pos - window + 1 : 0;
-    size_t nh = (size_t)s.n_kv_head, hd = (size_t)s.head_dim, dim = (size_t)s.dim;
-    size_t h = (size_t)(head / s.group), at = ((size_t)t * (size_t)s.n_head + (size_t)head) * hd;
-    const double *q = slot_of(e, op->in[0]) + at;
-    double *out = slot_of(e, op->out) + at;
-    const double *k = cells_at(states, op->u.attention.k);
-    const double *v = cells_at(states, op->u.attention.v);
+    size_t hd = (size_t)s.head_dim;
+    double *out = slot_of(e, op->out) + ((size_t)t * (size_t)s.n_head + (size_t)head) * hd;
     const int32_t *blocks = b->seqs[b->seq[t]].blocks;
-    double best = -INFINITY, cap = op->u.attention.softcap;
-    for (int c = first / LK_KV_BLOCK; c <= pos / LK_KV_BLOCK; c++) {
-        double dot[LK_KV_BLOCK] = {0};
-        for (size_t d = 0; d < hd; d++) {
-            double qd = e->rounded ? round_to(q[d], 13) : q[d];
-            const double *kd = k + LK_KV_K_AT((size_t)blocks[c], h, d, 0, nh, dim);
-            for (int i = 0; i < LK_KV_BLOCK; i++) {
-                dot[i] += qd * kd[i];
-            }
-        }
-        for (int i = 0; i < LK_KV_BLOCK; i++) {
-            int j = c * LK_KV_BLOCK + i;
-            if (j >= first && j <= pos) {
-                double score = dot[i] * op->u.attention.scale;
-                e->scores[j - first] = (cap > 0 ? cap * tanh(score / cap) : score) * log2e;
-                best = fmax(best, e->scores[j - first]);
-            }
-        }
+    double best = -INFINITY, sum = 0;
+    score(e, op, states, b, t, head, first);
+    for (int j = first; j <= pos; j++) {
+        best = fmax(best, nearbyint(e->scores[j - first])); /* whole, as chunks have it */
     }
-    double sum = 0;
+    for (int j = first; j <= pos; j++) {
+        e->scores[j - first] = exp2(e->scores[j - first] - best);
+        sum += e->scores[j - first];
+    }
+    if (e->rounded) {
+        round_weights(states, op, blocks, head / s.group, first, pos, e->scores);
+    }
     memset(out, 0, hd * sizeof *out);
     for (int j = first; j <= pos; j++) {
-        size_t block = (size_t)blocks[j / LK_KV_BLOCK], slot = (size_t)(j % LK_KV_BLOCK);
-        double score = e->scores[j - first], whole = nearbyint(score);
-        double p = e->rounded ? round_to(exp2(score - whole), 13) * exp2(whole - nearbyint(best))
-                              : exp2(score - best);
-        sum += p;
+        const double *v = cells_at(states, op->u.attention.v) +
+                          cell_at(vs, (size_t)blocks[j / LK_KV_BLOCK], (size_t)(head / s.group),
+                                  (size_t)(j % LK_KV_BLOCK));
         for (size_t d = 0; d < hd; d++) {
-            out[d] += p * v[LK_KV_V_AT(block, h, slot, d, nh, dim)];
+            out[d] += e->scores[j - first] * v[d];
         }
     }
     for (size_t d = 0; d < hd; d++) {

@@ -21,15 +21,14 @@
 enum { HALVES = 65536, SAMPLES = 4096 };
 
 static const char *const NAMES[LK_PROBE_ALL] = {
-    "half-unpack",    "half-pack", "int-to-float", "multiply-add", "ordered-sum",
-    "exact-products", "rcp",       "rsqrt",        "exp2",         "exp",
-    "tanh",           "sigmoid",   "gelu",         "flush",        "rounding",
-    "block",          "softmax",   "unpack16",     "int-dot",
+    "half-unpack", "cells", "int-to-float", "multiply-add", "ordered-sum", "exact-products",
+    "rcp",         "rsqrt", "exp2-part",    "exp",          "tanh",        "sigmoid",
+    "gelu",        "flush", "rounding",     "block",        "softmax",     "int-dot",
 };
 
 static uint32_t count_of(uint32_t item)
 {
-    return item == LK_PROBE_UNPACK || item == LK_PROBE_HW_HALF ? HALVES : SAMPLES;
+    return item == LK_PROBE_UNPACK ? HALVES : SAMPLES;
 }
 
 /* What the probe found, beside the features in use. */
@@ -131,9 +130,7 @@ static lk_status run_items(struct run *r, lk_error *err)
 /* Item `i` differs at index `at`: a feature is switched off, anything else is the verdict. */
 static void item_differs(struct lk_vk_device *dev, uint32_t i, uint32_t at, struct verdict *v)
 {
-    bool *feature = i == LK_PROBE_HW_HALF ? &dev->found.use[LK_VK_UNPACK16]
-                    : i == LK_PROBE_DOT   ? &dev->found.use[LK_VK_INT_DOT]
-                                          : NULL;
+    bool *feature = i == LK_PROBE_DOT ? &dev->found.use[LK_VK_INT_DOT] : NULL;
     if (feature && !*feature) {
         return; /* not in use anyway */
     }
@@ -250,18 +247,15 @@ static lk_status run_tiles(struct lk_backend *b, struct lk_vk_known *k, struct w
 /* The variant to do without when these answers are wrong, with what is in use; -1: none. */
 static int suspect(const struct lk_vk_found *f, const struct wrong *w)
 {
-    uint32_t all = w->of[0] | w->of[1], attention = 1u << LK_VK_KNOWN_ATTENTION;
-    if ((w->of[LK_VK_KNOWN_BATCH] & ~attention) && f->use[LK_VK_MATRIX]) {
+    uint32_t all = w->of[0] | w->of[1];
+    if (w->of[LK_VK_KNOWN_BATCH] && f->use[LK_VK_MATRIX]) {
         return LK_VK_MATRIX;
     }
     if (w->of[LK_VK_KNOWN_DECODE] && !w->of[LK_VK_KNOWN_BATCH] && !f->use[LK_VK_LOOPED]) {
         return LK_VK_LOOPED;
     }
-    if ((all & ~attention) && f->use[LK_VK_INT_DOT]) {
+    if (all && f->use[LK_VK_INT_DOT]) {
         return LK_VK_INT_DOT;
-    }
-    if ((all & attention) && f->use[LK_VK_UNPACK16]) {
-        return LK_VK_UNPACK16;
     }
     return all && !f->use[LK_VK_LOOPED] ? LK_VK_LOOPED : -1;
 }
@@ -334,6 +328,7 @@ struct kept {
 };
 enum { KEPT_VERSION = 4 };
 
+/* What a verdict stands on: the shaders, and the answers that are expected of them. */
 static void hash_shaders(uint8_t out[32])
 {
     lk_sha256 h;
@@ -341,6 +336,7 @@ static void hash_shaders(uint8_t out[32])
     for (size_t i = 0; i < LK_VK_N_SHADERS; i++) {
         lk_sha256_bytes(&h, LK_VK_SHADERS[i].words, LK_VK_SHADERS[i].n_bytes);
     }
+    lk_sha256_bytes(&h, LK_VK_KNOWN, sizeof LK_VK_KNOWN);
     lk_sha256_final(&h, out);
 }
 

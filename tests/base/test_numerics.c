@@ -11,6 +11,7 @@
 
 #include "cpu/scalar.h"
 #include "base/numerics.h"
+#include "plan/op.h"
 #include "tests/util/rng.h"
 #include "tests/util/tolerances.h"
 
@@ -73,61 +74,6 @@ Test(numerics, f16_to_f32_all)
             cr_assert(got == half_value(h) && signbit(got) == signbit(half_value(h)), "%04x: %a", h,
                       got);
         }
-    }
-}
-
-/* Nearest even half of x by search of nothing: the quotient by the unit of its binade, rounded. */
-static uint32_t half_of(double x)
-{
-    double a = fabs(x);
-    if (a > 65504) {
-        a = 65504;
-    }
-    int e;
-    frexp(a, &e); /* a in [2^(e-1), 2^e) */
-    int unit = a == 0 || e - 11 < -24 ? -24 : e - 11;
-    double r = ldexp(nearbyint(ldexp(a, -unit)), unit);
-    if (r == 0) {
-        return 0;
-    }
-    frexp(r, &e);
-    uint32_t h = r < 0x1p-14 ? (uint32_t)ldexp(r, 24)
-                             : (uint32_t)(e + 14) << 10 | ((uint32_t)ldexp(r, 11 - e) & 1023);
-    return h | (x < 0 ? 0x8000u : 0);
-}
-
-static void check_pack(float x)
-{
-    cr_assert_eq(lk_f32_to_f16(x), half_of((double)x), "%a: %04x, expected %04x", (double)x,
-                 lk_f32_to_f16(x), half_of((double)x));
-}
-
-/* Every half, every midpoint of neighbours, and the floats next to each; then a walk over all
- * patterns. */
-Test(numerics, f32_to_f16_at_every_rounding_boundary)
-{
-    for (uint32_t h = 0; h < 0x7bff; h++) {
-        double mid = (half_value(h) + half_value(h + 1)) / 2;
-        float at[] = {(float)half_value(h), (float)mid};
-        for (int i = 0; i < 2; i++) {
-            uint32_t u = lk_bits(at[i]);
-            for (int d = -1; d <= 1; d++) {
-                uint32_t v = u == 0 && d < 0 ? 0 : u + (uint32_t)d;
-                check_pack(lk_flt(v));
-                check_pack(lk_flt(v | 0x80000000u));
-            }
-        }
-    }
-    static const float edges[] = {
-        65503.996f, 65504.0f, 65504.004f, 65519.996f,      65520.0f,        65536.0f,
-        1e9f,       0x1p39f,  0x1p-25f,   0x1.000002p-25f, 0x1.fffffep-26f, 0x1p-50f};
-    for (size_t i = 0; i < LK_COUNT(edges); i++) {
-        check_pack(edges[i]);
-        check_pack(-edges[i]);
-    }
-    cr_assert_eq(lk_f32_to_f16(-0x1p-40f), 0, "no -0");
-    for (uint64_t u = 0; u < 0x7f800000u; u += stride()) {
-        check_pack(lk_flt((uint32_t)u));
     }
 }
 
@@ -288,19 +234,13 @@ static double gelu_grow(double x)
 
 enum { P_MIN = 0x26800000, P_MAX = 0x537fffff };
 
-Test(numerics, exp_and_exp2)
+Test(numerics, exp_of_negative_numbers)
 {
     double worst = worst_error(lk_exp, exp, NULL, P_MIN, 0x428A0000u, 0x80000000u);
     report("exp", worst, TOL_EXP);
-    worst = worst_error(lk_exp2, exp2, NULL, P_MIN, 0x42C80000u, 0x80000000u);
-    report("exp", worst, TOL_EXP);
-    cr_assert(lk_exp(0.0f) == 1.0f && lk_exp(-0.0f) == 1.0f && lk_exp2(0.0f) == 1.0f);
+    cr_assert(lk_exp(0.0f) == 1.0f && lk_exp(-0.0f) == 1.0f);
     /* The cut: the last argument that counts, and the first that does not. */
     cr_assert(lk_exp(-69.0f) > 0.0f && lk_bits(lk_exp(lk_flt(0xC28A0001u))) == 0);
-    cr_assert(lk_exp2(-100.0f) == 0x1p-100f && lk_bits(lk_exp2(lk_flt(0xC2C80001u))) == 0);
-    for (int k = -100; k <= 0; k++) {
-        cr_assert((double)lk_exp2((float)k) == ldexp(1, k), "2^%d", k);
-    }
 }
 
 Test(numerics, sigmoid_silu_gelu_tanh)
@@ -320,20 +260,52 @@ Test(numerics, sigmoid_silu_gelu_tanh)
               lk_tanh(-100.0f) == -1.0f);
 }
 
-/* Rule 8: the mantissa of every score that has a fraction, and integers. */
-Test(numerics, score_mantissas)
+/* Rule 8: every fraction of a score. */
+Test(numerics, powers_of_two_in_attention)
 {
     double worst = 0;
-    for (uint32_t u = P_MIN; u < LK_SCORE_LIMIT; u += stride()) {
+    for (uint32_t u = 0; u <= 0x3F000000u; u += stride()) {
         for (uint32_t sign = 0; sign <= 1; sign++) {
-            float s = lk_flt(u | sign << 31);
-            int32_t k = lk_rte(s);
-            double m = (double)lk_exp2_mantissa(s, k), w = exp2((double)s - k);
-            cr_assert(m >= 0.707106 && m <= 1.414214, "%a: %a", (double)s, m);
+            float f = lk_flt(u | sign << 31);
+            double m = (double)lk_exp2_part(f), w = exp2((double)f);
+            cr_assert(m >= 0.707106 - 4e-6 && m <= 1.414214 + 6e-6, "%a: %a", (double)f, m);
             worst = fmax(worst, fabs(m - w) / (w * U));
         }
     }
-    report("exp", worst, TOL_EXP);
+    report("2^f", worst, TOL_EXP2_PART);
+    cr_assert(lk_exp2_part(0.0f) == 1.0f && lk_exp2_part(-0.0f) == 1.0f);
+}
+
+/* Rule 8: whatever the largest of a row, its integer is `most` and no other is beyond it. */
+Test(numerics, no_integer_of_attention_beyond_its_most)
+{
+    static const int exps[] = {-50, -3, 0, 39}, mosts[] = {LK_Q_MOST, LK_BYTE_MOST};
+    for (size_t e = 0; e < LK_COUNT(exps); e++) {
+        for (uint32_t m = 0; m < 1u << 23; m += stride()) {
+            float a = lk_flt((uint32_t)(127 + exps[e]) << 23 | m);
+            for (int i = 0; i < 2; i++) {
+                float t = a * lk_cell_factor(a, (float)mosts[i]);
+                cr_assert_eq(lk_rte(t), mosts[i], "%a of %d", (double)a, mosts[i]);
+                double d = (double)lk_cell_scale(a, mosts[i]);
+                cr_assert_leq(fabs(d * mosts[i] / (double)a - 1), 2.1 * U, "%a", (double)a);
+            }
+        }
+    }
+    cr_assert_eq(LK_Q_MOST >> 4, 112);
+    cr_assert((LK_Q_MOST >> 4) + (LK_Q_MOST & 15) <= 127 && (-LK_Q_MOST >> 4) >= -128);
+    cr_assert_leq((int64_t)LK_Q_MOST * LK_Q_MOST * LK_MAX_HEAD_DIM, INT32_MAX);
+}
+
+/* Rule 8: P of the largest w fits, and both powers of two are exact, whatever w. */
+Test(numerics, weights_of_values)
+{
+    for (uint32_t e = 0; e <= 170; e++) {
+        float w = e ? lk_flt(e << 23 | 0x7fffffu) : 0.0f;
+        int32_t x = lk_weight_exponent(lk_bits(w));
+        float t = w * lk_weight_up(x);
+        cr_assert(lk_rte(t) <= 2 << LK_W_BITS && (e < 14 || lk_rte(t) == 2 << LK_W_BITS));
+        cr_assert(lk_weight_up(x) * lk_weight_down(x) == 1.0f, "exponent %u", e);
+    }
 }
 
 /* ---- rule 4 ---- */

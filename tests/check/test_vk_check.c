@@ -98,7 +98,7 @@ Test(vk_check, a_feature_stays_off)
     lk_error err;
     cr_assert(mkdtemp(dir));
     o.cache_dir = NULL;
-    cr_assert_eq(lk_device_disable(&o, "unpack16", &err), LK_E_INVALID, "nowhere to keep it");
+    cr_assert_eq(lk_device_disable(&o, "int-dot", &err), LK_E_INVALID, "nowhere to keep it");
     o.cache_dir = dir;
     cr_assert_eq(lk_device_disable(&o, "warp-drive", &err), LK_E_INVALID);
     cr_assert(strstr(err.message, "warp-drive"), "%s", err.message);

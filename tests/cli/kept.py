@@ -14,7 +14,7 @@ from terminal import check, main
 
 PROGRAM, MODEL, PLAIN, DIR = os.path.abspath(sys.argv[1]), *sys.argv[2:5]
 os.makedirs(DIR, exist_ok=True)
-HEADER, N_TOKENS, TAIL = 104, 32, 8 + 32  # of a saved session
+HEADER, N_TOKENS, TAIL = 112, 40, 8 + 32  # of a saved session
 DROPPED = re.compile(rb"the context is full: the oldest (\d+) of (\d+) turns were dropped\n")
 
 

@@ -7,7 +7,7 @@ expect 0 "--help" --help; holds "--help lists commands" "$(out)" perplexity; sam
 for c in run perplexity tokenize template inspect bench check pull list rm devices generate; do
     expect 0 "$c --help" $c --help; holds "$c --help" "$(out)" "usage: lockstep $c"
 done
-expect 0 "--version" --version; holds "--version has numerics" "$(out)" "numerics 1"
+expect 0 "--version" --version; holds "--version has numerics" "$(out)" "numerics 2"
 expect 2 "no command"; same "no command: stdout" "$(out)" ""
 expect 2 "unknown command" fly; holds "unknown command is named" "$(err)" "'fly'"
 expect 2 "unknown option" run $model x --fly; holds "unknown option is named" "$(err)" "--fly"

@@ -2,7 +2,8 @@
  *
  * Kernels_attention: chunks, merges and ends of attention put together against
  * lk_scalar_attention, head by head: windows, first and last positions of chunks, softcap, scores
- * with ties, far apart and out of range, cells that hold NaN where no key was stored.
+ * with ties, far apart and out of range, cells that hold anything where no key was stored, both
+ * widths of K.
  */
 #include <stdio.h>
 #include <string.h>
@@ -31,41 +32,40 @@ static int dim_of(int head_dim)
 /* Stores the keys and values of every position up to the last one; the rest stays NaN. */
 static void fill_cache(struct rng *rng, struct attn_case *c, int last, int k_low, int k_high)
 {
-    size_t nh = (size_t)c->p.n_kv_head, nd = (size_t)c->p.dim;
-    size_t n = 2 * MAX_BLOCKS * (size_t)LK_KV_BLOCK_ELEMS(nh, nd);
+    const struct lk_kv_shape *s = &c->p.shape;
+    size_t n = 4 * lk_kv_head(s, LK_KV_K_BITS, MAX_BLOCKS, 0);
     float row[2][2 * 256];
     c->k = edge_new(n, 64);
     c->v = edge_new(n, 64);
     memset(c->k.data, 0xff, n);
     memset(c->v.data, 0xff, n);
     for (int p = 0; p <= last; p++) {
-        for (int i = 0; i < c->p.n_kv_head * c->p.head_dim; i++) {
+        for (int i = 0; i < s->n_head * s->head_dim; i++) {
             row[0][i] = rng_below(rng, 9) ? rng_float(rng, k_low, k_high) : 0.0f;
             row[1][i] = rng_below(rng, 9) ? rng_float(rng, -18, 6) : 0.0f;
         }
-        lk_scalar_kv_store(row[0], row[1], c->p.n_kv_head, c->p.head_dim, c->p.dim,
-                           c->blocks[p / LK_KV_BLOCK], p % LK_KV_BLOCK, (void *)c->k.data,
-                           (void *)c->v.data);
+        lk_scalar_kv_store(s, row[0], row[1], c->blocks[p / LK_KV_BLOCK], p % LK_KV_BLOCK,
+                           (void *)c->k.data, (void *)c->v.data);
     }
 }
 
 /* What a backend does: all rows against each chunk, merged in rising order. */
 static bool run_chunks(const struct lk_vec_kernels *t, const struct attn_case *c, float *out)
 {
-    size_t nd = (size_t)c->p.dim, rows = (size_t)c->n_rows;
-    struct edge q = edge_new(rows * nd * 4, 64), o = edge_new(rows * nd * 4, 64);
-    struct edge o_c = edge_new(rows * nd * 4, 64), wide = edge_new(2 * 64 * nd * 4, 64);
-    float *fq = (float *)(void *)q.data, *fo = (float *)(void *)o.data;
+    const struct lk_kv_shape *s = &c->p.shape;
+    size_t nd = (size_t)s->dim, hd = (size_t)s->head_dim, rows = (size_t)c->n_rows;
+    struct edge q = edge_new(rows * nd * 2, 64), o = edge_new(rows * nd * 4, 64);
+    struct edge o_c = edge_new(rows * nd * 4, 64), wide = edge_new(2 * 64 * nd * 2, 64);
+    int16_t *qi = (int16_t *)(void *)q.data;
+    float *fo = (float *)(void *)o.data, q_scale[MAX_ROWS];
     float *fo_c = (float *)(void *)o_c.data, l[MAX_ROWS], l_c[MAX_ROWS];
     int32_t n[MAX_ROWS], n_c[MAX_ROWS];
     bool ok = true, started[MAX_ROWS] = {false};
     int last = 0;
     memset(q.data, 0, q.n_bytes);
     for (size_t r = 0; r < rows; r++) {
-        const float *from = (const float *)(void *)c->q.data + r * (size_t)c->p.head_dim;
-        for (int d = 0; d < c->p.head_dim; d++) {
-            fq[r * nd + (size_t)d] = lk_round13(from[d]);
-        }
+        const float *from = (const float *)(void *)c->q.data + r * hd;
+        q_scale[r] = t->quantize(from, hd, LK_Q_MOST, qi + r * nd) * c->p.score_in;
         last = c->pos[r] > last ? c->pos[r] : last;
     }
     for (int b = 0; b <= last / LK_KV_BLOCK; b++) {
@@ -77,33 +77,35 @@ static bool run_chunks(const struct lk_vec_kernels *t, const struct attn_case *c
             from[r] = (int8_t)(first > 64 ? 64 : first);
             to[r] = (int8_t)(end < -1 ? -1 : end > 63 ? 63 : end);
         }
-        size_t at = (size_t)c->blocks[b] * (size_t)c->p.n_kv_head + (size_t)c->head;
         struct lk_attn_chunk chunk = {
             .n_rows = c->n_rows,
-            .dim = c->p.dim,
-            .q = fq,
-            .k = (const uint16_t *)(void *)c->k.data + at * nd * 64,
-            .v = (const uint16_t *)(void *)c->v.data + at * nd * 64,
+            .dim = s->dim,
+            .k_bits = s->k_bits,
+            .q = qi,
+            .q_scale = q_scale,
+            .k = (const uint32_t *)(void *)c->k.data +
+                 lk_kv_head(s, s->k_bits, c->blocks[b], c->head),
+            .v = (const uint32_t *)(void *)c->v.data +
+                 lk_kv_head(s, LK_KV_V_BITS, c->blocks[b], c->head),
             .from = from,
             .to = to,
-            .score_in = c->p.score_in,
             .score_cap = c->p.score_cap,
             .n = n_c,
             .l = l_c,
             .o = fo_c,
-            .wide = (float *)(void *)wide.data,
+            .wide = (int16_t *)(void *)wide.data,
         };
         ok &= t->attn_chunk(&chunk);
         for (size_t r = 0; r < rows; r++) {
             if (from[r] <= to[r]) {
-                t->attn_merge(!started[r], c->p.dim, &n[r], &l[r], fo + r * nd, n_c[r], l_c[r],
+                t->attn_merge(!started[r], s->dim, &n[r], &l[r], fo + r * nd, n_c[r], l_c[r],
                               fo_c + r * nd);
                 started[r] = true;
             }
         }
     }
     for (size_t r = 0; r < rows; r++) {
-        ok &= t->attn_end(c->p.head_dim, l[r], fo + r * nd, out + r * (size_t)c->p.head_dim);
+        ok &= t->attn_end(s->head_dim, l[r], fo + r * nd, out + r * hd);
     }
     edge_free(&q);
     edge_free(&o);
@@ -120,7 +122,10 @@ static void check_attention(struct report *rep, struct rng *rng, const struct lk
     int hd = DIMS[round % (int)LK_COUNT(DIMS)], rows = 1 + round % MAX_ROWS, last = 0;
     bool far = round % 4 == 1, out_of_range = round % 16 == 15;
     struct attn_case c = {
-        .p = {.n_kv_head = 2, .head_dim = hd, .dim = dim_of(hd), .window = 0},
+        .p = {.shape = {.n_head = 2,
+                        .head_dim = hd,
+                        .dim = dim_of(hd),
+                        .k_bits = round % 4 == 2 ? LK_KV_K8_BITS : LK_KV_K_BITS}},
         .n_rows = rows,
         .head = round % 2,
         .blocks = {2, 0, 3, 1},
@@ -152,8 +157,8 @@ static void check_attention(struct report *rep, struct rng *rng, const struct lk
                                        c.pos[r], c.head, (float *)(void *)want.data + at);
     }
     char what[128];
-    snprintf(what, sizeof what, "round %d: %d rows of %d, window %d, last %d", round, rows, hd,
-             c.p.window, last);
+    snprintf(what, sizeof what, "round %d: %d rows of %d, %d bits, window %d, last %d", round, rows,
+             hd, c.p.shape.k_bits, c.p.window, last);
     if (got_ok != want_ok) {
         report_fail(rep, "%s: in range: %d, the contract says %d", what, got_ok, want_ok);
     } else if (want_ok) {

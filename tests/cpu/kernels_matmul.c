@@ -10,6 +10,7 @@
 
 #include "cpu/matmul.h"
 #include "cpu/scalar.h"
+#include "tests/util/half.h"
 #include "tests/cpu/kernels.h"
 #include "base/numerics.h"
 
@@ -46,7 +47,7 @@ static void fill_floats(struct rng *r, enum lk_type type, enum weights kind, uin
         uint32_t u = lk_bits(f);
         uint16_t half = type == LK_TYPE_BF16 ? (uint16_t)(u >> 16)
                         : kind == W_NO_SCALE ? any_half(r, kind)
-                                             : (uint16_t)lk_f32_to_f16(f);
+                                             : half_of((double)f);
         if (type == LK_TYPE_F32) {
             memcpy(to + 4 * i, &f, 4);
         } else {

@@ -172,16 +172,22 @@ static void test_kv_store(struct report *rep, enum lk_cpu_level level,
     for (int round = 0; round < 200; round++) {
         int hd = DIMS[round % (int)LK_COUNT(DIMS)], heads = 1 + rng_below(&rng, 3);
         int dim = (hd + LK_KV_DIM_ALIGN - 1) / LK_KV_DIM_ALIGN * LK_KV_DIM_ALIGN;
-        size_t n = 2 * 2 * (size_t)LK_KV_BLOCK_ELEMS(heads, dim); /* bytes of two blocks */
+        struct lk_kv_shape shape = {.n_head = heads,
+                                    .head_dim = hd,
+                                    .dim = dim,
+                                    .k_bits = round % 3 ? LK_KV_K_BITS : LK_KV_K8_BITS};
+        size_t n = 4 * lk_kv_head(&shape, LK_KV_K_BITS, 2, 0); /* bytes of two blocks */
         struct edge buf[4];
         for (int i = 0; i < 4; i++) {
             buf[i] = edge_new(n, 64);
         }
         struct vec_case c = case_new(&rng, heads * hd, -30, round % 2 ? 3 : 20);
         int block = rng_below(&rng, 2), slot = rng_below(&rng, LK_KV_BLOCK);
-        t->kv_store(c.fa, c.fb, heads, hd, dim, block, slot, (void *)buf[0].data,
-                    (void *)buf[1].data);
-        lk_scalar_kv_store(c.fa, c.fb, heads, hd, dim, block, slot, (void *)buf[2].data,
+        if (round % 5 == 4) {
+            memset(c.fa, 0, (size_t)hd * sizeof *c.fa); /* a head of zeros has no scale */
+        }
+        t->kv_store(&shape, c.fa, c.fb, block, slot, (void *)buf[0].data, (void *)buf[1].data);
+        lk_scalar_kv_store(&shape, c.fa, c.fb, block, slot, (void *)buf[2].data,
                            (void *)buf[3].data);
         same_bytes(rep, "K", buf[0].data, buf[2].data, n);
         same_bytes(rep, "V", buf[1].data, buf[3].data, n);

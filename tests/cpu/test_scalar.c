@@ -138,17 +138,20 @@ static void hash_matmuls(lk_sha256 *h, float *y)
 static void hash_attention(lk_sha256 *h, float *y)
 {
     enum { BLOCKS = POS / LK_KV_BLOCK + 1 };
-    static uint16_t k[BLOCKS * LK_KV_BLOCK_ELEMS(HEADS, DIM)], v[LK_COUNT(k)];
+    static uint32_t k[LK_KV_HEAD_AT(BLOCKS, 0, HEADS, DIM, LK_KV_K_BITS)], v[LK_COUNT(k)];
     static const int32_t blocks[BLOCKS] = {2, 0, 1};
+    static const struct lk_kv_shape shape = {.n_head = HEADS,
+                                             .head_dim = DIM - 4,
+                                             .dim = DIM,
+                                             .k_bits = LK_KV_K_BITS};
     static float kr[HEADS * DIM], vr[HEADS * DIM], q[DIM];
     for (int pos = 0; pos < POS; pos++) {
         fill(kr, HEADS * DIM, 3, (uint32_t)pos);
-        fill(vr, HEADS * DIM, pos % 7 ? 2 : 30, (uint32_t)pos + 1000); /* some beyond 65504 */
-        lk_scalar_kv_store(kr, vr, HEADS, DIM - 4, DIM, blocks[pos / LK_KV_BLOCK],
-                           pos % LK_KV_BLOCK, k, v);
+        fill(vr, HEADS * DIM, pos % 7 ? 2 : 30, (uint32_t)pos + 1000);
+        lk_scalar_kv_store(&shape, kr, vr, blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK, k, v);
     }
     for (int i = 0; i < 64; i++) {
-        struct lk_attn_params p = {.n_kv_head = HEADS, .head_dim = DIM - 4, .dim = DIM};
+        struct lk_attn_params p = {.shape = shape};
         p.window = i % 4 == 1 ? 70 : 0;
         p.score_in = i % 3 ? 0.2f : 0x1p-60f; /* tiny scores too */
         p.score_cap = i % 4 == 3 ? 30.0f : 0.0f;

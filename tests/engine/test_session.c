@@ -11,7 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/numerics.h"
 #include "engine/engine.h"
+#include "tests/util/cells.h"
 #include "tests/util/models.h"
 #include "tests/util/tiny.h"
 
@@ -318,6 +320,93 @@ Test(session, the_programs_bytes_go_with_it)
     unlink(file);
 }
 
+static void write_sealed(const char *file, uint8_t *bytes, size_t n)
+{
+    lk_sha256 h;
+    lk_sha256_init(&h);
+    lk_sha256_bytes(&h, bytes, n - 32);
+    lk_sha256_final(&h, bytes + n - 32);
+    FILE *f = fopen(file, "wb");
+    cr_assert(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+}
+
+/* Loads a saved session with n bytes at `at` (below zero: from its end) changed and the seal made
+ * anew; the file stays as it was. */
+static lk_status load_edited(lk_session *s, const char *file, long at, const void *data, size_t n,
+                             lk_error *err)
+{
+    static uint8_t bytes[1 << 22];
+    uint8_t was[8];
+    FILE *f = fopen(file, "rb");
+    size_t size = f ? fread(bytes, 1, sizeof bytes, f) : 0;
+    cr_assert(size > 32 && size < sizeof bytes && n <= sizeof was);
+    fclose(f);
+    uint8_t *place = bytes + (at < 0 ? (long)size + at : at);
+    memcpy(was, place, n);
+    memcpy(place, data, n);
+    write_sealed(file, bytes, size);
+    lk_status status = lk_session_load(s, file, err);
+    memcpy(place, was, n);
+    write_sealed(file, bytes, size);
+    return status;
+}
+
+/* A session of other numerics is refused by both versions' numbers, and one whose cache holds what
+ * no store writes by its place; the session is as it was. */
+Test(session, a_cache_of_other_numerics_is_refused)
+{
+    enum { NUMERICS_AT = 8, K_BITS_AT = 28, HEADER = 112, TOKENS = 70 };
+    static const uint32_t OTHER[] = {0, LK_NUMERICS_VERSION - 1, LK_NUMERICS_VERSION + 1};
+    char file[] = "/tmp/lockstep-session-XXXXXX", want[80];
+    int fd = mkstemp(file);
+    cr_assert(fd >= 0);
+    close(fd);
+    lk_model *m;
+    lk_error err;
+    lk_session *s;
+    int32_t ids[N];
+    lk_engine *e = tiny_engine(test_model_path(0), "scalar", CTX, 64, 2, &m);
+    size_t n_vocab = lk_engine_n_vocab(e);
+    tiny_tokens(ids, N, n_vocab, 5);
+    float *rows = tiny_rows(e, ids, N);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    cr_assert_eq(lk_session_sync(s, ids, TOKENS, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);
+    for (size_t i = 0; i < LK_COUNT(OTHER); i++) {
+        cr_assert_eq(load_edited(s, file, NUMERICS_AT, &OTHER[i], 4, &err), LK_E_FORMAT);
+        snprintf(want, sizeof want, "%s: numerics version is %u, expected %d", file, OTHER[i],
+                 LK_NUMERICS_VERSION);
+        cr_assert_str_eq(err.message, want);
+    }
+    const uint32_t narrow = 8;
+    cr_assert_eq(load_edited(s, file, K_BITS_AT, &narrow, 4, &err), LK_E_FORMAT);
+    cr_assert(strstr(err.message, "bits of a key is 8, expected 12"), "%s", err.message);
+    /* The last state of the file is V of the last layer, whose last words are scales; the first is
+     * K of layer 0. */
+    const struct lk_state *k = &e->plan->states[0], *v = &e->plan->states[e->plan->n_states - 1];
+    const float negative = -1.0f, nan = lk_flt(0x7fc00000u);
+    cr_assert_eq(load_edited(s, file, -44, &nan, 4, &err), LK_E_FORMAT);
+    snprintf(want, sizeof want, "the V of layer %d is out of range", v->layer);
+    cr_assert(strstr(err.message, want), "%s", err.message);
+    cr_assert_eq(load_edited(s, file, -44, &negative, 4, &err), LK_E_FORMAT);
+    long first_key = HEADER + TOKENS * 4 + (long)n_vocab * 4;
+    const int8_t beyond = 113; /* 113 * 16 and more */
+    cr_assert_eq(load_edited(s, file, first_key, &beyond, 1, &err), LK_E_FORMAT);
+    snprintf(want, sizeof want, "the K of layer %d is out of range at byte %ld", k->layer,
+             first_key);
+    cr_assert(strstr(err.message, want), "%s", err.message);
+    cr_assert_eq(lk_session_n_tokens(s), N);
+    tiny_same(lk_session_logits(s), rows + (N - 1) * n_vocab, n_vocab, "after refused loads");
+    cr_assert_eq(lk_session_load(s, file, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(s), rows + (TOKENS - 1) * n_vocab, n_vocab, "loaded");
+    free(rows);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+    unlink(file);
+}
+
 /* One write to the cache fails: the k-th from when it was set. */
 static const struct lk_backend_impl *real_impl;
 static int writes_until_failure;
@@ -424,17 +513,16 @@ static void stale(const char *path, const char *backend, const int32_t *ids, con
     lk_error err;
     lk_engine *e = tiny_engine(path, backend, CTX, 64, 1, &m);
     struct lk_lane *lane = e->home;
-    size_t n = lk_most_unit_bytes(e->plan);
-    uint16_t *nan = malloc(n);
-    for (size_t i = 0; i < n / 2; i++) {
-        nan[i] = 0x7e00;
-    }
+    uint8_t *unit = malloc(lk_most_unit_bytes(e->plan));
+    cr_assert(unit);
     for (int i = 0; i < e->plan->n_states; i++) {
+        const struct lk_state *state = &e->plan->states[i];
         for (int b = 0; b < lane->pool.n_blocks; b++) {
-            cr_assert_eq(lk_lane_write(lane, e->plan, i, b, nan, &err), LK_OK);
+            cells_stale(state, unit, lk_state_unit_bytes(state), (uint64_t)(i + 7 * b));
+            cr_assert_eq(lk_lane_write(lane, e->plan, i, b, unit, &err), LK_OK);
         }
     }
-    free(nan);
+    free(unit);
     float *got = tiny_rows(e, ids, N);
     tiny_same(got, rows, N * n_vocab, "stale cells full of NaN");
     free(got);

@@ -16,7 +16,7 @@
 #include "lockstep.h"
 #include "plan/kv_layout.h"
 
-enum { CTX = 128, VOCAB = 16, DIM = 32, HEADER = 104, N_TOKENS_AT = 32, FINGERPRINT_AT = 40 };
+enum { CTX = 128, VOCAB = 16, DIM = 32, HEADER = 112, N_TOKENS_AT = 40, FINGERPRINT_AT = 48 };
 enum { TAIL = 8 + 32 }; /* how many bytes are the program's, SHA-256 */
 enum { MAX_BYTES = 1 << 17, SEAL = 1, FINGERPRINT = 2, PAD = 4, N_HELD = 3 };
 
@@ -80,7 +80,7 @@ static size_t mended(uint8_t *file, size_t n, int mend)
     if (mend & PAD && n_tokens <= CTX) {
         size_t blocks = (n_tokens + LK_KV_BLOCK - 1) / LK_KV_BLOCK;
         size_t want = HEADER + n_tokens * sizeof(int32_t) + has_logits * VOCAB * sizeof(float) +
-                      2 * blocks * LK_KV_BLOCK * DIM * sizeof(uint16_t) + TAIL;
+                      blocks * LK_KV_BLOCK * (DIM * 12 / 8 + 4 + DIM + 4) + TAIL;
         if (n < want) {
             memset(file + n, 0, want - n);
             n = want;

@@ -11,7 +11,8 @@ import sys
 U32, F32, STRING = 4, 6, 8
 TENSOR_F32, TENSOR_F16 = 0, 1
 EMBD, VOCAB, CTX, BLOCK = 32, 16, 128, 64
-NUMERICS = 1
+K_BYTES, V_BYTES = BLOCK * (EMBD * 12 // 8 + 4), BLOCK * (EMBD + 4)  # of a block
+NUMERICS = 2
 SEAL, FINGERPRINT, PAD = 1, 2, 4  # what the target mends, by the input's first byte
 
 
@@ -29,8 +30,8 @@ def weights_digest(tensors):
 
 
 def model(rng):
-    """One layer, one head, one KV head: its cache is 4 KiB a block of K or V. Returns head, file and
-    the weights' digest."""
+    """One layer, one head, one KV head: its cache is 3328 bytes a block of K and 2304 of V. Returns head,
+    file and the weights' digest."""
     keys = [("general.architecture", STRING, "llama"), ("llama.block_count", U32, 1),
             ("llama.context_length", U32, CTX), ("llama.embedding_length", U32, EMBD),
             ("llama.feed_forward_length", U32, EMBD), ("llama.attention.head_count", U32, 1),
@@ -61,14 +62,18 @@ def model(rng):
 def session(rng, fingerprint, n, logits, cache, own=b"", n_own=None):
     """A saved session of n tokens; without `cache` it ends where the cache would start. `own`: the
     program's bytes; n_own: how many there are said to be."""
-    out = b"LKSESS03" + struct.pack("<IIQ", NUMERICS, 2, 2 * 2 * EMBD * BLOCK)  # K and V of a layer
-    out += struct.pack("<4I", BLOCK, VOCAB, n, logits) + fingerprint
+    out = b"LKSESS03" + struct.pack("<IIQ", NUMERICS, 2, K_BYTES + V_BYTES)
+    out += struct.pack("<6I", BLOCK, 12, 8, VOCAB, n, logits) + fingerprint
     out += struct.pack("<%di" % n, *[rng.randrange(VOCAB) for _ in range(n)])
     if logits:
         out += struct.pack("<%df" % VOCAB, *[rng.gauss(0, 1) for _ in range(VOCAB)])
     blocks = (n + BLOCK - 1) // BLOCK
     if cache:
-        out += b"".join(struct.pack("<e", rng.gauss(0, 1)) for _ in range(2 * blocks * BLOCK * EMBD))
+        for upper, rest in ((EMBD, EMBD // 2), (EMBD, 0)):  # K, then V
+            for _ in range(blocks):
+                out += bytes(rng.randrange(-112, 113) & 255 for _ in range(upper * BLOCK))
+                out += bytes(rng.randrange(256) for _ in range(rest * BLOCK))
+                out += struct.pack("<%df" % BLOCK, *[rng.random() / 500 for _ in range(BLOCK)])
         out += own + struct.pack("<Q", len(own) if n_own is None else n_own)
         out += hashlib.sha256(out).digest()
     return out
@@ -100,6 +105,7 @@ def main():
         "own-alone": (SEAL | FINGERPRINT, other, 0, 0, True, b"a dialogue"),
         "own-too-many": (SEAL | FINGERPRINT, other, 1, 0, True, b"a dialogue", 1 << 63),
         "own-too-few": (SEAL | FINGERPRINT, other, 1, 0, True, b"a dialogue", 9),
+        "cache-of-two": (SEAL | FINGERPRINT, other, BLOCK + 5, 1, True),
     }
     for name, (mend, *rest) in seeds.items():
         with open(os.path.join(sys.argv[2], name), "wb") as f:

@@ -525,7 +525,7 @@ Test(plan, each_wrong_key_is_named)
         {"llama.attention.head_count_kv", 8, LK_E_UNSUPPORTED, "divisor of the 4 heads"},
         {"llama.attention.key_length", 0, LK_E_FORMAT, "expected 2 to"},
         {"llama.attention.key_length", 63, LK_E_UNSUPPORTED, "key_length"},
-        {"llama.attention.key_length", 2048, LK_E_FORMAT, "expected 2 to 1024"},
+        {"llama.attention.key_length", 2048, LK_E_FORMAT, "expected 2 to 640"},
         {"llama.attention.value_length", 32, LK_E_UNSUPPORTED, "the key length, 64"},
         {"llama.rope.dimension_count", 0, LK_E_FORMAT, "expected 2 to 64"},
         {"llama.rope.dimension_count", 33, LK_E_UNSUPPORTED, "an even number"},

@@ -364,39 +364,62 @@ static void pick(float *m, int rows, uint32_t seed, int *from, double *factor)
     }
 }
 
-/* The bound of one head's row: scores are off by D (base 2), so shares of p by 4^D - 1 and p's own
- * 13 bits twice; V by 11 bits; then sums, and keys cut below 2^-30. */
+static double largest(const double *x, int n)
+{
+    double a = 0;
+    for (int i = 0; i < n; i++) {
+        a = fmax(a, fabs(x[i]));
+    }
+    return a;
+}
+
+/* Half a step of integers up to `most`, with the roundings of the product that makes them. */
+static double half_step(double a, int most)
+{
+    return a / most * TOL_CELL;
+}
+
+/* The bound of one head's row: q and K are off by half a step each, so scores by D (base 2) and
+ * shares of p by 4^D - 1; p by exp2part's own error, V by half a step; a weight by half of 2^-13 of
+ * a power of two that is at most the chunk's largest; l by half of 2^-21 a key; then sums, and keys
+ * cut below 2^-30. */
 static void attention_bound(const double *q, const double *k, const double *v, int n_keys,
                             double scale, double cap, double *allowed)
 {
     const double log2e = 1.4426950408889634;
-    double s[KEYS], d_max = 0, best = -INFINITY, l = 0, v_max = 0;
+    double s[KEYS], d_max = 0, best = -INFINITY, l = 0, weight = 0;
+    double q_off = half_step(largest(q, HD), LK_Q_MOST);
     for (int j = 0; j < n_keys; j++) {
-        double dot = 0, size = 0, q_size = 0;
+        double dot = 0, size = 0, off = 0, k_off = half_step(largest(k + j * HD, HD), LK_Q_MOST);
         for (int d = 0; d < HD; d++) {
             dot += q[d] * k[j * HD + d];
             size += fabs(q[d] * k[j * HD + d]);
-            q_size += fabs(q[d]);
-            v_max = fmax(v_max, fabs(v[j * HD + d]));
+            off += fabs(q[d]) * k_off + fabs(k[j * HD + d]) * q_off + q_off * k_off;
         }
         s[j] = log2e * (cap > 0 ? cap * tanh(dot * scale / cap) : dot * scale);
-        double off = log2e * scale * (size * (0x1p-11 + 0x1p-13 + (HD + 4) * U) + q_size * 0x1p-25);
+        off = log2e * scale * (off + size * 12 * U); /* two scales, F(S), the products */
         d_max = fmax(d_max, off + fabs(s[j]) * 8 * U);
         best = fmax(best, s[j]);
     }
-    double share = exp2(2 * d_max) - 1 + 4 * 0x1p-13;
+    double share = exp2(2 * d_max) - 1 + 2 * TOL_EXP2_PART * U;
     for (int j = 0; j < n_keys; j++) {
         s[j] = exp2(s[j] - best);
         l += s[j];
+        weight = fmax(weight, s[j] * largest(v + j * HD, HD));
     }
+    share += n_keys * 0x1p-22 / (0.7 * l);
     for (int d = 0; d < HD; d++) {
-        double o = 0, size = 0;
+        double o = 0, size = 0, steps = 0, weights = 0, v_max = 0;
         for (int j = 0; j < n_keys; j++) {
+            double a = largest(v + j * HD, HD), x = fabs(v[j * HD + d]);
             o += s[j] / l * v[j * HD + d];
-            size += s[j] / l * fabs(v[j * HD + d]);
+            size += s[j] / l * x;
+            steps += s[j] / l * half_step(a, LK_BYTE_MOST);
+            weights += a > 0 ? 0x1p-14 * weight / l * (x / a + 1.0 / LK_BYTE_MOST) : 0;
+            v_max = fmax(v_max, a);
         }
-        allowed[d] = share * (size + fabs(o)) + size * (0x1p-11 + (64 + 8) * U) + 0x1p-25 +
-                     n_keys * 0x1p-29 * v_max;
+        allowed[d] = share * (size + steps + fabs(o)) + (steps + weights) * exp2(2 * d_max) +
+                     size * 12 * U + n_keys * 0x1p-29 * v_max;
     }
 }
 

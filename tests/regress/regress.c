@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/numerics.h"
 #include "tests/util/tiny.h"
+#include "tests/util/tolerances.h"
 
 /* ---- ways ---- */
 
@@ -192,6 +193,7 @@ void rg_model_open(struct rg_model *m, const struct model_params *p, rg_edit_fn 
     }
     gb_free(&b);
     cr_assert_eq(lk_plan_build(m->model->gguf, &m->plan, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_plan_set_kv(m->plan, p->kv, &err), LK_OK, "%s", err.message);
 }
 
 void rg_model_close(struct rg_model *m)
@@ -371,24 +373,23 @@ static size_t state_bytes(const struct rg_chain *c, int state)
     return (size_t)(c->n_blocks + 1) * lk_state_unit_bytes(&c->m->plan->states[state]);
 }
 
-uint16_t *rg_cache(struct rg_chain *c, int state, size_t *n)
+uint8_t *rg_cache(struct rg_chain *c, int state, size_t *n)
 {
     int i = part_of(c, state);
     lk_error err;
-    size_t bytes = state_bytes(c, state);
-    uint16_t *cells = malloc(bytes);
-    cr_assert(cells);
-    cr_assert_eq(c->part[i].way->impl->state_read(c->part[i].states, state, 0, cells, bytes, &err),
+    *n = state_bytes(c, state);
+    uint8_t *bytes = malloc(*n);
+    cr_assert(bytes);
+    cr_assert_eq(c->part[i].way->impl->state_read(c->part[i].states, state, 0, bytes, *n, &err),
                  LK_OK, "%s", err.message);
-    *n = bytes / sizeof *cells;
-    return cells;
+    return bytes;
 }
 
-void rg_cache_write(struct rg_chain *c, int state, const uint16_t *cells)
+void rg_cache_write(struct rg_chain *c, int state, const uint8_t *bytes)
 {
     int i = part_of(c, state);
     lk_error err;
-    cr_assert_eq(c->part[i].way->impl->state_write(c->part[i].states, state, 0, cells,
+    cr_assert_eq(c->part[i].way->impl->state_write(c->part[i].states, state, 0, bytes,
                                                    state_bytes(c, state), &err),
                  LK_OK, "%s", err.message);
 }
@@ -397,26 +398,59 @@ void rg_move(struct rg_chain *from, struct rg_chain *to)
 {
     for (int s = 0; s < from->m->plan->n_states; s++) {
         size_t n, m;
-        uint16_t *cells = rg_cache(from, s, &n);
-        uint16_t *other = rg_cache(to, s, &m);
-        size_t block = rg_cell(from, s, 1, 0, 0, 0);
+        uint8_t *bytes = rg_cache(from, s, &n);
+        uint8_t *other = rg_cache(to, s, &m);
+        size_t block = rg_cell(from, s, 1, 0, 0, 0).high;
         for (int b = 0; b < from->n_blocks && b < to->n_blocks; b++) {
-            memcpy(other + (size_t)to->blocks[b] * block, cells + (size_t)from->blocks[b] * block,
-                   block * 2);
+            memcpy(other + (size_t)to->blocks[b] * block, bytes + (size_t)from->blocks[b] * block,
+                   block);
         }
         rg_cache_write(to, s, other);
-        free(cells);
+        free(bytes);
         free(other);
     }
 }
 
-size_t rg_cell(const struct rg_chain *c, int state, int block, int head, int slot, int d)
+struct rg_cell rg_cell(const struct rg_chain *c, int state, int block, int head, int slot, int d)
 {
     const struct lk_state *s = &c->m->plan->states[state];
-    size_t dim = (size_t)(s->head_dim + 31) / 32 * 32;
-    size_t at = ((size_t)block * (size_t)s->n_head + (size_t)head) * dim * 64;
-    return at +
-           (s->kind == LK_STATE_K ? (size_t)d * 64 + (size_t)slot : (size_t)slot * dim + (size_t)d);
+    size_t dim = (size_t)(s->head_dim + 31) / 32 * 32, i = (size_t)d, j = (size_t)slot;
+    size_t scales = dim * 64 * (size_t)s->bits / 8;
+    size_t at = ((size_t)block * (size_t)s->n_head + (size_t)head) * (scales + 64 * 4);
+    struct rg_cell cell = {.scale = at + scales + j * 4};
+    if (s->kind == LK_STATE_V) {
+        cell.high = cell.low = at + j / 4 * dim * 4 + i * 4 + j % 4;
+        return cell;
+    }
+    cell.high = cell.low = at + i / 4 * 256 + j * 4 + i % 4;
+    if (s->bits == 12) {
+        cell.low = at + dim * 64 + i / 8 * 256 + j * 4 + i % 4;
+        cell.shift = i % 8 < 4 ? 0 : 4;
+    }
+    return cell;
+}
+
+int rg_integer(const uint8_t *bytes, const struct rg_cell *at)
+{
+    int high = (int8_t)bytes[at->high];
+    return at->low == at->high ? high : high * 16 + (bytes[at->low] >> at->shift & 15);
+}
+
+float rg_scale(const uint8_t *bytes, const struct rg_cell *at)
+{
+    float scale;
+    memcpy(&scale, bytes + at->scale, sizeof scale);
+    return scale;
+}
+
+void rg_copy_cell(uint8_t *to, const uint8_t *from, const struct rg_cell *at)
+{
+    if (at->low != at->high) {
+        int half = 15 << at->shift;
+        to[at->low] = (uint8_t)((to[at->low] & ~half) | (from[at->low] & half));
+    }
+    to[at->high] = from[at->high];
+    memcpy(to + at->scale, from + at->scale, sizeof(float));
 }
 
 /* ---- comparing ---- */
@@ -452,52 +486,64 @@ void rg_same_rows(const char *what, const float *got, const float *want, size_t 
     cr_assert(same, "%s: logits differ", what);
 }
 
-/* Strides as the code has them against those of the written layout. */
+/* Where cells lie as the code has it against the written layout, in bytes. */
 static void show_strides(const struct rg_chain *c, int state)
 {
     const struct lk_state *s = &c->m->plan->states[state];
-    size_t nh = (size_t)s->n_head, nd = (size_t)s->dim;
-    size_t is[4] = {LK_KV_K_AT((size_t)1, (size_t)0, (size_t)0, (size_t)0, nh, nd),
-                    LK_KV_K_AT((size_t)0, (size_t)1, (size_t)0, (size_t)0, nh, nd),
-                    LK_KV_K_AT((size_t)0, (size_t)0, (size_t)1, (size_t)0, nh, nd),
-                    LK_KV_K_AT((size_t)0, (size_t)0, (size_t)0, (size_t)1, nh, nd)};
+    size_t dim = (size_t)s->dim, bits = (size_t)s->bits, nh = (size_t)s->n_head;
+    size_t is[6] = {LK_KV_HEAD_AT((size_t)1, (size_t)0, nh, dim, bits),
+                    LK_KV_HEAD_AT((size_t)0, (size_t)1, nh, dim, bits),
+                    LK_KV_K_HIGH((size_t)4, (size_t)0),
+                    LK_KV_K_HIGH((size_t)0, (size_t)4),
+                    bits == LK_KV_K_BITS ? LK_KV_K_LOW(dim, (size_t)0, (size_t)0) : 0,
+                    LK_KV_SCALE_AT(dim, bits, (size_t)0)};
     if (s->kind == LK_STATE_V) {
-        is[0] = LK_KV_V_AT((size_t)1, (size_t)0, (size_t)0, (size_t)0, nh, nd);
-        is[1] = LK_KV_V_AT((size_t)0, (size_t)1, (size_t)0, (size_t)0, nh, nd);
-        is[2] = LK_KV_V_AT((size_t)0, (size_t)0, (size_t)0, (size_t)1, nh, nd);
-        is[3] = LK_KV_V_AT((size_t)0, (size_t)0, (size_t)1, (size_t)0, nh, nd);
+        is[2] = LK_KV_V_AT(dim, (size_t)4, (size_t)0);
+        is[3] = LK_KV_V_AT(dim, (size_t)0, (size_t)4);
     }
-    size_t want[4] = {rg_cell(c, state, 1, 0, 0, 0), rg_cell(c, state, 0, 1, 0, 0),
-                      rg_cell(c, state, 0, 0, 0, 1), rg_cell(c, state, 0, 0, 1, 0)};
-    bool contiguous = memcmp(is, want, sizeof is) == 0;
-    printf("  %s layer %d: contiguous: %s; strides in bytes: block %zu, head %zu, d %zu, "
-           "position %zu",
-           lk_state_name(s), s->layer, contiguous ? "yes" : "NO", is[0] * 2, is[1] * 2, is[2] * 2,
-           is[3] * 2);
-    printf(contiguous ? "\n" : "; expected %zu, %zu, %zu, %zu\n", want[0] * 2, want[1] * 2,
-           want[2] * 2, want[3] * 2);
+    struct rg_cell first = rg_cell(c, state, 0, 0, 0, 0);
+    size_t want[6] = {rg_cell(c, state, 1, 0, 0, 0).high,
+                      rg_cell(c, state, 0, 1, 0, 0).high,
+                      rg_cell(c, state, 0, 0, 0, 4).high,
+                      rg_cell(c, state, 0, 0, 4, 0).high,
+                      first.low,
+                      first.scale};
+    bool contiguous = true;
+    for (int i = 0; i < 6; i++) {
+        is[i] *= sizeof(uint32_t);
+        contiguous &= is[i] == want[i];
+    }
+    printf("  %s layer %d: contiguous: %s; bytes from block to block %zu, head %zu, 4 d %zu, "
+           "4 positions %zu; low halves at %zu, scales at %zu",
+           lk_state_name(s), s->layer, contiguous ? "yes" : "NO", is[0], is[1], is[2], is[3], is[4],
+           is[5]);
+    printf(contiguous ? "\n" : "; expected %zu, %zu, %zu, %zu; %zu, %zu\n", want[0], want[1],
+           want[2], want[3], want[4], want[5]);
 }
 
-static void show_cells(const struct rg_chain *c, int state, const uint16_t *got,
-                       const uint16_t *want, int n)
+static void show_cells(const struct rg_chain *c, int state, const uint8_t *got, const uint8_t *want,
+                       int n)
 {
     const struct lk_state *s = &c->m->plan->states[state];
     for (int pos = 0; pos < n; pos++) {
         for (int h = 0; h < s->n_head; h++) {
+            struct rg_cell at = rg_cell(c, state, c->blocks[pos / 64], h, pos % 64, 0);
+            uint32_t scale = lk_bits(rg_scale(got, &at)), scale_want = lk_bits(rg_scale(want, &at));
             int d = 0;
-            size_t at = 0;
             for (; d < s->dim; d++) {
                 at = rg_cell(c, state, c->blocks[pos / 64], h, pos % 64, d);
-                if (got[at] != want[at]) {
+                if (rg_integer(got, &at) != rg_integer(want, &at)) {
                     break;
                 }
             }
-            if (d == s->dim) {
-                printf("    %s[%d, %d, *]: MATCH\n", lk_state_name(s), h, pos);
+            if (d < s->dim) {
+                printf("    %s[%d, %d, *]: DIFF, first bad index %d: %d, expected %d",
+                       lk_state_name(s), h, pos, d, rg_integer(got, &at), rg_integer(want, &at));
             } else {
-                printf("    %s[%d, %d, *]: DIFF, first bad index %d: %04x, expected %04x\n",
-                       lk_state_name(s), h, pos, d, got[at], want[at]);
+                printf("    %s[%d, %d, *]: %s", lk_state_name(s), h, pos,
+                       scale == scale_want ? "MATCH" : "DIFF");
             }
+            printf(scale == scale_want ? "\n" : "; scale %08x, expected %08x\n", scale, scale_want);
         }
     }
 }
@@ -509,9 +555,9 @@ void rg_same_cache(const char *what, struct rg_chain *got, struct rg_chain *want
     for (int s = 0; s < got->m->plan->n_states && all; s++) {
         const struct lk_state *state = &got->m->plan->states[s];
         size_t n_got, n_want;
-        uint16_t *x = rg_cache(got, s, &n_got);
-        uint16_t *y = rg_cache(want, s, &n_want);
-        bool same = n_got == n_want && memcmp(x, y, n_got * 2) == 0;
+        uint8_t *x = rg_cache(got, s, &n_got);
+        uint8_t *y = rg_cache(want, s, &n_want);
+        bool same = n_got == n_want && memcmp(x, y, n_got) == 0;
         if (!same || rg_debug_on()) {
             printf("%s: cache\n", what);
             show_strides(got, s);
@@ -520,7 +566,7 @@ void rg_same_cache(const char *what, struct rg_chain *got, struct rg_chain *want
         }
         for (size_t i = 0; i < n_got && i < n_want && !same; i++) {
             cr_expect(x[i] == y[i],
-                      "%s: %s layer %d: element %zu of the buffer is %04x, expected %04x", what,
+                      "%s: %s layer %d: byte %zu of the buffer is %02x, expected %02x", what,
                       lk_state_name(state), state->layer, i, x[i], y[i]);
             if (x[i] != y[i]) {
                 break;
@@ -534,6 +580,25 @@ void rg_same_cache(const char *what, struct rg_chain *got, struct rg_chain *want
     for (int i = 0; i < got->n_parts; i++) {
         cr_assert_eq(got->part[i].way->impl->state_check(got->part[i].states, &err), LK_OK,
                      "%s: %s", what, err.message);
+    }
+}
+
+void rg_same_row(const struct rg_chain *c, int state, int pos, int h, const uint8_t *bytes,
+                 const float *row)
+{
+    const struct lk_state *s = &c->m->plan->states[state];
+    int most = s->kind == LK_STATE_K ? 1807 : 127;
+    double a = 0;
+    for (int d = 0; d < s->head_dim; d++) {
+        a = fmax(a, fabs((double)row[d]));
+    }
+    for (int d = 0; d < s->head_dim; d++) {
+        struct rg_cell at = rg_cell(c, state, c->blocks[pos / 64], h, pos % 64, d);
+        double got = (double)rg_scale(bytes, &at) * rg_integer(bytes, &at);
+        cr_assert_leq(fabs(got - (double)row[d]), a / most * TOL_CELL,
+                      "%s: %s[%d, %d, %d] of layer %d: %g (%d), its row has %g", c->name,
+                      lk_state_name(s), h, pos, d, s->layer, got, rg_integer(bytes, &at),
+                      (double)row[d]);
     }
 }
 

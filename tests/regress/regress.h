@@ -84,14 +84,27 @@ void rg_run(struct rg_chain *c, const int32_t *ids, int pos, int n, float *rows)
 /* Values of a slot of the last batch of a chain of one part: malloc'd. */
 float *rg_peek(struct rg_chain *c, int slot, size_t n);
 
-/* A state of the plan (2 layer: K, 2 layer + 1: V) as the backend has it: malloc'd, *n elements. */
-uint16_t *rg_cache(struct rg_chain *c, int state, size_t *n);
-void rg_cache_write(struct rg_chain *c, int state, const uint16_t *cells);
+/* A state of the plan (2 layer: K, 2 layer + 1: V) as the backend has it: malloc'd, *n bytes. */
+uint8_t *rg_cache(struct rg_chain *c, int state, size_t *n);
+void rg_cache_write(struct rg_chain *c, int state, const uint8_t *bytes);
 /* Copies the cache of every layer, block by block of the tables. */
 void rg_move(struct rg_chain *from, struct rg_chain *to);
-/* Element of a cell by the written layout, K [block][head][dim][64], V [block][head][64][dim]; not
- * by kv_layout.h, which it checks. */
-size_t rg_cell(const struct rg_chain *c, int state, int block, int head, int slot, int d);
+
+/* Where dimension d of a position lies among the bytes of a state, by the layout as it is written,
+ * not by the macros of kv_layout.h, which it checks: of a head
+ *   K   [dim/4][64][4] upper 8 bits, then (cells of 12 bits) [dim/8][64][4] of which a byte holds
+ *       the lower 4 bits of d in its lower half and of d + 4 in its upper one
+ *   V   [64/4][dim][4]: four positions of a dimension are neighbours
+ *   then [64] scales of four bytes. */
+struct rg_cell {
+    size_t high, low, scale; /* low is high where there is none */
+    int shift;               /* of the lower bits in theirs */
+};
+struct rg_cell rg_cell(const struct rg_chain *c, int state, int block, int head, int slot, int d);
+int rg_integer(const uint8_t *bytes, const struct rg_cell *at);
+float rg_scale(const uint8_t *bytes, const struct rg_cell *at);
+/* That integer and its scale, and nothing else. */
+void rg_copy_cell(uint8_t *to, const uint8_t *from, const struct rg_cell *at);
 
 /* ---- comparing by bits; each dies at the first difference, having printed where ---- */
 
@@ -99,6 +112,11 @@ void rg_same_rows(const char *what, const float *got, const float *want, size_t 
                   size_t width);
 /* K and V of positions [0, n) of all layers, and every other byte of the buffers; guards. */
 void rg_same_cache(const char *what, struct rg_chain *got, struct rg_chain *want, int n);
+
+/* The cell of head h at a position stands for a row [head_dim], within half of what its integers
+ * count in; dies otherwise. `bytes` are those of the state. */
+void rg_same_row(const struct rg_chain *c, int state, int pos, int h, const uint8_t *bytes,
+                 const float *row);
 
 /* What most entries do, for a model and a number of tokens: on every way all tokens in one batch;
  * in batches of 7; `prefill` tokens and then one by one; prefill on one way and one by one on

@@ -94,7 +94,7 @@ Test(regress, a_failed_copy_leaves_the_session)
 /* A saved session that claims logits of no token is refused. */
 Test(regress, saved_logits_without_tokens)
 {
-    enum { HEADER = 104, N_TOKENS = 32, HAS_LOGITS = 36, VOCAB = 96, N_DATA = 8 };
+    enum { HEADER = 112, N_TOKENS = 40, HAS_LOGITS = 44, VOCAB = 96, N_DATA = 8 };
     struct model_params p = rg_small("llama", LK_TYPE_Q8_0);
     struct rg_model m;
     rg_model_open(&m, &p, NULL, NULL);

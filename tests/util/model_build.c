@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/numerics.h"
+#include "tests/util/half.h"
 
 /* ---- random weights ---- */
 
@@ -22,7 +23,7 @@ static void put16(uint8_t *p, uint32_t v)
 
 static void put_half(uint8_t *p, float v)
 {
-    put16(p, lk_f32_to_f16(v));
+    put16(p, half_of((double)v));
 }
 
 /* The deviation of random blocks with scale 1. `mean` is what the second scale must be, in units of
@@ -50,7 +51,7 @@ void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, s
                 put16(block, bits);
                 put16(block + 2, bits >> 16);
             } else {
-                put16(block, type == LK_TYPE_F16 ? lk_f32_to_f16(u) : bits >> 16);
+                put16(block, type == LK_TYPE_F16 ? half_of((double)u) : bits >> 16);
             }
             continue;
         }
@@ -317,14 +318,14 @@ static void make_vector(const struct model_params *p, const struct entry *e, uin
         float v;
         memcpy(&v, data + 4 * k, sizeof v);
         v += e->mean;
-        uint32_t half = lk_f32_to_f16(v);
+        uint32_t half = half_of((double)v);
         v = p->vector_values == LK_TYPE_F16    ? lk_f16_to_f32(half)
             : p->vector_values == LK_TYPE_BF16 ? lk_flt(lk_bits(v) & 0xffff0000u)
                                                : v;
         if (e->type == LK_TYPE_F32) {
             memcpy(data + 4 * k, &v, sizeof v);
         } else { /* behind what is still to be read */
-            put16(data + 2 * k, e->type == LK_TYPE_F16 ? lk_f32_to_f16(v) : lk_bits(v) >> 16);
+            put16(data + 2 * k, e->type == LK_TYPE_F16 ? half_of((double)v) : lk_bits(v) >> 16);
         }
     }
 }

@@ -29,6 +29,7 @@ struct model_params {
     bool rope_freqs; /* llama3's frequency factors; phi3: short and long factors */
     float linear;    /* rope.scaling.factor of type linear; 0: no keys */
     float softcap;   /* final_logit_softcapping; 0: no key */
+    const char *kv;  /* not in the file: lk_engine_options.kv, for who runs the model */
 
     /* The same model, written another way. */
     bool other_layout;        /* phi3: q, k, v and gate, up apart; others: q, k, v in one tensor */

@@ -88,7 +88,7 @@ Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
         cr_assert_geq(s.vulkan, 1);
         cr_assert(s.first.usable, "%s", s.first.note);
         cr_assert(s.first.exact, "%s", s.first.note);
-        cr_assert(strstr(s.first.features, "unpack16"), "%s; %s", s.first.features, s.first.note);
+        cr_assert(strstr(s.first.features, "narrow"), "%s; %s", s.first.features, s.first.note);
         cr_assert_gt(s.first.memory, 0);
         cr_assert(s.first.name[0] && s.first.driver[0] && s.first.type[0]);
         printf("%s (%s), %s: %s\n", s.first.name, s.first.driver, s.first.type, s.first.features);
@@ -258,14 +258,14 @@ Test(vk_device, a_wrong_kernel_is_named_and_the_next_variant_taken)
     cr_assert(strstr(p.note, "int-dot switched off"), "%s", p.note);
     /* The baseline has no next variant. */
     static const char *const BASE[] = {"matvec_Q3_K", "matvec_Q3_K_gpu", "attn", NULL};
-    p = probe_broken(BASE, "matrix,int-dot,unpack16");
+    p = probe_broken(BASE, "matrix,int-dot");
     cr_assert_not(p.exact);
     says(&p, "attention of a batch, mat-vec of Q3_K wrong");
     /* Tiles of matrix units, with plain loops for the units. */
     static const char *const WIDE[] = {"tile_Q5_1_wide", NULL}, *const NONE[] = {NULL};
-    p = probe_broken(NONE, "narrow,matrix,int-dot,unpack16");
+    p = probe_broken(NONE, "narrow,matrix,int-dot");
     cr_assert(p.exact, "%s", p.note);
-    p = probe_broken(WIDE, "narrow,matrix,int-dot,unpack16");
+    p = probe_broken(WIDE, "narrow,matrix,int-dot");
     cr_assert_not(p.exact);
     says(&p, "tiled matmul of Q5_1 wrong");
     /* And with them, where the device has them. */

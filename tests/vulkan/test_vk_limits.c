@@ -103,10 +103,16 @@ Test(vk_limits, shaders_are_measured)
         {"norm", {0}, 128, 128 * 4 + 16 * 4 + 32 * 4},
         {"rope", {0}, 64, 0},
         {"stream", {128}, 128, 16},
-        {"attn", {16, 256, 0, 128}, 128, 16 * (4 * 256 + 4 * 64 + 8)},
-        {"attn", {4, 96, 3, 32}, 32, 4 * (4 * 96 + 4 * 64 + 8)},
-        {"attn_decode", {128, 8, 256, 0}, 128, 4 * (10 * 256 + 9 * 64 + 8) + 16},
-        {"attn_decode_gpu", {256, 4, 64, 1}, 256, 4 * (6 * 64 + 5 * 64 + 4) + 16},
+        {"attn", {16, 256, 0, 128}, 128, 16 * (2 * 256 + 6 * 64 + 16)},
+        {"attn_dot", {4, 96, 3, 32}, 32, 4 * (2 * 96 + 6 * 64 + 16)},
+        {"attn_decode",
+         {128, 8, 256, 12},
+         128,
+         4 * (10 * 256 + 9 * 64) + 48 + 8 * (2 * 256 + 6 * 64 + 12) + 6 * 256 + 16},
+        {"attn_decode_dot_gpu",
+         {256, 4, 64, 8},
+         256,
+         4 * (6 * 64 + 5 * 64) + 32 + 4 * (2 * 64 + 6 * 64 + 12) + 6 * 64 + 16},
         {"matvec_Q8_0", {512, 8, 0, 0}, 512, 16 * 8 * 128 + 16 * 4 + 16 + 128},
         {"matvec_Q4_K_gpu",
          {256, 1, 2 | LK_VK_PREP_NORM << 4, 16},
@@ -159,7 +165,7 @@ Test(vk_limits, sizes_that_are_not_evaluated_are_errors)
             cr_assert(strstr(err.message, "shader 'odd': the size of %"), "%s", err.message);
         } else {
             cr_assert_eq(status, LK_OK, "%s", err.message);
-            cr_assert_eq(needs.shared_bytes, 20608);
+            cr_assert_eq(needs.shared_bytes, 14592);
         }
         free(words);
     }
@@ -186,7 +192,7 @@ Test(vk_limits, fixed_kernels_fit_the_least_device)
     }
     /* One more than there is, of either. */
     const uint32_t spec[4] = {16, 256, 0, 128};
-    p.limits.maxComputeSharedMemorySize = 20608;
+    p.limits.maxComputeSharedMemorySize = 14592;
     cr_assert(fits(&p.limits, "attn", spec));
     p.limits.maxComputeSharedMemorySize--;
     cr_assert_not(fits(&p.limits, "attn", spec));
@@ -235,13 +241,13 @@ Test(vk_limits, a_pipeline_beyond_the_device_is_refused)
     cr_assert_eq(lk_vk_device_open(&o, &dev, &err), LK_OK, "%s", err.message);
     VkPhysicalDeviceLimits *l = &dev.found.props.limits;
     for (int built = 0; built < 2; built++) {
-        l->maxComputeSharedMemorySize = 20607;
+        l->maxComputeSharedMemorySize = 14591;
         cr_assert_eq(lk_vk_pipe_get(&dev, "attn", spec, &pipe, &err), LK_E_UNSUPPORTED);
         snprintf(want, sizeof want,
-                 "shader 'attn': 20608 bytes of shared memory, device '%.60s' has 20607",
+                 "shader 'attn': 14592 bytes of shared memory, device '%.60s' has 14591",
                  dev.found.props.deviceName);
         cr_assert_str_eq(err.message, want);
-        l->maxComputeSharedMemorySize = 20608;
+        l->maxComputeSharedMemorySize = 14592;
         l->maxComputeWorkGroupInvocations = 127;
         cr_assert_eq(lk_vk_pipe_get(&dev, "attn", spec, &pipe, &err), LK_E_UNSUPPORTED);
         snprintf(want, sizeof want,
@@ -262,8 +268,8 @@ Test(vk_limits, a_state_beyond_the_devices_buffers_is_refused)
     struct lk_backend_options o = {.device = vk_pair_id()};
     struct lk_state k = lk_state_paged(LK_STATE_K, 0, 2, 40);
     struct lk_plan plan = {.states = &k, .n_states = 1, .n_layer = 1, .last_layer = 1};
-    struct lk_state_geom g = {.plan = &plan, .n_blocks = 64};
-    uint32_t bytes = 64 * LK_KV_BLOCK_ELEMS(2, 64) * 2;
+    struct lk_state_geom g = {.plan = &plan, .n_blocks = 128};
+    uint32_t bytes = 128 * 2 * (64 * 64 * 12 / 8 + 64 * 4); /* blocks, heads, keys, scales */
     lk_error err = {0};
     struct lk_state_mem *mem = NULL;
     cr_assert_eq(lk_vk_device_open(&o, &b->dev, &err), LK_OK, "%s", err.message);
@@ -274,8 +280,8 @@ Test(vk_limits, a_state_beyond_the_devices_buffers_is_refused)
     l->maxStorageBufferRange--;
     mem = NULL;
     cr_assert_eq(lk_backend_vulkan.state_alloc(b, &g, &mem, &err), LK_E_UNSUPPORTED);
-    cr_assert_str_eq(err.message, "K of layer 0: 1048576 bytes are beyond the device's buffers of "
-                                  "1048575: use a smaller context");
+    cr_assert_str_eq(err.message, "K of layer 0: 1638400 bytes are beyond the device's buffers of "
+                                  "1638399: use a smaller context");
     /* It and its guards are one allocation. */
     l->maxStorageBufferRange++;
     b->dev.found.max_allocation = bytes + 2 * LK_VK_GUARD;
@@ -283,7 +289,7 @@ Test(vk_limits, a_state_beyond_the_devices_buffers_is_refused)
     lk_backend_vulkan.state_free(mem);
     b->dev.found.max_allocation--;
     cr_assert_eq(lk_backend_vulkan.state_alloc(b, &g, &mem, &err), LK_E_UNSUPPORTED);
-    cr_assert(strstr(err.message, "buffers of 1048320"), "%s", err.message);
+    cr_assert(strstr(err.message, "buffers of 1638144"), "%s", err.message);
     lk_vk_device_close(&b->dev);
     free(b);
 }

@@ -23,7 +23,7 @@ const struct lk_vk_facts VK_FACTS_GPU = {.max_threads = 1024,
                                          .max_binding = 4294967295,
                                          .max_block = 1u << 30,
                                          .int_dot = true,
-                                         .unpack16 = true};
+                                         .narrow = true};
 
 /* ---- what must hold of any groups ---- */
 

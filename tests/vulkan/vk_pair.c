@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/numerics.h"
 #include "vulkan/vk.h"
+#include "tests/util/cells.h"
 #include "tests/util/models.h"
 
 enum { MAX_DEVICES = 4 };
@@ -156,7 +157,7 @@ static struct lk_exec_options options_of(const struct vk_case *c, bool fuse, boo
                                     .keep_ops = keep};
 }
 
-/* Opens a side and fills its cache with f16 values below 4, the same for both sides. */
+/* Opens a side and fills its cache, the same for both sides. */
 static lk_status side_open(struct side *s, const struct vk_case *c, bool fuse, bool keep,
                            lk_error *err)
 {
@@ -169,12 +170,9 @@ static lk_status side_open(struct side *s, const struct vk_case *c, bool fuse, b
     cr_assert_eq(s->impl->state_alloc(s->backend, &g, &s->states, err), LK_OK, "%s", err->message);
     for (int i = 0; i < c->plan.n_states; i++) {
         size_t n = lk_state_bytes(&g, i);
-        uint16_t *cells = malloc(n);
-        struct rng r = {77u + (uint64_t)i};
-        for (size_t k = 0; k < n / 2; k++) {
-            uint32_t u = rng_u32(&r);
-            cells[k] = (uint16_t)((u & 0x83ff) | (u >> 16) % 17 << 10);
-        }
+        uint8_t *cells = malloc(n);
+        cr_assert(cells);
+        cells_random(&c->plan.states[i], cells, n, 77u + (uint64_t)i);
         cr_assert_eq(s->impl->state_write(s->states, i, 0, cells, n, err), LK_OK, "%s",
                      err->message);
         free(cells);

@@ -167,7 +167,6 @@ static void page_subject(FILE *to, const struct cli_check_shown *s)
 static void page_values(FILE *to, const lk_check_difference *d)
 {
     bool cache = strcmp(d->op, "kv_store") == 0;
-    int digits = cache ? 4 : 8;
     fputs("<div class=s tabindex=0 role=region aria-label=\"First "
           "values\"><table><thead><tr><th>Row<th>"
           "Element<th class=n>Found<th class=n>Expected<th class=n>ulp</tr></thead>\n",
@@ -176,12 +175,12 @@ static void page_values(FILE *to, const lk_check_difference *d)
         char name[24];
         snprintf(name, sizeof name, "%" PRIu64, d->shown[i].row);
         fprintf(to,
-                "<tr><td>%s<td>%" PRIu64 "<td class=n><span class=m>0x%0*x</span><small>%.9g"
-                "</small><td class=n><span class=m>0x%0*x</span><small>%.9g</small>"
+                "<tr><td>%s<td>%" PRIu64 "<td class=n><span class=m>0x%08x</span><small>%.9g"
+                "</small><td class=n><span class=m>0x%08x</span><small>%.9g</small>"
                 "<td class=n>%" PRIu64 "</tr>\n",
-                cache ? (d->shown[i].row ? "V" : "K") : name, d->shown[i].index, digits,
-                d->shown[i].found, d->shown[i].found_value, digits, d->shown[i].expected,
-                d->shown[i].expected_value, d->shown[i].ulps);
+                cache ? (d->shown[i].row ? "V" : "K") : name, d->shown[i].index, d->shown[i].found,
+                d->shown[i].found_value, d->shown[i].expected, d->shown[i].expected_value,
+                d->shown[i].ulps);
     }
     fputs("</table></div>\n", to);
 }

@@ -116,13 +116,13 @@ static void text_difference(FILE *to, const struct cli_check_shown *s)
         char row[32];
         snprintf(row, sizeof row, "row %" PRIu64, d->shown[i].row);
         fprintf(to,
-                "  %s, element %-6" PRIu64 " found 0x%0*x %-15.9g expected 0x%0*x %-15.9g %" PRIu64
+                "  %s, element %-6" PRIu64 " found 0x%08x %-15.9g expected 0x%08x %-15.9g %" PRIu64
                 " ulp\n",
                 !cache            ? row
                 : d->shown[i].row ? "V"
                                   : "K",
-                d->shown[i].index, cache ? 4 : 8, d->shown[i].found, d->shown[i].found_value,
-                cache ? 4 : 8, d->shown[i].expected, d->shown[i].expected_value, d->shown[i].ulps);
+                d->shown[i].index, d->shown[i].found, d->shown[i].found_value, d->shown[i].expected,
+                d->shown[i].expected_value, d->shown[i].ulps);
     }
     if (d->op[0]) {
         fprintf(to, "  remedy      %s\n",

@@ -43,6 +43,9 @@ const struct cli_option cli_layer_options[] = {
 const struct cli_option cli_compute_options[] = {
     {"ctx", 'c', CLI_INT, "N", THIS(ctx), "0", 0, 1 << 24,
      .help = "tokens of context; 0: what the model was made for, at most 4096"},
+    {"kv", 0, CLI_STRING, "CELLS", THIS(kv), "k12v8", .choices = "k12v8 i8",
+     .help = "bits that the cache keeps of a key and a value: 12 and 8, or 8 each, for less "
+             "memory (other logits)"},
     {"threads", 't', CLI_INT, "N", THIS(threads), "0", 0, 1024,
      .help = "CPU threads; 0: the physical cores we may use; without --pin at most the CPUs we "
              "may use"},
@@ -231,6 +234,7 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
     o->backend = args->backend ? args->backend : o->backend; /* what a command has no option for */
     o->device = args->device;
     o->placement = args->place;
+    o->kv = args->kv;
     o->n_ctx = (uint32_t)args->ctx;
     o->n_batch = args->batch ? (uint32_t)args->batch : o->n_batch;
     o->threads = (int)args->threads;

@@ -10,9 +10,8 @@ void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
 {
     const struct lk_op *op = &b->plan->ops[g->lead];
     const struct lk_state *k = &b->plan->states[op->u.kv_store.k];
-    uint32_t n = (uint32_t)(k->n_head * k->dim);
     struct lk_vk_step *s =
-        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (n + n / 2 + 63) / 64);
+        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, 2 * (uint32_t)k->n_head);
     lk_vk_set_pipe(b, s, 0, "kv_store", 0, 0, 0, 0);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_PIECE, g->in[1].slot, false);
@@ -22,6 +21,7 @@ void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
     struct lk_vk_kv_push push = {.n_kv_head = (uint32_t)k->n_head,
                                  .head_dim = (uint32_t)k->head_dim,
                                  .dim = (uint32_t)k->dim,
+                                 .k_bits = (uint32_t)k->bits,
                                  .pos = b->e->at.pos,
                                  .seq = b->e->at.seq,
                                  .table = b->e->at.table,
@@ -33,7 +33,9 @@ void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
 
 /* The shape of an attention op, and how it is cut into workgroups. */
 struct cut {
-    uint32_t n_head, n_kv_head, head_dim, dim;
+    uint32_t n_head, n_kv_head, head_dim, dim, k_bits;
+    uint32_t flags;      /* LK_VK_ATTN_* of the shape */
+    const char *shader;  /* of lk_vk_emit_attention */
     uint32_t rows;       /* query rows of a workgroup */
     uint32_t head_tiles; /* tiles of heads of one KV head */
     uint32_t y;          /* workgroups a tile of tokens */
@@ -63,11 +65,20 @@ static uint32_t attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *att
     return (uint32_t)b->e->n_attn[b->kind]++;
 }
 
-/* Query rows of a workgroup of many: what shared memory holds of them. */
-static uint32_t many_rows(const struct lk_vk_facts *f, uint32_t dim)
+/* The kernel of many tokens by matrices of this dimension, or NULL: it has LK_VK_ATTN_MATRIX_ROWS.
+ */
+static const char *matrix_shader(const struct lk_vk_facts *f, const struct cut *c)
 {
-    uint32_t spec[4] = {LK_VK_ATTN_ROWS, dim, 0, LK_VK_ATTN_ROWS / LK_VK_ATTN_OWN * 32};
-    while (spec[0] > LK_VK_ATTN_OWN && !lk_vk_facts_fit(f, "attn", spec)) {
+    const char *shader = f->matrix ? "attn_matrix" : "attn_wide";
+    uint32_t spec[4] = {0, c->dim, c->flags, 0};
+    return (f->matrix || !f->narrow) && lk_vk_facts_fit(f, shader, spec) ? shader : NULL;
+}
+
+/* Query rows of a workgroup of many: what shared memory holds of them. */
+static uint32_t many_rows(const struct lk_vk_facts *f, const struct cut *c)
+{
+    uint32_t spec[4] = {LK_VK_ATTN_ROWS, c->dim, c->flags, LK_VK_ATTN_ROWS / LK_VK_ATTN_OWN * 32};
+    while (spec[0] > LK_VK_ATTN_OWN && !lk_vk_facts_fit(f, c->shader, spec)) {
         spec[0] /= 2;
         spec[3] /= 2;
     }
@@ -83,14 +94,21 @@ static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
     struct cut c = {.n_head = (uint32_t)shape.n_head,
                     .n_kv_head = (uint32_t)shape.n_kv_head,
                     .head_dim = (uint32_t)shape.head_dim,
-                    .dim = (uint32_t)shape.dim};
+                    .dim = (uint32_t)shape.dim,
+                    .k_bits = (uint32_t)b->plan->states[op->u.attention.k].bits};
     if (!b->status && c.dim > LK_VK_MAX_DIM) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
                             "attention of layer %d: head dimension %d, the Vulkan kernels take up "
                             "to %d",
                             op->layer, shape.head_dim, LK_VK_MAX_DIM);
     }
-    c.rows = few ? LK_VK_ATTN_FEW_ROWS : many_rows(b->facts, c.dim);
+    c.flags = c.k_bits == LK_KV_K8_BITS ? LK_VK_ATTN_K8 : 0;
+    c.flags |= op->u.attention.score_cap != 0.0f ? LK_VK_ATTN_CAP : 0;
+    const char *by_matrix = few ? NULL : matrix_shader(b->facts, &c);
+    c.shader = by_matrix ? by_matrix : b->facts->int_dot ? "attn_dot" : "attn";
+    c.rows = few         ? LK_VK_ATTN_FEW_ROWS
+             : by_matrix ? LK_VK_ATTN_MATRIX_ROWS
+                         : many_rows(b->facts, &c);
     c.rows = few && group < c.rows ? group : c.rows;
     c.head_tiles = (group + c.rows - 1) / c.rows;
     c.y = c.n_kv_head * c.head_tiles;
@@ -164,10 +182,7 @@ void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
         part = lk_vk_add_piece(b, n * (c.dim + 2) * 4, "partial results of attention");
     }
     struct lk_vk_step *s = attention_step(b, g->lead, &c);
-    uint32_t flags = split ? LK_VK_ATTN_SPLIT : 0;
-    flags |= b->facts->unpack16 ? LK_VK_ATTN_UNPACK : 0;
-    flags |= push.score_cap ? LK_VK_ATTN_CAP : 0;
-    lk_vk_set_pipe(b, s, 0, "attn", c.rows, c.dim, flags,
+    lk_vk_set_pipe(b, s, 0, c.shader, c.rows, c.dim, c.flags | (split ? LK_VK_ATTN_SPLIT : 0),
                    split ? 32 : c.rows / LK_VK_ATTN_OWN * 32);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_STATE, op->u.attention.k, false);
@@ -261,8 +276,9 @@ void lk_vk_emit_attention_decode(struct lk_vk_builder *b, const struct lk_vk_gro
     uint32_t sets = f->max_threads / 64;
     sets = sets < 4 ? sets : 4;
     sets = sets < c.rows ? sets : c.rows;
-    lk_vk_set_pipe(b, s, 0, f->looped ? "attn_decode" : "attn_decode_gpu", 64 * sets, c.rows, c.dim,
-                   f->unpack16);
+    static const char *const shaders[2][2] = {{"attn_decode", "attn_decode_gpu"},
+                                              {"attn_decode_dot", "attn_decode_dot_gpu"}};
+    lk_vk_set_pipe(b, s, 0, shaders[f->int_dot][!f->looped], 64 * sets, c.rows, c.dim, c.k_bits);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, b->home[g->in[0].slot].piece, false);
     lk_vk_bind(s, 1, LK_VK_BIND_STATE, op->u.attention.k, true);
     lk_vk_bind(s, 2, LK_VK_BIND_STATE, op->u.attention.v, true);

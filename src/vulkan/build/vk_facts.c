@@ -20,7 +20,6 @@ struct lk_vk_facts lk_vk_facts_of(const struct lk_vk_device *dev)
         .max_binding = l->maxStorageBufferRange,
         .max_block = BLOCK_MAX < most ? BLOCK_MAX : most,
         .int_dot = dev->found.use[LK_VK_INT_DOT],
-        .unpack16 = dev->found.use[LK_VK_UNPACK16],
         .looped = dev->found.use[LK_VK_LOOPED],
         .narrow = dev->found.use[LK_VK_NARROW],
         .matrix = dev->found.use[LK_VK_MATRIX],

@@ -18,7 +18,7 @@ struct lk_vk_facts {
     uint64_t max_binding;  /* bytes that a kernel can bind */
     uint64_t max_block;    /* bytes of an allocation of weights */
     /* features in use, see vk_device.h */
-    bool int_dot, unpack16, looped, narrow, matrix;
+    bool int_dot, looped, narrow, matrix;
 };
 
 /* Bytes of weights that a kernel can bind. */

@@ -12,9 +12,8 @@
 #include "vulkan/device/vk_shaders.h"
 
 static const char *const FEATURES[LK_VK_FEATURES] = {
-    [LK_VK_INT_DOT] = "int-dot", [LK_VK_UNPACK16] = "unpack16", [LK_VK_BUDGET] = "budget",
-    [LK_VK_MAPPED] = "mapped",   [LK_VK_LOOPED] = "looped",     [LK_VK_NARROW] = "narrow",
-    [LK_VK_MATRIX] = "matrix",
+    [LK_VK_INT_DOT] = "int-dot", [LK_VK_BUDGET] = "budget", [LK_VK_MAPPED] = "mapped",
+    [LK_VK_LOOPED] = "looped",   [LK_VK_NARROW] = "narrow", [LK_VK_MATRIX] = "matrix",
 };
 
 const char *lk_vk_feature_name(enum lk_vk_feature feature)
@@ -261,7 +260,6 @@ static void find_features(struct lk_vk_found *f, const VkExtensionProperties *ex
     f->has[LK_VK_LOOPED] = f->props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     f->has[LK_VK_NARROW] = true;
     f->has[LK_VK_MATRIX] = !f->no_matrix;
-    f->has[LK_VK_UNPACK16] = true; /* until its known-answer test says otherwise */
 }
 
 static void find_driver(struct lk_vk_found *f, const VkExtensionProperties *ext, uint32_t n)
@@ -356,7 +354,7 @@ static lk_status check_disable(const char *list, lk_error *err)
         }
         if (!known) {
             return lk_fail(err, LK_E_INVALID,
-                           "vk_disable: '%.*s' is not one of int-dot, unpack16, budget, mapped, "
+                           "vk_disable: '%.*s' is not one of int-dot, budget, mapped, "
                            "looped, narrow, matrix",
                            (int)len, p);
         }

@@ -14,13 +14,12 @@
 /* ---- device (vk_device.c) ---- */
 
 enum lk_vk_feature {
-    LK_VK_INT_DOT,  /* packed int8 dot product */
-    LK_VK_UNPACK16, /* unpackHalf2x16 is exact (known-answer test) */
-    LK_VK_BUDGET,   /* VK_EXT_memory_budget */
-    LK_VK_MAPPED,   /* device-local memory that the host can write, all of it */
-    LK_VK_LOOPED,   /* kernels keep their loops: compilers of CPU drivers take seconds to unroll */
-    LK_VK_NARROW,   /* tiles of plain kernels; without it wide ones, as for matrix units */
-    LK_VK_MATRIX,   /* int8 matrix units, 16 x 16 x 32 (VK_KHR_cooperative_matrix) */
+    LK_VK_INT_DOT, /* packed int8 dot product */
+    LK_VK_BUDGET,  /* VK_EXT_memory_budget */
+    LK_VK_MAPPED,  /* device-local memory that the host can write, all of it */
+    LK_VK_LOOPED,  /* kernels keep their loops: compilers of CPU drivers take seconds to unroll */
+    LK_VK_NARROW,  /* tiles of plain kernels; without it wide ones, as for matrix units */
+    LK_VK_MATRIX,  /* int8 matrix units, 16 x 16 x 32 (VK_KHR_cooperative_matrix) */
     LK_VK_FEATURES
 };
 

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Attn_matrix: attention of many tokens by products of int8 matrices (rule 8). A workgroup owns 64
+ * query rows (heads of one KV head, tokens of one sequence), each of its four subgroups 16 of them,
+ * and walks the chunks of 64 keys in rising order. Queries stay in registers as limbs, a chunk of K
+ * and V goes through shared memory.
+ *
+ * Scores leave the matrices through shared memory, where two invocations take a row: its maxima,
+ * its weights, and these as limbs back into the same place. Outputs are joined where they are: a
+ * row's factors are matrices whose columns are equal.
+ */
+#version 450
+#ifdef LK_MATRIX
+#extension GL_KHR_cooperative_matrix : require
+#extension GL_KHR_memory_scope_semantics : require
+#extension GL_EXT_shader_explicit_arithmetic_types : require
+#endif
+#include "shaders/common.glsl"
+#include "shaders/attention.glsl"
+
+const uint THREADS = 128u;
+layout(local_size_x = 128) in;
+layout(constant_id = 1) const uint DIM = 128; /* padded head dimension, a multiple of 32 */
+layout(constant_id = 2) const uint FLAGS = 0; /* LK_VK_ATTN_* */
+const uint BITS = (FLAGS & LK_VK_ATTN_K8) != 0u ? LK_KV_K8_BITS : LK_KV_K_BITS;
+const uint LIMBS = BITS == LK_KV_K_BITS ? 2u : 1u;
+
+layout(std430, binding = 0) readonly buffer In
+{
+    float q_rows[];
+};
+layout(std430, binding = 1) readonly buffer KCache
+{
+    uint k_cache[];
+};
+layout(std430, binding = 2) readonly buffer VCache
+{
+    uint v_cache[];
+};
+layout(std430, binding = 3) readonly buffer Batch
+{
+    uint batch[];
+};
+layout(std430, binding = 4) writeonly buffer Out
+{
+    float out0[];
+};
+layout(push_constant) uniform Push
+{
+    lk_vk_attn_push p;
+};
+
+const uint ROWS = LK_VK_ATTN_MATRIX_ROWS;
+const uint K_STRIDE = DIM / 16u + 1u; /* uvec4s of a key: one more, so that banks differ */
+const uint V_STRIDE = 5u;             /* of a dimension's 64 values */
+const uint S_STRIDE = 17u;            /* of a row's 64 scores */
+const uint K_LOW = 64u * K_STRIDE;    /* where the low limbs of keys begin */
+const uint V_TILE = 0u;
+const uint K_TILE = DIM * V_STRIDE;
+const uint S_TILE = K_TILE; /* scores take the place of keys */
+const uint K_WORDS = 2u * K_LOW, S_WORDS = ROWS * S_STRIDE;
+const uint TILE = K_TILE + (K_WORDS > S_WORDS ? K_WORDS : S_WORDS);
+
+/* Values, then queries, keys, scores and weights in turn. */
+shared uvec4 tile[TILE];
+shared float k_scale[64], v_scale[64];
+shared float f_old[ROWS], f_new[ROWS], down[ROWS];
+shared int pair_top[THREADS], pair_count[THREADS];
+shared uint pair_most[THREADS];
+
+#include "shaders/matrix.glsl"
+
+const uint STEPS = DIM / 32u; /* of a dot */
+const uint COLUMNS = DIM / 16u; /* matrices of a row of outputs */
+
+/* Where row `r` of all lies in q and in the output. */
+uint place_of(uint r, uint first_token, uint head0, uint n_heads)
+{
+    return ((first_token + r / n_heads) * p.n_head + head0 + r % n_heads) * p.head_dim;
+}
+
+float q_at(uint r, uint n_rows, uint place, uint d)
+{
+    return r < n_rows && d < p.head_dim ? q_rows[place + d] : lk_flt(0u);
+}
+
+/* The limbs of 16 dimensions of a query from d on, to the places of keys. */
+void put_query(uint r, uint n_rows, uint place, uint d, uint a, float factor)
+{
+    uvec4 high, low;
+    [[unroll]] for (uint k = 0u; k < 4u; k++) {
+        uint e = d + 4u * k;
+        precise vec4 x = vec4(q_at(r, n_rows, place, e), q_at(r, n_rows, place, e + 1u),
+                              q_at(r, n_rows, place, e + 2u), q_at(r, n_rows, place, e + 3u));
+        ivec4 q = quantize4(x, a, factor);
+        high[k] = pack4(q >> 4);
+        low[k] = pack4(q & 15);
+    }
+    tile[K_TILE + r * K_STRIDE + d / 16u] = high;
+    tile[K_TILE + K_LOW + r * K_STRIDE + d / 16u] = low;
+}
+
+/* What an invocation holds of a chunk on its way from the cache to the tiles: FETCH times 16
+ * dimensions of a key and 16 keys of a dimension, and a scale. */
+const uint FETCH = DIM / 32u;
+uvec4 k_high[FETCH];
+uvec2 k_low[FETCH];
+uvec4 v_words[FETCH];
+float k_fetched, v_fetched;
+
+void fetch_keys(uint block, uint kv_head)
+{
+    uint lid = gl_LocalInvocationIndex, key = lid & 63u;
+    uint at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, BITS);
+    [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+        uint d = 16u * (2u * i + lid / 64u);
+        [[unroll]] for (uint k = 0u; k < 4u; k++) {
+            k_high[i][k] = k_cache[at + LK_KV_K_HIGH(d + 4u * k, key)];
+        }
+        if (LIMBS == 2u) {
+            k_low[i].x = k_cache[at + LK_KV_K_LOW(DIM, d, key)];
+            k_low[i].y = k_cache[at + LK_KV_K_LOW(DIM, d + 8u, key)];
+        }
+    }
+    k_fetched = lk_flt(k_cache[at + LK_KV_SCALE_AT(DIM, BITS, key)]);
+}
+
+void put_keys()
+{
+    uint lid = gl_LocalInvocationIndex, key = lid & 63u;
+    [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+        uint at = K_TILE + key * K_STRIDE + 2u * i + lid / 64u;
+        tile[at] = k_high[i];
+        if (LIMBS == 2u) {
+            uvec2 low = k_low[i];
+            tile[at + K_LOW] = uvec4(low.x, low.x >> 4, low.y, low.y >> 4) & 0x0f0f0f0fu;
+        }
+    }
+    if (lid < 64u) {
+        k_scale[key] = k_fetched;
+    }
+}
+
+void fetch_values(uint block, uint kv_head)
+{
+    uint lid = gl_LocalInvocationIndex;
+    uint at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, LK_KV_V_BITS);
+    [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+        uint n = lid + THREADS * i, d = n % DIM, g = n / DIM;
+        [[unroll]] for (uint k = 0u; k < 4u; k++) {
+            v_words[i][k] = v_cache[at + LK_KV_V_AT(DIM, d, 16u * g + 4u * k)];
+        }
+    }
+    v_fetched = lk_flt(v_cache[at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, lid & 63u)]);
+}
+
+void put_values()
+{
+    uint lid = gl_LocalInvocationIndex;
+    [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+        uint n = lid + THREADS * i;
+        tile[V_TILE + n % DIM * V_STRIDE + n / DIM] = v_words[i];
+    }
+    if (lid < 64u) {
+        v_scale[lid] = v_fetched;
+    }
+}
+
+/* What the two invocations of a row know of it. */
+struct Row {
+    int first, last; /* keys it takes part in; last < first: none */
+    float q_scale, l;
+    int n;
+};
+
+/* F of 256 high + low, both below 2^22. */
+float joined(int high, int low)
+{
+    precise float h = lk_f22(high) * 256.0;
+    h = h + lk_f22(low);
+    return h;
+}
+
+void main()
+{
+    uint lid = gl_LocalInvocationIndex;
+    /* tiles that see the most keys first: the others fill the gaps they leave */
+    uint tile_at = p.tiles + (gl_NumWorkGroups.x - 1u - gl_WorkGroupID.x) * 4u;
+    uint first_token = batch[tile_at];
+    uint n_tile_tokens = batch[tile_at + 1u];
+    uint seq = batch[tile_at + 2u];
+    uint kv_head = gl_WorkGroupID.y / p.head_tiles;
+    uint group = p.n_head / p.n_kv_head;
+    uint head0 = (gl_WorkGroupID.y % p.head_tiles) * ROWS;
+    uint n_heads = min(group - head0, ROWS); /* of each token in this tile */
+    uint n_rows = n_tile_tokens * n_heads;
+    head0 += kv_head * group;
+    uint pos0 = batch[p.pos + first_token];
+    uint last = pos0 + n_tile_tokens - 1u;
+    uint low_key = p.window != 0u && pos0 + 1u > p.window ? pos0 + 1u - p.window : 0u;
+    uint r = lid >> 1, part = lid & 1u; /* this invocation's row, and half of its keys */
+    uint row0 = (lid >> 5) * 16u; /* of the subgroup */
+    uint place = place_of(r, first_token, head0, n_heads);
+
+    Row row;
+    int pos = int(pos0 + r / n_heads);
+    row.last = r < n_rows ? pos : -1;
+    row.first = p.window != 0u ? max(pos + 1 - int(p.window), 0) : 0;
+    row.n = NO_KEY;
+    row.l = 0.0;
+    uint a = 0u;
+    for (uint d = part * (DIM / 2u); d < (part + 1u) * (DIM / 2u); d++) {
+        a = max(a, lk_magnitude(q_at(r, n_rows, place, d)));
+    }
+    pair_most[lid] = a;
+    barrier();
+    a = max(a, pair_most[lid ^ 1u]);
+    precise float factor = lk_cell_factor(lk_flt(a), float(LK_Q_MOST));
+    precise float scale = lk_cell_scale(lk_flt(a), LK_Q_MOST) * lk_flt(p.score_in);
+    row.q_scale = a == 0u ? 0.0 : scale;
+    for (uint d = part * 16u; d < DIM; d += 32u) {
+        put_query(r, n_rows, place, d, a, factor);
+    }
+    barrier();
+    LEFT q_high[STEPS], q_low[STEPS];
+    [[unroll]] for (uint k = 0u; k < STEPS; k++) {
+        LOAD_LEFT(q_high[k], K_TILE + row0 * K_STRIDE + 2u * k, K_STRIDE);
+        LOAD_LEFT(q_low[k], K_TILE + K_LOW + row0 * K_STRIDE + 2u * k, K_STRIDE);
+    }
+    FLOATS o[COLUMNS];
+    [[unroll]] for (uint c = 0u; c < COLUMNS; c++) {
+        o[c] = ZERO_FLOATS;
+    }
+
+    bool far = false; /* a score was out of range */
+    uint table = p.table + seq * p.max_blocks;
+    uint end = last / LK_KV_BLOCK + 1u;
+    uint chunk = low_key / LK_KV_BLOCK;
+    fetch_keys(batch[table + chunk], kv_head);
+    for (; chunk < end; chunk++) {
+        barrier();
+        put_keys();
+        fetch_values(batch[table + chunk], kv_head);
+        barrier();
+        uint s_at = S_TILE + row0 * S_STRIDE;
+        INTS scores[4];
+        [[unroll]] for (uint j = 0u; j < 4u; j++) { /* 16 keys */
+            INTS high = ZERO_INTS, middle = ZERO_INTS, low = ZERO_INTS;
+            [[unroll]] for (uint k = 0u; k < STEPS; k++) {
+                RIGHT x;
+                LOAD_RIGHT(x, K_TILE + 16u * j * K_STRIDE + 2u * k, K_STRIDE);
+                high = MULTIPLY(q_high[k], x, high);
+                middle = MULTIPLY(q_low[k], x, middle);
+                if (LIMBS == 2u) {
+                    LOAD_RIGHT(x, K_TILE + K_LOW + 16u * j * K_STRIDE + 2u * k, K_STRIDE);
+                    middle = MULTIPLY(q_high[k], x, middle);
+                    low = MULTIPLY(q_low[k], x, low);
+                }
+            }
+            [[unroll]] for (int e = 0; e < N_OWN(high); e++) {
+                int upper = OWN(high, e), mid = OWN(middle, e);
+                OWN(high, e) =
+                    LIMBS == 2u ? upper * 256 + mid * 16 + OWN(low, e) : upper * 16 + mid;
+            }
+            scores[j] = high;
+        }
+        put_values();
+        barrier();
+        [[unroll]] for (uint j = 0u; j < 4u; j++) {
+            STORE_ROWS(scores[j], s_at + 4u * j, S_STRIDE);
+        }
+        barrier();
+
+        /* keys 8 t + 4 part + 0 .. 3 of the row */
+        precise float s[32];
+        int top = NO_KEY;
+        /* slots of the chunk that the row takes part in: from .. from + span - 1 */
+        int base = int(chunk * LK_KV_BLOCK);
+        int from = clamp(row.first - base, 0, 64) - int(4u * part);
+        int to = clamp(row.last - base, -1, 63) - int(4u * part);
+        uint span = uint(max(to - from + 1, 0));
+        [[unroll]] for (uint t = 0u; t < 8u; t++) {
+            ivec4 dot = ivec4(tile[S_TILE + r * S_STRIDE + 2u * t + part]);
+            [[unroll]] for (uint e = 0u; e < 4u; e++) {
+                bool used = uint(int(8u * t + e) - from) < span;
+                s[4u * t + e] = score_of(dot[e], k_scale[8u * t + 4u * part + e], row.q_scale,
+                                         (FLAGS & LK_VK_ATTN_CAP) != 0u ? p.score_cap : 0u, used, far);
+                top = used ? max(top, lk_rte(s[4u * t + e])) : top;
+            }
+        }
+        pair_top[lid] = top;
+        barrier();
+        top = max(top, pair_top[lid ^ 1u]);
+        int count = 0;
+        uint most = 0u;
+        [[unroll]] for (uint i = 0u; i < 32u; i++) {
+            uint key = (i >> 2) * 8u + 4u * part + (i & 3u);
+            precise float w = 0.0;
+            if (uint(int(8u * (i >> 2) + (i & 3u)) - from) < span) {
+                precise float pj = weight_of(s[i], lk_rte(s[i]), top);
+                count += count_of(pj);
+                w = pj * v_scale[key];
+                most = max(most, lk_bits(w));
+            }
+            s[i] = w;
+        }
+        pair_count[lid] = count;
+        pair_most[lid] = most;
+        barrier();
+        int e_most = lk_weight_exponent(max(most, pair_most[lid ^ 1u]));
+        precise float up = lk_weight_up(e_most);
+        uint p_at = S_TILE + row0 * S_STRIDE + (r - row0) * V_STRIDE;
+        [[unroll]] for (uint t = 0u; t < 8u; t++) {
+            precise vec4 w = vec4(s[4u * t], s[4u * t + 1u], s[4u * t + 2u], s[4u * t + 3u]);
+            w = w * up;
+            ivec4 x = ivec4(lk_rte(w.x), lk_rte(w.y), lk_rte(w.z), lk_rte(w.w));
+            tile[p_at + (t >> 1)][2u * (t & 1u) + part] = pack4((x + 128) >> 8);
+            tile[p_at + 16u * V_STRIDE + (t >> 1)][2u * (t & 1u) + part] = pack4(x);
+        }
+        int nn = max(row.n, top);
+        precise float old = row.n == NO_KEY ? lk_flt(0u) : merge_factor(row.n - nn);
+        precise float new = top == NO_KEY ? lk_flt(0u) : merge_factor(top - nn);
+        precise float la = row.l * old;
+        precise float lb = l_of(count + pair_count[lid ^ 1u]) * new;
+        row.l = la + lb;
+        row.n = nn;
+        if (part == 0u) {
+            f_old[r] = old;
+            f_new[r] = new;
+            down[r] = lk_weight_down(e_most);
+        }
+        barrier();
+
+        fetch_keys(batch[table + min(chunk + 1u, end - 1u)], kv_head);
+        LEFT w_high[2], w_low[2];
+        uint w_at = S_TILE + row0 * S_STRIDE;
+        [[unroll]] for (uint k = 0u; k < 2u; k++) {
+            LOAD_LEFT(w_high[k], w_at + 2u * k, V_STRIDE);
+            LOAD_LEFT(w_low[k], w_at + 16u * V_STRIDE + 2u * k, V_STRIDE);
+        }
+        FLOATS by_old, by_new, by_down;
+        LOAD_BY_ROW(by_old, f_old, row0);
+        LOAD_BY_ROW(by_new, f_new, row0);
+        LOAD_BY_ROW(by_down, down, row0);
+        STEP_UNROLL for (uint c = 0u; c < COLUMNS; c++) {
+            INTS high = ZERO_INTS, low = ZERO_INTS;
+            [[unroll]] for (uint k = 0u; k < 2u; k++) {
+                RIGHT v;
+                LOAD_RIGHT(v, V_TILE + 16u * c * V_STRIDE + 2u * k, V_STRIDE);
+                high = MULTIPLY(w_high[k], v, high);
+                low = MULTIPLY(w_low[k], v, low);
+            }
+            [[unroll]] for (int e = 0; e < N_OWN(high); e++) {
+                precise float add = joined(OWN(high, e), OWN(low, e)) * OWN(by_down, e);
+                add = lk_flush(add);
+                add = add * OWN(by_new, e);
+                precise float before = OWN(o[c], e) * OWN(by_old, e);
+                before = before + add;
+                OWN(o[c], e) = lk_flush(before);
+            }
+        }
+    }
+
+    if (far) {
+        atomicOr(flags[p.op], 1u);
+    }
+    barrier();
+    if (part == 0u) {
+        f_old[r] = row.last >= 0 ? lk_rcp(row.l) : lk_flt(0u);
+    }
+    barrier();
+    FLOATS by_l;
+    LOAD_BY_ROW(by_l, f_old, row0);
+    /* four matrices at a time leave through the scores */
+    STEP_UNROLL for (uint c0 = 0u; c0 < COLUMNS; c0 += 4u) {
+        [[unroll]] for (uint c = 0u; c < 4u && c0 + c < COLUMNS; c++) {
+            [[unroll]] for (int e = 0; e < N_OWN(o[c0 + c]); e++) {
+                precise float y = OWN(o[c0 + c], e) * OWN(by_l, e);
+                OWN(o[c0 + c], e) = y;
+            }
+            STORE_ROWS(o[c0 + c], S_TILE + row0 * S_STRIDE + 4u * c, S_STRIDE);
+        }
+        barrier();
+        for (uint i = lid; i < ROWS * 64u; i += THREADS) {
+            uint row_i = i / 64u, d = c0 * 16u + i % 64u;
+            if (row_i < n_rows && d < p.head_dim) {
+                uint word = tile[S_TILE + row_i * S_STRIDE + i % 64u / 4u][i & 3u];
+                out0[place_of(row_i, first_token, head0, n_heads) + d] =
+                    store_value(lk_flt(word), p.op);
+            }
+        }
+        barrier();
+    }
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Matrix: products of int8 matrices 16 x 32 times 32 x 16, exact in int32. LK_MATRIX takes the
+ * device's matrix units; without it plain loops of 32 neighbouring invocations stand for them, so
+ * that any device can run, and test, what stands around them. Matrices lie in the shared array
+ * `tile` of uvec4, declared before this is included: strides and places count uvec4s.
+ */
+#ifdef LK_MATRIX
+#define STEP_UNROLL [[unroll]]
+#define INTS coopmat<int32_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
+#define FLOATS coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
+#define LEFT coopmat<int8_t, gl_ScopeSubgroup, 16, 32, gl_MatrixUseA>
+#define RIGHT coopmat<int8_t, gl_ScopeSubgroup, 32, 16, gl_MatrixUseB>
+#define N_OWN(m) (m).length()
+#define OWN(m, e) m[e]
+#define LOAD_LEFT(m, at, stride) coopMatLoad(m, tile, at, stride, gl_CooperativeMatrixLayoutRowMajor)
+#define LOAD_RIGHT(m, at, stride)                                                                  \
+    coopMatLoad(m, tile, at, stride, gl_CooperativeMatrixLayoutColumnMajor)
+/* each row, or each column, has the number of its own */
+#define LOAD_BY_ROW(m, array, at) coopMatLoad(m, array, at, 0u, gl_CooperativeMatrixLayoutColumnMajor)
+#define LOAD_BY_COLUMN(m, array, at) coopMatLoad(m, array, at, 0u, gl_CooperativeMatrixLayoutRowMajor)
+/* rows, or columns, of 16 numbers side by side */
+#define STORE_ROWS(m, at, stride) coopMatStore(m, tile, at, stride, gl_CooperativeMatrixLayoutRowMajor)
+#define STORE_COLUMNS(m, at, stride)                                                               \
+    coopMatStore(m, tile, at, stride, gl_CooperativeMatrixLayoutColumnMajor)
+#define MULTIPLY(a, b, c) coopMatMulAdd(a, b, c)
+#define ZERO_INTS INTS(0)
+#define ZERO_FLOATS FLOATS(0.0)
+#else
+/* Element e of lane l is row l / 2, column 8 (l & 1) + e of its 16 x 16. */
+struct Ints {
+    int v[8];
+};
+struct Floats {
+    float v[8];
+};
+struct Left {
+    uvec4 v[2]; /* the lane's row */
+};
+struct Right {
+    uint at, stride;
+};
+#define STEP_UNROLL
+#define INTS Ints
+#define FLOATS Floats
+#define LEFT Left
+#define RIGHT Right
+#define N_OWN(m) 8
+#define OWN(m, e) m.v[e]
+#define ZERO_INTS Ints(int[8](0, 0, 0, 0, 0, 0, 0, 0))
+#define ZERO_FLOATS Floats(float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+uint own_row()
+{
+    return (gl_LocalInvocationIndex & 31u) >> 1;
+}
+uint own_column(uint e)
+{
+    return (gl_LocalInvocationIndex & 1u) * 8u + e;
+}
+#define LOAD_LEFT(m, at, stride)                                                                   \
+    m.v[0] = tile[(at) + own_row() * (stride)];                                                    \
+    m.v[1] = tile[(at) + own_row() * (stride) + 1u]
+#define LOAD_RIGHT(m, at, stride) m = Right(at, stride)
+#define LOAD_BY_ROW(m, array, at)                                                                  \
+    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
+        m.v[e_] = array[at + own_row()];                                                           \
+    }
+#define LOAD_BY_COLUMN(m, array, at)                                                               \
+    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
+        m.v[e_] = array[at + own_column(e_)];                                                      \
+    }
+uint word_of(int x)
+{
+    return uint(x);
+}
+uint word_of(float x)
+{
+    return lk_bits(x);
+}
+#define STORE_ROWS(m, at, stride)                                                                  \
+    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
+        tile[(at) + own_row() * (stride) + (own_column(e_) >> 2)][own_column(e_) & 3u] =           \
+            word_of(m.v[e_]);                                                                      \
+    }
+#define STORE_COLUMNS(m, at, stride)                                                               \
+    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
+        tile[(at) + own_column(e_) * (stride) + (own_row() >> 2)][own_row() & 3u] =                \
+            word_of(m.v[e_]);                                                                      \
+    }
+Ints MULTIPLY(Left a, Right b, Ints c)
+{
+    for (uint e = 0u; e < 8u; e++) {
+        for (uint i = 0u; i < 2u; i++) {
+            for (uint k = 0u; k < 4u; k++) {
+                int x = int(a.v[i][k]);
+                int y = int(tile[b.at + own_column(e) * b.stride + i][k]);
+                c.v[e] += bitfieldExtract(x, 0, 8) * bitfieldExtract(y, 0, 8) +
+                          bitfieldExtract(x, 8, 8) * bitfieldExtract(y, 8, 8) +
+                          bitfieldExtract(x, 16, 8) * bitfieldExtract(y, 16, 8) +
+                          (x >> 24) * (y >> 24);
+            }
+        }
+    }
+    return c;
+}
+#endif

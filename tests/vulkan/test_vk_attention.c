@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_attention: rope, the store of keys and values, and attention of the Vulkan backend against the
+ * scalar contract, by bits: over chunks and windows, in both widths of keys, in prefill and decode.
+ */
+#include <criterion/criterion.h>
+
+#include "tests/vulkan/vk_bench.h"
+
+Test(vk_attention, rope_kv_and_attention)
+{
+    static const struct vk_heads HEADS[] = {
+        {3, 1, 64, 64, 0, false, 0.0f, false, false, 0},
+        {8, 2, 128, 64, 0, true, 0.0f, true, true, 0},
+        {4, 4, 32, 32, 40, false, 72.0f, true, false, 0},
+        {12, 1, 40, 40, 100, true, 0.0f, false, true, 0},
+        {4, 1, 256, 256, 70, false, 0.0f, false, true, 0},
+        {2, 2, 96, 48, 0, false, 20.0f, true, true, 0},
+        {5, 1, 160, 160, 0, false, 0.0f, false, false, 0},
+    };
+    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+        const char *variant = VK_VARIANTS[h % 3];
+        vk_attention_case(&HEADS[h], 1, 1, 0, variant);
+        vk_attention_case(&HEADS[h], 1, 1, 63, variant);
+        vk_attention_case(&HEADS[h], 1, 1, 330, variant);
+        vk_attention_case(&HEADS[h], 3, 3, 127, variant);
+        vk_attention_case(&HEADS[h], 7, 2, 60, variant);
+        vk_attention_case(&HEADS[h], 130, 1, 1, variant);
+        vk_attention_case(&HEADS[h], 75, 4, 200, variant);
+    }
+    vk_pair_close();
+}
+
+/* Both widths of K's cells, heads that are no multiple of 4 or 8, with windows and soft caps, by
+ * products of int8 and without. */
+Test(vk_attention, attention_of_both_widths_of_keys)
+{
+    static const struct vk_heads HEADS[] = {
+        {6, 2, 64, 64, 0, false, 0.0f, false, true, LK_KV_K8_BITS},
+        {4, 1, 18, 18, 70, true, 0.0f, true, false, LK_KV_K8_BITS},
+        {3, 3, 42, 42, 0, false, 50.0f, false, true, LK_KV_K_BITS},
+        {9, 3, 30, 10, 65, true, 20.0f, true, true, LK_KV_K8_BITS},
+        {5, 1, 250, 250, 1, false, 0.0f, false, false, LK_KV_K_BITS},
+        {16, 1, 100, 100, 0, false, 0.0f, true, false, LK_KV_K8_BITS},
+    };
+    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+        for (size_t v = 0; v < 2; v++) {
+            vk_attention_case(&HEADS[h], 1, 1, (int)h, VK_VARIANTS[v]);
+            vk_attention_case(&HEADS[h], 1, 1, 191, VK_VARIANTS[v]);
+            vk_attention_case(&HEADS[h], 5, 1, 61, VK_VARIANTS[v]);
+            vk_attention_case(&HEADS[h], 70, 1, 2, VK_VARIANTS[v]);
+        }
+        vk_attention_case(&HEADS[h], 1, 1, 130, "looped"); /* unrolled, by products of int8 */
+        vk_attention_case(&HEADS[h], 1, 1, 65, "looped,int-dot");
+    }
+    vk_pair_close();
+}
+
+/* Four positions of a dimension of V share a word: batches that begin and end at each place in it,
+ * and sequences that stand side by side in a batch; every byte of the cache is compared. */
+Test(vk_attention, values_share_words_with_their_neighbours)
+{
+    static const struct vk_heads H = {2, 1, 10, 10, 0, false, 0.0f, false, false, 0};
+    for (int pos = 0; pos < 5; pos++) {
+        for (int n = 1; n <= 9; n++) {
+            vk_attention_case(&H, n, 1, 60 + pos, n % 2 ? "" : "int-dot");
+        }
+        vk_attention_case(&H, 6, 2, pos, "");
+        vk_attention_case(&H, 6, 6, pos, "");
+        vk_attention_case(&H, 13, 4, 57 + pos, "");
+    }
+    vk_pair_close();
+}
