@@ -407,6 +407,62 @@ Test(session, a_cache_of_other_numerics_is_refused)
     unlink(file);
 }
 
+/* Keys of 8 bits: other logits, the same on every backend, in prefill and one by one; their
+ * sessions are their own. */
+Test(session, keys_of_8_bits)
+{
+    char file[] = "/tmp/lockstep-session-XXXXXX";
+    int fd = mkstemp(file);
+    cr_assert(fd >= 0);
+    close(fd);
+    float *rows = NULL;
+    int32_t ids[N];
+    lk_model *m;
+    lk_error err;
+    lk_session *s;
+    lk_engine *e;
+    tiny_tokens(ids, N, test_model_n_vocab(test_model_path(0)), 9);
+    lk_engine_options o = lk_engine_options_default();
+    o.n_ctx = CTX;
+    o.kv = "i8";
+    size_t n = 0;
+    for (size_t i = 0; i < 2 * LK_COUNT(BACKENDS); i++) {
+        o.backend = BACKENDS[i / 2];
+        o.n_batch = i % 2 ? 1 : 64;
+        e = tiny_engine_with(test_model_path(0), &o, &m);
+        n = N * lk_engine_n_vocab(e);
+        float *got = tiny_rows(e, ids, N);
+        rows = rows ? rows : got;
+        tiny_same(got, rows, n, o.backend);
+        if (got != rows) {
+            free(got);
+        }
+        cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+        cr_assert_eq(lk_session_sync(s, ids, 70, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_load(s, file, &err), LK_OK, "%s", err.message);
+        lk_session_close(&s);
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
+    o.kv = NULL;
+    e = tiny_engine_with(test_model_path(0), &o, &m);
+    float *wide = tiny_rows(e, ids, N);
+    cr_assert(memcmp(wide, rows, n * sizeof *rows) != 0);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    cr_assert_eq(lk_session_load(s, file, &err), LK_E_FORMAT);
+    cr_assert(strstr(err.message, "bits of a key is 8, expected 12"), "%s", err.message);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    o.kv = "f16";
+    cr_assert_eq(lk_engine_open(m, &o, &e, &err), LK_E_INVALID);
+    cr_assert(strstr(err.message, "kv 'f16': expected k12v8 or i8"), "%s", err.message);
+    lk_model_close(&m);
+    free(rows);
+    free(wide);
+    unlink(file);
+}
+
 /* One write to the cache fails: the k-th from when it was set. */
 static const struct lk_backend_impl *real_impl;
 static int writes_until_failure;
