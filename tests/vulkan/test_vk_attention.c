@@ -7,6 +7,26 @@
 
 #include "tests/vulkan/vk_bench.h"
 
+enum { N_CASES = 7 };
+static const struct {
+    int n_tokens, n_seqs, pos0;
+} CASES[N_CASES] = {{1, 1, 0},  {1, 1, 63},  {1, 1, 330}, {3, 3, 127},
+                    {7, 2, 60}, {130, 1, 1}, {75, 4, 200}};
+
+/* Cases [from, to) of each row of a table, or a sample of them. */
+static void run_cases(const struct vk_heads *heads, size_t n, size_t from, size_t to,
+                      const char *variant)
+{
+    for (size_t h = 0; h < n; h++) {
+        for (size_t c = from; c < to; c++) {
+            if (!vk_pair_skips((size_t)heads[h].n_head + h, c)) {
+                vk_attention_case(&heads[h], CASES[c].n_tokens, CASES[c].n_seqs, CASES[c].pos0,
+                                  variant);
+            }
+        }
+    }
+}
+
 Test(vk_attention, rope_kv_and_attention)
 {
     static const struct vk_heads HEADS[] = {
@@ -18,15 +38,8 @@ Test(vk_attention, rope_kv_and_attention)
         {2, 2, 96, 48, 0, false, 20.0f, true, true, 0},
         {5, 1, 160, 160, 0, false, 0.0f, false, false, 0},
     };
-    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
-        const char *variant = VK_VARIANTS[h % 3];
-        vk_attention_case(&HEADS[h], 1, 1, 0, variant);
-        vk_attention_case(&HEADS[h], 1, 1, 63, variant);
-        vk_attention_case(&HEADS[h], 1, 1, 330, variant);
-        vk_attention_case(&HEADS[h], 3, 3, 127, variant);
-        vk_attention_case(&HEADS[h], 7, 2, 60, variant);
-        vk_attention_case(&HEADS[h], 130, 1, 1, variant);
-        vk_attention_case(&HEADS[h], 75, 4, 200, variant);
+    for (size_t h = 0; h < LK_COUNT(HEADS); h += vk_pair_samples() ? 2 : 1) {
+        run_cases(&HEADS[h], 1, 0, N_CASES, VK_VARIANTS[h % 3]);
     }
     vk_pair_close();
 }
@@ -43,7 +56,7 @@ Test(vk_attention, attention_of_both_widths_of_keys)
         {5, 1, 250, 250, 1, false, 0.0f, false, false, LK_KV_K_BITS},
         {16, 1, 100, 100, 0, false, 0.0f, true, false, LK_KV_K8_BITS},
     };
-    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+    for (size_t h = 0; h < LK_COUNT(HEADS); h += vk_pair_samples() ? 2 : 1) {
         for (size_t v = 0; v < 2; v++) {
             vk_attention_case(&HEADS[h], 1, 1, (int)h, VK_VARIANTS[v]);
             vk_attention_case(&HEADS[h], 1, 1, 191, VK_VARIANTS[v]);
@@ -53,6 +66,22 @@ Test(vk_attention, attention_of_both_widths_of_keys)
         vk_attention_case(&HEADS[h], 1, 1, 130, "looped"); /* unrolled, by products of int8 */
         vk_attention_case(&HEADS[h], 1, 1, 65, "looped,int-dot");
     }
+    vk_pair_close();
+}
+
+/* The kernel of matrix units with plain loops for the units: rows that fill its 64 and that don't,
+ * heads shared out among tiles, windows, soft caps, pads and both widths of keys; what shared
+ * memory does not hold (a head of 256) goes to the other kernel. */
+Test(vk_attention, attention_by_matrices)
+{
+    static const struct vk_heads HEADS[] = {
+        {3, 1, 64, 64, 0, false, 0.0f, false, false, LK_KV_K_BITS},
+        {8, 2, 128, 64, 70, true, 0.0f, true, true, LK_KV_K8_BITS},
+        {4, 4, 18, 18, 0, false, 72.0f, true, false, LK_KV_K_BITS},
+        {66, 1, 32, 32, 3, false, 0.0f, false, false, LK_KV_K_BITS},
+        {2, 1, 256, 256, 0, false, 0.0f, false, true, LK_KV_K_BITS},
+    };
+    run_cases(HEADS, LK_COUNT(HEADS), 4, 7, VK_VARIANTS[3]);
     vk_pair_close();
 }
 
