@@ -35,6 +35,17 @@ expect 2 "bench without a model" bench; holds "bench without a model: what it ne
 expect 2 "bench --ops without a model" bench --kernels --ops
 expect 2 "bench in two forms" bench $model --csv --json
 expect 2 "bench in a short context" bench $model -p 9 --ctx 8
+same "bench --depth --csv" "$(bench -r 2 -p 0 --depth 3,11 --csv | grep ^depth | cut -d , -f 1-4,8 | tr '\n' ';')" \
+    "depth,decode,3,tokens/s,2;depth,decode,11,tokens/s,2;"
+expect 0 "bench --depth" bench $model -p 2 -n 2 -r 1 --warm-up 0 --depth 5; holds "bench --depth shows depths" "$(out)" "   depth "
+bench -r 1 -n 0 --depth 0,5 --svg "$dir/one.svg" >/dev/null; same "one panel" "$(grep -c '<polyline' "$dir/one.svg")" 1
+for wrong in "--depth 5,3" "--depth 0,x" "--depth ," "--depth -1" "--depth 0,2 --ops" "--depth 0,2 --crowd 2" \
+    "--depth 0,2 --roofline" "--svg $dir/no.svg" "--depth 3 --svg $dir/no.svg" "--depth 0,9 --ctx 12"; do
+    expect 2 "bench $wrong" bench $model -p 4 -n 2 -r 1 --warm-up 0 $wrong
+done
+[ ! -e "$dir/no.svg" ]; verdict "no figure after a wrong command" $?
+expect 2 "bench --depth without a model" bench --kernels --depth 0,2
+expect 3 "a figure nowhere" bench $model -p 2 -n 2 -r 1 --warm-up 0 --depth 0,2 --svg "$dir/none/a.svg"
 expect 2 "a peer nobody knows" bench $model --peer /bin/true; holds "a peer nobody knows: those known" "$(err)" llama-server
 expect 2 "no peer" bench $model --peer "$dir/llama-bench"
 # Peers whose figures are known: the n-th run of prefill says 100 n, of decode n.
@@ -78,7 +89,27 @@ print(p["program"], p["build"], p["prefill"]["runs"], p["decode"]["runs"],
 same "llama-bench as peer" "$(peer "$dir/llama-bench")" "llama-bench 7 (abc) CPU [100, 200, 300] [1, 2, 3] True"
 same "the peer runs in turns, with our threads" "$(head -n 2 "$dir/log" | sed 's/-m [^ ]* //' | tr '\n' ';')" \
     "-p 9 -n 0 -r 1 -o json -ngl 0 -t 2;-p 0 -n 5 -r 1 -o json -ngl 0 -t 2;"
+rm "$dir/log"
+bench -r 2 --threads 2 --peer "$dir/llama-bench" --depth 0,7,40 --svg "$dir/depth.svg" --json | python3 -c 'import json, sys
+import xml.etree.ElementTree as xml
+b = json.load(sys.stdin)
+d = b["depths"]
+def good(s): return s["n"] == 2 and 0 < s["min"] <= s["median"] <= s["max"]
+kinds = ("prefill", "decode", "peer_prefill", "peer_decode")
+root = xml.parse(sys.argv[1]).getroot()
+tags = [e.tag.split("}")[1] for e in root.iter()]
+curves = [e.get("points") for e in root.iter() if e.tag.endswith("polyline")]
+inside = all(0 <= float(x) <= 720 and 0 <= float(y) <= 656 for c in curves for x, y in (p.split(",") for p in c.split()))
+sys.exit(not ([p["depth"] for p in d] == [0, 7, 40] and all(good(p[k]) for p in d for k in kinds)
+              and "prefill" not in b and len(curves) == 4 and all(len(c.split()) == 3 for c in curves) and inside
+              and tags.count("circle") == 6 and tags.count("title") == 13
+              and "href" not in open(sys.argv[1]).read() and "prefers-color-scheme:dark" in open(sys.argv[1]).read()))' "$dir/depth.svg"
+verdict "bench --depth --svg" $?
+same "the peer is given the depths, in rounds" \
+    "$(sed -E 's/.*-p ([0-9]+) -n [0-9]+( -d [0-9]+)?.*/\1\2/' "$dir/log" | tr '\n' ';')" \
+    "9;0;9 -d 7;0 -d 7;9 -d 40;0 -d 40;9;0;9 -d 7;0 -d 7;9 -d 40;0 -d 40;"
 same "llama-server as peer" "$(peer "$dir/llama-server")" "llama-server b9-def [90, 90, 90] [15, 15, 15] True"
+expect 2 "a server at depths" bench $model -p 2 -n 2 --depth 0,2 --peer "$dir/llama-server"
 printf '#!/bin/sh\nexit 3\n' >"$dir/llama-bench"
 cp "$dir/llama-bench" "$dir/llama-server"
 expect 3 "a peer that fails" bench $model -p 2 -n 0 -r 1 --warm-up 0 --peer "$dir/llama-bench"

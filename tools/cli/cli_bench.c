@@ -12,7 +12,7 @@ struct arguments {
     struct cli_engine_args engine; /* first: the tables of cli.h write here */
     int64_t p, n, r, stream_mb, crowd;
     double warm_up;
-    const char *peer;
+    const char *peer, *depth, *svg;
     bool roofline, ops, kernels, csv, json;
 };
 #define THIS(field) offsetof(struct arguments, field)
@@ -37,6 +37,11 @@ static const struct cli_option options[] = {
              "cost (with --pin they really run); 0: none"},
     {"peer", 0, CLI_STRING, "PATH", THIS(peer),
      .help = "a llama-bench or llama-server to run in turns with us"},
+    {"depth", 0, CLI_STRING, "LIST", THIS(depth),
+     .help = "tokens the context already holds, separated by commas ('0,512,2048'): the runs at "
+             "each of them"},
+    {"svg", 0, CLI_STRING, "FILE", THIS(svg),
+     .help = "with --depth: write curves of tokens/s over the depth as a figure"},
     {"csv", 0, CLI_FLAG, NULL, THIS(csv), .help = "print CSV, one line a figure"},
     {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print one JSON object"},
     CLI_END,
@@ -50,7 +55,8 @@ struct bench {
     lk_model *model;
     lk_engine *engine, *crowd;
     lk_session *session, *crowd_session;
-    int32_t *ids; /* max(p, n) */
+    int64_t most; /* tokens that a run takes the context to */
+    int32_t *ids; /* as many */
     struct cli_peer peer;
     struct cli_bench_report report;
 };
@@ -60,96 +66,17 @@ static int stop_or(int code)
     return code ? code : cli_interrupted() ? CLI_INTERRUPTED : CLI_DONE;
 }
 
-/* ---- runs of the model ---- */
-
-static int prefill(struct bench *b, lk_session *session, double *seconds)
+static struct cli_bench_work work_of(struct bench *b)
 {
-    lk_error err;
-    double from = cli_now();
-    if (lk_session_truncate(session, 0, &err) ||
-        lk_session_sync(session, b->ids, (size_t)b->args->p, &err)) {
-        return cli_error(b->cli, &err);
-    }
-    *seconds = cli_now() - from;
-    return stop_or(CLI_DONE);
-}
-
-/* n tokens one by one, from an empty context. */
-static int decode(struct bench *b, lk_session *session, double *seconds)
-{
-    lk_error err;
-    double from = cli_now();
-    if (lk_session_truncate(session, 0, &err)) {
-        return cli_error(b->cli, &err);
-    }
-    for (int64_t i = 0; i < b->args->n && !cli_interrupted(); i++) {
-        if (lk_session_sync(session, b->ids, (size_t)i + 1, &err)) {
-            return cli_error(b->cli, &err);
-        }
-    }
-    *seconds = cli_now() - from;
-    return stop_or(CLI_DONE);
-}
-
-static int warm_up(struct bench *b)
-{
-    double from = cli_now(), seconds = 0.0;
-    int code = b->args->p ? prefill(b, b->session, &seconds) : CLI_DONE;
-    b->report.first_token = seconds;
-    while (!code && cli_now() - from < b->args->warm_up) {
-        code = b->args->n ? decode(b, b->session, &seconds) : prefill(b, b->session, &seconds);
-    }
-    return code;
-}
-
-static int peer_run(struct bench *b, bool is_decode, struct cli_series *s)
-{
-    double rate;
-    int code = cli_peer_run(b->cli, &b->peer, is_decode, &rate);
-    if (!code) {
-        s->value[s->n++] = rate;
-    }
-    return code;
-}
-
-static int run_once(struct bench *b, lk_session *session, bool is_decode, struct cli_series *s)
-{
-    double seconds = 0.0;
-    int code = is_decode ? decode(b, session, &seconds) : prefill(b, session, &seconds);
-    if (!code) {
-        s->value[s->n++] = (double)(is_decode ? b->args->n : b->args->p) / seconds;
-    }
-    return code;
-}
-
-/* One of each: ours, that of the crowd, the peer's. */
-static int turn(struct bench *b, bool is_decode)
-{
-    struct cli_bench_report *r = &b->report;
-    int code = run_once(b, b->session, is_decode, is_decode ? &r->decode : &r->prefill);
-    if (!code && b->crowd) {
-        code = run_once(b, b->crowd_session, is_decode,
-                        is_decode ? &r->crowd_decode : &r->crowd_prefill);
-    }
-    if (!code && r->peer) {
-        code = peer_run(b, is_decode, is_decode ? &r->peer_decode : &r->peer_prefill);
-    }
-    return code;
-}
-
-/* They run in turns, so that what else happens on the machine meets all. */
-static int runs(struct bench *b)
-{
-    int code = CLI_DONE;
-    for (int64_t i = 0; i < b->args->r && !code; i++) {
-        (void)cli_progress(b->cli, "runs", (uint64_t)i, (uint64_t)b->args->r);
-        code = b->args->p ? turn(b, false) : CLI_DONE;
-        if (b->args->n && !code) {
-            code = turn(b, true);
-        }
-    }
-    cli_progress_end(b->cli);
-    return code;
+    return (struct cli_bench_work){.cli = b->cli,
+                                   .session = b->session,
+                                   .crowd = b->crowd_session,
+                                   .ids = b->ids,
+                                   .n_prompt = b->args->p,
+                                   .n_gen = b->args->n,
+                                   .n_runs = b->args->r,
+                                   .peer = b->args->peer ? &b->peer : NULL,
+                                   .report = &b->report};
 }
 
 /* ---- memory and ops ---- */
@@ -204,10 +131,11 @@ static int profile(struct bench *b, bool is_decode, struct cli_ops *ops)
     struct op_list list = {.ops = ops};
     lk_error err;
     double seconds;
+    struct cli_bench_work w = work_of(b);
     if (lk_engine_profile(b->engine, true, &err)) {
         return cli_error(b->cli, &err);
     }
-    int code = is_decode ? decode(b, b->session, &seconds) : prefill(b, b->session, &seconds);
+    int code = cli_bench_run(&w, w.session, is_decode, &seconds);
     ops->n_tokens = (int)(is_decode ? b->args->n : b->args->p);
     if (!code && lk_engine_op_times(b->engine, keep_op, &list, &err)) {
         code = cli_error(b->cli, &err);
@@ -254,10 +182,55 @@ static int time_kernels(struct bench *b)
 
 /* ---- all of it ---- */
 
+/* "0,512,2048" into the points of the report. */
+static int parse_depths(struct bench *b, const char *list)
+{
+    struct cli_bench_report *r = &b->report;
+    for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+        char *end;
+        long long depth = *at >= '0' && *at <= '9' ? strtoll(at, &end, 10) : -1;
+        if (depth < 0 || depth > 1 << 20 || (*end && *end != ',')) {
+            return cli_fail(b->cli, CLI_USAGE,
+                            "--depth: '%s', expected numbers up to %d separated by commas", list,
+                            1 << 20);
+        }
+        if (r->n_points == CLI_BENCH_DEPTHS ||
+            (r->n_points && depth <= r->point[r->n_points - 1].depth)) {
+            return cli_fail(b->cli, CLI_USAGE,
+                            "--depth: '%s', expected at most %d numbers in rising order", list,
+                            (int)CLI_BENCH_DEPTHS);
+        }
+        r->point[r->n_points++].depth = depth;
+    }
+    return CLI_DONE;
+}
+
+/* --depth and --svg, and what they go with. */
+static int check_depths(struct bench *b)
+{
+    const struct arguments *a = b->args;
+    if (!a->depth) {
+        return a->svg ? cli_fail(b->cli, CLI_USAGE, "--svg needs --depth") : CLI_DONE;
+    }
+    if (b->cli->argc == 0 || a->ops || a->roofline || a->crowd) {
+        return cli_fail(b->cli, CLI_USAGE, "--depth %s",
+                        b->cli->argc == 0 ? "needs a MODEL"
+                                          : "goes with none of --ops, --roofline, --crowd");
+    }
+    int code = parse_depths(b, a->depth);
+    if (!code && a->svg && b->report.n_points < 2) {
+        code = cli_fail(b->cli, CLI_USAGE, "--svg: expected at least two depths, found '%s'",
+                        a->depth);
+    }
+    if (!code) {
+        b->most += b->report.point[b->report.n_points - 1].depth;
+    }
+    return code;
+}
+
 static int check_arguments(struct bench *b)
 {
     const struct arguments *a = b->args;
-    int64_t most = a->p > a->n ? a->p : a->n;
     bool has_model = b->cli->argc > 0;
     if (!has_model && !a->kernels) {
         return cli_fail(b->cli, CLI_USAGE, "expected MODEL, or --kernels");
@@ -269,7 +242,7 @@ static int check_arguments(struct bench *b)
                         : a->crowd ? "crowd"
                                    : "roofline");
     }
-    if (has_model && most == 0) {
+    if (has_model && a->p == 0 && a->n == 0) {
         return cli_fail(b->cli, CLI_USAGE, "-p 0 and -n 0: nothing to measure");
     }
     if (a->roofline && a->stream_mb == 0) {
@@ -279,17 +252,26 @@ static int check_arguments(struct bench *b)
     if (a->csv && a->json) {
         return cli_fail(b->cli, CLI_USAGE, "--csv and --json: expected one of them");
     }
-    if (has_model && a->engine.ctx && a->engine.ctx < most) {
+    int code = check_depths(b);
+    if (code) {
+        return code;
+    }
+    if (has_model && a->engine.ctx && a->engine.ctx < b->most) {
         return cli_fail(b->cli, CLI_USAGE,
                         "--ctx: %lld, expected at least the %lld tokens of a run",
-                        (long long)a->engine.ctx, (long long)most);
+                        (long long)a->engine.ctx, (long long)b->most);
     }
-    return a->peer ? cli_peer_is(b->cli, a->peer, &b->peer) : CLI_DONE;
+    code = a->peer ? cli_peer_is(b->cli, a->peer, &b->peer) : CLI_DONE;
+    if (!code && a->depth && b->peer.server) {
+        code = cli_fail(b->cli, CLI_USAGE,
+                        "--depth: '%s' is a llama-server, expected a llama-bench", a->peer);
+    }
+    return code;
 }
 
 static int make_ids(struct bench *b)
 {
-    int64_t most = b->args->p > b->args->n ? b->args->p : b->args->n;
+    int64_t most = b->most;
     uint64_t state = 1, n_vocab = lk_engine_n_vocab(b->engine);
     b->ids = malloc((size_t)most * sizeof *b->ids);
     if (!b->ids) {
@@ -310,10 +292,9 @@ static int open_all(struct bench *b)
     double from = cli_now();
     int code = cli_open_model(b->cli, b->cli->argv[0], &b->model);
     if (!code) {
-        int64_t most = a->p > a->n ? a->p : a->n;
-        code =
-            cli_open_engine(b->cli, b->model, &a->engine,
-                            a->engine.ctx ? (uint32_t)a->engine.ctx : (uint32_t)most, &b->engine);
+        code = cli_open_engine(b->cli, b->model, &a->engine,
+                               a->engine.ctx ? (uint32_t)a->engine.ctx : (uint32_t)b->most,
+                               &b->engine);
     }
     if (!code && lk_session_open(b->engine, &b->session, &err)) {
         code = cli_error(b->cli, &err);
@@ -368,7 +349,8 @@ static int measure_model(struct bench *b)
 {
     int code = open_all(b);
     if (!code) {
-        code = warm_up(b);
+        struct cli_bench_work w = work_of(b);
+        code = cli_bench_warm_up(&w, b->args->warm_up);
         b->report.memory_used = lk_engine_memory(b->engine);
     }
     if (!code && b->args->crowd) {
@@ -378,11 +360,12 @@ static int measure_model(struct bench *b)
         code = start_peer(b);
     }
     if (!code) {
-        code = runs(b);
+        struct cli_bench_work w = work_of(b);
+        code = cli_bench_runs(&w);
     }
     snprintf(b->report.peer_build, sizeof b->report.peer_build, "%s", b->peer.build);
     cli_peer_stop(&b->peer);
-    if (!code) {
+    if (!code && !b->args->depth) {
         code = measure_memory(b);
     }
     if (!code && b->args->ops && b->args->p) {
@@ -394,14 +377,24 @@ static int measure_model(struct bench *b)
     return code;
 }
 
+static void write_svg(FILE *f, const void *report)
+{
+    cli_bench_svg(f, report);
+}
+
 static int run(struct cli *cli, void *arguments)
 {
     const struct arguments *a = arguments;
-    struct bench b = {.cli = cli, .args = a};
+    struct bench b = {.cli = cli, .args = a, .most = a->p > a->n ? a->p : a->n};
+    lk_output *svg = NULL;
+    lk_error err;
     b.report.n_prompt = a->p;
     b.report.n_gen = a->n;
     b.report.roofline = a->roofline;
     int code = check_arguments(&b);
+    if (!code && a->svg && lk_output_open(a->svg, 0, &svg, &err)) {
+        code = cli_error(cli, &err);
+    }
     if (!code) {
         cli_catch_interrupts();
     }
@@ -416,6 +409,10 @@ static int run(struct cli *cli, void *arguments)
                                   : a->csv ? CLI_BENCH_CSV
                                            : CLI_BENCH_TEXT);
     }
+    if (!code && a->svg) {
+        code = cli_write(cli, a->svg, &svg, write_svg, &b.report);
+    }
+    lk_output_close(&svg);
     free(b.ids);
     free(b.report.kernel);
     free(b.report.prefill_ops.row);
@@ -436,10 +433,16 @@ const struct cli_command cli_bench = {
                "empty context; median, least and most of -r runs. GB/s touched counts each weight "
                "once a token, as the file holds it, and not the KV cache; it stands beside the "
                "speed at which as many threads read memory from end to end, measured in the same "
-               "run.\n\n--ops times every step of every CPU thread in one more run: 'wait' is "
+               "run.\n\nWith --depth the context holds so many tokens before each run: prefill "
+               "appends -p tokens to them, decode -n; all depths take turns; evaluating what is "
+               "held is not timed, and "
+               "llama-bench is given the same depth (-d).\n\n--ops times every step of every CPU "
+               "thread in one more run: 'wait' is "
                "threads waiting for each other, 'prepare' activations made ready for a matmul.",
     .examples = "lockstep bench smollm2\n"
-                "lockstep bench smollm2 --peer llama-bench   in turns with llama.cpp",
+                "lockstep bench smollm2 --peer llama-bench   in turns with llama.cpp\n"
+                "lockstep bench smollm2 --depth 0,2048,8000 --svg depth.svg   what a long context "
+                "costs",
     .words = CLI_WORDS_MODELS,
     .min_args = 0,
     .max_args = 1,

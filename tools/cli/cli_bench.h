@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bench: what lockstep bench measured (cli_bench.c), how it is shown (cli_bench_show.c), and the
- * other program it is held against (cli_bench_peer.c).
+ * Bench: what lockstep bench measured (cli_bench.c, its runs in cli_bench_runs.c), how it is shown
+ * (cli_bench_show.c, by depth cli_bench_depth.c), and the other program it is held against
+ * (cli_bench_peer.c).
  */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
@@ -19,6 +20,13 @@ struct cli_series {
 double cli_median(const struct cli_series *s);
 double cli_least(const struct cli_series *s);
 double cli_most(const struct cli_series *s);
+
+/* Of runs that begin with `depth` tokens in the context. */
+enum { CLI_BENCH_DEPTHS = 16 };
+struct cli_bench_point {
+    int64_t depth;
+    struct cli_series prefill, decode, peer_prefill, peer_decode;
+};
 
 struct cli_ops {
     lk_op_time *row;
@@ -49,8 +57,18 @@ struct cli_bench_report {
     const char *peer; /* its file name; NULL: none */
     char peer_build[160];
     struct cli_series peer_prefill, peer_decode;
+    struct cli_bench_point
+        point[CLI_BENCH_DEPTHS]; /* by rising depth; the series above are empty */
+    int n_points;                /* 0: only an empty context was measured */
 };
 void cli_bench_show(const struct cli_bench_report *r, enum cli_bench_form form);
+
+/* The points, as a part of what cli_bench_show prints (cli_bench_depth.c). */
+void cli_bench_depth_text(const struct cli_bench_report *r);
+void cli_bench_depth_csv(const struct cli_bench_report *r);
+void cli_bench_depth_json(const struct cli_bench_report *r); /* ,"depths":[...] */
+/* Two or more points as a figure that needs nothing else, light and dark (cli_bench_svg.c). */
+void cli_bench_svg(FILE *to, const struct cli_bench_report *r);
 
 /* ---- the peer ---- */
 
@@ -61,6 +79,7 @@ struct cli_peer {
     int threads, threads_batch;
     int gpu_layers;
     int64_t n_prompt, n_gen;
+    int64_t depth;      /* tokens held before a run; llama-bench only */
     const int32_t *ids; /* as many as the longer of both */
     char build[160];
     int pid, port; /* of a running llama-server */
@@ -72,5 +91,24 @@ int cli_peer_start(struct cli *cli, struct cli_peer *peer);
 /* One run: tokens/s of prefill, or of decode. */
 int cli_peer_run(struct cli *cli, struct cli_peer *peer, bool decode, double *rate);
 void cli_peer_stop(struct cli_peer *peer);
+
+/* ---- runs of the model (cli_bench_runs.c) ---- */
+
+struct cli_bench_work {
+    struct cli *cli;
+    lk_session *session, *crowd; /* crowd NULL: no second engine */
+    const int32_t *ids;          /* as many as the deepest run takes the context to */
+    int64_t n_prompt, n_gen, n_runs;
+    int64_t depth;         /* tokens the context holds before a run */
+    struct cli_peer *peer; /* NULL: none */
+    struct cli_bench_report *report;
+};
+/* One run from w->depth: n_prompt tokens at once, or n_gen one by one; evaluating what the context
+ * holds before is not timed. */
+int cli_bench_run(struct cli_bench_work *w, lk_session *session, bool is_decode, double *seconds);
+/* At least one prefill, and runs until `least` seconds are over. */
+int cli_bench_warm_up(struct cli_bench_work *w, double least);
+/* All runs of an empty context, or of each point of the report. */
+int cli_bench_runs(struct cli_bench_work *w);
 
 #endif

@@ -163,6 +163,9 @@ static int run_bench(struct cli *cli, struct cli_peer *peer, bool decode, double
     add(&a, "-m", peer->model);
     add_number(&a, "-p", decode ? 0 : peer->n_prompt);
     add_number(&a, "-n", decode ? peer->n_gen : 0);
+    if (peer->depth > 0) {
+        add_number(&a, "-d", peer->depth);
+    }
     add(&a, "-r", "1");
     add(&a, "-o", "json");
     add_number(&a, "-ngl", peer->gpu_layers);

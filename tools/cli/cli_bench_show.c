@@ -221,6 +221,10 @@ static void show_text(const struct cli_bench_report *r)
         }
         putchar('\n');
         text_memory(r);
+        if (r->n_points) {
+            cli_bench_depth_text(r);
+            return;
+        }
         printf("\n%-15s %6s %10s %10s %10s\n", "tokens/s", "tokens", "median", "min", "max");
         text_series("prefill", r->n_prompt, &r->prefill);
         text_series("decode", r->n_gen, &r->decode);
@@ -307,6 +311,7 @@ static void show_csv(const struct cli_bench_report *r)
             csv_value("lockstep", "first token", "", "s", r->first_token);
         }
         csv_memory(r);
+        cli_bench_depth_csv(r);
         if (r->crowd) {
             csv_other("crowd", r, &r->crowd_prefill, &r->crowd_decode);
         }
@@ -408,6 +413,7 @@ static void json_model(const struct cli_bench_report *r)
            m->resident, r->memory_used.resident, m->file, m->cache, m->work);
     json_series("prefill", &r->prefill);
     json_series("decode", &r->decode);
+    cli_bench_depth_json(r);
     printf(",\"token_weight_bytes\":%" PRIu64 ",\"token_mul_adds\":%" PRIu64, r->cost.weight_bytes,
            r->cost.mul_adds);
     if (r->decode.n) {
