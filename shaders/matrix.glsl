@@ -35,7 +35,7 @@ struct Floats {
     float v[8];
 };
 struct Left {
-    uvec4 v[2]; /* the lane's row */
+    uvec4 a, b; /* the lane's row */
 };
 struct Right {
     uint at, stride;
@@ -58,8 +58,8 @@ uint own_column(uint e)
     return (gl_LocalInvocationIndex & 1u) * 8u + e;
 }
 #define LOAD_LEFT(m, at, stride)                                                                   \
-    m.v[0] = tile[(at) + own_row() * (stride)];                                                    \
-    m.v[1] = tile[(at) + own_row() * (stride) + 1u]
+    m.a = tile[(at) + own_row() * (stride)];                                                       \
+    m.b = tile[(at) + own_row() * (stride) + 1u]
 #define LOAD_RIGHT(m, at, stride) m = Right(at, stride)
 #define LOAD_BY_ROW(m, array, at)                                                                  \
     for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
@@ -87,19 +87,20 @@ uint word_of(float x)
         tile[(at) + own_column(e_) * (stride) + (own_row() >> 2)][own_row() & 3u] =                \
             word_of(m.v[e_]);                                                                      \
     }
-Ints MULTIPLY(Left a, Right b, Ints c)
+/* Products of four int8 in each of four words. */
+int dot16(uvec4 a, uvec4 b)
+{
+    ivec4 x = ivec4(a), y = ivec4(b);
+    ivec4 sum = bitfieldExtract(x, 0, 8) * bitfieldExtract(y, 0, 8) +
+                bitfieldExtract(x, 8, 8) * bitfieldExtract(y, 8, 8) +
+                bitfieldExtract(x, 16, 8) * bitfieldExtract(y, 16, 8) + (x >> 24) * (y >> 24);
+    return sum.x + sum.y + sum.z + sum.w;
+}
+Ints MULTIPLY(Left l, Right r, Ints c)
 {
     for (uint e = 0u; e < 8u; e++) {
-        for (uint i = 0u; i < 2u; i++) {
-            for (uint k = 0u; k < 4u; k++) {
-                int x = int(a.v[i][k]);
-                int y = int(tile[b.at + own_column(e) * b.stride + i][k]);
-                c.v[e] += bitfieldExtract(x, 0, 8) * bitfieldExtract(y, 0, 8) +
-                          bitfieldExtract(x, 8, 8) * bitfieldExtract(y, 8, 8) +
-                          bitfieldExtract(x, 16, 8) * bitfieldExtract(y, 16, 8) +
-                          (x >> 24) * (y >> 24);
-            }
-        }
+        uint at = r.at + own_column(e) * r.stride;
+        c.v[e] += dot16(l.a, tile[at]) + dot16(l.b, tile[at + 1u]);
     }
     return c;
 }

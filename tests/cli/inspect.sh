@@ -37,4 +37,4 @@ same "inspect --digest --json" "$(lk inspect --digest --json $model |
 expect 0 "inspect alone" inspect $model; lacks "inspect reads no weights unasked" "$(out)" "SHA-256"
 expect 0 "save" run $model hello --raw -n 2 --save "$dir/weights.session"
 same "save keeps the digest" "$(python3 -c 'import sys
-print(open(sys.argv[1], "rb").read()[72:104].hex())' "$dir/weights.session")" "$weights"
+print(open(sys.argv[1], "rb").read()[80:112].hex())' "$dir/weights.session")" "$weights"

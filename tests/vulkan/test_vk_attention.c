@@ -81,7 +81,9 @@ Test(vk_attention, attention_by_matrices)
         {66, 1, 32, 32, 3, false, 0.0f, false, false, LK_KV_K_BITS},
         {2, 1, 256, 256, 0, false, 0.0f, false, true, LK_KV_K_BITS},
     };
-    run_cases(HEADS, LK_COUNT(HEADS), 4, 7, VK_VARIANTS[3]);
+    if (!vk_pair_samples()) { /* SwiftShader compiles loops that stand for matrices for minutes */
+        run_cases(HEADS, LK_COUNT(HEADS), 4, 7, "looped,narrow,matrix");
+    }
     vk_pair_close();
 }
 

@@ -178,7 +178,7 @@ go gemma3 LK_FAULT_BUDGET=400000 -- "${both[@]}"
 answered "two devices, one of them small"
 holds "two devices, one of them small: said" "$dir/err" "as many as it holds"
 holds "two devices, one of them small: the other takes more" "$dir/err" \
-    "4 of 7 layers on vulkan llvmpipe (LLVM 15.0.6, 256 bits), 3 on vulkan SwiftShader"
+    "5 of 7 layers on vulkan llvmpipe (LLVM 15.0.6, 256 bits), 2 on vulkan SwiftShader"
 go gemma3 LK_FAULT_BUDGET=400000 -- --backend vulkan --device llvmpipe --gpu-layers all
 same "all layers on the small one: exit code" $? 4
 go gemma3 LK_FAULT_BUDGET=100000 -- "${chain[@]}"

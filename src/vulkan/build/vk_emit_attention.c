@@ -71,7 +71,8 @@ static const char *matrix_shader(const struct lk_vk_facts *f, const struct cut *
 {
     const char *shader = f->matrix ? "attn_matrix" : "attn_wide";
     uint32_t spec[4] = {0, c->dim, c->flags, 0};
-    return (f->matrix || !f->narrow) && lk_vk_facts_fit(f, shader, spec) ? shader : NULL;
+    bool loops = !f->narrow && !f->looped; /* which a driver on the CPU compiles for minutes */
+    return (f->matrix || loops) && lk_vk_facts_fit(f, shader, spec) ? shader : NULL;
 }
 
 /* Query rows of a workgroup of many: what shared memory holds of them. */
