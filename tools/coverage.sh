@@ -18,7 +18,7 @@ find "$build" -name '*.gcda' -exec rm {} +
 objects=$build/CMakeFiles/lockstep.dir/src
 bad=0
 for file in "$root"/src/gguf*.c "$root"/src/gguf/model_file.c "$root"/src/tok*.c "$root"/src/base/utf8.c \
-    "$root"/src/text/chat.c; do
+    "$root"/src/text/template/chat.c; do
     [ -e "$file" ] || continue
     name=$(basename "$file")
     line=$(cd "$build" && gcov -n -o "$objects/$name.gcno" "$file" 2>/dev/null |

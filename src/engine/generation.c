@@ -9,8 +9,8 @@
 
 #include "base/mem.h"
 #include "engine/engine.h"
-#include "text/logprob.h"
-#include "text/stop.h"
+#include "text/sample/logprob.h"
+#include "text/sample/stop.h"
 
 enum { MAX_EVENTS = 3 }; /* of a step: a token, text, the end */
 

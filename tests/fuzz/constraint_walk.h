@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "text/constraint.h"
-#include "text/pushdown.h"
-#include "text/tok.h"
+#include "text/grammar/constraint.h"
+#include "text/grammar/pushdown.h"
+#include "text/token/tok.h"
 
 typedef lk_status (*walk_open)(const char *text, size_t len, const lk_grammar_options *options,
                                lk_grammar **out, lk_error *err);

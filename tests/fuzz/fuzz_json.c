@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "text/json.h"
+#include "text/value/json.h"
 
 static void write_both(const struct lk_value *v, const struct lk_json_writing *how)
 {

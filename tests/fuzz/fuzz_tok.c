@@ -8,7 +8,7 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "gguf/model_file.h"
-#include "text/tok.h"
+#include "text/token/tok.h"
 
 static void check_ids(const lk_tokenizer *t, const int32_t *ids, size_t n, bool plain)
 {

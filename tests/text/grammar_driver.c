@@ -19,9 +19,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "text/constraint.h"
-#include "text/pushdown.h"
-#include "text/tok.h"
+#include "text/grammar/constraint.h"
+#include "text/grammar/pushdown.h"
+#include "text/token/tok.h"
 
 static lk_tokenizer *tok;
 static lk_grammar *grammar;

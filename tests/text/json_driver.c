@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/json.h"
+#include "text/value/json.h"
 
 static void answer(const char *word, const char *bytes, size_t n)
 {

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "text/json.h"
-#include "text/template_run.h"
+#include "text/value/json.h"
+#include "text/template/template_run.h"
 
 static struct lk_tpl *compiled;
 static struct tm now;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "text/expr.h"
+#include "text/grammar/expr.h"
 
 /* All strings of up to LONGEST letters a, b and c, numbered by length, then by letters. */
 enum { LONGEST = 5, N_STRINGS = 1 + 3 + 9 + 27 + 81 + 243 };

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/json.h"
-#include "text/number.h"
+#include "text/value/json.h"
+#include "text/value/number.h"
 
 static struct lk_value read_with(struct lk_region *region, const char *text, size_t len,
                                  unsigned flags)

@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "text/json.h"
+#include "text/value/json.h"
 #include "tests/util/fault.h"
 
 static bool use(const char *text, lk_error *err)

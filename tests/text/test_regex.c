@@ -8,7 +8,7 @@
 
 #include "base/utf8.h"
 #include "tests/util/constraint_build.h"
-#include "text/regex.h"
+#include "text/grammar/regex.h"
 
 static const struct {
     const char *regex, *fits[6], *not [6];

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/numerics.h"
-#include "text/sampler.h"
+#include "text/sample/sampler.h"
 #include "lockstep.h"
 
 enum { BIG = 5000 };

@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "text/json.h"
-#include "text/template_run.h"
-#include "text/unicode.h"
+#include "text/value/json.h"
+#include "text/template/template_run.h"
+#include "text/template/unicode.h"
 
 static const struct tm WHEN = {.tm_year = 126,
                                .tm_mon = 6,

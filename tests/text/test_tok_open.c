@@ -9,7 +9,7 @@
 
 #include "base/base.h"
 #include "gguf/model_file.h"
-#include "text/tok.h"
+#include "text/token/tok.h"
 #include "tests/util/tok_build.h"
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };

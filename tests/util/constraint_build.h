@@ -6,8 +6,8 @@
 #define LK_TEST_CONSTRAINT_BUILD_H
 
 #include "tests/util/tok_build.h"
-#include "text/constraint.h"
-#include "text/pushdown.h"
+#include "text/grammar/constraint.h"
+#include "text/grammar/pushdown.h"
 
 /* Ids of the vocabulary's tokens; 0 to 255 are the bytes. */
 enum {

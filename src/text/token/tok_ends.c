@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tok_ends: which tokens begin a text, end it or end a turn, and which are marks of a dialogue. The
+ * keys of the file say it, and the texts of tokens where the keys or the types do not.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "text/token/tok.h"
+
+/* What models write where their turn, or the text, ends; and what dialogues are written with. */
+static const struct mark {
+    const char *text;
+    enum { NEVER, IF_CONTROL, ALWAYS } ends;
+    bool control; /* no text of people: it is a control token whatever the file says */
+} MARKS[] = {
+    {"<|im_end|>", ALWAYS, true},
+    {"<|eot_id|>", ALWAYS, true},
+    {"<|eom_id|>", ALWAYS, true},
+    {"<end_of_turn>", ALWAYS, true},
+    {"<turn|>", ALWAYS, true},
+    {"<|end|>", ALWAYS, true},
+    {"<|endoftext|>", ALWAYS, true},
+    {"<|end_of_text|>", ALWAYS, true},
+    {"<|end_of_turn|>", ALWAYS, true},
+    {"<|END_OF_TURN_TOKEN|>", ALWAYS, true},
+    {"<|eot|>", ALWAYS, true},
+    {"<|eom|>", ALWAYS, true},
+    {"<|EOT|>", ALWAYS, true},
+    {"<|return|>", ALWAYS, true},
+    {"<|call|>", ALWAYS, true},
+    {"<end_of_utterance>", ALWAYS, true},
+    {"<｜end▁of▁sentence｜>", ALWAYS, true},
+    {"<EOT>", IF_CONTROL, false},
+    {"</s>", IF_CONTROL, false}, /* of some vocabularies also a word of HTML */
+    {"<eos>", IF_CONTROL, false},
+    /* between the files of a repository, in models of code */
+    {"<|fim_pad|>", ALWAYS, false},
+    {"<|fim_repo|>", ALWAYS, false},
+    {"<|repo_name|>", ALWAYS, false},
+    {"<|file_sep|>", ALWAYS, false},
+    {"<|im_start|>", NEVER, true},
+    {"<|im_sep|>", NEVER, true},
+    {"<|start_header_id|>", NEVER, true},
+    {"<|end_header_id|>", NEVER, true},
+    {"<start_of_turn>", NEVER, true},
+    {"<|turn>", NEVER, true},
+    {"<|system|>", NEVER, true},
+    {"<|user|>", NEVER, true},
+    {"<|assistant|>", NEVER, true},
+};
+
+/* Keys of single tokens that end an answer, beside EOS. */
+static const char *const END_KEYS[] = {
+    "tokenizer.ggml.eot_token_id",     "tokenizer.ggml.eom_token_id",
+    "tokenizer.ggml.fim_pad_token_id", "tokenizer.ggml.fim_rep_token_id",
+    "tokenizer.ggml.fim_sep_token_id",
+};
+
+int32_t lk_tok_find_control(const struct lk_tokenizer *t, const char *text)
+{
+    int32_t id = lk_tok_find(t, text, strlen(text));
+    return id >= 0 && t->entry[id].type == LK_TOK_CONTROL ? id : -1;
+}
+
+/* ---- keys -------------------------------------------------------------------------------- */
+
+/* Element i of a key as an id; -1, with a warning, for one that no token has: files write -1 where
+ * they mean none. */
+static lk_status take_id(struct lk_tokenizer *t, const struct lk_gguf_value *v, const char *key,
+                         uint64_t i, int32_t *id, lk_error *err)
+{
+    int64_t found = lk_gguf_array_int(v, i);
+    *id = -1;
+    if (found >= 0 && (uint64_t)found < t->n_vocab) {
+        *id = (int32_t)found;
+        return LK_OK;
+    }
+    return lk_tok_warn(t, err,
+                       "%s: key '%s' is %" PRId64 ", expected less than %zu: it is taken for none",
+                       lk_gguf_path(t->gguf), key, found == UINT32_MAX ? -1 : found, t->n_vocab);
+}
+
+/* An integer or an array of them; NULL where the file has none. */
+static lk_status find_ids(const struct lk_tokenizer *t, const char *key,
+                          const struct lk_gguf_value **out, lk_error *err)
+{
+    const struct lk_gguf_value *v = lk_gguf_find(t->gguf, key);
+    *out = v;
+    if (v && (v->elem == LK_GGUF_STRING || v->elem == LK_GGUF_ARRAY || v->elem == LK_GGUF_BOOL ||
+              v->elem == LK_GGUF_F32 || v->elem == LK_GGUF_F64)) {
+        return lk_fail(err, LK_E_FORMAT, "%s: key '%s': found %s, expected an integer",
+                       lk_gguf_path(t->gguf), key, lk_gguf_value_type_name(v));
+    }
+    return LK_OK;
+}
+
+/* The id of a key, of an array the first. */
+static lk_status read_id(struct lk_tokenizer *t, const char *key, int32_t *id, lk_error *err)
+{
+    const struct lk_gguf_value *v;
+    lk_status status = find_ids(t, key, &v, err);
+    *id = -1;
+    return status || !v || v->count == 0 ? status : take_id(t, v, key, 0, id, err);
+}
+
+/* Marks all ids of a key as ends. */
+static lk_status mark_ids(struct lk_tokenizer *t, const char *key, lk_error *err)
+{
+    const struct lk_gguf_value *v;
+    lk_status status = find_ids(t, key, &v, err);
+    for (uint64_t i = 0; !status && v && i < v->count; i++) {
+        int32_t id;
+        status = take_id(t, v, key, i, &id, err);
+        if (id >= 0) {
+            t->entry[id].eog = true;
+        }
+    }
+    return status;
+}
+
+/* ---- texts ------------------------------------------------------------------------------- */
+
+/* A mark that the file calls something else than a control token becomes one. */
+static lk_status mark_texts(struct lk_tokenizer *t, lk_error *err)
+{
+    const struct mark *first = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < LK_COUNT(MARKS); i++) {
+        const struct mark *m = &MARKS[i];
+        int32_t id = lk_tok_find(t, m->text, strlen(m->text));
+        if (id < 0) {
+            continue;
+        }
+        struct lk_tok_entry *e = &t->entry[id];
+        if (m->control && e->type != LK_TOK_CONTROL) {
+            first = n++ ? first : m;
+            e->type = LK_TOK_CONTROL;
+        }
+        e->eog = m->ends == ALWAYS || (m->ends == IF_CONTROL && e->type == LK_TOK_CONTROL);
+    }
+    /* Where <|return|> and <|call|> end a turn, <|end|> only ends a message of it. */
+    int32_t end = lk_tok_find_control(t, "<|end|>");
+    if (end >= 0 && lk_tok_find_control(t, "<|return|>") >= 0 &&
+        lk_tok_find_control(t, "<|call|>") >= 0) {
+        t->entry[end].eog = false;
+    }
+    if (n == 0) {
+        return LK_OK;
+    }
+    char more[64] = "";
+    if (n > 1) {
+        snprintf(more, sizeof more, " (nor %zu more marks of a dialogue)", n - 1);
+    }
+    return lk_tok_warn(t, err,
+                       "%s: key 'tokenizer.ggml.token_type' calls '%s' no control token%s: it is "
+                       "taken for one by its text",
+                       lk_gguf_path(t->gguf), first->text, more);
+}
+
+lk_status lk_tok_read_ends(struct lk_tokenizer *t, lk_error *err)
+{
+    lk_status status;
+    if ((status = read_id(t, "tokenizer.ggml.bos_token_id", &t->bos, err)) ||
+        (status = read_id(t, "tokenizer.ggml.eos_token_id", &t->eos, err)) ||
+        (status = read_id(t, "tokenizer.ggml.unknown_token_id", &t->unk, err)) ||
+        (status = mark_texts(t, err)) ||
+        (status = mark_ids(t, "tokenizer.ggml.eos_token_ids", err))) {
+        return status;
+    }
+    for (size_t i = 0; i < LK_COUNT(END_KEYS) && !status; i++) {
+        status = mark_ids(t, END_KEYS[i], err);
+    }
+    const struct lk_gguf_value *v = lk_gguf_find(t->gguf, "tokenizer.ggml.eos_token_id");
+    if (!status && t->eos < 0 && !v) { /* a list alone: its first */
+        status = read_id(t, "tokenizer.ggml.eos_token_ids", &t->eos, err);
+    }
+    for (uint64_t i = 0; v && i < v->count; i++) { /* told of already where there is none */
+        int64_t id = lk_gguf_array_int(v, i);
+        if (id >= 0 && (uint64_t)id < t->n_vocab) {
+            t->entry[id].eog = true;
+        }
+    }
+    return status;
+}
