@@ -36,7 +36,8 @@ ROOMS = [
      "vulkan/build vulkan/device backend plan quant shaders"),
     ("engine", "src/engine", "engine.h", "backend plan quant gguf text/token text/sample"),
     ("check", "src/check", "", "backend plan quant gguf"),
-    ("tools/cli", "tools/cli", "", ""),
+    ("tools/server", "tools/server", "serve.h", ""),
+    ("tools/cli", "tools/cli", "", "tools/server"),
 ]
 ORDER = {name: i for i, (name, _, _, _) in enumerate(ROOMS)}
 FOLDERS = {name: folder for name, folder, _, _ in ROOMS}
@@ -46,7 +47,7 @@ USES = {name: set(uses.split()) for name, _, _, uses in ROOMS}
 # Rooms whose files (a .c with its .h) include each other in one direction alone.
 ONE_WAY = {"vulkan/build"}
 GENERATED = {"lockstep_commit.h"}
-INTERFACE = {"lockstep.h", "lockstep_check.h"}
+INTERFACE = {"lockstep.h", "lockstep_check.h", "lockstep_serve.h"}
 
 
 def room_of(path):
