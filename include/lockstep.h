@@ -289,6 +289,9 @@ typedef struct lk_template_input {
      * tokens change with the day. */
     const char *args;
     size_t args_len;
+    /* The last message is gone on with instead of answered: the text ends where the last of what
+     * the request brought ends, and add_generation_prompt is false unless given. */
+    bool continues;
 } lk_template_input;
 LK_API lk_template_input lk_template_input_default(void);
 

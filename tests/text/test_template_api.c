@@ -103,6 +103,19 @@ static const char *text_of(const char *source, const char *request, const char *
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"   \
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 
+/* The last message goes on: its text is the end, whatever the template writes after it. */
+Test(template_api, a_message_that_is_continued)
+{
+    struct tok_build b = with("{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}:"
+                              "{{ m.content | trim }}<|im_end|>{% endfor %}"
+                              "{% if add_generation_prompt %}<|user|>{% endif %}");
+    lk_template_input in = input("{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}, "
+                                 "{\"role\": \"assistant\", \"content\": \"so \"}]}",
+                                 NULL);
+    in.continues = true;
+    expect_tokens(&b, &in, "{<s>}{<|im_start|>}user:hi{<|im_end|>}{<|im_start|>}assistant:so");
+}
+
 Test(template_api, control_tokens_are_the_templates_alone)
 {
     struct tok_build b = with(CHATML);

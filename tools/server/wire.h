@@ -8,13 +8,7 @@
 #define LK_SERVER_WIRE_H
 
 #include "lockstep.h"
-
-/* Text that grows; owned by whoever declares it. */
-struct wire_text {
-    char *data; /* [n], with a 0 after it */
-    size_t n, cap;
-    bool failed; /* memory ran out: nothing more is added */
-};
+#include "tools/server/wire_text.h"
 
 /* Why a request is refused: an HTTP status, and what clients read. */
 struct wire_error {
@@ -49,7 +43,7 @@ struct ask {
     struct ask_prompt *prompt; /* [n_prompts] of ASK_TEXT and ASK_EMBED */
     size_t n_prompts;
 
-    lk_sampler_options sampler; /* the defaults, and over them what was asked for */
+    lk_sampler_options sampler; /* what was asked for is set; the rest stays as it came */
     bool seeded;                /* the seed is the request's */
     size_t max_tokens;          /* SIZE_MAX: as many as there is room for */
     char **stop;                /* [n_stop] */
@@ -144,8 +138,8 @@ struct writer; /* of one reply */
 struct protocol {
     const char *name;
     const char *stream_type; /* "text/event-stream" or "application/x-ndjson" */
-    /* The ask of a body; false: refused, `why` is filled and `ask` is freed. `ask` comes with the
-     * server's defaults. `path` is the part of the URL that the route left open, or "". */
+    /* The ask of a body; false: refused, `why` is filled and `ask` is freed. `ask` comes with
+     * defaults. `path` is the part of the URL that the route left open, or "". */
     bool (*parse)(const char *path, const char *body, size_t len, struct ask *ask,
                   struct wire_error *why);
     /* A writer that appends what a part becomes to `out`: at once where the ask wants a stream,

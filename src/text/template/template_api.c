@@ -132,6 +132,13 @@ lk_status lk_template_render(const lk_template *t, const lk_template_input *in, 
     if (!status) {
         status = keep(r, &text, err);
     }
+    if (!status && given.continues && r->n_plain > 0) {
+        r->len = r->plain[r->n_plain - 1].end;
+    } else if (!status && given.continues) {
+        status = lk_fail(err, LK_E_INVALID,
+                         "chat template: it writes nothing of the messages that could be gone on "
+                         "with");
+    }
     lk_text_free(&text);
     lk_region_free(&region);
     if (status) {

@@ -287,7 +287,7 @@ static lk_status read_request(struct lk_region *region, const lk_template_input 
     const struct lk_value *effort = lk_value_get(&request, "reasoning_effort");
     if ((status = copy(v, &request, "tools", none)) ||
         (status = copy(v, &request, "documents", none)) ||
-        (status = copy(v, &request, "add_generation_prompt", lk_value_bool(true))) ||
+        (status = copy(v, &request, "add_generation_prompt", lk_value_bool(!in->continues))) ||
         (effort && (status = set_named(v, "reasoning_effort", effort)))) {
         return status;
     }
@@ -299,13 +299,13 @@ static lk_status without_request(struct lk_region *region, const lk_template_inp
                                  struct variables *v, struct lk_value *messages)
 {
     const struct lk_value none = {.type = LK_VALUE_NULL, .flags = LK_VALUE_TRUSTED};
-    const struct lk_value yes = lk_value_bool(true);
+    const struct lk_value asks = lk_value_bool(!in->continues);
     lk_status status = make_messages(region, in, messages, v->err);
     if (status || (status = set_named(v, "tools", &none)) ||
         (status = set_named(v, "documents", &none))) {
         return status;
     }
-    return set_named(v, "add_generation_prompt", &yes);
+    return set_named(v, "add_generation_prompt", &asks);
 }
 
 static lk_status read_args(struct lk_region *region, const lk_template_input *in,

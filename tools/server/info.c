@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Info: what there is: models, health, settings, running requests, metrics; in OpenAI's, Ollama's
+ * and llama.cpp's words.
+ */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/server/server.h"
+
+static void reply_json(struct http_request *r, json_t *value)
+{
+    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    if (text) {
+        http_reply(r, 200, "application/json", text, strlen(text));
+    } else {
+        static const char none[] = "{\"error\":{\"message\":\"out of memory\"}}";
+        http_reply(r, 503, "application/json", none, sizeof none - 1);
+    }
+    free(text);
+    json_decref(value);
+}
+
+static const char *state_name(enum model_state state)
+{
+    static const char *const names[] = {"closed", "loading", "ready", "failed"};
+    return names[state];
+}
+
+/* ---- health ---- */
+
+/* Ready when every model that is to be open is. */
+static void on_health(void *user, struct http_request *r)
+{
+    struct server *s = user;
+    bool loading = false, failed = false;
+    for (size_t i = 0; i < s->n_models; i++) {
+        enum model_state state = model_state(&s->model[i]);
+        loading |= state == MODEL_LOADING;
+        failed |= state == MODEL_FAILED;
+    }
+    const char *body = atomic_load(&s->stopping) ? "{\"status\":\"ending\"}"
+                       : loading                 ? "{\"status\":\"loading\"}"
+                       : failed                  ? "{\"status\":\"failed\"}"
+                                                 : "{\"status\":\"ok\"}";
+    http_reply(r, loading || failed || atomic_load(&s->stopping) ? 503 : 200, "application/json",
+               body, strlen(body));
+}
+
+/* ---- models ---- */
+
+static json_t *model_json(struct model *m)
+{
+    struct server *s = m->server;
+    pthread_mutex_lock(&m->lock);
+    json_t *o = json_pack("{s:s, s:s, s:I, s:s, s:s, s:I, s:{s:s, s:I, s:I, s:I}}", "id",
+                          m->what->name, "object", "model", "created", (json_int_t)s->started_at,
+                          "owned_by", "lockstep", "state", state_name(m->state), "max_model_len",
+                          (json_int_t)(m->n_ctx ? m->n_ctx : m->n_ctx_train), "meta", "arch",
+                          m->arch, "n_params", (json_int_t)m->n_params, "size",
+                          (json_int_t)m->file_bytes, "n_ctx_train", (json_int_t)m->n_ctx_train);
+    if (o && m->fingerprint[0]) {
+        json_object_set_new(o, "system_fingerprint", json_string(m->fingerprint));
+    }
+    pthread_mutex_unlock(&m->lock);
+    return o;
+}
+
+static void on_models(void *user, struct http_request *r)
+{
+    struct server *s = user;
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->n_models; i++) {
+        json_array_append_new(list, model_json(&s->model[i]));
+    }
+    reply_json(r, json_pack("{s:s, s:o}", "object", "list", "data", list));
+}
+
+static void refuse(struct http_request *r, const struct wire_error *why)
+{
+    struct wire_text out = {0};
+    PROTOCOL_CHAT.error(why, false, &out);
+    http_reply(r, why->status, "application/json", out.data ? out.data : "", out.n);
+    free(out.data);
+}
+
+static void on_model(void *user, struct http_request *r)
+{
+    struct server *s = user;
+    struct wire_error why;
+    struct model *m = server_find(s, http_tail(r), &why);
+    if (m) {
+        reply_json(r, model_json(m));
+    } else {
+        refuse(r, &why);
+    }
+}
+
+/* ---- Ollama ---- */
+
+static void on_version(void *user, struct http_request *r)
+{
+    (void)user;
+    reply_json(r, json_pack("{s:s}", "version", lk_version()));
+}
+
+static json_t *tag_json(struct model *m)
+{
+    char size[32];
+    snprintf(size, sizeof size, "%.1fB", (double)m->n_params / 1e9);
+    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:{s:s, s:s, s:s}}", "name", m->what->name, "model",
+                     m->what->name, "modified_at", "1970-01-01T00:00:00Z", "size",
+                     (json_int_t)m->file_bytes, "digest", "", "details", "format", "gguf", "family",
+                     m->arch, "parameter_size", size);
+}
+
+static void reply_tags(struct server *s, struct http_request *r, bool open_only)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->n_models; i++) {
+        if (!open_only || model_state(&s->model[i]) == MODEL_READY) {
+            json_array_append_new(list, tag_json(&s->model[i]));
+        }
+    }
+    reply_json(r, json_pack("{s:o}", "models", list));
+}
+
+static void on_tags(void *user, struct http_request *r)
+{
+    reply_tags(user, r, false);
+}
+
+static void on_ps(void *user, struct http_request *r)
+{
+    reply_tags(user, r, true);
+}
+
+static void on_show(void *user, struct http_request *r)
+{
+    struct server *s = user;
+    struct wire_error why;
+    size_t len;
+    const char *body = http_body(r, &len);
+    json_t *root = json_loadb(body, len, 0, NULL);
+    const char *name = json_string_value(json_object_get(root, "model"));
+    name = name ? name : json_string_value(json_object_get(root, "name"));
+    struct model *m = server_find(s, name ? name : "", &why);
+    if (m) {
+        json_t *o = tag_json(m);
+        json_t *info =
+            json_pack("{s:s, s:I, s:I}", "general.architecture", m->arch, "general.parameter_count",
+                      (json_int_t)m->n_params, "context_length", (json_int_t)m->n_ctx_train);
+        if (o) {
+            json_object_set_new(o, "model_info", info);
+            json_object_set_new(o, "template",
+                                json_string(m->template_text ? m->template_text : ""));
+            json_object_set_new(o, "capabilities", json_pack("[s]", "completion"));
+        }
+        reply_json(r, o);
+    } else {
+        refuse(r, &why);
+    }
+    json_decref(root);
+}
+
+/* ---- settings and running requests ---- */
+
+static void on_props(void *user, struct http_request *r)
+{
+    struct server *s = user;
+    struct wire_error why;
+    const char *name = http_query(r, "model");
+    struct model *m = server_find(s, name ? name : "", &why);
+    if (!m) {
+        refuse(r, &why);
+        return;
+    }
+    const lk_sampler_options *o = &m->sampler;
+    pthread_mutex_lock(&m->lock);
+    json_t *value =
+        json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:{s:f, s:i, s:f, s:f, s:f, s:f, s:f, s:i}}",
+                  "model", m->what->name, "state", state_name(m->state), "build_info", lk_version(),
+                  "n_ctx", (json_int_t)m->n_ctx, "backend", m->backend, "system_fingerprint",
+                  m->fingerprint, "default_generation_settings", "temperature",
+                  (double)o->temperature, "top_k", o->top_k, "top_p", (double)o->top_p, "min_p",
+                  (double)o->min_p, "repeat_penalty", (double)o->repeat_penalty, "presence_penalty",
+                  (double)o->presence_penalty, "frequency_penalty", (double)o->frequency_penalty,
+                  "repeat_last_n", o->penalty_last_n);
+    const char *problem = m->state == MODEL_READY && !m->template ? m->template_why.message : "";
+    if (value) {
+        json_object_set_new(value, "chat_template",
+                            json_string(m->template_text ? m->template_text : ""));
+        json_object_set_new(value, "chat_template_problem", json_string(problem));
+    }
+    pthread_mutex_unlock(&m->lock);
+    reply_json(r, value);
+}
+
+static void on_slots(void *user, struct http_request *r)
+{
+    static const char *const states[] = {"waits", "reads", "writes", "done"};
+    enum { MOST = 256 };
+    struct server *s = user;
+    struct slot *slot = calloc(MOST, sizeof *slot);
+    json_t *list = json_array();
+    for (size_t i = 0; slot && i < s->n_models; i++) {
+        size_t n = model_slots(&s->model[i], slot, MOST);
+        for (size_t k = 0; k < n; k++) {
+            const lk_job_info *j = &slot[k].info;
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f}", "id",
+                                                  slot[k].id, "model", s->model[i].what->name,
+                                                  "state", states[j->state], "prompt_tokens",
+                                                  (json_int_t)j->prompt, "cached_tokens",
+                                                  (json_int_t)j->reused, "evaluated_tokens",
+                                                  (json_int_t)j->evaluated, "written_tokens",
+                                                  (json_int_t)j->written, "waited_s", j->waited));
+        }
+    }
+    free(slot);
+    reply_json(r, list);
+}
+
+/* ---- metrics ---- */
+
+static void value(struct wire_text *out, const char *name, const char *type, const char *labels,
+                  double x)
+{
+    wire_print(out, "# TYPE %s %s\n%s{%s} %.17g\n", name, type, name, labels, x);
+}
+
+static void model_metrics(struct model *m, struct wire_text *out)
+{
+    char labels[160];
+    pthread_mutex_lock(&m->lock);
+    lk_scheduler_info i = m->info;
+    struct metrics x = m->metrics;
+    size_t inbox = m->n_inbox;
+    bool open = m->state == MODEL_READY;
+    pthread_mutex_unlock(&m->lock);
+    snprintf(labels, sizeof labels, "model=\"%.100s\"", m->what->name);
+    value(out, "lockstep_model_open", "gauge", labels, open);
+    value(out, "lockstep_requests_waiting", "gauge", labels, (double)i.n_waiting + (double)inbox);
+    value(out, "lockstep_requests_running", "gauge", labels, i.n_reading + i.n_writing);
+    value(out, "lockstep_requests_paused", "gauge", labels, i.n_paused);
+    value(out, "lockstep_kv_blocks", "gauge", labels, i.n_blocks);
+    value(out, "lockstep_kv_blocks_used", "gauge", labels, i.n_blocks_used);
+    value(out, "lockstep_kv_blocks_kept", "gauge", labels, i.n_blocks_kept);
+    value(out, "lockstep_kv_cache_usage", "gauge", labels,
+          i.n_blocks ? (double)i.n_blocks_used / i.n_blocks : 0.0);
+    value(out, "lockstep_prompt_tokens_total", "counter", labels, (double)i.prompt_tokens);
+    value(out, "lockstep_cached_tokens_total", "counter", labels, (double)i.reused_tokens);
+    value(out, "lockstep_generated_tokens_total", "counter", labels, (double)i.written_tokens);
+    value(out, "lockstep_steps_total", "counter", labels, (double)i.n_steps);
+    value(out, "lockstep_preemptions_total", "counter", labels, (double)i.n_preempted);
+    value(out, "lockstep_evictions_total", "counter", labels, (double)i.n_evicted);
+    value(out, "lockstep_cancelled_total", "counter", labels, (double)i.n_cancelled);
+    value(out, "lockstep_refused_total", "counter", labels, (double)(i.n_refused + x.refused));
+    value(out, "lockstep_disk_reads_total", "counter", labels, (double)i.disk_reads);
+    value(out, "lockstep_disk_writes_total", "counter", labels, (double)i.disk_writes);
+    value(out, "lockstep_disk_bytes", "gauge", labels, (double)i.disk_bytes);
+    metrics_write(&x.waited, "lockstep_queue_seconds", labels, out);
+    metrics_write(&x.first_token, "lockstep_time_to_first_token_seconds", labels, out);
+    metrics_write(&x.between, "lockstep_inter_token_seconds", labels, out);
+    metrics_write(&x.whole, "lockstep_request_seconds", labels, out);
+    metrics_write(&x.step, "lockstep_step_seconds", labels, out);
+}
+
+static void on_metrics(void *user, struct http_request *r)
+{
+    struct server *s = user;
+    struct wire_text out = {0};
+    struct http_counts c = http_count(s->http);
+    value(&out, "lockstep_connections", "gauge", "", c.open);
+    value(&out, "lockstep_streams", "gauge", "", c.streaming);
+    value(&out, "lockstep_http_requests_total", "counter", "", (double)c.requests);
+    for (size_t i = 0; i < s->n_models; i++) {
+        model_metrics(&s->model[i], &out);
+    }
+    http_reply(r, 200, "text/plain; version=0.0.4", out.data ? out.data : "", out.n);
+    free(out.data);
+}
+
+lk_status routes_info_open(struct server *server, lk_error *err)
+{
+    static const struct {
+        const char *method, *path;
+        unsigned flags;
+        http_handler handler;
+    } routes[] = {
+        {"GET", "/health", HTTP_PUBLIC, on_health},
+        {"GET", "/v1/health", HTTP_PUBLIC, on_health},
+        {"GET", "/v1/models", 0, on_models},
+        {"GET", "/models", 0, on_models},
+        {"GET", "/v1/models/*", 0, on_model},
+        {"GET", "/api/version", 0, on_version},
+        {"GET", "/api/tags", 0, on_tags},
+        {"GET", "/api/ps", 0, on_ps},
+        {"POST", "/api/show", 0, on_show},
+        {"GET", "/props", 0, on_props},
+        {"GET", "/slots", 0, on_slots},
+        {"GET", "/metrics", 0, on_metrics},
+    };
+    lk_status status = LK_OK;
+    for (size_t i = 0; i < sizeof routes / sizeof *routes && !status; i++) {
+        status = http_route(server->http, routes[i].method, routes[i].path, routes[i].flags,
+                            routes[i].handler, server, err);
+    }
+    return status;
+}
