@@ -151,6 +151,8 @@ LK_API uint64_t lk_model_file_bytes(const lk_model *model); /* of all parts */
 LK_API uint64_t lk_model_n_params(const lk_model *model);   /* tensor elements */
 LK_API size_t lk_model_n_meta(const lk_model *model);
 LK_API void lk_model_meta(const lk_model *model, size_t i, lk_meta *out);
+/* The bytes of a key that is one string; NULL: it is not there, or something else. */
+LK_API const char *lk_model_text(const lk_model *model, const char *key, size_t *len);
 LK_API size_t lk_model_n_tensors(const lk_model *model);
 LK_API void lk_model_tensor(const lk_model *model, size_t i, lk_tensor_info *out);
 /* The context length the model was trained for; 0 when the file does not say. */

@@ -90,6 +90,9 @@ LK_API bool lk_job_next(lk_job *job, lk_job_event *out);
 LK_API bool lk_job_is_done(const lk_job *job); /* all of its answers have ended */
 /* Ends it, LK_FINISH_CANCELLED, at its next step. */
 LK_API void lk_job_cancel(lk_job *job);
+/* As lk_generation_force, for an answer that has begun to be written. */
+LK_API lk_status lk_job_force(lk_job *job, uint32_t answer, const int32_t *ids, size_t n,
+                              lk_error *err);
 /* A job that is paused writes nothing until it goes on, as when its reader is slow. */
 LK_API void lk_job_pause(lk_job *job, bool paused);
 /* SHA-256 of the rows that the answer's tokens were chosen from, as f32, that of its end included:

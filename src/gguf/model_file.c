@@ -252,6 +252,18 @@ size_t lk_model_n_meta(const lk_model *model)
     return lk_gguf_n_values(model->gguf);
 }
 
+const char *lk_model_text(const lk_model *model, const char *key, size_t *len)
+{
+    struct lk_str text = {NULL, 0};
+    lk_error err;
+    *len = 0;
+    if (lk_gguf_str(model->gguf, key, false, &text, &err) || !text.ptr) {
+        return NULL;
+    }
+    *len = text.len;
+    return text.ptr;
+}
+
 void lk_model_meta(const lk_model *model, size_t i, lk_meta *out)
 {
     const struct lk_gguf_value *v = lk_gguf_value_at(model->gguf, i);

@@ -89,13 +89,29 @@ static bool tokenize_rendering(struct model *m, const lk_rendering *r, int32_t *
     return lk_rendering_tokenize(r, m->tokenizer, *ids, *n, n, err) == LK_OK;
 }
 
-static bool chat(struct model *m, const char *request, size_t len, bool continues, int32_t **ids,
-                 size_t *n, struct wire_error *why)
+/* The variables that make the model think as it was asked to; NULL: as it does by itself, which is
+ * also what a model does that can't be told. */
+static const char *think_args(struct model *m, const struct ask *ask)
+{
+    const char *how = ask->think == ASK_THINK_OFF  ? "off"
+                      : ask->effort[0]             ? ask->effort
+                      : ask->think == ASK_THINK_ON ? "on"
+                                                   : NULL;
+    const char *args = NULL;
+    lk_error err;
+    return how && !lk_answer_think_args(m->answers, how, &args, &err) ? args : NULL;
+}
+
+/* A dialogue's prompt, and in *rendered what was made of it by a template, or NULL. */
+static bool chat(struct model *m, const struct ask *ask, int32_t **ids, size_t *n,
+                 lk_rendering **rendered, struct wire_error *why)
 {
     lk_template_input in = lk_template_input_default();
-    lk_rendering *r = NULL;
     lk_error err = {0};
+    const char *request = ask->request;
+    size_t len = ask->request_len;
     *ids = NULL;
+    *rendered = NULL;
     if (!m->template && m->format != LK_CHAT_NONE) {
         return known_format(m, request, len, ids, n, why);
     }
@@ -107,20 +123,15 @@ static bool chat(struct model *m, const char *request, size_t len, bool continue
     }
     in.request = request;
     in.request_len = len;
-    in.continues = continues;
-    bool ok = lk_template_render(m->template, &in, &r, &err) == LK_OK &&
-              tokenize_rendering(m, r, ids, n, &err);
+    in.continues = ask->continues;
+    in.args = think_args(m, ask);
+    in.args_len = in.args ? strlen(in.args) : 0;
+    bool ok = lk_answer_render(m->answers, &in, rendered, &err) == LK_OK &&
+              tokenize_rendering(m, *rendered, ids, n, &err);
     if (!ok) {
         *why = refusal_of(&err);
     }
-    lk_rendering_close(&r);
     return ok;
-}
-
-bool prepare_chat(struct model *m, const char *request, size_t len, int32_t **ids, size_t *n,
-                  struct wire_error *why)
-{
-    return chat(m, request, len, false, ids, n, why);
 }
 
 /* ---- a text as tokens ---- */
@@ -158,39 +169,56 @@ static bool text(struct model *m, const struct ask *ask, const struct ask_prompt
     return true;
 }
 
-/* ---- what an answer has to fit ---- */
+/* ---- what an answer has to fit, and how it is taken apart ---- */
 
-static bool constrain(struct model *m, struct task *task, struct wire_error *why)
+static lk_status constrain_text(struct model *m, struct task *task, lk_error *err)
 {
     static const char object[] = "{\"type\": \"object\"}";
     const struct ask *a = &task->ask;
-    lk_error err = {0};
     lk_status status = LK_OK;
     switch (a->format) {
     case ASK_FREE:
-        return true;
+        return LK_OK;
     case ASK_JSON:
-        status = lk_grammar_open_schema(object, sizeof object - 1, NULL, &task->grammar, &err);
+        status = lk_grammar_open_schema(object, sizeof object - 1, NULL, &task->grammar, err);
         break;
     case ASK_SCHEMA:
-        status = lk_grammar_open_schema(a->format_text, a->format_len, NULL, &task->grammar, &err);
+        status = lk_grammar_open_schema(a->format_text, a->format_len, NULL, &task->grammar, err);
         break;
     case ASK_GRAMMAR:
-        status = lk_grammar_open_gbnf(a->format_text, a->format_len, NULL, &task->grammar, &err);
+        status = lk_grammar_open_gbnf(a->format_text, a->format_len, NULL, &task->grammar, err);
         break;
     case ASK_REGEX:
-        status = lk_grammar_open_regex(a->format_text, a->format_len, NULL, &task->grammar, &err);
+        status = lk_grammar_open_regex(a->format_text, a->format_len, NULL, &task->grammar, err);
         break;
     }
-    if (!status) {
-        status = lk_constraint_open(task->grammar, m->tokenizer, NULL, 0, &task->constraint, &err);
+    return status
+               ? status
+               : lk_constraint_open(task->grammar, m->tokenizer, NULL, 0, &task->constraint, err);
+}
+
+/* Of a dialogue's answers: what takes them apart, and, unless a grammar was given, what holds them
+ * to the request. */
+static lk_status answer_apart(struct model *m, struct task *task, const lk_rendering *prompt,
+                              lk_error *err)
+{
+    const struct ask *a = &task->ask;
+    lk_answer_options o = lk_answer_options_default();
+    lk_status status = LK_OK;
+    o.request = a->request;
+    o.request_len = a->request_len;
+    o.prompt = prompt;
+    o.whole_calls = !a->stream;
+    for (size_t i = 0; i < task->n_answers && !status; i++) {
+        o.seed = a->sampler.seed + i;
+        status = lk_answer_open(m->answers, &o, &task->answer[i].parts, err);
     }
-    if (status) {
-        *why = refusal_of(&err);
-        snprintf(why->param, sizeof why->param, "response_format");
-        return false;
+    if (!status && (a->format == ASK_GRAMMAR || a->format == ASK_REGEX)) {
+        return constrain_text(m, task, err);
     }
-    return true;
+    return status ? status
+                  : lk_answer_constrain(m->answers, m->tokenizer, &o, &task->grammar,
+                                        &task->constraint, err);
 }
 
 /* ---- all of it ---- */
@@ -237,14 +265,22 @@ static bool make(struct model *m, struct task *task, struct wire_error *why)
         *why = refusal(503, "overloaded_error", "", "out of memory preparing a request");
         return false;
     }
-    for (size_t i = 0; i < task->n_prompts; i++) {
+    lk_rendering *rendered = NULL;
+    lk_error err = {0};
+    bool ok = true;
+    for (size_t i = 0; i < task->n_prompts && ok; i++) {
         struct task_prompt *p = &task->prompt[i];
-        if (dialogue ? !chat(m, a->request, a->request_len, a->continues, &p->ids, &p->n, why)
-                     : !text(m, a, &a->prompt[i], p, why)) {
-            return false;
-        }
+        ok = dialogue ? chat(m, a, &p->ids, &p->n, &rendered, why)
+                      : text(m, a, &a->prompt[i], p, why);
     }
-    return (a->kind == ASK_COUNT || check(m, task, why)) && constrain(m, task, why);
+    ok = ok && (a->kind == ASK_COUNT || check(m, task, why));
+    if (ok && a->kind != ASK_COUNT &&
+        (rendered ? answer_apart(m, task, rendered, &err) : constrain_text(m, task, &err))) {
+        *why = refusal_of(&err);
+        ok = false;
+    }
+    lk_rendering_close(&rendered);
+    return ok;
 }
 
 bool prepare(struct model *m, struct task *task)

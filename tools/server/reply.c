@@ -98,6 +98,43 @@ static void put_token(struct task *t, uint32_t answer, const lk_event *ev)
     put(t, &part);
 }
 
+/* What an answer's text turned out to be. */
+static void put_parts(struct task *t, uint32_t answer)
+{
+    lk_answer_event ev;
+    while (lk_answer_next(t->answer[answer].parts, &ev)) {
+        static const enum part_kind kinds[] = {PART_REASONING, PART_CONTENT, PART_CALL,
+                                               PART_ARGUMENTS, PART_CALL_END};
+        struct part part = {.kind = kinds[ev.kind],
+                            .answer = answer,
+                            .text = ev.text,
+                            .len = ev.len,
+                            .call = (uint32_t)ev.index,
+                            .name = ev.name,
+                            .id = ev.id};
+        put(t, &part);
+    }
+}
+
+/* Text of an answer; NULL: it is over. False: out of memory. */
+static bool put_text(struct task *t, uint32_t answer, const char *text, size_t len)
+{
+    struct part part = {.kind = PART_CONTENT, .answer = answer, .len = len};
+    lk_answer *parts = t->answer[answer].parts;
+    lk_error err;
+    part.text = text ? valid_text(t, text, &part.len) : NULL;
+    if (parts) {
+        lk_status status =
+            text ? lk_answer_put(parts, part.text, part.len, &err) : lk_answer_end(parts, &err);
+        put_parts(t, answer);
+        return status == LK_OK;
+    }
+    if (text) {
+        put(t, &part);
+    }
+    return true;
+}
+
 static enum part_finish finish_of(lk_finish finish)
 {
     switch (finish) {
@@ -117,6 +154,10 @@ static void put_finish(struct task *t, const struct task_prompt *p, uint32_t ans
                        uint32_t of_job, const lk_event *ev)
 {
     struct part part = {.kind = PART_FINISH, .answer = answer, .finish = finish_of(ev->finish)};
+    const lk_answer *parts = t->answer[answer].parts;
+    if (part.finish == PART_STOP && parts && lk_answer_n_calls(parts) > 0) {
+        part.finish = PART_CALLS;
+    }
     lk_job_info info = lk_job_tell(p->job);
     char hex[65];
     part.error = ev->error;
@@ -153,28 +194,46 @@ static void note_token(struct task *t, struct answer *a)
     pthread_mutex_unlock(&t->model->lock);
     a->last = now;
     a->written++;
+    a->reasoning += a->parts && lk_answer_thinks(a->parts);
+}
+
+/* Thinking that has used up its tokens is ended. */
+static void end_thinking(struct task *t, size_t prompt, uint32_t of_job)
+{
+    struct answer *a = &t->answer[prompt * t->ask.n + of_job];
+    const struct model *m = t->model;
+    lk_error err;
+    if (t->ask.think_most >= 0 && !a->forced && a->parts && lk_answer_thinks(a->parts) &&
+        a->reasoning >= (uint64_t)t->ask.think_most) {
+        a->forced = true; /* once: whatever happens, the answer goes on */
+        if (lk_job_force(t->prompt[prompt].job, of_job, m->think_end, m->n_think_end, &err)) {
+            server_log(t->server, LK_LOG_WARN, "%s: thinking was not ended: %s", m->what->name,
+                       err.message);
+        }
+    }
 }
 
 static void take_event(struct task *t, size_t prompt, const lk_job_event *ev)
 {
     uint32_t answer = (uint32_t)prompt * t->ask.n + ev->answer;
-    struct part part = {.kind = PART_CONTENT, .answer = answer};
+    bool ok = true;
     switch (ev->event.kind) {
     case LK_EVENT_TOKEN:
         note_token(t, &t->answer[answer]);
         if (t->ask.logprobs >= 0) {
             put_token(t, answer, &ev->event);
         }
+        end_thinking(t, prompt, ev->answer);
         break;
     case LK_EVENT_TEXT:
-        part.len = ev->event.len;
-        part.text = valid_text(t, ev->event.text, &part.len);
-        put(t, &part);
+        ok = put_text(t, answer, ev->event.text, ev->event.len);
         break;
     case LK_EVENT_END:
+        ok = put_text(t, answer, NULL, 0);
         put_finish(t, &t->prompt[prompt], answer, ev->answer, &ev->event);
         break;
     }
+    t->out.failed |= !ok;
 }
 
 /* ---- a task's life ---- */

@@ -47,6 +47,8 @@ static lk_status add_jobs(struct runner *r, struct task *t, lk_error *err)
     g.ignore_eog = a->ignore_eog;
     g.logprobs = a->logprobs;
     g.constraint = t->constraint;
+    g.shown = r->model->shown;
+    g.n_shown = a->kind == ASK_CHAT ? r->model->n_shown : 0;
     for (size_t i = 0; i < t->n_prompts && !status; i++) {
         lk_job_options o = lk_job_options_default();
         o.prompt = t->prompt[i].ids;

@@ -120,7 +120,8 @@ bool server_make_room(struct server *s, struct model *want)
 static lk_status read_model(struct server *s, struct model *m, lk_error *err)
 {
     const struct serve_options *o = s->options;
-    const char *key = "tokenizer.chat_template";
+    const char *key = "tokenizer.chat_template", *text;
+    size_t len = 0;
     lk_model *file;
     lk_status status = lk_model_open(m->what->path, &file, err);
     if (!status) {
@@ -138,17 +139,9 @@ static lk_status read_model(struct server *s, struct model *m, lk_error *err)
     m->n_params = lk_model_n_params(file);
     m->file_bytes = lk_model_file_bytes(file);
     m->n_ctx_train = lk_model_n_ctx_train(file);
-    for (size_t i = 0; i < lk_model_n_meta(file); i++) {
-        lk_meta meta;
-        lk_model_meta(file, i, &meta);
-        if (meta.key_len == strlen(key) && memcmp(meta.key, key, meta.key_len) == 0) {
-            m->template_text = strdup(meta.value);
-        }
-    }
-    if (m->what->template_text) {
-        free(m->template_text);
-        m->template_text = strndup(m->what->template_text, m->what->template_len);
-    }
+    text = m->what->template_text ? m->what->template_text : lk_model_text(file, key, &len);
+    m->template_text =
+        text ? strndup(text, m->what->template_text ? m->what->template_len : len) : NULL;
     lk_model_close(&file);
     return LK_OK;
 }

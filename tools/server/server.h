@@ -20,8 +20,10 @@ struct server;
 
 /* ---- tasks (task.c) ---- */
 
-struct answer {                /* one of those that a task has */
+struct answer {       /* one of those that a task has */
+    lk_answer *parts; /* takes the text of a dialogue's answer apart; NULL: it is content */
     size_t written, reasoning; /* tokens */
+    bool forced;               /* its thinking was ended */
     bool ended;
     double last; /* when its last token came; 0: none came */
 };
@@ -79,7 +81,7 @@ void task_reply(struct task *task, int status, const char *type, const void *dat
 void task_refuse(struct task *task, const struct wire_error *why);
 void task_refuse_status(struct task *task, const lk_error *err);
 
-/* ---- models (model.c) ---- */
+/* ---- models (serve_model.c) ---- */
 
 /* What a task is doing, as of the last step. */
 struct slot {
@@ -113,8 +115,13 @@ struct model {
     /* The model's own thread's, while it is ready; the runner reads them. */
     lk_model *file;
     lk_tokenizer *tokenizer;
-    lk_template *template; /* NULL: it has none that runs */
-    lk_error template_why; /* of that */
+    lk_template *template;     /* NULL: it has none that runs */
+    lk_error template_why;     /* of that */
+    lk_answer_format *answers; /* how it writes its thinking and its calls */
+    int32_t *shown;            /* [n_shown] control tokens that are markers of those, owned */
+    size_t n_shown;
+    int32_t *think_end; /* [n_think_end] tokens that end thinking, owned */
+    size_t n_think_end;
     lk_chat_format format;
     lk_engine *engine;
     uint8_t digest[32];
@@ -146,10 +153,6 @@ enum model_state model_state(struct model *model);
 
 /* Ids, constraint and answers of a task; false: it was refused. */
 bool prepare(struct model *model, struct task *task);
-/* Ids of a chat's prompt; *ids is malloc'd. False: why is filled. */
-bool prepare_chat(struct model *model, const char *request, size_t len, int32_t **ids, size_t *n,
-                  struct wire_error *why);
-
 /* ---- the scheduler's thread (runner.c) ---- */
 
 struct runner;

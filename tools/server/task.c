@@ -40,6 +40,9 @@ void task_drop(struct task *task)
     if (task->writer) {
         task->protocol->close(task->writer);
     }
+    for (size_t i = 0; task->answer && i < task->n_answers; i++) {
+        lk_answer_close(&task->answer[i].parts);
+    }
     lk_constraint_close(&task->constraint);
     lk_grammar_close(&task->grammar);
     ask_free(&task->ask);

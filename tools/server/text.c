@@ -131,7 +131,7 @@ static void apply_template(struct task *task, const json_t *root)
     }
     in.request = task->body;
     in.request_len = task->body_len;
-    lk_status status = lk_template_render(task->model->template, &in, &r, &err);
+    lk_status status = lk_answer_render(task->model->answers, &in, &r, &err);
     if (!status) {
         status = lk_rendering_tokenize(r, task->model->tokenizer, NULL, 0, &n, &err);
     }

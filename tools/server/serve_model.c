@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Model: one of the models that are served: opened when it is asked for, closed when nobody has
+ * Serve_model: one of the models that are served: opened when it is asked for, closed when nobody has
  * asked for a while. A thread of its own opens it and makes tasks ready; its runner writes.
  */
 #include <errno.h>
@@ -51,6 +51,33 @@ static void open_template(struct model *m)
     }
 }
 
+/* Ids that `list` gives, malloc'd. */
+static lk_status ids_of(const struct model *m,
+                        lk_status (*list)(const lk_answer_format *, const lk_tokenizer *, int32_t *,
+                                          size_t, size_t *, lk_error *),
+                        int32_t **ids, size_t *n, lk_error *err)
+{
+    lk_status status = list(m->answers, m->tokenizer, NULL, 0, n, err);
+    if (status && status != LK_E_FULL) {
+        return status;
+    }
+    *ids = malloc((*n + 1) * sizeof **ids);
+    if (!*ids) {
+        snprintf(err->message, sizeof err->message, "out of memory: %zu tokens", *n);
+        return err->status = LK_E_NOMEM;
+    }
+    return list(m->answers, m->tokenizer, *ids, *n, n, err);
+}
+
+static lk_status open_answers(struct model *m, lk_error *err)
+{
+    lk_status status = lk_answer_format_open(m->template, NULL, &m->answers, err);
+    if (!status) {
+        status = ids_of(m, lk_answer_tokens, &m->shown, &m->n_shown, err);
+    }
+    return status ? status : ids_of(m, lk_answer_think_end, &m->think_end, &m->n_think_end, err);
+}
+
 static void close_all(struct model *m)
 {
     pthread_mutex_lock(&m->lock);
@@ -59,6 +86,10 @@ static void close_all(struct model *m)
     pthread_mutex_unlock(&m->lock);
     runner_close(&runner);
     lk_engine_close(&m->engine);
+    lk_answer_format_close(&m->answers);
+    free(m->shown);
+    free(m->think_end);
+    m->shown = m->think_end = NULL;
     lk_template_close(&m->template);
     lk_tokenizer_close(&m->tokenizer);
     lk_model_close(&m->file);
@@ -95,6 +126,9 @@ static lk_status open_all(struct model *m, lk_error *err)
     }
     if (!status) {
         open_template(m);
+        status = open_answers(m, err);
+    }
+    if (!status) {
         status = lk_model_digest(m->file, o->cache_dir, m->digest, err);
     }
     if (!status) {
