@@ -379,6 +379,10 @@ typedef struct lk_engine_options {
      * "i8": 8 bits each, less memory for less accuracy, and other logits. Every backend gives the
      * same bits with it; sessions are saved for one of them. */
     const char *kv;
+    /* Tokens that the cache holds, those of all sessions together, in blocks of 64 of which each
+     * session has its own or shares them with forks; may be less than n_ctx. 0: n_sessions full
+     * contexts. (n_sessions still says how many recurrent states there are.) */
+    uint32_t cache_tokens;
 } lk_engine_options;
 
 LK_API lk_engine_options lk_engine_options_default(void);

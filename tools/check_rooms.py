@@ -34,7 +34,7 @@ ROOMS = [
      "vulkan/device backend plan quant shaders"),
     ("vulkan", "src/vulkan", "",
      "vulkan/build vulkan/device backend plan quant shaders"),
-    ("engine", "src/engine", "engine.h", "backend plan quant gguf text/token text/sample"),
+    ("engine", "src/engine", "engine.h generation.h", "backend plan quant gguf text/token text/sample"),
     ("check", "src/check", "", "backend plan quant gguf"),
     ("tools/server", "tools/server", "serve.h", ""),
     ("tools/cli", "tools/cli", "", "tools/server"),

@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Generation: a session that writes: evaluates its prompt, chooses tokens, ends at what ends it,
- * and tells of it by events. Many of them share a step. Knows sessions by the public interface.
+ * and tells of it by events. Many of them share a step. Knows sessions by the public interface, and
+ * that many can be run at once.
  */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "engine/engine.h"
+#include "engine/generation.h"
+#include "engine/run.h"
+#include "engine/spread.h"
 #include "text/sample/logprob.h"
+#include "text/sample/sampler.h"
 #include "text/sample/stop.h"
 
-enum { MAX_EVENTS = 3 }; /* of a step: a token, text, the end */
+enum {
+    MAX_EVENTS = 3,         /* of a step: a token, text, the end */
+    SPREAD_LOGITS = 1 << 17 /* so many are worth a thread */
+};
 
 struct lk_generation {
     lk_session *session;
@@ -28,6 +35,7 @@ struct lk_generation {
     lk_finish finish;
     bool begun, cancelled, listed;
     lk_error error;
+    lk_sha256 *hash; /* of the rows that tokens were chosen from; NULL: not wanted */
 
     /* Of the step. */
     lk_event events[MAX_EVENTS];
@@ -104,6 +112,24 @@ static lk_status open_sampler(struct lk_generation *g, lk_error *err)
     return status;
 }
 
+lk_status lk_generation_check(const lk_generation_options *options, size_t n_vocab, lk_error *err)
+{
+    lk_generation_options o = lk_generation_options_default();
+    lk_sampler_options so = lk_sampler_options_default();
+    lk_status status = lk_options_take(&o, sizeof o, options, "generation", err);
+    if (!status && (o.logprobs < -1 || o.logprobs > LK_MAX_LOGPROBS ||
+                    (o.logprobs > 0 && (size_t)o.logprobs > n_vocab))) {
+        status = lk_fail(err, LK_E_INVALID,
+                         "generation options: logprobs is %d, expected -1 to %d and no more than "
+                         "the vocabulary",
+                         o.logprobs, LK_MAX_LOGPROBS);
+    }
+    if (!status) {
+        status = lk_options_take(&so, sizeof so, o.sampler, "sampler", err);
+    }
+    return status ? status : lk_sampler_check(&so, n_vocab, err);
+}
+
 lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
                              const lk_generation_options *options, lk_generation **out,
                              lk_error *err)
@@ -119,12 +145,8 @@ lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
     g->n_ctx = lk_engine_n_ctx(session->engine);
     g->n_vocab = lk_engine_n_vocab(session->engine);
     lk_status status = lk_options_take(&g->options, sizeof g->options, options, "generation", err);
-    if (!status && (g->options.logprobs < -1 || g->options.logprobs > LK_MAX_LOGPROBS ||
-                    (g->options.logprobs > 0 && (size_t)g->options.logprobs > g->n_vocab))) {
-        status = lk_fail(err, LK_E_INVALID,
-                         "generation options: logprobs is %d, expected -1 to %d and no more than "
-                         "the vocabulary",
-                         g->options.logprobs, LK_MAX_LOGPROBS);
+    if (!status) {
+        status = lk_generation_check(options, g->n_vocab, err);
     }
     if (!status) {
         status = lk_stop_init(&g->stop, g->options.stop, g->options.n_stop, err);
@@ -369,6 +391,9 @@ static void choose(struct lk_generation *g)
         end(g, LK_FINISH_FAILED, 0);
         return;
     }
+    if (g->hash) {
+        lk_sha256_floats(g->hash, row, g->n_vocab);
+    }
     if (!g->options.ignore_eog && lk_token_is_eog(g->tokenizer, id)) {
         end(g, LK_FINISH_EOG, id);
         return;
@@ -392,11 +417,19 @@ static void choose(struct lk_generation *g)
     }
 }
 
-/* Starts a step, and ends it where nothing is to be evaluated any more. */
-static void end_first(struct lk_generation *g)
+void lk_generation_drop_events(lk_generation *g)
 {
     g->n_events = g->next_event = 0;
     g->text.n = 0;
+}
+
+/* Starts a step, and ends it where nothing is to be evaluated any more. */
+static void end_first(struct lk_generation *g)
+{
+    lk_generation_drop_events(g);
+    if (g->finish) {
+        return;
+    }
     g->error = (lk_error){0};
     if (g->cancelled) {
         end(g, LK_FINISH_CANCELLED, 0);
@@ -405,9 +438,16 @@ static void end_first(struct lk_generation *g)
     }
 }
 
+void lk_generation_end(lk_generation *g, lk_finish finish, const lk_error *why)
+{
+    lk_generation_drop_events(g);
+    g->error = why ? *why : (lk_error){0};
+    end(g, finish, 0);
+}
+
 /* ---- a step ---- */
 
-static size_t n_pending(const struct lk_generation *g)
+size_t lk_generation_pending(const lk_generation *g)
 {
     return g->n - lk_session_n_tokens(g->session);
 }
@@ -434,78 +474,133 @@ static lk_status check_step(const lk_engine *e, lk_generation *const *g, size_t 
     return status;
 }
 
-/* The items of a batch: single tokens first, then prompts as far as the budget goes. of[] says
- * whose each is. */
-static size_t make_items(lk_generation *const *g, size_t n, size_t budget, lk_item *items,
-                         struct lk_generation **of)
+/* Evaluates what is to be taken. A turn whose generation has failed is told by that; where
+ * `yields`, want of room and a lost device are not failures. */
+static lk_status evaluate(lk_engine *e, struct lk_turn *turns, size_t n, bool yields, lk_error *err)
 {
-    size_t n_items = 0, left = budget ? budget : SIZE_MAX;
-    for (int prompts = 0; prompts < 2; prompts++) {
-        for (size_t i = 0; i < n; i++) {
-            size_t pending = g[i]->finish ? 0 : n_pending(g[i]);
-            if (pending == 0 || (pending > 1) != (prompts > 0) || left == 0) {
-                continue;
-            }
-            size_t take = pending < left ? pending : left;
-            left -= take;
-            of[n_items] = g[i];
-            items[n_items++] = (lk_item){.session = g[i]->session,
-                                         .tokens = g[i]->ids + lk_session_n_tokens(g[i]->session),
-                                         .n_tokens = take,
-                                         .rows = take == pending ? LK_ROWS_LAST : LK_ROWS_NONE};
+    lk_item *items = lk_alloc_array(n + 1, sizeof *items);
+    struct lk_turn **of = lk_alloc_array(n + 1, sizeof *of);
+    size_t n_items = 0;
+    lk_status status = LK_OK;
+    if (!items || !of) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu generations", n);
+    }
+    for (size_t i = 0; i < n && !status; i++) {
+        struct lk_generation *g = turns[i].generation;
+        turns[i].status = LK_OK;
+        if (g->finish || turns[i].take == 0) {
+            continue;
+        }
+        bool all = turns[i].take == lk_generation_pending(g);
+        of[n_items] = &turns[i];
+        items[n_items++] = (lk_item){.session = g->session,
+                                     .tokens = g->ids + lk_session_n_tokens(g->session),
+                                     .n_tokens = turns[i].take,
+                                     .rows = all ? LK_ROWS_LAST : LK_ROWS_NONE};
+    }
+    lk_error why;
+    bool ran;
+    lk_status first = status ? LK_OK : lk_run_items(e, items, n_items, yields, &ran, &why);
+    if (!status && !ran) {
+        status = first;
+        if (err) {
+            *err = why;
         }
     }
-    return n_items;
+    for (size_t i = 0; i < n_items && !status; i++) {
+        struct lk_generation *g = of[i]->generation;
+        lk_status of_item = items[i].status;
+        if (yields && (of_item == LK_E_FULL || of_item == LK_E_DEVICE_LOST)) {
+            of[i]->status = of_item;
+        } else if (of_item) {
+            g->error = items[i].error;
+            end(g,
+                of_item == LK_E_FULL        ? LK_FINISH_FULL
+                : of_item == LK_E_CANCELLED ? LK_FINISH_CANCELLED
+                                            : LK_FINISH_FAILED,
+                0);
+        }
+    }
+    lk_free(items);
+    lk_free(of);
+    return status;
+}
+
+/* What follows when nothing is pending. */
+static void conclude(void *user, size_t i)
+{
+    struct lk_turn *turn = (struct lk_turn *)user + i;
+    struct lk_generation *g = turn->generation;
+    if (g->finish || turn->status || lk_generation_pending(g) > 0) {
+        return;
+    }
+    if (g->count.written >= g->options.max_tokens) {
+        end(g, LK_FINISH_LENGTH, 0); /* none at all were wanted */
+    } else if (g->n == g->n_ctx) {
+        end(g, LK_FINISH_FULL, 0);
+    } else {
+        choose(g);
+    }
+}
+
+static lk_status run_turns(lk_engine *e, struct lk_turn *turns, size_t n, bool yields,
+                           lk_error *err)
+{
+    lk_status status = evaluate(e, turns, n, yields, err);
+    if (!status) {
+        size_t per = SPREAD_LOGITS / lk_engine_n_vocab(e) + 1; /* a thread for so many */
+        size_t threads = n / per, most = (size_t)lk_cpu_quota();
+        lk_spread(n, (int)(threads < most ? threads : most), conclude, turns);
+    }
+    return status;
+}
+
+lk_status lk_generation_turns(lk_engine *e, struct lk_turn *turns, size_t n, lk_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        end_first(turns[i].generation);
+    }
+    return run_turns(e, turns, n, true, err);
+}
+
+/* The turns of a step: single tokens first, then prompts as far as the budget goes. */
+static void share_out(lk_generation *const *g, size_t n, size_t budget, struct lk_turn *turns)
+{
+    size_t at = 0, left = budget ? budget : SIZE_MAX;
+    for (int prompts = 0; prompts < 2; prompts++) {
+        for (size_t i = 0; i < n; i++) {
+            size_t pending = g[i]->finish ? 0 : lk_generation_pending(g[i]);
+            if ((pending > 1) == (prompts > 0)) {
+                size_t take = pending < left ? pending : left;
+                left -= take;
+                turns[at++] = (struct lk_turn){.generation = g[i], .take = take};
+            }
+        }
+    }
 }
 
 lk_status lk_generation_step(lk_engine *e, lk_generation *const *g, size_t n, size_t budget,
                              lk_error *err)
 {
     lk_status status = check_step(e, g, n, err);
-    if (status) {
-        return status;
+    struct lk_turn *turns = status ? NULL : lk_alloc_array(n + 1, sizeof *turns);
+    if (!status && !turns) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu generations", n);
     }
-    lk_item *items = lk_alloc_array(n + 1, sizeof *items);
-    struct lk_generation **of = lk_alloc_array(n + 1, sizeof *of);
-    if (!items || !of) {
-        lk_free(items);
-        lk_free(of);
-        return lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu generations", n);
+    for (size_t i = 0; i < n && !status; i++) {
+        end_first(g[i]);
     }
-    for (size_t i = 0; i < n; i++) {
-        if (!g[i]->finish) {
-            end_first(g[i]);
-        } else {
-            g[i]->n_events = g[i]->next_event = 0;
-        }
+    if (!status) {
+        share_out(g, n, budget, turns);
+        status = run_turns(e, turns, n, false, err);
     }
-    size_t n_items = make_items(g, n, budget, items, of);
-    lk_error why;
-    (void)lk_engine_run(e, items, n_items, &why); /* each item tells its own */
-    for (size_t i = 0; i < n_items; i++) {
-        if (items[i].status) {
-            of[i]->error = items[i].error;
-            end(of[i],
-                items[i].status == LK_E_FULL        ? LK_FINISH_FULL
-                : items[i].status == LK_E_CANCELLED ? LK_FINISH_CANCELLED
-                                                    : LK_FINISH_FAILED,
-                0);
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (!g[i]->finish && n_pending(g[i]) == 0) {
-            if (g[i]->count.written >= g[i]->options.max_tokens) {
-                end(g[i], LK_FINISH_LENGTH, 0); /* none at all were wanted */
-            } else if (g[i]->n == g[i]->n_ctx) {
-                end(g[i], LK_FINISH_FULL, 0);
-            } else {
-                choose(g[i]);
-            }
-        }
-    }
-    lk_free(items);
-    lk_free(of);
-    return LK_OK;
+    lk_free(turns);
+    return status;
+}
+
+void lk_generation_hash_rows(lk_generation *g, lk_sha256 *hash)
+{
+    g->hash = hash;
 }
 
 void lk_generation_cancel(lk_generation *g)

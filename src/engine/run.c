@@ -113,10 +113,13 @@ static void deliver(struct lk_engine *e, const struct lk_batch *b, struct lk_wor
 
 /* The session's units on a lost device are gone; its tokens are not: they will be evaluated again
  * where the lane's sessions go, with the same bits. */
-static lk_status leave_lost_lane(struct lk_session *s, lk_error *err)
+lk_status lk_session_leave_lost(struct lk_session *s, lk_error *err)
 {
     struct lk_engine *e = s->engine;
     struct lk_lane *to;
+    if (!s->lane->lost) {
+        return LK_OK;
+    }
     lk_status status = lk_engine_lane_after(e, s->lane, &to, err);
     if (status) {
         return status;
@@ -145,7 +148,10 @@ static void begin(struct lk_work *w)
         if (w->rows_from != SIZE_MAX && w->rows_from < held) {
             w->rows_from = held;
         }
-        status = leave_lost_lane(s, &why);
+        status = lk_session_leave_lost(s, &why);
+        if (!status && w->yields) {
+            status = lk_fail(&why, LK_E_DEVICE_LOST, "a device was lost");
+        }
     }
     if (!status) {
         status = lk_session_reserve(s, (int)(w->end - (size_t)s->seq.n_tokens), &why);

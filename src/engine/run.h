@@ -14,6 +14,7 @@ struct lk_work {
     size_t end;
     size_t rows_from; /* position from which rows go to on_row; SIZE_MAX: none do */
     bool last;        /* the session keeps the row of its last token */
+    bool yields;      /* where its device is lost it ends, LK_E_DEVICE_LOST, on the lane after */
     lk_logits_fn on_row;
     void *user;
     /* Filled by lk_run. */
@@ -32,5 +33,14 @@ void lk_run(struct lk_engine *engine, struct lk_work *work, size_t n);
 /* The same for one session; returns its status. */
 lk_status lk_run_one(struct lk_session *session, size_t end, size_t rows_from, lk_logits_fn on_row,
                      void *user, lk_error *err);
+
+/* lk_engine_run, of items that may yield: see struct lk_work. *ran: whether any of them was run,
+ * and has a status. */
+lk_status lk_run_items(struct lk_engine *engine, lk_item *items, size_t n, bool yields, bool *ran,
+                       lk_error *err);
+
+/* Away from a lost lane: the session's tokens are dropped, and it is on the lane after. Nothing
+ * where the lane is there. */
+lk_status lk_session_leave_lost(struct lk_session *session, lk_error *err);
 
 #endif

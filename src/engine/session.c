@@ -227,7 +227,7 @@ static lk_status check_items(const struct lk_engine *e, const lk_item *items, si
 }
 
 /* An item as work; LK_E_FULL where its context has no room for the tokens. */
-static struct lk_work work_of(lk_item *it)
+static struct lk_work work_of(lk_item *it, bool yields)
 {
     struct lk_session *s = it->session;
     size_t held = (size_t)s->seq.n_tokens, n_ctx = s->engine->n_ctx;
@@ -235,6 +235,7 @@ static struct lk_work work_of(lk_item *it)
                         .end = held,
                         .rows_from = it->rows == LK_ROWS_ALL ? held : SIZE_MAX,
                         .last = it->rows != LK_ROWS_NONE,
+                        .yields = yields,
                         .on_row = it->on_row,
                         .user = it->user,
                         .err = &it->error};
@@ -250,7 +251,8 @@ static struct lk_work work_of(lk_item *it)
     return w;
 }
 
-lk_status lk_engine_run(lk_engine *e, lk_item *items, size_t n, lk_error *err)
+lk_status lk_run_items(lk_engine *e, lk_item *items, size_t n, bool yields, bool *ran,
+                       lk_error *err)
 {
     lk_mutex_lock(e->lock);
     lk_status status = check_items(e, items, n, err);
@@ -260,8 +262,9 @@ lk_status lk_engine_run(lk_engine *e, lk_item *items, size_t n, lk_error *err)
     }
     for (size_t i = 0; i < n && !status; i++) {
         items[i].error = (lk_error){0};
-        work[i] = work_of(&items[i]);
+        work[i] = work_of(&items[i], yields);
     }
+    *ran = !status;
     if (!status) {
         lk_run(e, work, n);
     }
@@ -274,6 +277,12 @@ lk_status lk_engine_run(lk_engine *e, lk_item *items, size_t n, lk_error *err)
     lk_free(work);
     lk_mutex_unlock(e->lock);
     return status;
+}
+
+lk_status lk_engine_run(lk_engine *e, lk_item *items, size_t n, lk_error *err)
+{
+    bool ran;
+    return lk_run_items(e, items, n, false, &ran, err);
 }
 
 lk_status lk_engine_step(lk_engine *e, lk_session *const *sessions, const int32_t *tokens, size_t n,

@@ -618,6 +618,36 @@ Test(session, the_context_can_be_filled_exactly_and_no_further)
     lk_model_close(&m);
 }
 
+/* A cache of its own size: two sessions have 192 tokens together, whoever takes them. */
+Test(session, the_cache_can_be_smaller_than_its_sessions)
+{
+    enum { LONG = 256 };
+    lk_engine_options o = lk_engine_options_default();
+    lk_model *m;
+    lk_error err;
+    lk_session *s[2];
+    int32_t ids[LONG];
+    o.backend = "cpu";
+    o.n_ctx = LONG;
+    o.n_sessions = 2;
+    o.cache_tokens = 129; /* three blocks */
+    lk_engine *e = tiny_engine_with(test_model_path(0), &o, &m);
+    tiny_tokens(ids, LONG, lk_engine_n_vocab(e), 3);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(lk_session_open(e, &s[i], &err), LK_OK, "%s", err.message);
+    }
+    cr_assert_eq(lk_session_sync(s[0], ids, 193, &err), LK_E_FULL);
+    cr_assert(strstr(err.message, "3"), "%s", err.message);
+    cr_assert_eq(lk_session_sync(s[0], ids, 128, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_sync(s[1], ids, 65, &err), LK_E_FULL);
+    cr_assert_eq(lk_session_sync(s[1], ids, 64, &err), LK_OK, "%s", err.message);
+    lk_session_close(&s[1]);
+    cr_assert_eq(lk_session_sync(s[0], ids, 192, &err), LK_OK, "%s", err.message);
+    lk_session_close(&s[0]);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
 static bool stop_at(void *user, const char *what, uint64_t done, uint64_t total)
 {
     (void)what;

@@ -95,7 +95,7 @@ static lk_status bad(lk_error *err, const char *name, double found, const char *
                    expected);
 }
 
-static lk_status check_options(const lk_sampler_options *o, size_t n_vocab, lk_error *err)
+lk_status lk_sampler_check(const lk_sampler_options *o, size_t n_vocab, lk_error *err)
 {
     if (n_vocab < 1 || n_vocab > MAX_VOCAB) {
         return lk_fail(err, LK_E_INVALID, "sampler: a vocabulary of %zu tokens, expected 1 to %d",
@@ -147,7 +147,7 @@ lk_status lk_sampler_open(const lk_sampler_options *options, size_t n_vocab, lk_
     *out = NULL;
     lk_status status = lk_options_take(&o, sizeof o, options, "sampler", err);
     if (!status) {
-        status = check_options(&o, n_vocab, err);
+        status = lk_sampler_check(&o, n_vocab, err);
     }
     if (status) {
         return status;

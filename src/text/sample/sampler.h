@@ -17,6 +17,9 @@ void lk_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
  * key (seed low, seed high) and counter (pos low, pos high, 0, 0). */
 uint64_t lk_random(uint64_t seed, uint64_t pos);
 
+/* Whether options, of this version's size, make sense. */
+lk_status lk_sampler_check(const lk_sampler_options *options, size_t n_vocab, lk_error *err);
+
 /* lk_sample with a mask of n_masked bits, by 32 a word: tokens without a bit, and those past the
  * mask, have a logit of -inf before anything else is done. -1 when the choice is one of those, as
  * when every other token has -inf too. */
