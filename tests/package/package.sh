@@ -34,7 +34,7 @@ check "soname" soname
 # What the headers declare is what the library exports, no more and no less.
 exported() {
     nm -D --defined-only "$lib" | awk '{print $3}' | sort >"$work/exported"
-    echo '#include <lockstep_check.h>' | cc -E -I"$prefix/include" - | tr '\n' ' ' | tr ';' '\n' |
+    printf '#include <lockstep_%s.h>\n' check serve | cc -E -I"$prefix/include" - | tr '\n' ' ' | tr ';' '\n' |
         grep -oE '\blk_[a-z0-9_]+ *\(' | tr -d ' (' | grep -vE '_fn$' | sort -u >"$work/declared"
     [ -s "$work/declared" ] && diff "$work/declared" "$work/exported"
 }
@@ -48,7 +48,7 @@ needed() { # needed FILE NAMES: every library that FILE asks for is one of NAMES
 system='libc|libm|libpthread|libdl|ld-linux-x86-64|ld-linux-aarch64'
 check "library needs libc and libm alone" needed "$lib" "$system"
 
-header() { echo '#include <lockstep_check.h>' | "$@" -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" \
+header() { printf '#include <lockstep_%s.h>\n' check serve | "$@" -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" \
     -fsyntax-only -; }
 check "header as C11" header cc -std=c11 -xc
 check "header as C++11" header c++ -std=c++11 -xc++

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Plan: who evaluates what in a step. Each answer that writes has its next token; what time is left
+ * goes to prompts, in pieces that end where blocks of the cache do. Where a block is missing, room
+ * is taken from the last in rank, of those that are paused first; one that is last itself waits.
+ * One that has nobody left to take room from ends: it is too long for the cache.
+ */
+#include "serve/scheduler.h"
+
+enum {
+    BLOCK = 64,
+    LEAST_READ = 16, /* tokens of prompts that a step evaluates, however late it is */
+    ALONE = 4        /* a step in which nobody writes may take so many times longer */
+};
+
+struct plan {
+    lk_scheduler *s;
+    int left; /* blocks that are free, less those that are reserved */
+};
+
+static bool is_paused(const struct answer *a)
+{
+    return a->job->paused;
+}
+
+/* ---- room ---- */
+
+/* What is planned for it is taken back. */
+static void unplan(struct plan *p, struct answer *a)
+{
+    p->left += a->reserved;
+    a->reserved = 0;
+    a->take = 0;
+    a->listed = false;
+}
+
+/* What it shared with others does not become free. */
+static void take_room_of(struct plan *p, struct answer *a)
+{
+    int free = p->s->room.n_free;
+    unplan(p, a);
+    lk_job_answer_preempt(a);
+    p->left += p->s->room.n_free - free;
+}
+
+/* Who has room that another may take: the last in rank behind it, of those that are paused first.
+ * *others: whether anybody else has any. */
+static struct answer *victim_of(const lk_scheduler *s, const struct answer *for_whom, bool *others)
+{
+    struct answer *last = NULL, *paused = NULL;
+    bool behind = false;
+    *others = false;
+    for (size_t i = 0; i < s->n_jobs; i++) {
+        for (uint32_t k = 0; k < s->job[i]->n_answers; k++) {
+            struct answer *a = &s->job[i]->answer[k];
+            if (a == for_whom) {
+                behind = true;
+            } else if (a->state == ANSWER_RUNS && lk_room_held(a->session) > 0) {
+                *others = true;
+                paused = is_paused(a) ? a : paused;
+                last = behind ? a : last;
+            }
+        }
+    }
+    return paused ? paused : last;
+}
+
+/* Makes room for as many of n tokens as there can be; returns how many. */
+static size_t make_room(struct plan *p, struct answer *a, size_t n)
+{
+    for (;;) {
+        int need = lk_room_needed(a->session, n);
+        bool others;
+        if (need <= p->left) {
+            a->reserved = need;
+            p->left -= need;
+            return n;
+        }
+        struct answer *victim = victim_of(p->s, a, &others);
+        if (victim) {
+            take_room_of(p, victim);
+            continue;
+        }
+        while (n > 0 && lk_room_needed(a->session, n) > p->left) {
+            n = n > BLOCK ? n - BLOCK : n - 1;
+        }
+        if (n == 0 && !others) {
+            lk_error why;
+            lk_fail(&why, LK_E_FULL, "KV cache full: %zu tokens, and no room for one more",
+                    lk_session_n_tokens(a->session));
+            lk_job_answer_end(a, LK_FINISH_FULL, &why);
+        }
+        if (n == 0) {
+            return 0;
+        }
+    }
+}
+
+/* ---- pieces of prompts ---- */
+
+/* The part of `pending` tokens, of which `held` lie before, that n have room for: up to the last
+ * border of a block where that is possible. */
+static size_t piece(size_t held, size_t pending, size_t n)
+{
+    if (n >= pending) {
+        return pending;
+    }
+    size_t end = (held + n) / BLOCK * BLOCK;
+    return end > held ? end - held : n;
+}
+
+/* Plans up to n tokens of a prompt, beside what is planned of it; returns how many. */
+static size_t plan_piece(struct plan *p, struct answer *a, size_t n)
+{
+    size_t held = lk_session_n_tokens(a->session), before = a->take;
+    size_t want = piece(held, lk_generation_pending(a->generation), before + n);
+    if (want <= before) {
+        return 0;
+    }
+    unplan(p, a);
+    a->take = make_room(p, a, want);
+    a->listed = a->take > 0;
+    return a->take > before ? a->take - before : 0;
+}
+
+/* The next to read: of equal shares, by rank. */
+static struct answer *next_reader(const lk_scheduler *s, size_t n)
+{
+    struct answer *best = NULL;
+    for (size_t i = 0; i < n; i++) {
+        struct answer *a = s->reads[i];
+        if (!a || a->state != ANSWER_RUNS) {
+            continue;
+        }
+        const lk_job *job = a->job, *of_best = best ? best->job : NULL;
+        if (!best || job->priority > of_best->priority ||
+            (job->priority == of_best->priority &&
+             lk_share_of(s, job->key) < lk_share_of(s, of_best->key))) {
+            best = a;
+        }
+    }
+    return best;
+}
+
+static void plan_reads(struct plan *p, size_t n_reads, size_t budget)
+{
+    lk_scheduler *s = p->s;
+    if (n_reads > 0) { /* the first in rank gets ahead, whoever is there */
+        size_t some = budget / 4 > LEAST_READ ? budget / 4 : LEAST_READ;
+        size_t got = plan_piece(p, s->reads[0], some < budget ? some : budget);
+        budget -= got < budget ? got : budget;
+    }
+    for (struct answer *a; budget > 0 && (a = next_reader(s, n_reads));) {
+        size_t got = plan_piece(p, a, budget);
+        budget -= got < budget ? got : budget;
+        for (size_t i = 0; i < n_reads; i++) {
+            s->reads[i] = s->reads[i] == a ? NULL : s->reads[i];
+        }
+    }
+}
+
+/* ---- the step ---- */
+
+static size_t read_budget(const lk_scheduler *s, size_t n_write)
+{
+    size_t fixed = s->options.n_step_tokens, n;
+    if (fixed) {
+        n = fixed > n_write ? fixed - n_write : 0;
+        return n > 0 ? n : 1;
+    }
+    n = (size_t)(n_write ? s->pace : ALONE * s->pace);
+    return n > LEAST_READ ? n : LEAST_READ;
+}
+
+void lk_plan_learn(lk_scheduler *s, size_t n_written, size_t n_read, double ms)
+{
+    double want = n_written ? s->options.step_ms : ALONE * s->options.step_ms;
+    double had = n_written ? s->pace : ALONE * s->pace;
+    double ratio = want / (ms > 0.01 ? ms : 0.01);
+    ratio = ratio < 0.5 ? 0.5 : ratio > 2.0 ? 2.0 : ratio;
+    /* A step that had less to do than it might says nothing, unless it took too long. */
+    if (n_read > 0 && (ratio < 1.0 || (double)n_read > had / 2.0)) {
+        s->pace *= ratio;
+    }
+    s->pace = s->pace < LEAST_READ ? LEAST_READ : s->pace > 65536.0 ? 65536.0 : s->pace;
+}
+
+/* Those that write, by rank; those that read go to s->reads. */
+static size_t plan_writes(struct plan *p, size_t *n_reads)
+{
+    lk_scheduler *s = p->s;
+    size_t n_write = 0;
+    *n_reads = 0;
+    for (size_t i = 0; i < s->n_jobs; i++) {
+        for (uint32_t k = 0; k < s->job[i]->n_answers; k++) {
+            struct answer *a = &s->job[i]->answer[k];
+            a->take = 0;
+            a->reserved = 0;
+            a->listed = false;
+        }
+    }
+    for (size_t i = 0; i < s->n_jobs; i++) {
+        for (uint32_t k = 0; k < s->job[i]->n_answers; k++) {
+            struct answer *a = &s->job[i]->answer[k];
+            if (a->state != ANSWER_RUNS || is_paused(a)) {
+                continue;
+            }
+            size_t pending = lk_generation_pending(a->generation);
+            if (pending > 1) {
+                s->reads[(*n_reads)++] = a;
+                continue;
+            }
+            a->take = make_room(p, a, pending);
+            a->listed = a->state == ANSWER_RUNS && a->take == pending;
+            n_write += a->listed;
+        }
+    }
+    return n_write;
+}
+
+void lk_plan_turns(lk_scheduler *s, size_t *n)
+{
+    struct plan p = {.s = s, .left = s->room.n_free};
+    size_t n_reads, n_write = plan_writes(&p, &n_reads);
+    plan_reads(&p, n_reads, read_budget(s, n_write));
+    *n = 0;
+    for (int reads = 0; reads < 2; reads++) { /* single tokens come first */
+        for (size_t i = 0; i < s->n_jobs; i++) {
+            for (uint32_t k = 0; k < s->job[i]->n_answers; k++) {
+                struct answer *a = &s->job[i]->answer[k];
+                if (a->listed && (lk_generation_pending(a->generation) > 1) == (reads > 0)) {
+                    s->of[*n] = a;
+                    s->turn[(*n)++] =
+                        (struct lk_turn){.generation = a->generation, .take = a->take};
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Scheduler: whoever is there and whatever becomes of them, each answer is that of its job alone,
+ * byte for byte, and so are the rows that it was chosen from.
+ */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "tests/serve/crowd.h"
+#include "tests/util/models.h"
+#include "tests/util/tiny.h"
+
+static void run_crowd(const char *path, const char *backend, uint32_t cache, struct crowd_run *run,
+                      lk_scheduler_info *info)
+{
+    struct crowd_place p, judge;
+    crowd_open(&p, path, backend, CROWD_CTX, cache);
+    crowd_open(&judge, path, "cpu", CROWD_CTX, 0);
+    crowd_let_loose(&p, &judge, run, info);
+    crowd_close(&judge);
+    crowd_close(&p);
+}
+
+Test(serve, a_job_is_told_what_it_is_told_alone)
+{
+    lk_scheduler_info info;
+    struct crowd_run run = {.options = lk_scheduler_options_default(),
+                            .n_clients = 12,
+                            .seed = 3,
+                            .calm = true};
+    run_crowd(test_model_path(0), "cpu", 64 * 64, &run, &info);
+    cr_assert_eq(info.n_jobs, 12);
+    cr_assert_eq(info.n_done, 12);
+    cr_assert_eq(info.n_preempted, 0);
+}
+
+/* 64 clients in caches from the least that a context needs up. */
+Test(serve, a_crowd_is_told_what_each_is_told_alone)
+{
+    static const uint32_t BLOCKS[] = {4, 5, 7, 12, 40};
+    for (size_t i = 0; i < LK_COUNT(BLOCKS); i++) {
+        for (unsigned seed = 0; seed < 2; seed++) {
+            lk_scheduler_info info;
+            struct crowd_run run = {.options = lk_scheduler_options_default(),
+                                    .n_clients = CROWD_MOST,
+                                    .seed = 10 * (unsigned)i + seed};
+            run.options.n_running = seed ? 64 : 7;
+            run.options.n_step_tokens = seed ? 0 : 50;
+            run_crowd(test_model_path((i + seed) % test_n_models()), seed ? "cpu" : "scalar",
+                      BLOCKS[i] * 64, &run, &info);
+            cr_assert_eq(info.n_done, CROWD_MOST);
+        }
+    }
+}
