@@ -58,7 +58,12 @@ static void give_slot(struct lk_state_seq *seq, struct lk_state_pool *pool)
     }
 }
 
-static void give(struct lk_state_pool *pool, int32_t b)
+void lk_state_block_share(struct lk_state_pool *pool, int32_t b)
+{
+    pool->refs[b]++;
+}
+
+void lk_state_block_give(struct lk_state_pool *pool, int32_t b)
 {
     if (--pool->refs[b] == 0) {
         pool->free_list[pool->n_free++] = b;
@@ -114,7 +119,7 @@ lk_status lk_state_seq_reserve(struct lk_state_seq *seq, struct lk_state_pool *p
     }
     if (shared) {
         int32_t from = seq->blocks[tail], to = take(pool);
-        give(pool, from);
+        lk_state_block_give(pool, from);
         seq->blocks[tail] = to;
         if (seq->n_tokens % LK_KV_BLOCK != 0) {
             copy->from = from;
@@ -133,7 +138,7 @@ void lk_state_seq_unreserve(struct lk_state_seq *seq, struct lk_state_pool *pool
     if (copy->from >= 0) {
         seq->blocks[seq->n_tokens / LK_KV_BLOCK] = copy->from;
         pool->refs[copy->from]++;
-        give(pool, copy->to);
+        lk_state_block_give(pool, copy->to);
     }
     lk_state_seq_truncate(seq, pool, seq->n_tokens);
 }
@@ -145,7 +150,7 @@ int lk_state_seq_truncate(struct lk_state_seq *seq, struct lk_state_pool *pool, 
     }
     int keep = (n + LK_KV_BLOCK - 1) / LK_KV_BLOCK;
     while (seq->n_blocks > keep) {
-        give(pool, seq->blocks[--seq->n_blocks]);
+        lk_state_block_give(pool, seq->blocks[--seq->n_blocks]);
     }
     if (n == 0) {
         give_slot(seq, pool);

@@ -53,6 +53,9 @@ int lk_state_seq_truncate(struct lk_state_seq *seq, struct lk_state_pool *pool, 
  * `to`, at its end, whose content is to be written anew. Returns how many. */
 int lk_state_seq_borrow(const struct lk_state_seq *from, struct lk_state_seq *to,
                         struct lk_state_pool *pool, int n);
+/* One block, which others hold too: one holder more, or one less. */
+void lk_state_block_share(struct lk_state_pool *pool, int32_t block);
+void lk_state_block_give(struct lk_state_pool *pool, int32_t block);
 /* `to` (empty, initialised) shares all blocks of `from`. Where `from` has a slot, `to` takes one of
  * its own, to which the caller copies. */
 lk_status lk_state_seq_fork(const struct lk_state_seq *from, struct lk_state_seq *to,

@@ -46,7 +46,15 @@ static bool has_room(lk_scheduler *s, const struct answer *a)
         return true;
     }
     int slots = s->room.n_slots > 0 ? s->room.n_slots - (int)s->n_running : 1;
-    return slots > 0 && wanted(a) <= s->room.n_free - promised(s);
+    int free = s->room.n_free - promised(s), want = wanted(a);
+    if (s->prefixes) {
+        size_t n;
+        int idle;
+        const int32_t *ids = lk_job_answer_tokens(a, &n);
+        want -= lk_prefix_find(s->prefixes, a->job->salt, ids, n - 1, &idle);
+        free += lk_prefix_n_idle(s->prefixes) - idle;
+    }
+    return slots > 0 && want <= free;
 }
 
 static void begin(lk_scheduler *s, struct answer *a, double now)
@@ -57,6 +65,7 @@ static void begin(lk_scheduler *s, struct answer *a, double now)
     if (a->generation) { /* it was there before */
         a->state = ANSWER_RUNS;
         s->n_running++;
+        lk_job_answer_adopt(a);
     } else {
         status = lk_session_open(s->engine, &session, &err);
         if (!status) {
@@ -127,12 +136,13 @@ void lk_admit_forks(lk_scheduler *s, struct answer *a)
     if (job->n_done + 1 == job->n_answers || lk_room_of(s->engine, &s->room, &err)) {
         return;
     }
+    int free = s->room.n_free + (s->prefixes ? lk_prefix_n_idle(s->prefixes) : 0);
     bool has_read = a->session && lk_session_n_tokens(a->session) == job->n_prompt &&
                     lk_session_logits(a->session);
     for (uint32_t i = 0; i < job->n_answers && has_read; i++) {
         struct answer *to = &job->answer[i];
         if (to->state == ANSWER_WAITS && !to->generation && !job->paused &&
-            s->n_running < s->options.n_running && promised(s) + spare(to) <= s->room.n_free) {
+            s->n_running < s->options.n_running && promised(s) + spare(to) <= free) {
             fork_one(a, to);
         }
     }

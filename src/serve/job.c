@@ -198,6 +198,34 @@ const int32_t *lk_job_answer_tokens(const struct answer *a, size_t *n)
     return a->job->prompt;
 }
 
+void lk_job_answer_adopt(struct answer *a)
+{
+    lk_job *job = a->job;
+    lk_scheduler *s = job->scheduler;
+    size_t n = job->n_prompt, got;
+    const int32_t *ids = job->prompt;
+    if (a->generation && a->written > 0) {
+        ids = lk_generation_tokens(a->generation, &n);
+    }
+    if (!s->prefixes) {
+        return;
+    }
+    /* The last token's row is not kept: it is evaluated in any case. */
+    got = lk_prefix_adopt(s->prefixes, job->salt, a->session, ids, n - 1, &a->at);
+    if (a->n_preempted == 0) {
+        job->reused += a->index == 0 ? got : 0;
+        s->info.reused_tokens += got;
+    }
+}
+
+void lk_job_answer_keep(struct answer *a)
+{
+    lk_scheduler *s = a->job->scheduler;
+    if (s->prefixes) {
+        lk_prefix_keep(s->prefixes, a->job->salt, a->session, &a->at);
+    }
+}
+
 lk_status lk_job_answer_begin(struct answer *a, lk_session *session, lk_error *err)
 {
     lk_job *job = a->job;
@@ -206,17 +234,19 @@ lk_status lk_job_answer_begin(struct answer *a, lk_session *session, lk_error *e
     lk_status status =
         lk_generation_open(session, s->tokenizer, &job->generation, &a->generation, err);
     job->sampler.seed -= a->index;
+    a->session = status ? NULL : session;
     if (!status) {
+        lk_job_answer_adopt(a);
         status = lk_generation_begin(a->generation, job->prompt, job->n_prompt, err);
     }
     if (status) {
+        a->session = NULL;
         lk_generation_close(&a->generation);
         return status;
     }
     if (job->hash) {
         lk_generation_hash_rows(a->generation, &a->hash);
     }
-    a->session = session;
     a->state = ANSWER_RUNS;
     s->n_running++;
     return LK_OK;
@@ -235,6 +265,7 @@ void lk_job_answer_preempt(struct answer *a)
         return;
     }
     a->state = ANSWER_WAITS;
+    a->at = (struct lk_prefix_at){0};
     a->n_preempted++;
     a->job->n_preempted++;
     s->n_running--;
@@ -255,6 +286,9 @@ static void finish(struct answer *a, lk_finish how)
     lk_scheduler *s = job->scheduler;
     s->n_running -= a->state == ANSWER_RUNS;
     a->state = ANSWER_DONE;
+    if (a->session) {
+        lk_job_answer_keep(a);
+    }
     lk_session_close(&a->session);
     lk_sha256_final(&a->hash, a->digest);
     if (++job->n_done == job->n_answers) {

@@ -66,6 +66,9 @@ lk_status lk_scheduler_open(lk_engine *engine, const lk_tokenizer *tokenizer,
     if (!status) {
         status = lk_room_of(engine, &s->room, err);
     }
+    if (!status && o.keep_prefixes) {
+        status = lk_prefix_open(engine, &s->prefixes, err);
+    }
     if (status) {
         lk_scheduler_close(&s);
         return status;
@@ -78,6 +81,7 @@ void lk_scheduler_close(lk_scheduler **scheduler)
 {
     lk_scheduler *s = scheduler ? *scheduler : NULL;
     if (s) {
+        lk_prefix_close(&s->prefixes);
         lk_free(s->job);
         lk_free(s->key);
         lk_free(s->turn);
@@ -184,6 +188,10 @@ static lk_status follow(lk_scheduler *s, lk_error *err)
             }
         }
     }
+    if (!status && s->prefixes) {
+        lk_prefix_settle(s->prefixes);
+        status = lk_room_of(s->engine, &s->room, err);
+    }
     return status;
 }
 
@@ -203,6 +211,9 @@ static void conclude(lk_scheduler *s, struct answer *a, const struct lk_turn *tu
     if (turn->status == LK_E_FULL) {
         lk_job_answer_preempt(a);
         return;
+    }
+    if (!turn->status) {
+        lk_job_answer_keep(a);
     }
     if (!turn->status && now >= job->n_prompt) {
         lk_admit_forks(s, a);
@@ -286,7 +297,8 @@ void lk_scheduler_tell(const lk_scheduler *s, lk_scheduler_info *info)
     }
     room = lk_room_of(s->engine, &room, &err) ? s->room : room;
     all.n_blocks = (uint32_t)room.n_blocks;
-    all.n_blocks_used = (uint32_t)(room.n_blocks - room.n_free);
+    all.n_blocks_kept = s->prefixes ? (uint32_t)lk_prefix_n_idle(s->prefixes) : 0;
+    all.n_blocks_used = (uint32_t)(room.n_blocks - room.n_free) - all.n_blocks_kept;
     size_t size = info->size < sizeof all ? info->size : sizeof all;
     all.size = size;
     memcpy(info, &all, size);

@@ -15,6 +15,7 @@
 #include "lockstep_serve.h"
 #include "base/base.h"
 #include "engine/generation.h"
+#include "engine/prefix.h"
 #include "engine/room.h"
 
 struct key_share { /* of those who ask */
@@ -31,6 +32,7 @@ struct answer {
     enum answer_state state;
     lk_session *session;       /* NULL: not begun, or done */
     lk_generation *generation; /* NULL: not begun, or done before the last step */
+    struct lk_prefix_at at;
     uint32_t n_preempted;
     size_t written;
     lk_sha256 hash;
@@ -40,9 +42,9 @@ struct answer {
     lk_event end;
     lk_error error;
     /* Of the step that is being planned. */
-    size_t take;  /* tokens */
-    int reserved; /* blocks for them */
-    bool listed;
+    size_t take;        /* tokens */
+    int reserved;       /* blocks for them */
+    bool listed, asked; /* it takes part; as a reader it had its turn */
 };
 
 struct lk_job {
@@ -77,11 +79,12 @@ struct lk_scheduler {
     size_t n_keys, cap_keys;
     uint64_t n_numbered;
     struct lk_room room;
-    uint32_t n_running;    /* answers */
-    struct lk_turn *turn;  /* [n_running of the options] */
-    struct answer **of;    /* whose each is */
-    struct answer **reads; /* [n_running of the options] those that read in this step */
-    double pace;           /* prompt tokens that a step has time for */
+    struct lk_prefix_tree *prefixes; /* NULL: none are kept */
+    uint32_t n_running;              /* answers */
+    struct lk_turn *turn;            /* [n_running of the options] */
+    struct answer **of;              /* whose each is */
+    struct answer **reads;           /* [n_running of the options] those that read in this step */
+    double pace;                     /* prompt tokens that a step has time for */
     lk_scheduler_info info;
 };
 
@@ -89,7 +92,7 @@ struct lk_scheduler {
 
 lk_status lk_job_open(lk_scheduler *s, const lk_job_options *options, lk_job **out, lk_error *err);
 void lk_job_free(lk_job *job);
-/* The first answer's session holds none of the prompt, or what is known of it, or all. */
+/* On a session that holds nothing, or all of the prompt. */
 lk_status lk_job_answer_begin(struct answer *a, lk_session *session, lk_error *err);
 /* Its room is free, and it waits to begin again where it was. */
 void lk_job_answer_preempt(struct answer *a);
@@ -97,6 +100,9 @@ void lk_job_answer_preempt(struct answer *a);
 void lk_job_answer_end(struct answer *a, lk_finish finish, const lk_error *why);
 /* Notes what its generation told in this step; ends with it. */
 void lk_job_answer_note(struct answer *a);
+/* Takes what is kept of its timeline, and keeps what it has evaluated of it. */
+void lk_job_answer_adopt(struct answer *a);
+void lk_job_answer_keep(struct answer *a);
 /* Forgets what was told in the last step. */
 void lk_job_drop_events(lk_job *job);
 /* The ids that an answer has so far, its prompt first. */
@@ -123,6 +129,8 @@ void lk_admit_forks(lk_scheduler *s, struct answer *a);
 
 /* Fills turn, of which *n are used; answers that have no room may lose it, or end. */
 void lk_plan_turns(lk_scheduler *s, size_t *n);
+/* Drops up to n blocks of prefixes; returns how many. */
+int lk_plan_evict(lk_scheduler *s, int n);
 /* How long the step took. */
 void lk_plan_learn(lk_scheduler *s, size_t n_written, size_t n_read, double ms);
 

@@ -7,6 +7,8 @@
  */
 #include "serve/scheduler.h"
 
+#include <string.h>
+
 enum {
     BLOCK = 64,
     LEAST_READ = 16, /* tokens of prompts that a step evaluates, however late it is */
@@ -43,6 +45,14 @@ static void take_room_of(struct plan *p, struct answer *a)
     p->left += p->s->room.n_free - free;
 }
 
+int lk_plan_evict(lk_scheduler *s, int n)
+{
+    int got = s->prefixes ? lk_prefix_evict(s->prefixes, n) : 0;
+    s->room.n_free += got;
+    s->info.n_evicted += (uint64_t)got;
+    return got;
+}
+
 /* Who has room that another may take: the last in rank behind it, of those that are paused first.
  * *others: whether anybody else has any. */
 static struct answer *victim_of(const lk_scheduler *s, const struct answer *for_whom, bool *others)
@@ -75,6 +85,11 @@ static size_t make_room(struct plan *p, struct answer *a, size_t n)
             a->reserved = need;
             p->left -= need;
             return n;
+        }
+        int got = lk_plan_evict(p->s, need - p->left);
+        p->left += got;
+        if (got > 0) {
+            continue;
         }
         struct answer *victim = victim_of(p->s, a, &others);
         if (victim) {
@@ -109,6 +124,26 @@ static size_t piece(size_t held, size_t pending, size_t n)
     return end > held ? end - held : n;
 }
 
+/* Whether another reads in this step what this one is to read next: it is there afterwards. */
+static bool is_read_already(const struct plan *p, const struct answer *a, size_t n_reads)
+{
+    const lk_scheduler *s = p->s;
+    size_t n, n_other, at = lk_session_n_tokens(a->session);
+    const int32_t *ids = lk_job_answer_tokens(a, &n), *other;
+    for (size_t i = 0; i < n_reads && s->prefixes && at % BLOCK == 0; i++) {
+        const struct answer *b = s->reads[i];
+        if (b == a || !b->listed || b->job->salt != a->job->salt ||
+            lk_session_n_tokens(b->session) != at || b->take < BLOCK) {
+            continue;
+        }
+        other = lk_job_answer_tokens(b, &n_other);
+        if (n > at + BLOCK && memcmp(other, ids, (at + BLOCK) * sizeof *ids) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Plans up to n tokens of a prompt, beside what is planned of it; returns how many. */
 static size_t plan_piece(struct plan *p, struct answer *a, size_t n)
 {
@@ -129,7 +164,7 @@ static struct answer *next_reader(const lk_scheduler *s, size_t n)
     struct answer *best = NULL;
     for (size_t i = 0; i < n; i++) {
         struct answer *a = s->reads[i];
-        if (!a || a->state != ANSWER_RUNS) {
+        if (a->asked || a->state != ANSWER_RUNS) {
             continue;
         }
         const lk_job *job = a->job, *of_best = best ? best->job : NULL;
@@ -151,11 +186,9 @@ static void plan_reads(struct plan *p, size_t n_reads, size_t budget)
         budget -= got < budget ? got : budget;
     }
     for (struct answer *a; budget > 0 && (a = next_reader(s, n_reads));) {
-        size_t got = plan_piece(p, a, budget);
+        size_t got = is_read_already(p, a, n_reads) ? 0 : plan_piece(p, a, budget);
         budget -= got < budget ? got : budget;
-        for (size_t i = 0; i < n_reads; i++) {
-            s->reads[i] = s->reads[i] == a ? NULL : s->reads[i];
-        }
+        a->asked = true;
     }
 }
 
@@ -196,7 +229,7 @@ static size_t plan_writes(struct plan *p, size_t *n_reads)
             struct answer *a = &s->job[i]->answer[k];
             a->take = 0;
             a->reserved = 0;
-            a->listed = false;
+            a->listed = a->asked = false;
         }
     }
     for (size_t i = 0; i < s->n_jobs; i++) {
@@ -204,6 +237,9 @@ static size_t plan_writes(struct plan *p, size_t *n_reads)
             struct answer *a = &s->job[i]->answer[k];
             if (a->state != ANSWER_RUNS || is_paused(a)) {
                 continue;
+            }
+            if (lk_generation_pending(a->generation) > BLOCK) {
+                lk_job_answer_adopt(a);
             }
             size_t pending = lk_generation_pending(a->generation);
             if (pending > 1) {

@@ -6,9 +6,10 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "base/base.h"
+#include "engine/engine.h"
 #include "tests/serve/crowd.h"
 #include "tests/util/models.h"
+#include "tests/util/parts.h"
 #include "tests/util/tiny.h"
 
 static void run_crowd(const char *path, const char *backend, uint32_t cache, struct crowd_run *run,
@@ -35,6 +36,55 @@ Test(serve, a_job_is_told_what_it_is_told_alone)
     cr_assert_eq(info.n_preempted, 0);
 }
 
+/* A model whose device is lost in mid-crowd: all that was there is evaluated again elsewhere. */
+static lk_status lose(void *user, int part, int n, const struct lk_batch *batch, lk_error *err)
+{
+    (void)part;
+    (void)batch;
+    return n == *(const int *)user ? lk_fail(err, LK_E_DEVICE_LOST, "the device was lost") : LK_OK;
+}
+
+struct losses {
+    struct crowd_place *p;
+    int at, seen;
+    size_t again; /* a step in which the next one is about to be lost */
+    struct lk_lane *lane;
+};
+
+static void wrap_again(void *user, size_t step)
+{
+    struct losses *l = user;
+    if (l->p->engine->home != l->lane) {
+        l->seen++;
+        l->lane = l->p->engine->home;
+        l->again = step + 40;
+    }
+    if (step == l->again && l->seen < 3) {
+        parts_wrap(l->lane, lose, &l->at);
+    }
+}
+
+Test(serve, nobody_is_told_of_a_device_that_is_lost)
+{
+    static const int AT[] = {0, 3, 17, 60};
+    for (size_t i = 0; i < LK_COUNT(AT); i++) {
+        struct crowd_place p, judge;
+        struct losses l = {.p = &p, .at = AT[i]};
+        struct crowd_run run = {.options = lk_scheduler_options_default(),
+                                .n_clients = 24,
+                                .seed = 40 + (unsigned)i,
+                                .each_step = wrap_again,
+                                .user = &l};
+        crowd_open(&p, test_model_path(i), "scalar", CROWD_CTX, 64 * (i % 2 ? 6 : 20));
+        crowd_open(&judge, test_model_path(i), "cpu", CROWD_CTX, 0);
+        l.lane = p.engine->home;
+        crowd_let_loose(&p, &judge, &run, NULL);
+        cr_assert_geq(l.seen, 2, "%d devices were lost", l.seen);
+        crowd_close(&judge);
+        crowd_close(&p);
+    }
+}
+
 /* 64 clients in caches from the least that a context needs up. */
 Test(serve, a_crowd_is_told_what_each_is_told_alone)
 {
@@ -50,6 +100,7 @@ Test(serve, a_crowd_is_told_what_each_is_told_alone)
             run_crowd(test_model_path((i + seed) % test_n_models()), seed ? "cpu" : "scalar",
                       BLOCKS[i] * 64, &run, &info);
             cr_assert_eq(info.n_done, CROWD_MOST);
+            cr_assert(info.reused_tokens > 0 && info.n_evicted > 0 && info.n_preempted > 0);
         }
     }
 }
