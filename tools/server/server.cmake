@@ -4,7 +4,15 @@
 # the rest.
 set(LK_HTTP_SOURCES)
 set(LK_WIRE_SOURCES
+  tools/server/wire_ask.c
+  tools/server/wire_ask_chat.c
+  tools/server/wire_chat.c
+  tools/server/wire_chat_write.c
+  tools/server/wire_json.c
+  tools/server/wire_json_write.c
+  tools/server/wire_openai.c
   tools/server/wire_text.c
+  tools/server/wire_writer.c
 )
 set(LK_SERVER_SOURCES
   ${LK_HTTP_SOURCES}

@@ -33,10 +33,13 @@ struct ask_prompt { /* text, or ids */
 
 struct ask {
     enum ask_kind kind;
-    char *model; /* as asked for; "": whichever there is */
-    /* ASK_CHAT, ASK_COUNT: the request as lk_template_input.request has it: an object with messages
-     * in OpenAI's form, tools, documents, chat_template_kwargs. Numbers are as the client wrote
-     * them. */
+    char *model;   /* as asked for; NULL or "": whichever there is */
+    char *backend; /* which of the server's backends answers; NULL: whichever it is */
+    /* ASK_CHAT, ASK_COUNT: the request as lk_template_input and lk_answer_options have it, whatever
+     * the protocol: an object with messages in OpenAI's form and, if given, tools, tool_choice,
+     * parallel_tool_calls, response_format, documents, reasoning_effort, chat_template_kwargs.
+     * Numbers are as the client wrote them. Content that came in parts is one text; images and the
+     * like were refused. */
     char *request;
     size_t request_len;
     bool continues;            /* the last message is the assistant's and is gone on with */
@@ -65,8 +68,13 @@ struct ask {
     int64_t think_most; /* tokens of thinking; -1: no limit */
 
     bool stream, include_usage, echo, hash; /* hash: logits_sha256 */
+    bool timings;                           /* usage's seconds are told */
     bool raw;                               /* ASK_TEXT: the prompt without BOS and template */
-    double deadline;                        /* seconds; 0: none */
+    /* Set by the server before a parse: a line of billing that some clients begin their system text
+     * with stays as it is. False: its `cch`, another one with each request, which would keep
+     * prompts from sharing anything, is made 00000. */
+    bool keep_billing;
+    double deadline; /* seconds; 0: none */
     int priority;
     void *own; /* the protocol's, freed with it */
     void (*free_own)(void *own);
@@ -133,7 +141,7 @@ struct part {
     struct wire_usage usage; /* PART_FINISH: of that answer; PART_END: of all */
 };
 
-struct writer; /* of one reply */
+struct writer; /* of one reply (wire_writer.h) */
 
 struct protocol {
     const char *name;
@@ -143,7 +151,10 @@ struct protocol {
     bool (*parse)(const char *path, const char *body, size_t len, struct ask *ask,
                   struct wire_error *why);
     /* A writer that appends what a part becomes to `out`: at once where the ask wants a stream,
-     * else the whole body at PART_END. NULL: out of memory. The info is copied. */
+     * else the whole body at PART_END. NULL: out of memory. The info is copied; the ask and what
+     * the info points to must outlive the writer. Memory that runs out later is out->failed. An
+     * answer that failed (PART_FAILED) ends a stream with its error; a whole body is that error
+     * then. */
     struct writer *(*open)(const struct ask *ask, const struct reply_info *info);
     void (*put)(struct writer *w, const struct part *part, struct wire_text *out);
     void (*close)(struct writer *w);
