@@ -63,6 +63,20 @@ static lk_status copy_stop(lk_job *job, lk_error *err)
     return LK_OK;
 }
 
+static lk_status copy_shown(lk_job *job, lk_error *err)
+{
+    lk_generation_options *o = &job->generation;
+    job->shown = lk_alloc_array(o->n_shown + 1, sizeof *job->shown);
+    if (!job->shown) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: a job with %zu shown tokens", o->n_shown);
+    }
+    if (o->n_shown) {
+        memcpy(job->shown, o->shown, o->n_shown * sizeof *job->shown);
+    }
+    o->shown = job->shown;
+    return LK_OK;
+}
+
 /* The caller's options, with all that they point to. */
 static lk_status copy_generation(lk_job *job, const lk_generation_options *given, lk_error *err)
 {
@@ -82,6 +96,9 @@ static lk_status copy_generation(lk_job *job, const lk_generation_options *given
     o->sampler = &job->sampler;
     if (!status) {
         status = copy_stop(job, err);
+    }
+    if (!status) {
+        status = copy_shown(job, err);
     }
     if (!status && o->constraint) {
         status = lk_constraint_fork(o->constraint, &job->constraint, err);
@@ -179,6 +196,7 @@ void lk_job_free(lk_job *job)
         lk_free(job->stop[i]);
     }
     lk_free(job->stop);
+    lk_free(job->shown);
     lk_constraint_close(&job->constraint);
     lk_free(job->bias_ids);
     lk_free(job->bias_values);
@@ -376,6 +394,15 @@ void lk_job_cancel(lk_job *job)
 void lk_job_pause(lk_job *job, bool paused)
 {
     job->paused = paused;
+}
+
+lk_status lk_job_force(lk_job *job, uint32_t answer, const int32_t *ids, size_t n, lk_error *err)
+{
+    if (answer >= job->n_answers || !job->answer[answer].generation) {
+        return lk_fail(err, LK_E_INVALID, "tokens are forced for answer %u, which does not write",
+                       answer);
+    }
+    return lk_generation_force(job->answer[answer].generation, ids, n, err);
 }
 
 void lk_job_hash(const lk_job *job, uint32_t answer, uint8_t out[32])

@@ -56,6 +56,7 @@ struct lk_job {
     int32_t *bias_ids;
     float *bias_values;
     char **stop;
+    int32_t *shown;
     lk_constraint *constraint;
     struct answer *answer; /* [n_answers] */
     uint32_t n_answers, next_answer, n_done;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Serve_model: one of the models that are served: opened when it is asked for, closed when nobody has
- * asked for a while. A thread of its own opens it and makes tasks ready; its runner writes.
+ * Serve_model: one of the models that are served: opened when it is asked for, closed when nobody
+ * has asked for a while. A thread of its own opens it and makes tasks ready; its runner writes.
  */
 #include <errno.h>
 #include <stdio.h>
