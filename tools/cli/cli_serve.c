@@ -20,7 +20,8 @@ struct arguments {
     int64_t max_body_mb, connections;
     double step_ms, unload, grace, temp, top_p, min_p, repeat_penalty, presence_penalty,
         frequency_penalty;
-    struct cli_list origins, hosts;
+    struct cli_list origins, hosts, check;
+    double check_unload;
     bool late, no_prefixes;
 };
 #define THIS(field) offsetof(struct arguments, field)
@@ -55,6 +56,11 @@ static const struct cli_option options[] = {
      .help = "keep prefixes that lose their room in DIR"},
     {"prefix-mb", 0, CLI_INT, "MB", THIS(prefix_mb), "4096", 1, 1 << 24,
      .help = "size of --prefix-dir at most"},
+    {"check-on", 0, CLI_LIST, "BACKEND", THIS(check),
+     .help = "a request may name BACKEND, which then makes its answer: cpu, scalar, vulkan or a "
+             "placement (default cpu)"},
+    {"check-unload", 0, CLI_FLOAT, "S", THIS(check_unload), "60", 1, 1e9,
+     .help = "close what --check-on opened when nobody asked for it in S seconds"},
     {"answers", 0, CLI_INT, "N", THIS(answers), "16", 1, 1024,
      .help = "the most that a request may have for n"},
     {"template", 0, CLI_STRING, "FILE", THIS(template_file),
@@ -256,6 +262,10 @@ static void fill(struct serve_options *o, const struct arguments *a, const struc
     o->unload_s = a->unload;
     o->max_loaded = (uint32_t)a->max_loaded;
     o->load_late = a->late;
+    static const char *const cpu[] = {"cpu"};
+    o->check = a->check.n ? a->check.item : cpu;
+    o->n_check = a->check.n ? a->check.n : 1;
+    o->check_unload_s = a->check_unload;
     o->max_answers = (uint32_t)a->answers;
     o->grace_s = a->grace;
 }

@@ -91,7 +91,7 @@ static void on_model(void *user, struct http_request *r)
 {
     struct server *s = user;
     struct wire_error why;
-    struct model *m = server_find(s, http_tail(r), &why);
+    struct model *m = server_find(s, http_tail(r), NULL, &why);
     if (m) {
         reply_json(r, model_json(m));
     } else {
@@ -147,7 +147,7 @@ static void on_show(void *user, struct http_request *r)
     json_t *root = json_loadb(body, len, 0, NULL);
     const char *name = json_string_value(json_object_get(root, "model"));
     name = name ? name : json_string_value(json_object_get(root, "name"));
-    struct model *m = server_find(s, name ? name : "", &why);
+    struct model *m = server_find(s, name ? name : "", NULL, &why);
     if (m) {
         json_t *o = tag_json(m);
         json_t *info =
@@ -173,7 +173,7 @@ static void on_props(void *user, struct http_request *r)
     struct server *s = user;
     struct wire_error why;
     const char *name = http_query(r, "model");
-    struct model *m = server_find(s, name ? name : "", &why);
+    struct model *m = server_find(s, name ? name : "", NULL, &why);
     if (!m) {
         refuse(r, &why);
         return;

@@ -140,7 +140,7 @@ static void on_ask(void *user, struct http_request *r)
     task->info.created = server->started_at + (int64_t)(server_now() - server->started);
     bool ok =
         p->parse(http_tail(r), body, len, &task->ask, &why) && check(server, &task->ask, &why);
-    struct model *model = ok ? server_find(server, task->ask.model, &why) : NULL;
+    struct model *model = ok ? server_find(server, task->ask.model, task->ask.backend, &why) : NULL;
     if (model && atomic_load(&server->stopping)) {
         why = refusal(503, "overloaded_error", "", "the server ends");
         model = NULL;

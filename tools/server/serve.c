@@ -48,7 +48,7 @@ static bool is_name(const char *name, const char *asked)
            (asked[len] == 0 || strcmp(asked + len, ":latest") == 0);
 }
 
-struct model *server_find(struct server *s, const char *name, struct wire_error *why)
+static struct model *find_served(struct server *s, const char *name, struct wire_error *why)
 {
     char known[256] = "";
     if (!name || !*name || s->n_models == 1) {
@@ -68,6 +68,29 @@ struct model *server_find(struct server *s, const char *name, struct wire_error 
     return NULL;
 }
 
+static bool is_own_backend(const struct model *m, const char *backend)
+{
+    const char *own = m->what->engine.backend;
+    return !backend || !*backend || (own && strcmp(own, backend) == 0);
+}
+
+struct model *server_find(struct server *s, const char *name, const char *backend,
+                          struct wire_error *why)
+{
+    struct model *m = find_served(s, name, why);
+    if (!m || is_own_backend(m, backend)) {
+        return m;
+    }
+    for (size_t i = s->n_models; i < s->n_all; i++) {
+        if (s->model[i].main == m && strcmp(s->model[i].check, backend) == 0) {
+            return &s->model[i];
+        }
+    }
+    *why = refusal(400, "invalid_request_error", "backend",
+                   "backend '%.100s' may not be asked for here: see --check-on", backend);
+    return NULL;
+}
+
 /* The open model that was used least recently and by nobody now; *n_open: how many are open. */
 static struct model *idle_one(struct server *s, const struct model *want, uint32_t *n_open)
 {
@@ -76,7 +99,7 @@ static struct model *idle_one(struct server *s, const struct model *want, uint32
     *n_open = 0;
     for (size_t i = 0; i < s->n_models; i++) {
         struct model *m = &s->model[i];
-        if (m == want) {
+        if (m == want || m->check) {
             continue;
         }
         pthread_mutex_lock(&m->lock);
@@ -96,7 +119,7 @@ bool server_make_room(struct server *s, struct model *want)
     enum { WAIT_S = 60 };
     const uint32_t most = s->options->max_loaded;
     double until = server_now() + WAIT_S;
-    bool room = most == 0;
+    bool room = most == 0 || want->check;
     pthread_mutex_lock(&s->lock); /* one model at a time takes room */
     while (!room) {
         uint32_t n_open;
@@ -146,11 +169,37 @@ static lk_status read_model(struct server *s, struct model *m, lk_error *err)
     return LK_OK;
 }
 
+/* One that stands beside `main`, on another backend. */
+static lk_status open_beside(struct server *s, struct model *m, struct model *main,
+                             const char *backend, lk_error *err)
+{
+    lk_status status = model_init(m, s, main->what, err);
+    if (status) {
+        return status;
+    }
+    s->n_all++;
+    m->main = main;
+    m->check = backend;
+    m->other = *main->what;
+    m->what = &m->other;
+    m->other.engine.backend = "auto";
+    m->other.engine.device = NULL;
+    m->other.engine.gpu_layers = LK_GPU_LAYERS_AUTO;
+    m->other.engine.placement = NULL;
+    if (strpbrk(backend, ":, ")) {
+        m->other.engine.placement = backend;
+    } else {
+        m->other.engine.backend = backend;
+    }
+    m->sampler = main->sampler;
+    return LK_OK;
+}
+
 static lk_status open_models(struct server *s, lk_error *err)
 {
     const struct serve_options *o = s->options;
     lk_status status = LK_OK;
-    s->model = calloc(o->n_models, sizeof *s->model);
+    s->model = calloc(o->n_models * (o->n_check + 1), sizeof *s->model);
     if (!s->model) {
         err->status = LK_E_NOMEM;
         snprintf(err->message, sizeof err->message, "out of memory: %zu models", o->n_models);
@@ -160,7 +209,14 @@ static lk_status open_models(struct server *s, lk_error *err)
         status = model_init(&s->model[i], s, &o->model[i], err);
         if (!status) {
             s->n_models++;
+            s->n_all++;
+            s->model[i].main = &s->model[i];
             status = read_model(s, &s->model[i], err);
+        }
+    }
+    for (size_t i = 0; i < s->n_models && !status; i++) {
+        for (size_t k = 0; k < o->n_check && !status; k++) {
+            status = open_beside(s, &s->model[s->n_all], &s->model[i], o->check[k], err);
         }
     }
     return status;
@@ -238,7 +294,7 @@ lk_status serve_run(const struct serve_options *options, lk_error *err)
         sigaction(SIGTERM, &before[0], NULL);
         sigaction(SIGINT, &before[1], NULL);
     }
-    for (size_t i = 0; i < s.n_models; i++) {
+    for (size_t i = 0; i < s.n_all; i++) {
         model_free(&s.model[i]);
         free(s.model[i].template_text);
     }

@@ -25,9 +25,14 @@ struct serve_options {
      * maker wants, NULL: nothing does. */
     lk_sampler_options sampler;
     void (*preset)(void *user, const lk_model *model, lk_sampler_options *sampler);
-    double unload_s;       /* seconds after which a model that nobody asks is closed; 0: never */
-    uint32_t max_loaded;   /* models open at the same time, at most; 0: all */
-    bool load_late;        /* models are opened when they are first asked for */
+    double unload_s;     /* seconds after which a model that nobody asks is closed; 0: never */
+    uint32_t max_loaded; /* models open at the same time, at most; 0: all */
+    bool load_late;      /* models are opened when they are first asked for */
+    /* Other backends, and placements, that a request may name: its answer is made there, by an
+     * engine of its own that is open while it is needed. */
+    const char *const *check; /* [n_check] */
+    size_t n_check;
+    double check_unload_s; /* after which it is closed */
     uint32_t max_answers;  /* `n` of a request, at most */
     const char *cache_dir; /* of digests; NULL: none */
     double grace_s;        /* at the end, for answers that are being written */

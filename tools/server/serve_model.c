@@ -181,10 +181,16 @@ static void set_state(struct model *m, enum model_state state)
     pthread_mutex_unlock(&m->lock);
 }
 
+static double unload_after(const struct model *m)
+{
+    const struct serve_options *o = m->server->options;
+    return m->check ? o->check_unload_s : o->unload_s;
+}
+
 /* Whether it is to be closed now: it was asked to, or nobody has used it for long. Lock held. */
 static bool is_idle(const struct model *m)
 {
-    double after = m->server->options->unload_s;
+    double after = unload_after(m);
     return m->state == MODEL_READY && m->n_tasks == 0 && !m->inbox &&
            (m->unload || (after > 0.0 && server_now() - m->used >= after));
 }
@@ -243,7 +249,7 @@ static void *work(void *arg)
             pthread_mutex_lock(&m->lock);
             pthread_cond_broadcast(&m->changed);
         } else if (!task) {
-            wait_for(m, m->state == MODEL_READY ? m->server->options->unload_s : 0.0);
+            wait_for(m, m->state == MODEL_READY ? unload_after(m) : 0.0);
         } else {
             m->inbox = task->next;
             m->n_inbox--;

@@ -94,6 +94,9 @@ enum model_state { MODEL_COLD, MODEL_LOADING, MODEL_READY, MODEL_FAILED };
 struct model {
     struct server *server;
     const struct serve_model *what;
+    struct serve_model other; /* what `what` is of one that stands on another backend */
+    const char *check;        /* that backend; NULL: it is what is served */
+    struct model *main;       /* itself, or the one that it stands beside */
     pthread_t thread;
     bool has_thread;
     pthread_mutex_t lock; /* of the inbox, the state, what is told */
@@ -174,8 +177,8 @@ void reply_end(struct task *task);
 struct server {
     const struct serve_options *options;
     struct http *http;
-    struct model *model; /* [n_models] */
-    size_t n_models;
+    struct model *model; /* [n_all]: first the n_models that are served, then those beside them */
+    size_t n_models, n_all;
     atomic_bool stopping;
     pthread_mutex_t lock; /* of the choice of who is unloaded */
     double started;
@@ -187,8 +190,10 @@ __attribute__((format(printf, 3, 4))) void server_log(const struct server *serve
                                                       lk_log_level level, const char *format, ...);
 /* Makes room for one more open model; false: all others are in use. */
 bool server_make_room(struct server *server, struct model *want);
-/* The model of that name; NULL: there is none (why is filled). */
-struct model *server_find(struct server *server, const char *name, struct wire_error *why);
+/* The model of that name, on another backend where one is named (NULL or "": none is); NULL: there
+ * is none (why is filled). */
+struct model *server_find(struct server *server, const char *name, const char *backend,
+                          struct wire_error *why);
 
 lk_status routes_open(struct server *server, lk_error *err);      /* routes.c: the APIs */
 lk_status routes_info_open(struct server *server, lk_error *err); /* info.c: what there is */

@@ -190,7 +190,7 @@ static void on_text(void *user, struct http_request *r)
     struct task *task = task_new(b->server, r);
     json_t *root = json_loadb(body, len, JSON_ALLOW_NUL, NULL);
     const char *name = json_string_value(json_object_get(root, "model"));
-    struct model *model = task ? server_find(b->server, name ? name : "", &why) : NULL;
+    struct model *model = task ? server_find(b->server, name ? name : "", NULL, &why) : NULL;
     if (model) {
         task->body = malloc(len + 1);
         task->what = b->route;
