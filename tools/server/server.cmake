@@ -8,10 +8,20 @@ set(LK_WIRE_SOURCES
   tools/server/wire_ask_chat.c
   tools/server/wire_chat.c
   tools/server/wire_chat_write.c
+  tools/server/wire_completions.c
+  tools/server/wire_completions_write.c
   tools/server/wire_json.c
   tools/server/wire_json_write.c
+  tools/server/wire_messages.c
+  tools/server/wire_messages_write.c
+  tools/server/wire_native.c
+  tools/server/wire_ollama.c
+  tools/server/wire_ollama_write.c
   tools/server/wire_openai.c
+  tools/server/wire_responses.c
+  tools/server/wire_responses_write.c
   tools/server/wire_text.c
+  tools/server/wire_turns.c
   tools/server/wire_writer.c
 )
 set(LK_SERVER_SOURCES
