@@ -13,7 +13,11 @@
 
 const struct protocol *wire_protocol(const char *name)
 {
-    static const struct protocol *const all[] = {&PROTOCOL_CHAT};
+    static const struct protocol *const all[] = {&PROTOCOL_CHAT,         &PROTOCOL_COMPLETIONS,
+                                                 &PROTOCOL_EMBEDDINGS,   &PROTOCOL_RESPONSES,
+                                                 &PROTOCOL_MESSAGES,     &PROTOCOL_COUNT,
+                                                 &PROTOCOL_OLLAMA_CHAT,  &PROTOCOL_OLLAMA_GENERATE,
+                                                 &PROTOCOL_OLLAMA_EMBED, &PROTOCOL_NATIVE};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (strcmp(all[i]->name, name) == 0) {
             return all[i];

@@ -5,13 +5,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/cli/cli.h"
 #include "tools/server/serve.h"
 
-enum { MOST_MODELS = 32, MOST_KEYS = 1024 };
+enum { MOST_MODELS = 32 };
 
 struct arguments {
     struct cli_engine_args engine; /* first: the tables of cli.h write here */
@@ -142,38 +141,6 @@ static int add_model(struct cli *cli, struct models *m, const char *word,
     return code;
 }
 
-/* ---- keys ---- */
-
-struct keys {
-    struct cli_buffer text;
-    const char *key[MOST_KEYS];
-    size_t n;
-};
-
-static int read_keys(struct cli *cli, const char *path, struct keys *k)
-{
-    struct stat st;
-    int code = cli_read(cli, path, &k->text);
-    if (code || !cli_append(&k->text, "", 1)) {
-        return code ? code : cli_fail(cli, CLI_NOMEM, "out of memory");
-    }
-    if (stat(path, &st) == 0 && (st.st_mode & 077) != 0) {
-        cli_note(cli, "%s can be read by others: chmod 600 would keep the keys private", path);
-    }
-    for (char *line = strtok(k->text.data, "\r\n"); line; line = strtok(NULL, "\r\n")) {
-        line += strspn(line, " \t");
-        line[strcspn(line, " \t")] = 0;
-        if (!*line || *line == '#') {
-            continue;
-        }
-        if (k->n == MOST_KEYS) {
-            return cli_fail(cli, CLI_INPUT, "%s: expected at most %d keys", path, MOST_KEYS);
-        }
-        k->key[k->n++] = line;
-    }
-    return k->n ? CLI_DONE : cli_fail(cli, CLI_INPUT, "%s: there is no key in it", path);
-}
-
 /* ---- all of it ---- */
 
 struct told {
@@ -231,25 +198,21 @@ static lk_sampler_options sampler_of(const struct arguments *a)
     return o;
 }
 
-static void fill(struct serve_options *o, const struct arguments *a, const struct keys *keys)
+static void fill(struct serve_options *o, const struct arguments *a, const struct http_keys *keys)
 {
-    o->http = (struct http_options){.host = a->host,
-                                    .port = (int)a->port,
-                                    .unix_path = a->unix_path,
-                                    .listen_fd = passed_fd(),
-                                    .max_body = (size_t)a->max_body_mb << 20,
-                                    .max_header = 16384,
-                                    .max_connections = (int)a->connections,
-                                    .header_s = 10.0,
-                                    .body_s = 60.0,
-                                    .idle_s = 75.0,
-                                    .max_unsent = 1 << 20,
-                                    .keys = keys->key,
-                                    .n_keys = keys->n,
-                                    .origins = a->origins.item,
-                                    .n_origins = a->origins.n,
-                                    .hosts = a->hosts.item,
-                                    .n_hosts = a->hosts.n};
+    o->http = http_options_default();
+    o->http.host = a->host;
+    o->http.port = (int)a->port;
+    o->http.unix_path = a->unix_path;
+    o->http.listen_fd = passed_fd();
+    o->http.max_body = (size_t)a->max_body_mb << 20;
+    o->http.max_connections = (int)a->connections;
+    o->http.keys = (const char *const *)keys->key;
+    o->http.n_keys = keys->n;
+    o->http.origins = a->origins.item;
+    o->http.n_origins = a->origins.n;
+    o->http.hosts = a->hosts.item;
+    o->http.n_hosts = a->hosts.n;
     o->scheduler = lk_scheduler_options_default();
     o->scheduler.n_running = (uint32_t)a->running;
     o->scheduler.n_queue = (uint32_t)a->queue;
@@ -270,7 +233,7 @@ static void fill(struct serve_options *o, const struct arguments *a, const struc
     o->grace_s = a->grace;
 }
 
-static int serve(struct cli *cli, const struct arguments *a, struct models *m, struct keys *keys)
+static int serve(struct cli *cli, const struct arguments *a, struct models *m, struct http_keys *keys)
 {
     struct told told = {cli, a};
     struct serve_options o = {.preset = preset,
@@ -286,7 +249,7 @@ static int serve(struct cli *cli, const struct arguments *a, struct models *m, s
         code = add_model(cli, m, cli->argv[i], &engine);
     }
     if (!code && a->key_file) {
-        code = read_keys(cli, a->key_file, keys);
+        code = http_keys_read(a->key_file, keys, &err) ? cli_error(cli, &err) : CLI_DONE;
     }
     if (!code && a->template_file) {
         code = cli_read(cli, a->template_file, &template);
@@ -313,7 +276,7 @@ static int run(struct cli *cli, void *arguments)
 {
     const struct arguments *a = arguments;
     static struct models m;
-    static struct keys keys;
+    struct http_keys keys = {0};
     if (!serve_is_built()) {
         return cli_fail(cli, CLI_USAGE,
                         "this lockstep was built without a server: install libevent-dev and "
@@ -330,7 +293,7 @@ static int run(struct cli *cli, void *arguments)
         free(m.name[i]);
         free(m.path[i]);
     }
-    cli_buffer_free(&keys.text);
+    http_keys_free(&keys);
     return code;
 }
 

@@ -2,16 +2,33 @@
 #
 # Sources of the server. LK_HTTP_SOURCES and LK_WIRE_SOURCES stand alone: tests link them without
 # the rest.
-set(LK_HTTP_SOURCES)
+set(LK_HTTP_SOURCES
+  tools/server/http.c
+  tools/server/http_conn.c
+  tools/server/http_guard.c
+  tools/server/http_parse.c
+  tools/server/http_reply.c
+  tools/server/http_route.c
+)
 set(LK_WIRE_SOURCES
   tools/server/wire_ask.c
   tools/server/wire_ask_chat.c
   tools/server/wire_chat.c
   tools/server/wire_chat_write.c
+  tools/server/wire_completions.c
+  tools/server/wire_completions_write.c
   tools/server/wire_json.c
   tools/server/wire_json_write.c
+  tools/server/wire_messages.c
+  tools/server/wire_messages_write.c
+  tools/server/wire_native.c
+  tools/server/wire_ollama.c
+  tools/server/wire_ollama_write.c
   tools/server/wire_openai.c
+  tools/server/wire_responses.c
+  tools/server/wire_responses_write.c
   tools/server/wire_text.c
+  tools/server/wire_turns.c
   tools/server/wire_writer.c
 )
 set(LK_SERVER_SOURCES

@@ -45,7 +45,7 @@ static void check_call(struct wire_in *in, struct wire_value call, const char *p
     }
 }
 
-static void check_calls(struct wire_in *in, struct wire_value message, const char *path)
+void ask_check_calls(struct wire_in *in, struct wire_value message, const char *path)
 {
     struct wire_value calls = wire_array(in, message, path, "tool_calls"), v;
     char at[WIRE_PATH], item[WIRE_PATH];
@@ -94,7 +94,7 @@ static void message(struct wire_in *in, struct wire_value m, const char *path,
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         wire_string(in, m, path, texts[i], &text);
     }
-    check_calls(in, m, path);
+    ask_check_calls(in, m, path);
     wire_path(at, path, "content");
     if (!in->bad && !wire_has(m, "content") && !wire_has(m, "tool_calls") &&
         strcmp(role, "assistant") != 0) {

@@ -10,32 +10,11 @@
 
 /* ---- log probabilities ---- */
 
-static void token(const struct part_logprob *t, struct wire_text *out)
-{
-    wire_print(out, "{\"id\":%" PRId32 ",\"token\":", t->token);
-    wire_quote(out, t->bytes, t->len);
-    wire_puts(out, ",\"logprob\":");
-    wire_float(out, t->logprob);
-    wire_puts(out, ",\"bytes\":[");
-    for (size_t i = 0; i < t->len; i++) {
-        wire_print(out, "%s%u", i ? "," : "", (unsigned char)t->bytes[i]);
-    }
-    wire_puts(out, "]");
-}
-
 static void take_token(struct writer *w, struct written *a, const struct part *part)
 {
-    struct wire_text *out = &a->tokens;
-    wire_puts(out, a->n_tokens++ ? "," : "");
-    token(&part->token, out);
-    wire_puts(out, ",\"top_logprobs\":[");
-    for (size_t i = 0; i < part->n_top; i++) {
-        wire_puts(out, i ? "," : "");
-        token(&part->top[i], out);
-        wire_puts(out, "}");
-    }
-    wire_puts(out, "]}");
-    w->out_of_memory |= out->failed;
+    wire_puts(&a->tokens, a->n_tokens++ ? "," : "");
+    openai_token(part, &a->tokens);
+    w->out_of_memory |= a->tokens.failed;
 }
 
 static void logprobs(struct written *a, struct wire_text *out)

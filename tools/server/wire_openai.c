@@ -26,6 +26,31 @@ void openai_error(const struct wire_error *why, bool streaming, struct wire_text
     }
 }
 
+static void token(const struct part_logprob *t, struct wire_text *out)
+{
+    wire_print(out, "{\"id\":%" PRId32 ",\"token\":", t->token);
+    wire_quote(out, t->bytes, t->len);
+    wire_puts(out, ",\"logprob\":");
+    wire_float(out, t->logprob);
+    wire_puts(out, ",\"bytes\":[");
+    for (size_t i = 0; i < t->len; i++) {
+        wire_print(out, "%s%u", i ? "," : "", (unsigned char)t->bytes[i]);
+    }
+    wire_puts(out, "]");
+}
+
+void openai_token(const struct part *part, struct wire_text *out)
+{
+    token(&part->token, out);
+    wire_puts(out, ",\"top_logprobs\":[");
+    for (size_t i = 0; i < part->n_top; i++) {
+        wire_puts(out, i ? "," : "");
+        token(&part->top[i], out);
+        wire_puts(out, "}");
+    }
+    wire_puts(out, "]}");
+}
+
 void openai_head(const struct writer *w, const char *prefix, const char *object,
                  struct wire_text *out)
 {
