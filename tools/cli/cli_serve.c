@@ -166,8 +166,17 @@ static void on_log(void *user, lk_log_level level, const char *line)
 
 static void preset(void *user, const lk_model *model, lk_sampler_options *sampler)
 {
+    static const char before[] = "general.sampling.";
     const struct told *t = user;
-    (void)cli_preset(t->cli, model, sampler);
+    bool any = false;
+    for (size_t i = 0; i < lk_model_n_meta(model) && !any; i++) {
+        lk_meta m;
+        lk_model_meta(model, i, &m);
+        any = m.key_len > sizeof before - 1 && memcmp(m.key, before, sizeof before - 1) == 0;
+    }
+    if (any) {
+        (void)cli_preset(t->cli, model, sampler);
+    }
 }
 
 /* The descriptor that systemd listens at for us, or -1. */
@@ -233,7 +242,8 @@ static void fill(struct serve_options *o, const struct arguments *a, const struc
     o->grace_s = a->grace;
 }
 
-static int serve(struct cli *cli, const struct arguments *a, struct models *m, struct http_keys *keys)
+static int serve(struct cli *cli, const struct arguments *a, struct models *m,
+                 struct http_keys *keys)
 {
     struct told told = {cli, a};
     struct serve_options o = {.preset = preset,

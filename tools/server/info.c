@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 #include <jansson.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,60 +226,119 @@ static void on_slots(void *user, struct http_request *r)
 
 /* ---- metrics ---- */
 
-static void value(struct wire_text *out, const char *name, const char *type, const char *labels,
-                  double x)
+/* What is told of a model, at one time. */
+struct seen {
+    char labels[160];
+    bool open;
+    size_t inbox;
+    lk_scheduler_info info;
+    struct metrics times;
+};
+
+static void look(struct model *m, struct seen *out)
 {
-    wire_print(out, "# TYPE %s %s\n%s{%s} %.17g\n", name, type, name, labels, x);
+    pthread_mutex_lock(&m->lock);
+    out->info = m->info;
+    out->times = m->metrics;
+    out->inbox = m->n_inbox;
+    out->open = m->state == MODEL_READY;
+    pthread_mutex_unlock(&m->lock);
+    snprintf(out->labels, sizeof out->labels, "model=\"%.100s\"", m->what->name);
 }
 
-static void model_metrics(struct model *m, struct wire_text *out)
-{
-    char labels[160];
-    pthread_mutex_lock(&m->lock);
-    lk_scheduler_info i = m->info;
-    struct metrics x = m->metrics;
-    size_t inbox = m->n_inbox;
-    bool open = m->state == MODEL_READY;
-    pthread_mutex_unlock(&m->lock);
-    snprintf(labels, sizeof labels, "model=\"%.100s\"", m->what->name);
-    value(out, "lockstep_model_open", "gauge", labels, open);
-    value(out, "lockstep_requests_waiting", "gauge", labels, (double)i.n_waiting + (double)inbox);
-    value(out, "lockstep_requests_running", "gauge", labels, i.n_reading + i.n_writing);
-    value(out, "lockstep_requests_paused", "gauge", labels, i.n_paused);
-    value(out, "lockstep_kv_blocks", "gauge", labels, i.n_blocks);
-    value(out, "lockstep_kv_blocks_used", "gauge", labels, i.n_blocks_used);
-    value(out, "lockstep_kv_blocks_kept", "gauge", labels, i.n_blocks_kept);
-    value(out, "lockstep_kv_cache_usage", "gauge", labels,
-          i.n_blocks ? (double)i.n_blocks_used / i.n_blocks : 0.0);
-    value(out, "lockstep_prompt_tokens_total", "counter", labels, (double)i.prompt_tokens);
-    value(out, "lockstep_cached_tokens_total", "counter", labels, (double)i.reused_tokens);
-    value(out, "lockstep_generated_tokens_total", "counter", labels, (double)i.written_tokens);
-    value(out, "lockstep_steps_total", "counter", labels, (double)i.n_steps);
-    value(out, "lockstep_preemptions_total", "counter", labels, (double)i.n_preempted);
-    value(out, "lockstep_evictions_total", "counter", labels, (double)i.n_evicted);
-    value(out, "lockstep_cancelled_total", "counter", labels, (double)i.n_cancelled);
-    value(out, "lockstep_refused_total", "counter", labels, (double)(i.n_refused + x.refused));
-    value(out, "lockstep_disk_reads_total", "counter", labels, (double)i.disk_reads);
-    value(out, "lockstep_disk_writes_total", "counter", labels, (double)i.disk_writes);
-    value(out, "lockstep_disk_bytes", "gauge", labels, (double)i.disk_bytes);
-    metrics_write(&x.waited, "lockstep_queue_seconds", labels, out);
-    metrics_write(&x.first_token, "lockstep_time_to_first_token_seconds", labels, out);
-    metrics_write(&x.between, "lockstep_inter_token_seconds", labels, out);
-    metrics_write(&x.whole, "lockstep_request_seconds", labels, out);
-    metrics_write(&x.step, "lockstep_step_seconds", labels, out);
-}
+struct value {
+    const char *name, *type;
+    double (*of)(const struct seen *s);
+};
+#define VALUE(function, expression)                                                                \
+    static double function(const struct seen *s)                                                   \
+    {                                                                                              \
+        return (double)(expression);                                                               \
+    }
+VALUE(is_open, s->open)
+VALUE(waiting, s->info.n_waiting + s->inbox)
+VALUE(running, s->info.n_reading + s->info.n_writing)
+VALUE(paused, s->info.n_paused)
+VALUE(blocks, s->info.n_blocks)
+VALUE(blocks_used, s->info.n_blocks_used)
+VALUE(blocks_kept, s->info.n_blocks_kept)
+VALUE(usage, s->info.n_blocks ? (double)s->info.n_blocks_used / s->info.n_blocks : 0.0)
+VALUE(prompt_tokens, s->info.prompt_tokens)
+VALUE(reused_tokens, s->info.reused_tokens)
+VALUE(written_tokens, s->info.written_tokens)
+VALUE(steps, s->info.n_steps)
+VALUE(preempted, s->info.n_preempted)
+VALUE(evicted, s->info.n_evicted)
+VALUE(cancelled, s->info.n_cancelled)
+VALUE(refused, s->info.n_refused + s->times.refused)
+VALUE(disk_reads, s->info.disk_reads)
+VALUE(disk_writes, s->info.disk_writes)
+VALUE(disk_bytes, s->info.disk_bytes)
+
+static const struct value VALUES[] = {
+    {"lockstep_model_open", "gauge", is_open},
+    {"lockstep_requests_waiting", "gauge", waiting},
+    {"lockstep_requests_running", "gauge", running},
+    {"lockstep_requests_paused", "gauge", paused},
+    {"lockstep_kv_blocks", "gauge", blocks},
+    {"lockstep_kv_blocks_used", "gauge", blocks_used},
+    {"lockstep_kv_blocks_kept", "gauge", blocks_kept},
+    {"lockstep_kv_cache_usage", "gauge", usage},
+    {"lockstep_prompt_tokens_total", "counter", prompt_tokens},
+    {"lockstep_cached_tokens_total", "counter", reused_tokens},
+    {"lockstep_generated_tokens_total", "counter", written_tokens},
+    {"lockstep_steps_total", "counter", steps},
+    {"lockstep_preemptions_total", "counter", preempted},
+    {"lockstep_evictions_total", "counter", evicted},
+    {"lockstep_cancelled_total", "counter", cancelled},
+    {"lockstep_refused_total", "counter", refused},
+    {"lockstep_disk_reads_total", "counter", disk_reads},
+    {"lockstep_disk_writes_total", "counter", disk_writes},
+    {"lockstep_disk_bytes", "gauge", disk_bytes},
+};
+
+static const struct {
+    const char *name;
+    size_t at; /* in struct metrics */
+} TIMES[] = {
+    {"lockstep_queue_seconds", offsetof(struct metrics, waited)},
+    {"lockstep_time_to_first_token_seconds", offsetof(struct metrics, first_token)},
+    {"lockstep_inter_token_seconds", offsetof(struct metrics, between)},
+    {"lockstep_request_seconds", offsetof(struct metrics, whole)},
+    {"lockstep_step_seconds", offsetof(struct metrics, step)},
+};
 
 static void on_metrics(void *user, struct http_request *r)
 {
     struct server *s = user;
     struct wire_text out = {0};
     struct http_counts c = http_count(s->http);
-    value(&out, "lockstep_connections", "gauge", "", c.open);
-    value(&out, "lockstep_streams", "gauge", "", c.streaming);
-    value(&out, "lockstep_http_requests_total", "counter", "", (double)c.requests);
-    for (size_t i = 0; i < s->n_models; i++) {
-        model_metrics(&s->model[i], &out);
+    struct seen *seen = calloc(s->n_models, sizeof *seen);
+    wire_print(&out, "# TYPE lockstep_connections gauge\nlockstep_connections %d\n", c.open);
+    wire_print(&out, "# TYPE lockstep_streams gauge\nlockstep_streams %d\n", c.streaming);
+    wire_print(&out,
+               "# TYPE lockstep_http_requests_total counter\nlockstep_http_requests_total %" PRIu64
+               "\n",
+               c.requests);
+    for (size_t i = 0; seen && i < s->n_models; i++) {
+        look(&s->model[i], &seen[i]);
     }
+    for (size_t v = 0; seen && v < sizeof VALUES / sizeof *VALUES; v++) {
+        wire_print(&out, "# TYPE %s %s\n", VALUES[v].name, VALUES[v].type);
+        for (size_t i = 0; i < s->n_models; i++) {
+            wire_print(&out, "%s{%s} %.17g\n", VALUES[v].name, seen[i].labels,
+                       VALUES[v].of(&seen[i]));
+        }
+    }
+    for (size_t t = 0; seen && t < sizeof TIMES / sizeof *TIMES; t++) {
+        wire_print(&out, "# TYPE %s histogram\n", TIMES[t].name);
+        for (size_t i = 0; i < s->n_models; i++) {
+            const char *base = (const char *)&seen[i].times;
+            metrics_write((const struct metrics_histogram *)(const void *)(base + TIMES[t].at),
+                          TIMES[t].name, seen[i].labels, &out);
+        }
+    }
+    free(seen);
     http_reply(r, 200, "text/plain; version=0.0.4", out.data ? out.data : "", out.n);
     free(out.data);
 }

@@ -26,7 +26,6 @@ void metrics_write(const struct metrics_histogram *h, const char *name, const ch
 {
     const char *comma = labels[0] ? "," : "";
     uint64_t all = 0;
-    wire_print(out, "# TYPE %s histogram\n", name);
     for (int i = 0; i < METRICS_BUCKETS; i++) {
         all += h->count[i];
         wire_print(out, "%s_bucket{%s%sle=\"%g\"} %" PRIu64 "\n", name, labels, comma,
