@@ -22,6 +22,8 @@ ROOMS = [
     ("text/sample", "src/text/sample", "sampler.h stop.h logprob.h", ""),
     ("text/template", "src/text/template", "", "text/value text/token gguf"),
     ("text/grammar", "src/text/grammar", "", "text/value text/token text/sample"),
+    ("text/answer", "src/text/answer", "",
+     "text/value text/token text/sample text/template text/grammar"),
     ("plan", "src/plan", "plan.h op.h rope.h state.h kv_layout.h kv_cells.h", "quant gguf"),
     ("backend", "src/backend", "backend.h device_list.h", "quant plan"),
     ("shaders", "shaders", "params.h probe_items.h spirv_lint.h", "plan"),
