@@ -24,6 +24,9 @@ struct lk_generation {
     lk_decoder decoder;
     int32_t *ids; /* [n_ctx] the timeline, with tokens that are to be evaluated */
     size_t n, n_ctx, n_vocab;
+    int32_t *shown;  /* [options.n_shown] control tokens that are text */
+    int32_t *forced; /* tokens that come next */
+    size_t n_forced, forced_cap, next_forced;
     lk_generation_counts count;
     lk_finish finish;
     bool begun, cancelled, listed;
@@ -104,6 +107,28 @@ static lk_status open_sampler(struct lk_generation *g, lk_error *err)
     return status;
 }
 
+static lk_status copy_shown(struct lk_generation *g, lk_error *err)
+{
+    size_t n = g->options.n_shown;
+    for (size_t i = 0; i < n; i++) {
+        int32_t id = g->options.shown[i];
+        if (id < 0 || (size_t)id >= lk_tokenizer_n_vocab(g->tokenizer)) {
+            return lk_fail(err, LK_E_INVALID,
+                           "generation options: shown token %zu is %d, expected one of the "
+                           "vocabulary",
+                           i, (int)id);
+        }
+    }
+    g->shown = lk_alloc_array(n + 1, sizeof *g->shown);
+    if (!g->shown) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory opening a generation");
+    }
+    if (n) {
+        memcpy(g->shown, g->options.shown, n * sizeof *g->shown);
+    }
+    return LK_OK;
+}
+
 lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
                              const lk_generation_options *options, lk_generation **out,
                              lk_error *err)
@@ -130,6 +155,9 @@ lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
         status = lk_stop_init(&g->stop, g->options.stop, g->options.n_stop, err);
     }
     if (!status) {
+        status = copy_shown(g, err);
+    }
+    if (!status) {
         status = open_sampler(g, err);
     }
     if (!status && g->options.constraint) {
@@ -147,6 +175,7 @@ lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
     g->options.sampler = NULL;
     g->options.stop = NULL;
     g->options.constraint = NULL;
+    g->options.shown = NULL;
     if (status) {
         lk_generation_close(&g);
         return status;
@@ -166,6 +195,8 @@ void lk_generation_close(lk_generation **generation)
         lk_bytes_free(&g->text);
         lk_free(g->piece);
         lk_free(g->ids);
+        lk_free(g->shown);
+        lk_free(g->forced);
         lk_free(g);
         *generation = NULL;
     }
@@ -225,6 +256,31 @@ lk_status lk_generation_begin(lk_generation *g, const int32_t *ids, size_t n, lk
     g->decoder = (lk_decoder){.started = true}; /* the answer continues a text */
     g->stop.held.n = 0;
     g->n_events = g->next_event = 0;
+    g->n_forced = g->next_forced = 0;
+    return LK_OK;
+}
+
+lk_status lk_generation_force(lk_generation *g, const int32_t *ids, size_t n, lk_error *err)
+{
+    if (!g->begun || g->finish) {
+        return lk_fail(err, LK_E_INVALID, "tokens are forced %s, expected in mid-answer",
+                       g->begun ? "after the end" : "before a prompt");
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (size_t)ids[i] >= g->n_vocab) {
+            return lk_fail(err, LK_E_INVALID, "forced token %zu is %d, expected 0 to %zu", i,
+                           (int)ids[i], g->n_vocab - 1);
+        }
+    }
+    lk_status status = lk_grow(&g->forced, &g->forced_cap, n, sizeof *g->forced, err);
+    if (status) {
+        return status;
+    }
+    if (n) {
+        memmove(g->forced, ids, n * sizeof *ids);
+    }
+    g->n_forced = n;
+    g->next_forced = 0;
     return LK_OK;
 }
 
@@ -341,15 +397,23 @@ static lk_status put_text(struct lk_generation *g, int32_t id, bool *stopped, lk
             return LK_OK;
         }
     }
+    bool special = g->options.special;
+    for (size_t i = 0; i < g->options.n_shown && !special; i++) {
+        special = g->shown[i] == id;
+    }
     lk_status status =
-        lk_decode(g->tokenizer, &g->decoder, id, g->options.special, g->piece, g->piece_cap, &len);
+        lk_decode(g->tokenizer, &g->decoder, id, special, g->piece, g->piece_cap, &len);
     return status ? lk_fail(err, status, "the text of token %d can't be told", id)
                   : lk_stop_put(&g->stop, g->piece, len, &g->text, stopped, err);
 }
 
-/* A token from the session's row, one that the constraint takes. */
+/* A token from the session's row, one that the constraint takes; or one that was forced. */
 static lk_status sample(struct lk_generation *g, const float *row, int32_t *id)
 {
+    if (g->next_forced < g->n_forced) {
+        *id = g->forced[g->next_forced++];
+        return g->constraint ? lk_constraint_accept(g->constraint, *id, &g->error) : LK_OK;
+    }
     if (!g->constraint) {
         *id = lk_sample(g->sampler, row, g->ids, g->n, g->n);
         return LK_OK;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Answer_driver: the formats that are found of templates: for each file of arguments a line with its
- * name, the syntax of calls, whether the template shows tools, the mark that begins thinking, whether
- * prompts end inside of it, and which switches there are.
+ * Answer_driver: the formats that are found of templates: for each file of arguments a line with
+ * its name, the syntax of calls, whether the template shows tools, the mark that begins thinking,
+ * whether prompts end inside of it, and which switches there are.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +18,7 @@ static void show(const char *path, const char *source, size_t len)
     lk_error err = {0};
     const char *name = strrchr(path, '/');
     printf("%s ", name ? name + 1 : path);
-    if (lk_template_open(NULL, source, len, &t, &err) ||
-        lk_answer_format_open(t, NULL, &f, &err)) {
+    if (lk_template_open(NULL, source, len, &t, &err) || lk_answer_format_open(t, NULL, &f, &err)) {
         printf("error %s\n", err.message);
     } else {
         lk_answer_format_info(f, &info);

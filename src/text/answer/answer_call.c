@@ -46,9 +46,12 @@ static enum lk_match take_between(struct lk_answer *a)
         return m;
     }
     all = m == LK_MATCH_MAYBE ? m : all;
+    size_t begin = a->at;
     if ((m = lk_take(a, s->open)) == LK_MATCH_YES) {
         a->may = true;
         a->in_list = false;
+        a->keep = a->had_call ? begin : a->keep;
+        a->had_call = false;
         return m;
     }
     all = m == LK_MATCH_MAYBE ? m : all;

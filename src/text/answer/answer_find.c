@@ -25,27 +25,32 @@ struct probe {
     lk_error *err;
 };
 
-/* A request rendered with these variables; NULL when the template does not take it. */
-static lk_rendering *render(struct probe *p, const char *request, const char *variables)
+static lk_rendering *render_with(struct probe *p, const char *request, const char *variables,
+                                 const char *more)
 {
     lk_template_input in = lk_template_input_default();
     lk_rendering *r = NULL;
     lk_error err = {0};
     char args[256];
-    snprintf(args, sizeof args, "{\"now\": 1700000000%s%s}", variables ? ", " : "",
+    snprintf(args, sizeof args, "{\"now\": 1700000000%s%s%s}", more, variables ? ", " : "",
              variables ? variables : "");
     in.request = request;
     in.request_len = strlen(request);
     in.args = args;
     in.args_len = strlen(args);
-    if (p->status) {
-        return NULL;
-    }
-    lk_status status = lk_template_render(p->template, &in, &r, &err);
-    if (status == LK_E_NOMEM) {
+    lk_status status = p->status ? p->status : lk_template_render(p->template, &in, &r, &err);
+    if (status == LK_E_NOMEM && !p->status) {
         p->status = lk_fail(p->err, status, "%s", err.message);
     }
     return r;
+}
+
+/* A request rendered with these variables; NULL when the template does not take it. One that asks
+ * for tokens that the model has not gets empty texts. */
+static lk_rendering *render(struct probe *p, const char *request, const char *variables)
+{
+    lk_rendering *r = render_with(p, request, variables, "");
+    return r ? r : render_with(p, request, variables, ", \"bos_token\": \"\", \"eos_token\": \"\"");
 }
 
 /* The messages, from the probing user on, with or without tools; NULL as above. */
@@ -168,6 +173,9 @@ static const struct lk_syntax *syntax_of_hints(const char *text, size_t n)
     for (size_t i = 0; (s = lk_syntax_at(i)); i++) {
         const char *open = s->open;
         char mark[64] = "";
+        if (s->sign && find_text(text, n, s->sign)) {
+            return s;
+        }
         if (!open) {
             continue;
         }
@@ -183,26 +191,28 @@ static const struct lk_syntax *syntax_of_hints(const char *text, size_t n)
 
 static void find_syntax(struct probe *p, struct lk_answer_format *f)
 {
-    lk_rendering *plain = render_messages(p, "", false, true, NULL);
     lk_rendering *prompt = render_messages(p, "", true, true, NULL);
     const struct lk_syntax *s = NULL;
+    bool hinted = false;
     size_t n;
-    f->shows_tools = differ(plain, prompt) && has(prompt, NAME);
-    for (int way = 0; way < 6 && !s && f->shows_tools && !p->status; way++) {
+    f->shows_tools = has(prompt, NAME);
+    for (int way = 0; way < 6 && !s && prompt && !p->status; way++) {
         lk_rendering *whole = render_call(p, way, false);
         if (whole && has(whole, VALUE)) {
             const char *text = behind_prompt(prompt, whole, &n);
             s = syntax_of_text(p, text, n);
+            f->string_args = s && way >= 3;
         }
         lk_rendering_close(&whole);
     }
     if (!s && f->shows_tools && !p->status) {
         const char *text = lk_rendering_text(prompt, &n);
         s = syntax_of_hints(text, n);
+        hinted = true;
     }
     f->shows_tools = f->shows_tools && s;
+    f->writes_calls = s && !hinted;
     f->syntax = s ? s : lk_syntax_named("generic");
-    lk_rendering_close(&plain);
     lk_rendering_close(&prompt);
 }
 
@@ -340,6 +350,7 @@ lk_status lk_answer_format_open(const lk_template *t, const char *name, lk_answe
     if (t) {
         find_syntax(&p, f);
         f->shows_tools = f->shows_tools && (!named || named == f->syntax);
+        f->writes_calls = f->writes_calls && (!named || named == f->syntax);
         f->syntax = named ? named : f->syntax;
     }
     if (t && f->syntax->kind != LK_CALL_HARMONY) {

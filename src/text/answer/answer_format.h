@@ -24,6 +24,7 @@ struct lk_syntax {
     const char *name;
     enum lk_call_kind kind;
     const char *hint;    /* a template of this syntax writes it */
+    const char *sign;    /* what a prompt with tools has in it */
     const char *open;    /* what begins one call, or a list of them */
     const char *close;   /* what ends it */
     const char *section; /* around all calls of an answer */
@@ -71,8 +72,10 @@ enum lk_think_how {
 
 struct lk_answer_format {
     const struct lk_syntax *syntax;
-    const struct lk_thinking *thinking;                   /* NULL: none; HARMONY has its own */
-    const lk_template *template;                          /* or NULL */
+    const struct lk_thinking *thinking; /* NULL: none; HARMONY has its own */
+    const lk_template *template;        /* or NULL */
+    bool writes_calls; /* the template has calls of earlier messages in the syntax, */
+    bool string_args;  /* with arguments that are strings */
     bool shows_tools, begins_thinking, switches, efforts; /* as lk_answer_info has them */
     const char *args[LK_THINK_HOWS];                      /* NULL: there is no such switch */
 };

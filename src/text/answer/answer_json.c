@@ -205,9 +205,10 @@ bool lk_check_whole(const char *bytes, size_t n)
         n--;
     }
     for (size_t i = 0; i < n; i++) {
-        enum lk_check_state before = c.state, state = lk_check_byte(&c, (unsigned char)bytes[i]);
-        bool early = state == LK_CHECK_DONE && before == LK_CHECK_NUMBER;
-        if (state == LK_CHECK_BAD || early || (state == LK_CHECK_DONE && i + 1 < n)) {
+        bool bare_number = c.state == LK_CHECK_NUMBER && c.depth == 0;
+        enum lk_check_state state = lk_check_byte(&c, (unsigned char)bytes[i]);
+        bool early = state == LK_CHECK_DONE && (bare_number || i + 1 < n);
+        if (state == LK_CHECK_BAD || early) {
             return false;
         }
     }
