@@ -559,6 +559,10 @@ typedef struct lk_trigger {
     size_t len;
     int32_t token;
     bool behind; /* the grammar's text begins behind the trigger; false: with it */
+    /* Sleep has stages, of which it begins in stage 0; a trigger is looked for in one of them. */
+    uint32_t stage;
+    uint32_t
+        leads; /* 0: it wakes the grammar; else it leads to stage `leads` - 1 and all goes on */
 } lk_trigger;
 
 /* What one text, of tokens of this tokenizer, may go on with. Grammar and tokenizer must outlive

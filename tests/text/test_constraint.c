@@ -414,6 +414,50 @@ Test(constraint, triggers_that_overlap)
     cb_done(&x);
 }
 
+/* Stage 0 is text, 1 is between < and >, where no call begins. */
+Test(constraint, sleep_has_stages)
+{
+    const lk_trigger triggers[] = {{.text = "<", .len = 1, .leads = 2},
+                                   {.text = ">", .len = 1, .stage = 1, .leads = 1},
+                                   {.token = CB_TOOL, .stage = 1, .leads = 1},
+                                   {.text = "call", .len = 4}};
+    const lk_trigger bad[] = {{.text = "a", .len = 1, .leads = 3},
+                              {.text = "a", .len = 1, .stage = 99}};
+    struct cb_test x;
+    lk_constraint *c, *same;
+    lk_error err;
+    cb_vocabulary(&x);
+    for (int way = 0; way < 2; way++) {
+        cb_make(&x, lk_grammar_open_gbnf, "root ::= \"call\" [0-9]+", NULL, triggers, 4);
+        cb_take(&x, "a < call call");
+        cr_assert(lk_constraint_sleeps(x.c) && cb_may(&x, 'x') && cb_may(&x, CB_END));
+        cb_check_mask(&x, "in stage 1");
+        if (way == 0) {
+            cb_take(&x, " > so ");
+        } else {
+            cr_assert_eq(lk_constraint_accept(x.c, CB_TOOL, &err), LK_OK);
+        }
+        cb_check_mask(&x, "in stage 0");
+        cr_assert(lk_constraint_sleeps(x.c));
+        cb_take(&x, "call");
+        cr_assert(!lk_constraint_sleeps(x.c) && cb_may(&x, '7') && !cb_may(&x, 'x'));
+        cr_assert(!cb_may(&x, CB_END));
+    }
+    cr_assert_eq(lk_constraint_open(x.g, x.tok, triggers, 4, &c, &err), LK_OK);
+    cr_assert_eq(lk_constraint_open(x.g, x.tok, triggers, 4, &same, &err), LK_OK);
+    cr_assert_eq(c->state, same->state);
+    lk_constraint_close(&same);
+    cr_assert_eq(lk_constraint_open(x.g, x.tok, triggers + 3, 1, &same, &err), LK_OK);
+    cr_assert_neq(c->state, same->state);
+    lk_constraint_close(&same);
+    lk_constraint_close(&c);
+    for (size_t i = 0; i < LK_COUNT(bad); i++) {
+        cr_assert_eq(lk_constraint_open(x.g, x.tok, &bad[i], 1, &c, &err), LK_E_INVALID);
+        cr_assert(strstr(err.message, "stage"), "%s", err.message);
+    }
+    cb_done(&x);
+}
+
 /* ---- going back, sampling, threads ---- */
 
 Test(constraint, forks_go_their_own_ways)

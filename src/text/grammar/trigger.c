@@ -10,6 +10,8 @@
 #include "text/grammar/pushdown.h"
 #include "text/token/tok.h"
 
+#define SPOILT UINT32_MAX /* a stage of a set that could not be made whole */
+
 enum { MAX_TEXT = 1 << 16 }; /* bytes of all triggers together */
 
 struct trigger {
@@ -17,10 +19,13 @@ struct trigger {
     size_t len;
     int32_t token;
     bool behind;
+    uint32_t leads; /* as in lk_trigger */
     uint32_t wakes; /* the state that it leads to */
 };
 
+/* One stage of sleep; those of one set of triggers follow each other. */
 struct lk_sleep {
+    uint32_t stage;
     struct trigger *trigger;
     size_t n, cap;
     uint32_t partition, n_classes, n_nodes;
@@ -100,31 +105,47 @@ void lk_sleep_set_tokens(const struct lk_machine *m, uint32_t state, uint32_t *b
 
 /* ---- making ---- */
 
-static lk_status copy_triggers(const struct lk_machine *m, struct lk_sleep *s,
-                               const lk_trigger *triggers, size_t n, lk_error *err)
+static lk_status check_trigger(const struct lk_machine *m, const lk_trigger *t, size_t i,
+                               size_t n_stages, size_t *n_bytes, lk_error *err)
 {
-    size_t n_bytes = 0;
+    if (t->text && t->len == 0) {
+        return lk_fail(err, LK_E_INVALID, "trigger %zu is an empty text", i);
+    }
+    if (t->text && (t->len > MAX_TEXT || (*n_bytes += t->len) > MAX_TEXT)) {
+        return lk_fail(err, LK_E_INVALID, "triggers of more than %d bytes", MAX_TEXT);
+    }
+    if (t->leads > n_stages) {
+        return lk_fail(err, LK_E_INVALID, "trigger %zu leads to stage %u, expected one of %zu", i,
+                       t->leads - 1, n_stages);
+    }
+    if (!t->text &&
+        (t->token < 0 || (size_t)t->token >= m->t->n_vocab || m->t->entry[t->token].eog)) {
+        return lk_fail(err, LK_E_INVALID,
+                       "trigger %zu is token %d, expected one of the vocabulary that does not "
+                       "end generation",
+                       i, (int)t->token);
+    }
+    return LK_OK;
+}
+
+/* Those of the stage. */
+static lk_status copy_triggers(struct lk_sleep *s, const lk_trigger *triggers, size_t n,
+                               lk_error *err)
+{
     s->trigger = lk_alloc_array(n, sizeof *s->trigger);
     if (!s->trigger) {
         return lk_fail(err, LK_E_NOMEM, "out of memory for %zu triggers", n);
     }
-    for (; s->n < n; s->n++) {
-        const lk_trigger *t = &triggers[s->n];
-        struct trigger *to = &s->trigger[s->n];
-        *to = (struct trigger){.len = t->len, .token = t->token, .behind = t->behind};
-        if (t->text && t->len == 0) {
-            return lk_fail(err, LK_E_INVALID, "trigger %zu is an empty text", s->n);
+    for (size_t i = 0; i < n; i++) {
+        const lk_trigger *t = &triggers[i];
+        if (t->stage != s->stage) {
+            continue;
         }
-        if (t->text && (t->len > MAX_TEXT || (n_bytes += t->len) > MAX_TEXT)) {
-            return lk_fail(err, LK_E_INVALID, "triggers of more than %d bytes", MAX_TEXT);
-        }
-        if (!t->text &&
-            (t->token < 0 || (size_t)t->token >= m->t->n_vocab || m->t->entry[t->token].eog)) {
-            return lk_fail(err, LK_E_INVALID,
-                           "trigger %zu is token %d, expected one of the vocabulary that does not "
-                           "end generation",
-                           s->n, (int)t->token);
-        }
+        struct trigger *to = &s->trigger[s->n++];
+        *to = (struct trigger){.len = t->len,
+                               .token = t->token,
+                               .behind = t->behind,
+                               .leads = t->leads};
         if (t->text) {
             to->text = lk_alloc(t->len);
             if (!to->text) {
@@ -238,42 +259,109 @@ static lk_status build_tree(struct lk_machine *m, struct lk_sleep *s, lk_error *
     return LK_OK;
 }
 
-static bool same_triggers(const struct lk_sleep *s, const lk_trigger *triggers, size_t n)
+static bool same_stage(const struct lk_sleep *s, const lk_trigger *triggers, size_t n)
 {
-    for (size_t i = 0; i < n && s->n == n; i++) {
-        const struct trigger *a = &s->trigger[i];
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
         const lk_trigger *b = &triggers[i];
+        if (b->stage != s->stage) {
+            continue;
+        }
+        if (at == s->n) {
+            return false;
+        }
+        const struct trigger *a = &s->trigger[at++];
         bool same = b->text ? a->text && a->len == b->len && memcmp(a->text, b->text, a->len) == 0
                             : !a->text && a->token == b->token;
-        if (!same || a->behind != b->behind) {
+        if (!same || a->behind != b->behind || a->leads != b->leads) {
             return false;
         }
     }
-    return s->n == n;
+    return at == s->n;
+}
+
+/* Whether the stages from `index` on are those of the triggers. */
+static bool same_triggers(const struct lk_machine *m, size_t index, size_t n_stages,
+                          const lk_trigger *triggers, size_t n)
+{
+    size_t end = index + n_stages;
+    bool ends = end == m->n_sleep ||
+                (end < m->n_sleep && (m->sleep[end].stage == 0 || m->sleep[end].stage == SPOILT));
+    for (size_t k = 0; k < n_stages && ends; k++) {
+        ends = m->sleep[index + k].stage == k && same_stage(&m->sleep[index + k], triggers, n);
+    }
+    return ends;
+}
+
+/* One stage; those after it, which its triggers may lead to, get the numbers that follow. */
+static lk_status make_stage(struct lk_machine *m, size_t first, struct lk_sleep *made,
+                            const lk_trigger *triggers, size_t n, lk_error *err)
+{
+    lk_status status = copy_triggers(made, triggers, n, err);
+    for (size_t i = 0, at = 0; i < n && !status; i++) {
+        if (triggers[i].stage == made->stage && !made->trigger[at++].leads) {
+            status = find_wake(m, &made->trigger[at - 1], i, err);
+        }
+    }
+    status = status ? status : open_tree(m, made, err);
+    status = status ? status : build_tree(m, made, err);
+    if (status) {
+        free_sleep(made);
+        return status;
+    }
+    m->sleep[first + made->stage] = *made;
+    m->n_sleep++;
+    return LK_OK;
+}
+
+static lk_status make_stages(struct lk_machine *m, size_t n_stages, const lk_trigger *triggers,
+                             size_t n, lk_error *err)
+{
+    size_t first = m->n_sleep, n_bytes = 0;
+    lk_status status = lk_grow(&m->sleep, &m->sleep_cap, first + n_stages, sizeof *m->sleep, err);
+    for (size_t i = 0; i < n && !status; i++) {
+        status = check_trigger(m, &triggers[i], i, n_stages, &n_bytes, err);
+    }
+    for (size_t k = 0; k < n_stages && !status; k++) {
+        struct lk_sleep made = {.stage = (uint32_t)k};
+        status = make_stage(m, first, &made, triggers, n, err);
+    }
+    while (status && m->n_sleep > first) {
+        free_sleep(&m->sleep[--m->n_sleep]);
+    }
+    for (size_t k = first; k < m->n_sleep && !status; k++) {
+        for (size_t i = 0; i < m->sleep[k].n; i++) {
+            uint32_t leads = m->sleep[k].trigger[i].leads;
+            if (leads) {
+                m->sleep[k].trigger[i].wakes = lk_sleep_state(m, (uint32_t)first + leads - 1, 0);
+            }
+        }
+    }
+    if (!status && m->x.status) { /* states of them are there, so they stay */
+        m->sleep[first].stage = SPOILT;
+        status = lk_fail(err, m->x.status, "%s", m->x.error.message);
+    }
+    return status;
 }
 
 lk_status lk_sleep_open(struct lk_machine *m, const lk_trigger *triggers, size_t n, uint32_t *state,
                         lk_error *err)
 {
-    size_t index = 0;
-    while (index < m->n_sleep && !same_triggers(&m->sleep[index], triggers, n)) {
+    enum { MAX_STAGES = 16 };
+    size_t index = 0, n_stages = 1;
+    for (size_t i = 0; i < n; i++) {
+        n_stages = triggers[i].stage + 1 > n_stages ? triggers[i].stage + 1 : n_stages;
+        if (triggers[i].stage >= MAX_STAGES) {
+            return lk_fail(err, LK_E_INVALID, "trigger %zu is of stage %u, expected less than %d",
+                           i, triggers[i].stage, MAX_STAGES);
+        }
+    }
+    while (index < m->n_sleep && !same_triggers(m, index, n_stages, triggers, n)) {
         index++;
     }
-    lk_status status = LK_OK;
-    if (index == m->n_sleep) {
-        struct lk_sleep made = {0};
-        status = lk_grow(&m->sleep, &m->sleep_cap, index + 1, sizeof *m->sleep, err);
-        status = status ? status : copy_triggers(m, &made, triggers, n, err);
-        for (size_t i = 0; i < made.n && !status; i++) {
-            status = find_wake(m, &made.trigger[i], i, err);
-        }
-        status = status ? status : open_tree(m, &made, err);
-        status = status ? status : build_tree(m, &made, err);
-        if (status) {
-            free_sleep(&made);
-            return status;
-        }
-        m->sleep[m->n_sleep++] = made;
+    lk_status status = index == m->n_sleep ? make_stages(m, n_stages, triggers, n, err) : LK_OK;
+    if (status) {
+        return status;
     }
     *state = lk_sleep_state(m, (uint32_t)index, 0);
     return m->x.status ? lk_fail(err, m->x.status, "%s", m->x.error.message) : LK_OK;
