@@ -726,6 +726,92 @@ Test(generation, a_constraint_that_leaves_nothing_ends_it_with_the_error)
     place_close(&p);
 }
 
+/* Tokens that are forced come, one a step, where others would have been; the rest goes on behind
+ * them as behind any. */
+Test(generation, forced_tokens_come_next)
+{
+    struct place p;
+    place_open(&p, "cpu", CTX, 2);
+    lk_error err;
+    lk_session *s;
+    lk_generation *g;
+    struct told told = {0}, rest;
+    int32_t ids[CTX], forced[] = {7, 11, 7};
+    size_t n;
+    lk_generation_options o = writes(12);
+    cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+    cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_OK);
+    cr_assert_eq(lk_generation_force(g, forced, 1, &err), LK_E_INVALID);
+    cr_assert_eq(lk_generation_prompt(g, "Once", 4, 0, &err), LK_OK);
+    size_t n_prompt = lk_generation_count(g).prompt;
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(lk_generation_step(p.e, &g, 1, 0, &err), LK_OK, "%s", err.message);
+        listen(g, &told);
+    }
+    cr_assert_eq(lk_generation_force(g, forced + 1, 1, &err), LK_OK); /* others take its place */
+    cr_assert_eq(lk_generation_force(g, forced, 3, &err), LK_OK);
+    while (!lk_generation_finish(g)) {
+        cr_assert_eq(lk_generation_step(p.e, &g, 1, 0, &err), LK_OK, "%s", err.message);
+        listen(g, &told);
+    }
+    cr_assert_eq(told.n_tokens, 12);
+    cr_assert_arr_eq(told.tokens + 4, forced, sizeof forced);
+    cr_assert_eq(lk_generation_force(g, forced, 1, &err), LK_E_INVALID);
+    /* Greedy from the forced timeline on. */
+    memcpy(ids, lk_generation_tokens(g, &n), sizeof ids[0] * (n_prompt + 7));
+    cr_assert_eq(n, n_prompt + 12);
+    o = writes(5);
+    lk_generation_close(&g);
+    cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_OK);
+    cr_assert_eq(lk_generation_begin(g, ids, n_prompt + 7, &err), LK_OK);
+    forced[0] = 1 << 20;
+    cr_assert_eq(lk_generation_force(g, forced, 1, &err), LK_E_INVALID);
+    finish(&p, g, 0, &rest);
+    cr_assert_arr_eq(rest.tokens, told.tokens + 7, 5 * sizeof rest.tokens[0]);
+    lk_generation_close(&g);
+    lk_session_close(&s);
+    place_close(&p);
+}
+
+/* A control token is part of the text where it is listed. */
+Test(generation, shown_tokens_are_text)
+{
+    struct place p;
+    place_open(&p, "cpu", CTX, 2);
+    lk_error err;
+    int32_t control = -1;
+    for (int32_t i = 0; i < (int32_t)lk_tokenizer_n_vocab(p.t) && control < 0; i++) {
+        control = lk_token_is_control(p.t, i) && !lk_token_is_eog(p.t, i) ? i : -1;
+    }
+    cr_assert_geq(control, 0);
+    char text[64];
+    size_t len;
+    cr_assert_eq(lk_token_bytes(p.t, control, text, sizeof text, &len), LK_OK);
+    for (int shown = 0; shown < 2; shown++) {
+        lk_session *s;
+        lk_generation *g;
+        struct told told;
+        lk_generation_options o = writes(3);
+        o.shown = &control;
+        o.n_shown = (size_t)shown;
+        cr_assert_eq(lk_session_open(p.e, &s, &err), LK_OK);
+        cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_generation_prompt(g, "Once", 4, 0, &err), LK_OK);
+        cr_assert_eq(lk_generation_force(g, &control, 1, &err), LK_OK);
+        finish(&p, g, 0, &told);
+        cr_assert_eq(told.tokens[0], control);
+        bool begins = told.len >= len && memcmp(told.text, text, len) == 0;
+        cr_assert_eq(begins, shown == 1);
+        lk_generation_close(&g);
+        int32_t bad = 1 << 20;
+        o.shown = &bad;
+        o.n_shown = 1;
+        cr_assert_eq(lk_generation_open(s, p.t, &o, &g, &err), LK_E_INVALID);
+        lk_session_close(&s);
+    }
+    place_close(&p);
+}
+
 Test(generation, what_makes_no_sense_is_refused)
 {
     struct place p, q;

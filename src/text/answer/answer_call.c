@@ -279,7 +279,7 @@ enum lk_step lk_step_args(struct lk_answer *a)
     for (; a->at < a->in.n; a->at++) {
         char b = a->in.data[a->at];
         bool raw = a->check.state == LK_CHECK_STRING && (unsigned char)b < 0x20;
-        enum lk_check_state state = lk_check_byte(&a->check, (unsigned char)b);
+        enum lk_json_state state = lk_json_check_byte(&a->check, (unsigned char)b);
         if (raw || state == LK_CHECK_BAD) {
             lk_out_args(a, a->in.data + from, a->at - from);
             from = a->at + 1;

@@ -12,29 +12,30 @@
 
 /* ---- pieces ---- */
 
-uint32_t lk_literal(struct lk_answer_grammar *b, const char *text)
+uint32_t lk_rule_literal(struct lk_answer_grammar *b, const char *text)
 {
     return b->status ? LK_EXPR_NONE : lk_expr_literal(b->x, text, strlen(text));
 }
 
-uint32_t lk_then(struct lk_answer_grammar *b, uint32_t first, uint32_t then)
+uint32_t lk_rule_then(struct lk_answer_grammar *b, uint32_t first, uint32_t then)
 {
     return b->status ? LK_EXPR_NONE : lk_expr_cat(b->x, first, then);
 }
 
-uint32_t lk_either(struct lk_answer_grammar *b, uint32_t one, uint32_t other)
+uint32_t lk_rule_either(struct lk_answer_grammar *b, uint32_t one, uint32_t other)
 {
     return b->status ? LK_EXPR_NONE : lk_expr_alt(b->x, one, other);
 }
 
-uint32_t lk_range(struct lk_answer_grammar *b, char first, char last, uint32_t min, uint32_t max)
+uint32_t lk_rule_range(struct lk_answer_grammar *b, char first, char last, uint32_t min,
+                       uint32_t max)
 {
     uint32_t one =
         b->status ? LK_EXPR_NONE : lk_expr_range(b->x, (unsigned char)first, (unsigned char)last);
     return b->status ? LK_EXPR_NONE : lk_expr_repeat(b->x, one, min, max);
 }
 
-int32_t lk_mark_token(const struct lk_tokenizer *t, const char *text, size_t *len)
+int32_t lk_rule_token(const struct lk_tokenizer *t, const char *text, size_t *len)
 {
     size_t n = strlen(text);
     for (*len = n; *len > 1; --*len) {
@@ -46,12 +47,12 @@ int32_t lk_mark_token(const struct lk_tokenizer *t, const char *text, size_t *le
     return -1;
 }
 
-uint32_t lk_mark(struct lk_answer_grammar *b, const char *text)
+uint32_t lk_rule_mark(struct lk_answer_grammar *b, const char *text)
 {
     uint32_t e = LK_EXPR_EMPTY, terminal;
     while (*text && !b->status) {
         size_t len = 1;
-        int32_t id = lk_mark_token(b->t, text, &len);
+        int32_t id = lk_rule_token(b->t, text, &len);
         if (id < 0) {
             e = lk_expr_cat(b->x, e, lk_expr_byte(b->x, (unsigned char)*text++));
             continue;
@@ -63,7 +64,7 @@ uint32_t lk_mark(struct lk_answer_grammar *b, const char *text)
     return b->status ? LK_EXPR_NONE : e;
 }
 
-uint32_t lk_until(struct lk_answer_grammar *b, const char *mark)
+uint32_t lk_rule_until(struct lk_answer_grammar *b, const char *mark)
 {
     size_t len, n = strlen(mark);
     const char *first = mark; /* without white space, as it is read */
@@ -74,11 +75,11 @@ uint32_t lk_until(struct lk_answer_grammar *b, const char *mark)
         n--;
     }
     uint32_t text = LK_EXPR_ALL;
-    if (lk_mark_token(b->t, first, &len) < 0 && !b->status) {
+    if (lk_rule_token(b->t, first, &len) < 0 && !b->status) {
         uint32_t in = lk_expr_cat(b->x, lk_expr_literal(b->x, first, n), LK_EXPR_ALL);
         text = lk_expr_not(b->x, lk_expr_cat(b->x, LK_EXPR_ALL, in));
     }
-    return lk_then(b, text, lk_mark(b, mark));
+    return lk_rule_then(b, text, lk_rule_mark(b, mark));
 }
 
 /* ---- schemas ---- */
@@ -97,8 +98,8 @@ static bool is_unsupported(const struct lk_answer_grammar *b, const char *text, 
     return status == LK_E_UNSUPPORTED;
 }
 
-uint32_t lk_json_of(struct lk_answer_grammar *b, const struct lk_value *schema, const char *name,
-                    bool strict)
+uint32_t lk_rule_json(struct lk_answer_grammar *b, const struct lk_value *schema, const char *name,
+                      bool strict)
 {
     struct lk_text_buffer text = {.what = "a schema", .err = b->err};
     struct lk_json_writing how = lk_json_compact();
@@ -126,7 +127,8 @@ uint32_t lk_json_of(struct lk_answer_grammar *b, const struct lk_value *schema, 
 
 static uint32_t quoted(struct lk_answer_grammar *b, const char *before, const char *key)
 {
-    return lk_then(b, lk_literal(b, before), lk_then(b, lk_literal(b, key), lk_literal(b, "\": ")));
+    return lk_rule_then(b, lk_rule_literal(b, before),
+                        lk_rule_then(b, lk_rule_literal(b, key), lk_rule_literal(b, "\": ")));
 }
 
 /* A name as JSON writes it. */
@@ -134,38 +136,44 @@ static uint32_t json_name(struct lk_answer_grammar *b, const struct lk_answer_to
 {
     uint32_t e =
         b->status ? LK_EXPR_NONE : lk_text_spell(b->x, tool->name, tool->n_name, LK_SPELL_JSON);
-    return lk_then(b, lk_literal(b, "\""), lk_then(b, e, lk_literal(b, "\"")));
+    return lk_rule_then(b, lk_rule_literal(b, "\""), lk_rule_then(b, e, lk_rule_literal(b, "\"")));
 }
 
 static uint32_t object_call(struct lk_answer_grammar *b, const struct lk_answer_tool *tool)
 {
     const struct lk_syntax *s = b->syntax;
     bool id_first = s->id_key && strcmp(s->id_key, "id") != 0;
-    uint32_t e = lk_literal(b, "{\"");
+    uint32_t e = lk_rule_literal(b, "{\"");
     if (id_first) {
-        e = lk_then(b, e, quoted(b, "", s->id_key));
-        e = lk_then(b, e, lk_then(b, lk_literal(b, "\""), lk_range(b, '0', '9', 1, 4)));
-        e = lk_then(b, e, lk_literal(b, "\", \""));
+        e = lk_rule_then(b, e, quoted(b, "", s->id_key));
+        e = lk_rule_then(b, e,
+                         lk_rule_then(b, lk_rule_literal(b, "\""),
+                                      lk_rule_range(b, '0', '9', 1, 4)));
+        e = lk_rule_then(b, e, lk_rule_literal(b, "\", \""));
     }
-    e = lk_then(b, e, lk_then(b, quoted(b, "", s->name_key), json_name(b, tool)));
-    e = lk_then(b, e, lk_then(b, quoted(b, ", \"", s->args_key), lk_arguments(b, tool)));
-    return lk_then(b, e, lk_literal(b, "}"));
+    e = lk_rule_then(b, e, lk_rule_then(b, quoted(b, "", s->name_key), json_name(b, tool)));
+    e = lk_rule_then(b, e,
+                     lk_rule_then(b, quoted(b, ", \"", s->args_key), lk_rule_arguments(b, tool)));
+    return lk_rule_then(b, e, lk_rule_literal(b, "}"));
 }
 
 static uint32_t named_call(struct lk_answer_grammar *b, const struct lk_answer_tool *tool)
 {
     const struct lk_syntax *s = b->syntax;
-    uint32_t e = lk_literal(b, tool->name);
+    uint32_t e = lk_rule_literal(b, tool->name);
     if (s->numbered) {
-        e = lk_then(b, lk_literal(b, "functions."), lk_then(b, e, lk_literal(b, ":")));
-        e = lk_then(b, e, lk_range(b, '0', '9', 1, 4));
+        e = lk_rule_then(b, lk_rule_literal(b, "functions."),
+                         lk_rule_then(b, e, lk_rule_literal(b, ":")));
+        e = lk_rule_then(b, e, lk_rule_range(b, '0', '9', 1, 4));
     }
     if (s->typed) {
-        uint32_t type = lk_then(b, lk_literal(b, "function"), lk_mark(b, s->sep));
-        e = lk_then(b, type, lk_then(b, e, lk_literal(b, "\n```json\n")));
-        return lk_then(b, e, lk_then(b, lk_arguments(b, tool), lk_literal(b, "\n```")));
+        uint32_t type = lk_rule_then(b, lk_rule_literal(b, "function"), lk_rule_mark(b, s->sep));
+        e = lk_rule_then(b, type, lk_rule_then(b, e, lk_rule_literal(b, "\n```json\n")));
+        return lk_rule_then(b, e,
+                            lk_rule_then(b, lk_rule_arguments(b, tool),
+                                         lk_rule_literal(b, "\n```")));
     }
-    return lk_then(b, e, lk_then(b, lk_mark(b, s->sep), lk_arguments(b, tool)));
+    return lk_rule_then(b, e, lk_rule_then(b, lk_rule_mark(b, s->sep), lk_rule_arguments(b, tool)));
 }
 
 /* A head from the name on, and the arguments. */
@@ -177,9 +185,10 @@ static uint32_t message_call(struct lk_answer_grammar *b, const struct lk_answer
                                         "<|message|>"};
     uint32_t any = LK_EXPR_NONE;
     for (size_t i = 0; i < LK_COUNT(heads); i++) {
-        any = lk_either(b, any, lk_mark(b, heads[i]));
+        any = lk_rule_either(b, any, lk_rule_mark(b, heads[i]));
     }
-    return lk_then(b, lk_literal(b, tool->name), lk_then(b, any, lk_arguments(b, tool)));
+    return lk_rule_then(b, lk_rule_literal(b, tool->name),
+                        lk_rule_then(b, any, lk_rule_arguments(b, tool)));
 }
 
 static uint32_t call_of(struct lk_answer_grammar *b, const struct lk_answer_tool *tool)
@@ -192,13 +201,15 @@ static uint32_t call_of(struct lk_answer_grammar *b, const struct lk_answer_tool
     case LK_CALL_NAMED:
         return named_call(b, tool);
     case LK_CALL_TAGGED:
-        e = lk_then(b, lk_mark(b, s->head ? s->head : ""), lk_literal(b, tool->name));
-        e = lk_then(b, e, lk_then(b, lk_mark(b, s->head_end), lk_arguments(b, tool)));
-        return lk_then(b, e, lk_mark(b, s->foot ? s->foot : ""));
+        e = lk_rule_then(b, lk_rule_mark(b, s->head ? s->head : ""),
+                         lk_rule_literal(b, tool->name));
+        e = lk_rule_then(b, e,
+                         lk_rule_then(b, lk_rule_mark(b, s->head_end), lk_rule_arguments(b, tool)));
+        return lk_rule_then(b, e, lk_rule_mark(b, s->foot ? s->foot : ""));
     case LK_CALL_HARMONY:
         return message_call(b, tool);
     default:
-        return lk_then(b, lk_literal(b, tool->name), lk_arguments(b, tool));
+        return lk_rule_then(b, lk_rule_literal(b, tool->name), lk_rule_arguments(b, tool));
     }
 }
 
@@ -208,7 +219,7 @@ static uint32_t any_call(struct lk_answer_grammar *b)
     uint32_t any = LK_EXPR_NONE;
     for (size_t i = 0; i < b->tools->n && !b->status; i++) {
         if (!b->tools->chosen || b->tools->chosen == &b->tools->tool[i]) {
-            any = lk_either(b, any, call_of(b, &b->tools->tool[i]));
+            any = lk_rule_either(b, any, call_of(b, &b->tools->tool[i]));
         }
     }
     return any;
@@ -220,31 +231,34 @@ static uint32_t several(struct lk_answer_grammar *b, uint32_t one, uint32_t betw
     if (b->status || !b->tools->parallel) {
         return one;
     }
-    return lk_then(b, one, lk_expr_repeat(b->x, lk_then(b, between, one), 0, LK_NO_LIMIT));
+    return lk_rule_then(b, one,
+                        lk_expr_repeat(b->x, lk_rule_then(b, between, one), 0, LK_NO_LIMIT));
 }
 
 /* All calls of an answer, from the marker on. */
 static uint32_t calls(struct lk_answer_grammar *b)
 {
     const struct lk_syntax *s = b->syntax;
-    uint32_t one = any_call(b), open = lk_mark(b, s->open ? s->open : "");
-    uint32_t close = lk_mark(b, s->close ? s->close : "");
+    uint32_t one = any_call(b), open = lk_rule_mark(b, s->open ? s->open : "");
+    uint32_t close = lk_rule_mark(b, s->close ? s->close : "");
     bool list = s->list || (s->kind == LK_CALL_PYTHON && s->close && *s->close == '<');
     if (s->kind == LK_CALL_HARMONY) {
         return one;
     }
     if (s->bare) {
-        return several(b, one, lk_literal(b, "; "));
+        return several(b, one, lk_rule_literal(b, "; "));
     }
     if (list) {
-        uint32_t all = several(b, one, lk_literal(b, ", "));
-        all = lk_then(b, lk_literal(b, "["), lk_then(b, all, lk_literal(b, "]")));
-        return lk_then(b, open, lk_then(b, all, close));
+        uint32_t all = several(b, one, lk_rule_literal(b, ", "));
+        all =
+            lk_rule_then(b, lk_rule_literal(b, "["), lk_rule_then(b, all, lk_rule_literal(b, "]")));
+        return lk_rule_then(b, open, lk_rule_then(b, all, close));
     }
-    one = lk_then(b, open, lk_then(b, one, close));
-    one = several(b, one, lk_mark(b, s->between ? s->between : ""));
+    one = lk_rule_then(b, open, lk_rule_then(b, one, close));
+    one = several(b, one, lk_rule_mark(b, s->between ? s->between : ""));
     if (s->section) {
-        one = lk_then(b, lk_mark(b, s->section), lk_then(b, one, lk_mark(b, s->section_end)));
+        one = lk_rule_then(b, lk_rule_mark(b, s->section),
+                           lk_rule_then(b, one, lk_rule_mark(b, s->section_end)));
     }
     return one;
 }
@@ -285,20 +299,21 @@ static uint32_t after_thinking(struct lk_answer_grammar *b, const struct begin *
                                uint32_t rest)
 {
     const struct lk_thinking *t = b->f->thinking;
-    uint32_t blank = lk_either(b, lk_literal(b, " "), lk_literal(b, "\n"));
+    uint32_t blank = lk_rule_either(b, lk_rule_literal(b, " "), lk_rule_literal(b, "\n"));
     blank = b->status ? LK_EXPR_NONE : lk_expr_repeat(b->x, blank, 0, 4);
     if (b->syntax->kind == LK_CALL_HARMONY) {
-        uint32_t think =
-            lk_then(b, lk_mark(b, "<|channel|>analysis<|message|>"), lk_until(b, "<|end|>"));
-        think = lk_then(b, think, lk_mark(b, "<|start|>assistant"));
-        return lk_then(b, lk_either(b, LK_EXPR_EMPTY, think), rest);
+        uint32_t think = lk_rule_then(b, lk_rule_mark(b, "<|channel|>analysis<|message|>"),
+                                      lk_rule_until(b, "<|end|>"));
+        think = lk_rule_then(b, think, lk_rule_mark(b, "<|start|>assistant"));
+        return lk_rule_then(b, lk_rule_either(b, LK_EXPR_EMPTY, think), rest);
     }
     if (begin->thinks) {
-        return lk_then(b, lk_until(b, t->end), lk_then(b, blank, rest));
+        return lk_rule_then(b, lk_rule_until(b, t->end), lk_rule_then(b, blank, rest));
     }
     if (begin->may_think) {
-        uint32_t think = lk_then(b, lk_mark(b, t->begin), lk_until(b, t->end));
-        return lk_then(b, lk_either(b, LK_EXPR_EMPTY, lk_then(b, think, blank)), rest);
+        uint32_t think = lk_rule_then(b, lk_rule_mark(b, t->begin), lk_rule_until(b, t->end));
+        return lk_rule_then(b, lk_rule_either(b, LK_EXPR_EMPTY, lk_rule_then(b, think, blank)),
+                            rest);
     }
     return rest;
 }
@@ -306,9 +321,9 @@ static uint32_t after_thinking(struct lk_answer_grammar *b, const struct begin *
 /* Both heads of a message that calls, as a whole answer. */
 static uint32_t whole_message(struct lk_answer_grammar *b, uint32_t from_name)
 {
-    uint32_t head = lk_either(b, lk_mark(b, "<|channel|>commentary to=functions."),
-                              lk_literal(b, " to=functions."));
-    return lk_then(b, head, from_name);
+    uint32_t head = lk_rule_either(b, lk_rule_mark(b, "<|channel|>commentary to=functions."),
+                                   lk_rule_literal(b, " to=functions."));
+    return lk_rule_then(b, head, from_name);
 }
 
 static uint32_t root_of(struct lk_answer_grammar *b, const struct begin *begin, bool lazy)
@@ -322,11 +337,11 @@ static uint32_t root_of(struct lk_answer_grammar *b, const struct begin *begin, 
     }
     e = harmony && calling ? whole_message(b, e) : e;
     if (tools->json && tools->choice != LK_CHOICE_REQUIRED) {
-        uint32_t json = lk_json_of(b, tools->schema, "", true);
+        uint32_t json = lk_rule_json(b, tools->schema, "", true);
         if (harmony) {
-            json = lk_then(b, lk_mark(b, "<|channel|>final<|message|>"), json);
+            json = lk_rule_then(b, lk_rule_mark(b, "<|channel|>final<|message|>"), json);
         }
-        e = lk_either(b, e, json);
+        e = lk_rule_either(b, e, json);
     }
     return after_thinking(b, begin, e);
 }
@@ -345,7 +360,7 @@ struct triggers {
 static void add(struct triggers *to, const char *text, uint32_t stage, uint32_t leads, bool behind)
 {
     size_t n = strlen(text), len = 0;
-    int32_t id = lk_mark_token(to->t, text, &len);
+    int32_t id = lk_rule_token(to->t, text, &len);
     while (n && lk_is_blank(text[n - 1])) {
         n--;
     }

@@ -26,23 +26,24 @@ struct lk_answer_grammar {
 /* All of these give LK_EXPR_NONE after a failure. */
 
 /* A marker of the format: control tokens where the vocabulary has them, else text. */
-uint32_t lk_mark(struct lk_answer_grammar *b, const char *text);
-uint32_t lk_literal(struct lk_answer_grammar *b, const char *text);
-uint32_t lk_then(struct lk_answer_grammar *b, uint32_t first, uint32_t then);
-uint32_t lk_either(struct lk_answer_grammar *b, uint32_t one, uint32_t other);
+uint32_t lk_rule_mark(struct lk_answer_grammar *b, const char *text);
+uint32_t lk_rule_literal(struct lk_answer_grammar *b, const char *text);
+uint32_t lk_rule_then(struct lk_answer_grammar *b, uint32_t first, uint32_t then);
+uint32_t lk_rule_either(struct lk_answer_grammar *b, uint32_t one, uint32_t other);
 /* One of the digits, letters and so on from `first` to `last`, min to max times. */
-uint32_t lk_range(struct lk_answer_grammar *b, char first, char last, uint32_t min, uint32_t max);
+uint32_t lk_rule_range(struct lk_answer_grammar *b, char first, char last, uint32_t min,
+                       uint32_t max);
 /* Any text up to a marker, and the marker. */
-uint32_t lk_until(struct lk_answer_grammar *b, const char *mark);
+uint32_t lk_rule_until(struct lk_answer_grammar *b, const char *mark);
 /* The control token that the marker begins with, or -1; *len: of its text. */
-int32_t lk_mark_token(const struct lk_tokenizer *t, const char *text, size_t *len);
+int32_t lk_rule_token(const struct lk_tokenizer *t, const char *text, size_t *len);
 /* JSON values of a schema (NULL: of any object) in the space of the grammar. `name` is the tool's,
  * for errors. */
-uint32_t lk_json_of(struct lk_answer_grammar *b, const struct lk_value *schema, const char *name,
-                    bool strict);
+uint32_t lk_rule_json(struct lk_answer_grammar *b, const struct lk_value *schema, const char *name,
+                      bool strict);
 
 /* answer_grammar_args.c: the arguments of a tool in the syntax, with what is around them when it is
  * a part of it: {..}, tags, (..). */
-uint32_t lk_arguments(struct lk_answer_grammar *b, const struct lk_answer_tool *tool);
+uint32_t lk_rule_arguments(struct lk_answer_grammar *b, const struct lk_answer_tool *tool);
 
 #endif

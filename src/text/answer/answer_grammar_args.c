@@ -79,11 +79,11 @@ static uint32_t members(struct lk_answer_grammar *b, const struct lk_answer_tool
     for (uint32_t i = n; i-- > 0 && !b->status;) {
         const struct lk_member *m = &properties->member[i];
         uint32_t one = each(b, tool, m, depth);
-        uint32_t here = lk_then(b, one, more);
-        uint32_t later = lk_then(b, lk_literal(b, separator), here);
+        uint32_t here = lk_rule_then(b, one, more);
+        uint32_t later = lk_rule_then(b, lk_rule_literal(b, separator), here);
         bool needed = is_required(schema, &m->key);
-        first = needed ? here : lk_either(b, here, first);
-        more = needed ? later : lk_either(b, later, more);
+        first = needed ? here : lk_rule_either(b, here, first);
+        more = needed ? later : lk_rule_either(b, later, more);
     }
     return first;
 }
@@ -112,7 +112,7 @@ static uint32_t json_of_parameter(struct lk_answer_grammar *b, const struct lk_a
         return LK_EXPR_NONE;
     }
     b->status = lk_value_dict(&b->tools->region, m, n, "request", &with, b->err);
-    return b->status ? LK_EXPR_NONE : lk_json_of(b, &with, tool->name, tool->strict);
+    return b->status ? LK_EXPR_NONE : lk_rule_json(b, &with, tool->name, tool->strict);
 }
 
 static uint32_t tagged_value(struct lk_answer_grammar *b, const struct lk_answer_tool *tool,
@@ -125,37 +125,41 @@ static uint32_t tagged_value(struct lk_answer_grammar *b, const struct lk_answer
         uint32_t any = LK_EXPR_NONE;
         for (uint32_t i = 0; i < values->n; i++) {
             if (values->item[i].type == LK_VALUE_STRING) {
-                any = lk_either(b, any, text_expr(b, &values->item[i]));
+                any = lk_rule_either(b, any, text_expr(b, &values->item[i]));
             }
         }
-        return lk_then(b, any, lk_mark(b, b->syntax->value_end));
+        return lk_rule_then(b, any, lk_rule_mark(b, b->syntax->value_end));
     }
     if (tool->strict && text && !is_kept(&m->value)) {
         refuse(b, tool, m->key.text, "a string with such a schema can't be held to it");
     }
-    return text ? lk_until(b, b->syntax->value_end)
-                : lk_then(b, json_of_parameter(b, tool, &m->value),
-                          lk_mark(b, b->syntax->value_end));
+    return text ? lk_rule_until(b, b->syntax->value_end)
+                : lk_rule_then(b, json_of_parameter(b, tool, &m->value),
+                               lk_rule_mark(b, b->syntax->value_end));
 }
 
 static uint32_t tagged_head(struct lk_answer_grammar *b, uint32_t key)
 {
     const struct lk_syntax *s = b->syntax;
-    key = lk_then(b, lk_mark(b, s->key), lk_then(b, key, lk_mark(b, s->key_end)));
-    return lk_then(b, key, lk_mark(b, s->value ? s->value : ""));
+    key =
+        lk_rule_then(b, lk_rule_mark(b, s->key), lk_rule_then(b, key, lk_rule_mark(b, s->key_end)));
+    return lk_rule_then(b, key, lk_rule_mark(b, s->value ? s->value : ""));
 }
 
 static uint32_t tagged_member(struct lk_answer_grammar *b, const struct lk_answer_tool *tool,
                               const struct lk_member *m, int depth)
 {
     (void)depth;
-    return lk_then(b, tagged_head(b, text_expr(b, &m->key)), tagged_value(b, tool, m));
+    return lk_rule_then(b, tagged_head(b, text_expr(b, &m->key)), tagged_value(b, tool, m));
 }
 
 static uint32_t word(struct lk_answer_grammar *b)
 {
-    uint32_t c = lk_either(b, lk_range(b, 'a', 'z', 1, 1), lk_range(b, 'A', 'Z', 1, 1));
-    c = lk_either(b, c, lk_either(b, lk_range(b, '0', '9', 1, 1), lk_literal(b, "_")));
+    uint32_t c =
+        lk_rule_either(b, lk_rule_range(b, 'a', 'z', 1, 1), lk_rule_range(b, 'A', 'Z', 1, 1));
+    c = lk_rule_either(b, c,
+                       lk_rule_either(b, lk_rule_range(b, '0', '9', 1, 1),
+                                      lk_rule_literal(b, "_")));
     return b->status ? LK_EXPR_NONE : lk_expr_repeat(b->x, c, 1, 64);
 }
 
@@ -164,7 +168,7 @@ static uint32_t tagged(struct lk_answer_grammar *b, const struct lk_answer_tool 
     if (says(tool->parameters, "properties")) {
         return members(b, tool, tool->parameters, "", tagged_member, 0);
     }
-    uint32_t one = lk_then(b, tagged_head(b, word(b)), lk_until(b, b->syntax->value_end));
+    uint32_t one = lk_rule_then(b, tagged_head(b, word(b)), lk_rule_until(b, b->syntax->value_end));
     return b->status ? LK_EXPR_NONE : lk_expr_repeat(b->x, one, 0, 64);
 }
 
@@ -179,21 +183,22 @@ static uint32_t json_type(struct lk_answer_grammar *b, const char *type)
 {
     struct lk_member m[1] = {{lk_value_text("type", 4, 0), lk_value_text(type, strlen(type), 0)}};
     const struct lk_value schema = {.type = LK_VALUE_DICT, .n = 1, .member = m};
-    return lk_json_of(b, &schema, "", true);
+    return lk_rule_json(b, &schema, "", true);
 }
 
 static uint32_t string(struct lk_answer_grammar *b)
 {
     return is_python(b) ? json_type(b, "string")
-                        : lk_then(b, lk_mark(b, b->syntax->quote), lk_until(b, b->syntax->quote));
+                        : lk_rule_then(b, lk_rule_mark(b, b->syntax->quote),
+                                       lk_rule_until(b, b->syntax->quote));
 }
 
 static uint32_t words(struct lk_answer_grammar *b, bool null)
 {
     bool python = is_python(b);
-    return null ? lk_literal(b, python ? "None" : "null")
-                : lk_either(b, lk_literal(b, python ? "True" : "true"),
-                            lk_literal(b, python ? "False" : "false"));
+    return null ? lk_rule_literal(b, python ? "None" : "null")
+                : lk_rule_either(b, lk_rule_literal(b, python ? "True" : "true"),
+                                 lk_rule_literal(b, python ? "False" : "false"));
 }
 
 static const char *comma(const struct lk_answer_grammar *b)
@@ -207,9 +212,11 @@ static uint32_t list_of(struct lk_answer_grammar *b, uint32_t item, char open, c
     if (b->status) {
         return LK_EXPR_NONE;
     }
-    uint32_t more = lk_expr_repeat(b->x, lk_then(b, lk_literal(b, comma(b)), item), 0, LK_NO_LIMIT);
-    uint32_t all = lk_either(b, LK_EXPR_EMPTY, lk_then(b, item, more));
-    return lk_then(b, lk_literal(b, ends[0]), lk_then(b, all, lk_literal(b, ends[1])));
+    uint32_t more =
+        lk_expr_repeat(b->x, lk_rule_then(b, lk_rule_literal(b, comma(b)), item), 0, LK_NO_LIMIT);
+    uint32_t all = lk_rule_either(b, LK_EXPR_EMPTY, lk_rule_then(b, item, more));
+    return lk_rule_then(b, lk_rule_literal(b, ends[0]),
+                        lk_rule_then(b, all, lk_rule_literal(b, ends[1])));
 }
 
 /* Any value, a rule that refers to itself. */
@@ -223,12 +230,12 @@ static uint32_t any_value(struct lk_answer_grammar *b)
         }
         b->any_value = rule + 1;
         uint32_t self = lk_expr_rule(b->x, rule);
-        uint32_t key = is_python(b) ? lk_then(b, string(b), lk_literal(b, ": "))
-                                    : lk_then(b, word(b), lk_literal(b, ":"));
-        uint32_t e = lk_either(b, string(b), json_type(b, "number"));
-        e = lk_either(b, e, lk_either(b, words(b, false), words(b, true)));
-        e = lk_either(b, e, list_of(b, self, '[', ']'));
-        e = lk_either(b, e, list_of(b, lk_then(b, key, self), '{', '}'));
+        uint32_t key = is_python(b) ? lk_rule_then(b, string(b), lk_rule_literal(b, ": "))
+                                    : lk_rule_then(b, word(b), lk_rule_literal(b, ":"));
+        uint32_t e = lk_rule_either(b, string(b), json_type(b, "number"));
+        e = lk_rule_either(b, e, lk_rule_either(b, words(b, false), words(b, true)));
+        e = lk_rule_either(b, e, list_of(b, self, '[', ']'));
+        e = lk_rule_either(b, e, list_of(b, lk_rule_then(b, key, self), '{', '}'));
         b->g->rule[rule].body = e;
         b->g->rule[rule].defined = true;
     }
@@ -243,15 +250,15 @@ static uint32_t constant(struct lk_answer_grammar *b, const struct lk_value *v)
     struct lk_text_buffer text = {.what = "a tool", .err = b->err};
     uint32_t e = LK_EXPR_NONE;
     if (v->type == LK_VALUE_STRING && !is_python(b)) {
-        uint32_t rest = lk_then(b, text_expr(b, v), lk_mark(b, b->syntax->quote));
-        return lk_then(b, lk_mark(b, b->syntax->quote), rest);
+        uint32_t rest = lk_rule_then(b, text_expr(b, v), lk_rule_mark(b, b->syntax->quote));
+        return lk_rule_then(b, lk_rule_mark(b, b->syntax->quote), rest);
     }
     if (v->type == LK_VALUE_BOOL || v->type == LK_VALUE_NULL) {
         bool python = is_python(b);
         return v->type == LK_VALUE_NULL ? words(b, true)
-                                        : lk_literal(b, v->boolean ? python ? "True" : "true"
-                                                        : python   ? "False"
-                                                                   : "false");
+                                        : lk_rule_literal(b, v->boolean ? python ? "True" : "true"
+                                                             : python   ? "False"
+                                                                        : "false");
     }
     struct lk_json_writing how = lk_json_default();
     if (!b->status) {
@@ -269,18 +276,19 @@ static uint32_t member_value(struct lk_answer_grammar *b, const struct lk_answer
 {
     if (depth > 0 && is_python(b)) {
         struct lk_value key = m->key;
-        uint32_t name = lk_then(b, constant(b, &key), lk_literal(b, ": "));
-        return lk_then(b, name, value_of(b, tool, &m->value, depth));
+        uint32_t name = lk_rule_then(b, constant(b, &key), lk_rule_literal(b, ": "));
+        return lk_rule_then(b, name, value_of(b, tool, &m->value, depth));
     }
-    uint32_t sign = lk_literal(b, is_python(b) ? "=" : ":");
-    return lk_then(b, text_expr(b, &m->key), lk_then(b, sign, value_of(b, tool, &m->value, depth)));
+    uint32_t sign = lk_rule_literal(b, is_python(b) ? "=" : ":");
+    return lk_rule_then(b, text_expr(b, &m->key),
+                        lk_rule_then(b, sign, value_of(b, tool, &m->value, depth)));
 }
 
 static uint32_t object_of(struct lk_answer_grammar *b, const struct lk_answer_tool *tool,
                           const struct lk_value *schema, int depth)
 {
     uint32_t all = members(b, tool, schema, comma(b), member_value, depth + 1);
-    return lk_then(b, lk_literal(b, "{"), lk_then(b, all, lk_literal(b, "}")));
+    return lk_rule_then(b, lk_rule_literal(b, "{"), lk_rule_then(b, all, lk_rule_literal(b, "}")));
 }
 
 static uint32_t value_of_type(struct lk_answer_grammar *b, const struct lk_answer_tool *tool,
@@ -322,13 +330,13 @@ static uint32_t value_of(struct lk_answer_grammar *b, const struct lk_answer_too
     }
     if (values && values->type == LK_VALUE_LIST) {
         for (uint32_t i = 0; i < values->n; i++) {
-            e = lk_either(b, e, constant(b, &values->item[i]));
+            e = lk_rule_either(b, e, constant(b, &values->item[i]));
         }
         return e;
     }
     if (type && type->type == LK_VALUE_LIST && type->n) {
         for (uint32_t i = 0; i < type->n; i++) {
-            e = lk_either(b, e, value_of_type(b, tool, schema, &type->item[i], depth));
+            e = lk_rule_either(b, e, value_of_type(b, tool, schema, &type->item[i], depth));
         }
         return e;
     }
@@ -342,17 +350,17 @@ static uint32_t literal_arguments(struct lk_answer_grammar *b, const struct lk_a
     if (says(tool->parameters, "properties")) {
         all = members(b, tool, tool->parameters, comma(b), member_value, 0);
     } else {
-        uint32_t one = lk_then(b, word(b), lk_literal(b, python ? "=" : ":"));
-        one = lk_then(b, one, any_value(b));
-        uint32_t next = lk_then(b, lk_literal(b, comma(b)), one);
+        uint32_t one = lk_rule_then(b, word(b), lk_rule_literal(b, python ? "=" : ":"));
+        one = lk_rule_then(b, one, any_value(b));
+        uint32_t next = lk_rule_then(b, lk_rule_literal(b, comma(b)), one);
         uint32_t more = b->status ? LK_EXPR_NONE : lk_expr_repeat(b->x, next, 0, 64);
-        all = lk_either(b, LK_EXPR_EMPTY, lk_then(b, one, more));
+        all = lk_rule_either(b, LK_EXPR_EMPTY, lk_rule_then(b, one, more));
     }
-    return lk_then(b, lk_literal(b, python ? "(" : "{"),
-                   lk_then(b, all, lk_literal(b, python ? ")" : "}")));
+    return lk_rule_then(b, lk_rule_literal(b, python ? "(" : "{"),
+                        lk_rule_then(b, all, lk_rule_literal(b, python ? ")" : "}")));
 }
 
-uint32_t lk_arguments(struct lk_answer_grammar *b, const struct lk_answer_tool *tool)
+uint32_t lk_rule_arguments(struct lk_answer_grammar *b, const struct lk_answer_tool *tool)
 {
     switch (b->syntax->kind) {
     case LK_CALL_TAGGED:
@@ -361,6 +369,6 @@ uint32_t lk_arguments(struct lk_answer_grammar *b, const struct lk_answer_tool *
     case LK_CALL_PYTHON:
         return literal_arguments(b, tool);
     default:
-        return lk_json_of(b, tool->parameters, tool->name, tool->strict);
+        return lk_rule_json(b, tool->parameters, tool->name, tool->strict);
     }
 }

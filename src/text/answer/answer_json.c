@@ -164,7 +164,7 @@ static void in_number(struct lk_json_checker *c, unsigned char b)
     }
 }
 
-enum lk_check_state lk_check_byte(struct lk_json_checker *c, unsigned char b)
+enum lk_json_state lk_json_check_byte(struct lk_json_checker *c, unsigned char b)
 {
     switch (c->state) {
     case LK_CHECK_STRING:
@@ -198,7 +198,7 @@ enum lk_check_state lk_check_byte(struct lk_json_checker *c, unsigned char b)
     return c->state;
 }
 
-bool lk_check_whole(const char *bytes, size_t n)
+bool lk_json_is_whole(const char *bytes, size_t n)
 {
     struct lk_json_checker c = {0};
     while (n && lk_is_blank(bytes[n - 1])) {
@@ -206,7 +206,7 @@ bool lk_check_whole(const char *bytes, size_t n)
     }
     for (size_t i = 0; i < n; i++) {
         bool bare_number = c.state == LK_CHECK_NUMBER && c.depth == 0;
-        enum lk_check_state state = lk_check_byte(&c, (unsigned char)bytes[i]);
+        enum lk_json_state state = lk_json_check_byte(&c, (unsigned char)bytes[i]);
         bool early = state == LK_CHECK_DONE && (bare_number || i + 1 < n);
         if (state == LK_CHECK_BAD || early) {
             return false;

@@ -10,7 +10,7 @@
 
 enum { LK_CHECK_DEPTH = 64 };
 
-enum lk_check_state {
+enum lk_json_state {
     LK_CHECK_VALUE,        /* a value comes */
     LK_CHECK_VALUE_OR_END, /* after [ */
     LK_CHECK_KEY,          /* after a comma in an object */
@@ -28,7 +28,7 @@ enum lk_check_state {
 
 /* A zeroed one is before a value. */
 struct lk_json_checker {
-    enum lk_check_state state;
+    enum lk_json_state state;
     int depth;
     uint64_t objects; /* bit i: what is open at depth i + 1 is an object */
     bool is_key;      /* the string is a key */
@@ -38,9 +38,9 @@ struct lk_json_checker {
 };
 
 /* Goes on with a byte. LK_CHECK_DONE: the value ends with it, or, a number, before it. */
-enum lk_check_state lk_check_byte(struct lk_json_checker *c, unsigned char byte);
+enum lk_json_state lk_json_check_byte(struct lk_json_checker *c, unsigned char byte);
 /* Whether bytes[0..n), with white space around, are one whole value. */
-bool lk_check_whole(const char *bytes, size_t n);
+bool lk_json_is_whole(const char *bytes, size_t n);
 
 static inline bool lk_is_blank(char c)
 {

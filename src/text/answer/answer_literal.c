@@ -9,7 +9,7 @@
 static bool put(struct lk_answer *a, const char *bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (lk_check_byte(&a->check, (unsigned char)bytes[i]) == LK_CHECK_BAD) {
+        if (lk_json_check_byte(&a->check, (unsigned char)bytes[i]) == LK_CHECK_BAD) {
             return false;
         }
     }

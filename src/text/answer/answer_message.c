@@ -32,7 +32,7 @@ static size_t word(const char *p, const char *end)
 static bool is_head(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           lk_is_blank(c) || strchr("_-.:=/", c);
+           lk_is_blank(c) || (c && strchr("_-.:=/", c));
 }
 
 /* The text up to byte `at` is no head of a message: it is content. */

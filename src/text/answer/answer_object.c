@@ -96,7 +96,7 @@ static bool put_kept(struct lk_answer *a)
             n--;
         }
     }
-    good = good && n && *bytes == '{' && lk_check_whole(bytes, n);
+    good = good && n && *bytes == '{' && lk_json_is_whole(bytes, n);
     if (good) {
         lk_out_begin(a);
         put_json(a, bytes, n);
@@ -194,7 +194,7 @@ enum lk_step lk_step_object(struct lk_answer *a)
     for (; a->at < a->in.n && !a->status; a->at++) {
         struct lk_json_checker was = a->check;
         char b = a->in.data[a->at];
-        enum lk_check_state state = lk_check_byte(&a->check, (unsigned char)b);
+        enum lk_json_state state = lk_json_check_byte(&a->check, (unsigned char)b);
         if (state == LK_CHECK_BAD) {
             return lk_call_broken(a);
         }

@@ -100,7 +100,7 @@ static void put_value(struct lk_answer *a, const char *bytes, size_t n)
     while (len && lk_is_blank(first[len - 1])) {
         len--;
     }
-    bool json = len && lk_check_whole(first, len);
+    bool json = len && lk_json_is_whole(first, len);
     if (json && !(a->text && *first == '"')) {
         for (size_t i = 0, run; i < len; i += run) { /* control characters can't stay */
             for (run = 0; i + run < len && (unsigned char)first[i + run] >= 0x20; run++) {
