@@ -158,6 +158,8 @@ void cli_streams_open(void);
 void cli_raw_output(void); /* sends them after all */
 /* Bytes to stdout, now. False when nobody reads any more or the write failed: cli->closed. */
 bool cli_out(struct cli *cli, const char *bytes, size_t n);
+/* What follows on stdout, a terminal, is dim, or is not any more. */
+void cli_dim(struct cli *cli, bool on);
 /* Flushes stdout; the exit code: `code`, or CLI_INPUT (said) when not all output was written. A
  * closed pipe is no failure. */
 int cli_finish(struct cli *cli, int code);

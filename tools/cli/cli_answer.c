@@ -23,6 +23,12 @@ int cli_tokenize_raw(struct cli_runner *r, const char *text, size_t len)
     return status && status != LK_E_FULL ? cli_error(r->cli, &err) : CLI_DONE;
 }
 
+static int begin_thinking(struct cli_runner *r)
+{
+    int code = cli_think_begin(&r->think, r->format.prompt, r->args->json);
+    return code ? code : cli_think_limit(&r->think, r->generation);
+}
+
 static int begin(struct cli_runner *r)
 {
     lk_error err;
@@ -36,6 +42,10 @@ static int begin(struct cli_runner *r)
     }
     if (lk_generation_begin(r->generation, r->ids, r->n, &err)) {
         return cli_error(r->cli, &err);
+    }
+    int code = r->think.format ? begin_thinking(r) : CLI_DONE;
+    if (code) {
+        return code;
     }
     lk_generation_counts count = lk_generation_count(r->generation);
     r->text.n = 0;
@@ -80,10 +90,16 @@ static int hear_text(struct cli_runner *r, const lk_event *ev)
     if (!cli_append(&r->text, ev->text, ev->len)) {
         return cli_fail(r->cli, CLI_NOMEM, "out of memory");
     }
-    if (!r->args->json && !r->cli->closed && !cli_out(r->cli, ev->text, ev->len)) {
+    int code = CLI_DONE;
+    if (r->think.format) {
+        code = cli_think_text(&r->think, ev->text, ev->len);
+    } else if (!r->args->json && !r->cli->closed) {
+        cli_out(r->cli, ev->text, ev->len);
+    }
+    if (r->cli->closed) {
         lk_generation_cancel(r->generation); /* nobody reads it */
     }
-    return CLI_DONE;
+    return code;
 }
 
 static int hear(struct cli_runner *r, const lk_event *ev)
@@ -91,6 +107,9 @@ static int hear(struct cli_runner *r, const lk_event *ev)
     switch (ev->kind) {
     case LK_EVENT_TOKEN:
         hash_row(r);
+        if (r->think.format) {
+            cli_think_token(&r->think);
+        }
         return CLI_DONE;
     case LK_EVENT_TEXT:
         return hear_text(r, ev);
@@ -118,7 +137,7 @@ static int step(struct cli_runner *r, double *seconds)
     while (!code && lk_generation_next(r->generation, &ev)) {
         code = hear(r, &ev);
     }
-    return code;
+    return code || !r->think.format ? code : cli_think_limit(&r->think, r->generation);
 }
 
 /* The step that evaluates a prompt and chooses a token after it. */
@@ -169,6 +188,9 @@ static int all_steps(struct cli_runner *r)
             r->last.decoded += lk_session_n_tokens(r->session) - held;
         }
     }
+    if (!code && r->think.format) {
+        code = cli_think_end(&r->think);
+    }
     lk_generation_counts count = lk_generation_count(r->generation);
     r->last.prompt = count.prompt;
     r->last.reused = count.reused;
@@ -186,8 +208,8 @@ int cli_answer(struct cli_runner *r)
         r->written = false;
         return CLI_INTERRUPTED;
     }
-    if (!code && !r->args->json && !r->cli->closed &&
-        (r->text.n == 0 || r->text.data[r->text.n - 1] != '\n')) {
+    char last = r->think.format ? r->think.last : r->text.n ? r->text.data[r->text.n - 1] : 0;
+    if (!code && !r->args->json && !r->cli->closed && last != '\n') {
         cli_out(r->cli, "\n", 1);
     }
     if (!code && r->finish == LK_FINISH_FULL) {
@@ -201,6 +223,11 @@ int cli_answer(struct cli_runner *r)
     r->all.prompt_seconds += r->last.prompt_seconds;
     r->all.decode_seconds += r->last.decode_seconds;
     return code;
+}
+
+const struct cli_buffer *cli_said(const struct cli_runner *r)
+{
+    return r->think.format ? &r->think.content : &r->text;
 }
 
 /* ---- statistics ---- */

@@ -33,6 +33,7 @@ int cli_chat_open(struct cli *cli, const lk_model *model, const char *file, cons
 
 void cli_chat_close(struct cli_chat *chat)
 {
+    lk_rendering_close(&chat->prompt);
     lk_template_close(&chat->t);
 }
 
@@ -61,6 +62,7 @@ int cli_chat_tokenize(struct cli_chat *chat, const lk_tokenizer *t, const lk_cha
 {
     lk_error err;
     lk_template_input in = lk_template_input_default();
+    lk_rendering_close(&chat->prompt);
     if (!chat->t) {
         return stand_in(chat, chat->why, t, messages, n_messages, ids, cap, n);
     }
@@ -68,7 +70,10 @@ int cli_chat_tokenize(struct cli_chat *chat, const lk_tokenizer *t, const lk_cha
     in.n_messages = n_messages;
     in.args = chat->args;
     in.args_len = chat->args ? strlen(chat->args) : 0;
-    lk_status status = lk_template_tokenize(chat->t, t, &in, ids, cap, n, &err);
+    lk_status status = lk_template_render(chat->t, &in, &chat->prompt, &err);
+    if (!status) {
+        status = lk_rendering_tokenize(chat->prompt, t, ids, cap, n, &err);
+    }
     if (!status || status == LK_E_FULL) {
         return CLI_DONE;
     }

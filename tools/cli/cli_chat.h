@@ -12,6 +12,7 @@ struct cli_chat {
     struct cli *cli;
     const lk_model *model;
     lk_template *t;        /* NULL: there is none that compiles */
+    lk_rendering *prompt;  /* the last dialogue that was written by it, or NULL */
     lk_chat_format format; /* what stands in for the model's own template, or LK_CHAT_NONE */
     const char *file;      /* --template, or NULL */
     const char *args;      /* --template-args, or NULL */

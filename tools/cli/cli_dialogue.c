@@ -37,8 +37,8 @@ static int turn(struct dialogue *d, const char *line)
         return CLI_DONE;
     }
     if (!code) {
-        code =
-            cli_turns_say(d->cli, &r->turns, "assistant", r->text.n ? r->text.data : "", r->text.n);
+        const struct cli_buffer *said = cli_said(r);
+        code = cli_turns_say(d->cli, &r->turns, "assistant", said->n ? said->data : "", said->n);
     }
     if (!code && r->finish == LK_FINISH_CANCELLED) {
         cli_clear_interrupt(); /* it ended this answer, not the dialogue */

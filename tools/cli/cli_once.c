@@ -50,6 +50,7 @@ static int begin_dialogue(struct cli_runner *r, const char *text, size_t len)
 static int keep_answer(struct cli_runner *r)
 {
     struct cli_turns *t = &r->turns;
+    const struct cli_buffer *said = cli_said(r);
     struct cli_buffer all = {0};
     const lk_chat_message *last = t->n ? &t->message[t->n - 1] : NULL;
     bool goes_on = last && strcmp(last->role, "assistant") == 0;
@@ -57,7 +58,7 @@ static int keep_answer(struct cli_runner *r)
         return CLI_DONE;
     }
     bool ok = (!goes_on || cli_append(&all, last->text, last->len)) &&
-              cli_append(&all, r->text.n ? r->text.data : "", r->text.n);
+              cli_append(&all, said->n ? said->data : "", said->n);
     int code = ok ? CLI_DONE : cli_fail(r->cli, CLI_NOMEM, "out of memory");
     if (!code) {
         cli_turns_keep(t, t->n - goes_on);
@@ -101,6 +102,14 @@ void cli_once_json(const struct cli_runner *r, const char *hash)
     cli_json_string(stdout, lk_model_path(r->model), strlen(lk_model_path(r->model)));
     printf(",\"backend\":\"%s\",\"text\":", lk_session_backend(r->session));
     cli_json_string(stdout, r->text.n ? r->text.data : "", r->text.n);
+    if (r->think.format) {
+        printf(",\"thinking\":");
+        cli_json_string(stdout, r->think.thinking.n ? r->think.thinking.data : "",
+                        r->think.thinking.n);
+        printf(",\"content\":");
+        cli_json_string(stdout, r->think.content.n ? r->think.content.data : "",
+                        r->think.content.n);
+    }
     printf(",\"finish\":\"%s\",\"ids\":[", lk_finish_name(r->finish));
     for (size_t i = c->prompt; i < n; i++) {
         printf("%s%d", i > c->prompt ? "," : "", ids[i]);

@@ -43,6 +43,10 @@ int cli_request_check(struct cli_runner *r)
         return cli_fail(r->cli, CLI_USAGE,
                         "--raw excludes --chat, --system, --template and --template-args");
     }
+    code = cli_think_check(r->cli, &a->think, a->raw);
+    if (code) {
+        return code;
+    }
     bool may_be_dialogue = a->chat || (isatty(STDIN_FILENO) && r->cli->argc == 1 && !a->json);
     if (a->on_full && strcmp(a->on_full, "drop") == 0 && !may_be_dialogue) {
         return cli_fail(r->cli, CLI_USAGE, "--on-full drop: only a dialogue has turns to drop");
@@ -112,6 +116,8 @@ int cli_request_open(struct cli_runner *r)
     o.n_stop = a->stop.n;
     o.ignore_eog = a->ignore_eos;
     o.constraint = r->constraint.start;
+    o.shown = r->think.shown;
+    o.n_shown = r->think.n_shown;
     lk_generation_close(&r->generation);
     r->written = false;
     return lk_generation_open(r->session, r->t, &o, &r->generation, &err) ? cli_error(r->cli, &err)

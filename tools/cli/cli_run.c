@@ -44,6 +44,15 @@ static const struct cli_option options[] = {
     {"json", 0, CLI_FLAG, NULL, THIS(json), .help = "print one JSON object at the end"},
     {"raw-output", 0, CLI_FLAG, NULL, THIS(raw_output),
      .help = "send control characters of the text to a terminal; else it shows them as \\x1b"},
+    {"think", 0, CLI_STRING, "HOW", THIS(think.how), .choices = "on off low medium high",
+     .group = "thinking",
+     .help = "have the model think before it answers, or not, or how much, where its chat template "
+             "can say so"},
+    {"thinking", 0, CLI_STRING, "WHAT", THIS(think.show), .choices = "show hide only",
+     .help = "print thinking too, which is the default: dim on a terminal, elsewhere between "
+             "<think> and </think>; or not; or nothing else"},
+    {"think-budget", 0, CLI_STRING, "N", THIS(think.budget),
+     .help = "end thinking after N tokens of it"},
     {"sample", 0, CLI_FLAG, NULL, THIS(sample), .group = "choice of tokens",
      .help = "as the model's file says (general.sampling.*), where no option says otherwise; "
              "without it the likeliest token, so that an answer can be repeated anywhere"},
@@ -105,6 +114,16 @@ static int finish(struct cli_runner *r)
     return code ? code : interrupted ? CLI_INTERRUPTED : CLI_DONE;
 }
 
+/* What must fit begins behind thinking that the prompt has begun. */
+static int open_constraint(struct cli_runner *r)
+{
+    struct cli_constraint_args args = r->args->constraint;
+    bool begins = false, any = args.schema || args.grammar || args.regex;
+    int code = any && !args.after ? cli_think_begins(&r->think, &r->format, &begins) : CLI_DONE;
+    args.after = begins ? r->think.info.think_end : args.after;
+    return code ? code : cli_constraint_open(r->cli, &args, r->t, &r->constraint);
+}
+
 static int open_all(struct cli_runner *r)
 {
     lk_error err;
@@ -119,8 +138,11 @@ static int open_all(struct cli_runner *r)
         code = cli_chat_open(r->cli, r->model, r->args->template_file, r->args->template_args,
                              &r->format);
     }
+    if (!code && !r->args->raw) {
+        code = cli_think_open(r->cli, &r->args->think, &r->format, r->t, &r->think);
+    }
     if (!code) {
-        code = cli_constraint_open(r->cli, &r->args->constraint, r->t, &r->constraint);
+        code = open_constraint(r);
     }
     if (!code) {
         code = cli_open_engine(r->cli, r->model, &r->args->engine, 0, &r->engine);
@@ -153,6 +175,7 @@ static void close_all(struct cli_runner *r)
     lk_output_close(&r->saved);
     lk_generation_close(&r->generation);
     cli_constraint_close(&r->constraint);
+    cli_think_close(&r->think);
     lk_session_close(&r->session);
     lk_engine_close(&r->engine);
     cli_chat_close(&r->format);

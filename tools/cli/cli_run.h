@@ -8,6 +8,7 @@
 
 #include "tools/cli/cli_chat.h"
 #include "tools/cli/cli_constraint.h"
+#include "tools/cli/cli_think.h"
 #include "tools/cli/cli_turns.h"
 
 struct cli_run_args {
@@ -17,6 +18,7 @@ struct cli_run_args {
     const char *save, *load, *move_at, *system, *on_full, *template_file, *template_args;
     struct cli_list stop, logit_bias;
     struct cli_constraint_args constraint;
+    struct cli_think_args think;
     bool ignore_eos, raw, chat, logits_sha256, json, raw_output, sample, test, quick;
     const char *only, *report;
 };
@@ -37,6 +39,7 @@ struct cli_runner {
     lk_engine *engine;
     lk_session *session;
     struct cli_constraint constraint;
+    struct cli_think think;
     lk_generation *generation;
     lk_output *saved;           /* of --save, open from the start */
     lk_sampler_options sampler; /* how tokens are chosen, but for the bias */
@@ -45,7 +48,7 @@ struct cli_runner {
     lk_sha256 hash;             /* of the rows that tokens were chosen from */
     int32_t *ids;               /* [n_ctx] the prompt */
     size_t n, n_ctx;
-    struct cli_buffer text; /* of the answer so far */
+    struct cli_buffer text; /* of the answer so far, with thinking and its marks */
     lk_finish finish;       /* of the answer */
     bool written;           /* the session's timeline is that of the generation */
     int64_t move_at;        /* -1: never, or done */
@@ -71,6 +74,8 @@ int cli_answer(struct cli_runner *r);
 void cli_statistics(const struct cli_runner *r);     /* of the last answer */
 void cli_all_statistics(const struct cli_runner *r); /* of all */
 double cli_rate(size_t n, double seconds);
+/* What the answer says, without thinking. */
+const struct cli_buffer *cli_said(const struct cli_runner *r);
 
 /* One prompt (cli_once.c), and what --json prints of it; hash may be NULL. */
 int cli_once(struct cli_runner *r);

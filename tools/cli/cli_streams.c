@@ -129,6 +129,14 @@ bool cli_out(struct cli *cli, const char *bytes, size_t n)
     return !cli->closed;
 }
 
+void cli_dim(struct cli *cli, bool on)
+{
+    static const char faint[] = "\033[2m", plain[] = "\033[0m";
+    if (!cli->closed && !fflush(stdout)) {
+        (void)write_all(&out, on ? faint : plain, sizeof faint - 1);
+    }
+}
+
 int cli_finish(struct cli *cli, int code)
 {
     (void)fflush(stdout);

@@ -54,8 +54,7 @@ const struct lk_syntax *lk_syntax_named(const char *name);
 /* Marks of thinking. */
 struct lk_thinking {
     const char *begin, *end;
-    const char *begin_text, *end_text; /* as they are written, with the white space around */
-    bool anywhere;                     /* it may come after content too */
+    bool anywhere;        /* it may come after content too */
 };
 
 const struct lk_thinking *lk_thinking_at(size_t i);

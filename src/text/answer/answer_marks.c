@@ -86,8 +86,16 @@ lk_status lk_answer_think_end(const lk_answer_format *f, const lk_tokenizer *t, 
 {
     const char *text = f->syntax->kind == LK_CALL_HARMONY
                            ? "<|end|><|start|>assistant<|channel|>final<|message|>"
-                       : f->thinking ? f->thinking->end_text
+                       : f->thinking ? f->thinking->end
                                      : "";
+    int32_t whole = *text ? lk_tok_find(t, text, strlen(text)) : -1;
+    if (whole >= 0) { /* a token by itself: nothing is put before it, as at the start of a text */
+        *n = 1;
+        if (cap) {
+            *ids = whole;
+        }
+        return LK_OK;
+    }
     *n = 0;
     return *text ? lk_tok_encode(t, text, strlen(text), NULL, 0, false, false, ids, cap, n, err)
                  : LK_OK;

@@ -193,12 +193,12 @@ const char *lk_answer_format_list(size_t i)
 }
 
 static const struct lk_thinking thinkings[] = {
-    {"<think>", "</think>", "<think>\n", "\n</think>\n\n", false},
-    {"<seed:think>", "</seed:think>", "<seed:think>", "</seed:think>", false},
-    {"[THINK]", "[/THINK]", "[THINK]", "[/THINK]", true},
-    {"<|channel>thought", "<channel|>", "<|channel>thought\n", "\n<channel|>", true},
-    {"<|START_THINKING|>", "<|END_THINKING|>", "<|START_THINKING|>", "<|END_THINKING|>", false},
-    {"<|inner_prefix|>", "<|inner_suffix|>", "<|inner_prefix|>", "<|inner_suffix|>", true},
+    {"<think>", "</think>", false},
+    {"<seed:think>", "</seed:think>", false},
+    {"[THINK]", "[/THINK]", true},
+    {"<|channel>thought", "<channel|>", true},
+    {"<|START_THINKING|>", "<|END_THINKING|>", false},
+    {"<|inner_prefix|>", "<|inner_suffix|>", true},
 };
 
 const struct lk_thinking *lk_thinking_at(size_t i)
