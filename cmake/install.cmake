@@ -27,7 +27,7 @@ if(TARGET lockstep_program AND (NOT CMAKE_CROSSCOMPILING OR CMAKE_CROSSCOMPILING
   lk_document(fish lockstep.fish fish/vendor_completions.d)
   add_custom_target(lockstep_documents ALL DEPENDS ${lk_documents})
 endif()
-install(FILES include/lockstep.h include/lockstep_check.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES include/lockstep.h include/lockstep_answer.h include/lockstep_check.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT lockstep-targets NAMESPACE lockstep:: DESTINATION ${lk_package})
 configure_package_config_file(cmake/lockstep-config.cmake.in lockstep-config.cmake
   INSTALL_DESTINATION ${lk_package})

@@ -24,12 +24,12 @@ struct cli_think {
     char *template_args;  /* of the template, with what --think asks for */
     int32_t *shown, *end; /* tokens of markers; those that end thinking */
     size_t n_shown, n_end;
-    int64_t budget;               /* tokens; -1: no limit */
-    lk_answer *answer;            /* the present one */
-    int64_t spent;                /* tokens of thinking in it */
-    bool ended;                   /* the end was forced */
+    int64_t budget;         /* tokens; -1: no limit */
+    lk_answer *answer;      /* the present one */
+    int64_t spent;          /* tokens of thinking in it */
+    bool ended;             /* the end was forced */
     bool dims, dim, silent; /* a terminal; in thinking; nothing is printed */
-    char last;                    /* the last byte that was printed, or 0 */
+    char last;              /* the last byte that was printed, or 0 */
     struct cli_buffer thinking, content;
 };
 
