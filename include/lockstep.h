@@ -421,6 +421,17 @@ LK_API int32_t lk_sample(lk_sampler *sampler, const float *logits, const int32_t
                          size_t n_history, uint64_t pos);
 LK_API int32_t lk_argmax(const float *logits, size_t n_vocab);
 
+/* SHA-256 over rows of logits as little-endian f32. */
+typedef struct lk_sha256 {
+    uint32_t state[8];
+    uint64_t n_bytes;
+    uint8_t block[64];
+} lk_sha256;
+LK_API void lk_sha256_init(lk_sha256 *h);
+LK_API void lk_sha256_bytes(lk_sha256 *h, const void *data, size_t n);
+LK_API void lk_sha256_floats(lk_sha256 *h, const float *row, size_t n);
+LK_API void lk_sha256_final(lk_sha256 *h, uint8_t out[32]);
+
 /* ---- generation: a session that writes --------------------------------------------------------
  *
  *     lk_generation *g; lk_event ev;

@@ -333,17 +333,6 @@ LK_API lk_status lk_answer_constrain(const lk_answer_format *format, const lk_to
                                      const lk_answer_options *options, lk_grammar **grammar,
                                      lk_constraint **constraint, lk_error *err);
 
-/* SHA-256 over rows of logits as little-endian f32. */
-typedef struct lk_sha256 {
-    uint32_t state[8];
-    uint64_t n_bytes;
-    uint8_t block[64];
-} lk_sha256;
-LK_API void lk_sha256_init(lk_sha256 *h);
-LK_API void lk_sha256_bytes(lk_sha256 *h, const void *data, size_t n);
-LK_API void lk_sha256_floats(lk_sha256 *h, const float *row, size_t n);
-LK_API void lk_sha256_final(lk_sha256 *h, uint8_t out[32]);
-
 #ifdef __cplusplus
 }
 #endif

@@ -54,7 +54,7 @@ const struct lk_syntax *lk_syntax_named(const char *name);
 /* Marks of thinking. */
 struct lk_thinking {
     const char *begin, *end;
-    bool anywhere;        /* it may come after content too */
+    bool anywhere; /* it may come after content too */
 };
 
 const struct lk_thinking *lk_thinking_at(size_t i);
