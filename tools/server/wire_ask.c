@@ -287,8 +287,12 @@ static void schema_format(struct wire_in *in, struct wire_value object, const ch
     char path[WIRE_PATH];
     wire_path(path, at, key);
     if (json_is_string(v.json)) {
-        json_t *schema = json_loads(json_string_value(v.json), JSON_DECODE_ANY, NULL);
-        if (!json_is_object(schema) && !json_is_boolean(schema)) {
+        bool no_memory;
+        json_t *schema =
+            wire_load(json_string_value(v.json), json_string_length(v.json), &no_memory);
+        if (no_memory) {
+            wire_nomem(in);
+        } else if (!json_is_object(schema) && !json_is_boolean(schema)) {
             wire_expected(in, path, v, "a JSON schema");
         }
         json_decref(schema);

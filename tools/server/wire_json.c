@@ -7,6 +7,7 @@
 #include "tools/server/wire_json.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,14 +166,51 @@ static size_t depth_of(const char *p, size_t len)
     return deepest;
 }
 
+/* Jansson 2.14 goes on reading when it has no memory for the text of a token, beyond what it has of
+ * it, and says in the end that the text is wrong. So what it allocates is watched: while a text is
+ * read nothing is there any more once memory ran out, which ends it before the harm. */
+static _Thread_local bool is_reading, ran_out;
+static pthread_once_t watched = PTHREAD_ONCE_INIT;
+
+static void *allocate(size_t n)
+{
+    void *p = is_reading && ran_out ? NULL : malloc(n);
+    ran_out |= !p;
+    return p;
+}
+
+static void watch(void)
+{
+    json_set_alloc_funcs(allocate, free);
+}
+
+static json_t *load(const char *text, size_t len, size_t flags, json_error_t *e)
+{
+    pthread_once(&watched, watch);
+    is_reading = true;
+    ran_out = false;
+    json_t *json = json_loadb(text, len, flags, e);
+    is_reading = false;
+    return json;
+}
+
+json_t *wire_load(const char *text, size_t len, bool *no_memory)
+{
+    json_error_t e = {0};
+    json_t *json = load(text, len, JSON_DECODE_ANY, &e);
+    *no_memory = !json && ran_out;
+    return json;
+}
+
 /* What jansson has against the body, in words of ours where its own say too little. */
 static void refuse_json(struct wire_in *in, const json_error_t *e)
 {
     const char *text = e->text;
-    switch (json_error_code(e)) {
-    case json_error_out_of_memory:
+    if (ran_out) {
         wire_nomem(in);
         return;
+    }
+    switch (json_error_code(e)) {
     case json_error_null_character:
     case json_error_null_byte_in_key:
         text = "a text has the character NUL, which is not taken";
@@ -196,7 +234,7 @@ static void refuse_json(struct wire_in *in, const json_error_t *e)
 struct wire_value wire_open(struct wire_in *in, const char *body, size_t len,
                             struct wire_error *why)
 {
-    json_error_t e;
+    json_error_t e = {0};
     *in = (struct wire_in){.why = why};
     size_t depth = depth_of(body, len);
     if (len == 0) {
@@ -206,7 +244,7 @@ struct wire_value wire_open(struct wire_in *in, const char *body, size_t len,
     } else if (depth > WIRE_MAX_DEPTH) {
         wire_refuse(in, "", "%zu values inside of each other, expected at most %d", depth,
                     WIRE_MAX_DEPTH);
-    } else if (!(in->json = json_loadb(body, len, JSON_REJECT_DUPLICATES, &e))) {
+    } else if (!(in->json = load(body, len, JSON_REJECT_DUPLICATES, &e))) {
         refuse_json(in, &e);
     } else if (!json_is_object(in->json)) {
         wire_refuse(in, "", "the body is %s, expected an object", type_name(in->json));

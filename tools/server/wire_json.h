@@ -33,6 +33,8 @@ struct wire_value {
 struct wire_value wire_open(struct wire_in *in, const char *body, size_t len,
                             struct wire_error *why);
 void wire_close(struct wire_in *in);
+/* Any value that a text spells; NULL: none, or there is no memory. */
+json_t *wire_load(const char *text, size_t len, bool *no_memory);
 
 /* Refuses a field: status 400; the message is "PATH: ..." where the path is not "". */
 __attribute__((format(printf, 3, 4))) void wire_refuse(struct wire_in *in, const char *path,

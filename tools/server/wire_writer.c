@@ -109,12 +109,11 @@ static void take_finish(struct writer *w, struct written *a, const struct part *
 static void take_vector(struct writer *w, struct written *a, const struct part *part)
 {
     free(a->vector);
-    a->n_vector = part->n_vector;
     a->vector = malloc((part->n_vector + 1) * sizeof *a->vector);
-    if (!a->vector) {
-        w->out_of_memory = true;
-    } else if (part->n_vector) {
-        memcpy(a->vector, part->vector, part->n_vector * sizeof *a->vector);
+    a->n_vector = a->vector ? part->n_vector : 0;
+    w->out_of_memory |= !a->vector;
+    if (a->n_vector) {
+        memcpy(a->vector, part->vector, a->n_vector * sizeof *a->vector);
     }
 }
 
@@ -199,7 +198,9 @@ void writer_comment(struct writer *w, struct wire_text *out)
 void writer_arguments(const struct written_call *call, struct wire_text *out)
 {
     const char *text = call->arguments.data;
-    json_t *json = text ? json_loadb(text, call->arguments.n, 0, NULL) : NULL;
+    bool no_memory = false;
+    json_t *json = text ? wire_load(text, call->arguments.n, &no_memory) : NULL;
+    out->failed |= no_memory;
     if (json_is_object(json)) {
         wire_add(out, text, call->arguments.n);
     } else {
