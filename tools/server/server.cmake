@@ -2,7 +2,14 @@
 #
 # Sources of the server. LK_HTTP_SOURCES and LK_WIRE_SOURCES stand alone: tests link them without
 # the rest.
-set(LK_HTTP_SOURCES)
+set(LK_HTTP_SOURCES
+  tools/server/http.c
+  tools/server/http_conn.c
+  tools/server/http_guard.c
+  tools/server/http_parse.c
+  tools/server/http_reply.c
+  tools/server/http_route.c
+)
 set(LK_WIRE_SOURCES
   tools/server/wire_text.c
 )
