@@ -104,7 +104,8 @@ enum { LK_OUTPUT_PRIVATE = 1 }; /* readable by the user alone (mode 0600), whate
 /* Opens what is to be at `path` after lk_output_commit; until then a file that is there stays as it
  * is, and if the process dies it stays so. A symbolic link is followed and stays; a pipe, terminal
  * or other character device is written through; folders, sockets and disks are refused, as is a
- * path that can't be written (LK_E_IO, with the system's reason). */
+ * path that can't be written (LK_E_IO, with the system's reason). A named pipe must have a reader
+ * within 2 seconds. */
 LK_API lk_status lk_output_open(const char *path, unsigned flags, lk_output **out, lk_error *err);
 /* After a failure all later writes fail, and so does the commit. (A program that may be run under
  * a limit of file size ignores SIGXFSZ, to get the error instead of the signal.) */

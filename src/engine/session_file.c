@@ -6,7 +6,9 @@
  *     of each state its units, blocks in order of position, cells past the last token zero ·
  *     the program's bytes · how many of them there are, u64 · SHA-256 of everything before it
  *
- * Everything is checked before the session is touched.
+ * Every version of the format starts with MAGIC and ends with that digest, the file's seal: it is
+ * checked first, so that what is said about the rest is said about what was saved. Everything is
+ * checked before the session is touched.
  */
 #include <stddef.h>
 #include <string.h>
@@ -199,23 +201,45 @@ static int version_of(const char *digits)
     return are ? 10 * (digits[0] - '0') + digits[1] - '0' : -1;
 }
 
-static lk_status check_header(const struct lk_session *s, const char *path, const struct header *h,
-                              lk_error *err)
+/* Whether the file is a saved session of this version that nobody changed since. */
+static lk_status check_seal(const char *path, const struct lk_map *map, lk_error *err)
 {
-    struct header want = header_of(s);
     size_t name = sizeof MAGIC - 2; /* without the version */
-    if (memcmp(h->magic, MAGIC, name) != 0) {
+    if (map->n_bytes < sizeof(struct header) + TAIL_BYTES) {
+        return lk_fail(err, LK_E_FORMAT, "%s: %zu bytes, expected at least %zu", path, map->n_bytes,
+                       sizeof(struct header) + TAIL_BYTES);
+    }
+    if (memcmp(map->data, MAGIC, name) != 0) {
         return lk_fail(err, LK_E_FORMAT,
                        "%s: not a saved session: starts with other bytes than '%.*s'", path,
                        (int)name, MAGIC);
     }
-    if (memcmp(h->magic, MAGIC, sizeof MAGIC) != 0) {
-        int found = version_of(h->magic + name), want_version = version_of(MAGIC + name);
+    uint8_t digest[DIGEST_BYTES];
+    size_t n = map->n_bytes - sizeof digest;
+    lk_sha256 hash;
+    lk_sha256_init(&hash);
+    lk_sha256_bytes(&hash, map->data, n);
+    lk_sha256_final(&hash, digest);
+    if (memcmp(digest, map->data + n, sizeof digest) != 0) {
+        return lk_fail(err, LK_E_FORMAT,
+                       "%s: damaged, cut short or longer than it was saved: its last %d bytes are "
+                       "not the SHA-256 of those before",
+                       path, DIGEST_BYTES);
+    }
+    if (memcmp(map->data, MAGIC, sizeof MAGIC) != 0) {
+        int found = version_of((const char *)map->data + name), want = version_of(MAGIC + name);
         return lk_fail(err, LK_E_FORMAT,
                        "%s: a session saved in version %d of the format, expected %d: this build "
                        "reads no %s ones",
-                       path, found, want_version, found < want_version ? "older" : "newer");
+                       path, found, want, found < want ? "older" : "newer");
     }
+    return LK_OK;
+}
+
+static lk_status check_header(const struct lk_session *s, const char *path, const struct header *h,
+                              lk_error *err)
+{
+    struct header want = header_of(s);
     lk_status status = check(path, "numerics version", h->numerics, want.numerics, err);
     if (!status) {
         status = check_model(path, "fingerprint", h->fingerprint, want.fingerprint, err);
@@ -266,7 +290,7 @@ static lk_status check_length(const char *path, const struct lk_map *map, const 
     uint64_t n;
     memcpy(&n, map->data + map->n_bytes - TAIL_BYTES, sizeof n);
     *n_data = map->n_bytes - least;
-    return check(path, "number of the program's own bytes", n, *n_data, err);
+    return check(path, "number of bytes that the program saved with it", n, *n_data, err);
 }
 
 static lk_status check_content(const struct lk_session *s, const char *path,
@@ -274,15 +298,6 @@ static lk_status check_content(const struct lk_session *s, const char *path,
                                lk_error *err)
 {
     const uint8_t *data = map->data;
-    uint8_t digest[DIGEST_BYTES];
-    lk_sha256 hash;
-    lk_sha256_init(&hash);
-    lk_sha256_bytes(&hash, data, map->n_bytes - sizeof digest);
-    lk_sha256_final(&hash, digest);
-    if (memcmp(digest, data + map->n_bytes - sizeof digest, sizeof digest) != 0) {
-        return lk_fail(err, LK_E_FORMAT, "%s: damaged: its SHA-256 does not match its content",
-                       path);
-    }
     for (uint32_t i = 0; i < h->n_tokens; i++) {
         int32_t id;
         memcpy(&id, data + sizeof *h + i * sizeof id, sizeof id);
@@ -465,9 +480,8 @@ lk_status lk_session_load(lk_session *s, const char *path, lk_error *err)
     if (status) {
         return status;
     }
-    if (map.n_bytes < sizeof h) {
-        status = lk_fail(err, LK_E_FORMAT, "%s: %zu bytes, expected at least %zu", path,
-                         map.n_bytes, sizeof h + TAIL_BYTES);
+    status = check_seal(path, &map, err);
+    if (status) {
         goto done;
     }
     memcpy(&h, map.data, sizeof h);
