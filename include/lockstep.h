@@ -85,7 +85,7 @@ typedef struct lk_error {
 } lk_error;
 
 LK_API const char *lk_status_name(lk_status status); /* "ok", "invalid argument", ...; static */
-LK_API const char *lk_version(void);                 /* "0.1.0 (COMMIT), numerics 1"; static */
+LK_API const char *lk_version(void);                 /* "0.1.0 (COMMIT), numerics 2"; static */
 
 typedef enum lk_log_level { LK_LOG_ERROR, LK_LOG_WARN, LK_LOG_INFO, LK_LOG_DEBUG } lk_log_level;
 
