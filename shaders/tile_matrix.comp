@@ -4,8 +4,8 @@
  * times 32 x 16. A workgroup owns BM rows x BN tokens, a subgroup 32 rows of them and its share of
  * the tokens. K goes through shared memory in steps of 64: while the matrices of one step are
  * multiplied, the words of the next are on their way to registers. Integers are exact in any order,
- * floats keep the chain of each output (rules 2, 3). What multiplies matrices is in matrix.glsl: a
- * matrix on the left has a row of the tile a row, one on the right a row of the tile a column.
+ * floats keep the chain of each output (rules 2, 3). What multiplies matrices is in matrix.glsl: each
+ * row of a left matrix, and each column of a right one, is a row of the tile.
  *
  * The integer scales of 256-blocks: those of 32 elements multiply the product of a step
  * (W_STEP_SCALE); those of 16 multiply the weights first, which then are one int8 (Q2_K, Q3_K

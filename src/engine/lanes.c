@@ -52,7 +52,7 @@ struct lk_state_geom lk_geom_of(const struct lk_engine *e, const struct lk_plan 
 {
     int per_session = (int)((e->n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK);
     struct lk_state_geom geom = {.plan = plan, .n_blocks = (int)e->n_sessions * per_session};
-    for (int i = 0; i < plan->n_states; i++) { /* a slot a session, where one is needed */
+    for (int i = 0; i < plan->n_states; i++) { /* one slot for each session, if any */
         geom.n_slots = lk_state_is_paged(&plan->states[i]) ? geom.n_slots : (int)e->n_sessions;
     }
     return geom;

@@ -4,7 +4,7 @@
 # package.sh: installs $LK_BUILD into an empty prefix and looks at what lies there as a user would:
 # symbols, libraries needed, header, pkg-config, find_package, add_subdirectory, program, documents,
 # tools/pull without network.
-# Prints each failure and a closing line in Criterion's form, one test a check.
+# Prints each failure and a closing line in Criterion's form, one test for each check.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 build=$(realpath "${LK_BUILD:-build}")

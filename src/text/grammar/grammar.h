@@ -45,7 +45,7 @@ struct lk_grammar {
     size_t max_bytes;
     lk_json_space space;
     pthread_mutex_t lock;  /* of the list */
-    struct lk_home *homes; /* one a tokenizer */
+    struct lk_home *homes; /* one for each tokenizer */
 };
 
 /* A front end: makes the rules of g, and its root, from a text. err is not NULL. */

@@ -282,7 +282,7 @@ static lk_status write_value(struct writer *w, const struct lk_value *v)
         return write_dict(w, v);
     default:
         if (v->type > LK_VALUE_DICT) {
-            return lk_fail(w->err, LK_E_INVALID, "a value that JSON has not");
+            return lk_fail(w->err, LK_E_INVALID, "a value that JSON does not have");
         }
         lk_json_write_scalar(w->to, v);
         return LK_OK;
