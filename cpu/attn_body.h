@@ -316,7 +316,7 @@ static bool vec_attn_end(int head_dim, float l, const float *o, float *out)
 {
     sv_mask bad = sv_mask_none();
     sv_f r = sv_set(lk_rcp(l));
-    for (int d = 0; d < head_dim; d += SV_LANES) { /* o has the pad, out has not */
+    for (int d = 0; d < head_dim; d += SV_LANES) { /* o has the pad, out does not */
         float t[SV_LANES];
         int m = head_dim - d < SV_LANES ? head_dim - d : SV_LANES;
         sv_f y = sv_mul(sv_load(o + d), r);

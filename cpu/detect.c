@@ -130,9 +130,21 @@ static const char *missing(enum lk_cpu_level level)
                    ? NULL
                    : "the CPU has no int8 matrix instructions";
 #endif
-    default:
-        return FOREIGN;
+#if !defined(__x86_64__)
+    case LK_CPU_AVX2:
+    case LK_CPU_AVX_VNNI:
+    case LK_CPU_AVX512:
+    case LK_CPU_AMX:
+#endif
+#if !defined(__aarch64__)
+    case LK_CPU_NEON:
+    case LK_CPU_DOTPROD:
+    case LK_CPU_I8MM:
+#endif
+    case LK_CPU_LEVELS:
+        break;
     }
+    return FOREIGN;
 }
 
 enum lk_cpu_answer lk_cpu_has(enum lk_cpu_level level, const char **why)

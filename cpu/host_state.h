@@ -25,7 +25,7 @@ lk_status lk_host_state_write(struct lk_state_mem *mem, int state, size_t offset
                               size_t n, lk_error *err);
 lk_status lk_host_state_check(struct lk_state_mem *mem, lk_error *err);
 
-/* The cells of state i: f16, or f32 of a recurrent one. */
+/* Where state i begins: words of cells (plan/kv_layout.h), or floats of a recurrent one. */
 void *lk_host_state_at(const struct lk_state_mem *mem, int i);
 
 #endif

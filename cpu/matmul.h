@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Matmul: weights packed for SIMD, activations prepared once, and the kernels that multiply them,
- * one table an instruction-set level. The bits are those of lk_scalar_matmul (numerics rules 2 to
- * 5): the layout is free, the order of float sums is not.
+ * one table for each instruction-set level. The bits are those of lk_scalar_matmul (numerics rules
+ * 2 to 5): the layout is free, the order of float sums is not.
  *
  * Packed weights are groups of LK_PACK_ROWS rows, interleaved so that a SIMD lane owns an output
  * row; the last group is padded with zero rows. Any thread may multiply any groups. One interleaved

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Scalar: the numerics contract, complete, in plain C: the measure of every kernel. Works on
- * weights as they lie in the file. One function an op, no cleverness. Pure functions; each op's
- * stored results pass rule 1, and the return value of an op is false when one was out of range.
- * Knows no threads, no packing, no backend.
+ * weights as they lie in the file. One function for each op, no cleverness. Pure functions; each
+ * op's stored results pass rule 1, and the return value of an op is false when one was out of
+ * range. Knows no threads, no packing, no backend.
  */
 #ifndef LK_SCALAR_H
 #define LK_SCALAR_H

@@ -162,7 +162,7 @@ static bool embed(const struct lk_exec *e, const struct lk_op *op, int64_t row, 
         return lk_scalar_embed(w, row, op->u.embed.scale, y);
     }
     for (int64_t i = 0; i < w->cols; i += LK_PANEL) {
-        uint32_t part[LK_PANEL]; /* no type has more than 4 bytes an element */
+        uint32_t part[LK_PANEL]; /* no type has elements of more than 4 bytes */
         int64_t n = w->cols - i < LK_PANEL ? w->cols - i : LK_PANEL;
         lk_packed_blocks(e->embed, row, i / info->block, n / info->block, part);
         lk_dequantize_f32(w->type, part, (size_t)n, y + i);

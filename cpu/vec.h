@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Vec: the kernels beside matmul: norms, elementwise ops, rope, cache stores, attention chunks; one
- * table an instruction-set level. The bits are those of cpu/scalar.c. Functions that store op
+ * table for each instruction-set level. The bits are those of cpu/scalar.c. Functions that store op
  * results return false when one was out of range (rule 1). Knows no plan and no threads.
  */
 #ifndef LK_VEC_H

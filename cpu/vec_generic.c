@@ -98,7 +98,20 @@ const struct lk_vec_kernels *lk_vec_kernels(enum lk_cpu_level level)
     case LK_CPU_I8MM:
         return &lk_vec_neon;
 #endif
-    default:
-        return &lk_vec_generic;
+#if !defined(__x86_64__)
+    case LK_CPU_AVX2:
+    case LK_CPU_AVX_VNNI:
+    case LK_CPU_AVX512:
+    case LK_CPU_AMX:
+#endif
+#if !defined(__aarch64__)
+    case LK_CPU_NEON:
+    case LK_CPU_DOTPROD:
+    case LK_CPU_I8MM:
+#endif
+    case LK_CPU_GENERIC:
+    case LK_CPU_LEVELS:
+        break;
     }
+    return &lk_vec_generic;
 }

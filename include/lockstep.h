@@ -86,7 +86,7 @@ typedef struct lk_error {
 } lk_error;
 
 LK_API const char *lk_status_name(lk_status status); /* "ok", "invalid argument", ...; static */
-LK_API const char *lk_version(void);                 /* "0.1.0 (COMMIT), numerics 1"; static */
+LK_API const char *lk_version(void);                 /* "0.1.0 (COMMIT), numerics 2"; static */
 
 typedef enum lk_log_level { LK_LOG_ERROR, LK_LOG_WARN, LK_LOG_INFO, LK_LOG_DEBUG } lk_log_level;
 
@@ -105,7 +105,8 @@ enum { LK_OUTPUT_PRIVATE = 1 }; /* readable by the user alone (mode 0600), whate
 /* Opens what is to be at `path` after lk_output_commit; until then a file that is there stays as it
  * is, and if the process dies it stays so. A symbolic link is followed and stays; a pipe, terminal
  * or other character device is written through; folders, sockets and disks are refused, as is a
- * path that can't be written (LK_E_IO, with the system's reason). */
+ * path that can't be written (LK_E_IO, with the system's reason). A named pipe must have a reader
+ * within 2 seconds. */
 LK_API lk_status lk_output_open(const char *path, unsigned flags, lk_output **out, lk_error *err);
 /* After a failure all later writes fail, and so does the commit. (A program that may be run under
  * a limit of file size ignores SIGXFSZ, to get the error instead of the signal.) */
@@ -172,10 +173,10 @@ LK_API void lk_model_fingerprint(const lk_model *model, uint8_t out[32]);
  * their order in the file, its alignment and its metadata.
  *
  * Cost: all tensor data is read once in the life of a model, by as many threads as there are CPUs
- * for us, a tensor at a time: some 1.5 GB/s and thread where the CPU has instructions for SHA-256,
- * 0.3 GB/s where not, or what the disk gives; later calls only copy. Saving and
- * loading a session and lk_check ask for it and pass its errors on; nothing else in the library
- * does.
+ * that we may use, a tensor at a time: about 1.5 GB/s for each thread where the CPU has
+ * instructions for SHA-256, 0.3 GB/s where it has none, or what the disk gives; later calls only
+ * copy. Saving and loading a session and lk_check ask for it and pass its errors on; nothing else
+ * in the library does.
  *
  * cache_dir (may be NULL; made where it is missing): keeps the digest, in a small file, for later
  * models of the same path, size, inode and times of change. A kept one that is damaged or of a file
@@ -234,7 +235,7 @@ typedef struct lk_decoder {
     unsigned n_held;
     bool started; /* the first token of an SPM text loses its space prefix */
 } lk_decoder;
-/* Appends the printable bytes of token `id` to buf. control tokens give nothing unless
+/* Appends the printable bytes of token `id` to buf; control tokens give nothing unless
  * `special`. cap must be >= 4 + the token's length (lk_tokenizer_max_bytes + 4 always does). */
 LK_API lk_status lk_decode(const lk_tokenizer *t, lk_decoder *d, int32_t id, bool special,
                            char *buf, size_t cap, size_t *len);
@@ -285,11 +286,12 @@ typedef struct lk_engine_options {
     /* Which layers run where, instead of backend, device and gpu_layers, which must have their
      * defaults: parts separated by commas, "BACKEND:LAYERS" or "BACKEND DEVICE:LAYERS"; LAYERS is a
      * number or FIRST-LAST, both counted in, from 0, without a gap up to the model's last. DEVICE
-     * is one, as above. "cpu:0-3,vulkan 0:4-11,vulkan 1:12-15". NULL: it is decided. */
+     * is one, as above. "cpu:0-3,vulkan 0:4-11,vulkan 1:12-15". NULL: lockstep decides. */
     const char *placement;
     /* What the cache keeps of a key and a value: NULL or "k12v8" (12 and 8 bits a dimension), or
      * "i8": 8 bits each, less memory for less accuracy, and other logits. Every backend gives the
-     * same bits with it; sessions are saved for one of them. */
+     * same bits with it; a saved session goes into an engine with the
+     * same value. */
     const char *kv;
     /* Tokens that the cache holds, those of all sessions together, in blocks of 64 of which each
      * session has its own or shares them with forks; may be less than n_ctx. 0: n_sessions full
@@ -303,7 +305,7 @@ LK_API lk_engine_options lk_engine_options_default(void);
  * engine. "auto" takes a Vulkan GPU (discrete, then integrated), else the CPU, and logs why. */
 LK_API lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options,
                                 lk_engine **out, lk_error *err);
-/* Where sessions of it are still open, it goes with the last of them. */
+/* An engine whose sessions are still open is freed when the last of them is closed. */
 LK_API void lk_engine_close(lk_engine **engine);
 
 LK_API size_t lk_engine_n_vocab(const lk_engine *engine); /* floats in a logits row */
@@ -384,7 +386,7 @@ LK_API lk_status lk_session_load(lk_session *session, const char *path, lk_error
 /* Moves a live session to another backend ("cpu", "vulkan", "scalar") or to a placement, as
  * lk_engine_options has it; opened on first use. */
 LK_API lk_status lk_session_move(lk_session *session, const char *backend, lk_error *err);
-/* The name of a backend, or a placement, that it lives on; the engine's. */
+/* The name of the backend or the placement that it lives on; the text belongs to the engine. */
 LK_API const char *lk_session_backend(const lk_session *session);
 /* Called between backend batches of a long sync with tokens done and total; false cancels. */
 LK_API void lk_session_on_progress(lk_session *session, lk_progress_fn fn, void *user);
@@ -560,7 +562,7 @@ typedef struct lk_device_info {
     char type[32];       /* "discrete", "integrated", "virtual", "cpu", "other" */
     uint64_t memory;     /* bytes of device-local memory (CPU: physical memory) */
     uint64_t available;  /* bytes free by the budget extension, else memory */
-    char features[1024]; /* space separated: found and used; (why not matrix) */
+    char features[1024]; /* those found and used, separated by spaces; (why there is no matrix) */
     bool usable;
     bool exact;     /* the exactness probe passed; always true for the CPU */
     bool chosen;    /* what "auto" takes */
@@ -575,7 +577,7 @@ LK_API lk_status lk_devices(const lk_engine_options *options,
                             lk_error *err);
 
 /* Switches a Vulkan feature of the chosen device off from now on (NULL: none is off any more), in
- * a file in cache_dir; lk_devices tells. */
+ * a file in cache_dir; lk_devices says what is off. */
 LK_API lk_status lk_device_disable(const lk_engine_options *options, const char *feature,
                                    lk_error *err);
 

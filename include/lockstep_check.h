@@ -15,7 +15,7 @@ extern "C" {
 /* ---- check: does this model compute right here ----------------------------------------------- */
 
 typedef enum lk_check_state {
-    LK_CHECK_NONE,    /* nothing there to compare */
+    LK_CHECK_NONE,    /* there is nothing to compare */
     LK_CHECK_EQUAL,   /* by bits */
     LK_CHECK_WITHIN,  /* not by bits, but within a stated bound */
     LK_CHECK_DIFFERS, /* by bits, or beyond the bound */
@@ -35,7 +35,7 @@ LK_API lk_check_options lk_check_options_default(void);
 /* One line of the table. */
 typedef struct lk_check_entry {
     char what[80];
-    char how[160]; /* who against whom, on what */
+    char how[160]; /* which side is held against which, on what input */
     lk_check_state state;
     uint64_t n_values, n_different;
     double error, bound; /* against the reference; bound 0: compared by bits */
@@ -77,7 +77,7 @@ typedef struct lk_check_difference {
         uint64_t ulps;
     } shown[LK_CHECK_SHOWN];
     char pattern[160];  /* "every 32nd element from 5", "head 3", "all after position 64" */
-    char vanishes[160]; /* what was switched off to make it vanish, in words; "" : nothing helps */
+    char vanishes[160]; /* what was switched off to make it vanish, in words; "": nothing does */
     char feature[32];   /* the Vulkan feature that makes it vanish, for lk_device_disable; "" */
     char message[256];  /* where the device gave an error instead of values */
 } lk_check_difference;
@@ -117,6 +117,7 @@ typedef struct lk_check_report {
 LK_API lk_status lk_check(const lk_model *model, const lk_engine_options *engine,
                           const lk_check_options *options, lk_check_report **out, lk_error *err);
 LK_API void lk_check_free(lk_check_report **report);
+
 /* ---- measuring ------------------------------------------------------------------------------ */
 
 /* What evaluating one token costs, read off the plan: bytes of weights as the file holds them

@@ -34,7 +34,7 @@ typedef struct lk_rendering lk_rendering;
 /* Compiles `source`, or with NULL the model's own template (requests with tools take the one named
  * "tool_use" where the model has such a one). The model must outlive it; NULL: there are no texts
  * of special tokens. LK_E_UNSUPPORTED: the model has no template, or one that asks for something
- * that lockstep has not; LK_E_FORMAT: it does not compile. The message says "chat template
+ * that lockstep does not have; LK_E_FORMAT: it does not compile. The message says "chat template
  * LINE:COLUMN". May be shared by threads. */
 LK_API lk_status lk_template_open(const lk_model *model, const char *source, size_t len,
                                   lk_template **out, lk_error *err);
@@ -78,7 +78,7 @@ LK_API void lk_rendering_plain(const lk_rendering *r, size_t i, size_t *begin, s
  * wrote them; BOS first where the metadata asks for it, unless the template wrote it. */
 LK_API lk_status lk_rendering_tokenize(const lk_rendering *r, const lk_tokenizer *t, int32_t *ids,
                                        size_t cap, size_t *n, lk_error *err);
-/* Both in one. */
+/* lk_template_render and lk_rendering_tokenize in one call. */
 LK_API lk_status lk_template_tokenize(const lk_template *t, const lk_tokenizer *tokenizer,
                                       const lk_template_input *in, int32_t *ids, size_t cap,
                                       size_t *n, lk_error *err);

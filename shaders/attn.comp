@@ -5,7 +5,7 @@
  * either walks their chunks in order, or with SPLIT takes one chunk and leaves o_c, n_c, l_c to
  * attn_merge.
  *
- * Scores: an invocation is two keys. Output: an invocation is some dimensions. All sums are of
+ * Scores: each invocation takes two keys. Output: each takes some dimensions. All sums are of
  * integers. A masked key has weight 0, whatever its cells hold.
  */
 #version 450

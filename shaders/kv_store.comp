@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Kv_store: K and V rows of the batch -> cache, as integers with a scale a head (rule 8). A
+ * Kv_store: K and V rows of the batch -> cache, as integers with a scale for each head (rule 8). A
  * workgroup is a head of K of one token, or a head of V of the tokens of one sequence whose
  * positions share words: the first of them in the batch writes for all, and keeps the bytes of
  * positions that are not in the batch.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Matvec: matmul for few tokens. A workgroup owns 32 rows (one a lane) and COLS tokens; its workers
+ * Matvec: matmul for few tokens. A workgroup owns 32 rows (one for each lane) and COLS tokens; its workers
  * of 32 lanes take a panel each, and worker c folds the panels of column c in order (rule 3).
  *
  * In decode PANELS says how many panels there are: then all of them meet at one barrier, gate

@@ -13,7 +13,7 @@
 #define LK_PARAMS_U32 uint32_t
 #endif
 
-#define LK_VK_ROWS             32  /* rows of a weight interleaved: one a lane */
+#define LK_VK_ROWS             32  /* rows of a weight interleaved: one for each lane */
 #define LK_VK_PANEL            256 /* = LK_PANEL */
 #define LK_VK_BINDINGS         8
 #define LK_VK_PUSH_BYTES       128 /* of push constants: what every device has */
@@ -58,7 +58,7 @@
 struct lk_vk_embed_push {
     LK_PARAMS_U32 n_tokens, cols;
     LK_PARAMS_U32 row0, n_rows; /* rows of the whole weight that this chunk holds */
-    LK_PARAMS_U32 n_blocks;     /* blocks of a row (float types: 8 or 4 elements a block) */
+    LK_PARAMS_U32 n_blocks;     /* blocks of a row (float types: of 8 or 4 elements) */
     LK_PARAMS_U32 mid, tail;    /* word offsets of the chunk's sections */
     LK_PARAMS_U32 scale;        /* bits of f32 */
     LK_PARAMS_U32 tokens;       /* word offset of the ids in the batch buffer */
@@ -77,7 +77,7 @@ struct lk_vk_norm_push {
 
 /* quantize: rows of `width`, or the GLU of two, -> activation buffer. Words: q [row][x_stride] from
  * 0 (4 int8 each; or floats), d [row][x_stride * 4 / block] from x_d, sums from x_s: blocks of 32:
- * f32 d * sum(q); blocks of 256: [row][8 a block] pairs of int16, each the sum of 16 q */
+ * f32 d * sum(q); blocks of 256: [row][8 for each block] pairs of int16, each the sum of 16 q */
 struct lk_vk_quantize_push {
     LK_PARAMS_U32 n_rows, width;
     LK_PARAMS_U32 x_stride, x_d, x_s;

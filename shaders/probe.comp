@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Probe: one known-answer set a row of workgroups: out[item * n + i] = probe_item(item, i).
+ * Probe: one known-answer set for each row of workgroups: out[item * n + i] = probe_item(item, i).
  */
 #version 450
 #include "shaders/common.glsl"

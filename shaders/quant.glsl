@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Quant: activations for a matmul (rule 4), by a workgroup of 128, 4 elements an invocation: the
+ * Quant: activations for a matmul (rule 4), by a workgroup of 128, 4 elements to an invocation: the
  * layout of the activation buffer is in params.h (lk_vk_quantize_push).
  */
 layout(constant_id = 0) const uint KIND = 0; /* LK_VK_X_* */

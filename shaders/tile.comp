@@ -72,7 +72,7 @@ void main()
     uint steps = (p.k + 31u) / 32u;
     for (uint step = 0u; step < steps; step++) {
         barrier();
-        /* 64 invocations a half: one row each; the halves split the 8 words (32 floats) */
+        /* each half has 64 invocations, one for each row; the halves split the 8 words (32 floats) */
         uint row = lid & 63u;
         uint part = lid >> 6;
         uint group = min(group0 + (row >> 5), p.n_groups - 1u);

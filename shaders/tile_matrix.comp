@@ -2,14 +2,14 @@
  *
  * Tile_matrix: matmul of quantized weights for many tokens, by products of int8 matrices 16 x 32
  * times 32 x 16. A workgroup owns BM rows x BN tokens, a subgroup 32 rows of them and its share of
- * the tokens. K goes through shared memory in steps of 64: while the matrices of one
- * step are multiplied, the words of the next are on their way to registers. Integers are exact in
- * any order, floats keep the chain of each output (rules 2, 3).
+ * the tokens. K goes through shared memory in steps of 64: while the matrices of one step are
+ * multiplied, the words of the next are on their way to registers. Integers are exact in any order,
+ * floats keep the chain of each output (rules 2, 3). What multiplies matrices is in matrix.glsl: each
+ * row of a left matrix, and each column of a right one, is a row of the tile.
  *
- * LK_MATRIX takes the device's matrix units; without it plain loops stand for them, and everything
- * else stays the same. The integer scales of 256-blocks: those of 32 elements multiply the product
- * of a step (W_STEP_SCALE); those of 16 multiply the weights first, which then are one int8 (Q2_K,
- * Q3_K negated) or two, v = 128 h + l with -64 <= l < 64 (LIMBS). The mins are one step more.
+ * The integer scales of 256-blocks: those of 32 elements multiply the product of a step
+ * (W_STEP_SCALE); those of 16 multiply the weights first, which then are one int8 (Q2_K, Q3_K
+ * negated) or two, v = 128 h + l with -64 <= l < 64 (LIMBS). The mins are one step more.
  */
 #version 450
 #ifdef LK_MATRIX
@@ -74,79 +74,7 @@ shared float row_offset[4u * BM], token_sum[4u * BN];
 #endif
 #endif
 
-#ifdef LK_MATRIX
-#define STEP_UNROLL [[unroll]]
-#define INTS coopmat<int32_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
-#define FLOATS coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
-#define LEFT coopmat<int8_t, gl_ScopeSubgroup, 16, 32, gl_MatrixUseA>
-#define RIGHT coopmat<int8_t, gl_ScopeSubgroup, 32, 16, gl_MatrixUseB>
-#define N_OWN(m) (m).length()
-#define OWN(m, e) m[e]
-#define LOAD_LEFT(m, at) coopMatLoad(m, tile, at, STRIDE, gl_CooperativeMatrixLayoutRowMajor)
-#define LOAD_RIGHT(m, at) coopMatLoad(m, tile, at, STRIDE, gl_CooperativeMatrixLayoutColumnMajor)
-/* each row, or each token, has the number of its own */
-#define LOAD_BY_ROW(m, array, at) coopMatLoad(m, array, at, 0u, gl_CooperativeMatrixLayoutColumnMajor)
-#define LOAD_BY_TOKEN(m, array, at) coopMatLoad(m, array, at, 0u, gl_CooperativeMatrixLayoutRowMajor)
-#define STORE_STAGE(m, at) coopMatStore(m, tile, at, STAGE, gl_CooperativeMatrixLayoutColumnMajor)
-#define MULTIPLY(a, b, c) coopMatMulAdd(a, b, c)
-#define ZERO_INTS INTS(0)
-#define ZERO_FLOATS FLOATS(0.0)
-#else
-/* Element e of lane l is row l / 2, token 8 (l & 1) + e of its 16 x 16. */
-struct Ints {
-    int v[8];
-};
-struct Floats {
-    float v[8];
-};
-#define STEP_UNROLL
-#define INTS Ints
-#define FLOATS Floats
-#define LEFT uint
-#define RIGHT uint
-#define N_OWN(m) 8
-#define OWN(m, e) m.v[e]
-#define ZERO_INTS Ints(int[8](0, 0, 0, 0, 0, 0, 0, 0))
-#define ZERO_FLOATS Floats(float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
-uint own_row()
-{
-    return (gl_LocalInvocationIndex & 31u) >> 1;
-}
-uint own_token(uint e)
-{
-    return (gl_LocalInvocationIndex & 1u) * 8u + e;
-}
-#define LOAD_LEFT(m, at) m = at
-#define LOAD_RIGHT(m, at) m = at
-#define LOAD_BY_ROW(m, array, at)                                                                  \
-    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
-        m.v[e_] = array[at + own_row()];                                                           \
-    }
-#define LOAD_BY_TOKEN(m, array, at)                                                                \
-    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
-        m.v[e_] = array[at + own_token(e_)];                                                       \
-    }
-#define STORE_STAGE(m, at)                                                                         \
-    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
-        tile[at + own_token(e_) * STAGE + (own_row() >> 2)][own_row() & 3u] = lk_bits(m.v[e_]);    \
-    }
-Ints MULTIPLY(uint a, uint b, Ints c)
-{
-    for (uint e = 0u; e < 8u; e++) {
-        for (uint i = 0u; i < 2u; i++) {
-            for (uint k = 0u; k < 4u; k++) {
-                int x = int(tile[a + own_row() * STRIDE + i][k]);
-                int y = int(tile[b + own_token(e) * STRIDE + i][k]);
-                c.v[e] += bitfieldExtract(x, 0, 8) * bitfieldExtract(y, 0, 8) +
-                          bitfieldExtract(x, 8, 8) * bitfieldExtract(y, 8, 8) +
-                          bitfieldExtract(x, 16, 8) * bitfieldExtract(y, 16, 8) +
-                          (x >> 24) * (y >> 24);
-            }
-        }
-    }
-    return c;
-}
-#endif
+#include "shaders/matrix.glsl"
 
 #if defined(W_K) && !defined(W_STEP_SCALE)
 /* Four weights of a word, signed, times an integer scale: bytes of the low and high limb. */
@@ -364,12 +292,12 @@ void multiply(uint from, uint s, uint row0, uint col0)
     LEFT w[TM];
     uint left = from * TILE + row0 * STRIDE + 2u * s;
     [[unroll]] for (uint i = 0u; i < TM; i++) {
-        LOAD_LEFT(w[i], left + 16u * i * STRIDE);
+        LOAD_LEFT(w[i], left + 16u * i * STRIDE, STRIDE);
     }
 #if LIMBS == 2
     LEFT wh[TM];
     [[unroll]] for (uint i = 0u; i < TM; i++) {
-        LOAD_LEFT(wh[i], left + (BM + 16u * i) * STRIDE);
+        LOAD_LEFT(wh[i], left + (BM + 16u * i) * STRIDE, STRIDE);
     }
 #endif
 #ifdef W_STEP_SCALE
@@ -392,13 +320,13 @@ void multiply(uint from, uint s, uint row0, uint col0)
 #endif
     [[unroll]] for (uint j = 0u; j < TN; j++) {
         RIGHT x;
-        LOAD_RIGHT(x, from * TILE + B_TILE + (col0 + 16u * j) * STRIDE + 2u * s);
+        LOAD_RIGHT(x, from * TILE + B_TILE + (col0 + 16u * j) * STRIDE + 2u * s, STRIDE);
 #ifdef W_32
         FLOATS dt;
-        LOAD_BY_TOKEN(dt, token_scale, (from * 2u + s) * BN + col0 + 16u * j);
+        LOAD_BY_COLUMN(dt, token_scale, (from * 2u + s) * BN + col0 + 16u * j);
 #ifdef W_OFFSET
         FLOATS st;
-        LOAD_BY_TOKEN(st, token_sum, (from * 2u + s) * BN + col0 + 16u * j);
+        LOAD_BY_COLUMN(st, token_sum, (from * 2u + s) * BN + col0 + 16u * j);
 #endif
 #endif
         [[unroll]] for (uint i = 0u; i < TM; i++) {
@@ -443,16 +371,16 @@ void end_block(uint from, uint row0, uint col0)
     LEFT wl[TM], wh[TM];
     [[unroll]] for (uint i = 0u; i < TM; i++) {
         LOAD_BY_ROW(mw[i], row_offset, row0 + 16u * i);
-        LOAD_LEFT(wl[i], from * TILE + (row0 + 16u * i) * STRIDE + 1u);
-        LOAD_LEFT(wh[i], from * TILE + (row0 + 16u * i) * STRIDE);
+        LOAD_LEFT(wl[i], from * TILE + (row0 + 16u * i) * STRIDE + 1u, STRIDE);
+        LOAD_LEFT(wh[i], from * TILE + (row0 + 16u * i) * STRIDE, STRIDE);
     }
 #endif
     [[unroll]] for (uint j = 0u; j < TN; j++) {
         FLOATS dt;
-        LOAD_BY_TOKEN(dt, token_scale, col0 + 16u * j);
+        LOAD_BY_COLUMN(dt, token_scale, col0 + 16u * j);
 #ifdef W_MINS
         RIGHT x;
-        LOAD_RIGHT(x, from * TILE + B_TILE + (col0 + 16u * j) * STRIDE);
+        LOAD_RIGHT(x, from * TILE + B_TILE + (col0 + 16u * j) * STRIDE, STRIDE);
 #endif
         [[unroll]] for (uint i = 0u; i < TM; i++) {
             uint n = i * TN + j;
@@ -570,7 +498,7 @@ void main()
     /* some matrices of each subgroup at a time: rows lie side by side when they are stored */
     [[unroll]] for (uint j = 0u; j < TN; j++) {
         [[unroll]] for (uint i = 0u; i < TM; i++) {
-            STORE_STAGE(y[i * TN + j], at_n * 16u * STAGE + (row0 >> 2) + 4u * i);
+            STORE_COLUMNS(y[i * TN + j], at_n * 16u * STAGE + (row0 >> 2) + 4u * i, STAGE);
         }
         barrier();
         for (uint t = part; t < 16u * SUBGROUPS_N; t += THREADS / BM) {

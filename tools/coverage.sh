@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Line coverage of the parsers by the unit, fault and fuzz-replay tests: builds with gcc --coverage
-# in a folder of its own, runs, prints a line a file. Exit 1 when one is below 95%.
+# in a folder of its own, runs, prints a line for each file. Exit 1 when one is below 95%.
 # Usage: tools/coverage.sh [BUILD-FOLDER]
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)

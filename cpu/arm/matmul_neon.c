@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Matmul_neon: packed matmul without dot-product instructions, on 4 rows. Dots are kept in 16-bit
- * lanes (two a row), within the bounds that cpu/x86/matmul_avx2.c states. The text is
+ * lanes (two for each row), within the bounds that cpu/x86/matmul_avx2.c states. The text is
  * cpu/matmul_body.h.
  */
 #include <stdbool.h>
@@ -12,7 +12,7 @@
 
 enum { MM_TOKENS = 4, QV_BIAS8 = 0 };
 
-/* Products of 4 bytes a row, added in pairs: two 16-bit sums a row. */
+/* Products of 4 bytes of each row, added in pairs: two 16-bit sums for each row. */
 static inline int16x8_t pair_sums(int8x16_t u, int8x16_t x)
 {
     return vpaddq_s16(vmull_s8(vget_low_s8(u), vget_low_s8(x)), vmull_high_s8(u, x));

@@ -145,7 +145,7 @@ static inline sv_f sv_bf16(const uint8_t *p)
 
 enum { SV_COLS = 2 };
 typedef int16x8_t sv_w;
-typedef int32x4x2_t sv_sums; /* four partial sums a column */
+typedef int32x4x2_t sv_sums; /* four partial sums of each column */
 
 static inline sv_w sv_wload(const int16_t *p)
 {

@@ -147,7 +147,7 @@ static inline sv_f sv_bf16(const uint8_t *p)
 
 enum { SV_COLS = 4 };
 typedef __m256i sv_w;
-typedef __m256i sv_sums; /* two partial sums a column */
+typedef __m256i sv_sums; /* two partial sums of each column */
 
 static inline sv_w sv_wload(const int16_t *p)
 {

@@ -115,7 +115,7 @@ struct lk_backend_impl {
     lk_status (*open)(const struct lk_backend_options *options, struct lk_backend **out,
                       struct lk_caps *caps, lk_error *err);
     void (*close)(struct lk_backend *backend);
-    /* How fast the device reads its memory, in bytes a second, to share layers out by: measured
+    /* How fast the device reads its memory, in bytes per second, to share layers out by: measured
      * once and kept with what the probe found. NULL where a backend is no device. */
     lk_status (*speed)(struct lk_backend *backend, double *bytes_per_second, lk_error *err);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Os: the only file that talks POSIX: mapped files, whole-file reads and writes, clock, threads,
+ * Os: the only files that talk POSIX: mapped files, whole-file reads and writes, clock, threads,
  * cores, dynamic libraries. Knows no format and no model.
  */
 #ifndef LK_OS_H

@@ -11,12 +11,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/os.h"
 
 enum { PART_NAME = 40, MAX_PARTS = 100, MAX_LINKS = 40, PROC_MAGIC = 0x9fa0 };
+enum { READER_WAIT_MS = 2000, READER_STEP_MS = 10 };
 
 static void forget(struct lk_writer *w)
 {
@@ -121,12 +123,41 @@ static lk_status refuse(const char *path, mode_t mode, lk_error *err)
 
 /* ---- opening ---- */
 
+static bool is_fifo(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+/* Opens what takes bytes as they come. A pipe that nobody reads gets some time to find a reader:
+ * -1 with ENXIO where none comes. */
+static int open_patiently(const char *path)
+{
+    const struct timespec step = {.tv_nsec = READER_STEP_MS * 1000000L};
+    for (int waited = 0;; waited += READER_STEP_MS) {
+        int fd = open(path, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+        int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
+        if (flags >= 0) {
+            (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK); /* lk_writer_put can do without */
+        }
+        if (fd >= 0 || errno != ENXIO || !is_fifo(path) || waited >= READER_WAIT_MS) {
+            return fd;
+        }
+        nanosleep(&step, NULL);
+    }
+}
+
 /* A device, a pipe, or what a link of /proc stands for: it takes the bytes as they come. */
 static lk_status open_through(struct lk_writer *w, lk_error *err)
 {
     struct stat st;
     w->through = true;
-    w->fd = open(w->path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
+    w->fd = open_patiently(w->path);
+    if (w->fd < 0 && errno == ENXIO && is_fifo(w->path)) {
+        return lk_fail(err, LK_E_IO,
+                       "%s: found a pipe that nobody reads after %d seconds, expected a reader",
+                       w->path, READER_WAIT_MS / 1000);
+    }
     if (w->fd < 0 || fstat(w->fd, &st) != 0) {
         return cannot(w->path, "opened", err);
     }

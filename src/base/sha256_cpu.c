@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * SHA-256 by the instructions of x86 (SHA-NI) and ARMv8 (crypto extension): four rounds a step, and
- * the message's words four at a time. See sha256.h.
+ * SHA-256 by the instructions of x86 (SHA-NI) and ARMv8 (crypto extension): four rounds at a time,
+ * and the message's words four at a time. See sha256.h.
  */
 #include "base/sha256.h"
 

@@ -11,7 +11,7 @@
  * the reference that rounds q, K, V, weights and the inputs of matrices where the contract does.
  * u = 2^-24 = 6e-8 is one rounding.
  *
- * Sums, products, rotations, norms and activations: at most 8 roundings an element. */
+ * Sums, products, rotations, norms and activations: at most 8 roundings for each element. */
 #define LK_BOUND_ELEMENT 1e-6
 /* Float sums in f32 over a row of K products: K/256 panels of 256, errors that mostly cancel; and
  * rows whose terms cancel to a tenth of their size. */

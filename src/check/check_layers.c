@@ -523,9 +523,9 @@ lk_status lk_check_layers(struct lk_check_run *c, lk_error *err)
 
 /* ---- levels ---- */
 
-enum { LEVELS = 8 };
-static const char *const LEVEL[LEVELS] = {"generic", "avx2", "avx-vnni", "avx512",
-                                          "amx",     "neon", "dotprod",  "i8mm"};
+static const char *const LEVEL[] = {"generic", "avx2", "avx-vnni", "avx512",
+                                    "amx",     "neon", "dotprod",  "i8mm"};
+enum { LEVELS = LK_COUNT(LEVEL) };
 
 static lk_status put_level(struct lk_check_run *c, struct judged *j, double base, lk_error *err)
 {
@@ -541,10 +541,9 @@ static lk_status put_level(struct lk_check_run *c, struct judged *j, double base
 }
 
 /* Against the contract in plain C, which runs once for all of them. */
-lk_status lk_check_levels(struct lk_check_run *c, lk_error *err)
+static lk_status check_levels(struct lk_check_run *c, struct lk_side *side, struct judged *judged,
+                              lk_error *err)
 {
-    struct lk_side side[LEVELS] = {{0}};
-    struct judged judged[LEVELS] = {{0}};
     struct comparison m = {.base_side = &c->scalar, .feeds = &c->short_feeds, .judged = judged};
     lk_status status = lk_check_scalar(c, err);
     for (int i = 0; i < LEVELS && !status; i++) {
@@ -572,5 +571,17 @@ lk_status lk_check_levels(struct lk_check_run *c, lk_error *err)
     for (int i = 0; i < m.n; i++) {
         lk_side_close(&side[i]);
     }
+    return status;
+}
+
+lk_status lk_check_levels(struct lk_check_run *c, lk_error *err)
+{
+    struct lk_side *side = lk_alloc_array(LEVELS, sizeof *side);
+    struct judged *judged = lk_alloc_array(LEVELS, sizeof *judged);
+    lk_status status = side && judged
+                           ? check_levels(c, side, judged, err)
+                           : lk_fail(err, LK_E_NOMEM, "out of memory: the levels of a check");
+    lk_free(side);
+    lk_free(judged);
     return status;
 }

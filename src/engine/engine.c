@@ -234,7 +234,7 @@ lk_status lk_engine_lane_after(struct lk_engine *e, struct lk_lane *lost, struct
     lk_lane_shut(e, lost);
     lk_status status = open_like(e, lost, out, &why);
     if (status) {
-        lk_log_line(&e->log, LK_LOG_WARN, "going on on the CPU: %s", why.message);
+        lk_log_line(&e->log, LK_LOG_WARN, "continuing on the CPU: %s", why.message);
     }
     if (status || !*out) {
         status = lk_engine_lane(e, "cpu", out, err);

@@ -425,7 +425,7 @@ static lk_status put_text(struct lk_generation *g, int32_t id, bool *stopped, lk
     }
     lk_status status =
         lk_decode(g->tokenizer, &g->decoder, id, special, g->piece, g->piece_cap, &len);
-    return status ? lk_fail(err, status, "the text of token %d can't be told", id)
+    return status ? lk_fail(err, status, "token %d: its text can't be read", id)
                   : lk_stop_put(&g->stop, g->piece, len, &g->text, stopped, err);
 }
 

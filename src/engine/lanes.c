@@ -55,7 +55,7 @@ struct lk_state_geom lk_geom_of(const struct lk_engine *e, const struct lk_plan 
     if (e->options.cache_tokens) {
         geom.n_blocks = (int)((e->options.cache_tokens - 1) / LK_KV_BLOCK) + 1;
     }
-    for (int i = 0; i < plan->n_states; i++) { /* a slot a session, where one is needed */
+    for (int i = 0; i < plan->n_states; i++) { /* one slot for each session, if any */
         geom.n_slots = lk_state_is_paged(&plan->states[i]) ? geom.n_slots : (int)e->n_sessions;
     }
     return geom;

@@ -46,7 +46,7 @@ lk_status lk_placement_without(const struct lk_placement *p, const bool *is_gone
 /* ---- layers shared out among devices ---- */
 
 struct lk_share {
-    double speed;  /* at which the device reads its memory, bytes a second; 0: not known */
+    double speed;  /* of reading its memory, in bytes per second; 0: not known */
     uint64_t room; /* bytes of memory that it has free */
     int most;      /* layers that it holds at most */
     int n_layers;  /* filled: its share */

@@ -6,7 +6,9 @@
  *     of each state its units, blocks in order of position, cells past the last token zero ·
  *     the program's bytes · how many of them there are, u64 · SHA-256 of everything before it
  *
- * Everything is checked before the session is touched.
+ * Every version of the format starts with MAGIC and ends with that digest, the file's seal: it is
+ * checked first, so that what is said about the rest is said about what was saved. Everything is
+ * checked before the session is touched.
  */
 #include <stddef.h>
 #include <string.h>
@@ -199,23 +201,56 @@ static int version_of(const char *digits)
     return are ? 10 * (digits[0] - '0') + digits[1] - '0' : -1;
 }
 
-static lk_status check_header(const struct lk_engine *e, const char *path, const struct header *h,
-                              lk_error *err)
+static lk_status check_name(const char *path, const struct lk_map *map, lk_error *err)
 {
-    struct header want = header_of(e);
     size_t name = sizeof MAGIC - 2; /* without the version */
-    if (memcmp(h->magic, MAGIC, name) != 0) {
+    if (map->n_bytes < sizeof(struct header) + TAIL_BYTES) {
+        return lk_fail(err, LK_E_FORMAT, "%s: %zu bytes, expected at least %zu", path, map->n_bytes,
+                       sizeof(struct header) + TAIL_BYTES);
+    }
+    if (memcmp(map->data, MAGIC, name) != 0) {
         return lk_fail(err, LK_E_FORMAT,
                        "%s: not a saved session: starts with other bytes than '%.*s'", path,
                        (int)name, MAGIC);
     }
-    if (memcmp(h->magic, MAGIC, sizeof MAGIC) != 0) {
-        int found = version_of(h->magic + name), want_version = version_of(MAGIC + name);
+    return LK_OK;
+}
+
+/* Whether nobody changed it since it was saved. */
+static lk_status check_seal(const char *path, const struct lk_map *map, lk_error *err)
+{
+    uint8_t digest[DIGEST_BYTES];
+    size_t n = map->n_bytes - sizeof digest;
+    lk_sha256 hash;
+    lk_sha256_init(&hash);
+    lk_sha256_bytes(&hash, map->data, n);
+    lk_sha256_final(&hash, digest);
+    if (memcmp(digest, map->data + n, sizeof digest) != 0) {
+        return lk_fail(err, LK_E_FORMAT,
+                       "%s: damaged, cut short or longer than it was saved: its last %d bytes are "
+                       "not the SHA-256 of those before",
+                       path, DIGEST_BYTES);
+    }
+    return LK_OK;
+}
+
+static lk_status check_version(const char *path, const struct lk_map *map, lk_error *err)
+{
+    size_t name = sizeof MAGIC - 2;
+    if (memcmp(map->data, MAGIC, sizeof MAGIC) != 0) {
+        int found = version_of((const char *)map->data + name), want = version_of(MAGIC + name);
         return lk_fail(err, LK_E_FORMAT,
                        "%s: a session saved in version %d of the format, expected %d: this build "
                        "reads no %s ones",
-                       path, found, want_version, found < want_version ? "older" : "newer");
+                       path, found, want, found < want ? "older" : "newer");
     }
+    return LK_OK;
+}
+
+static lk_status check_header(const struct lk_engine *e, const char *path, const struct header *h,
+                              lk_error *err)
+{
+    struct header want = header_of(e);
     lk_status status = check(path, "numerics version", h->numerics, want.numerics, err);
     if (!status) {
         status = check_model(path, "fingerprint", h->fingerprint, want.fingerprint, err);
@@ -224,10 +259,10 @@ static lk_status check_header(const struct lk_engine *e, const char *path, const
         status = check(path, "number of states", h->n_states, want.n_states, err);
     }
     if (!status) {
-        status = check(path, "bits of a key", h->k_bits, want.k_bits, err);
+        status = check(path, "bits of a key (option kv)", h->k_bits, want.k_bits, err);
     }
     if (!status) {
-        status = check(path, "bits of a value", h->v_bits, want.v_bits, err);
+        status = check(path, "bits of a value (option kv)", h->v_bits, want.v_bits, err);
     }
     if (!status) {
         status = check(path, "size of states", h->unit_bytes, want.unit_bytes, err);
@@ -268,7 +303,7 @@ static lk_status check_length(const char *path, const struct lk_map *map, const 
     uint64_t n;
     memcpy(&n, map->data + map->n_bytes - TAIL_BYTES, sizeof n);
     *n_data = map->n_bytes - least;
-    return check(path, "number of the program's own bytes", n, *n_data, err);
+    return check(path, "number of bytes that the program saved with it", n, *n_data, err);
 }
 
 static lk_status check_content(const struct lk_session *s, const char *path,
@@ -276,15 +311,6 @@ static lk_status check_content(const struct lk_session *s, const char *path,
                                lk_error *err)
 {
     const uint8_t *data = map->data;
-    uint8_t digest[DIGEST_BYTES];
-    lk_sha256 hash;
-    lk_sha256_init(&hash);
-    lk_sha256_bytes(&hash, data, map->n_bytes - sizeof digest);
-    lk_sha256_final(&hash, digest);
-    if (memcmp(digest, data + map->n_bytes - sizeof digest, sizeof digest) != 0) {
-        return lk_fail(err, LK_E_FORMAT, "%s: damaged: its SHA-256 does not match its content",
-                       path);
-    }
     for (uint32_t i = 0; i < h->n_tokens; i++) {
         int32_t id;
         memcpy(&id, data + sizeof *h + i * sizeof id, sizeof id);
@@ -459,25 +485,31 @@ static lk_status load_all(struct lk_session *s, const struct lk_map *map, const 
     return LK_OK;
 }
 
-/* A mapped file whose header and length are right, and where its parts lie. */
+/* A mapped file, and where its parts lie. */
 struct opened_file {
     struct lk_map map;
     struct header h;
     size_t states_at, data_at, n_data;
 };
 
-static lk_status open_file(const struct lk_engine *e, const char *path, struct opened_file *f,
-                           lk_error *err)
+/* Its header and length are right, and with `whole` its digest too, which is that of all its bytes.
+ */
+static lk_status open_file(const struct lk_engine *e, const char *path, bool whole,
+                           struct opened_file *f, lk_error *err)
 {
     *f = (struct opened_file){0};
     lk_status status = lk_map_open(path, &f->map, err);
     if (status) {
         return status;
     }
-    if (f->map.n_bytes < sizeof f->h) {
-        status = lk_fail(err, LK_E_FORMAT, "%s: %zu bytes, expected at least %zu", path,
-                         f->map.n_bytes, sizeof f->h + TAIL_BYTES);
-    } else {
+    status = check_name(path, &f->map, err);
+    if (!status && whole) {
+        status = check_seal(path, &f->map, err);
+    }
+    if (!status) {
+        status = check_version(path, &f->map, err);
+    }
+    if (!status) {
         memcpy(&f->h, f->map.data, sizeof f->h);
         status = check_header(e, path, &f->h, err);
     }
@@ -497,7 +529,7 @@ static lk_status open_file(const struct lk_engine *e, const char *path, struct o
 lk_status lk_session_load(lk_session *s, const char *path, lk_error *err)
 {
     struct opened_file f;
-    lk_status status = open_file(s->engine, path, &f, err);
+    lk_status status = open_file(s->engine, path, true, &f, err);
     if (status) {
         return status;
     }
@@ -536,7 +568,7 @@ lk_status lk_session_glance(lk_engine *e, const char *path, struct lk_session_gl
 {
     struct opened_file f;
     *out = (struct lk_session_glance){0};
-    lk_status status = open_file(e, path, &f, err);
+    lk_status status = open_file(e, path, false, &f, err);
     if (status) {
         return status;
     }

@@ -77,7 +77,8 @@ const struct lk_gguf_value *lk_gguf_find(const struct lk_gguf *g, const char *ke
 /* Typed getters. Missing key: LK_E_FORMAT naming the key when `required`, else LK_OK and *out is
  * untouched (so preset it). A key of another type is always an error naming key, found, expected.
  * u32 takes any integer type whose value fits; f32 takes F32 and F64; bool takes BOOL. f32 must be
- * finite. An array whose elements are all equal is that one: some files have a key a layer. */
+ * finite. An array whose elements are all equal is that one: some files have an element for each
+ * layer. */
 lk_status lk_gguf_u32(const struct lk_gguf *g, const char *key, bool required, uint32_t *out,
                       lk_error *err);
 /* n integers: an array of n, or one that stands for all of them. */

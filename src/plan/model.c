@@ -154,8 +154,8 @@ static void read_rope(struct reader *r, struct lk_hparams *h)
     }
 }
 
-/* A key with an integer for all layers, or an array of one a layer, into the member of each layer
- * that `at` gives. */
+/* A key with an integer for all layers, or an array with one for each layer, into the member of
+ * each layer that `at` gives. */
 static void read_layers(struct reader *r, struct lk_hparams *h, const char *key, bool required,
                         int *(*at)(struct lk_layer *), int least, int most)
 {

@@ -22,7 +22,7 @@ enum lk_op_kind {
     LK_OP_MATMUL,    /* out[r][n_out] = w [n_out][n_in] * in[r][n_in] */
     LK_OP_BIAS,      /* out = in + w[width], every row */
     LK_OP_ROPE,      /* rotary embedding of each head of a row at the row's position */
-    LK_OP_KV_STORE,  /* in[0] = K rows, in[1] = V rows -> two states, as f16; no out */
+    LK_OP_KV_STORE,  /* in[0] = K rows, in[1] = V rows -> two states (rule 8); no out */
     LK_OP_ATTENTION, /* in[0] = Q rows -> [r][n_head * head_dim], over the row's own sequence */
     LK_OP_GLU,       /* out = act(in[0]) * in[1] */
     LK_OP_ADD,       /* out = in[0] + in[1] */

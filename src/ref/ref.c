@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The backend "ref": the ideal mathematics in double, one loop an op, no cleverness: what the
+ * The backend "ref": the ideal mathematics in double, one loop for each op, no cleverness: what the
  * contract approximates. States are kept in double and converted where they are read or written.
  * With the CPU level "rounded" it rounds q, K, V, p and the inputs of F16 and BF16 matrices where
  * the contract does, so that what is left against it is float arithmetic alone; with "coarse" it
- * also rounds the inputs of quantized matrices to 8 bits a block. Rows of a matrix are shared out
+ * also rounds the inputs of quantized matrices to 8 bits in blocks. Rows of a matrix are shared out
  * among the threads of the options, which changes no sum; with 0 there is one.
  */
 #include <math.h>

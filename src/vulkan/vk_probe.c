@@ -324,7 +324,7 @@ struct kept {
     uint32_t features; /* found and not disabled */
     uint32_t used;     /* of them, after the probe */
     struct verdict verdict;
-    double speed; /* of its memory, bytes a second; 0: nobody asked yet */
+    double speed; /* of its memory, in bytes per second; 0: nobody asked yet */
 };
 enum { KEPT_VERSION = 4 };
 

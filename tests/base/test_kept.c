@@ -79,3 +79,14 @@ Test(kept, nothing_else_does, .init = start, .fini = end)
     cr_assert_eq(lk_kept_open(&k, path, "probe", 1), LK_KEPT_WHOLE);
     lk_kept_close(&k);
 }
+
+/* A file of any size that is none of ours costs no more than its header. */
+Test(kept, a_file_without_end_is_not_read, .init = start, .fini = end, .timeout = 20)
+{
+    lk_error err;
+    struct lk_kept k;
+    cr_assert_eq(lk_kept_write(path, "probe", 1, "content", 7, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(truncate(path, (off_t)1 << 40), 0);
+    cr_assert_neq(lk_kept_open(&k, path, "probe", 1), LK_KEPT_WHOLE);
+    cr_assert(!k.data && !k.map.data);
+}

@@ -200,6 +200,9 @@ Test(os_file, what_is_no_file_is_written_through_or_refused, .init = start, .fin
     cr_assert(read(reader, read_back, 8) == 3 && strcmp(read_back, "abc") == 0);
     cr_assert_eq(mode_of("fifo"), S_IFIFO | 0600);
     close(reader);
+    cr_assert_eq(write_all("fifo", true, "abc", &err), LK_E_IO);
+    cr_assert(strstr(err.message, "fifo: found a pipe that nobody reads after 2 seconds"), "%s",
+              err.message);
     /* a shell's >(command) is a link of /proc to a pipe */
     cr_assert_eq(pipe(end_of), 0);
     snprintf(path, sizeof path, "/dev/fd/%d", end_of[1]);
@@ -230,6 +233,9 @@ Test(os_file, what_is_no_file_is_written_through_or_refused, .init = start, .fin
         cr_assert(strstr(err.message, REFUSED[i][0]) && strstr(err.message, REFUSED[i][1]), "%s",
                   err.message);
     }
+    snprintf(path, sizeof path, "/dev/fd/%d", s);
+    cr_assert_eq(write_all(path, true, "x", &err), LK_E_IO);
+    cr_assert(strstr(err.message, ": can't be opened: "), "a socket is no pipe: %s", err.message);
     cr_assert_eq(entries("."), 4); /* fifo, log, null, socket */
 }
 

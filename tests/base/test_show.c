@@ -116,7 +116,7 @@ Test(show, a_long_message_is_cut_between_characters)
 {
     char text[3001];
     lk_error err;
-    for (size_t shift = 0; shift < 4; shift++) { /* four bytes a character, at each phase */
+    for (size_t shift = 0; shift < 4; shift++) { /* four bytes for each character, at each phase */
         memset(text, 'x', sizeof text);
         for (size_t i = shift; i + 4 < sizeof text; i += 4) {
             memcpy(text + i, "\xf0\x9f\x99\x82", 4);

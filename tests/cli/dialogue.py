@@ -442,7 +442,7 @@ def a_terminal_without_a_prompt_starts_it():
     p.until(lambda p: p.screen.lines()[p.screen.row] == ">" and p.screen.row > 2)
     check("tokens" not in p.screen.text(), p.screen.text())  # statistics come last
     quit(p)
-    check("1 answers: " in p.screen.text() and "3 written" in p.screen.text(), p.screen.text())
+    check("1 answer: " in p.screen.text() and "3 written" in p.screen.text(), p.screen.text())
     p = begin(argv=[PROGRAM, "-v", "run", MODEL, "-n", "3", "--ignore-eos"])
     p.send("hello\r")
     p.shows("generated: 3 tokens")

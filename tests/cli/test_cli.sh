@@ -5,7 +5,7 @@
 # stdout and what to stderr, exit codes, interrupts, terminals, files, the same bits whatever the
 # options. Each subject is a file beside this one; without names all of them run, in the order of
 # SUBJECTS. Runs on the tiny models of tests/golden; prints a closing line in Criterion's form, one
-# test a check.
+# test for each check.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 SUBJECTS=(usage inspect template bits ends fits think pipes check devices dialogue kept perplexity bench documents hostile files limits pull)

@@ -16,30 +16,9 @@
 #include "tests/util/parts.h"
 #include "tests/util/tiny.h"
 
-enum { LAYERS = 6, N = 150, CTX = 192, VOCAB = 96 };
+enum { LAYERS = PARTS_LAYERS, N = PARTS_N, CTX = PARTS_CTX, VOCAB = PARTS_VOCAB };
 
-static char model_path[] = "/tmp/lk-lanes-XXXXXX";
-static int32_t ids[N];
-static float *want; /* [N][VOCAB] of the scalar backend alone */
-
-static void set_up(void)
-{
-    lk_model *m;
-    parts_model(model_path, LAYERS);
-    tiny_tokens(ids, N, VOCAB, 3);
-    lk_engine *e = tiny_engine(model_path, "scalar", CTX, N, 1, &m);
-    want = tiny_rows(e, ids, N);
-    lk_engine_close(&e);
-    lk_model_close(&m);
-}
-
-static void tear_down(void)
-{
-    unlink(model_path);
-    free(want);
-}
-
-TestSuite(lanes, .init = set_up, .fini = tear_down);
+TestSuite(lanes, .init = parts_set_up, .fini = parts_tear_down);
 
 static lk_engine_options options(const char *placement, uint32_t n_batch)
 {
@@ -55,7 +34,7 @@ static lk_engine_options options(const char *placement, uint32_t n_batch)
 static lk_engine *open_placed(const char *placement, uint32_t n_batch, lk_model **m)
 {
     lk_engine_options o = options(placement, n_batch);
-    return tiny_engine_with(model_path, &o, m);
+    return tiny_engine_with(parts_path, &o, m);
 }
 
 static void same_rows(void *user, const char *placement)
@@ -64,8 +43,8 @@ static void same_rows(void *user, const char *placement)
     lk_model *m;
     int *n = user;
     lk_engine *e = open_placed(placement, BATCH[*n % 4], &m);
-    float *got = tiny_rows(e, ids, N);
-    tiny_same(got, want, (size_t)N * VOCAB, placement);
+    float *got = tiny_rows(e, parts_ids, N);
+    tiny_same(got, parts_rows, (size_t)N * VOCAB, placement);
     free(got);
     lk_engine_close(&e);
     lk_model_close(&m);
@@ -91,8 +70,8 @@ Test(lanes, micro_batches_of_any_size_give_the_same_rows)
         cr_assert_not_null(e->home->relay);
         e->home->n_micro = most < 38 ? most : 38;
         for (int again = 0; again < 2; again++) {
-            float *got = tiny_rows(e, ids, N);
-            tiny_same(got, want, (size_t)N * VOCAB, "micro-batches");
+            float *got = tiny_rows(e, parts_ids, N);
+            tiny_same(got, parts_rows, (size_t)N * VOCAB, "micro-batches");
             free(got);
         }
         lk_engine_close(&e);
@@ -119,13 +98,13 @@ Test(lanes, many_sessions_share_a_cut_batch)
             for (int i = 0; i < SESSIONS; i++) {
                 size_t held = lk_session_n_tokens(s[i]);
                 items[i] = (lk_item){.session = s[i],
-                                     .tokens = ids + held,
+                                     .tokens = parts_ids + held,
                                      .n_tokens = LENGTH[((size_t)i + round) % SESSIONS]};
             }
             cr_assert_eq(lk_engine_run(e, items, SESSIONS, &err), LK_OK, "%s", err.message);
             for (int i = 0; i < SESSIONS; i++) {
-                tiny_same(lk_session_logits(s[i]), want + (lk_session_n_tokens(s[i]) - 1) * VOCAB,
-                          VOCAB, "a session");
+                tiny_same(lk_session_logits(s[i]),
+                          parts_rows + (lk_session_n_tokens(s[i]) - 1) * VOCAB, VOCAB, "a session");
             }
         }
         for (int i = 0; i < SESSIONS; i++) {
@@ -150,8 +129,8 @@ static void move_on(void *user, const char *placement)
         cr_assert_eq(lk_session_truncate(m->s, n = 0, &err), LK_OK);
     }
     cr_assert_eq(lk_session_move(m->s, placement, &err), LK_OK, "%s: %s", placement, err.message);
-    cr_assert_eq(lk_session_sync(m->s, ids, n + step, &err), LK_OK, "%s", err.message);
-    tiny_same(lk_session_logits(m->s), want + (n + step - 1) * VOCAB, VOCAB, placement);
+    cr_assert_eq(lk_session_sync(m->s, parts_ids, n + step, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(m->s), parts_rows + (n + step - 1) * VOCAB, VOCAB, placement);
     m->n_moves++;
 }
 
@@ -210,7 +189,7 @@ Test(lanes, parts_run_one_batch_together)
     struct watch w = {.met = false};
     lk_engine *e = open_placed("scalar:0-1,cpu:2-3,ref:4-5", N, &m);
     parts_wrap(e->home, wait_for_the_first, &w);
-    float *got = tiny_rows(e, ids, N);
+    float *got = tiny_rows(e, parts_ids, N);
     cr_assert(w.met, "one part waits for the other: %d and %d", w.begun[0], w.begun[1]);
     cr_assert(w.begun[0] == 4 && w.begun[1] == 4 && w.begun[2] == 4);
     free(got);
@@ -254,12 +233,13 @@ Test(lanes, the_first_failure_in_order_is_told)
             cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
             parts_wrap(e->home, fail_twice, &f);
             snprintf(says, sizeof says, "part %d, batch %d", part, n);
-            cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_E_RANGE);
+            cr_assert_eq(lk_session_sync(s, parts_ids, N, &err), LK_E_RANGE);
             cr_assert_str_eq(err.message, says);
             cr_assert_eq(lk_session_n_tokens(s), 0);
             f = (struct failure){-1, -1, -1};
-            cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);
-            tiny_same(lk_session_logits(s), want + (size_t)(N - 1) * VOCAB, VOCAB, "after it");
+            cr_assert_eq(lk_session_sync(s, parts_ids, N, &err), LK_OK, "%s", err.message);
+            tiny_same(lk_session_logits(s), parts_rows + (size_t)(N - 1) * VOCAB, VOCAB,
+                      "after it");
             lk_session_close(&s);
             lk_engine_close(&e);
             lk_model_close(&m);
@@ -287,7 +267,7 @@ Test(lanes, a_chain_is_measured_as_one)
     cr_assert_eq(lk_engine_read_rate(e, 1 << 20, 1, &rate, &err), LK_OK, "%s", err.message);
     cr_assert_gt(rate, 0.0);
     cr_assert_eq(lk_engine_profile(e, true, &err), LK_OK, "%s", err.message);
-    free(tiny_rows(e, ids, N));
+    free(tiny_rows(e, parts_ids, N));
     cr_assert_eq(lk_engine_op_times(e, count_calls, &calls, &err), LK_OK, "%s", err.message);
     cr_assert_eq(calls, 4 * LAYERS, "four micro-batches of all layers");
     lk_engine_close(&e);
@@ -321,7 +301,7 @@ Test(lanes, parts_are_described)
         lk_engine_options o = options(CASES[i].placement, 8);
         o.cpu_level = "generic";
         o.threads = 1;
-        lk_engine *e = tiny_engine_with(model_path, &o, &m);
+        lk_engine *e = tiny_engine_with(parts_path, &o, &m);
         cr_assert_str_eq(lk_engine_describe(e), CASES[i].describe);
         lk_engine_close(&e);
         lk_model_close(&m);
@@ -333,7 +313,7 @@ static void refuses(const lk_engine_options *o, lk_status status, const char *sa
     lk_model *m;
     lk_error err = {0};
     lk_engine *e = NULL;
-    cr_assert_eq(lk_model_open(model_path, &m, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_model_open(parts_path, &m, &err), LK_OK, "%s", err.message);
     cr_assert_eq(lk_engine_open(m, o, &e, &err), status, "%s", err.message);
     cr_assert(strstr(err.message, says), "%s, expected '%s'", err.message, says);
     cr_assert_null(e);
@@ -381,12 +361,12 @@ Test(lanes, a_move_that_fails_changes_nothing)
     lk_session *s;
     lk_engine *e = open_placed("scalar:0-1,cpu:2-5", 64, &m);
     cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
-    cr_assert_eq(lk_session_sync(s, ids, 70, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_sync(s, parts_ids, 70, &err), LK_OK, "%s", err.message);
     cr_assert_eq(lk_session_move(s, "cpu:0-9", &err), LK_E_INVALID);
     cr_assert_eq(lk_session_move(s, "abacus", &err), LK_E_INVALID);
     cr_assert_str_eq(lk_session_backend(s), "scalar:0-1,cpu:2-5");
-    cr_assert_eq(lk_session_sync(s, ids, 71, &err), LK_OK, "%s", err.message);
-    tiny_same(lk_session_logits(s), want + 70 * VOCAB, VOCAB, "after moves that failed");
+    cr_assert_eq(lk_session_sync(s, parts_ids, 71, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(s), parts_rows + 70 * VOCAB, VOCAB, "after moves that failed");
     lk_session_close(&s);
     lk_engine_close(&e);
     lk_model_close(&m);

@@ -6,6 +6,7 @@
  * sessions together or alone, moved in mid-sentence, stale NaN in the cache.
  */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -302,7 +303,8 @@ Test(session, the_programs_bytes_go_with_it)
         uint64_t n_lie = lie == 2 ? UINT64_MAX - 40 : 9 + 2 * lie;
         forge(file, -40, &n_lie, sizeof n_lie);
         cr_assert_eq(lk_session_load(f, file, &err), LK_E_FORMAT);
-        cr_assert(strstr(err.message, "program's own bytes"), "%s", err.message);
+        cr_assert(strstr(err.message, "bytes that the program saved with it is"), "%s",
+                  err.message);
     }
     uint64_t right = 10;
     forge(file, -40, &right, sizeof right);
@@ -381,7 +383,7 @@ Test(session, a_cache_of_other_numerics_is_refused)
     }
     const uint32_t narrow = 8;
     cr_assert_eq(load_edited(s, file, K_BITS_AT, &narrow, 4, &err), LK_E_FORMAT);
-    cr_assert(strstr(err.message, "bits of a key is 8, expected 12"), "%s", err.message);
+    cr_assert(strstr(err.message, "bits of a key (option kv) is 8, expected 12"), "%s", err.message);
     /* The last state of the file is V of the last layer, whose last words are scales; the first is
      * K of layer 0. */
     const struct lk_state *k = &e->plan->states[0], *v = &e->plan->states[e->plan->n_states - 1];
@@ -451,7 +453,7 @@ Test(session, keys_of_8_bits)
     cr_assert(memcmp(wide, rows, n * sizeof *rows) != 0);
     cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
     cr_assert_eq(lk_session_load(s, file, &err), LK_E_FORMAT);
-    cr_assert(strstr(err.message, "bits of a key is 8, expected 12"), "%s", err.message);
+    cr_assert(strstr(err.message, "bits of a key (option kv) is 8, expected 12"), "%s", err.message);
     lk_session_close(&s);
     lk_engine_close(&e);
     o.kv = "f16";
@@ -460,6 +462,50 @@ Test(session, keys_of_8_bits)
     lk_model_close(&m);
     free(rows);
     free(wide);
+    unlink(file);
+}
+
+/* A byte changed anywhere, some at the end added or taken away: the file is called damaged,
+ * whatever the changed bytes would mean. */
+Test(session, a_changed_file_is_called_damaged)
+{
+    char file[] = "/tmp/lockstep-session-XXXXXX";
+    int fd = mkstemp(file);
+    cr_assert(fd >= 0);
+    lk_model *m;
+    lk_error err;
+    lk_session *s;
+    int32_t ids[3] = {1, 2, 3};
+    lk_engine *e = tiny_engine(test_model_path(0), "scalar", CTX, 64, 1, &m);
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    cr_assert_eq(lk_session_sync(s, ids, 3, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
+    close(fd);
+    fd = open(file, O_RDWR); /* the file that was saved, not the one it replaced */
+    off_t size = lseek(fd, 0, SEEK_END);
+    for (off_t at = 6; at < size; at += at < 128 ? 1 : 997) {
+        uint8_t was, other;
+        cr_assert_eq(pread(fd, &was, 1, at), 1);
+        other = was ^ 0x81;
+        cr_assert_eq(pwrite(fd, &other, 1, at), 1);
+        cr_assert_eq(lk_session_load(s, file, &err), LK_E_FORMAT);
+        cr_assert(strstr(err.message, ": damaged, cut short or longer than it was saved"),
+                  "byte %lld: %s", (long long)at, err.message);
+        cr_assert_eq(pwrite(fd, &was, 1, at), 1);
+    }
+    cr_assert_eq(lk_session_load(s, file, &err), LK_OK, "%s", err.message);
+    static const int OTHER_LENGTH[] = {-1000, -32, -1, 1, 32, 1000};
+    for (size_t i = 0; i < LK_COUNT(OTHER_LENGTH); i++) {
+        cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(truncate(file, size + OTHER_LENGTH[i]), 0);
+        cr_assert_eq(lk_session_load(s, file, &err), LK_E_FORMAT);
+        cr_assert(strstr(err.message, ": damaged, cut short or longer than it was saved"), "%s",
+                  err.message);
+    }
+    close(fd);
+    lk_session_close(&s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
     unlink(file);
 }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # replay.sh TARGETS COUNT: each fuzz target in folder TARGETS on its corpus and COUNT mutations of
-# it. One test a target; the seed is fixed, so a failure repeats.
+# it. Each target is one test; the seed is fixed, so a failure repeats.
 set -uo pipefail
 cd "$(dirname "$0")"/../..
 targets=$1 count=$2 tests=0 failed=0

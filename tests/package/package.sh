@@ -4,7 +4,7 @@
 # package.sh: installs $LK_BUILD into an empty prefix and looks at what lies there as a user would:
 # symbols, libraries needed, header, pkg-config, find_package, add_subdirectory, program, documents,
 # tools/pull without network.
-# Prints each failure and a closing line in Criterion's form, one test a check.
+# Prints each failure and a closing line in Criterion's form, one test for each check.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 build=$(realpath "${LK_BUILD:-build}")
@@ -137,6 +137,43 @@ P
         printf '%s\n' "$out" | grep -q 'SHA-256 is .*, expected ' || { echo "$out"; return 1; }
 }
 check "pull refuses another content" wrong
+
+# What a build calls itself: its own repository's commit, or that of the archive; never that of a
+# repository that it lies in.
+commit_of() { # commit_of FOLDER FILE-WITH-commit.cmake
+    rm -f "$work/commit.h"
+    cmake -DSOURCE="$1" -DOUT="$work/commit.h" -P "$2" && sed -n 's/^#define LK_COMMIT "\(.*\)"$/\1/p' "$work/commit.h"
+}
+commit() {
+    local own=$work/own git=(git -C "$work/own" -c user.name=n -c user.email=e -c core.hooksPath=/dev/null)
+    mkdir -p "$own/inner/tools" "$work/archive" "$own/tools"
+    cp tools/commit.cmake "$own/tools/"
+    cp .gitattributes "$own/"
+    same "$(commit_of "$work/archive" tools/commit.cmake)" "commit not known" || return 1
+    "${git[@]}" init -q && "${git[@]}" add -A && "${git[@]}" commit -q -m first || return 1
+    local id
+    id=$("${git[@]}" rev-parse HEAD | cut -c 1-10)
+    same "$(commit_of "$own" tools/commit.cmake)" "$id" || return 1
+    same "$(commit_of "$own/inner" tools/commit.cmake)" "commit not known" || return 1
+    "${git[@]}" archive HEAD | tar -x -C "$work/archive" || return 1
+    same "$(commit_of "$work/archive" "$work/archive/tools/commit.cmake")" "$id" || return 1
+    echo >>"$own/.gitattributes"
+    same "$(commit_of "$own" tools/commit.cmake)" "$id-dirty"
+}
+check "the commit" commit
+
+# tools/run says what takes minutes before it does it.
+says_building() {
+    local fresh=$work/fresh
+    mkdir -p "$fresh/tools" "$work/fake"
+    cp tools/run tools/setup "$fresh/tools/"
+    printf '#!/bin/sh\necho install ok installed\n' >"$work/fake/dpkg-query"
+    printf '#!/bin/sh\necho no compiler\nexit 1\n' >"$work/fake/cmake"
+    chmod +x "$work/fake"/*
+    same "$(PATH=$work/fake:$PATH "$fresh/tools/run" hi 2>&1 | tr '\n' ';')" \
+        "building lockstep: some minutes, once;no compiler;the build failed;"
+}
+check "tools/run says that it builds" says_building
 
 echo "[====] Synthesis: Tested: $tests | Passing: $((tests - failed)) | Failing: $failed | Crashing: 0"
 [ "$failed" -eq 0 ]

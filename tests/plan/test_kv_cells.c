@@ -117,7 +117,7 @@ static void check_row(const struct lk_state *s, const uint32_t *head, const floa
 Test(kv_cells, rows_go_in_and_come_back)
 {
     static float x[MAX_DIM];
-    uint64_t seed = 3;
+    struct rng rng = {3};
     for (size_t k = 0; k < LK_COUNT(KINDS); k++) {
         for (size_t i = 0; i < LK_COUNT(HEAD_DIMS); i++) {
             struct lk_state s = state_of(&KINDS[k], 1, HEAD_DIMS[i]);
@@ -125,12 +125,12 @@ Test(kv_cells, rows_go_in_and_come_back)
             uint32_t *head = malloc(3 * n);
             uint8_t *was = malloc(3 * n);
             for (int round = 0; round < 70; round++) {
-                int slot = round < 64 ? round : (int)(cells_next(&seed) % 64);
-                cells_random(&s, head, 3 * n, seed); /* before and behind it: guards */
+                int slot = round < 64 ? round : (int)(rng_u32(&rng) % 64);
+                cells_random(&s, head, 3 * n, rng.state); /* before and behind it: guards */
                 memcpy(was, head, 3 * n);
                 for (int d = 0; d < s.head_dim; d++) {
-                    int exponent = (int)(cells_next(&seed) % 30) - 15 - round % 30;
-                    double m = (double)cells_next(&seed) / 0x1p31 - 1;
+                    int exponent = (int)(rng_u32(&rng) % 30) - 15 - round % 30;
+                    double m = (double)rng_u32(&rng) / 0x1p31 - 1;
                     x[d] = round % 7 == 6 ? (d % 2 ? 0.0f : -0.0f) : (float)ldexp(m, exponent);
                 }
                 put(&s, head + n / 4, slot, x);

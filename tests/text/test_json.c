@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/util/marked.h"
 #include "text/value/json.h"
 #include "text/value/number.h"
 
@@ -141,23 +142,6 @@ Test(json, memory_has_a_limit)
                  err.message);
     lk_region_free(&region);
     free(text);
-}
-
-/* Text with { } about what may become a control token. */
-static const char *marked(const struct lk_text_buffer *b)
-{
-    static char text[1024];
-    size_t at = 0;
-    unsigned before = 0;
-    for (size_t i = 0; i <= b->n; i++) {
-        unsigned flags = i == b->n ? 0 : b->marks ? b->marks[i] : b->flags;
-        if (flags != before) {
-            text[at++] = flags ? '{' : '}';
-        }
-        before = flags;
-        text[at++] = i < b->n ? b->bytes[i] : 0;
-    }
-    return text;
 }
 
 Test(json, marks_survive_the_writer)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "tests/util/marked.h"
 #include "text/value/json.h"
 #include "text/template/template_run.h"
 #include "text/template/unicode.h"
@@ -164,23 +165,6 @@ Test(template, no_byte_of_data_is_trusted)
     cr_assert(seen > 1000, "only %zu characters of data were seen", seen);
     free(text);
     lk_region_free(&region);
-}
-
-/* The text with { } about what may become a control token. */
-static const char *marked(const struct lk_text_buffer *b)
-{
-    static char text[4096];
-    size_t at = 0;
-    unsigned before = 0;
-    for (size_t i = 0; i <= b->n; i++) {
-        unsigned flags = i == b->n ? 0 : b->marks ? b->marks[i] : b->flags;
-        if (flags != before) {
-            text[at++] = flags ? '{' : '}';
-        }
-        before = flags;
-        text[at++] = i < b->n ? b->bytes[i] : 0;
-    }
-    return text;
 }
 
 Test(template, marks_go_through_every_operation)

@@ -8,12 +8,7 @@
 
 #include "base/numerics.h"
 #include "plan/state.h"
-
-static inline uint32_t cells_next(uint64_t *s)
-{
-    *s = *s * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*s >> 32);
-}
+#include "tests/util/rng.h"
 
 /* A word of four upper parts of keys, each within what LK_Q_MOST leaves of 8 bits. */
 static inline uint32_t cells_high(uint32_t u)
@@ -31,12 +26,13 @@ static inline uint32_t cells_high(uint32_t u)
 static inline void cells_random(const struct lk_state *s, void *units, size_t n_bytes,
                                 uint64_t seed)
 {
+    struct rng rng = {seed};
     uint32_t *word = (uint32_t *)units;
     size_t head = lk_state_unit_bytes(s) / sizeof *word / (size_t)s->n_head;
     size_t keys = s->bits == LK_KV_K_BITS ? (size_t)s->dim * LK_KV_BLOCK / 4 : 0;
     int least = s->bits == LK_KV_K_BITS ? 127 - 9 : 127 - 5; /* 4 / LK_Q_MOST, 4 / LK_BYTE_MOST */
     for (size_t i = 0; i < n_bytes / sizeof *word; i++) {
-        uint32_t u = cells_next(&seed);
+        uint32_t u = rng_u32(&rng);
         size_t at = i % head;
         if (at < keys) {
             u = cells_high(u);
@@ -54,10 +50,11 @@ static inline void cells_stale(const struct lk_state *s, void *units, size_t n_b
 {
     static const uint32_t SCALES[] = {0x7fc00000u, 0x7f800000u, 0xff800000u,
                                       0x7f7fffffu, 0xbf800000u, 0xffc00001u};
+    struct rng rng = {seed};
     uint32_t *word = (uint32_t *)units;
     size_t head = lk_state_unit_bytes(s) / sizeof *word / (size_t)s->n_head;
     for (size_t i = 0; i < n_bytes / sizeof *word; i++) {
-        uint32_t u = cells_next(&seed);
+        uint32_t u = rng_u32(&rng);
         word[i] = i % head >= head - LK_KV_BLOCK ? SCALES[u % 6] : u;
     }
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tests/util/model_build.h"
+#include "tests/util/tiny.h"
 
 /* ---- parts of a lane ---- */
 
@@ -147,4 +148,29 @@ void parts_model(char *path, int n_layer)
     model_build(&b, &p);
     gb_save(&b, path);
     gb_free(&b);
+}
+
+/* ---- what lanes are compared with ---- */
+
+static const char TEMPLATE[] = "/tmp/lk-lanes-XXXXXX";
+char parts_path[sizeof TEMPLATE];
+int32_t parts_ids[PARTS_N];
+float *parts_rows;
+
+void parts_set_up(void)
+{
+    lk_model *m;
+    memcpy(parts_path, TEMPLATE, sizeof TEMPLATE);
+    parts_model(parts_path, PARTS_LAYERS);
+    tiny_tokens(parts_ids, PARTS_N, PARTS_VOCAB, 3);
+    lk_engine *e = tiny_engine(parts_path, "scalar", PARTS_CTX, PARTS_N, 1, &m);
+    parts_rows = tiny_rows(e, parts_ids, PARTS_N);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
+void parts_tear_down(void)
+{
+    unlink(parts_path);
+    free(parts_rows);
 }

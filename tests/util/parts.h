@@ -28,4 +28,13 @@ void parts_each_split(int n_layer, int n_parts, const char *const *backends, int
 /* A small random llama of that many layers, in a file whose name replaces the X's of `path`. */
 void parts_model(char *path, int n_layer);
 
+/* What tests of lanes compare with: a model in a file, ids, and the rows of the scalar backend
+ * alone. They are there from parts_set_up to parts_tear_down, the .init and .fini of a suite. */
+enum { PARTS_LAYERS = 6, PARTS_N = 150, PARTS_CTX = 192, PARTS_VOCAB = 96 };
+extern char parts_path[];
+extern int32_t parts_ids[PARTS_N];
+extern float *parts_rows; /* [PARTS_N][PARTS_VOCAB] */
+void parts_set_up(void);
+void parts_tear_down(void);
+
 #endif

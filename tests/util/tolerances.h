@@ -90,7 +90,7 @@
 /* ---- perplexity against llama.cpp (tests/engine/test_perplexity.c), relative ----
  *
  * The reference dequantizes exactly, llama.cpp computes the same weights in f32 and K and V in f16
- * (seen: 4e-5). Scalar quantizes activations to 8 bits a block as llama.cpp does, but K-quants'
+ * (seen: 4e-5). Scalar quantizes activations to 8 bits in blocks as llama.cpp does, but K-quants'
  * blocks are rounded by other rules and sums have another order. */
 #define TOL_PERPLEXITY_REF    1e-3
 #define TOL_PERPLEXITY_SCALAR 6e-3

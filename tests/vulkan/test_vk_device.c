@@ -355,7 +355,7 @@ Test(vk_device, the_speed_is_measured_once)
         struct lk_backend_options o = {.device = vk_pair_id(), .cache_dir = dir};
         cr_assert_eq(lk_backend_vulkan.open(&o, &b, &caps, &err), LK_OK, "%s", err.message);
         cr_assert_eq(lk_backend_vulkan.speed(b, &speed[i], &err), LK_OK, "%s", err.message);
-        cr_assert(caps.exact && speed[i] > 1e6, "%g bytes a second", speed[i]);
+        cr_assert(caps.exact && speed[i] > 1e6, "%g bytes per second", speed[i]);
         cr_assert_eq(lk_backend_vulkan.read_rate(b, 8 << 20, 2, &now, &err), LK_OK);
         lk_backend_vulkan.close(b);
     }

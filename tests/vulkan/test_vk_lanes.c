@@ -15,30 +15,9 @@
 #include "tests/util/parts.h"
 #include "tests/util/tiny.h"
 
-enum { LAYERS = 6, N = 150, CTX = 192, VOCAB = 96 };
+enum { LAYERS = PARTS_LAYERS, N = PARTS_N, CTX = PARTS_CTX, VOCAB = PARTS_VOCAB };
 
-static char model_path[] = "/tmp/lk-vk-lanes-XXXXXX";
-static int32_t ids[N];
-static float *want; /* [N][VOCAB] of the scalar backend alone */
-
-static void set_up(void)
-{
-    lk_model *m;
-    parts_model(model_path, LAYERS);
-    tiny_tokens(ids, N, VOCAB, 3);
-    lk_engine *e = tiny_engine(model_path, "scalar", CTX, N, 1, &m);
-    want = tiny_rows(e, ids, N);
-    lk_engine_close(&e);
-    lk_model_close(&m);
-}
-
-static void tear_down(void)
-{
-    unlink(model_path);
-    free(want);
-}
-
-TestSuite(vk_lanes, .init = set_up, .fini = tear_down);
+TestSuite(vk_lanes, .init = parts_set_up, .fini = parts_tear_down);
 
 static lk_engine_options options(void)
 {
@@ -64,7 +43,7 @@ static bool hash_row(void *user, size_t pos, const float *row)
         lk_sha256_floats(&m->hash, row, VOCAB);
         m->n_hashed++;
     }
-    tiny_same(row, want + pos * VOCAB, VOCAB, lk_session_backend(m->s));
+    tiny_same(row, parts_rows + pos * VOCAB, VOCAB, lk_session_backend(m->s));
     return true;
 }
 
@@ -78,8 +57,8 @@ static void move_on(void *user, const char *placement)
         cr_assert_eq(lk_session_truncate(m->s, n = 0, &err), LK_OK);
     }
     cr_assert_eq(lk_session_move(m->s, placement, &err), LK_OK, "%s: %s", placement, err.message);
-    cr_assert_eq(lk_session_sync_rows(m->s, ids, n + step, n, hash_row, m, &err), LK_OK, "%s: %s",
-                 placement, err.message);
+    cr_assert_eq(lk_session_sync_rows(m->s, parts_ids, n + step, n, hash_row, m, &err), LK_OK,
+                 "%s: %s", placement, err.message);
     m->n_moves++;
 }
 
@@ -91,7 +70,7 @@ Test(vk_lanes, every_split_in_chains_of_two_to_five_parts_and_moves_between_them
     struct mover mover = {0};
     lk_engine_options o = options();
     o.backend = "cpu";
-    lk_engine *e = tiny_engine_with(model_path, &o, &m);
+    lk_engine *e = tiny_engine_with(parts_path, &o, &m);
     lk_sha256_init(&mover.hash);
     cr_assert_eq(lk_session_open(e, &mover.s, &err), LK_OK, "%s", err.message);
     for (int n_parts = 2; n_parts <= 5; n_parts++) {
@@ -102,7 +81,7 @@ Test(vk_lanes, every_split_in_chains_of_two_to_five_parts_and_moves_between_them
     lk_sha256 whole;
     uint8_t got[32], expected[32];
     lk_sha256_init(&whole);
-    lk_sha256_floats(&whole, want, mover.n_hashed * VOCAB);
+    lk_sha256_floats(&whole, parts_rows, mover.n_hashed * VOCAB);
     lk_sha256_final(&whole, expected);
     lk_sha256_final(&mover.hash, got);
     cr_assert_geq(mover.n_hashed, 141);
@@ -120,7 +99,7 @@ static void shared(const char *device, int gpu_layers, const char *const *says, 
     o.backend = "vulkan";
     o.device = device;
     o.gpu_layers = gpu_layers;
-    lk_engine *e = tiny_engine_with(model_path, &o, &m);
+    lk_engine *e = tiny_engine_with(parts_path, &o, &m);
     int covered = 0;
     for (int i = 0; i < e->home->n_parts; i++) {
         cr_assert_eq(e->home->part[i].first_layer, covered);
@@ -131,8 +110,8 @@ static void shared(const char *device, int gpu_layers, const char *const *says, 
         cr_assert(strstr(lk_engine_describe(e), says[i]), "device '%s': %s", device,
                   lk_engine_describe(e));
     }
-    float *rows = tiny_rows(e, ids, N);
-    tiny_same(rows, want, (size_t)N * VOCAB, lk_engine_describe(e));
+    float *rows = tiny_rows(e, parts_ids, N);
+    tiny_same(rows, parts_rows, (size_t)N * VOCAB, lk_engine_describe(e));
     free(rows);
     lk_engine_close(&e);
     lk_model_close(&m);
@@ -157,7 +136,7 @@ Test(vk_lanes, devices_that_are_not_there_are_an_error)
                  {"llvmpipe,llvmpipe", "twice"}};
     lk_model *m;
     lk_error err;
-    cr_assert_eq(lk_model_open(model_path, &m, &err), LK_OK);
+    cr_assert_eq(lk_model_open(parts_path, &m, &err), LK_OK);
     for (size_t i = 0; i < LK_COUNT(CASES); i++) {
         for (int is_auto = 0; is_auto < 2; is_auto++) {
             lk_engine *e;
@@ -205,13 +184,13 @@ static void talk_over(const lk_engine_options *o, struct loss loss, char *end, c
     lk_model *m;
     lk_error err;
     lk_session *s;
-    lk_engine *e = tiny_engine_with(model_path, o, &m);
+    lk_engine *e = tiny_engine_with(parts_path, o, &m);
     parts_wrap(e->home, lose, &loss);
     cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
     for (size_t n = 140; n <= N; n++) {
-        cr_assert_eq(lk_session_sync(s, ids, n, &err), LK_OK, "part %d lost at %d: %s", loss.part,
-                     loss.at, err.message);
-        tiny_same(lk_session_logits(s), want + (n - 1) * VOCAB, VOCAB, "around a loss");
+        cr_assert_eq(lk_session_sync(s, parts_ids, n, &err), LK_OK, "part %d lost at %d: %s",
+                     loss.part, loss.at, err.message);
+        tiny_same(lk_session_logits(s), parts_rows + (n - 1) * VOCAB, VOCAB, "around a loss");
     }
     strcpy(end, lk_session_backend(s));
     strcpy(describe, lk_engine_describe(e));

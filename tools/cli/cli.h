@@ -180,7 +180,7 @@ void cli_hex(const uint8_t bytes[32], char out[65]);
 
 /* ---- where files lie (cli_paths.c), other programs (cli_spawn.c) ---- */
 
-/* A path below the user's folder for us, malloc'd; NULL when there is no such folder. */
+/* A path below the folder that the user gives us, malloc'd; NULL when there is no such folder. */
 char *cli_cache_path(const char *below);
 char *cli_engine_cache(void); /* the cache_dir of engines and digests, likewise */
 char *cli_state_path(const char *below);

@@ -251,8 +251,8 @@ void cli_all_statistics(const struct cli_runner *r)
     const struct cli_counts *c = &r->all;
     size_t n = c->prompt - c->reused;
     cli_note(r->cli,
-             "%zu answers: %zu tokens read (%.1f tokens/s) and %zu reused, %zu written "
+             "%zu answer%s: %zu tokens read (%.1f tokens/s) and %zu reused, %zu written "
              "(%.1f tokens/s)",
-             c->answers, n, cli_rate(n, c->prompt_seconds), c->reused, c->written,
-             cli_rate(c->decoded, c->decode_seconds));
+             c->answers, c->answers == 1 ? "" : "s", n, cli_rate(n, c->prompt_seconds), c->reused,
+             c->written, cli_rate(c->decoded, c->decode_seconds));
 }

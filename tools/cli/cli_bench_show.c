@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Show: what was measured as text, as CSV (one line a figure, all sections in the same columns) or
- * as one JSON object. Measures nothing.
+ * Show: what was measured as text, as CSV (one line for each figure, all sections in the same
+ * columns) or as one JSON object. Measures nothing.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -48,7 +48,7 @@ static double ratio(const struct cli_series *ours, const struct cli_series *thei
     return cli_median(ours) / cli_median(theirs);
 }
 
-/* Bytes of weights a second that decode touched. */
+/* Bytes of weights per second that decode touched. */
 static double touched(const struct cli_bench_report *r)
 {
     return cli_median(&r->decode) * (double)r->cost.weight_bytes;
@@ -60,7 +60,7 @@ static double prefill_work(const struct cli_bench_report *r)
     return 2.0 * (double)(r->cost.mul_adds - r->cost.head_mul_adds);
 }
 
-/* The same a second. */
+/* The same per second. */
 static double worked(const struct cli_bench_report *r)
 {
     return cli_median(&r->prefill) * prefill_work(r);

@@ -217,7 +217,7 @@ static void json_entries(FILE *to, const lk_check_report *r)
         json_text(to, "kernel", k->name);
         fputc('}', to);
     }
-    /* A row a unit (embedding, layers, head), a letter a column. */
+    /* One row for each unit (embedding, layers, head), one letter for each column. */
     fprintf(to, "],\n \"cells\":[");
     for (int l = 0; l < r->n_layers + 2; l++) {
         fprintf(to, "%s\"", l ? "," : "");

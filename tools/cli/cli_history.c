@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * History: the lines of earlier dialogues in a file of the user's own: one a line, a newline in it
- * as \n and a backslash as \\. Several programs may add to it at once. Without the file all works.
+ * History: the lines of earlier dialogues in a file of the user's own: one on each line, a newline
+ * in it as \n and a backslash as \\. Several programs may add to it at once. Without the file all
+ * works.
  */
 #include <fcntl.h>
 #include <stdlib.h>

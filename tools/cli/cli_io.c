@@ -18,7 +18,7 @@
 /* ---- messages ---- */
 
 /* One line on stderr in one piece: whatever the arguments hold, it stays one line, and a terminal
- * does nothing at its sight. */
+ * only shows it. */
 __attribute__((format(printf, 2, 0))) static void say(const char *before, const char *format,
                                                       va_list args)
 {

@@ -222,7 +222,7 @@ static void derive_into(struct lk_exprs *x, uint32_t e, unsigned byte)
     }
 }
 
-/* Where the derivatives of e lie in x->next, one a class. */
+/* Where the derivatives of e lie in x->next, one for each class. */
 static bool make_room(struct lk_exprs *x, uint32_t e, uint32_t n_classes)
 {
     if (!lk_exprs_room(x, &x->next, &x->next_cap, x->n_next + n_classes, sizeof *x->next)) {

@@ -516,28 +516,16 @@ static lk_status rules(struct parser *p)
     return status;
 }
 
+static lk_status compile(lk_grammar *g, const char *text, size_t len, lk_error *err)
+{
+    struct parser p = {.g = g, .text = text, .len = len, .err = err};
+    lk_status status = rules(&p);
+    lk_slots_free(&p.names);
+    return status;
+}
+
 lk_status lk_grammar_open_gbnf(const char *text, size_t len, const lk_grammar_options *options,
                                lk_grammar **out, lk_error *err)
 {
-    lk_grammar *g;
-    lk_error own;
-    err = err ? err : &own;
-    *out = NULL;
-    lk_status status = lk_grammar_new(options, "grammar", len, &g, err);
-    if (status) {
-        return status;
-    }
-    struct parser p = {.g = g, .text = text, .len = len, .err = err};
-    status = rules(&p);
-    lk_slots_free(&p.names);
-    if (!status) {
-        status = lk_grammar_finish(g, err);
-    }
-    if (status) {
-        lk_grammar_fail(g, err, status);
-        lk_grammar_close(&g);
-        return status;
-    }
-    *out = g;
-    return LK_OK;
+    return lk_grammar_open(options, "grammar", text, len, compile, out, err);
 }

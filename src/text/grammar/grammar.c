@@ -29,8 +29,9 @@ static char *copy_text(const char *text, size_t len)
     return copy;
 }
 
-lk_status lk_grammar_new(const lk_grammar_options *options, const char *kind, size_t len,
-                         lk_grammar **out, lk_error *err)
+/* An empty grammar; `kind` is its name where the options give none. */
+static lk_status new_grammar(const lk_grammar_options *options, const char *kind, size_t len,
+                             lk_grammar **out, lk_error *err)
 {
     lk_grammar_options o = lk_grammar_options_default();
     lk_status status = lk_options_take(&o, sizeof o, options, "grammar", err);
@@ -635,10 +636,10 @@ static lk_status simplify(struct work *w)
     return status;
 }
 
-lk_status lk_grammar_finish(lk_grammar *g, lk_error *err)
+/* Every rule has a body now. */
+static lk_status finish(lk_grammar *g, lk_error *err)
 {
-    lk_error own;
-    struct work w = {.g = g, .x = &g->x, .err = err ? err : &own};
+    struct work w = {.g = g, .x = &g->x, .err = err};
     lk_status status = open_work(&w);
     if (!status) {
         status = simplify(&w);
@@ -654,4 +655,29 @@ lk_status lk_grammar_finish(lk_grammar *g, lk_error *err)
     }
     close_work(&w);
     return status;
+}
+
+lk_status lk_grammar_open(const lk_grammar_options *options, const char *kind, const char *text,
+                          size_t len, lk_grammar_compile_fn compile, lk_grammar **out,
+                          lk_error *err)
+{
+    lk_grammar *g;
+    lk_error own;
+    err = err ? err : &own;
+    *out = NULL;
+    lk_status status = new_grammar(options, kind, len, &g, err);
+    if (status) {
+        return status;
+    }
+    status = compile(g, text, len, err);
+    if (!status) {
+        status = finish(g, err);
+    }
+    if (status) {
+        lk_grammar_fail(g, err, status);
+        lk_grammar_close(&g);
+        return status;
+    }
+    *out = g;
+    return LK_OK;
 }

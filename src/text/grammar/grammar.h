@@ -45,20 +45,23 @@ struct lk_grammar {
     size_t max_bytes;
     lk_json_space space;
     pthread_mutex_t lock;  /* of the list */
-    struct lk_home *homes; /* one a tokenizer */
+    struct lk_home *homes; /* one for each tokenizer */
 };
 
-/* An empty grammar; `kind` is its name where the options give none. */
-lk_status lk_grammar_new(const lk_grammar_options *options, const char *kind, size_t len,
-                         lk_grammar **out, lk_error *err);
+/* A front end: makes the rules of g, and its root, from a text. err is not NULL. */
+typedef lk_status (*lk_grammar_compile_fn)(lk_grammar *g, const char *text, size_t len,
+                                           lk_error *err);
+/* A grammar of what `compile` makes of the text: left recursion is looked for, rules that are
+ * regular stand in their places, what has no text is taken out. LK_E_FORMAT when nothing is left.
+ * Errors begin with the name that the options give, or with `kind`. */
+lk_status lk_grammar_open(const lk_grammar_options *options, const char *kind, const char *text,
+                          size_t len, lk_grammar_compile_fn compile, lk_grammar **out,
+                          lk_error *err);
 /* A rule without a body yet, or LK_EXPR_NONE and the failure in g->x. */
 lk_status lk_grammar_add_rule(lk_grammar *g, const char *name, size_t len, uint32_t *rule,
                               lk_error *err);
 lk_status lk_grammar_add_terminal(lk_grammar *g, const char *text, size_t len, int32_t id,
                                   bool other, uint32_t *terminal, lk_error *err);
-/* Every rule has a body: looks for left recursion, puts rules that are regular in their places,
- * takes out what has no text. LK_E_FORMAT when nothing is left. */
-lk_status lk_grammar_finish(lk_grammar *g, lk_error *err);
 /* "NAME: " before a message, which becomes printable; err is not NULL. */
 lk_status lk_grammar_fail(const lk_grammar *g, lk_error *err, lk_status status);
 /* schema.c: the rules of a JSON Schema; *e is what its values look like. */

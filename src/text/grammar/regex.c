@@ -188,29 +188,17 @@ lk_status lk_regex_expr(struct lk_exprs *x, const char *text, size_t len,
     return status;
 }
 
+static lk_status compile(lk_grammar *g, const char *text, size_t len, lk_error *err)
+{
+    struct lk_categories categories = {0};
+    const struct lk_regex_options how = {.how = LK_SPELL_UTF8, .categories = &categories};
+    lk_status status = lk_regex_expr(&g->x, text, len, &how, &g->root, err);
+    lk_categories_free(&categories);
+    return status;
+}
+
 lk_status lk_grammar_open_regex(const char *text, size_t len, const lk_grammar_options *options,
                                 lk_grammar **out, lk_error *err)
 {
-    lk_grammar *g;
-    struct lk_categories categories = {0};
-    const struct lk_regex_options how = {.how = LK_SPELL_UTF8, .categories = &categories};
-    lk_error own;
-    err = err ? err : &own;
-    *out = NULL;
-    lk_status status = lk_grammar_new(options, "regex", len, &g, err);
-    if (status) {
-        return status;
-    }
-    status = lk_regex_expr(&g->x, text, len, &how, &g->root, err);
-    lk_categories_free(&categories);
-    if (!status) {
-        status = lk_grammar_finish(g, err);
-    }
-    if (status) {
-        lk_grammar_fail(g, err, status);
-        lk_grammar_close(&g);
-        return status;
-    }
-    *out = g;
-    return LK_OK;
+    return lk_grammar_open(options, "regex", text, len, compile, out, err);
 }

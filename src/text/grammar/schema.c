@@ -552,26 +552,13 @@ lk_status lk_schema_expr(lk_grammar *g, const char *text, size_t len, uint32_t *
     return status;
 }
 
+static lk_status compile_whole(lk_grammar *g, const char *text, size_t len, lk_error *err)
+{
+    return lk_schema_expr(g, text, len, &g->root, err);
+}
+
 lk_status lk_grammar_open_schema(const char *text, size_t len, const lk_grammar_options *options,
                                  lk_grammar **out, lk_error *err)
 {
-    lk_grammar *g;
-    lk_error own;
-    err = err ? err : &own;
-    *out = NULL;
-    lk_status status = lk_grammar_new(options, "schema", len, &g, err);
-    if (status) {
-        return status;
-    }
-    status = lk_schema_expr(g, text, len, &g->root, err);
-    if (!status) {
-        status = lk_grammar_finish(g, err);
-    }
-    if (status) {
-        lk_grammar_fail(g, err, status);
-        lk_grammar_close(&g);
-        return status;
-    }
-    *out = g;
-    return LK_OK;
+    return lk_grammar_open(options, "schema", text, len, compile_whole, out, err);
 }

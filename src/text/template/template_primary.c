@@ -200,28 +200,36 @@ static bool at_end(const struct lk_tpl_parser *p, const char *end)
            lk_tpl_is_op(p, OP_PAREN_END) || (end && lk_tpl_is_name(p, end));
 }
 
-struct lk_tpl_node *lk_tpl_tuple(struct lk_tpl_parser *p, bool with_if, const char *end,
-                                 bool in_parentheses)
+/* Items with commas between them, each read by item(p, how), as the list of a tuple's node.
+ * *is_tuple: there was a comma. */
+static struct lk_tpl_node *items(struct lk_tpl_parser *p, const char *end,
+                                 struct lk_tpl_node *(*item)(struct lk_tpl_parser *p, bool how),
+                                 bool how, bool *is_tuple)
 {
     struct lk_tpl_node *node = lk_tpl_make(p, NODE_TUPLE), **last = node ? &node->list : NULL;
-    bool is_tuple = false;
-    if (!node) {
-        return NULL;
-    }
-    for (;;) {
-        if (node->list && !lk_tpl_expect_op(p, OP_COMMA)) {
-            return NULL;
-        }
-        if (at_end(p, end)) {
-            break;
-        }
-        if (!lk_tpl_append(p, node, &last, lk_tpl_expression(p, with_if))) {
+    *is_tuple = false;
+    while (node && !at_end(p, end)) {
+        if (!lk_tpl_append(p, node, &last, item(p, how))) {
             return NULL;
         }
         if (!lk_tpl_is_op(p, OP_COMMA)) {
             break;
         }
-        is_tuple = true;
+        *is_tuple = true;
+        if (!lk_tpl_advance(p)) {
+            return NULL;
+        }
+    }
+    return node;
+}
+
+struct lk_tpl_node *lk_tpl_tuple(struct lk_tpl_parser *p, bool with_if, const char *end,
+                                 bool in_parentheses)
+{
+    bool is_tuple;
+    struct lk_tpl_node *node = items(p, end, lk_tpl_expression, with_if, &is_tuple);
+    if (!node) {
+        return NULL;
     }
     if (!is_tuple && node->list) {
         return node->list;
@@ -254,25 +262,10 @@ static void mark_stored(struct lk_tpl_node *node)
 
 struct lk_tpl_node *lk_tpl_target(struct lk_tpl_parser *p, const char *end, bool with_namespace)
 {
-    struct lk_tpl_node *node = lk_tpl_make(p, NODE_TUPLE), **last = node ? &node->list : NULL;
-    bool is_tuple = false;
+    bool is_tuple;
+    struct lk_tpl_node *node = items(p, end, lk_tpl_primary, with_namespace, &is_tuple);
     if (!node) {
         return NULL;
-    }
-    for (;;) {
-        if (node->list && !lk_tpl_expect_op(p, OP_COMMA)) {
-            return NULL;
-        }
-        if (at_end(p, end)) {
-            break;
-        }
-        if (!lk_tpl_append(p, node, &last, lk_tpl_primary(p, with_namespace))) {
-            return NULL;
-        }
-        if (!lk_tpl_is_op(p, OP_COMMA)) {
-            break;
-        }
-        is_tuple = true;
     }
     if (!node->list) {
         return lk_tpl_unexpected(p, "a name to assign to");

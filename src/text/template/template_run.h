@@ -384,7 +384,7 @@ struct lk_tpl_builtin {
     const char *name;
     const char *params[LK_TPL_PARAMS];  /* names, in their order */
     int required;                       /* how many must be given; -1: takes any arguments */
-    lk_status (*run)(LK_TPL_ARGUMENTS); /* NULL: Jinja has it and we have not */
+    lk_status (*run)(LK_TPL_ARGUMENTS); /* NULL: Jinja has it, we do not */
 };
 lk_status lk_tpl_call_builtin(struct lk_tpl_run *r, const struct lk_tpl_builtin *b,
                               const struct lk_value *self, const struct lk_tpl_call *call,

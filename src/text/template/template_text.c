@@ -36,11 +36,8 @@ static void put_scalar(struct lk_text_buffer *to, const struct lk_value *v)
         lk_text_puts(to, v->boolean ? "True" : "False", v->flags);
         break;
     case LK_VALUE_INT:
-        snprintf(text, sizeof text, "%" PRId64, v->integer);
-        lk_text_puts(to, text, v->flags);
-        break;
     case LK_VALUE_BIG:
-        lk_text_put(to, v->text, v->n, v->flags);
+        lk_text_put_integer(to, v);
         break;
     default:
         lk_text_put(to, text, lk_number_repr(v->real, text), v->flags);

@@ -191,7 +191,7 @@ static lk_status put_node(struct work *w, size_t root, size_t *stack, lk_error *
     return status;
 }
 
-/* Symbols, one a character; a byte that is no UTF-8 is one too. */
+/* Symbols, one for each character; a byte that is no UTF-8 is one too. */
 static void cut_characters(struct work *w, size_t len)
 {
     size_t n = 0;

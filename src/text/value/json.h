@@ -44,8 +44,8 @@ struct lk_json_writing lk_json_pretty(void);
 struct lk_json_writing lk_json_compact(void);
 
 /* Appends the text of v. Punctuation has the flags of the list or dict that it stands in. Keys that
- * are no strings become strings as in Python. LK_E_INVALID for values and keys that JSON has not,
- * and for more than `LK_JSON_WRITE_DEPTH` lists and dicts inside of each other. */
+ * are no strings become strings as in Python. LK_E_INVALID for values and keys that JSON does not
+ * have, and for more than `LK_JSON_WRITE_DEPTH` lists and dicts inside of each other. */
 enum { LK_JSON_WRITE_DEPTH = 256 };
 lk_status lk_json_write(struct lk_text_buffer *to, const struct lk_value *v,
                         const struct lk_json_writing *options, lk_error *err);

@@ -4,9 +4,7 @@
  */
 #include "text/value/json.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -56,7 +54,6 @@ static void write_real(struct lk_text_buffer *to, double d, unsigned flags)
 
 void lk_json_write_scalar(struct lk_text_buffer *to, const struct lk_value *v)
 {
-    char text[32];
     switch (v->type) {
     case LK_VALUE_NULL:
         lk_text_puts(to, "null", v->flags);
@@ -65,11 +62,8 @@ void lk_json_write_scalar(struct lk_text_buffer *to, const struct lk_value *v)
         lk_text_puts(to, v->boolean ? "true" : "false", v->flags);
         break;
     case LK_VALUE_INT:
-        snprintf(text, sizeof text, "%" PRId64, v->integer);
-        lk_text_puts(to, text, v->flags);
-        break;
     case LK_VALUE_BIG:
-        lk_text_put(to, v->text, v->n, v->flags);
+        lk_text_put_integer(to, v);
         break;
     case LK_VALUE_FLOAT:
         write_real(to, v->real, v->flags);
@@ -288,7 +282,7 @@ static lk_status write_value(struct writer *w, const struct lk_value *v)
         return write_dict(w, v);
     default:
         if (v->type > LK_VALUE_DICT) {
-            return lk_fail(w->err, LK_E_INVALID, "a value that JSON has not");
+            return lk_fail(w->err, LK_E_INVALID, "a value that JSON does not have");
         }
         lk_json_write_scalar(w->to, v);
         return LK_OK;

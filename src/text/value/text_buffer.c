@@ -4,6 +4,9 @@
  */
 #include "text/value/text_buffer.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/mem.h"
 
 static size_t most(const struct lk_text_buffer *b)
@@ -103,6 +106,17 @@ void lk_text_put_part(struct lk_text_buffer *b, const struct lk_value *s, size_t
         memcpy(b->bytes + b->n, s->text + from, to - from);
         memcpy(b->marks + b->n, s->marks + from, to - from);
         b->n += to - from;
+    }
+}
+
+void lk_text_put_integer(struct lk_text_buffer *b, const struct lk_value *v)
+{
+    char text[32];
+    if (v->type == LK_VALUE_BIG) {
+        lk_text_put(b, v->text, v->n, v->flags);
+    } else {
+        snprintf(text, sizeof text, "%" PRId64, v->integer);
+        lk_text_puts(b, text, v->flags);
     }
 }
 

@@ -26,6 +26,8 @@ void lk_text_put(struct lk_text_buffer *b, const char *bytes, size_t n, unsigned
 void lk_text_puts(struct lk_text_buffer *b, const char *text, unsigned flags);
 /* Appends bytes [from, to) of a string, which keep their marks. */
 void lk_text_put_part(struct lk_text_buffer *b, const struct lk_value *s, size_t from, size_t to);
+/* The decimal digits of an integer, LK_VALUE_INT or LK_VALUE_BIG. */
+void lk_text_put_integer(struct lk_text_buffer *b, const struct lk_value *v);
 void lk_text_put_string(struct lk_text_buffer *b, const struct lk_value *s);
 /* The text from byte `from` on as a string value of the region. */
 lk_status lk_text_value(struct lk_text_buffer *b, size_t from, struct lk_region *region,

@@ -53,7 +53,8 @@ struct lk_exec {
     struct lk_vk_store store;
     struct lk_vk_list list[LK_VK_LISTS]; /* empty where not needed */
     struct lk_vk_buffer arena, batch, staging, flags, readback;
-    VkDeviceSize at_unused; /* behind the flags: LK_VK_ALIGN bytes a step, for unused bindings */
+    VkDeviceSize
+        at_unused; /* behind the flags: LK_VK_ALIGN bytes for each step, for unused bindings */
     struct lk_vk_batch_at at;
     struct lk_vk_attn attn[LK_VK_LISTS][LK_VK_MAX_ATTN];
     int n_attn[LK_VK_LISTS];

@@ -65,7 +65,7 @@ struct lk_vk_group {
             int norm;          /* op of LK_VK_PREP_NORM, or -1 */
         } matmul;
         struct {
-            bool split; /* a workgroup a chunk of keys; another step folds them */
+            bool split; /* one workgroup for each chunk of keys; another step folds them */
         } attention;
         struct {
             int bias[3], norm[2], rope[2]; /* ops of q, k and v, of q and k; -1: none */

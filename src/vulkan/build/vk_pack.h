@@ -11,7 +11,7 @@
 #include "vulkan/build/vk_facts.h"
 
 struct lk_vk_layout {
-    uint32_t block;      /* elements a block */
+    uint32_t block;      /* elements of a block */
     uint32_t body;       /* uvec4s a block */
     uint32_t mid;        /* words a block: 0 or 1 */
     uint32_t tail_pairs; /* 1: one f16 a block, two blocks a word */

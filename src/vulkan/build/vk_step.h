@@ -37,7 +37,7 @@ struct lk_vk_bind {
 enum lk_vk_grid {
     LK_VK_GRID_ROWS,   /* (x, rows) */
     LK_VK_GRID_MATMUL, /* by the variant chosen for the number of rows */
-    LK_VK_GRID_ELEMS,  /* rows * width elements, 128 a workgroup */
+    LK_VK_GRID_ELEMS,  /* rows * width elements, 128 to a workgroup */
     LK_VK_GRID_ATTN,   /* indirect, at byte offset x of the batch buffer */
     LK_VK_GRID_MERGE   /* (x, rows * y) */
 };
