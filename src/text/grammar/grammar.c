@@ -30,8 +30,8 @@ static char *copy_text(const char *text, size_t len)
 }
 
 /* An empty grammar; `kind` is its name where the options give none. */
-static lk_status new_grammar(const lk_grammar_options *options, const char *kind, size_t len,
-                             lk_grammar **out, lk_error *err)
+lk_status lk_grammar_new(const lk_grammar_options *options, const char *kind, size_t len,
+                         lk_grammar **out, lk_error *err)
 {
     lk_grammar_options o = lk_grammar_options_default();
     lk_status status = lk_options_take(&o, sizeof o, options, "grammar", err);
@@ -637,7 +637,7 @@ static lk_status simplify(struct work *w)
 }
 
 /* Every rule has a body now. */
-static lk_status finish(lk_grammar *g, lk_error *err)
+lk_status lk_grammar_finish(lk_grammar *g, lk_error *err)
 {
     struct work w = {.g = g, .x = &g->x, .err = err};
     lk_status status = open_work(&w);
@@ -665,13 +665,13 @@ lk_status lk_grammar_open(const lk_grammar_options *options, const char *kind, c
     lk_error own;
     err = err ? err : &own;
     *out = NULL;
-    lk_status status = new_grammar(options, kind, len, &g, err);
+    lk_status status = lk_grammar_new(options, kind, len, &g, err);
     if (status) {
         return status;
     }
     status = compile(g, text, len, err);
     if (!status) {
-        status = finish(g, err);
+        status = lk_grammar_finish(g, err);
     }
     if (status) {
         lk_grammar_fail(g, err, status);

@@ -57,6 +57,11 @@ typedef lk_status (*lk_grammar_compile_fn)(lk_grammar *g, const char *text, size
 lk_status lk_grammar_open(const lk_grammar_options *options, const char *kind, const char *text,
                           size_t len, lk_grammar_compile_fn compile, lk_grammar **out,
                           lk_error *err);
+/* What lk_grammar_open does before and after `compile`, for rules that are made of more than a
+ * text; after a failure of finish the caller calls lk_grammar_fail. */
+lk_status lk_grammar_new(const lk_grammar_options *options, const char *kind, size_t len,
+                         lk_grammar **out, lk_error *err);
+lk_status lk_grammar_finish(lk_grammar *g, lk_error *err);
 /* A rule without a body yet, or LK_EXPR_NONE and the failure in g->x. */
 lk_status lk_grammar_add_rule(lk_grammar *g, const char *name, size_t len, uint32_t *rule,
                               lk_error *err);
