@@ -8,7 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 VK_DRIVER_FILES=/dev/null VK_ICD_FILENAMES=/dev/null ASAN_OPTIONS=detect_leaks=1 \
-    tests/cli/test_cli.sh "$1" usage inspect template ends fits pipes dialogue kept hostile files limits pull documents
+    tests/cli/test_cli.sh "$1" usage inspect template ends fits think pipes dialogue kept hostile files limits pull documents
 rc=$?
 more=(devices)
 [ "${LK_FULL:-0}" = 1 ] && more+=(limits) # which opens devices many times

@@ -36,9 +36,10 @@ SEEDS = {
     "lfm2": (21, "<|tool_call_start|>[f(s='it\\'s', n=-1, o={'k': [True, None]}), f()]"
                  "<|tool_call_end|>"),
     "gemma3": (22, "```tool_code\nf(s=\"a\\n\")\n```"),
-    "llama3": (23, " {\"name\": \"f\", \"parameters\": {\"n\": 1}}; {\"name\": \"f\"}"),
-    "code": (23, "<|python_tag|>print(\"a\")\n"),
-    "thinking": (24 + 128, "\n So </thi </think>\n\nYes <tool_call>no <tool_call>{\"name\": 1}"),
+    "minicpm5": (25, "<function name=\"f\"><param name=\"s\">a</param></function>"),
+    "llama3": (26, " {\"name\": \"f\", \"parameters\": {\"n\": 1}}; {\"name\": \"f\"}"),
+    "code": (26, "<|python_tag|>print(\"a\")\n"),
+    "thinking": (27 + 128, "\n So </thi </think>\n\nYes <tool_call>no <tool_call>{\"name\": 1}"),
 }
 
 for name, (which, text) in SEEDS.items():

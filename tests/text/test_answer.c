@@ -247,6 +247,10 @@ Test(answer, tags)
          "<tool_call>weather<arg_key>city</arg_key><arg_value> \"B\" </arg_value>"
          "</tool_call>",
          "0:weather{\"city\": \" \\\"B\\\" \"}", false},
+        {"minicpm5",
+         "<function name=\"weather\"><param name=\"city\">Bern</param><param name=\"days\">3"
+         "</param></function><function name=\"now\"></function>",
+         "0:weather{\"city\": \"Bern\", \"days\": 3}1:now{}", false},
         {"seed",
          "<seed:tool_call>\n<function=weather>\n<parameter=city>Bern</parameter>\n"
          "</function>\n</seed:tool_call>",

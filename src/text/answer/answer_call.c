@@ -234,7 +234,7 @@ static enum lk_step bridge_named(struct lk_answer *a)
 static enum lk_step bridge_tagged(struct lk_answer *a)
 {
     const struct lk_syntax *s = a->syntax;
-    enum lk_match m = s->head ? lk_take(a, s->head_end) : LK_MATCH_YES;
+    enum lk_match m = lk_take(a, s->head_end);
     if (m == LK_MATCH_YES) {
         begin_args(a, LK_MODE_KEY);
         lk_out_args(a, "{", a->in_call ? 1 : 0);
