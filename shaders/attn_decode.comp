@@ -330,6 +330,9 @@ void main()
     uint low = p.window != 0u && pos + 1u > p.window ? pos + 1u - p.window : 0u;
     uint end = pos / LK_KV_BLOCK + 1u;
     uint count = end - low / LK_KV_BLOCK;
+    if (gl_WorkGroupID.z >= count) {
+        return; /* dispatched for as many chunks as the context has */
+    }
     uint chunk = low / LK_KV_BLOCK + gl_WorkGroupID.z;
     bool newest = chunk + 1u == end; /* the token's own chunk */
     uint slot = pos % LK_KV_BLOCK;

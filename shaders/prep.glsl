@@ -20,10 +20,18 @@ float norm_factor(uint lid)
 {
     for (uint t = lid; t < 256u; t += THREADS) {
         precise float s = 0.0;
-        for (uint i = t; i < p.k; i += 256u) {
-            precise float x = lk_flt(x1[i]);
-            x = x * x;
-            s = s + x;
+        for (uint first = 0u; first < PANELS; first += 16u) {
+            /* a chain's elements are on their way at once; +0 past the end changes no sum */
+            precise float x[16];
+            LK_UNROLL for (uint i = 0u; i < 16u; i++) {
+                uint e = t + 256u * (first + i);
+                x[i] = first + i < PANELS ? lk_flt(x1[min(e, p.k - 1u)]) : 0.0;
+                x[i] = e < p.k ? x[i] : 0.0;
+            }
+            LK_UNROLL for (uint i = 0u; i < 16u; i++) {
+                precise float y = x[i] * x[i];
+                s = s + y;
+            }
         }
         prep_chain[t] = s;
     }

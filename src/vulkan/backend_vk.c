@@ -90,6 +90,7 @@ static void vk_exec_free(struct lk_exec *e)
     }
     lk_vk_buffer_destroy(e->dev, &e->arena);
     lk_vk_buffer_destroy(e->dev, &e->batch);
+    lk_vk_buffer_destroy(e->dev, &e->sizes);
     lk_vk_buffer_destroy(e->dev, &e->staging);
     lk_vk_buffer_destroy(e->dev, &e->flags);
     lk_vk_buffer_destroy(e->dev, &e->readback);
@@ -164,6 +165,10 @@ static lk_status create_buffers(struct lk_exec *e, VkDeviceSize arena, lk_error 
     if (!status) {
         status = lk_vk_buffer_create(e->dev, (VkDeviceSize)e->at.n_words * 4, LK_VK_USE_UPLOAD,
                                      "batch", &e->batch, err);
+    }
+    if (!status) {
+        status = lk_vk_buffer_create(e->dev, 4 * LK_VK_MAX_ATTN * sizeof(uint32_t),
+                                     LK_VK_USE_UPLOAD, "sizes of dispatches", &e->sizes, err);
     }
     if (!status) {
         status =

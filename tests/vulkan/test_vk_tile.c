@@ -43,7 +43,8 @@ static void is_kernel(struct lk_vk_kernel k, const char *shader, uint32_t c0, ui
 
 Test(vk_tile, mat_vecs_have_as_many_workers_as_there_is_work)
 {
-    /* A worker a panel, up to 16; 8 where there are many workgroups. */
+    /* A worker a panel, up to 16; beyond that up to 28, so that each takes as many panels; 8 where
+     * there are many workgroups. */
     is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q4_K, LK_VK_MV1, 64, 768, LK_VK_EPI_STORE, 0),
               "matvec_Q4_K_dot_gpu", 96, 1, LK_VK_EPI_STORE, 3);
     is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q4_K, LK_VK_MV1, 64, 8192, LK_VK_EPI_ADD, 0),
@@ -52,11 +53,13 @@ Test(vk_tile, mat_vecs_have_as_many_workers_as_there_is_work)
               "matvec_Q4_K_dot_gpu", 256, 1, LK_VK_EPI_ADD, 32);
     /* Gate and up are twice the panels; beyond 96 of them they don't meet at one barrier. */
     is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q8_0, LK_VK_MV1, 64, 12288, LK_VK_EPI_SILU, 2),
-              "matvec_Q8_0_dot_gpu", 512, 1, LK_VK_EPI_SILU | 2 << 4, 48);
+              "matvec_Q8_0_dot_gpu", 768, 1, LK_VK_EPI_SILU | 2 << 4, 48);
     is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q8_0, LK_VK_MV1, 64, 12289, LK_VK_EPI_SILU, 2),
-              "matvec_Q8_0_dot_gpu", 512, 1, LK_VK_EPI_SILU | 2 << 4, 0);
+              "matvec_Q8_0_dot_gpu", 800, 1, LK_VK_EPI_SILU | 2 << 4, 0);
     is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q8_0, LK_VK_MV1, 64, 12289, LK_VK_EPI_STORE, 2),
-              "matvec_Q8_0_dot_gpu", 512, 1, 2 << 4, 49);
+              "matvec_Q8_0_dot_gpu", 800, 1, 2 << 4, 49);
+    is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q4_K, LK_VK_MV1, 128, 14336, LK_VK_EPI_ADD, 1),
+              "matvec_Q4_K_dot_gpu", 896, 1, LK_VK_EPI_ADD | 1 << 4, 56);
     /* Several tokens are never unrolled, and workers and tokens share 64 sums a row. */
     is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_F16, LK_VK_MV4, 64, 8192, LK_VK_EPI_STORE, 0),
               "matvec_F16", 512, 4, 0, 0);

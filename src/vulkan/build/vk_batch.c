@@ -35,7 +35,6 @@ static uint64_t lay_out(struct lk_exec *e, uint64_t n)
     const struct lk_plan *plan = e->o.plan;
     uint64_t next = 0;
     at->cs_stride = (uint32_t)lk_round_up((size_t)lk_plan_rope_width(plan), 4);
-    at->indirect = take_words(&next, 4 * LK_VK_MAX_ATTN);
     at->token = take_words(&next, n);
     at->pos = take_words(&next, n);
     at->seq = take_words(&next, n);
@@ -114,7 +113,7 @@ static void write_attention(struct lk_exec *e, const struct lk_batch *b, int lis
 {
     for (int i = 0; i < e->n_attn[list]; i++) {
         const struct lk_vk_attn *attn = &e->attn[list][i];
-        uint32_t *d = w + e->at.indirect + 4 * (uint32_t)i;
+        uint32_t *d = (uint32_t *)(void *)e->sizes.map + 4 * (uint32_t)i;
         d[0] = write_tiles(attn, b, w + e->at.tiles + (uint32_t)i * e->at.tiles_each);
         d[1] = attn->y;
         d[2] = list == LK_VK_MANY ? 1 : most_chunks(attn->window, b);

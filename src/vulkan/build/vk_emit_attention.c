@@ -120,13 +120,16 @@ static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
     return c;
 }
 
+/* Workgroups that may be too many for a token of decode, as long as those return at once: to read
+ * how many are needed costs more. */
+enum { MOST_IDLE_GROUPS = 1024 };
+
 /* The step of a kernel of attention: as many workgroups as the batch says. */
 static struct lk_vk_step *attention_step(struct lk_vk_builder *b, int i, const struct cut *c)
 {
     uint64_t keys = (uint64_t)b->e->o.max_blocks * LK_KV_BLOCK;
     uint64_t window = (uint64_t)b->plan->ops[i].u.attention.window;
-    struct lk_vk_step *s =
-        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, b->e->at.indirect + 4 * c->attn);
+    struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, 4 * c->attn);
     keys = window && window < keys ? window : keys;
     s->y = c->y;
     s->work = 2 * keys * c->n_head * c->head_dim; /* of a token at the end of the context */
@@ -274,6 +277,8 @@ void lk_vk_emit_attention_decode(struct lk_vk_builder *b, const struct lk_vk_gro
     int part = lk_vk_add_piece(b, partials * (c.dim + 2) * 4, "partial results of attention");
     struct lk_vk_attn_decode_push push = decode_push(b, g, &c);
     struct lk_vk_step *s = attention_step(b, g->lead, &c);
+    s->z =
+        s->y * (uint64_t)b->e->o.max_blocks <= MOST_IDLE_GROUPS ? (uint32_t)b->e->o.max_blocks : 0;
     uint32_t sets = f->max_threads / 64;
     sets = sets < 4 ? sets : 4;
     sets = sets < c.rows ? sets : c.rows;

@@ -16,7 +16,6 @@ struct lk_vk_batch_at {
     uint32_t token, pos, seq, outputs, table, cs[LK_PLAN_ROPES], cs_stride, n_words;
     uint32_t tiles; /* a table for each dispatch of attention, tiles_each words apart */
     uint32_t tiles_each;
-    uint32_t indirect; /* 4 words a dispatch of attention */
     uint32_t counters; /* a word a head, zero between runs: see attn_decode */
 };
 /* A dispatch of attention whose size depends on the batch: layers of one shape share it. */
@@ -53,6 +52,7 @@ struct lk_exec {
     struct lk_vk_store store;
     struct lk_vk_list list[LK_VK_LISTS]; /* empty where not needed */
     struct lk_vk_buffer arena, batch, staging, flags, readback;
+    struct lk_vk_buffer sizes; /* of dispatches of attention, 4 words each; no kernel binds it */
     VkDeviceSize
         at_unused; /* behind the flags: LK_VK_ALIGN bytes for each step, for unused bindings */
     struct lk_vk_batch_at at;

@@ -344,8 +344,10 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
     vk->vkCmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE, e->dev->layout, 0, 1, &s->set, 0,
                                 NULL);
     vk->vkCmdPushConstants(c, e->dev->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, s->n_push, push);
-    if (s->grid == LK_VK_GRID_ATTN) {
-        vk->vkCmdDispatchIndirect(c, e->batch.handle, (VkDeviceSize)s->x * 4);
+    if (s->grid == LK_VK_GRID_ATTN && s->z) {
+        vk->vkCmdDispatch(c, 1, s->y, s->z);
+    } else if (s->grid == LK_VK_GRID_ATTN) {
+        vk->vkCmdDispatchIndirect(c, e->sizes.handle, (VkDeviceSize)s->x * 4);
     } else {
         vk->vkCmdDispatch(c, x, y, 1);
     }
@@ -408,9 +410,8 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
     const struct VolkDeviceTable *vk = &e->dev->vk;
     VkMemoryBarrier compute = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
-                               .dstAccessMask = VK_ACCESS_SHADER_READ_BIT |
-                                                VK_ACCESS_SHADER_WRITE_BIT |
-                                                VK_ACCESS_INDIRECT_COMMAND_READ_BIT};
+                               .dstAccessMask =
+                                   VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
     if (first == 0) {
         if (e->times.op) {
             vk->vkCmdResetQueryPool(c, e->times.queries, 0, (uint32_t)list->n_steps + 1);
@@ -424,11 +425,11 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
         const struct lk_vk_step *s = &list->steps[i];
         uint32_t n = (uint32_t)rows->n[s->rows];
         if (s->barrier) {
-            /* The sizes of dispatches lie in the buffer of attn_decode's counters. */
+            /* Nothing but kernels: to wait for what reads the sizes of dispatches too, which only
+             * the host writes, costs some GPUs twice the time of a small step. */
             vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT |
-                                         VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT,
-                                     0, 1, &compute, 0, NULL, 0, NULL);
+                                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &compute, 0, NULL,
+                                     0, NULL);
         }
         if (n > 0) {
             dispatch(e, s, c, n);

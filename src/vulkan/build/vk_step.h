@@ -38,13 +38,13 @@ enum lk_vk_grid {
     LK_VK_GRID_ROWS,   /* (x, rows) */
     LK_VK_GRID_MATMUL, /* by the variant chosen for the number of rows */
     LK_VK_GRID_ELEMS,  /* rows * width elements, 128 to a workgroup */
-    LK_VK_GRID_ATTN,   /* indirect, at byte offset x of the batch buffer */
+    LK_VK_GRID_ATTN,   /* (1, y, z), or where z is 0 what lies at word x of the sizes */
     LK_VK_GRID_MERGE   /* (x, rows * y) */
 };
 
 struct lk_vk_step {
     enum lk_vk_grid grid;
-    uint32_t x, y;
+    uint32_t x, y, z;
     uint32_t tile_groups, tile_cols; /* row groups and tokens of a tile of LK_VK_TILE */
     VkPipeline pipe[LK_VK_VARIANTS]; /* [0] but for matmuls */
     struct lk_vk_bind bind[LK_VK_BINDINGS];

@@ -10,6 +10,7 @@
 
 enum { LARGE = 128, SMALL = 64 }; /* rows and tokens of a tile of tile_matrix.comp */
 enum { MANY_GROUPS = 256 };       /* workgroups that fill any GPU */
+enum { MOST_WORKERS = 28 };       /* of a mat-vec of few workgroups */
 
 static uint32_t least_of(uint32_t a, uint32_t b)
 {
@@ -43,6 +44,10 @@ struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type,
     bool all = variant == LK_VK_MV1 && parts <= LK_VK_MAX_PARTS;
     /* Large workgroups where there are few of them; else several share a core. */
     uint32_t workers = variant == LK_VK_MV1 && n_groups >= MANY_GROUPS ? 8 : 16;
+    if (variant == LK_VK_MV1 && n_groups < MANY_GROUPS && panels > 16) {
+        uint32_t rounds = (panels + MOST_WORKERS - 1) / MOST_WORKERS;
+        workers = (panels + rounds - 1) / rounds; /* each of them takes as many panels */
+    }
     workers = least_of(workers, all ? parts : panels);
     workers = least_of(workers, 64 / cols);
     workers = least_of(workers, f->max_threads / 32);
