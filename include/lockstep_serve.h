@@ -31,13 +31,17 @@ typedef struct lk_scheduler_options {
     size_t size;        /* sizeof(lk_scheduler_options): set by the default function */
     uint32_t n_running; /* answers that are written at the same time, at most; default 64 */
     uint32_t n_queue;   /* jobs that wait, at most: the next is refused; default 256 */
-    /* Tokens of a step: each answer's next one, and of prompts what is left. 0 (default): so many
-     * that a step takes about step_ms, from the speed of the steps before. */
+    /* Tokens of a step: each answer's next one, and of prompts what is left, one at least. 0
+     * (default): so many that a step takes about step_ms, from the speed of the steps before; four
+     * times that where nothing is written. */
     uint32_t n_step_tokens;
-    double step_ms;          /* default 100 */
-    bool keep_prefixes;      /* prompts and answers stay for later jobs while there is room; true */
-    const char *prefix_dir;  /* where prefixes that lose their room are kept; NULL: nowhere */
-    uint64_t prefix_dir_max; /* bytes of files there, at most; default 4 GiB */
+    double step_ms;     /* default 100 */
+    bool keep_prefixes; /* prompts and answers stay for later jobs while there is room; true */
+    /* A folder, made where it is missing, for prefixes that lose their room after they were used
+     * twice, or that are long; they come back where that is faster than to evaluate them. For one
+     * scheduler at a time, but of any models. Asks for lk_model_digest. NULL: they are dropped. */
+    const char *prefix_dir;
+    uint64_t prefix_dir_max; /* bytes of the model's files there, at most; default 4 GiB */
     lk_log_fn log;           /* NULL: none */
     void *user;
 } lk_scheduler_options;

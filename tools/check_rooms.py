@@ -37,7 +37,7 @@ ROOMS = [
      "vulkan/device backend plan quant shaders"),
     ("vulkan", "src/vulkan", "",
      "vulkan/build vulkan/device backend plan quant shaders"),
-    ("engine", "src/engine", "engine.h generation.h prefix.h room.h", "backend plan quant gguf text/token text/sample"),
+    ("engine", "src/engine", "engine.h generation.h prefix.h room.h session_file.h", "backend plan quant gguf text/token text/sample"),
     ("serve", "src/serve", "", "engine"),
     ("check", "src/check", "", "backend plan quant gguf"),
     ("tools/server", "tools/server", "serve.h", ""),

@@ -53,6 +53,11 @@ void lk_writer_abort(struct lk_writer *w);                      /* closes and re
 /* mkdir -p; what is made has mode 0700 whatever the umask. */
 lk_status lk_make_dirs(const char *path, lk_error *err);
 
+/* Calls fn for each entry of a folder but those whose names begin with a dot, in no order; false
+ * ends it. LK_E_IO with the system's reason. */
+lk_status lk_each_entry(const char *path, bool (*fn)(void *user, const char *name), void *user,
+                        lk_error *err);
+
 void lk_remove(const char *path); /* a file; nothing where there is none */
 
 /* SHA-256 of the path that is left when links and "..", and where it begins, are resolved; of the

@@ -4,6 +4,7 @@
  */
 #include "base/os.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -111,4 +112,22 @@ void lk_map_will_need(const struct lk_map *map, size_t offset, size_t n_bytes)
 void lk_map_drop(const void *data, size_t n_bytes)
 {
     advise(data, n_bytes, true, MADV_DONTNEED);
+}
+
+/* ---- folders ---- */
+
+lk_status lk_each_entry(const char *path, bool (*fn)(void *user, const char *name), void *user,
+                        lk_error *err)
+{
+    DIR *dir = opendir(path);
+    if (!dir) {
+        return lk_fail(err, LK_E_IO, "%s: %s", path, strerror(errno));
+    }
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (entry->d_name[0] != '.' && !fn(user, entry->d_name)) {
+            break;
+        }
+    }
+    closedir(dir);
+    return LK_OK;
 }

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "engine/session_file.h"
+
 #include "engine/engine.h"
 #include "base/mem.h"
 #include "base/numerics.h"
@@ -44,27 +46,23 @@ static uint64_t unit_bytes(const struct lk_plan *plan)
     return sum;
 }
 
-/* Without the digest of the weights, which may take long. */
-static struct header header_of(const struct lk_session *s)
+/* Of a session that holds nothing, without the digest of the weights, which may take long. */
+static struct header header_of(const struct lk_engine *e)
 {
-    const struct lk_engine *e = s->engine;
     struct header h = {.numerics = LK_NUMERICS_VERSION,
                        .n_states = (uint32_t)e->plan->n_states,
                        .unit_bytes = unit_bytes(e->plan),
                        .block = LK_KV_BLOCK,
                        .k_bits = (uint32_t)lk_plan_k_bits(e->plan),
                        .v_bits = LK_KV_V_BITS,
-                       .n_vocab = (uint32_t)e->plan->n_vocab,
-                       .n_tokens = (uint32_t)s->seq.n_tokens,
-                       .has_logits = s->has_logits};
+                       .n_vocab = (uint32_t)e->plan->n_vocab};
     memcpy(h.magic, MAGIC, sizeof MAGIC);
     lk_model_fingerprint(e->model, h.fingerprint);
     return h;
 }
 
-static lk_status weights_of(const struct lk_session *s, uint8_t out[32], lk_error *err)
+static lk_status weights_of(const struct lk_engine *e, uint8_t out[32], lk_error *err)
 {
-    const struct lk_engine *e = s->engine;
     return lk_model_digest(e->model, e->options.cache_dir, out, err);
 }
 
@@ -127,13 +125,15 @@ static lk_status put_states(const struct lk_session *s, struct sink *out, lk_err
 
 lk_status lk_session_save_to(lk_session *s, lk_output *output, lk_error *err)
 {
-    struct header h = header_of(s);
+    struct header h = header_of(s->engine);
     struct sink out = {.w = &output->w};
     uint64_t n_data = s->n_data;
     uint8_t digest[DIGEST_BYTES];
     lk_status status;
+    h.n_tokens = (uint32_t)s->seq.n_tokens;
+    h.has_logits = s->has_logits;
     lk_sha256_init(&out.hash);
-    status = weights_of(s, h.weights, err);
+    status = weights_of(s->engine, h.weights, err);
     if (status) {
         return status;
     }
@@ -199,10 +199,10 @@ static int version_of(const char *digits)
     return are ? 10 * (digits[0] - '0') + digits[1] - '0' : -1;
 }
 
-static lk_status check_header(const struct lk_session *s, const char *path, const struct header *h,
+static lk_status check_header(const struct lk_engine *e, const char *path, const struct header *h,
                               lk_error *err)
 {
-    struct header want = header_of(s);
+    struct header want = header_of(e);
     size_t name = sizeof MAGIC - 2; /* without the version */
     if (memcmp(h->magic, MAGIC, name) != 0) {
         return lk_fail(err, LK_E_FORMAT,
@@ -241,17 +241,19 @@ static lk_status check_header(const struct lk_session *s, const char *path, cons
     if (!status && h->has_logits > (h->n_tokens > 0)) {
         status = check(path, "logits flag", h->has_logits, h->n_tokens > 0, err);
     }
-    if (!status && h->n_tokens > s->engine->n_ctx) {
+    if (!status && h->n_tokens > e->n_ctx) {
         status = lk_fail(err, LK_E_FULL, "%s: holds %u tokens, this session has room for %u", path,
-                         h->n_tokens, s->engine->n_ctx);
-    }
-    if (!status) {
-        status = weights_of(s, want.weights, err);
-    }
-    if (!status) {
-        status = check_model(path, "weights' digest", h->weights, want.weights, err);
+                         h->n_tokens, e->n_ctx);
     }
     return status;
+}
+
+static lk_status check_weights(const struct lk_engine *e, const char *path, const struct header *h,
+                               lk_error *err)
+{
+    uint8_t want[32];
+    lk_status status = weights_of(e, want, err);
+    return status ? status : check_model(path, "weights' digest", h->weights, want, err);
 }
 
 /* Whether the file is as long as the tokens and the program's bytes in it are. */
@@ -457,36 +459,107 @@ static lk_status load_all(struct lk_session *s, const struct lk_map *map, const 
     return LK_OK;
 }
 
-lk_status lk_session_load(lk_session *s, const char *path, lk_error *err)
-{
-    struct lk_map map = {0};
+/* A mapped file whose header and length are right, and where its parts lie. */
+struct opened_file {
+    struct lk_map map;
     struct header h;
-    lk_status status = lk_map_open(path, &map, err);
+    size_t states_at, data_at, n_data;
+};
+
+static lk_status open_file(const struct lk_engine *e, const char *path, struct opened_file *f,
+                           lk_error *err)
+{
+    *f = (struct opened_file){0};
+    lk_status status = lk_map_open(path, &f->map, err);
     if (status) {
         return status;
     }
-    if (map.n_bytes < sizeof h) {
+    if (f->map.n_bytes < sizeof f->h) {
         status = lk_fail(err, LK_E_FORMAT, "%s: %zu bytes, expected at least %zu", path,
-                         map.n_bytes, sizeof h + TAIL_BYTES);
-        goto done;
+                         f->map.n_bytes, sizeof f->h + TAIL_BYTES);
+    } else {
+        memcpy(&f->h, f->map.data, sizeof f->h);
+        status = check_header(e, path, &f->h, err);
     }
-    memcpy(&h, map.data, sizeof h);
-    status = check_header(s, path, &h, err);
+    if (!status) {
+        /* The header's numbers are the model's own or at most n_ctx: no overflow below. */
+        f->states_at = sizeof f->h + f->h.n_tokens * sizeof(int32_t) +
+                       (f->h.has_logits ? f->h.n_vocab * sizeof(float) : 0);
+        f->data_at = f->states_at + states_bytes(e->plan, f->h.n_tokens);
+        status = check_length(path, &f->map, &f->h, f->data_at, &f->n_data, err);
+    }
     if (status) {
-        goto done;
+        lk_map_close(&f->map);
     }
-    /* The header's numbers are the model's own or at most n_ctx: no overflow below. */
-    size_t states_at =
-        sizeof h + h.n_tokens * sizeof(int32_t) + (h.has_logits ? h.n_vocab * sizeof(float) : 0);
-    size_t data_at = states_at + states_bytes(s->engine->plan, h.n_tokens), n_data = 0;
-    status = check_length(path, &map, &h, data_at, &n_data, err);
-    if (!status) {
-        status = check_content(s, path, &map, &h, states_at, err);
-    }
-    if (!status) {
-        status = load_all(s, &map, &h, states_at, map.data + data_at, n_data, err);
-    }
-done:
-    lk_map_close(&map);
     return status;
+}
+
+lk_status lk_session_load(lk_session *s, const char *path, lk_error *err)
+{
+    struct opened_file f;
+    lk_status status = open_file(s->engine, path, &f, err);
+    if (status) {
+        return status;
+    }
+    status = check_weights(s->engine, path, &f.h, err);
+    if (!status) {
+        status = check_content(s, path, &f.map, &f.h, f.states_at, err);
+    }
+    if (!status) {
+        status = load_all(s, &f.map, &f.h, f.states_at, f.map.data + f.data_at, f.n_data, err);
+    }
+    lk_map_close(&f.map);
+    return status;
+}
+
+/* ---- without loading ---- */
+
+size_t lk_session_file_bytes(const lk_engine *e, size_t n_tokens, size_t n_data)
+{
+    return sizeof(struct header) + n_tokens * sizeof(int32_t) +
+           states_bytes(e->plan, (uint32_t)n_tokens) + n_data + TAIL_BYTES;
+}
+
+lk_status lk_session_file_identity(const lk_engine *e, uint8_t out[32], lk_error *err)
+{
+    struct header h = header_of(e);
+    lk_sha256 hash;
+    lk_status status = weights_of(e, h.weights, err);
+    lk_sha256_init(&hash);
+    lk_sha256_bytes(&hash, &h, sizeof h);
+    lk_sha256_final(&hash, out);
+    return status;
+}
+
+lk_status lk_session_glance(lk_engine *e, const char *path, struct lk_session_glance *out,
+                            lk_error *err)
+{
+    struct opened_file f;
+    *out = (struct lk_session_glance){0};
+    lk_status status = open_file(e, path, &f, err);
+    if (status) {
+        return status;
+    }
+    *out = (struct lk_session_glance){.ids = lk_alloc_array(f.h.n_tokens, sizeof *out->ids),
+                                      .n_tokens = f.h.n_tokens,
+                                      .data = lk_alloc(f.n_data),
+                                      .n_data = f.n_data,
+                                      .n_bytes = f.map.n_bytes,
+                                      .modified_ns = f.map.stamp.modified_ns};
+    if (out->ids && out->data) {
+        memcpy(out->ids, f.map.data + sizeof f.h, f.h.n_tokens * sizeof *out->ids);
+        memcpy(out->data, f.map.data + f.data_at, f.n_data);
+    } else {
+        lk_session_glance_free(out);
+        status = lk_fail(err, LK_E_NOMEM, "%s: out of memory", path);
+    }
+    lk_map_close(&f.map);
+    return status;
+}
+
+void lk_session_glance_free(struct lk_session_glance *glance)
+{
+    lk_free(glance->ids);
+    lk_free(glance->data);
+    *glance = (struct lk_session_glance){0};
 }

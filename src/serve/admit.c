@@ -57,11 +57,35 @@ static bool has_room(lk_scheduler *s, const struct answer *a)
     return slots > 0 && want <= free;
 }
 
+/* What lies in a file of its timeline comes back into the cache, where there is room. */
+static void fetch_cold(lk_scheduler *s, const struct answer *a)
+{
+    size_t n;
+    int idle, n_blocks, file, known;
+    const int32_t *ids = lk_job_answer_tokens(a, &n);
+    lk_error err;
+    if (!s->cold || !s->prefixes) {
+        return;
+    }
+    known = lk_prefix_find(s->prefixes, a->job->salt, ids, n - 1, &idle);
+    file = lk_cold_find(s->cold, a->job->salt, ids, n - 1, known, s->read_speed, &n_blocks);
+    int free = s->room.n_free - promised(s);
+    if (file < 0 || free + lk_prefix_n_idle(s->prefixes) < n_blocks) {
+        return;
+    }
+    if (s->room.n_free < n_blocks) {
+        (void)lk_plan_evict(s, n_blocks - s->room.n_free);
+    }
+    lk_cold_get(s->cold, s->prefixes, file);
+    (void)lk_room_of(s->engine, &s->room, &err);
+}
+
 static void begin(lk_scheduler *s, struct answer *a, double now)
 {
     lk_error err;
     lk_session *session = NULL;
     lk_status status = LK_OK;
+    fetch_cold(s, a);
     if (a->generation) { /* it was there before */
         a->state = ANSWER_RUNS;
         s->n_running++;

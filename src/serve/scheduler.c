@@ -36,6 +36,27 @@ static lk_status check_options(const lk_scheduler_options *o, lk_error *err)
     return LK_OK;
 }
 
+static bool leaving(void *user, const struct lk_prefix_leaving *l)
+{
+    lk_scheduler *s = user;
+    return lk_cold_put(s->cold, s->prefixes, l);
+}
+
+/* Where prefixes are kept. */
+static lk_status open_prefixes(lk_scheduler *s, lk_error *err)
+{
+    const lk_scheduler_options *o = &s->options;
+    lk_status status = o->keep_prefixes ? lk_prefix_open(s->engine, &s->prefixes, err) : LK_OK;
+    if (!status && o->keep_prefixes && o->prefix_dir) {
+        status = lk_cold_open(s->engine, o->prefix_dir, o->prefix_dir_max, s->log, &s->cold, err);
+    }
+    if (s->cold) {
+        lk_prefix_on_leaving(s->prefixes, leaving, s);
+    }
+    s->options.prefix_dir = NULL; /* the caller's */
+    return status;
+}
+
 lk_status lk_scheduler_open(lk_engine *engine, const lk_tokenizer *tokenizer,
                             const lk_scheduler_options *options, lk_scheduler **out, lk_error *err)
 {
@@ -66,8 +87,8 @@ lk_status lk_scheduler_open(lk_engine *engine, const lk_tokenizer *tokenizer,
     if (!status) {
         status = lk_room_of(engine, &s->room, err);
     }
-    if (!status && o.keep_prefixes) {
-        status = lk_prefix_open(engine, &s->prefixes, err);
+    if (!status) {
+        status = open_prefixes(s, err);
     }
     if (status) {
         lk_scheduler_close(&s);
@@ -82,6 +103,7 @@ void lk_scheduler_close(lk_scheduler **scheduler)
     lk_scheduler *s = scheduler ? *scheduler : NULL;
     if (s) {
         lk_prefix_close(&s->prefixes);
+        lk_cold_close(&s->cold);
         lk_free(s->job);
         lk_free(s->key);
         lk_free(s->turn);
@@ -264,6 +286,9 @@ lk_status lk_scheduler_step(lk_scheduler *s, lk_error *err)
     if (status) {
         return status;
     }
+    if (s->cold) {
+        lk_cold_next_step(s->cold);
+    }
     lk_admit(s, now);
     lk_plan_turns(s, &n);
     return n > 0 ? run(s, n, err) : LK_OK;
@@ -296,6 +321,10 @@ void lk_scheduler_tell(const lk_scheduler *s, lk_scheduler_info *info)
         all.n_paused += job->paused && state != LK_JOB_DONE;
     }
     room = lk_room_of(s->engine, &room, &err) ? s->room : room;
+    struct cold_counts cold = s->cold ? lk_cold_count(s->cold) : (struct cold_counts){0};
+    all.disk_writes = cold.n_writes;
+    all.disk_reads = cold.n_reads;
+    all.disk_bytes = cold.n_bytes;
     all.n_blocks = (uint32_t)room.n_blocks;
     all.n_blocks_kept = s->prefixes ? (uint32_t)lk_prefix_n_idle(s->prefixes) : 0;
     all.n_blocks_used = (uint32_t)(room.n_blocks - room.n_free) - all.n_blocks_kept;

@@ -17,6 +17,7 @@
 #include "engine/generation.h"
 #include "engine/prefix.h"
 #include "engine/room.h"
+#include "serve/cold.h"
 
 struct key_share { /* of those who ask */
     uint64_t key;
@@ -81,6 +82,8 @@ struct lk_scheduler {
     uint64_t n_numbered;
     struct lk_room room;
     struct lk_prefix_tree *prefixes; /* NULL: none are kept */
+    struct cold *cold;               /* NULL: prefixes go to no files */
+    double read_speed;               /* prompt tokens a millisecond; 0: not known */
     uint32_t n_running;              /* answers */
     struct lk_turn *turn;            /* [n_running of the options] */
     struct answer **of;              /* whose each is */

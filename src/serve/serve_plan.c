@@ -211,6 +211,10 @@ void lk_plan_learn(lk_scheduler *s, size_t n_written, size_t n_read, double ms)
     double had = n_written ? s->pace : ALONE * s->pace;
     double ratio = want / (ms > 0.01 ? ms : 0.01);
     ratio = ratio < 0.5 ? 0.5 : ratio > 2.0 ? 2.0 : ratio;
+    if (n_read > 0 && ms > 0.0) {
+        double speed = (double)n_read / ms;
+        s->read_speed = s->read_speed > 0.0 ? 0.75 * s->read_speed + 0.25 * speed : speed;
+    }
     /* A step that had less to do than it might says nothing, unless it took too long. */
     if (n_read > 0 && (ratio < 1.0 || (double)n_read > had / 2.0)) {
         s->pace *= ratio;

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cold: prefixes in files: they come back with the same bits, in the next scheduler too; the folder
+ * has its limit; files that are damaged, or of another model, change nothing that is told.
+ */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "tests/serve/crowd.h"
+#include "tests/util/models.h"
+
+static char folder[64];
+
+static void start(void)
+{
+    strcpy(folder, "/tmp/lk-cold-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+}
+
+/* Calls `each` for every file of the folder; returns how many bytes they have. */
+static uint64_t each_file(void (*each)(const char *path, size_t number))
+{
+    DIR *dir = opendir(folder);
+    char path[400];
+    uint64_t sum = 0;
+    size_t n = 0;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        struct lk_stamp stamp;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (entry->d_name[0] != '.' && lk_stamp_of(path, &stamp)) {
+            sum += stamp.n_bytes;
+            if (each) {
+                each(path, n);
+            }
+            n++;
+        }
+    }
+    closedir(dir);
+    return sum;
+}
+
+static void delete (const char *path, size_t number)
+{
+    (void)number;
+    unlink(path);
+}
+
+static void stop(void)
+{
+    (void)each_file(delete);
+    cr_assert_eq(rmdir(folder), 0);
+}
+
+static lk_scheduler_info crowd(size_t model, const char *backend, unsigned seed, uint64_t max)
+{
+    struct crowd_place p, judge;
+    lk_scheduler_info info;
+    struct crowd_run run = {.options = lk_scheduler_options_default(),
+                            .n_clients = 40,
+                            .seed = seed,
+                            .calm = true};
+    run.options.prefix_dir = folder;
+    run.options.prefix_dir_max = max;
+    run.options.n_running = 4;
+    run.options.n_step_tokens = 64; /* not by speed */
+    crowd_open(&p, test_model_path(model), backend, CROWD_CTX, 64 * 9);
+    crowd_open(&judge, test_model_path(model), "cpu", CROWD_CTX, 0);
+    crowd_let_loose(&p, &judge, &run, &info);
+    crowd_close(&judge);
+    crowd_close(&p);
+    return info;
+}
+
+Test(cold, prefixes_come_back_from_files, .init = start, .fini = stop)
+{
+    lk_scheduler_info first = crowd(0, "scalar", 5, UINT64_MAX);
+    cr_assert(first.disk_writes > 0 && first.disk_reads > 0, "%llu writes, %llu reads",
+              (unsigned long long)first.disk_writes, (unsigned long long)first.disk_reads);
+    cr_assert_eq(first.disk_bytes, each_file(NULL));
+    lk_scheduler_info other = crowd(1, "scalar", 5, UINT64_MAX); /* another model */
+    cr_assert_gt(other.disk_writes, 0);
+    lk_scheduler_info second = crowd(0, "cpu", 5, UINT64_MAX);
+    cr_assert_gt(second.disk_reads, 0);
+    cr_assert_lt(second.disk_writes, first.disk_writes, "the files are those of before");
+    cr_assert_geq(second.disk_bytes, first.disk_bytes);
+}
+
+Test(cold, the_folder_has_its_limit, .init = start, .fini = stop)
+{
+    enum { MOST = 200000 };
+    lk_scheduler_info info = crowd(1, "cpu", 5, MOST);
+    cr_assert_gt(info.disk_writes, 1, "%llu", (unsigned long long)info.disk_writes);
+    cr_assert_gt(info.disk_bytes, 0);
+    cr_assert_leq(each_file(NULL), MOST);
+    info = crowd(1, "cpu", 7, MOST / 2); /* those of before are too many */
+    cr_assert_leq(each_file(NULL), MOST / 2);
+    info = crowd(1, "cpu", 7, 100);
+    cr_assert_eq(info.disk_writes, 0);
+    cr_assert_eq(each_file(NULL), 0);
+}
+
+static void damage(const char *path, size_t number)
+{
+    FILE *f = fopen(path, "r+b");
+    uint8_t byte;
+    long at = number % 3 == 0 ? -40 : 3000; /* the digest, or what it is of */
+    cr_assert_not_null(f);
+    cr_assert_eq(fseek(f, at, at < 0 ? SEEK_END : SEEK_SET), 0);
+    cr_assert_eq(fread(&byte, 1, 1, f), 1);
+    byte ^= 4;
+    cr_assert_eq(fseek(f, at, at < 0 ? SEEK_END : SEEK_SET), 0);
+    cr_assert_eq(fwrite(&byte, 1, 1, f), 1);
+    cr_assert_eq(fclose(f), 0);
+    if (number % 3 == 2) {
+        cr_assert_eq(truncate(path, 100), 0);
+    }
+}
+
+Test(cold, damaged_files_are_thrown_away, .init = start, .fini = stop)
+{
+    (void)crowd(0, "cpu", 5, UINT64_MAX);
+    cr_assert_gt(each_file(damage), 0);
+    lk_scheduler_info info = crowd(0, "cpu", 5, UINT64_MAX);
+    cr_assert_gt(info.disk_writes, 0, "they were written again");
+    char other[100];
+    lk_error err;
+    struct crowd_place p;
+    lk_scheduler *s;
+    lk_scheduler_options o = lk_scheduler_options_default();
+    snprintf(other, sizeof other, "%s/file", folder);
+    fclose(fopen(other, "w"));
+    o.prefix_dir = other;
+    crowd_open(&p, test_model_path(0), "cpu", CROWD_CTX, 0);
+    cr_assert_eq(lk_scheduler_open(p.engine, p.tokenizer, &o, &s, &err), LK_E_IO);
+    cr_assert(strstr(err.message, "/file"), "%s", err.message);
+    crowd_close(&p);
+}
