@@ -538,56 +538,67 @@ static lk_status check_step(const lk_engine *e, lk_generation *const *g, size_t 
     return status;
 }
 
+/* What a step needs; had before anything changes. */
+struct step_room {
+    lk_item *items;
+    struct lk_turn **of; /* whose each is */
+    struct lk_work *work;
+};
+
+static void step_room_free(struct step_room *room)
+{
+    lk_free(room->items);
+    lk_free(room->of);
+    lk_free(room->work);
+}
+
+static lk_status step_room_init(struct step_room *room, size_t n, lk_error *err)
+{
+    room->items = lk_alloc_array(n + 1, sizeof *room->items);
+    room->of = lk_alloc_array(n + 1, sizeof *room->of);
+    room->work = lk_alloc_array(n + 1, sizeof *room->work);
+    if (room->items && room->of && room->work) {
+        return LK_OK;
+    }
+    step_room_free(room);
+    return lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu generations", n);
+}
+
 /* Evaluates what is to be taken. A turn whose generation has failed is told by that; where
  * `yields`, want of room and a lost device are not failures. */
-static lk_status evaluate(lk_engine *e, struct lk_turn *turns, size_t n, bool yields, lk_error *err)
+static void evaluate(lk_engine *e, struct lk_turn *turns, size_t n, bool yields,
+                     struct step_room *room)
 {
-    lk_item *items = lk_alloc_array(n + 1, sizeof *items);
-    struct lk_turn **of = lk_alloc_array(n + 1, sizeof *of);
     size_t n_items = 0;
-    lk_status status = LK_OK;
-    if (!items || !of) {
-        status = lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu generations", n);
-    }
-    for (size_t i = 0; i < n && !status; i++) {
+    lk_error why;
+    for (size_t i = 0; i < n; i++) {
         struct lk_generation *g = turns[i].generation;
         turns[i].status = LK_OK;
         if (g->finish || turns[i].take == 0) {
             continue;
         }
         bool all = turns[i].take == lk_generation_pending(g);
-        of[n_items] = &turns[i];
-        items[n_items++] = (lk_item){.session = g->session,
-                                     .tokens = g->ids + lk_session_n_tokens(g->session),
-                                     .n_tokens = turns[i].take,
-                                     .rows = all ? LK_ROWS_LAST : LK_ROWS_NONE};
+        room->of[n_items] = &turns[i];
+        room->items[n_items++] = (lk_item){.session = g->session,
+                                           .tokens = g->ids + lk_session_n_tokens(g->session),
+                                           .n_tokens = turns[i].take,
+                                           .rows = all ? LK_ROWS_LAST : LK_ROWS_NONE};
     }
-    lk_error why;
-    bool ran;
-    lk_status first = status ? LK_OK : lk_run_items(e, items, n_items, yields, &ran, &why);
-    if (!status && !ran) {
-        status = first;
-        if (err) {
-            *err = why;
-        }
-    }
-    for (size_t i = 0; i < n_items && !status; i++) {
-        struct lk_generation *g = of[i]->generation;
-        lk_status of_item = items[i].status;
-        if (yields && (of_item == LK_E_FULL || of_item == LK_E_DEVICE_LOST)) {
-            of[i]->status = of_item;
-        } else if (of_item) {
-            g->error = items[i].error;
+    (void)lk_run_items(e, room->items, n_items, room->work, yields, &why); /* each tells its own */
+    for (size_t i = 0; i < n_items; i++) {
+        struct lk_generation *g = room->of[i]->generation;
+        lk_status status = room->items[i].status;
+        if (yields && (status == LK_E_FULL || status == LK_E_DEVICE_LOST)) {
+            room->of[i]->status = status;
+        } else if (status) {
+            g->error = room->items[i].error;
             end(g,
-                of_item == LK_E_FULL        ? LK_FINISH_FULL
-                : of_item == LK_E_CANCELLED ? LK_FINISH_CANCELLED
-                                            : LK_FINISH_FAILED,
+                status == LK_E_FULL        ? LK_FINISH_FULL
+                : status == LK_E_CANCELLED ? LK_FINISH_CANCELLED
+                                           : LK_FINISH_FAILED,
                 0);
         }
     }
-    lk_free(items);
-    lk_free(of);
-    return status;
 }
 
 /* What follows when nothing is pending. */
@@ -607,24 +618,27 @@ static void conclude(void *user, size_t i)
     }
 }
 
-static lk_status run_turns(lk_engine *e, struct lk_turn *turns, size_t n, bool yields,
-                           lk_error *err)
+static void run_turns(lk_engine *e, struct lk_turn *turns, size_t n, bool yields,
+                      struct step_room *room)
 {
-    lk_status status = evaluate(e, turns, n, yields, err);
-    if (!status) {
-        size_t per = SPREAD_LOGITS / lk_engine_n_vocab(e) + 1; /* a thread for so many */
-        size_t threads = n / per, most = (size_t)lk_cpu_quota();
-        lk_spread(n, (int)(threads < most ? threads : most), conclude, turns);
-    }
-    return status;
+    size_t per = SPREAD_LOGITS / lk_engine_n_vocab(e) + 1; /* a thread for so many */
+    size_t threads = n / per, most = (size_t)lk_cpu_quota();
+    evaluate(e, turns, n, yields, room);
+    lk_spread(n, (int)(threads < most ? threads : most), conclude, turns);
+    step_room_free(room);
 }
 
 lk_status lk_generation_turns(lk_engine *e, struct lk_turn *turns, size_t n, lk_error *err)
 {
-    for (size_t i = 0; i < n; i++) {
+    struct step_room room;
+    lk_status status = step_room_init(&room, n, err);
+    for (size_t i = 0; i < n && !status; i++) {
         end_first(turns[i].generation);
     }
-    return run_turns(e, turns, n, true, err);
+    if (!status) {
+        run_turns(e, turns, n, true, &room);
+    }
+    return status;
 }
 
 /* The turns of a step: single tokens first, then prompts as far as the budget goes. */
@@ -646,17 +660,21 @@ static void share_out(lk_generation *const *g, size_t n, size_t budget, struct l
 lk_status lk_generation_step(lk_engine *e, lk_generation *const *g, size_t n, size_t budget,
                              lk_error *err)
 {
+    struct step_room room;
     lk_status status = check_step(e, g, n, err);
     struct lk_turn *turns = status ? NULL : lk_alloc_array(n + 1, sizeof *turns);
     if (!status && !turns) {
         status = lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu generations", n);
+    }
+    if (!status) {
+        status = step_room_init(&room, n, err);
     }
     for (size_t i = 0; i < n && !status; i++) {
         end_first(g[i]);
     }
     if (!status) {
         share_out(g, n, budget, turns);
-        status = run_turns(e, turns, n, false, err);
+        run_turns(e, turns, n, false, &room);
     }
     lk_free(turns);
     return status;

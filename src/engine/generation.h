@@ -20,7 +20,7 @@ struct lk_turn {
 
 /* A step of n generations: each evaluates its share, in one batch with all others, and chooses a
  * token if nothing is pending then. Those that choose do so on several threads. An error, on which
- * no generation has changed but in that its events are gone, is LK_E_NOMEM. */
+ * nothing has changed, is LK_E_NOMEM. */
 lk_status lk_generation_turns(lk_engine *engine, struct lk_turn *turns, size_t n, lk_error *err);
 /* Tokens of the timeline that are not evaluated yet. */
 size_t lk_generation_pending(const lk_generation *g);

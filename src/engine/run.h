@@ -34,10 +34,9 @@ void lk_run(struct lk_engine *engine, struct lk_work *work, size_t n);
 lk_status lk_run_one(struct lk_session *session, size_t end, size_t rows_from, lk_logits_fn on_row,
                      void *user, lk_error *err);
 
-/* lk_engine_run, of items that may yield: see struct lk_work. *ran: whether any of them was run,
- * and has a status. */
-lk_status lk_run_items(struct lk_engine *engine, lk_item *items, size_t n, bool yields, bool *ran,
-                       lk_error *err);
+/* lk_engine_run, of items that may yield: see struct lk_work; work: [n], for the call. */
+lk_status lk_run_items(struct lk_engine *engine, lk_item *items, size_t n, struct lk_work *work,
+                       bool yields, lk_error *err);
 
 /* Away from a lost lane: the session's tokens are dropped, and it is on the lane after. Nothing
  * where the lane is there. */

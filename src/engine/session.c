@@ -251,38 +251,38 @@ static struct lk_work work_of(lk_item *it, bool yields)
     return w;
 }
 
-lk_status lk_run_items(lk_engine *e, lk_item *items, size_t n, bool yields, bool *ran,
+lk_status lk_run_items(lk_engine *e, lk_item *items, size_t n, struct lk_work *work, bool yields,
                        lk_error *err)
 {
     lk_mutex_lock(e->lock);
     lk_status status = check_items(e, items, n, err);
-    struct lk_work *work = status ? NULL : lk_alloc_array(n + 1, sizeof *work);
-    if (!status && !work) {
-        status = lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu items", n);
-    }
-    for (size_t i = 0; i < n && !status; i++) {
+    bool ran = !status;
+    for (size_t i = 0; i < n && ran; i++) {
         items[i].error = (lk_error){0};
         work[i] = work_of(&items[i], yields);
     }
-    *ran = !status;
-    if (!status) {
+    if (ran) {
         lk_run(e, work, n);
     }
-    for (size_t i = 0; i < n && work; i++) {
+    for (size_t i = 0; i < n && ran; i++) {
         items[i].status = work[i].status;
         if (work[i].status && !status) {
             status = lk_fail(err, work[i].status, "item %zu: %s", i, items[i].error.message);
         }
     }
-    lk_free(work);
     lk_mutex_unlock(e->lock);
     return status;
 }
 
 lk_status lk_engine_run(lk_engine *e, lk_item *items, size_t n, lk_error *err)
 {
-    bool ran;
-    return lk_run_items(e, items, n, false, &ran, err);
+    struct lk_work *work = lk_alloc_array(n + 1, sizeof *work);
+    if (!work) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: a step of %zu items", n);
+    }
+    lk_status status = lk_run_items(e, items, n, work, false, err);
+    lk_free(work);
+    return status;
 }
 
 lk_status lk_engine_step(lk_engine *e, lk_session *const *sessions, const int32_t *tokens, size_t n,

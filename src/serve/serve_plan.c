@@ -124,7 +124,7 @@ static size_t piece(size_t held, size_t pending, size_t n)
     return end > held ? end - held : n;
 }
 
-/* Whether another reads in this step what this one is to read next: it is there afterwards. */
+/* Whether another reads in this step of the block that this one is to begin: it will be there. */
 static bool is_read_already(const struct plan *p, const struct answer *a, size_t n_reads)
 {
     const lk_scheduler *s = p->s;
@@ -132,12 +132,13 @@ static bool is_read_already(const struct plan *p, const struct answer *a, size_t
     const int32_t *ids = lk_job_answer_tokens(a, &n), *other;
     for (size_t i = 0; i < n_reads && s->prefixes && at % BLOCK == 0; i++) {
         const struct answer *b = s->reads[i];
-        if (b == a || !b->listed || b->job->salt != a->job->salt ||
-            lk_session_n_tokens(b->session) != at || b->take < BLOCK) {
+        size_t at_b = b->listed && b != a ? lk_session_n_tokens(b->session) : SIZE_MAX;
+        if (at_b / BLOCK != at / BLOCK || b->job->salt != a->job->salt) {
             continue;
         }
         other = lk_job_answer_tokens(b, &n_other);
-        if (n > at + BLOCK && memcmp(other, ids, (at + BLOCK) * sizeof *ids) == 0) {
+        if (n > at + BLOCK && n_other >= at + BLOCK &&
+            memcmp(other, ids, (at + BLOCK) * sizeof *ids) == 0) {
             return true;
         }
     }

@@ -148,11 +148,14 @@ void crowd_alone(struct crowd_place *p, const struct crowd_ask *ask, uint32_t an
     lk_constraint_close(&c);
 }
 
-void crowd_add(lk_scheduler *s, struct crowd_place *p, struct crowd_client *c)
+bool crowd_try(lk_scheduler *s, struct crowd_place *p, struct crowd_client *c, lk_error *err)
 {
-    lk_error err;
     lk_sampler_options sampler;
-    lk_constraint *constraint = constraint_of(p, &c->ask);
+    lk_constraint *constraint = NULL;
+    if (c->ask.constrained &&
+        lk_constraint_open(p->grammar, p->tokenizer, NULL, 0, &constraint, err) != LK_OK) {
+        return false;
+    }
     lk_generation_options g = options_of(&c->ask, &sampler, constraint);
     lk_job_options o = lk_job_options_default();
     o.prompt = c->ask.prompt;
@@ -163,8 +166,15 @@ void crowd_add(lk_scheduler *s, struct crowd_place *p, struct crowd_client *c)
     o.salt = c->ask.salt;
     o.priority = c->ask.priority;
     o.hash = true;
-    cr_assert_eq(lk_scheduler_add(s, &o, &c->job, &err), LK_OK, "%s", err.message);
+    lk_status status = lk_scheduler_add(s, &o, &c->job, err);
     lk_constraint_close(&constraint);
+    return !status;
+}
+
+void crowd_add(lk_scheduler *s, struct crowd_place *p, struct crowd_client *c)
+{
+    lk_error err;
+    cr_assert(crowd_try(s, p, c, &err), "%s", err.message);
 }
 
 void crowd_listen(struct crowd_client *c)
@@ -233,6 +243,13 @@ void crowd_let_loose(struct crowd_place *p, struct crowd_place *judge, const str
                  err.message);
     for (size_t i = 0; i < run->n_clients; i++) {
         crowd_make(&c[i].ask, &rng, lk_engine_n_vocab(p->engine), lk_engine_n_ctx(p->engine));
+        if (run->long_answers) {
+            c[i].ask.n_prompt = 1 + c[i].ask.n_prompt % 40;
+            c[i].ask.max_tokens += 90;
+            c[i].ask.constrained = false;
+            c[i].ask.ignore_eog = true;
+            c[i].ask.stop = NULL;
+        }
         for (uint32_t k = 0; k < c[i].ask.n_answers; k++) {
             crowd_alone(judge, &c[i].ask, k, &c[i].alone[k]);
         }

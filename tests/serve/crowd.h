@@ -55,6 +55,8 @@ struct crowd_client {
     struct crowd_told told[CROWD_ANSWERS], alone[CROWD_ANSWERS];
     bool cancelled;
 };
+bool crowd_try(lk_scheduler *s, struct crowd_place *p, struct crowd_client *c, lk_error *err);
+/* The same, asserting that it is taken. */
 void crowd_add(lk_scheduler *s, struct crowd_place *p, struct crowd_client *c);
 /* Takes what its job told in the last step. */
 void crowd_listen(struct crowd_client *c);
@@ -66,7 +68,8 @@ struct crowd_run {
     lk_scheduler_options options;
     size_t n_clients;
     unsigned seed;
-    bool calm; /* nobody cancels or pauses */
+    bool calm;         /* nobody cancels or pauses */
+    bool long_answers; /* to short prompts: they outgrow the room that they began with */
     void (*each_step)(void *user, size_t step);
     void *user;
 };
