@@ -361,6 +361,17 @@ def system_and_prefill():
 
 
 @check("anthropic")
+def stop_sequences():
+    whole = plain(12)
+    word = whole.split()[-2]
+    r = anthropic_client().messages.create(model="small", max_tokens=12, messages=ASK,
+                                           stop_sequences=["<never>", word],
+                                           extra_body={"temperature": 0})
+    assert r.stop_reason == "stop_sequence" and r.stop_sequence == word, r
+    assert r.content[0].text == whole[:whole.index(word)]
+
+
+@check("anthropic")
 def message_tools():
     c = anthropic_client()
     tool = {"name": "pick", "description": "Picks a number.", "input_schema": PARAMETERS}
