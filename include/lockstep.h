@@ -503,6 +503,7 @@ typedef struct lk_event {
     /* LK_EVENT_END */
     lk_finish finish;
     const lk_error *error; /* of LK_FINISH_FAILED and LK_FINISH_FULL, else NULL */
+    const char *stop;      /* of LK_FINISH_STOP: the text that was completed; the generation's */
 } lk_event;
 
 /* A generation writes on one session, which between its prompt and its end may be moved and looked

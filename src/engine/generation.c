@@ -381,6 +381,7 @@ static void end(struct lk_generation *g, lk_finish finish, int32_t token)
     ev->token = token;
     ev->pos = g->n;
     ev->error = has_error ? &g->error : NULL;
+    ev->stop = finish == LK_FINISH_STOP ? g->stop.found : NULL;
 }
 
 bool lk_generation_next(lk_generation *g, lk_event *out)

@@ -42,6 +42,7 @@ struct told {
     int32_t tokens[CTX];
     lk_finish finish;
     lk_status error;
+    char stop[32]; /* "": none was told */
 };
 
 static void listen(lk_generation *g, struct told *told)
@@ -61,6 +62,7 @@ static void listen(lk_generation *g, struct told *told)
         case LK_EVENT_END:
             told->finish = ev.finish;
             told->error = ev.error ? ev.error->status : LK_OK;
+            snprintf(told->stop, sizeof told->stop, "%s", ev.stop ? ev.stop : "");
             break;
         }
     }
@@ -265,6 +267,7 @@ Test(generation, stop_texts_end_it_wherever_they_fall)
                 first++;
             }
             cr_assert_eq(told.finish, LK_FINISH_STOP, "%s", lk_finish_name(told.finish));
+            cr_assert_str_eq(told.stop, stop);
             cr_assert(told.len == first && memcmp(told.text, whole.text, first) == 0,
                       "stop at %zu, %zu bytes: %zu came out", first, n, told.len);
         }
@@ -298,6 +301,7 @@ Test(generation, tokens_that_end_it)
     int32_t eos = lk_token_eos(p.t), bos = lk_token_bos(p.t);
     write_token(&p, eos, NULL, false, &told);
     cr_assert(told.finish == LK_FINISH_EOG && told.n_tokens == 0 && told.len == 0);
+    cr_assert_str_eq(told.stop, "");
     write_token(&p, eos, NULL, true, &told);
     cr_assert(told.finish == LK_FINISH_LENGTH && told.n_tokens == 3, "the bias against it wins");
     for (size_t i = 0; i < told.n_tokens; i++) {
@@ -306,6 +310,7 @@ Test(generation, tokens_that_end_it)
     write_token(&p, bos, "<s>", false, &told);
     cr_assert(told.finish == LK_FINISH_STOP && told.n_tokens == 1 && told.len == 0,
               "a control token is a stop text");
+    cr_assert_str_eq(told.stop, "<s>");
     write_token(&p, bos, NULL, false, &told);
     cr_assert(told.finish == LK_FINISH_LENGTH && told.len == 0, "control tokens are not printed");
     place_close(&p);

@@ -161,6 +161,7 @@ static void put_finish(struct task *t, const struct task_prompt *p, uint32_t ans
     lk_job_info info = lk_job_tell(p->job);
     char hex[65];
     part.error = ev->error;
+    part.stop = ev->stop;
     part.usage = (struct wire_usage){.prompt = info.prompt,
                                      .reused = info.reused,
                                      .written = t->answer[answer].written,

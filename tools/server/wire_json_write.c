@@ -29,6 +29,9 @@ size_t wire_character(const char *text, size_t n)
 void wire_quoted(struct wire_text *out, const char *s, size_t n)
 {
     size_t from = 0, i = 0; /* from: what is not added yet */
+    if (n == 0) {
+        return; /* s may be NULL */
+    }
     while (i < n) {
         unsigned char c = (unsigned char)s[i];
         size_t len = wire_character(s + i, n - i);

@@ -64,7 +64,7 @@ lk_status lk_stop_init(struct lk_stop *s, const char *const *texts, size_t n, lk
 }
 
 /* Bytes at the end of what is held that begin some stop text; *whole when they are one. */
-static size_t longest_start(const struct lk_stop *s, bool *whole)
+static size_t longest_start(struct lk_stop *s, bool *whole)
 {
     size_t longest = 0, longest_whole = 0;
     for (size_t i = 0; i < s->n; i++) {
@@ -72,7 +72,10 @@ static size_t longest_start(const struct lk_stop *s, bool *whole)
         for (size_t n = most; n > longest || (n == s->len[i] && n > longest_whole); n--) {
             if (memcmp(s->held.data + s->held.n - n, s->text[i], n) == 0) {
                 longest = n > longest ? n : longest;
-                longest_whole = n == s->len[i] && n > longest_whole ? n : longest_whole;
+                if (n == s->len[i] && n > longest_whole) {
+                    longest_whole = n;
+                    s->found = s->text[i];
+                }
                 break;
             }
         }
@@ -105,10 +108,11 @@ lk_status lk_stop_flush(struct lk_stop *s, struct lk_bytes *out, lk_error *err)
     return status;
 }
 
-bool lk_stop_is(const struct lk_stop *s, const char *data, size_t n)
+bool lk_stop_is(struct lk_stop *s, const char *data, size_t n)
 {
     for (size_t i = 0; i < s->n; i++) {
         if (s->len[i] == n && memcmp(s->text[i], data, n) == 0) {
+            s->found = s->text[i];
             return true;
         }
     }

@@ -21,6 +21,7 @@ struct lk_stop {
     size_t *len;
     size_t n;
     struct lk_bytes held;
+    const char *found; /* the one of `text` that was completed; NULL: none was */
 };
 /* Copies n 0-terminated texts. LK_E_INVALID naming the one that is empty or NULL. */
 lk_status lk_stop_init(struct lk_stop *s, const char *const *texts, size_t n, lk_error *err);
@@ -31,7 +32,7 @@ lk_status lk_stop_put(struct lk_stop *s, const char *data, size_t n, struct lk_b
                       bool *stopped, lk_error *err);
 /* At the end: what was held was no stop text after all. */
 lk_status lk_stop_flush(struct lk_stop *s, struct lk_bytes *out, lk_error *err);
-/* Whether these bytes are one of the texts. */
-bool lk_stop_is(const struct lk_stop *s, const char *data, size_t n);
+/* Whether these bytes are one of the texts, which is found then. */
+bool lk_stop_is(struct lk_stop *s, const char *data, size_t n);
 
 #endif
