@@ -273,6 +273,12 @@ Test(answer_grammar, choices)
     constrain(&x, f, "{" TOOLS ", \"tool_choice\": \"required\", \"parallel_tool_calls\": false}",
               NULL);
     cr_assert(fits(&x, now) && fits(&x, city) && !fits(&x, two));
+    /* Arguments are an object, though the schema says nothing. */
+    constrain(&x, f,
+              "{\"tools\": [{\"name\": \"t\", \"parameters\": {}}], \"tool_choice\": \"required\"}",
+              NULL);
+    cr_assert(fits(&x, "<tool_call>\n{\"name\": \"t\", \"arguments\": {\"a\": 1}}\n</tool_call>"));
+    cr_assert(!fits(&x, "<tool_call>\n{\"name\": \"t\", \"arguments\": 1}\n</tool_call>"));
     /* The form of the answer, and calls beside it. */
     constrain(&x, f,
               "{\"response_format\": {\"type\": \"json_schema\", \"json_schema\": {\"schema\": "

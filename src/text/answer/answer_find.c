@@ -189,6 +189,22 @@ static const struct lk_syntax *syntax_of_hints(const char *text, size_t n)
     return NULL;
 }
 
+/* Templates that look for tools in the system's message alone. */
+static const struct lk_syntax *syntax_of_system(struct probe *p)
+{
+    char request[512];
+    size_t n = 0;
+    snprintf(request, sizeof request,
+             "{\"messages\": [{\"role\": \"system\", \"content\": \"\", \"tools\": \"" NAME
+             "\"}, %s]}",
+             user);
+    lk_rendering *r = render(p, request, NULL);
+    const char *text = has(r, NAME) ? lk_rendering_text(r, &n) : "";
+    const struct lk_syntax *s = n ? syntax_of_hints(text, n) : NULL;
+    lk_rendering_close(&r);
+    return s;
+}
+
 static void find_syntax(struct probe *p, struct lk_answer_format *f)
 {
     lk_rendering *prompt = render_messages(p, "", true, true, NULL);
@@ -209,6 +225,10 @@ static void find_syntax(struct probe *p, struct lk_answer_format *f)
         const char *text = lk_rendering_text(prompt, &n);
         s = syntax_of_hints(text, n);
         hinted = true;
+    }
+    if (!s && !f->shows_tools && !p->status) {
+        s = syntax_of_system(p);
+        f->system_tools = f->shows_tools = hinted = s;
     }
     f->shows_tools = f->shows_tools && s;
     f->writes_calls = s && !hinted;
