@@ -351,6 +351,18 @@ static void find_switches(struct probe *p, struct lk_answer_format *f)
 
 /* ---- open ---- */
 
+/* Nothing is found of a template that does not take a question. */
+static bool renders(struct probe *p)
+{
+    bool yes = false;
+    for (int with_tools = 0; with_tools < 2 && p->template && !yes; with_tools++) {
+        lk_rendering *r = render_messages(p, "", with_tools, true, NULL);
+        yes = r != NULL;
+        lk_rendering_close(&r);
+    }
+    return yes;
+}
+
 lk_status lk_answer_format_open(const lk_template *t, const char *name, lk_answer_format **out,
                                 lk_error *err)
 {
@@ -367,16 +379,17 @@ lk_status lk_answer_format_open(const lk_template *t, const char *name, lk_answe
     }
     f->template = t;
     f->syntax = named ? named : lk_syntax_named("generic");
-    if (t) {
+    bool any = renders(&p);
+    if (any) {
         find_syntax(&p, f);
         f->shows_tools = f->shows_tools && (!named || named == f->syntax);
         f->writes_calls = f->writes_calls && (!named || named == f->syntax);
         f->syntax = named ? named : f->syntax;
     }
-    if (t && f->syntax->kind != LK_CALL_HARMONY) {
+    if (any && f->syntax->kind != LK_CALL_HARMONY) {
         find_thinking(&p, f);
     }
-    if (t) {
+    if (any) {
         find_switches(&p, f);
     }
     if (p.status) {
