@@ -301,6 +301,31 @@ Test(answer_grammar, choices)
     cb_done(&x);
 }
 
+/* Letters that spell a mark which is a token would be read as the mark: they may not come. */
+Test(answer_grammar, marks_are_not_spelled)
+{
+    static const char begin[] = "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>B",
+                      mark[] = "</arg_value>";
+    struct cb_test x;
+    lk_answer_format *f;
+    int32_t ids[128];
+    size_t n;
+    open_vocabulary(&x, MARKS);
+    cr_assert_eq(lk_answer_format_open(NULL, "glm", &f, NULL), LK_OK);
+    constrain(&x, f, "{" TOOLS ", \"tool_choice\": \"required\"}", NULL);
+    cr_assert_eq(lk_tokenize(x.tok, begin, strlen(begin), 0, ids, 128, &n, NULL), LK_OK);
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(lk_constraint_accept(x.c, ids[i], NULL), LK_OK);
+    }
+    for (size_t i = 0; i + 1 < strlen(mark); i++) {
+        cr_assert_eq(lk_constraint_accept(x.c, (unsigned char)mark[i], NULL), LK_OK);
+    }
+    cr_assert_eq(lk_constraint_accept(x.c, '>', NULL), LK_E_INVALID);
+    cr_assert_eq(lk_constraint_accept(x.c, '!', NULL), LK_OK);
+    lk_answer_format_close(&f);
+    cb_done(&x);
+}
+
 Test(answer_grammar, schemas_that_are_not_supported)
 {
     static const char schema[] = "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": "
