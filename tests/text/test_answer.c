@@ -335,6 +335,34 @@ Test(answer, without_tools_all_is_content)
           3, 1);
 }
 
+Test(answer, parts_wait_until_they_are_read)
+{
+    static const struct sample s = {
+        "hermes",
+        "One.\n<tool_call>{\"name\": \"now\", \"arguments\": {\"a\": 1}}</tool_call>\nTwo.", "",
+        true};
+    struct answer_show show = {0};
+    lk_answer_event ev;
+    lk_error err;
+    lk_answer *a = open_answer(&s, TOOLS);
+    for (size_t i = 0; i < strlen(s.text); i++) {
+        cr_assert_eq(lk_answer_put(a, s.text + i, 1, &err), LK_OK);
+    }
+    cr_assert_eq(lk_answer_put(a, "", 0, &err), LK_OK);
+    cr_assert(lk_answer_next(a, &ev) && ev.kind == LK_ANSWER_CONTENT && ev.len == 4);
+    cr_assert_eq(lk_answer_end(a, &err), LK_OK);
+    answer_show_parts(&show, a);
+    answer_show_end(&show);
+    cr_assert_str_eq(show.text, "0:now{\"a\": 1}C(Two.)");
+    cr_assert(!lk_answer_next(a, &ev));
+    cr_assert_eq(lk_answer_put(a, "x", 1, &err), LK_E_INVALID);
+    cr_assert_eq(lk_answer_end(a, &err), LK_OK);
+    free(show.text);
+    lk_answer_close(&a);
+    lk_answer_close(&a);
+    lk_answer_close(NULL);
+}
+
 Test(answer, refuses_requests)
 {
     static const struct {

@@ -160,6 +160,30 @@ Test(answer_format, tools_become_text_for_templates_without_them)
     close_format(&x);
 }
 
+/* Templates that have tools in the system's message. */
+Test(answer_format, tools_of_the_system_message)
+{
+    static const char source[] =
+        "{% for m in messages %}{% if m.role == 'system' and 'tools' in m and m.tools is not none "
+        "%}"
+        "<|system|>{{ m.content }}<|tool|>{{ m.tools }}<|/tool|>{% else %}<|{{ m.role }}|>{{ "
+        "m.content }}{% endif %}{% endfor %}<|assistant|>";
+    struct open_format x = open_format(source, NULL);
+    cr_assert_str_eq(x.info.name, "phi4-mini");
+    cr_assert(x.info.shows_tools);
+    lk_rendering *r = render(&x, messages, NULL);
+    size_t n;
+    const char *text = lk_rendering_text(r, &n);
+    cr_assert(strstr(text, "<|system|>Be brief.<|tool|>[{\"type\": \"function\""), "%s", text);
+    cr_assert(strstr(text, "Time?<|assistant|><|tool_call|>[{\"name\": \"now\", \"arguments\": "
+                           "{\"zone\": \"CET\"}}]<|/tool_call|><|user|><tool_response>"),
+              "%s", text);
+    reads(&x, r, "<|tool_call|>[{\"name\": \"now\", \"arguments\": {}}]<|/tool_call|>", "0:now{}",
+          false);
+    lk_rendering_close(&r);
+    close_format(&x);
+}
+
 Test(answer_format, a_name_can_be_given)
 {
     struct open_format x = open_format(plain, "mistral");

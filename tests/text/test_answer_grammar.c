@@ -273,6 +273,12 @@ Test(answer_grammar, choices)
     constrain(&x, f, "{" TOOLS ", \"tool_choice\": \"required\", \"parallel_tool_calls\": false}",
               NULL);
     cr_assert(fits(&x, now) && fits(&x, city) && !fits(&x, two));
+    /* Arguments are an object, though the schema says nothing. */
+    constrain(&x, f,
+              "{\"tools\": [{\"name\": \"t\", \"parameters\": {}}], \"tool_choice\": \"required\"}",
+              NULL);
+    cr_assert(fits(&x, "<tool_call>\n{\"name\": \"t\", \"arguments\": {\"a\": 1}}\n</tool_call>"));
+    cr_assert(!fits(&x, "<tool_call>\n{\"name\": \"t\", \"arguments\": 1}\n</tool_call>"));
     /* The form of the answer, and calls beside it. */
     constrain(&x, f,
               "{\"response_format\": {\"type\": \"json_schema\", \"json_schema\": {\"schema\": "
@@ -291,6 +297,31 @@ Test(answer_grammar, choices)
         cr_assert_eq(lk_answer_constrain(f, x.tok, &o, &g, &c, NULL), LK_OK);
         cr_assert(!g && !c);
     }
+    lk_answer_format_close(&f);
+    cb_done(&x);
+}
+
+/* Letters that spell a mark which is a token would be read as the mark: they may not come. */
+Test(answer_grammar, marks_are_not_spelled)
+{
+    static const char begin[] = "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>B",
+                      mark[] = "</arg_value>";
+    struct cb_test x;
+    lk_answer_format *f;
+    int32_t ids[128];
+    size_t n;
+    open_vocabulary(&x, MARKS);
+    cr_assert_eq(lk_answer_format_open(NULL, "glm", &f, NULL), LK_OK);
+    constrain(&x, f, "{" TOOLS ", \"tool_choice\": \"required\"}", NULL);
+    cr_assert_eq(lk_tokenize(x.tok, begin, strlen(begin), 0, ids, 128, &n, NULL), LK_OK);
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(lk_constraint_accept(x.c, ids[i], NULL), LK_OK);
+    }
+    for (size_t i = 0; i + 1 < strlen(mark); i++) {
+        cr_assert_eq(lk_constraint_accept(x.c, (unsigned char)mark[i], NULL), LK_OK);
+    }
+    cr_assert_eq(lk_constraint_accept(x.c, '>', NULL), LK_E_INVALID);
+    cr_assert_eq(lk_constraint_accept(x.c, '!', NULL), LK_OK);
     lk_answer_format_close(&f);
     cb_done(&x);
 }

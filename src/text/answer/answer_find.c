@@ -189,6 +189,22 @@ static const struct lk_syntax *syntax_of_hints(const char *text, size_t n)
     return NULL;
 }
 
+/* Templates that look for tools in the system's message alone. */
+static const struct lk_syntax *syntax_of_system(struct probe *p)
+{
+    char request[512];
+    size_t n = 0;
+    snprintf(request, sizeof request,
+             "{\"messages\": [{\"role\": \"system\", \"content\": \"\", \"tools\": \"" NAME
+             "\"}, %s]}",
+             user);
+    lk_rendering *r = render(p, request, NULL);
+    const char *text = has(r, NAME) ? lk_rendering_text(r, &n) : "";
+    const struct lk_syntax *s = n ? syntax_of_hints(text, n) : NULL;
+    lk_rendering_close(&r);
+    return s;
+}
+
 static void find_syntax(struct probe *p, struct lk_answer_format *f)
 {
     lk_rendering *prompt = render_messages(p, "", true, true, NULL);
@@ -209,6 +225,10 @@ static void find_syntax(struct probe *p, struct lk_answer_format *f)
         const char *text = lk_rendering_text(prompt, &n);
         s = syntax_of_hints(text, n);
         hinted = true;
+    }
+    if (!s && !f->shows_tools && !p->status) {
+        s = syntax_of_system(p);
+        f->system_tools = f->shows_tools = hinted = s;
     }
     f->shows_tools = f->shows_tools && s;
     f->writes_calls = s && !hinted;
@@ -331,6 +351,18 @@ static void find_switches(struct probe *p, struct lk_answer_format *f)
 
 /* ---- open ---- */
 
+/* Nothing is found of a template that does not take a question. */
+static bool renders(struct probe *p)
+{
+    bool yes = false;
+    for (int with_tools = 0; with_tools < 2 && p->template && !yes; with_tools++) {
+        lk_rendering *r = render_messages(p, "", with_tools, true, NULL);
+        yes = r != NULL;
+        lk_rendering_close(&r);
+    }
+    return yes;
+}
+
 lk_status lk_answer_format_open(const lk_template *t, const char *name, lk_answer_format **out,
                                 lk_error *err)
 {
@@ -347,16 +379,17 @@ lk_status lk_answer_format_open(const lk_template *t, const char *name, lk_answe
     }
     f->template = t;
     f->syntax = named ? named : lk_syntax_named("generic");
-    if (t) {
+    bool any = renders(&p);
+    if (any) {
         find_syntax(&p, f);
         f->shows_tools = f->shows_tools && (!named || named == f->syntax);
         f->writes_calls = f->writes_calls && (!named || named == f->syntax);
         f->syntax = named ? named : f->syntax;
     }
-    if (t && f->syntax->kind != LK_CALL_HARMONY) {
+    if (any && f->syntax->kind != LK_CALL_HARMONY) {
         find_thinking(&p, f);
     }
-    if (t) {
+    if (any) {
         find_switches(&p, f);
     }
     if (p.status) {

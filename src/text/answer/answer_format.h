@@ -73,6 +73,7 @@ struct lk_answer_format {
     const struct lk_syntax *syntax;
     const struct lk_thinking *thinking; /* NULL: none; HARMONY has its own */
     const lk_template *template;        /* or NULL */
+    bool system_tools; /* tools are a text, in a member `tools` of the system's message */
     bool writes_calls; /* the template has calls of earlier messages in the syntax, */
     bool string_args;  /* with arguments that are strings */
     bool shows_tools, begins_thinking, switches, efforts; /* as lk_answer_info has them */

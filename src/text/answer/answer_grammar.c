@@ -66,7 +66,7 @@ uint32_t lk_rule_mark(struct lk_answer_grammar *b, const char *text)
 
 uint32_t lk_rule_until(struct lk_answer_grammar *b, const char *mark)
 {
-    size_t len, n = strlen(mark);
+    size_t n = strlen(mark);
     const char *first = mark; /* without white space, as it is read */
     for (; n && lk_is_blank(*first); n--) {
         first++;
@@ -74,11 +74,12 @@ uint32_t lk_rule_until(struct lk_answer_grammar *b, const char *mark)
     while (n && lk_is_blank(first[n - 1])) {
         n--;
     }
-    uint32_t text = LK_EXPR_ALL;
-    if (lk_rule_token(b->t, first, &len) < 0 && !b->status) {
-        uint32_t in = lk_expr_cat(b->x, lk_expr_literal(b->x, first, n), LK_EXPR_ALL);
-        text = lk_expr_not(b->x, lk_expr_cat(b->x, LK_EXPR_ALL, in));
+    if (b->status) {
+        return LK_EXPR_NONE;
     }
+    /* Nor is it there in letters where it is a token: it would be read as the mark all the same. */
+    uint32_t in = lk_expr_cat(b->x, lk_expr_literal(b->x, first, n), LK_EXPR_ALL);
+    uint32_t text = lk_expr_not(b->x, lk_expr_cat(b->x, LK_EXPR_ALL, in));
     return lk_rule_then(b, text, lk_rule_mark(b, mark));
 }
 

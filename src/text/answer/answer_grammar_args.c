@@ -360,6 +360,28 @@ static uint32_t literal_arguments(struct lk_answer_grammar *b, const struct lk_a
                         lk_rule_then(b, all, lk_rule_literal(b, python ? ")" : "}")));
 }
 
+/* A schema that does not say so is one of objects all the same. */
+static uint32_t json_arguments(struct lk_answer_grammar *b, const struct lk_answer_tool *tool)
+{
+    const struct lk_value *schema = tool->parameters;
+    struct lk_value with;
+    if (!schema || says(schema, "type") || b->status) {
+        return lk_rule_json(b, schema, tool->name, tool->strict);
+    }
+    struct lk_member *m = lk_region_array(&b->tools->region, (size_t)schema->n + 1, sizeof *m);
+    if (!m) {
+        b->status = lk_region_fail(&b->tools->region, "request", b->err);
+        return LK_EXPR_NONE;
+    }
+    for (uint32_t i = 0; i < schema->n; i++) {
+        m[i] = schema->member[i];
+    }
+    m[schema->n] = (struct lk_member){lk_value_text("type", 4, 0), lk_value_text("object", 6, 0)};
+    b->status =
+        lk_value_dict(&b->tools->region, m, (size_t)schema->n + 1, "request", &with, b->err);
+    return b->status ? LK_EXPR_NONE : lk_rule_json(b, &with, tool->name, tool->strict);
+}
+
 uint32_t lk_rule_arguments(struct lk_answer_grammar *b, const struct lk_answer_tool *tool)
 {
     switch (b->syntax->kind) {
@@ -369,6 +391,6 @@ uint32_t lk_rule_arguments(struct lk_answer_grammar *b, const struct lk_answer_t
     case LK_CALL_PYTHON:
         return literal_arguments(b, tool);
     default:
-        return lk_rule_json(b, tool->parameters, tool->name, tool->strict);
+        return json_arguments(b, tool);
     }
 }

@@ -13,6 +13,7 @@ enum { MAX_MEMORY = 1 << 28, MAX_MESSAGES = 1 << 20 };
 struct rewriter {
     const struct lk_answer_format *f;
     struct lk_region region;
+    bool system;    /* tools are a member of the system's message */
     bool tools;     /* become text */
     bool calls;     /* and calls and results */
     bool objects;   /* arguments that are strings become objects */
@@ -68,30 +69,64 @@ static void put_content(struct lk_text_buffer *b, const struct lk_value *message
     }
 }
 
-/* One call as the model is to write it. */
-static void put_call(struct lk_text_buffer *b, const struct lk_syntax *s,
-                     const struct lk_value *name, const struct lk_value *args)
+/* Whether calls can be written here as the syntax has them; the others are as hermes has them. */
+static bool is_written(const struct lk_syntax *s)
+{
+    return s->kind == LK_CALL_NAMED || (s->kind == LK_CALL_OBJECT && s->open);
+}
+
+static void put_marker(struct lk_text_buffer *b, const char *text)
+{
+    lk_text_puts(b, text ? text : "", 0);
+}
+
+static void put_args(struct lk_text_buffer *b, const struct lk_value *args)
 {
     struct lk_value none = {.type = LK_VALUE_DICT};
-    args = args ? args : &none;
-    bool named = s->kind == LK_CALL_NAMED;
-    lk_text_puts(b, named ? s->open : "<tool_call>\n{\"name\": ", 0);
-    if (!named) {
-        put_json(b, name);
-        lk_text_puts(b, ", \"arguments\": ", 0);
-    } else {
-        lk_text_puts(b, s->typed ? "function" : "", 0);
-        lk_text_puts(b, s->typed ? s->sep : "", 0);
-        lk_text_put_string(b, name);
-        lk_text_puts(b, s->typed ? "\n```json\n" : s->sep, 0);
-    }
-    if (args->type == LK_VALUE_STRING) {
+    if (args && args->type == LK_VALUE_STRING) {
         lk_text_put_string(b, args);
     } else {
-        put_json(b, args);
+        put_json(b, args ? args : &none);
     }
-    lk_text_puts(b, !named ? "}\n</tool_call>" : s->typed ? "\n```" : "", 0);
-    lk_text_puts(b, named && s->close ? s->close : "", 0);
+}
+
+static void put_object(struct lk_text_buffer *b, const struct lk_syntax *s,
+                       const struct lk_value *name, const struct lk_value *args)
+{
+    lk_text_puts(b, "{\"", 0);
+    lk_text_puts(b, s->name_key, 0);
+    lk_text_puts(b, "\": ", 0);
+    put_json(b, name);
+    lk_text_puts(b, ", \"", 0);
+    lk_text_puts(b, s->args_key, 0);
+    lk_text_puts(b, "\": ", 0);
+    put_args(b, args);
+    lk_text_puts(b, "}", 0);
+}
+
+/* One call as the model is to write it; `first` of several, the last of them. */
+static void put_call(struct lk_text_buffer *b, const struct lk_syntax *s,
+                     const struct lk_value *name, const struct lk_value *args, bool first,
+                     bool last)
+{
+    s = is_written(s) ? s : lk_syntax_named("hermes");
+    bool list = s->kind == LK_CALL_OBJECT && s->list;
+    put_marker(b, first ? s->section : s->between);
+    put_marker(b, list && !first ? ", " : s->open);
+    put_marker(b, list && first ? "[" : NULL);
+    if (s->kind == LK_CALL_OBJECT) {
+        put_object(b, s, name, args);
+    } else {
+        put_marker(b, s->typed ? "function" : NULL);
+        put_marker(b, s->typed ? s->sep : NULL);
+        lk_text_put_string(b, name);
+        put_marker(b, s->typed ? "\n```json\n" : s->sep);
+        put_args(b, args);
+        put_marker(b, s->typed ? "\n```" : NULL);
+    }
+    put_marker(b, list && last ? "]" : NULL);
+    put_marker(b, list && !last ? NULL : s->close);
+    put_marker(b, last ? s->section_end : NULL);
 }
 
 static void put_tools(struct lk_text_buffer *b, const struct lk_syntax *s,
@@ -105,9 +140,7 @@ static void put_tools(struct lk_text_buffer *b, const struct lk_syntax *s,
     }
     lk_text_puts(b, "</tools>\nTo call one of them, write its name and its arguments in JSON:\n",
                  0);
-    lk_text_puts(b, s->kind == LK_CALL_NAMED && s->section ? s->section : "", 0);
-    put_call(b, s, &name, &args);
-    lk_text_puts(b, s->kind == LK_CALL_NAMED && s->section_end ? s->section_end : "", 0);
+    put_call(b, s, &name, &args, true, true);
     lk_text_puts(b,
                  "\nWrite nothing behind a call: its result comes in the next message. If no "
                  "call is needed, answer as you would without tools.",
@@ -156,12 +189,13 @@ static lk_status calls_as_text(struct rewriter *w, const struct lk_value *messag
     struct lk_text_buffer b = buffer(w);
     struct lk_value content = {0};
     put_content(&b, message);
+    lk_text_puts(&b, b.n ? "\n" : "", 0);
     for (uint32_t i = 0; i < calls->n; i++) {
         const struct lk_value *f = lk_value_get(&calls->item[i], "function");
         const struct lk_value *name = lk_value_get(f, "name");
         if (name && name->type == LK_VALUE_STRING) {
-            lk_text_puts(&b, b.n ? "\n" : "", 0);
-            put_call(&b, w->f->syntax, name, lk_value_get(f, "arguments"));
+            put_call(&b, w->f->syntax, name, lk_value_get(f, "arguments"), i == 0,
+                     i + 1 == calls->n);
         }
     }
     lk_status status = done(w, &b, &content);
@@ -277,7 +311,11 @@ static lk_status rewrite_messages(struct rewriter *w, const struct lk_value *mes
     lk_status status = list ? LK_OK : lk_region_fail(&w->region, "request", w->err);
     if (pending && !status) {
         struct lk_text_buffer b = buffer(w);
-        put_tools(&b, w->f->syntax, tools);
+        if (w->system) {
+            put_json(&b, tools);
+        } else {
+            put_tools(&b, w->f->syntax, tools);
+        }
         status = done(w, &b, &text);
     }
     for (uint32_t i = 0; i < messages->n && !status; i++) {
@@ -286,7 +324,14 @@ static lk_status rewrite_messages(struct rewriter *w, const struct lk_value *mes
         const char *role = w->no_system ? "user" : "system";
         if (pending && !system && !w->no_system) {
             struct lk_value none = {.type = LK_VALUE_DICT};
-            status = with_content(w, &none, "system", text, &list[n++]);
+            status = with_content(w, &none, "system", w->system ? text_of("") : text, &list[n]);
+            if (w->system && !status) {
+                status = replace(w, &list[n], "tools", &text, &list[n]);
+            }
+            n++;
+            pending = false;
+        } else if (pending && system && w->system) {
+            status = replace(w, &messages->item[i], "tools", &text, &message);
             pending = false;
         } else if (pending && (system || is_role(&message, "user"))) {
             status = put_before(w, &text, &messages->item[i], role, &message);
@@ -367,9 +412,13 @@ lk_status lk_answer_render(const lk_answer_format *f, const lk_template_input *i
     if (status || !given.request) {
         return status ? status : lk_template_render(f->template, &given, out, err);
     }
-    bool native = f->writes_calls || f->shows_tools;
+    bool native = f->writes_calls || f->shows_tools, system = f->system_tools;
     const struct rewriter ways[] = {
-        {.f = f, .tools = !f->shows_tools, .calls = !native, .objects = !f->string_args},
+        {.f = f,
+         .system = system,
+         .tools = system || !f->shows_tools,
+         .calls = system || !native,
+         .objects = !f->string_args},
         {.f = f, .tools = !f->shows_tools, .calls = !native, .objects = f->string_args},
         {.f = f, .tools = true, .calls = !native, .no_system = true, .objects = !f->string_args},
         {.f = f, .tools = true, .calls = true, .no_system = false},

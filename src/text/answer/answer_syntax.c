@@ -116,6 +116,7 @@ static const struct lk_syntax syntaxes[] = {
      KEYS},
     {.name = "phi4-mini",
      .kind = LK_CALL_OBJECT,
+     .sign = "<|/tool|>",
      .hint = "<|/tool_call|>",
      .open = "<|tool_call|>",
      .close = "<|/tool_call|>",
