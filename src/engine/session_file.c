@@ -248,10 +248,10 @@ static lk_status check_header(const struct lk_session *s, const char *path, cons
         status = check(path, "number of states", h->n_states, want.n_states, err);
     }
     if (!status) {
-        status = check(path, "bits of a key", h->k_bits, want.k_bits, err);
+        status = check(path, "bits of a key (option kv)", h->k_bits, want.k_bits, err);
     }
     if (!status) {
-        status = check(path, "bits of a value", h->v_bits, want.v_bits, err);
+        status = check(path, "bits of a value (option kv)", h->v_bits, want.v_bits, err);
     }
     if (!status) {
         status = check(path, "size of states", h->unit_bytes, want.unit_bytes, err);

@@ -27,9 +27,19 @@ SHA = hashlib.sha256(MODEL).hexdigest()
 os.makedirs(DIR, exist_ok=True)
 
 
+OK, FOUND = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: "
+ODD = [OK + b"Content-Length: \xb2\r\n\r\nGG", OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nGG",
+       OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nGG",
+       b"HTTP/1.1 206 Part\r\nContent-Range: bytes " + b"9" * 5000 + b"-1/2\r\n\r\nGG",
+       FOUND + b"http://[::1\r\n\r\n", FOUND + b"ftp://127.0.0.1/x.gguf\r\n\r\n",
+       FOUND + b"http://host.invalid/x.gguf\r\n\r\n", FOUND + b"http://127.0.0.1:99999/x.gguf\r\n\r\n",
+       b"HTTP/1.1 404 \x1b[31m\x9b\r\nContent-Length: 0\r\n\r\n", b"\0\xff" * 100, b""]
+
+
 class Site(http.server.BaseHTTPRequestHandler):
     """/NAME.gguf: MODEL or BIG; /cut/..: ends the connection after 3 MB each time; /slow/..: a
-    block every 0.1 s; /hub/o/r/resolve/main/..: redirects as Hugging Face does; /status/N."""
+    block every 0.1 s; /hub/o/r/resolve/main/..: redirects as Hugging Face does; /status/N; /odd/N:
+    the N-th of ODD."""
     protocol_version = "HTTP/1.1"
     seen, etag, ranges = [], '"1"', True
 
@@ -40,6 +50,10 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.send_response(int(path.split("/")[2]))
             self.send_header("Content-Length", "0")
             self.end_headers()
+            return
+        if path.startswith("/odd/"):
+            self.wfile.write(ODD[int(path.split("/")[2])])
+            self.close_connection = True
             return
         if path.startswith("/hub/"):
             self.send_response(302)
@@ -256,6 +270,16 @@ def servers_that_answer_something_else():
     env = environment("proxy", http_proxy=URL)
     run(env, "pull", "http://127.0.0.2:1/tiny.gguf")
     check(Site.seen[n][0] == "http://127.0.0.2:1/tiny.gguf", Site.seen[n:])
+
+
+def answers_that_make_no_sense():
+    env = environment("odd")
+    for i, why in enumerate(("Content-Length", "Content-Length", "", "another part", "makes no sense",
+                             "expected https://HOST", "anyone on the way", "", "404", "", "")):
+        found = run(env, "pull", URL + "/odd/%d/x.gguf" % i)
+        one_line(found, 3, "pull: ", why)
+        check("Traceback" not in found[2] and "\x1b" not in found[2], found)
+    check(files(env) == [], files(env))
 
 
 def progress_is_for_terminals():
@@ -521,8 +545,8 @@ def output_that_is_not_read():
 
 if __name__ == "__main__":
     main([an_address_is_fetched_once, a_file_that_was_touched_is_looked_at, a_hub_names_the_digest,
-      what_breaks_off_goes_on, servers_that_answer_something_else, progress_is_for_terminals,
-      three_at_once_fetch_once, one_of_three_is_killed,
+      what_breaks_off_goes_on, servers_that_answer_something_else, answers_that_make_no_sense,
+      progress_is_for_terminals, three_at_once_fetch_once, one_of_three_is_killed,
       wheels_are_joined_and_a_broken_file_is_fetched_again, what_wheels_are_there_is_kept,
       other_content_is_refused, killed_by_wheels, a_full_disk, no_python_no_home_no_folder,
       output_that_is_not_read])

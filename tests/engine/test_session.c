@@ -383,7 +383,8 @@ Test(session, a_cache_of_other_numerics_is_refused)
     }
     const uint32_t narrow = 8;
     cr_assert_eq(load_edited(s, file, K_BITS_AT, &narrow, 4, &err), LK_E_FORMAT);
-    cr_assert(strstr(err.message, "bits of a key is 8, expected 12"), "%s", err.message);
+    cr_assert(strstr(err.message, "bits of a key (option kv) is 8, expected 12"), "%s",
+              err.message);
     /* The last state of the file is V of the last layer, whose last words are scales; the first is
      * K of layer 0. */
     const struct lk_state *k = &e->plan->states[0], *v = &e->plan->states[e->plan->n_states - 1];
@@ -453,7 +454,8 @@ Test(session, keys_of_8_bits)
     cr_assert(memcmp(wide, rows, n * sizeof *rows) != 0);
     cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
     cr_assert_eq(lk_session_load(s, file, &err), LK_E_FORMAT);
-    cr_assert(strstr(err.message, "bits of a key is 8, expected 12"), "%s", err.message);
+    cr_assert(strstr(err.message, "bits of a key (option kv) is 8, expected 12"), "%s",
+              err.message);
     lk_session_close(&s);
     lk_engine_close(&e);
     o.kv = "f16";
