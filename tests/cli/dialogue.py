@@ -75,7 +75,7 @@ def read_back(p):
 
 def keys_edit():
     p = begin()
-    typed(p, "ac\x1b[Db\x05\xc3\xa9\x7fd".encode("latin-1"), "> abcd")
+    typed(p, "\x19ac\x1b[Db\x05\xc3\xa9\x7fd".encode("latin-1"), "> abcd")
     typed(p, "\x17xy", "> xy")
     typed(p, "\x01ab \x1b[H1\x1b[F2", "> 1ab xy2")
     typed(p, "\x15", ">")

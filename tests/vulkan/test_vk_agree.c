@@ -142,6 +142,9 @@ Test(vk_agree, layers_of_matmuls_fused_and_unfused)
 /* As many submissions as there are steps, and all steps in one. */
 Test(vk_agree, a_batch_is_several_submissions)
 {
+    if (vk_pair_leaves("batches of several submissions")) {
+        return;
+    }
     static const int TOKENS[] = {1, 5, 40};
     for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
         uint64_t n[2];

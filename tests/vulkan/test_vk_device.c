@@ -242,14 +242,14 @@ static void says(const struct probed *p, const char *want)
 
 Test(vk_device, a_wrong_kernel_is_named_and_the_next_variant_taken)
 {
+    if (vk_pair_leaves("a wrong kernel")) {
+        return;
+    }
     static const char *const DOT[] = {"tile_Q4_K_dot", NULL};
     struct probed p = probe_broken(DOT, "matrix");
     cr_assert(p.exact, "%s", p.note);
     cr_assert_not(p.int_dot);
     cr_assert_str_eq(p.note, "tiled matmul of Q4_K wrong: int-dot switched off");
-    if (vk_pair_samples()) {
-        return;
-    }
     /* A driver that does not even compile it: nothing that goes with it was seen to be right. */
     refuses = true;
     p = probe_broken(DOT, "matrix");
@@ -299,6 +299,9 @@ static bool count_kernel(void *user, const lk_kernel_time *t)
 /* A kernel is timed with and without the packed dot product, which the drivers here have. */
 Test(vk_device, a_kernel_is_timed_with_each_arithmetic)
 {
+    if (vk_pair_leaves("times of kernels")) {
+        return;
+    }
     struct lk_backend_options o = {.device = vk_pair_id(), .cache_dir = getenv("LK_TEST_CACHE")};
     struct kernels k = {0};
     lk_error err = {0};
@@ -345,6 +348,9 @@ Test(vk_device, what_is_not_there_is_an_error)
 /* The speed of a device's memory is measured once, and kept with the verdict of its probe. */
 Test(vk_device, the_speed_is_measured_once)
 {
+    if (vk_pair_leaves("a speed that is kept")) {
+        return;
+    }
     char dir[] = "/tmp/lk-speed-XXXXXX", command[64];
     double speed[2] = {0}, now = 0.0;
     cr_assert(mkdtemp(dir));

@@ -97,13 +97,16 @@ static struct sums op_sums(lk_engine *e)
 
 Test(vk_models, timing_ops_counts_them_and_changes_no_bit)
 {
+    if (vk_pair_leaves("times of ops")) {
+        return;
+    }
     static const uint32_t BATCH[] = {1, 7, 50};
     const char *path = test_model_path(0);
     int32_t ids[N];
     size_t n_vocab;
     tiny_tokens(ids, N, test_model_n_vocab(path), 9);
     float *want = scalar_rows(path, ids, &n_vocab);
-    for (size_t i = 0; i < LK_COUNT(BATCH); i += vk_pair_samples() ? 2 : 1) {
+    for (size_t i = 0; i < LK_COUNT(BATCH); i++) {
         lk_model *m;
         lk_error err;
         lk_engine_options o = options(BATCH[i], true);
@@ -188,6 +191,9 @@ static size_t resident_of(const char *path)
 
 Test(vk_models, pages_of_uploaded_weights_are_given_back)
 {
+    if (vk_pair_leaves("pages of uploaded weights")) {
+        return;
+    }
     for (size_t i = 0; i < test_n_models(); i++) {
         if (vk_pair_skips(i, 1)) {
             continue;

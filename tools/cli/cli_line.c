@@ -48,6 +48,9 @@ static void erase(struct editor *e, size_t from, size_t to)
 static void insert(struct editor *e, const char *s, size_t n)
 {
     size_t tail = e->text.n - e->at;
+    if (n == 0) { /* s may be NULL then: nothing was killed yet */
+        return;
+    }
     if (!cli_append(&e->text, s, n)) {
         e->failed = true;
         return;
