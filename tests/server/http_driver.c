@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tools/server/http.h"
+#include "tools/server/page.h"
 
 static struct http *http;
 static double grace = 5;
@@ -331,6 +332,9 @@ int main(int argc, char **argv)
                        NULL, &err)) {
             die(&err);
         }
+    }
+    if (page_open(http, &err)) {
+        die(&err);
     }
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGTERM, &action, NULL);

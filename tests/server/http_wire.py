@@ -5,8 +5,10 @@
 Starts DRIVER (http_driver.c) with the options of each group of tests. Prints a line for each that
 fails and a closing line in Criterion's form.
 """
+import gzip
 import json
 import os
+import re
 import resource
 import socket
 import stat
@@ -797,6 +799,31 @@ def any_origin_with_keys(server):
     equal(server.ask("OPTIONS", "/echo").status, 401)
     r = server.ask("GET", "/echo", ["Origin: null", "X-Api-Key: k"])
     equal((r.status, r.fields["access-control-allow-origin"]), (200, "null"))
+
+
+# ---- the page ----
+
+@test("keys=" + key_file("k\n"))
+def page(server):
+    r = server.ask("GET", "/")
+    equal((r.status, r.fields["content-type"]), (200, "text/html; charset=utf-8"))
+    text = gzip.decompress(r.body).decode()
+    for part in re.findall(r'(?:src|href)="([^"#]+)"', text):
+        s = server.ask("GET", "/" + part, ["Accept-Encoding: deflate, gzip;q=0.5"])
+        equal((part, s.status, s.fields["content-encoding"]), (part, 200, "gzip"))
+        assert s.fields["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+        equal((s.fields["referrer-policy"], s.fields["cache-control"]), ("no-referrer", "no-cache"))
+        again = server.ask("GET", "/" + part, ["If-None-Match: W/\"x\", " + s.fields["etag"]])
+        equal((again.status, again.body, again.fields["etag"]), (304, b"", s.fields["etag"]))
+        source = gzip.decompress(s.body).decode()
+        if not part.startswith("lib/") and part.endswith((".js", ".css")):
+            assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|"
+                                 r"https?://|@import|url\(", source), part
+        for module in re.findall(r'from "\./([^"]+)"', source):
+            equal(server.ask("GET", "/" + module).status, 200)
+    equal(server.ask("GET", "/", ["Accept-Encoding: br"]).status, 406)
+    equal(server.ask("GET", "/", ["Accept-Encoding: *"]).status, 200)
+    equal(server.ask("GET", "/page.c").status, 401)
 
 
 # ---- where it listens ----

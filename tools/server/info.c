@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/server/page.h"
 #include "tools/server/server.h"
 
 static void reply_json(struct http_request *r, json_t *value)
@@ -368,5 +369,5 @@ lk_status routes_info_open(struct server *server, lk_error *err)
         status = http_route(server->http, routes[i].method, routes[i].path, routes[i].flags,
                             routes[i].handler, server, err);
     }
-    return status;
+    return status ? status : page_open(server->http, err);
 }

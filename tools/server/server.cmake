@@ -10,6 +10,34 @@ set(LK_HTTP_SOURCES
   tools/server/http_reply.c
   tools/server/http_route.c
 )
+# The chat page is in the program, with its libraries where Debian's packages are installed.
+set(LK_PAGE_SOURCES tools/server/page.c)
+set(lk_page ${PROJECT_SOURCE_DIR}/tools/server/page)
+find_program(LK_PYTHON python3 REQUIRED)
+find_file(LK_MARKED marked.min.js PATHS /usr/share/javascript/marked)
+find_file(LK_HIGHLIGHT highlight.min.js PATHS /usr/share/javascript/highlight.js)
+set(lk_page_libraries)
+foreach(name MARKED HIGHLIGHT)
+  string(TOLOWER ${name} lower)
+  if(LK_${name})
+    list(APPEND lk_page_libraries ${lower}=${LK_${name}})
+  else()
+    list(APPEND lk_page_libraries ${lower}=)
+    message(STATUS "the chat page is plain: ${lower} is missing "
+      "(libjs-marked, libjs-highlight.js)")
+  endif()
+endforeach()
+file(GLOB lk_page_files CONFIGURE_DEPENDS ${lk_page}/*)
+add_custom_command(OUTPUT ${PROJECT_BINARY_DIR}/page/page_files.inc VERBATIM
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/page
+  COMMAND ${LK_PYTHON} ${lk_page}/embed.py ${PROJECT_BINARY_DIR}/page/page_files.inc
+    ${lk_page_libraries}
+  DEPENDS ${lk_page_files})
+add_custom_target(lk_page_embed DEPENDS ${PROJECT_BINARY_DIR}/page/page_files.inc)
+function(lk_add_page target) # whose sources have LK_PAGE_SOURCES
+  add_dependencies(${target} lk_page_embed)
+  target_include_directories(${target} PRIVATE ${PROJECT_BINARY_DIR}/page)
+endfunction()
 set(LK_WIRE_SOURCES
   tools/server/wire_ask.c
   tools/server/wire_ask_chat.c
@@ -33,6 +61,7 @@ set(LK_WIRE_SOURCES
 )
 set(LK_SERVER_SOURCES
   ${LK_HTTP_SOURCES}
+  ${LK_PAGE_SOURCES}
   ${LK_WIRE_SOURCES}
   tools/server/info.c
   tools/server/metrics.c
