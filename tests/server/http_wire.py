@@ -289,7 +289,7 @@ def taken_bytes(server):
         equal(r.status, 200)
         equal(r.body, b"{}")
     r = Reply(server.raw(b"GET http://localhost?q=1 HTTP/1.0\r\n\r\n"))
-    equal(r.status, 404)
+    equal((r.status, r.fields["content-type"]), (200, "text/html; charset=utf-8"))
 
 
 @test()
@@ -327,7 +327,7 @@ def routes(server):
                        ("/things/one", ""), ("/things/a%2Fb%3f", "a/b?")]:
         r = server.ask("GET", path)
         equal((r.status, r.fields["x-tail"]), (200, tail))
-    for path in ["/", "/things/", "/thing", "/health/", "/healt", "//health", "/./health",
+    for path in ["/index.html", "/things/", "/thing", "/health/", "/healt", "//health", "/./health",
                  "/things/../../etc/passwd%00", "/../etc/passwd", "/HEALTH"]:
         assert server.ask("GET", path).status in (404, 400), path
     equal(server.ask("GET", "/things/../../etc/passwd").fields["x-tail"], "../../etc/passwd")
