@@ -870,6 +870,13 @@ def given_socket(_):
         with Server("fd=%d" % s.fileno(), pass_fds=[s.fileno()]) as server:
             equal(server.port, s.getsockname()[1])
             equal(server.ask("GET", "/health").status, 200)
+    with socket.socket(socket.AF_UNIX) as s:  # which no page can reach: any name will do
+        path = FOLDER.name + "/given"
+        s.bind(path)
+        s.listen()
+        with Server("fd=%d" % s.fileno(), pass_fds=[s.fileno()]) as server:
+            server.path = path
+            equal((server.port, server.ask("GET", "/health", host="whatever").status), (-1, 200))
     with socket.socket() as s:
         will_not_open("fd=%d" % s.fileno(), "no socket that listens", pass_fds=[s.fileno()])
 

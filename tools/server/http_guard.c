@@ -157,7 +157,7 @@ int http_guard(struct http_request *r, char *message, size_t n_bytes)
 {
     const struct http *http = r->http;
     const char *origin = http_head_field(&r->head, "Origin");
-    if (!http->o.unix_path && r->head.host && !is_host_known(http, r->head.host)) {
+    if (http->port >= 0 && r->head.host && !is_host_known(http, r->head.host)) {
         snprintf(message, n_bytes,
                  "this server does not go by the name of the Host header; names beside addresses "
                  "and localhost must be allowed when it is started");
