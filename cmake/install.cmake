@@ -41,3 +41,12 @@ configure_file(cmake/lockstep.pc.in lockstep.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/lockstep.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(PROGRAMS tools/pull DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/lockstep)
 install(FILES tools/models.def DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/lockstep)
+
+# The units of `lockstep serve` (docs/SCALE.md).
+if(LK_SERVER_SOURCES)
+  install(CODE "set(LK_BINDIR \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}\")
+    configure_file(\"${PROJECT_SOURCE_DIR}/packaging/lockstep.service.in\"
+      \"${PROJECT_BINARY_DIR}/lockstep.service\" @ONLY)")
+  install(FILES packaging/lockstep.socket ${PROJECT_BINARY_DIR}/lockstep.service
+    DESTINATION lib/systemd/system)
+endif()

@@ -90,6 +90,16 @@ inside() {
 check "add_subdirectory" inside
 
 program=$prefix/bin/lockstep
+units() {
+    local dir=$prefix/lib/systemd/system
+    grep -q "^ExecStart=$prefix/bin/lockstep serve" "$dir/lockstep.service" || return 1
+    if command -v systemd-analyze >/dev/null; then
+        local said
+        said=$(systemd-analyze verify "$dir/lockstep.service" "$dir/lockstep.socket" 2>&1 | grep lockstep)
+        [ -z "$said" ] || { echo "$said"; return 1; }
+    fi
+}
+[ -e "$prefix/lib/systemd/system" ] && check "systemd's units" units
 if [ -x "$build/lockstep" ]; then
     documents() {
         same "$(cd "$prefix/share" && find . -type f | sort | tr '\n' ' ')" \

@@ -150,6 +150,8 @@ static void post_echo(void *user, struct http_request *r)
     (void)user;
     snprintf(text, sizeof text, "%zu", http_key(r));
     http_set(r, "X-Key", text);
+    snprintf(text, sizeof text, "%d", http_port(http));
+    http_set(r, "X-Server", text);
     const char *q = http_query(r, "q"), *header = http_header(r, "X-Ask");
     http_set(r, "X-Query", q ? q : "(none)");
     http_set(r, "X-Answer", header ? header : "(none)");
@@ -316,6 +318,7 @@ int main(int argc, char **argv)
     } routes[] = {{"GET", "/health", HTTP_PUBLIC, get_health},
                   {"POST", "/echo", 0, post_echo},
                   {"GET", "/echo", 0, post_echo},
+                  {"POST", "/v1/chat/completions", 0, post_echo},
                   {"DELETE", "/echo", 0, post_echo},
                   {"GET", "/things/*", 0, post_echo},
                   {"GET", "/things/of/*", 0, post_echo},
