@@ -117,6 +117,20 @@ def one_hash_by_every_api():
 
 
 @check("alone")
+def failed_answers():
+    """An answer that can't be written is an error by its status, or ends its stream."""
+    never = {"max_tokens": 4, "grammar": "root ::= <[100]>", "logit_bias": {"100": False}}
+    for path, body in [("/v1/chat/completions", {"messages": ASK, **never}),
+                       ("/v1/completions", {"prompt": "Hi", **never}),
+                       ("/v1/messages", {"messages": ASK, **never}),
+                       ("/completion", {"prompt": "Hi", **never})]:
+        status, r = post(path, body)
+        assert status == 400 and "-inf" in r["error"]["message"], (path, status, r)
+        last = events(path, {"stream": True, **body})[-1]
+        assert "-inf" in last["error"]["message"], (path, last)
+
+
+@check("alone")
 def counted_tokens():
     status, r = post("/v1/messages/count_tokens", {"messages": ASK})
     assert status == 200

@@ -161,6 +161,9 @@ static void put_finish(struct task *t, const struct task_prompt *p, uint32_t ans
     lk_job_info info = lk_job_tell(p->job);
     char hex[65];
     part.error = ev->error;
+    if (part.finish == PART_FAILED && ev->error) {
+        t->failure = *ev->error;
+    }
     part.stop = ev->stop;
     part.usage = (struct wire_usage){.prompt = info.prompt,
                                      .reused = info.reused,
@@ -280,6 +283,8 @@ void reply_end(struct task *t)
     } else if (t->ask.stream) {
         flush(t);
         task_end(t, false);
+    } else if (t->failure.status) {
+        task_refuse_status(t, &t->failure); /* no part of it was sent, so the status can tell */
     } else {
         task_reply(t, 200, "application/json", t->out.data, t->out.n);
     }

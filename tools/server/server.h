@@ -61,6 +61,7 @@ struct task {
     struct writer *writer;
     struct wire_text out, valid, bytes; /* what is to be sent; scratch of reply.c */
     struct reply_info info;
+    lk_error failure;  /* of the answer that failed last; status LK_OK: none did */
     bool begun;        /* the reply's head was sent */
     bool parts;        /* PART_BEGIN was put */
     double born, sent; /* seconds; when something was sent last */
