@@ -78,9 +78,9 @@ LK_API lk_status lk_scheduler_add(lk_scheduler *scheduler, const lk_job_options 
 /* Ends what it writes, at once; its room is free. */
 LK_API void lk_job_close(lk_job **job);
 
-/* One step of all jobs; their events are there after it. Without work it does nothing. An error of
- * one job is told by its event; an error returned is of the scheduler (LK_E_NOMEM, or an engine
- * whose every device was lost), and may be tried again. */
+/* One step of all jobs; their events are there after it, after an error too. Without work it does
+ * nothing. An error of one job is told by its event; an error returned is of the scheduler
+ * (LK_E_NOMEM, or an engine whose every device was lost), and may be tried again. */
 LK_API lk_status lk_scheduler_step(lk_scheduler *scheduler, lk_error *err);
 LK_API bool lk_scheduler_has_work(const lk_scheduler *scheduler);
 
