@@ -15,7 +15,8 @@ enum { MOST_MODELS = 32 };
 struct arguments {
     struct cli_engine_args engine; /* first: the tables of cli.h write here */
     const char *host, *unix_path, *key_file, *prefix_dir, *template_file;
-    int64_t port, running, queue, step_tokens, prefix_mb, max_loaded, answers, top_k, repeat_last_n;
+    int64_t port, cache_tokens, running, queue, step_tokens, prefix_mb, max_loaded, answers, top_k,
+        repeat_last_n;
     int64_t max_body_mb, connections;
     double step_ms, unload, grace, temp, top_p, min_p, repeat_penalty, presence_penalty,
         frequency_penalty;
@@ -43,6 +44,9 @@ static const struct cli_option options[] = {
      .help = "connections at the same time, at most"},
     {"running", 0, CLI_INT, "N", THIS(running), "64", 1, 4096, .group = "how requests are answered",
      .help = "answers written at the same time, at most (changes no answer)"},
+    {"cache-tokens", 0, CLI_INT, "N", THIS(cache_tokens), "0", 0, 1 << 30,
+     .help = "tokens that the cache holds, of all answers and of what is kept for later ones; 0: "
+             "four full contexts"},
     {"queue", 0, CLI_INT, "N", THIS(queue), "256", 1, 1 << 20,
      .help = "requests that wait, at most; the next one is refused"},
     {"step-ms", 0, CLI_FLOAT, "MS", THIS(step_ms), "100", 1, 1e6,
@@ -255,6 +259,8 @@ static int serve(struct cli *cli, const struct arguments *a, struct models *m,
     char *cache = NULL;
     lk_error err = {0};
     int code = cli_engine_options_from(cli, &a->engine, &engine, &cache);
+    engine.n_sessions = 4;
+    engine.cache_tokens = (uint32_t)a->cache_tokens;
     for (int i = 0; i < cli->argc && !code; i++) {
         code = add_model(cli, m, cli->argv[i], &engine);
     }

@@ -56,6 +56,7 @@ static lk_status add_jobs(struct runner *r, struct task *t, lk_error *err)
         o.generation = &g;
         o.n_answers = a->n;
         o.key = t->key;
+        o.salt = t->key; /* nobody learns from the time that a prompt takes what others asked */
         o.priority = a->priority;
         o.deadline = a->deadline;
         o.hash = a->hash;
