@@ -166,6 +166,22 @@ static lk_rendering *render_call(struct probe *p, int way, bool reasoning)
     return render_messages(p, more, true, false, NULL);
 }
 
+/* Whether JSON follows a mark somewhere. */
+static bool opens_json(const char *text, size_t n, const char *mark)
+{
+    size_t len = strlen(mark);
+    for (const char *end = text + n, *p = text; (p = find_text(p, (size_t)(end - p), mark));) {
+        p += len;
+        while (p < end && lk_is_blank(*p)) {
+            p++;
+        }
+        if (p < end && (*p == '{' || *p == '[')) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* By what the template says of calls to the model. */
 static const struct lk_syntax *syntax_of_hints(const char *text, size_t n)
 {
@@ -182,7 +198,8 @@ static const struct lk_syntax *syntax_of_hints(const char *text, size_t n)
         snprintf(mark, sizeof mark, "%.*s", (int)strcspn(open, "\n"), open);
         bool tagged = s->kind == LK_CALL_TAGGED;
         if (has_hint(s, text, n) && find_text(text, n, mark) &&
-            (!tagged || find_text(text, n, s->key))) {
+            (!tagged || find_text(text, n, s->key)) &&
+            (s->kind != LK_CALL_OBJECT || opens_json(text, n, mark))) {
             return s;
         }
     }
