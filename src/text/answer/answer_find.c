@@ -298,7 +298,9 @@ static void find_thinking(struct probe *p, struct lk_answer_format *f)
             lk_rendering *r = render_messages(p, "", false, true, variables[k]);
             const char *text = r ? lk_rendering_text(r, &n) : "";
             const char *tail = find_text(text, n, "lkuser");
-            found = tail && find_text(tail, n - (size_t)(tail - text), t->begin);
+            /* The prompt ends with marks, or tells the model of both. */
+            found = (tail && find_text(tail, n - (size_t)(tail - text), t->begin)) ||
+                    (find_text(text, n, t->begin) && find_text(text, n, t->end));
             lk_rendering_close(&r);
         }
         f->thinking = found ? t : NULL;
