@@ -20,6 +20,8 @@ static const struct lk_arch TABLE[] = {
      .rope_base_required = true,
      .local_rope_base = 10000.0,
      .act = LK_ACT_GELU},
+    {.name = "smollm3", .rope_interleaved = true, .no_rope_step = 4, .act = LK_ACT_SILU},
+    {.name = "mistral3", .rope_interleaved = true, .temperature = true, .act = LK_ACT_SILU},
     {.name = "phi3", .fused_qkv = true, .fused_gate_up = true, .act = LK_ACT_SILU},
 };
 

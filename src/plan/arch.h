@@ -23,6 +23,9 @@ struct lk_arch {
     bool rope_base_required; /* rope.freq_base must be there: no model of it has the usual 10000 */
     double local_rope_base;  /* rope base of the windowed layers; 0: as the others */
     enum lk_act act;
+    int no_rope_step;     /* every n-th layer has no rotation; 0: all have it */
+    bool temperature;     /* attention.temperature_scale is read: see lk_rope */
+    bool yarn_fractional; /* YaRN's ramp begins and ends within pairs, not at whole ones */
 };
 
 /* NULL for an unknown name. */

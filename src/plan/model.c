@@ -105,43 +105,90 @@ static void read_rope_bases(struct reader *r, struct lk_hparams *h)
     }
 }
 
-/* rope.scaling.*: none, linear, or longrope with its factors in a tensor. */
-static void read_rope(struct reader *r, struct lk_hparams *h)
+static bool is_word(struct lk_str s, const char *word)
+{
+    return s.len == strlen(word) && memcmp(s.ptr, word, s.len) == 0;
+}
+
+/* rope.scaling.yarn_*, with the paper's values where the file says nothing. The factor of cos and
+ * sin follows from the others, unless the file has one: 1 is what writers put who have none. */
+static void read_yarn(struct reader *r, struct lk_hparams *h, double factor)
+{
+    double given = (double)read_float(r, "rope.scaling.yarn_attn_factor", false, 1.0f, 1e-3f, 1e3f);
+    double log_mul =
+        (double)read_float(r, "rope.scaling.yarn_log_multiplier", false, 0.0f, 0.0f, 1e3f);
+    float share = read_float(r, "rope.scaling.yarn_ext_factor", false, 1.0f, -1.0f, 1.0f);
+    h->yarn = (struct lk_yarn){.factor = factor,
+                               .original = h->n_ctx_original,
+                               .extrapolation = share < 0.0f ? 1.0 : (double)share,
+                               .fractional = h->arch->yarn_fractional};
+    h->yarn.beta_fast =
+        (double)read_float(r, "rope.scaling.yarn_beta_fast", false, 32.0f, 1e-3f, 1e6f);
+    h->yarn.beta_slow =
+        (double)read_float(r, "rope.scaling.yarn_beta_slow", false, 1.0f, 1e-3f, 1e6f);
+    h->rope_attn_factor *=
+        given != 1.0 ? given : lk_yarn_magnitude(factor, 1.0) / lk_yarn_magnitude(factor, log_mul);
+    if (!(h->rope_base >= 2.0)) { /* the ramp divides by its logarithm */
+        refuse(r, "rope.freq_base", "below 2", "2 or more with rope.scaling.type 'yarn'");
+    }
+}
+
+/* rope.scaling.*: none, linear, yarn, or longrope with its factors in a tensor. */
+static void read_scaling(struct reader *r, struct lk_hparams *h)
 {
     char full[128];
     struct lk_str type = {"linear", 6}; /* with a factor of 1 where the file says nothing */
+    h->rope_linear = (double)read_float(r, "rope.scale_linear", false, 1.0f, 1e-3f, 1e6f);
+    h->rope_attn_factor =
+        (double)read_float(r, "rope.scaling.attn_factor", false, 1.0f, 1e-3f, 1e3f);
+    if (!r->status) {
+        r->status =
+            lk_gguf_str(r->gguf, key_of(r, "rope.scaling.type", full), false, &type, r->err);
+    }
+    h->n_ctx_original = (double)read_int(r, "rope.scaling.original_context_length", false,
+                                         (int)h->n_ctx, 1, INT32_MAX);
+    float factor = read_float(r, "rope.scaling.factor", false, (float)h->rope_linear, 1e-3f, 1e6f);
+    if (is_word(type, "linear")) {
+        h->rope_linear = (double)factor;
+        return;
+    }
+    h->rope_linear = 1.0;
+    if (is_word(type, "yarn")) {
+        read_yarn(r, h, (double)factor);
+    } else if (is_word(type, "longrope")) {
+        if (!lk_gguf_find_tensor(r->gguf, "rope_factors_short.weight")) {
+            refuse(r, "rope.scaling.type", "'longrope' without tensor 'rope_factors_short.weight'",
+                   "that tensor");
+        }
+    } else if (!is_word(type, "none")) {
+        char found[64];
+        snprintf(found, sizeof found, "'%.*s'", (int)(type.len < 32 ? type.len : 32), type.ptr);
+        refuse(r, "rope.scaling.type", found, "none, linear, yarn or longrope");
+    }
+}
+
+/* What turns a head, and how far. */
+static void read_rope(struct reader *r, struct lk_hparams *h)
+{
     read_rope_bases(r, h);
     int least_dim = h->layers[0].k_dim; /* one width of rotation for all layers */
     for (int i = 1; i < h->n_layer; i++) {
         least_dim = h->layers[i].k_dim < least_dim ? h->layers[i].k_dim : least_dim;
     }
     h->n_rot = read_int(r, "rope.dimension_count", false, least_dim, 2, least_dim);
-    h->rope_linear = (double)read_float(r, "rope.scale_linear", false, 1.0f, 1e-3f, 1e6f);
-    h->rope_attn_factor =
-        (double)read_float(r, "rope.scaling.attn_factor", false, 1.0f, 1e-3f, 1e3f);
     if (!r->status && h->n_rot % 2 != 0) {
         refuse(r, "rope.dimension_count", "odd", "an even number");
     }
-    if (!r->status) {
-        r->status =
-            lk_gguf_str(r->gguf, key_of(r, "rope.scaling.type", full), false, &type, r->err);
+    read_scaling(r, h);
+    if (h->arch->temperature) {
+        h->temperature =
+            (double)read_float(r, "attention.temperature_scale", false, 0.0f, 0.0f, 1e3f);
     }
-    float factor = read_float(r, "rope.scaling.factor", false, (float)h->rope_linear, 1e-3f, 1e6f);
-    bool linear = type.len == 6 && memcmp(type.ptr, "linear", 6) == 0;
-    bool longrope = type.len == 8 && memcmp(type.ptr, "longrope", 8) == 0;
-    if (linear) {
-        h->rope_linear = (double)factor;
-    } else if (!longrope && !(type.len == 4 && memcmp(type.ptr, "none", 4) == 0)) {
-        char found[64];
-        snprintf(found, sizeof found, "'%.*s'", (int)(type.len < 32 ? type.len : 32), type.ptr);
-        refuse(r, "rope.scaling.type", found, "none, linear or longrope");
-    }
-    if (!linear) {
-        h->rope_linear = 1.0;
-    }
-    if (longrope && !lk_gguf_find_tensor(r->gguf, "rope_factors_short.weight")) {
-        refuse(r, "rope.scaling.type", "'longrope' without tensor 'rope_factors_short.weight'",
-               "that tensor");
+    for (int i = 0; h->temperature > 0 && i < h->n_layer; i++) {
+        if (h->layers[i].k_dim != h->n_rot) { /* it comes with the turn */
+            refuse(r, "rope.dimension_count", "less than a head's with a temperature scale",
+                   "all of attention.key_length");
+        }
     }
     if (lk_gguf_find_tensor(r->gguf, "rope_freqs.weight")) {
         h->rope_factors = "rope_freqs.weight";
@@ -284,6 +331,15 @@ static void read_windows(struct reader *r, struct lk_hparams *h)
     }
 }
 
+/* Which layers turn their heads. */
+static void set_turns(struct lk_hparams *h)
+{
+    int step = h->arch->no_rope_step;
+    for (int i = 0; i < h->n_layer; i++) {
+        h->layers[i].rope = step == 0 || (i + 1) % step != 0;
+    }
+}
+
 static void read_attention(struct reader *r, struct lk_hparams *h)
 {
     char full[128];
@@ -294,6 +350,7 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
     read_attn_scale(r, h);
     h->eps = read_float(r, "attention.layer_norm_rms_epsilon", true, 1e-5f, 0x1p-60f, 1.0f);
     read_windows(r, h);
+    set_turns(h);
     bool causal = true;
     if (!r->status) {
         r->status =

@@ -7,6 +7,7 @@
 #define LK_MODEL_H
 
 #include "plan/arch.h"
+#include "plan/rope.h"
 #include "gguf/gguf.h"
 
 /* What may differ from layer to layer. */
@@ -15,6 +16,7 @@ struct lk_layer {
     int k_dim, v_dim; /* of a head's keys (and queries) and values */
     int n_ff;
     int window; /* 0: it attends to all */
+    bool rope;  /* its heads are turned by position */
 };
 
 struct lk_hparams {
@@ -30,6 +32,9 @@ struct lk_hparams {
     double attn_scale;                  /* 0: 1 / sqrt(k_dim) of the layer */
     double attn_softcap, final_softcap; /* softcaps: 0 = none */
     double rope_base, rope_linear, rope_attn_factor;
+    struct lk_yarn yarn;      /* factor 0: none */
+    double temperature;       /* of queries by their position: see lk_rope; 0: none */
+    double n_ctx_original;    /* positions it was trained with, before any scaling of angles */
     const char *rope_factors; /* name of the tensor with frequency factors, or NULL */
 };
 

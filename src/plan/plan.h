@@ -29,7 +29,7 @@ struct lk_slot {
     enum lk_rows rows;
 };
 
-enum { LK_PLAN_ROPES = 2 };
+enum { LK_PLAN_ROPES = 3 }; /* of all layers, of those with a window, of queries alone */
 
 struct lk_plan {
     struct lk_op *ops; /* owned */

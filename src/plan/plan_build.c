@@ -289,9 +289,12 @@ static int attention(struct builder *b, int layer, int x)
         q = norm(b, layer, q, nq, l->k_dim, blk(name, layer, "attn_q_norm.weight"));
         k = norm(b, layer, k, nk, l->k_dim, blk(name, layer, "attn_k_norm.weight"));
     }
-    int table = l->window > 0 && b->plan->n_ropes > 1 ? 1 : 0;
-    q = rope(b, layer, q, l->n_head, l->k_dim, table);
-    k = rope(b, layer, k, l->n_kv_head, l->k_dim, table);
+    if (l->rope) {
+        int table = l->window > 0 && h->local_rope_base > 0 ? 1 : 0;
+        q = rope(b, layer, q, l->n_head, l->k_dim,
+                 h->temperature > 0 ? b->plan->n_ropes - 1 : table);
+        k = rope(b, layer, k, l->n_kv_head, l->k_dim, table);
+    }
     struct lk_op *op = add_op(b, LK_OP_KV_STORE, layer, k, v, -1, -1);
     int ks = add_state(b, lk_state_paged(LK_STATE_K, layer, l->n_kv_head, l->k_dim));
     int vs = add_state(b, lk_state_paged(LK_STATE_V, layer, l->n_kv_head, l->v_dim));
@@ -369,6 +372,19 @@ static void head(struct builder *b, int x, int embd)
     b->plan->out_slot = y;
 }
 
+/* The table of layers whose angles are scaled as the file says. */
+static void add_scaled_rope(struct builder *b, const float *factors)
+{
+    const struct lk_hparams *h = &b->h;
+    struct lk_rope *rope = &b->plan->ropes[b->plan->n_ropes++];
+    b->status = lk_rope_init(rope, h->n_rot, h->arch->rope_interleaved, h->rope_base,
+                             h->rope_linear, factors, b->err);
+    rope->attn_factor = h->rope_attn_factor;
+    if (!b->status && h->yarn.factor > 0) {
+        lk_rope_scale_yarn(rope, h->rope_base, &h->yarn);
+    }
+}
+
 static void make_ropes(struct builder *b)
 {
     const struct lk_hparams *h = &b->h;
@@ -393,14 +409,15 @@ static void make_ropes(struct builder *b)
             }
         }
     }
-    b->status = lk_rope_init(&p->ropes[0], h->n_rot, h->arch->rope_interleaved, h->rope_base,
-                             h->rope_linear, factors, b->err);
-    p->ropes[0].attn_factor = h->rope_attn_factor;
-    p->n_ropes = 1;
+    add_scaled_rope(b, factors);
     if (!b->status && h->local_rope_base > 0) {
-        b->status = lk_rope_init(&p->ropes[1], h->n_rot, h->arch->rope_interleaved,
+        b->status = lk_rope_init(&p->ropes[p->n_ropes++], h->n_rot, h->arch->rope_interleaved,
                                  h->local_rope_base, 1.0, NULL, b->err);
-        p->n_ropes = 2;
+    }
+    if (!b->status && h->temperature > 0) { /* queries', the last one */
+        add_scaled_rope(b, factors);
+        p->ropes[p->n_ropes - 1].temperature = h->temperature;
+        p->ropes[p->n_ropes - 1].original = h->n_ctx_original;
     }
     for (int r = 0; r < p->n_ropes && !b->status; r++) {
         for (int i = 0; i < h->n_rot / 2 && !b->status; i++) {

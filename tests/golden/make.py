@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write tiny random models of each architecture and what `transformers` says of them.
 
-    make.py [OUT_DIR]        needs torch, transformers, gguf, numpy
+    make.py [OUT_DIR [NAME...]]     needs torch, transformers, gguf, numpy
 
 For each case: tiny-NAME.gguf (hidden 64, small vocabulary, weights as below) and tiny-NAME.bin, the
 logits of a fixed token sequence computed in float64: u32 n_tokens, u32 n_vocab, i32 tokens,
@@ -51,6 +51,20 @@ def cases():
                            for i in range(7)]}), T.F16
     yield "phi3", "phi3", tf.Phi3Config(**{**COMMON, "rope_theta": 10000.0, "sliding_window": 17,
                                            "partial_rotary_factor": 0.75, "tie_word_embeddings": False}), T.F16
+    small = {**COMMON, "intermediate_size": 32, "tie_word_embeddings": True}
+    yield "qwen2-yarn", "qwen2", tf.Qwen2Config(**{**small, "max_position_embeddings": 256, "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0,
+        "original_max_position_embeddings": 64}}), T.F16
+    yield "smollm3", "smollm3", tf.SmolLM3Config(**{**small, "num_hidden_layers": 5, "rope_parameters": {
+        "rope_type": "default", "rope_theta": 5e6}}), T.F16
+    yield "mistral3", "mistral3", tf.Ministral3Config(**{**small, "head_dim": 24, "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 12,
+        "max_position_embeddings": 256, "beta_fast": 1.0, "beta_slow": 0.1, "mscale_all_dim": 0.5, "mscale": 1.0,
+        "llama_4_scaling_beta": 0.1}}), T.F16
+
+
+# llama's rotary pairs are neighbours in the files of these, halves in transformers
+PERMUTED = ("llama", "smollm3", "mistral3")
 
 
 def interleave(w, n_head):
@@ -68,6 +82,23 @@ def store(w, qtype):
     return data, gguf.dequantize(data, qtype).reshape(w.shape)
 
 
+def scaling(writer, c):
+    """rope.scaling.*, as converters write it, and the temperature of Ministral 3."""
+    rope = getattr(c, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "yarn":
+        return
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(rope["factor"])
+    writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    for key, add in (("beta_fast", writer.add_rope_scaling_yarn_beta_fast),
+                     ("beta_slow", writer.add_rope_scaling_yarn_beta_slow),
+                     ("mscale_all_dim", writer.add_rope_scaling_yarn_log_mul),
+                     ("attention_factor", writer.add_rope_scaling_yarn_attn_factor),
+                     ("llama_4_scaling_beta", writer.add_attn_temperature_scale)):
+        if rope.get(key) is not None:
+            add(rope[key])
+
+
 def keys(writer, arch, c):
     writer.add_block_count(c.num_hidden_layers)
     writer.add_context_length(c.max_position_embeddings)
@@ -76,6 +107,7 @@ def keys(writer, arch, c):
     writer.add_head_count(c.num_attention_heads)
     writer.add_head_count_kv(c.num_key_value_heads)
     writer.add_layer_norm_rms_eps(c.rms_norm_eps)
+    scaling(writer, c)
     rope = getattr(c, "rope_parameters", None) or {}
     if arch == "gemma3":
         writer.add_rope_freq_base(1e6)
@@ -155,7 +187,7 @@ def make(out, name, arch, config, qtype):
         file_value = x + np.float32(1) if arch == "gemma3" and is_norm else x
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
         proj = key.split(".")[-2]
-        if arch == "llama" and proj in heads:
+        if arch in PERMUTED and proj in heads:
             data, _ = store(interleave(x, heads[proj]), qtype)
             _, value = store(x, qtype)
         else:
@@ -180,4 +212,5 @@ def make(out, name, arch, config, qtype):
 if __name__ == "__main__":
     target = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     for case in cases():
-        make(target, *case)
+        if not sys.argv[2:] or case[0] in sys.argv[2:]:
+            make(target, *case)

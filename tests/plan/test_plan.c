@@ -75,20 +75,43 @@ static void op_names(const struct lk_plan *plan, int layer, char *text, size_t n
     }
 }
 
+static bool find_kind(const struct lk_plan *plan, enum lk_op_kind kind, int layer)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].kind == kind && plan->ops[i].layer == layer) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the heads of a layer are turned, by the architecture's shape. */
+static bool is_turned(const char *arch, int layer)
+{
+    int step = arch_shape_of(arch)->no_rope_step;
+    return step == 0 || (layer + 1) % step != 0;
+}
+
 #define QKV       "norm matmul matmul matmul "
-#define ATTENTION "rope rope kv_store attention matmul "
+#define UNTURNED  "kv_store attention matmul "
+#define ATTENTION "rope rope " UNTURNED
 #define FFN       "norm matmul matmul glu matmul "
 
 Test(plan, ops_of_a_layer_are_in_the_written_order)
 {
     static const struct {
         const char *arch, *layer;
+        const char *unturned; /* a layer without rotation, where some have none */
     } want[] = {
-        {"llama", QKV ATTENTION "add " FFN "add"},
-        {"qwen2", QKV "bias bias bias " ATTENTION "add " FFN "add"},
-        {"qwen3", QKV "norm norm " ATTENTION "add " FFN "add"},
-        {"gemma3", QKV "norm norm " ATTENTION "norm add " FFN "norm add"},
-        {"phi3", QKV ATTENTION "add " FFN "add"},
+        {.arch = "llama", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "qwen2", .layer = QKV "bias bias bias " ATTENTION "add " FFN "add"},
+        {.arch = "qwen3", .layer = QKV "norm norm " ATTENTION "add " FFN "add"},
+        {.arch = "gemma3", .layer = QKV "norm norm " ATTENTION "norm add " FFN "norm add"},
+        {.arch = "phi3", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "smollm3",
+         .layer = QKV ATTENTION "add " FFN "add",
+         .unturned = QKV UNTURNED "add " FFN "add"},
+        {.arch = "mistral3", .layer = QKV ATTENTION "add " FFN "add"},
     };
     for (size_t i = 0; i < LK_COUNT(want); i++) {
         struct model_params p = model_params_default(want[i].arch, LK_TYPE_Q4_0, 1);
@@ -98,8 +121,10 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         build_ok(&f, &p);
         cr_assert_str_eq(f.plan->arch, want[i].arch);
         for (int layer = 0; layer < p.n_layer; layer++) {
+            bool turned = find_kind(f.plan, LK_OP_ROPE, layer);
             op_names(f.plan, layer, text, sizeof text);
-            cr_assert_str_eq(text, want[i].layer);
+            cr_assert_str_eq(text, turned ? want[i].layer : want[i].unturned);
+            cr_assert_eq(turned, is_turned(want[i].arch, layer));
         }
         op_names(f.plan, -1, text, sizeof text);
         cr_assert_str_eq(text, "embed");
@@ -269,7 +294,8 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
             cr_assert(gate->in[0] == up->in[0] && glu->in[0] == gate->out && glu->in[1] == up->out);
             const struct lk_weight *wg = &plan->weights[gate->weight],
                                    *wu = &plan->weights[up->weight];
-            if (strcmp(archs[a], "phi3") == 0) { /* views into one tensor, back to back */
+            const struct arch_shape *shape = arch_shape_of(archs[a]);
+            if (shape->fused) { /* views into one tensor, back to back */
                 char name[64];
                 snprintf(name, sizeof name, "blk.%d.attn_qkv.weight", layer);
                 const struct lk_gguf_tensor *t = lk_gguf_find_tensor(f.g, name);
@@ -290,12 +316,13 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
                           strstr(wu->name, "ffn_up"));
             }
             const struct lk_op *store = find_op(plan, LK_OP_KV_STORE, layer, 0);
-            const struct lk_op *rope_k = find_op(plan, LK_OP_ROPE, layer, 1);
-            cr_assert(store->in[0] == rope_k->out && rope_k->u.rope.n_head == p.n_kv_head);
-            cr_assert_eq(glu->u.glu.act,
-                         strcmp(archs[a], "gemma3") == 0 ? LK_ACT_GELU : LK_ACT_SILU);
+            if (is_turned(archs[a], layer)) {
+                const struct lk_op *rope_k = find_op(plan, LK_OP_ROPE, layer, 1);
+                cr_assert(store->in[0] == rope_k->out && rope_k->u.rope.n_head == p.n_kv_head);
+            }
+            cr_assert_eq(glu->u.glu.act, shape->gelu ? LK_ACT_GELU : LK_ACT_SILU);
         }
-        cr_assert_eq(plan->ropes[0].interleaved, strcmp(archs[a], "llama") == 0);
+        cr_assert_eq(plan->ropes[0].interleaved, arch_shape_of(archs[a])->interleaved);
         end(&f);
     }
 }
@@ -450,7 +477,9 @@ Test(plan, rope_factors_scaling_and_longrope)
 static bool is_optional(const struct model_params *p, const char *name)
 {
     return strcmp(name, "output.weight") == 0 || strncmp(name, "rope_", 5) == 0 ||
-           (strcmp(p->arch, "qwen2") != 0 && strstr(name, ".bias"));
+           (strstr(name, ".bias") &&
+            !(arch_shape_of(p->arch)->qkv_bias &&
+              (strstr(name, "attn_q") || strstr(name, "attn_k") || strstr(name, "attn_v"))));
 }
 
 Test(plan, each_missing_or_wrong_tensor_is_named)
@@ -460,7 +489,7 @@ Test(plan, each_missing_or_wrong_tensor_is_named)
         struct fixture all;
         p.n_layer = 2;
         p.biases |= strcmp(archs[a], "llama") == 0;
-        p.ffn_biases = strcmp(archs[a], "qwen2") != 0;
+        p.ffn_biases = !arch_shape_of(archs[a])->qkv_bias;
         build_ok(&all, &p);
         for (size_t i = 0; i < lk_gguf_n_tensors(all.g); i++) {
             const struct lk_gguf_tensor *t = lk_gguf_tensor_at(all.g, i);

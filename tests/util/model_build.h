@@ -13,8 +13,27 @@
 /* The architectures that it builds: all of src/plan/arch.c. */
 #define MODEL_ARCHS                                                                                \
     {                                                                                              \
-        "llama", "qwen2", "qwen3", "gemma3", "phi3"                                                \
+        "llama", "qwen2", "qwen3", "gemma3", "phi3", "smollm3", "mistral3"                         \
     }
+
+/* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
+ * time, in the terms of files. */
+struct arch_shape {
+    const char *name;
+    int n_layer; /* of a model that has every kind of layer */
+    int window;
+    int n_rot;        /* of a head of 64 */
+    bool interleaved; /* pairs of rotation are neighbours */
+    bool qkv_bias, qk_norm;
+    bool post_norms;
+    bool fused; /* q, k, v in one tensor, and gate and up */
+    bool tied;
+    bool gelu;
+    bool wide;        /* embeddings are multiplied by sqrt(n_embd) */
+    int no_rope_step; /* layers without rotation; 0: none */
+    bool yarn;        /* files have its keys, and a temperature */
+};
+const struct arch_shape *arch_shape_of(const char *arch);
 
 struct model_params {
     const char *arch;

@@ -15,8 +15,9 @@
 #define TINY(name) LK_TEST_DIR "/golden/tiny-" name ".gguf"
 
 static const char *const PATHS[] = {
-    TINY("llama"), TINY("llama-linear"), TINY("llama-bias"), TINY("llama3"),
-    TINY("qwen2"), TINY("qwen3"),        TINY("gemma3"),     TINY("phi3"),
+    TINY("llama"),      TINY("llama-linear"), TINY("llama-bias"), TINY("llama3"),
+    TINY("qwen2"),      TINY("qwen3"),        TINY("gemma3"),     TINY("phi3"),
+    TINY("qwen2-yarn"), TINY("smollm3"),      TINY("mistral3"),
 };
 
 bool test_is_sanitized_sample(void)

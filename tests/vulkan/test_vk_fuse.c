@@ -34,7 +34,7 @@ static void groups_are(const struct lk_plan *plan, enum lk_vk_list_kind list, bo
 
 struct arch {
     const char *name;
-    const char *decode;   /* attention in decode */
+    const char *decode;   /* attention in decode; NULL: as in batches of few tokens */
     const char *front[6]; /* what stands in front of it else */
     bool post;            /* norms behind attention and feed-forward */
 };
@@ -53,8 +53,20 @@ static const struct arch ARCHS[] = {
      .decode = "norm+norm+" ROPES,
      .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"},
      .post = true},
+    {.name = "smollm3", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "mistral3", .front = {"rope by rope", "rope by rope"}}, /* by two tables */
 };
 #undef ROPES
+
+/* What an architecture's layer looks like that has no rotation. */
+static const struct arch UNTURNED = {.name = "unturned",
+                                     .decode = "kv_store+attention by attention_decode"};
+
+static const struct arch *arch_at(const struct arch *a, int layer)
+{
+    int step = arch_shape_of(a->name)->no_rope_step;
+    return step && (layer + 1) % step == 0 ? &UNTURNED : a;
+}
 
 struct lines {
     const char *line[24];
@@ -75,12 +87,32 @@ static void add_residual(struct lines *l, const struct arch *a, const char *with
     }
 }
 
+/* What stands in front of attention, and attention, in a kernel each. */
+static void add_attention(struct lines *l, const struct arch *a, bool few)
+{
+    for (int i = 0; a->front[i]; i++) {
+        add(l, a->front[i]);
+    }
+    add(l, "kv_store by kv_store");
+    add(l, few ? "attention by attention, split" : "attention by attention");
+}
+
+/* Attention in decode. */
+static void add_decode(struct lines *l, const struct arch *a)
+{
+    if (a->decode) {
+        add(l, a->decode);
+    } else {
+        add_attention(l, a, true);
+    }
+}
+
 /* Five kernels a layer, two more where norms stand behind. */
 static struct lines decode_layer(const struct arch *a)
 {
     struct lines l = {0};
     add(&l, "norm+matmul+matmul+matmul by matmul, norms");
-    add(&l, a->decode);
+    add_decode(&l, a);
     add_residual(&l, a, "matmul+add by matmul, quantizes", "matmul by matmul, quantizes");
     add(&l, "norm+matmul+matmul+glu by matmul, norms");
     add_residual(&l, a, "matmul+add by matmul, quantizes", "matmul by matmul, quantizes");
@@ -92,11 +124,7 @@ static struct lines batch_layer(const struct arch *a, bool few)
     struct lines l = {0};
     add(&l, "norm by norm, to q256");
     add(&l, "matmul+matmul+matmul by matmul");
-    for (int i = 0; a->front[i]; i++) {
-        add(&l, a->front[i]);
-    }
-    add(&l, "kv_store by kv_store");
-    add(&l, few ? "attention by attention, split" : "attention by attention");
+    add_attention(&l, a, few);
     add(&l, "by quantize, to q256");
     add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
     add(&l, "norm by norm, to q256");
@@ -135,12 +163,14 @@ Test(vk_fuse, a_layer_of_every_architecture)
 {
     for (size_t i = 0; i < LK_COUNT(ARCHS); i++) {
         const struct arch *a = &ARCHS[i];
-        struct lines want[LK_VK_LISTS] = {decode_layer(a), batch_layer(a, true),
-                                          batch_layer(a, false)};
         struct made m = make(a->name, LK_TYPE_Q4_K);
-        for (int k = 0; k < LK_VK_LISTS * m.plan->n_layer; k++) {
-            groups_are(m.plan, (enum lk_vk_list_kind)(k % LK_VK_LISTS), true, k / LK_VK_LISTS,
-                       a->name, want[k % LK_VK_LISTS].line);
+        for (int layer = 0; layer < m.plan->n_layer; layer++) {
+            const struct arch *at = arch_at(a, layer);
+            struct lines want[LK_VK_LISTS] = {decode_layer(at), batch_layer(at, true),
+                                              batch_layer(at, false)};
+            for (int k = 0; k < LK_VK_LISTS; k++) {
+                groups_are(m.plan, (enum lk_vk_list_kind)k, true, layer, a->name, want[k].line);
+            }
         }
         unmake(&m);
     }
@@ -169,19 +199,13 @@ static const char *const BIASED[] = {
     NULL,
 };
 
-/* In decode, with weights of floats: their input is made ready by steps of its own. */
-static void decode_of_tiny(const struct lk_plan *plan, const char *path)
+/* A layer in decode, with weights of floats: their input is made ready by steps of its own. */
+static struct lines float_layer(const struct arch *a, bool f32, const char *norm)
 {
-    const struct arch *a = ARCHS;
-    while (strcmp(a->name, plan->arch) != 0) {
-        a++;
-    }
-    bool f32 = plan->weights[plan->ops[2].weight].type == LK_TYPE_F32;
-    const char *norm = f32 ? "norm by norm" : "norm by norm, to r13";
     struct lines l = {0};
     add(&l, norm);
     add(&l, "matmul+matmul+matmul by matmul");
-    add(&l, a->decode);
+    add_decode(&l, a);
     for (int half = 0; half < 2; half++) {
         if (!f32) {
             add(&l, "by quantize, to r13");
@@ -192,8 +216,21 @@ static void decode_of_tiny(const struct lk_plan *plan, const char *path)
             add(&l, "matmul+matmul+glu by matmul");
         }
     }
+    return l;
+}
+
+static void decode_of_tiny(const struct lk_plan *plan, const char *path)
+{
+    const struct arch *a = ARCHS;
+    while (strcmp(a->name, plan->arch) != 0) {
+        a++;
+        cr_assert(a < ARCHS + LK_COUNT(ARCHS), "no row for %s", plan->arch);
+    }
+    bool f32 = plan->weights[plan->ops[2].weight].type == LK_TYPE_F32;
+    const char *norm = f32 ? "norm by norm" : "norm by norm, to r13";
     bool biased = strstr(path, "-bias.") != NULL;
     for (int i = 0; i < plan->n_layer; i++) {
+        struct lines l = float_layer(arch_at(a, i), f32, norm);
         groups_are(plan, LK_VK_DECODE, true, i, path, biased ? BIASED : l.line);
     }
     static const char *const EMBED[] = {"embed by embed", NULL};
