@@ -210,6 +210,7 @@ static void check_wiring(const struct lk_plan *p)
             cr_assert(w->rows == p->n_vocab && w->cols == out && out == p->n_embd);
             break;
         case LK_OP_NORM:
+        case LK_OP_LAYER_NORM:
             cr_assert(in == out && w->type == LK_TYPE_F32 && w->cols == op->u.norm.group &&
                       out % op->u.norm.group == 0 && op->u.norm.eps == 1e-5f);
             break;
@@ -241,6 +242,7 @@ static void check_wiring(const struct lk_plan *p)
             break;
         case LK_OP_GATHER:
         case LK_OP_SOFTCAP:
+        case LK_OP_SCALE:
             cr_assert(in == out);
             break;
         case LK_OP_KINDS:
