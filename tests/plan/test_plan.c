@@ -88,14 +88,17 @@ static bool find_kind(const struct lk_plan *plan, enum lk_op_kind kind, int laye
 /* Whether the heads of a layer are turned, by the architecture's shape. */
 static bool is_turned(const char *arch, int layer)
 {
-    int step = arch_shape_of(arch)->no_rope_step;
+    const struct arch_shape *shape = arch_shape_of(arch);
+    int step = shape->full_still ? shape->window_step : shape->no_rope_step;
     return step == 0 || (layer + 1) % step != 0;
 }
 
-#define QKV       "norm matmul matmul matmul "
+#define BARE_QKV  "matmul matmul matmul "
+#define QKV       "norm " BARE_QKV
 #define UNTURNED  "kv_store attention matmul "
 #define ATTENTION "rope rope " UNTURNED
-#define FFN       "norm matmul matmul glu matmul "
+#define BARE_FFN  "matmul matmul glu matmul "
+#define FFN       "norm " BARE_FFN
 
 Test(plan, ops_of_a_layer_are_in_the_written_order)
 {
@@ -112,6 +115,21 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
          .layer = QKV ATTENTION "add " FFN "add",
          .unturned = QKV UNTURNED "add " FFN "add"},
         {.arch = "mistral3", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "granite", .layer = QKV ATTENTION "scale add " FFN "scale add"},
+        {.arch = "qwen3vl", .layer = QKV "norm norm " ATTENTION "add " FFN "add"},
+        {.arch = "olmo2", .layer = BARE_QKV "norm norm " ATTENTION "norm add " BARE_FFN "norm add"},
+        {.arch = "seed_oss", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "gemma2", .layer = QKV ATTENTION "norm add " FFN "norm add"},
+        {.arch = "glm4", .layer = QKV ATTENTION "norm add " FFN "norm add"},
+        {.arch = "exaone4",
+         .layer = BARE_QKV "norm norm " ATTENTION "norm add " BARE_FFN "norm add",
+         .unturned = BARE_QKV "norm norm " UNTURNED "norm add " BARE_FFN "norm add"},
+        {.arch = "cohere2",
+         .layer = "layer_norm " BARE_QKV ATTENTION "add " BARE_FFN "add",
+         .unturned = "layer_norm " BARE_QKV UNTURNED "add " BARE_FFN "add"},
+        {.arch = "hunyuan-dense",
+         .layer = QKV "rope rope norm norm kv_store attention matmul add " FFN "add"},
+        {.arch = "ernie4_5", .layer = QKV ATTENTION "add " FFN "add"},
     };
     for (size_t i = 0; i < LK_COUNT(want); i++) {
         struct model_params p = model_params_default(want[i].arch, LK_TYPE_Q4_0, 1);
@@ -128,8 +146,13 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         }
         op_names(f.plan, -1, text, sizeof text);
         cr_assert_str_eq(text, "embed");
+        const struct arch_shape *shape = arch_shape_of(want[i].arch);
+        char head[96];
+        snprintf(head, sizeof head, "gather %snorm matmul%s%s", shape->layer_norm ? "layer_" : "",
+                 shape->scales || shape->logit_scale ? " scale" : "",
+                 i % 2 || strcmp(want[i].arch, "gemma2") == 0 ? " softcap" : "");
         op_names(f.plan, p.n_layer, text, sizeof text);
-        cr_assert_str_eq(text, i % 2 ? "gather norm matmul softcap" : "gather norm matmul");
+        cr_assert_str_eq(text, head);
         end(&f);
     }
     struct model_params p = model_params_default("llama", LK_TYPE_F16, 1);
@@ -297,8 +320,8 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
             const struct lk_weight *wg = &plan->weights[gate->weight],
                                    *wu = &plan->weights[up->weight];
             const struct arch_shape *shape = arch_shape_of(archs[a]);
+            char name[64];
             if (shape->fused) { /* views into one tensor, back to back */
-                char name[64];
                 snprintf(name, sizeof name, "blk.%d.attn_qkv.weight", layer);
                 const struct lk_gguf_tensor *t = lk_gguf_find_tensor(f.g, name);
                 cr_assert(t->data == wq->data);
@@ -307,20 +330,25 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
                 cr_assert_eq(wq->n_bytes + wk->n_bytes + wv->n_bytes, t->n_bytes);
                 snprintf(name, sizeof name, "blk.%d.attn_qkv.weight[%d:%d]", layer, nq, nq + nk);
                 cr_assert_str_eq(wk->name, name);
+            } else {
+                cr_assert(strstr(wq->name, "attn_q.weight") && strstr(wk->name, "attn_k.weight") &&
+                          strstr(wv->name, "attn_v.weight"));
+            }
+            if (shape->fused_gate_up) {
                 snprintf(name, sizeof name, "blk.%d.ffn_up.weight", layer);
-                t = lk_gguf_find_tensor(f.g, name);
+                const struct lk_gguf_tensor *t = lk_gguf_find_tensor(f.g, name);
                 cr_assert(t->data == wg->data);
                 cr_assert((const uint8_t *)wg->data + wg->n_bytes == (const uint8_t *)wu->data);
                 cr_assert_eq(wg->n_bytes + wu->n_bytes, t->n_bytes);
             } else {
-                cr_assert(strstr(wq->name, "attn_q.weight") && strstr(wk->name, "attn_k.weight") &&
-                          strstr(wv->name, "attn_v.weight") && strstr(wg->name, "ffn_gate") &&
-                          strstr(wu->name, "ffn_up"));
+                cr_assert(strstr(wg->name, "ffn_gate") && strstr(wu->name, "ffn_up"));
             }
             const struct lk_op *store = find_op(plan, LK_OP_KV_STORE, layer, 0);
             if (is_turned(archs[a], layer)) {
                 const struct lk_op *rope_k = find_op(plan, LK_OP_ROPE, layer, 1);
-                cr_assert(store->in[0] == rope_k->out && rope_k->u.rope.n_head == p.n_kv_head);
+                const struct lk_op *last =
+                    shape->norms_turned ? find_op(plan, LK_OP_NORM, layer, 2) : rope_k;
+                cr_assert(store->in[0] == last->out && rope_k->u.rope.n_head == p.n_kv_head);
             }
             cr_assert_eq(glu->u.glu.act, shape->gelu ? LK_ACT_GELU : LK_ACT_SILU);
         }

@@ -79,18 +79,58 @@ void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, s
 static const struct arch_shape SHAPES[] = {
     {.name = "llama", .interleaved = true},
     {.name = "qwen2", .qkv_bias = true},
-    {.name = "qwen3", .qk_norm = true},
+    {.name = "qwen3", .qk_norm = 1},
     {.name = "gemma3",
      .n_layer = 7,
      .window = 24,
-     .qk_norm = true,
+     .window_step = 6,
+     .qk_norm = 1,
      .post_norms = true,
      .tied = true,
      .gelu = true,
      .wide = true},
-    {.name = "phi3", .n_rot = 48, .fused = true},
+    {.name = "phi3", .n_rot = 48, .fused = true, .fused_gate_up = true},
     {.name = "smollm3", .n_layer = 5, .interleaved = true, .no_rope_step = 4},
     {.name = "mistral3", .interleaved = true, .yarn = true},
+    {.name = "granite", .interleaved = true, .scales = true, .tied = true},
+    {.name = "qwen3vl", .qk_norm = 1},
+    {.name = "olmo2",
+     .n_layer = 5,
+     .window = 24,
+     .window_step = 4,
+     .qk_norm = 2,
+     .no_pre_norms = true,
+     .post_norms = true},
+    {.name = "seed_oss", .ffn_norm_post = true},
+    {.name = "gemma2",
+     .n_layer = 3,
+     .window = 24,
+     .window_step = 2,
+     .post_norms = true,
+     .tied = true,
+     .gelu = true,
+     .wide = true},
+    {.name = "glm4", .n_rot = 32, .interleaved = true, .post_norms = true, .fused_gate_up = true},
+    {.name = "exaone4",
+     .n_layer = 5,
+     .window = 24,
+     .window_step = 4,
+     .full_still = true,
+     .qk_norm = 1,
+     .no_pre_norms = true,
+     .post_norms = true},
+    {.name = "cohere2",
+     .n_layer = 5,
+     .window = 24,
+     .window_step = 4,
+     .full_still = true,
+     .interleaved = true,
+     .parallel = true,
+     .layer_norm = true,
+     .logit_scale = true,
+     .tied = true},
+    {.name = "hunyuan-dense", .qk_norm = 1, .norms_turned = true},
+    {.name = "ernie4_5", .interleaved = true, .tied = true},
 };
 
 const struct arch_shape *arch_shape_of(const char *arch)
@@ -222,7 +262,18 @@ static void keys(struct writer *w)
     key_u32(w, "attention.value_length", (uint32_t)p->head_dim);
     key_u32(w, "rope.dimension_count", (uint32_t)p->n_rot);
     key_f32(w, "rope.freq_base", 50000.0f);
-    key_f32(w, "attention.layer_norm_rms_epsilon", 1e-5f);
+    const struct arch_shape *shape = arch_shape_of(p->arch);
+    key_f32(w,
+            shape->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+            1e-5f);
+    if (shape->scales) {
+        key_f32(w, "embedding_scale", 12.0f);
+        key_f32(w, "residual_scale", 0.22f);
+        key_f32(w, "attention.scale", 0.1f);
+    }
+    if (shape->scales || shape->logit_scale) {
+        key_f32(w, "logit_scale", shape->scales ? 8.0f : 0.25f);
+    }
     if (p->window) {
         key_u32(w, "attention.sliding_window", (uint32_t)p->window);
     }
@@ -234,7 +285,7 @@ static void keys(struct writer *w)
         gb_key_str(w->b, key, "linear");
         key_f32(w, "rope.scaling.factor", p->linear);
     }
-    if (arch_shape_of(p->arch)->yarn && !(p->linear > 0)) {
+    if (shape->yarn && !(p->linear > 0)) {
         snprintf(key, sizeof key, "%s.rope.scaling.type", p->arch);
         gb_key_str(w->b, key, "yarn");
         key_f32(w, "rope.scaling.factor", 16.0f);
@@ -276,7 +327,9 @@ static void layer_tensors(struct writer *w, int i)
     const struct arch_shape *shape = arch_shape_of(p->arch);
     int nq = p->n_head * p->head_dim, nk = p->n_kv_head * p->head_dim, e = p->n_embd;
     char s[64];
-    vector(w, blk(s, i, "attn_norm.weight"), e, 1.0f, 0.2f);
+    if (!shape->no_pre_norms) {
+        vector(w, blk(s, i, "attn_norm.weight"), e, 1.0f, 0.2f);
+    }
     bool fused = shape->fused != p->other_layout;
     if (fused) {
         matrix(w, blk(s, i, "attn_qkv.weight"), nq + 2 * nk, e);
@@ -298,16 +351,21 @@ static void layer_tensors(struct writer *w, int i)
         }
     }
     if (shape->qk_norm) {
-        vector(w, blk(s, i, "attn_q_norm.weight"), p->head_dim, 1.0f, 0.2f);
-        vector(w, blk(s, i, "attn_k_norm.weight"), p->head_dim, 1.0f, 0.2f);
+        bool row = shape->qk_norm == 2;
+        vector(w, blk(s, i, "attn_q_norm.weight"), row ? nq : p->head_dim, 1.0f, 0.2f);
+        vector(w, blk(s, i, "attn_k_norm.weight"), row ? nk : p->head_dim, 1.0f, 0.2f);
     }
     matrix(w, blk(s, i, "attn_output.weight"), e, nq);
     if (shape->post_norms) {
         vector(w, blk(s, i, "post_attention_norm.weight"), e, 1.0f, 0.2f);
         vector(w, blk(s, i, "post_ffw_norm.weight"), e, 1.0f, 0.2f);
     }
-    vector(w, blk(s, i, "ffn_norm.weight"), e, 1.0f, 0.2f);
-    bool one = shape->fused && fused; /* gate and up in one tensor */
+    if (!shape->no_pre_norms && !shape->parallel) {
+        vector(w,
+               blk(s, i, shape->ffn_norm_post ? "post_attention_norm.weight" : "ffn_norm.weight"),
+               e, 1.0f, 0.2f);
+    }
+    bool one = shape->fused_gate_up != (shape->fused_gate_up && p->other_layout);
     if (!one) {
         matrix(w, blk(s, i, "ffn_gate.weight"), p->n_ff, e);
     }
