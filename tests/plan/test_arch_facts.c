@@ -243,9 +243,9 @@ Test(arch_facts, scales_of_granite_and_cohere)
     struct model_params p = model_params_default("granite", LK_TYPE_Q4_0, 6);
     struct fixture f;
     build_ok(&f, &p);
-    cr_assert_eq(f.plan->ops[0].u.embed.scale, 12.0f);
-    cr_assert_eq(find_op(f.plan, LK_OP_SCALE, 1, 0)->u.scale.factor, 0.22f);
-    cr_assert_eq(find_op(f.plan, LK_OP_SCALE, 1, 1)->u.scale.factor, 0.22f);
+    cr_assert_eq(f.plan->ops[0].u.embed.scale, 1.5f);
+    cr_assert_eq(find_op(f.plan, LK_OP_SCALE, 1, 0)->u.scale.factor, 0.5f);
+    cr_assert_eq(find_op(f.plan, LK_OP_SCALE, 1, 1)->u.scale.factor, 0.5f);
     cr_assert_eq(find_op(f.plan, LK_OP_SCALE, p.n_layer, 0)->u.scale.factor, 0.125f);
     cr_assert_eq(find_op(f.plan, LK_OP_ATTENTION, 0, 0)->u.attention.scale, (double)0.1f);
     end(&f);

@@ -267,8 +267,8 @@ static void keys(struct writer *w)
             shape->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
             1e-5f);
     if (shape->scales) {
-        key_f32(w, "embedding_scale", 12.0f);
-        key_f32(w, "residual_scale", 0.22f);
+        key_f32(w, "embedding_scale", 1.5f);
+        key_f32(w, "residual_scale", 0.5f);
         key_f32(w, "attention.scale", 0.1f);
     }
     if (shape->scales || shape->logit_scale) {
