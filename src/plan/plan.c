@@ -80,6 +80,22 @@ lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool e
     return LK_OK;
 }
 
+void lk_plan_end_at_norm(struct lk_plan *plan)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->layer == plan->n_layer && op->kind == LK_OP_MATMUL) {
+            plan->out_slot = op->in[0];
+            plan->n_ops = i;
+        }
+    }
+}
+
+int lk_plan_row_width(const struct lk_plan *plan)
+{
+    return plan->slots[plan->out_slot].width;
+}
+
 int lk_plan_last_use(const struct lk_plan *plan, int slot)
 {
     for (int i = plan->n_ops - 1; i >= 0; i--) {

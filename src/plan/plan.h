@@ -54,7 +54,8 @@ struct lk_plan {
     int first_layer, last_layer;
     bool head;
     int in_slot;  /* hidden rows [tokens][n_embd] handed in, or -1 */
-    int out_slot; /* [outputs][n_vocab] when `head`, else hidden rows [tokens][n_embd] */
+    int out_slot; /* [outputs][n_vocab] when `head` ([n_embd] if it ends with its norm), else hidden
+                     rows [tokens][n_embd] */
     bool slice;   /* owns only ops and slots; the rest belongs to the whole plan */
 };
 
@@ -69,6 +70,10 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
 lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
                         struct lk_plan **out, lk_error *err);
 void lk_plan_free(struct lk_plan **plan);
+/* Ends a whole plan that no backend has prepared yet with its last norm: rows are hidden rows. */
+void lk_plan_end_at_norm(struct lk_plan *plan);
+/* Floats of a row of its result. */
+int lk_plan_row_width(const struct lk_plan *plan);
 /* What the cache keeps, of a plan that no backend has prepared yet: lk_engine_options.kv. */
 lk_status lk_plan_set_kv(struct lk_plan *plan, const char *kv, lk_error *err);
 /* Bits of a cell of K; LK_KV_K_BITS of a plan without K. */

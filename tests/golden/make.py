@@ -206,6 +206,21 @@ def vocabulary(writer):
     writer.add_unk_token_id(0)
 
 
+# models whose hidden rows after the last norm are written too, as a text's two points: the mean of
+# all rows and the last one, each divided by its length: u32 n_tokens, u32 n_embd, i32 tokens, f32 rows
+EMBEDDED = ("qwen3",)
+
+
+def write_embeddings(path, model, ids):
+    with torch.no_grad():
+        rows = model.model(torch.from_numpy(ids)[None]).last_hidden_state[0].numpy()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<II", *rows.shape))
+        f.write(ids.astype("<i4").tobytes())
+        for point in (rows.mean(axis=0), rows[-1]):
+            f.write((point / np.linalg.norm(point)).astype("<f4").tobytes())
+
+
 def make(out, name, arch, config, qtype):
     text_model = tf.Qwen3VLTextModel if arch == "qwen3vl" else None # which has no head of its own
     model = (text_model(config) if text_model else tf.AutoModelForCausalLM.from_config(config)).double().eval()
@@ -262,6 +277,8 @@ def make(out, name, arch, config, qtype):
         f.write(struct.pack("<II", N_TOKENS, VOCAB))
         f.write(ids.astype("<i4").tobytes())
         f.write(logits.astype("<f4").tobytes())
+    if name in EMBEDDED:
+        write_embeddings(os.path.join(out, f"embed-{name}.bin"), model, ids)
     print(name, os.path.getsize(os.path.join(out, f"tiny-{name}.gguf")), logits.std())
 
 
