@@ -269,7 +269,9 @@ typedef struct lk_engine_options {
     /* Layers on those devices: LK_GPU_LAYERS_AUTO (as many as they hold), _ALL or a number, the
      * last ones; the CPU runs those before. Only for vulkan and auto. */
     int gpu_layers;
-    uint32_t n_ctx;      /* tokens a session can hold; 0: min(the model's, 4096) */
+    uint32_t n_ctx;      /* tokens a session can hold; 0: min(the model's, 4096). Where a file has
+                            two sets of rotary factors (Phi 3.5 and 4 mini), one beyond the original
+                            context takes the long set: other logits, from the first token on */
     uint32_t n_sessions; /* sessions that can be full at once (sizes the KV cache); default 1 */
     uint32_t n_batch;  /* tokens of one step handed to a backend at once, or in four pieces to each
                           of several devices; default 512 */

@@ -405,7 +405,12 @@ static lk_status take_context(struct lk_engine *e, lk_error *err)
         return lk_fail(err, LK_E_INVALID, "context of %u tokens: the model was made for at most %u",
                        want, most);
     }
-    e->n_ctx = want ? want : most < DEFAULT_CTX ? most : DEFAULT_CTX;
+    if (!want) { /* within the model's original context, where that has factors of its own */
+        want = most < DEFAULT_CTX ? most : DEFAULT_CTX;
+        want = e->plan->n_ctx_short && e->plan->n_ctx_short < want ? e->plan->n_ctx_short : want;
+    }
+    e->n_ctx = want;
+    lk_plan_set_context(e->plan, e->n_ctx);
     e->n_batch = e->options.n_batch < e->n_ctx ? e->options.n_batch : e->n_ctx;
     e->n_sessions = e->options.n_sessions;
     size_t row = (size_t)lk_plan_row_width(e->plan) * sizeof(float);

@@ -32,7 +32,8 @@ struct header {
     uint32_t block;          /* LK_KV_BLOCK */
     uint32_t k_bits, v_bits; /* of a cell */
     uint32_t n_row;          /* floats of a row: the vocabulary, or of a hidden row */
-    uint32_t n_tokens, has_logits;
+    uint32_t n_tokens;
+    uint16_t has_logits, long_context; /* of two sets of frequency factors, which */
     uint8_t fingerprint[32];
     uint8_t weights[32]; /* lk_model_digest */
 };
@@ -57,7 +58,8 @@ static struct header header_of(const struct lk_engine *e)
                        .block = LK_KV_BLOCK,
                        .k_bits = (uint32_t)lk_plan_k_bits(e->plan),
                        .v_bits = LK_KV_V_BITS,
-                       .n_row = (uint32_t)lk_plan_row_width(e->plan)};
+                       .n_row = (uint32_t)lk_plan_row_width(e->plan),
+                       .long_context = e->plan->long_context};
     memcpy(h.magic, MAGIC, sizeof MAGIC);
     lk_model_fingerprint(e->model, h.fingerprint);
     return h;
@@ -272,6 +274,9 @@ static lk_status check_header(const struct lk_engine *e, const char *path, const
     }
     if (!status) {
         status = check(path, "vocabulary size", h->n_row, want.n_row, err);
+    }
+    if (!status) {
+        status = check(path, "set of frequency factors", h->long_context, want.long_context, err);
     }
     if (!status && h->has_logits > (h->n_tokens > 0)) {
         status = check(path, "logits flag", h->has_logits, h->n_tokens > 0, err);

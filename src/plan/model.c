@@ -217,11 +217,12 @@ static void read_rope(struct reader *r, struct lk_hparams *h)
     if (lk_gguf_find_tensor(r->gguf, "rope_freqs.weight")) {
         h->rope_factors = "rope_freqs.weight";
     } else if (lk_gguf_find_tensor(r->gguf, "rope_factors_short.weight")) {
-        /* The long factors would change every earlier position: a timeline could not grow past
-         * the original context without changing. So the model runs up to that context. */
         h->rope_factors = "rope_factors_short.weight";
-        h->n_ctx = (uint32_t)read_int(r, "rope.scaling.original_context_length", true,
-                                      (int)h->n_ctx, 1, INT32_MAX);
+        (void)read_int(r, "rope.scaling.original_context_length", true, (int)h->n_ctx, 1,
+                       INT32_MAX);
+        if (h->n_ctx_original < (double)h->n_ctx) {
+            h->long_factors = "rope_factors_long.weight";
+        }
     }
 }
 

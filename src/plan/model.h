@@ -39,6 +39,7 @@ struct lk_hparams {
     double temperature;       /* of queries by their position: see lk_rope; 0: none */
     double n_ctx_original;    /* positions it was trained with, before any scaling of angles */
     const char *rope_factors; /* name of the tensor with frequency factors, or NULL */
+    const char *long_factors; /* the same of contexts beyond n_ctx_original, or NULL */
 };
 
 /* Errors name the key, what was found and what was expected; nothing is owned then. */

@@ -27,6 +27,7 @@ void lk_plan_free(struct lk_plan **plan)
         for (int i = 0; i < p->n_ropes; i++) {
             lk_rope_free(&p->ropes[i]);
         }
+        lk_rope_free(&p->long_rope);
     }
     lk_free(p);
     *plan = NULL;
@@ -78,6 +79,17 @@ lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool e
     p->out_slot = head ? whole->out_slot : hidden_before(whole, last);
     *out = p;
     return LK_OK;
+}
+
+void lk_plan_set_context(struct lk_plan *plan, uint32_t n_ctx)
+{
+    bool is_long = plan->long_rope.n_dims > 0 && n_ctx > plan->n_ctx_short;
+    if (is_long != plan->long_context) {
+        struct lk_rope other = plan->long_rope;
+        plan->long_rope = plan->ropes[0];
+        plan->ropes[0] = other;
+        plan->long_context = is_long;
+    }
 }
 
 void lk_plan_end_at_norm(struct lk_plan *plan)

@@ -44,6 +44,11 @@ struct lk_plan {
     int n_states;
     struct lk_rope ropes[LK_PLAN_ROPES];
     int n_ropes;
+    /* Of a model with two sets of frequency factors: the table that stands for ropes[0] in contexts
+     * beyond n_ctx_short; n_dims 0: there is none. */
+    struct lk_rope long_rope;
+    uint32_t n_ctx_short;
+    bool long_context; /* ropes[0] is the one of long contexts, and they have changed places */
 
     char arch[32];
     int n_layer, n_embd, n_vocab;
@@ -74,6 +79,9 @@ void lk_plan_free(struct lk_plan **plan);
 void lk_plan_end_at_norm(struct lk_plan *plan);
 /* Floats of a row of its result. */
 int lk_plan_row_width(const struct lk_plan *plan);
+/* The context that a plan will be run with, before any backend has prepared it: it decides between
+ * two sets of frequency factors. */
+void lk_plan_set_context(struct lk_plan *plan, uint32_t n_ctx);
 /* What the cache keeps, of a plan that no backend has prepared yet: lk_engine_options.kv. */
 lk_status lk_plan_set_kv(struct lk_plan *plan, const char *kv, lk_error *err);
 /* Bits of a cell of K; LK_KV_K_BITS of a plan without K. */

@@ -427,13 +427,53 @@ static void head(struct builder *b, int x, int embd)
     b->plan->out_slot = y;
 }
 
-/* The table of layers whose angles are scaled as the file says. */
-static void add_scaled_rope(struct builder *b, const float *factors)
+/* Frequency factors of a tensor, NULL where there is no name. */
+static const float *factors_of(struct builder *b, const char *name)
+{
+    int n = b->h.n_rot / 2;
+    struct lk_weight w = {0};
+    void *copy = NULL;
+    if (!name || b->status) {
+        return NULL;
+    }
+    b->status = lk_bind_vector(b->gguf, name, n, &w, &copy, b->err);
+    own(b, copy);
+    const float *factors = w.data;
+    for (int i = 0; i < n && !b->status; i++) {
+        if (!(factors[i] >= 1e-6f && factors[i] <= 1e6f)) {
+            b->status = lk_fail(b->err, LK_E_FORMAT,
+                                "%s: tensor '%s' element %d is %g, expected 1e-6 to 1e6",
+                                lk_gguf_path(b->gguf), name, i, (double)factors[i]);
+        }
+    }
+    return factors;
+}
+
+/* A table of layers whose angles are scaled as the file says, checked for all its positions. */
+static void make_rope(struct builder *b, struct lk_rope *rope, double base, double linear,
+                      const float *factors)
 {
     const struct lk_hparams *h = &b->h;
-    struct lk_rope *rope = &b->plan->ropes[b->plan->n_ropes++];
-    b->status = lk_rope_init(rope, h->n_rot, h->arch->rope_interleaved, h->rope_base,
-                             h->rope_linear, factors, b->err);
+    if (b->status) {
+        return;
+    }
+    b->status =
+        lk_rope_init(rope, h->n_rot, h->arch->rope_interleaved, base, linear, factors, b->err);
+    for (int i = 0; i < h->n_rot / 2 && !b->status; i++) {
+        double most = (double)(h->n_ctx - 1) * rope->inv_freq[i];
+        if (!(most <= 0x1p24)) { /* the domain of lk_sincos */
+            b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
+                                "%s: rotary angles go up to %g with %u positions, expected "
+                                "at most 2^24",
+                                lk_gguf_path(b->gguf), most, h->n_ctx);
+        }
+    }
+}
+
+static void make_scaled_rope(struct builder *b, struct lk_rope *rope, const char *factors)
+{
+    const struct lk_hparams *h = &b->h;
+    make_rope(b, rope, h->rope_base, h->rope_linear, factors_of(b, factors));
     rope->attn_factor = h->rope_attn_factor;
     if (!b->status && h->yarn.factor > 0) {
         lk_rope_scale_yarn(rope, h->rope_base, &h->yarn);
@@ -444,46 +484,19 @@ static void make_ropes(struct builder *b)
 {
     const struct lk_hparams *h = &b->h;
     struct lk_plan *p = b->plan;
-    const float *factors = NULL;
-    if (h->rope_factors) {
-        struct lk_weight w;
-        void *copy;
-        b->status = lk_bind_vector(b->gguf, h->rope_factors, h->n_rot / 2, &w, &copy, b->err);
-        own(b, copy);
-        if (b->status) {
-            return;
-        }
-        factors = w.data;
-        for (int i = 0; i < h->n_rot / 2; i++) {
-            if (!(factors[i] >= 1e-6f && factors[i] <= 1e6f)) {
-                b->status = lk_fail(b->err, LK_E_FORMAT,
-                                    "%s: tensor '%s' element %d is %g, "
-                                    "expected 1e-6 to 1e6",
-                                    lk_gguf_path(b->gguf), h->rope_factors, i, (double)factors[i]);
-                return;
-            }
-        }
+    make_scaled_rope(b, &p->ropes[p->n_ropes++], h->rope_factors);
+    if (h->local_rope_base > 0) {
+        make_rope(b, &p->ropes[p->n_ropes++], h->local_rope_base, 1.0, NULL);
     }
-    add_scaled_rope(b, factors);
-    if (!b->status && h->local_rope_base > 0) {
-        b->status = lk_rope_init(&p->ropes[p->n_ropes++], h->n_rot, h->arch->rope_interleaved,
-                                 h->local_rope_base, 1.0, NULL, b->err);
+    if (h->temperature > 0) { /* queries', the last one */
+        struct lk_rope *q = &p->ropes[p->n_ropes++];
+        make_scaled_rope(b, q, h->rope_factors);
+        q->temperature = h->temperature;
+        q->original = h->n_ctx_original;
     }
-    if (!b->status && h->temperature > 0) { /* queries', the last one */
-        add_scaled_rope(b, factors);
-        p->ropes[p->n_ropes - 1].temperature = h->temperature;
-        p->ropes[p->n_ropes - 1].original = h->n_ctx_original;
-    }
-    for (int r = 0; r < p->n_ropes && !b->status; r++) {
-        for (int i = 0; i < h->n_rot / 2 && !b->status; i++) {
-            double most = (double)(h->n_ctx - 1) * p->ropes[r].inv_freq[i];
-            if (!(most <= 0x1p24)) { /* the domain of lk_sincos */
-                b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
-                                    "%s: rotary angles go up to %g with %u positions, expected "
-                                    "at most 2^24",
-                                    lk_gguf_path(b->gguf), most, h->n_ctx);
-            }
-        }
+    if (h->long_factors) {
+        make_scaled_rope(b, &p->long_rope, h->long_factors);
+        p->n_ctx_short = (uint32_t)h->n_ctx_original;
     }
 }
 

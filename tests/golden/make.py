@@ -52,6 +52,11 @@ def cases():
     yield "phi3", "phi3", tf.Phi3Config(**{**COMMON, "rope_theta": 10000.0, "sliding_window": 17,
                                            "partial_rotary_factor": 0.75, "tie_word_embeddings": False}), T.F16
     small = {**COMMON, "intermediate_size": 32, "tie_word_embeddings": True}
+    yield "phi3-long", "phi3", tf.Phi3Config(**{**small, "sliding_window": 300, "original_max_position_embeddings": 16,
+                                                "rope_parameters": {
+        "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 16,
+        "partial_rotary_factor": 0.75, "short_factor": [1.0 + 0.1 * i for i in range(6)],
+        "long_factor": [1.5 + 2.0 * i for i in range(6)]}}), T.F16
     yield "qwen2-yarn", "qwen2", tf.Qwen2Config(**{**small, "max_position_embeddings": 256, "rope_parameters": {
         "rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0,
         "original_max_position_embeddings": 64}}), T.F16
@@ -115,6 +120,14 @@ def scaling(writer, c):
     """rope.scaling.*, as converters write it, and the temperature of Ministral 3."""
     rope = getattr(c, "rope_parameters", None) or {}
     rope = rope.get("full_attention", rope)
+    if rope.get("rope_type") == "longrope":
+        scale = c.max_position_embeddings / rope["original_max_position_embeddings"]
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        writer.add_rope_scaling_attn_factors(
+            float((1 + np.log(scale) / np.log(rope["original_max_position_embeddings"])) ** 0.5))
+        for kind in ("long", "short"):
+            writer.add_tensor(f"rope_factors_{kind}.weight", np.array(rope[kind + "_factor"], np.float32))
     if rope.get("rope_type") != "yarn":
         return
     writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)

@@ -489,17 +489,32 @@ Test(plan, rope_factors_scaling_and_longrope)
     build_ok(&f, &p);
     factors =
         (const float *)(const void *)lk_gguf_find_tensor(f.g, "rope_factors_short.weight")->data;
-    cr_assert(f.plan->ropes[0].n_dims == 48 && f.plan->n_ctx_max == 256);
+    cr_assert(f.plan->ropes[0].n_dims == 48 && f.plan->n_ctx_max == 512 &&
+              f.plan->n_ctx_short == 256);
     cr_assert_float_eq(f.plan->ropes[0].attn_factor, 1.19, 1e-6);
+    cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 1.0 / (double)factors[0], 1e-15);
+    const float *longer =
+        (const float *)(const void *)lk_gguf_find_tensor(f.g, "rope_factors_long.weight")->data;
+    for (int twice = 0; twice < 2; twice++) {
+        lk_plan_set_context(f.plan, 257);
+        cr_assert(f.plan->long_context && f.plan->ropes[0].attn_factor == (double)1.19f);
+        cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 1.0 / (double)longer[0], 1e-15);
+    }
+    lk_plan_set_context(f.plan, 256);
+    cr_assert_not(f.plan->long_context);
     cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 1.0 / (double)factors[0], 1e-15);
     end(&f);
     p.drop = "phi3.rope.scaling.original_context_length";
     refused(&p, LK_E_FORMAT, "phi3.rope.scaling.original_context_length", "missing");
     p.drop = "rope_factors_short.weight";
     refused(&p, LK_E_UNSUPPORTED, "phi3.rope.scaling.type", "rope_factors_short.weight");
+    p.drop = "rope_factors_long.weight";
+    refused(&p, LK_E_FORMAT, "rope_factors_long.weight", "missing");
     p.drop = NULL;
     p.bend = "rope_factors_short.weight";
     refused(&p, LK_E_FORMAT, "rope_factors_short.weight", "[24, 1]");
+    p.bend = "rope_factors_long.weight";
+    refused(&p, LK_E_FORMAT, "rope_factors_long.weight", "[24, 1]");
 }
 
 /* ---- errors ---- */
