@@ -331,8 +331,10 @@ static bool vec_attn_end(int head_dim, float l, const float *o, float *out)
     const struct lk_vec_kernels name = {                                                           \
         .level = its_level,                                                                        \
         .norm = vec_norm,                                                                          \
+        .layer_norm = vec_layer_norm,                                                              \
         .add = vec_add,                                                                            \
         .bias = vec_bias,                                                                          \
+        .scale = vec_scale,                                                                        \
         .glu = vec_glu,                                                                            \
         .softcap = vec_softcap,                                                                    \
         .rope = vec_rope,                                                                          \

@@ -200,6 +200,13 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
             ok &= lk_scalar_norm(x + at, w->data, width, op->u.norm.group, op->u.norm.eps, y + at);
         }
         return ok;
+    case LK_OP_LAYER_NORM:
+        for (int r = 0; r < rows; r++) {
+            size_t at = (size_t)r * (size_t)width;
+            ok &= lk_scalar_layer_norm(x + at, w->data, width, op->u.norm.group, op->u.norm.eps,
+                                       y + at);
+        }
+        return ok;
     case LK_OP_MATMUL:
         return lk_scalar_matmul(w, x, rows, y, e->scratch);
     case LK_OP_BIAS:
@@ -219,6 +226,8 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
         return lk_scalar_glu(op->u.glu.act, x, slot_of(e, op->in[1]), rows * width, y);
     case LK_OP_ADD:
         return lk_scalar_add(x, slot_of(e, op->in[1]), rows * width, y);
+    case LK_OP_SCALE:
+        return lk_scalar_scale(x, rows * width, op->u.scale.factor, y);
     case LK_OP_GATHER:
         for (int r = 0; r < rows; r++) {
             memcpy(y + (size_t)r * (size_t)width, x + (size_t)b->outputs[r] * (size_t)width,

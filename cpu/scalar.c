@@ -190,6 +190,17 @@ bool lk_scalar_embed_end(int64_t n, float scale, float *y)
     return ok;
 }
 
+/* The fold by halves of rule 7's chains. */
+static float fold(float s[256])
+{
+    for (int h = 128; h >= 1; h /= 2) {
+        for (int t = 0; t < h; t++) {
+            s[t] = s[t] + s[t + h];
+        }
+    }
+    return s[0];
+}
+
 bool lk_scalar_norm(const float *x, const float *w, int n, int group, float eps, float *y)
 {
     float inv_n = (float)(1.0 / group);
@@ -200,12 +211,7 @@ bool lk_scalar_norm(const float *x, const float *w, int n, int group, float eps,
             float sq = x[base + i] * x[base + i];
             s[i % 256] = s[i % 256] + sq;
         }
-        for (int h = 128; h >= 1; h /= 2) {
-            for (int t = 0; t < h; t++) {
-                s[t] = s[t] + s[t + h];
-            }
-        }
-        float mean = s[0] * inv_n;
+        float mean = fold(s) * inv_n;
         mean = mean + eps;
         float r = lk_rsqrt(mean);
         for (int i = 0; i < group; i++) {
@@ -215,6 +221,22 @@ bool lk_scalar_norm(const float *x, const float *w, int n, int group, float eps,
         }
     }
     return ok;
+}
+
+bool lk_scalar_layer_norm(const float *x, const float *w, int n, int group, float eps, float *y)
+{
+    float inv_n = (float)(1.0 / group);
+    for (int base = 0; base < n; base += group) {
+        float s[256] = {0};
+        for (int i = 0; i < group; i++) {
+            s[i % 256] = s[i % 256] + x[base + i];
+        }
+        float mean = fold(s) * inv_n;
+        for (int i = 0; i < group; i++) {
+            y[base + i] = lk_flush(x[base + i] - mean);
+        }
+    }
+    return lk_scalar_norm(y, w, n, group, eps, y);
 }
 
 /* Scratch of matmul: one row of weights as integers or floats, then the activations. */
@@ -324,6 +346,15 @@ bool lk_scalar_glu(enum lk_act act, const float *g, const float *u, int n, float
     for (int i = 0; i < n; i++) {
         float a = act == LK_ACT_SILU ? lk_silu(g[i]) : lk_gelu(g[i]);
         ok &= store(a * u[i], &y[i]);
+    }
+    return ok;
+}
+
+bool lk_scalar_scale(const float *x, int n, float factor, float *y)
+{
+    bool ok = true;
+    for (int i = 0; i < n; i++) {
+        ok &= store(x[i] * factor, &y[i]);
     }
     return ok;
 }

@@ -31,6 +31,7 @@ bool lk_scalar_embed(const struct lk_weight *w, int64_t row, float scale, float 
 bool lk_scalar_embed_end(int64_t n, float scale, float *y);
 /* n floats in groups of `group`; w has `group` floats. */
 bool lk_scalar_norm(const float *x, const float *w, int n, int group, float eps, float *y);
+bool lk_scalar_layer_norm(const float *x, const float *w, int n, int group, float eps, float *y);
 /* y[n_rows][w->rows] = w [rows][cols] times each of x[n_rows][cols]; scratch:
  * lk_scalar_matmul_scratch bytes, aligned to 64. */
 size_t lk_scalar_matmul_scratch(const struct lk_weight *w, int n_rows);
@@ -45,6 +46,7 @@ void lk_scalar_round_row(enum lk_acts_kind kind, const float *x, int64_t k, floa
 
 bool lk_scalar_bias(const float *x, const float *b, int n, float *y);
 bool lk_scalar_add(const float *a, const float *b, int n, float *y);
+bool lk_scalar_scale(const float *x, int n, float factor, float *y);
 bool lk_scalar_glu(enum lk_act act, const float *g, const float *u, int n, float *y);
 bool lk_scalar_softcap(const float *x, int n, float cap_in, float cap_out, float *y);
 /* One row of n_head heads of head_dim; cs from lk_rope_table, n_dims floats. */

@@ -17,11 +17,13 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
     case LK_OP_BIAS:
     case LK_OP_GLU:
     case LK_OP_SOFTCAP:
+    case LK_OP_SCALE:
         return LK_CUT_COLUMNS;
     case LK_OP_ATTENTION:
         return LK_CUT_HEADS;
     case LK_OP_EMBED:
     case LK_OP_NORM:
+    case LK_OP_LAYER_NORM:
     case LK_OP_ROPE:
     case LK_OP_KV_STORE:
     case LK_OP_ADD:
@@ -190,6 +192,10 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         case LK_OP_NORM:
             ok &= vec->norm(x + at, w->data, (int)width, op->u.norm.group, op->u.norm.eps, y + at);
             break;
+        case LK_OP_LAYER_NORM:
+            ok &= vec->layer_norm(x + at, w->data, (int)width, op->u.norm.group, op->u.norm.eps,
+                                  y + at);
+            break;
         case LK_OP_ROPE: {
             const struct lk_rope *rope = &plan->ropes[op->u.rope.rope];
             const float *cs =
@@ -223,6 +229,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         case LK_OP_ATTENTION:
         case LK_OP_GLU:
         case LK_OP_SOFTCAP:
+        case LK_OP_SCALE:
         case LK_OP_KINDS:
             return false;
         }
@@ -263,8 +270,12 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
         case LK_OP_SOFTCAP:
             ok &= vec->softcap(x + at, n, op->u.softcap.cap_in, op->u.softcap.cap_out, y + at);
             break;
+        case LK_OP_SCALE:
+            ok &= vec->scale(x + at, n, op->u.scale.factor, y + at);
+            break;
         case LK_OP_EMBED:
         case LK_OP_NORM:
+        case LK_OP_LAYER_NORM:
         case LK_OP_MATMUL:
         case LK_OP_ROPE:
         case LK_OP_KV_STORE:

@@ -32,8 +32,10 @@ struct lk_attn_chunk {
 struct lk_vec_kernels {
     enum lk_cpu_level level;
     bool (*norm)(const float *x, const float *w, int n, int group, float eps, float *y);
+    bool (*layer_norm)(const float *x, const float *w, int n, int group, float eps, float *y);
     bool (*add)(const float *a, const float *b, int n, float *y);
     bool (*bias)(const float *x, const float *b, int n, float *y);
+    bool (*scale)(const float *x, int n, float factor, float *y);
     bool (*glu)(enum lk_act act, const float *g, const float *u, int n, float *y);
     bool (*softcap)(const float *x, int n, float cap_in, float cap_out, float *y);
     bool (*rope)(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,

@@ -78,7 +78,38 @@ static bool vec_softcap(const float *x, int n, float cap_in, float cap_out, floa
     return !sv_any(bad);
 }
 
-/* Rule 7's 256 chains live in memory, lanes at a time; then the fold by halves. */
+static bool vec_scale(const float *x, int n, float factor, float *y)
+{
+    sv_mask bad = sv_mask_none();
+    for (int i = 0; i < n; i += SV_LANES) {
+        float t[SV_LANES] = {0};
+        int m = n - i < SV_LANES ? n - i : SV_LANES;
+        memcpy(t, x + i, (size_t)m * sizeof *t);
+        sv_f r = sv_mul(sv_load(t), sv_set(factor));
+        bad = sv_mask_or(bad, sv_out_of_range(r));
+        sv_store(t, sv_flush(r));
+        memcpy(y + i, t, (size_t)m * sizeof *t);
+    }
+    return !sv_any(bad);
+}
+
+/* The fold by halves of rule 7's chains, which live in memory, lanes at a time. */
+static float fold(float s[256])
+{
+    int h = 128;
+    for (; h >= SV_LANES; h /= 2) {
+        for (int t = 0; t < h; t += SV_LANES) {
+            sv_store(s + t, sv_add(sv_load(s + t), sv_load(s + t + h)));
+        }
+    }
+    for (; h >= 1; h /= 2) {
+        for (int t = 0; t < h; t++) {
+            s[t] = s[t] + s[t + h];
+        }
+    }
+    return s[0];
+}
+
 static bool vec_norm(const float *x, const float *w, int n, int group, float eps, float *y)
 {
     sv_mask bad = sv_mask_none();
@@ -97,18 +128,7 @@ static bool vec_norm(const float *x, const float *w, int n, int group, float eps
             float sq = xg[i] * xg[i];
             s[i % 256] = s[i % 256] + sq;
         }
-        int h = 128;
-        for (; h >= SV_LANES; h /= 2) {
-            for (int t = 0; t < h; t += SV_LANES) {
-                sv_store(s + t, sv_add(sv_load(s + t), sv_load(s + t + h)));
-            }
-        }
-        for (; h >= 1; h /= 2) {
-            for (int t = 0; t < h; t++) {
-                s[t] = s[t] + s[t + h];
-            }
-        }
-        float mean = s[0] * inv_n;
+        float mean = fold(s) * inv_n;
         mean = mean + eps;
         float r = lk_rsqrt(mean);
         for (int i = 0; i < whole; i += SV_LANES) {
@@ -124,6 +144,30 @@ static bool vec_norm(const float *x, const float *w, int n, int group, float eps
         }
     }
     return ok && !sv_any(bad);
+}
+
+static bool vec_layer_norm(const float *x, const float *w, int n, int group, float eps, float *y)
+{
+    float inv_n = (float)(1.0 / group);
+    int whole = group / SV_LANES * SV_LANES;
+    for (int base = 0; base < n; base += group) {
+        float s[256] = {0};
+        for (int i = 0; i < whole; i += SV_LANES) {
+            float *at = s + i % 256;
+            sv_store(at, sv_add(sv_load(at), sv_load(x + base + i)));
+        }
+        for (int i = whole; i < group; i++) {
+            s[i % 256] = s[i % 256] + x[base + i];
+        }
+        float mean = fold(s) * inv_n;
+        for (int i = 0; i < whole; i += SV_LANES) {
+            sv_store(y + base + i, sv_flush(sv_sub(sv_load(x + base + i), sv_set(mean))));
+        }
+        for (int i = whole; i < group; i++) {
+            y[base + i] = lk_flush(x[base + i] - mean);
+        }
+    }
+    return vec_norm(y, w, n, group, eps, y);
 }
 
 /* Halves apart are lanes as they lie; neighbouring pairs are done one by one. */

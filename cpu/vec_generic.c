@@ -69,8 +69,10 @@ static bool attn_end(int head_dim, float l, const float *o, float *out)
 const struct lk_vec_kernels lk_vec_generic = {
     .level = LK_CPU_GENERIC,
     .norm = lk_scalar_norm,
+    .layer_norm = lk_scalar_layer_norm,
     .add = lk_scalar_add,
     .bias = lk_scalar_bias,
+    .scale = lk_scalar_scale,
     .glu = lk_scalar_glu,
     .softcap = lk_scalar_softcap,
     .rope = lk_scalar_rope,

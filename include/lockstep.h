@@ -161,6 +161,9 @@ LK_API void lk_model_tensor(const lk_model *model, size_t i, lk_tensor_info *out
 LK_API uint32_t lk_model_n_ctx_train(const lk_model *model);
 /* Whether an engine could run it; LK_E_UNSUPPORTED or LK_E_FORMAT with the reason if not. */
 LK_API lk_status lk_model_check(const lk_model *model, lk_error *err);
+/* Whether tensor i has a meaning that no logit depends on: a block behind the last layer, which
+ * predicts further tokens. false too where the model does not run. */
+LK_API bool lk_model_tensor_unused(const lk_model *model, size_t i);
 /* SHA-256 over header, tensor directory, file size and numerics version. It tells files of another
  * form, vocabulary or name apart, not two checkpoints of one training run: lk_model_digest does. A
  * saved session is bound to both: it goes into a model of equal header and weights, wherever the
@@ -266,7 +269,9 @@ typedef struct lk_engine_options {
     /* Layers on those devices: LK_GPU_LAYERS_AUTO (as many as they hold), _ALL or a number, the
      * last ones; the CPU runs those before. Only for vulkan and auto. */
     int gpu_layers;
-    uint32_t n_ctx;      /* tokens a session can hold; 0: min(the model's, 4096) */
+    uint32_t n_ctx;      /* tokens a session can hold; 0: min(the model's, 4096). Where a file has
+                            two sets of rotary factors (Phi 3.5 and 4 mini), one beyond the original
+                            context takes the long set: other logits, from the first token on */
     uint32_t n_sessions; /* sessions that can be full at once (sizes the KV cache); default 1 */
     uint32_t n_batch;  /* tokens of one step handed to a backend at once, or in four pieces to each
                           of several devices; default 512 */
@@ -297,6 +302,9 @@ typedef struct lk_engine_options {
      * session has its own or shares them with forks; may be less than n_ctx. 0: n_sessions full
      * contexts. (n_sessions still says how many recurrent states there are.) */
     uint32_t cache_tokens;
+    /* Rows are the hidden rows after the last norm, of lk_engine_n_embd floats, and not logits: for
+     * lk_embed. Nothing is generated on such an engine. */
+    bool embeddings;
 } lk_engine_options;
 
 LK_API lk_engine_options lk_engine_options_default(void);
@@ -309,6 +317,7 @@ LK_API lk_status lk_engine_open(const lk_model *model, const lk_engine_options *
 LK_API void lk_engine_close(lk_engine **engine);
 
 LK_API size_t lk_engine_n_vocab(const lk_engine *engine); /* floats in a logits row */
+LK_API size_t lk_engine_n_embd(const lk_engine *engine);  /* floats in a hidden row */
 LK_API uint32_t lk_engine_n_ctx(const lk_engine *engine);
 LK_API uint32_t lk_engine_n_layers(const lk_engine *engine);
 LK_API const char *lk_engine_describe(const lk_engine *engine); /* "cpu avx512, 8 threads", ... */
@@ -390,6 +399,24 @@ LK_API lk_status lk_session_move(lk_session *session, const char *backend, lk_er
 LK_API const char *lk_session_backend(const lk_session *session);
 /* Called between backend batches of a long sync with tokens done and total; false cancels. */
 LK_API void lk_session_on_progress(lk_session *session, lk_progress_fn fn, void *user);
+
+/* ---- embeddings: a text as a point ----------------------------------------------------------- */
+
+/* Which row stands for a text. */
+typedef enum lk_pooling {
+    LK_POOLING_FILE, /* as the model's key pooling_type says; without one LK_E_UNSUPPORTED */
+    LK_POOLING_MEAN, /* the mean of all tokens' rows */
+    LK_POOLING_FIRST,
+    LK_POOLING_LAST
+} lk_pooling;
+
+/* Evaluates n >= 1 tokens on an engine that was opened with `embeddings` and writes
+ * lk_engine_n_embd floats to out: the row that stands for them, divided by its length unless
+ * `plain`. Tokenize with LK_TOKENIZE_BOS | LK_TOKENIZE_EOS: many models end their texts with a
+ * token whose row counts. The sum and the length are computed in double, in order, with + - * /
+ * alone: the same bits everywhere. One session's room is taken for as long as the call lasts. */
+LK_API lk_status lk_embed(lk_engine *engine, const int32_t *tokens, size_t n, lk_pooling pooling,
+                          bool plain, float *out, lk_error *err);
 
 /* ---- sampling: pure functions on a row of logits -------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Elementwise: add, bias, GLU and softcap over all elements of a slot.
+ * Elementwise: add, bias, GLU, scale and softcap over all elements of a slot.
  */
 #version 450
 #include "shaders/common.glsl"
@@ -40,6 +40,8 @@ void main()
         x = x * lk_flt(p.cap_in);
         y = lk_tanh(x);
         y = y * lk_flt(p.cap_out);
+    } else if (KIND == LK_VK_ELT_SCALE) {
+        y = x * lk_flt(p.cap_in);
     } else if (KIND == LK_VK_ELT_SILU) {
         y = lk_silu(x) * in1[i];
     } else if (KIND == LK_VK_ELT_GELU) {

@@ -2,7 +2,7 @@
  *
  * Norm: RMS norm (rule 7) of one group of a row by a workgroup of 128: invocation t runs the
  * chains t and t + 128. With QUANT the result goes to the activation buffer in the same pass; with
- * ADD it is added to a row of another slot.
+ * ADD it is added to a row of another slot; with CENTRE it is a layer norm, of the rest without the mean.
  */
 #version 450
 #include "shaders/common.glsl"
@@ -11,6 +11,7 @@
 layout(local_size_x = 128) in;
 layout(constant_id = 1) const uint QUANT = 0;
 layout(constant_id = 2) const uint ADD = 0;
+layout(constant_id = 3) const uint CENTRE = 0;
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -43,17 +44,60 @@ layout(push_constant) uniform Push
 
 shared float sums[128];
 
+/* The fold by halves over the chains of all invocations; the first was of t, the second of t + 128.
+ * Every invocation gets the sum. */
+float fold(uint t, float first, float second)
+{
+    precise float s = first + second;
+    sums[t] = s;
+    for (uint h = 64u; h > 0u; h >>= 1) {
+        barrier();
+        if (t < h) {
+            s = s + sums[t + h];
+            sums[t] = s;
+        }
+    }
+    barrier();
+    return sums[0];
+}
+
+/* The mean of a group. */
+float mean_of(uint t, uint base)
+{
+    precise float s0 = 0.0;
+    precise float s1 = 0.0;
+    for (uint i = t; i < p.group; i += 256u) {
+        s0 = s0 + in0[base + i];
+        precise float x = i + 128u < p.group ? in0[base + i + 128u] : 0.0;
+        s1 = s1 + x;
+    }
+    precise float m = fold(t, s0, s1) * lk_flt(p.inv_n);
+    barrier(); /* before the chains of squares are folded in the same place */
+    return m;
+}
+
 void main()
 {
     uint t = gl_LocalInvocationIndex;
     uint row = gl_WorkGroupID.y;
     uint base = row * p.width + gl_WorkGroupID.x * p.group;
+    precise float centre = 0.0;
+    if (CENTRE != 0u) {
+        centre = mean_of(t, base);
+    }
     precise float s0 = 0.0;
     precise float s1 = 0.0;
     for (uint i = t; i < p.group; i += 1024u) {
         precise float x[8]; /* beyond the group +0, which changes no sum */
         [[unroll]] for (uint c = 0u; c < 8u; c++) {
-            x[c] = i + 128u * c < p.group ? in0[base + i + 128u * c] : 0.0;
+            x[c] = 0.0;
+            if (i + 128u * c < p.group) {
+                x[c] = in0[base + i + 128u * c];
+                if (CENTRE != 0u) {
+                    x[c] = x[c] - centre;
+                    x[c] = lk_flush(x[c]);
+                }
+            }
         }
         [[unroll]] for (uint c = 0u; c < 8u; c += 2u) {
             precise float a = x[c] * x[c];
@@ -62,17 +106,7 @@ void main()
             s1 = s1 + b;
         }
     }
-    s0 = s0 + s1;
-    sums[t] = s0;
-    for (uint h = 64u; h > 0u; h >>= 1) {
-        barrier();
-        if (t < h) {
-            s0 = s0 + sums[t + h];
-            sums[t] = s0;
-        }
-    }
-    barrier();
-    precise float m = sums[0] * lk_flt(p.inv_n);
+    precise float m = fold(t, s0, s1) * lk_flt(p.inv_n);
     m = m + lk_flt(p.eps);
     precise float r = lk_rsqrt(m);
     for (uint first = 0u; first < p.group; first += 512u) {
@@ -93,7 +127,12 @@ void main()
         }
         for (uint i = 0u; i < 4u; i++) {
             if (e + i < p.group) {
-                precise float v = x[i] * r;
+                precise float d = x[i];
+                if (CENTRE != 0u) {
+                    d = d - centre;
+                    d = lk_flush(d);
+                }
+                precise float v = d * r;
                 v = v * lk_flush(w[i]);
                 v = store_value(v, p.op);
                 if (ADD != 0u) {

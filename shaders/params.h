@@ -53,6 +53,7 @@
 #define LK_VK_ELT_SILU    2
 #define LK_VK_ELT_GELU    3
 #define LK_VK_ELT_SOFTCAP 4
+#define LK_VK_ELT_SCALE   5 /* by cap_in */
 
 /* embed: row token[t] of a weight chunk -> out[t] */
 struct lk_vk_embed_push {

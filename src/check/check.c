@@ -481,6 +481,7 @@ lk_status lk_check_with(const lk_model *model, const lk_engine_options *engine,
         lk_plan_free(&plan);
         return status;
     }
+    lk_plan_set_context(plan, c.engine.n_ctx); /* 0: a short one */
     c.plan = plan;
     c.device_plan = device_plan ? device_plan : plan;
     c.report = lk_alloc(sizeof *c.report);

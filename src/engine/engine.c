@@ -405,10 +405,15 @@ static lk_status take_context(struct lk_engine *e, lk_error *err)
         return lk_fail(err, LK_E_INVALID, "context of %u tokens: the model was made for at most %u",
                        want, most);
     }
-    e->n_ctx = want ? want : most < DEFAULT_CTX ? most : DEFAULT_CTX;
+    if (!want) { /* within the model's original context, where that has factors of its own */
+        want = most < DEFAULT_CTX ? most : DEFAULT_CTX;
+        want = e->plan->n_ctx_short && e->plan->n_ctx_short < want ? e->plan->n_ctx_short : want;
+    }
+    e->n_ctx = want;
+    lk_plan_set_context(e->plan, e->n_ctx);
     e->n_batch = e->options.n_batch < e->n_ctx ? e->options.n_batch : e->n_ctx;
     e->n_sessions = e->options.n_sessions;
-    size_t row = (size_t)e->plan->n_vocab * sizeof(float);
+    size_t row = (size_t)lk_plan_row_width(e->plan) * sizeof(float);
     size_t rows = MAX_ROW_BYTES / row ? MAX_ROW_BYTES / row : 1;
     if (rows > e->n_batch) {
         rows = e->n_batch;
@@ -438,7 +443,8 @@ static void engine_free(lk_engine *e)
     lk_device_list_free(&e->devices);
     lk_mutex_free(e->lock);
     if (e->rows) {
-        lk_pages_free(e->rows, (size_t)e->max_outputs * (size_t)e->plan->n_vocab * sizeof *e->rows);
+        lk_pages_free(e->rows, (size_t)e->max_outputs * (size_t)lk_plan_row_width(e->plan) *
+                                   sizeof *e->rows);
     }
     lk_free(e->token);
     lk_free(e->pos);
@@ -469,6 +475,9 @@ lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options
         status = lk_plan_set_kv(e->plan, e->options.kv, err);
     }
     if (!status) {
+        if (e->options.embeddings) {
+            lk_plan_end_at_norm(e->plan);
+        }
         note_vocabulary(e);
         status = take_context(e, err);
     }
@@ -506,6 +515,11 @@ void lk_engine_let_go(lk_engine *e)
     if (last) {
         engine_free(e);
     }
+}
+
+size_t lk_engine_n_embd(const lk_engine *engine)
+{
+    return (size_t)engine->plan->n_embd;
 }
 
 size_t lk_engine_n_vocab(const lk_engine *engine)

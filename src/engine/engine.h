@@ -29,7 +29,7 @@ struct lk_engine {
     int n_open;  /* sessions */
     bool closed; /* it goes with the last of them */
     int max_outputs, max_seqs;
-    float *rows; /* [max_outputs][n_vocab] */
+    float *rows; /* [max_outputs][lk_plan_row_width] */
     /* Of the batch being built, [n_batch] each (seqs: [max_seqs]). */
     int32_t *token, *pos, *seq, *outputs;
     struct lk_batch_seq *seqs;
@@ -40,7 +40,7 @@ struct lk_session {
     struct lk_lane *lane;
     struct lk_state_seq seq; /* its units on the lane; seq.n_tokens are evaluated */
     int32_t *tokens;         /* [n_ctx] */
-    float *logits;           /* [n_vocab] */
+    float *logits;           /* [lk_plan_row_width] */
     bool has_logits;         /* of the last token */
     void *data;              /* [n_data] the program's, or NULL */
     size_t n_data;

@@ -168,6 +168,10 @@ lk_status lk_generation_open(lk_session *session, const lk_tokenizer *tokenizer,
     g->tokenizer = tokenizer;
     g->options = lk_generation_options_default();
     g->n_ctx = lk_engine_n_ctx(session->engine);
+    if (session->engine->options.embeddings) {
+        lk_free(g);
+        return lk_fail(err, LK_E_INVALID, "generation: the engine was opened for embeddings");
+    }
     g->n_vocab = lk_engine_n_vocab(session->engine);
     lk_status status = lk_options_take(&g->options, sizeof g->options, options, "generation", err);
     if (!status) {

@@ -35,7 +35,7 @@ struct lk_relay {
     bool stop;
     /* The batch in micro-batches. */
     int n;
-    int n_vocab;
+    int row_width;
     struct lk_batch *micro;    /* [n_batch] */
     struct lk_batch_seq *seqs; /* [max_seqs + n_batch] */
     int32_t *seq, *outputs;    /* [n_batch] */
@@ -141,7 +141,7 @@ static struct lk_batch slice(struct lk_relay *r, const struct lk_batch *b, int f
                          .seq = r->seq + from,
                          .seqs = r->seqs + *n_seqs,
                          .outputs = r->outputs + *n_outputs,
-                         .out = b->out + (size_t)*n_outputs * (size_t)r->n_vocab};
+                         .out = b->out + (size_t)*n_outputs * (size_t)r->row_width};
     for (int s = b->seq[from]; s <= b->seq[to - 1]; s++) {
         const struct lk_batch_seq *q = &b->seqs[s];
         int first = q->first > from ? q->first : from, end = q->first + q->n_tokens;
@@ -231,14 +231,15 @@ lk_status lk_lane_run(struct lk_engine *e, struct lk_lane *lane, struct lk_batch
 
 /* ---- open ---- */
 
-lk_status lk_relay_open(struct lk_lane *lane, int n_batch, int max_seqs, int n_vocab, lk_error *err)
+lk_status lk_relay_open(struct lk_lane *lane, int n_batch, int max_seqs, int row_width,
+                        lk_error *err)
 {
     size_t n = (size_t)n_batch, n_parts = (size_t)lane->n_parts;
     struct lk_relay *r = lane->relay = lk_alloc(sizeof *r);
     if (!r) {
         return lk_fail(err, LK_E_NOMEM, "out of memory: threads of %zu parts", n_parts);
     }
-    *r = (struct lk_relay){.lane = lane, .n_parts = lane->n_parts, .n_vocab = n_vocab};
+    *r = (struct lk_relay){.lane = lane, .n_parts = lane->n_parts, .row_width = row_width};
     r->runners = lk_alloc_array(n_parts, sizeof *r->runners);
     r->done = lk_alloc_array(n_parts, sizeof *r->done);
     r->lock = lk_mutex_new();

@@ -259,7 +259,7 @@ lk_status lk_lane_finish(struct lk_engine *e, struct lk_lane *lane, const struct
         status = lk_state_pool_init(&lane->pool, geom.n_blocks, geom.n_slots, err);
     }
     if (!status && lane->n_parts > 1 && lane->n_micro < (int)e->n_batch) {
-        status = lk_relay_open(lane, (int)e->n_batch, e->max_seqs, e->plan->n_vocab, err);
+        status = lk_relay_open(lane, (int)e->n_batch, e->max_seqs, lk_plan_row_width(e->plan), err);
     }
     return status;
 }

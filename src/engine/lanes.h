@@ -104,7 +104,7 @@ lk_status lk_lane_run(struct lk_engine *engine, struct lk_lane *lane, struct lk_
                       lk_error *err);
 /* The threads of a lane of several parts, for batches of up to n_batch tokens of max_seqs
  * sequences. */
-lk_status lk_relay_open(struct lk_lane *lane, int n_batch, int max_seqs, int n_vocab,
+lk_status lk_relay_open(struct lk_lane *lane, int n_batch, int max_seqs, int row_width,
                         lk_error *err);
 void lk_relay_close(struct lk_lane *lane);
 

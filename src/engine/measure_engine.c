@@ -73,7 +73,7 @@ static uint64_t part_state_bytes(const struct lk_engine *e, const struct lk_part
 lk_memory_use lk_engine_memory(const lk_engine *e)
 {
     lk_memory_use use = {.resident = lk_resident_memory(), .file = lk_model_file_bytes(e->model)};
-    use.work = (uint64_t)e->max_outputs * (uint64_t)e->plan->n_vocab * sizeof *e->rows;
+    use.work = (uint64_t)e->max_outputs * (uint64_t)lk_plan_row_width(e->plan) * sizeof *e->rows;
     for (int i = 0; i + 1 < e->home->n_parts; i++) {
         use.work += 2 * (uint64_t)e->home->n_micro * (uint64_t)e->plan->n_embd * sizeof(float);
     }

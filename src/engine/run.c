@@ -81,7 +81,7 @@ static struct lk_batch collect(struct lk_engine *e, const struct lk_lane *lane,
 static void deliver(struct lk_engine *e, const struct lk_batch *b, struct lk_work *w)
 {
     struct lk_session *s = w->session;
-    size_t n_vocab = (size_t)e->plan->n_vocab;
+    size_t width = (size_t)lk_plan_row_width(e->plan);
     s->seq.n_tokens += w->count;
     s->has_logits = false;
     for (int i = 0; i < b->n_outputs && !w->status; i++) {
@@ -89,10 +89,10 @@ static void deliver(struct lk_engine *e, const struct lk_batch *b, struct lk_wor
         if (t < w->first || t >= w->first + w->count) {
             continue;
         }
-        const float *row = e->rows + (size_t)i * n_vocab;
+        const float *row = e->rows + (size_t)i * width;
         size_t pos = (size_t)b->pos[t];
         if (pos + 1 == w->end) {
-            memcpy(s->logits, row, n_vocab * sizeof *row);
+            memcpy(s->logits, row, width * sizeof *row);
             s->has_logits = true;
         }
         if (pos >= w->rows_from && !w->on_row(w->user, pos, row)) {

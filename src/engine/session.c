@@ -21,7 +21,7 @@ lk_status lk_session_open(lk_engine *engine, lk_session **out, lk_error *err)
     s->engine = engine;
     s->lane = engine->home;
     s->tokens = lk_alloc_array(engine->n_ctx, sizeof *s->tokens);
-    s->logits = lk_alloc_array((size_t)engine->plan->n_vocab, sizeof *s->logits);
+    s->logits = lk_alloc_array((size_t)lk_plan_row_width(engine->plan), sizeof *s->logits);
     lk_status status = LK_OK;
     if (!s->tokens || !s->logits) {
         status =
@@ -400,7 +400,7 @@ lk_status lk_session_fork(lk_session *s, lk_session **out, lk_error *err)
         return status;
     }
     memcpy(f->tokens, s->tokens, (size_t)s->seq.n_tokens * sizeof *s->tokens);
-    memcpy(f->logits, s->logits, (size_t)s->engine->plan->n_vocab * sizeof *s->logits);
+    memcpy(f->logits, s->logits, (size_t)lk_plan_row_width(s->engine->plan) * sizeof *s->logits);
     f->has_logits = s->has_logits;
     *out = f;
     return LK_OK;

@@ -2,7 +2,7 @@
  *
  * Session_file: a session saved to a file and loaded again, on any backend. Little-endian:
  *
- *     header (below) · tokens i32 [n_tokens] · logits f32 [n_vocab] when has_logits ·
+ *     header (below) · tokens i32 [n_tokens] · logits f32 [n_row] when has_logits ·
  *     of each state its units, blocks in order of position, cells past the last token zero ·
  *     the program's bytes · how many of them there are, u64 · SHA-256 of everything before it
  *
@@ -31,8 +31,9 @@ struct header {
     uint64_t unit_bytes;     /* of one unit of each state */
     uint32_t block;          /* LK_KV_BLOCK */
     uint32_t k_bits, v_bits; /* of a cell */
-    uint32_t n_vocab;
-    uint32_t n_tokens, has_logits;
+    uint32_t n_row;          /* floats of a row: the vocabulary, or of a hidden row */
+    uint32_t n_tokens;
+    uint16_t has_logits, long_context; /* of two sets of frequency factors, which */
     uint8_t fingerprint[32];
     uint8_t weights[32]; /* lk_model_digest */
 };
@@ -57,7 +58,8 @@ static struct header header_of(const struct lk_engine *e)
                        .block = LK_KV_BLOCK,
                        .k_bits = (uint32_t)lk_plan_k_bits(e->plan),
                        .v_bits = LK_KV_V_BITS,
-                       .n_vocab = (uint32_t)e->plan->n_vocab};
+                       .n_row = (uint32_t)lk_plan_row_width(e->plan),
+                       .long_context = e->plan->long_context};
     memcpy(h.magic, MAGIC, sizeof MAGIC);
     lk_model_fingerprint(e->model, h.fingerprint);
     return h;
@@ -142,7 +144,7 @@ lk_status lk_session_save_to(lk_session *s, lk_output *output, lk_error *err)
     put(&out, &h, sizeof h);
     put(&out, s->tokens, h.n_tokens * sizeof *s->tokens);
     if (h.has_logits) {
-        put(&out, s->logits, h.n_vocab * sizeof *s->logits);
+        put(&out, s->logits, h.n_row * sizeof *s->logits);
     }
     lk_mutex_lock(s->engine->lock);
     status = put_states(s, &out, err);
@@ -271,7 +273,10 @@ static lk_status check_header(const struct lk_engine *e, const char *path, const
         status = check(path, "KV block size", h->block, want.block, err);
     }
     if (!status) {
-        status = check(path, "vocabulary size", h->n_vocab, want.n_vocab, err);
+        status = check(path, "vocabulary size", h->n_row, want.n_row, err);
+    }
+    if (!status) {
+        status = check(path, "set of frequency factors", h->long_context, want.long_context, err);
     }
     if (!status && h->has_logits > (h->n_tokens > 0)) {
         status = check(path, "logits flag", h->has_logits, h->n_tokens > 0, err);
@@ -455,7 +460,7 @@ static lk_status adopt(struct lk_session *s, const struct lk_map *map, const str
     size_t at = sizeof *h, n = h->n_tokens * sizeof *s->tokens;
     memcpy(s->tokens, map->data + at, n);
     if (h->has_logits) {
-        memcpy(s->logits, map->data + at + n, h->n_vocab * sizeof *s->logits);
+        memcpy(s->logits, map->data + at + n, h->n_row * sizeof *s->logits);
     }
     s->has_logits = h->has_logits;
     return LK_OK;
@@ -516,7 +521,7 @@ static lk_status open_file(const struct lk_engine *e, const char *path, bool who
     if (!status) {
         /* The header's numbers are the model's own or at most n_ctx: no overflow below. */
         f->states_at = sizeof f->h + f->h.n_tokens * sizeof(int32_t) +
-                       (f->h.has_logits ? f->h.n_vocab * sizeof(float) : 0);
+                       (f->h.has_logits ? f->h.n_row * sizeof(float) : 0);
         f->data_at = f->states_at + states_bytes(e->plan, f->h.n_tokens);
         status = check_length(path, &f->map, &f->h, f->data_at, &f->n_data, err);
     }

@@ -8,11 +8,23 @@
 
 #include "plan/op.h"
 
+/* Which norms q and k have. */
+enum lk_qk_norm {
+    LK_QK_NONE,
+    LK_QK_HEAD,  /* each head, before it is turned */
+    LK_QK_ROW,   /* all heads as one row */
+    LK_QK_TURNED /* each head, after it is turned */
+};
+
+/* What logits are multiplied by. */
+enum lk_logit_scale { LK_LOGITS_PLAIN, LK_LOGITS_TIMES, LK_LOGITS_DIVIDED };
+
 struct lk_arch {
     const char *name;        /* general.architecture, and the prefix of its keys */
     bool rope_interleaved;   /* rotary pairs (2i, 2i+1); else (i, i + n/2) */
     bool qkv_bias;           /* attn_{q,k,v}.bias are required (elsewhere they are optional) */
-    bool qk_norm;            /* RMS norm of each head of q and k */
+    enum lk_qk_norm qk_norm; /* RMS norms */
+    bool no_pre_norms;       /* no norms before attention and the feed-forward */
     bool post_norms;         /* norms after attention and after the feed-forward, before the add */
     bool fused_qkv;          /* attn_qkv.weight = rows of q, k, v */
     bool fused_gate_up;      /* ffn_up.weight = rows of gate, up */
@@ -23,6 +35,21 @@ struct lk_arch {
     bool rope_base_required; /* rope.freq_base must be there: no model of it has the usual 10000 */
     double local_rope_base;  /* rope base of the windowed layers; 0: as the others */
     enum lk_act act;
+    int window_preset;  /* where the file has no attention.sliding_window */
+    int wide_embd;      /* n_embd of the one that scales scores by sqrt(n_head / n_embd) */
+    bool ffn_norm_post; /* post_attention_norm is the norm before the feed-forward */
+    bool parallel;      /* attention and feed-forward have one norm and are added together */
+    bool layer_norm;    /* layer norms; else RMS norms */
+    bool scales;        /* embedding_scale and residual_scale are read */
+    enum lk_logit_scale logits; /* by logit_scale */
+    double attn_cap, final_cap; /* softcaps where the file says nothing */
+    bool turns_windowed;        /* of layers with and without a window the former are turned */
+    bool plain_local_rope;      /* angles of layers with a window are not scaled */
+    bool rope_switch;           /* rope.scaling.finetuned false: no layer is turned */
+    bool sections;              /* rope.dimension_sections: text turns all pairs by one position */
+    int no_rope_step;           /* every n-th layer has no rotation; 0: all have it */
+    bool temperature;           /* attention.temperature_scale is read: see lk_rope */
+    bool yarn_fractional;       /* YaRN's ramp begins and ends within pairs, not at whole ones */
 };
 
 /* NULL for an unknown name. */

@@ -105,52 +105,124 @@ static void read_rope_bases(struct reader *r, struct lk_hparams *h)
     }
 }
 
-/* rope.scaling.*: none, linear, or longrope with its factors in a tensor. */
-static void read_rope(struct reader *r, struct lk_hparams *h)
+static bool is_word(struct lk_str s, const char *word)
+{
+    return s.len == strlen(word) && memcmp(s.ptr, word, s.len) == 0;
+}
+
+/* rope.scaling.yarn_*, with the paper's values where the file says nothing. The factor of cos and
+ * sin follows from the others, unless the file has one: 1 is what writers put who have none. */
+static void read_yarn(struct reader *r, struct lk_hparams *h, double factor)
+{
+    double given = (double)read_float(r, "rope.scaling.yarn_attn_factor", false, 1.0f, 1e-3f, 1e3f);
+    double log_mul =
+        (double)read_float(r, "rope.scaling.yarn_log_multiplier", false, 0.0f, 0.0f, 1e3f);
+    float share = read_float(r, "rope.scaling.yarn_ext_factor", false, 1.0f, -1.0f, 1.0f);
+    h->yarn = (struct lk_yarn){.factor = factor,
+                               .original = h->n_ctx_original,
+                               .extrapolation = share < 0.0f ? 1.0 : (double)share,
+                               .fractional = h->arch->yarn_fractional};
+    h->yarn.beta_fast =
+        (double)read_float(r, "rope.scaling.yarn_beta_fast", false, 32.0f, 1e-3f, 1e6f);
+    h->yarn.beta_slow =
+        (double)read_float(r, "rope.scaling.yarn_beta_slow", false, 1.0f, 1e-3f, 1e6f);
+    h->rope_attn_factor *=
+        given != 1.0 ? given : lk_yarn_magnitude(factor, 1.0) / lk_yarn_magnitude(factor, log_mul);
+    if (!(h->rope_base >= 2.0)) { /* the ramp divides by its logarithm */
+        refuse(r, "rope.freq_base", "below 2", "2 or more with rope.scaling.type 'yarn'");
+    }
+}
+
+/* rope.scaling.*: none, linear, yarn, or longrope with its factors in a tensor. */
+static void read_scaling(struct reader *r, struct lk_hparams *h)
 {
     char full[128];
     struct lk_str type = {"linear", 6}; /* with a factor of 1 where the file says nothing */
+    h->rope_linear = (double)read_float(r, "rope.scale_linear", false, 1.0f, 1e-3f, 1e6f);
+    h->rope_attn_factor =
+        (double)read_float(r, "rope.scaling.attn_factor", false, 1.0f, 1e-3f, 1e3f);
+    if (!r->status) {
+        r->status =
+            lk_gguf_str(r->gguf, key_of(r, "rope.scaling.type", full), false, &type, r->err);
+    }
+    h->n_ctx_original = (double)read_int(r, "rope.scaling.original_context_length", false,
+                                         (int)h->n_ctx, 1, INT32_MAX);
+    float factor = read_float(r, "rope.scaling.factor", false, (float)h->rope_linear, 1e-3f, 1e6f);
+    if (is_word(type, "linear")) {
+        h->rope_linear = (double)factor;
+        return;
+    }
+    h->rope_linear = 1.0;
+    if (is_word(type, "yarn")) {
+        read_yarn(r, h, (double)factor);
+    } else if (is_word(type, "longrope")) {
+        if (!lk_gguf_find_tensor(r->gguf, "rope_factors_short.weight")) {
+            refuse(r, "rope.scaling.type", "'longrope' without tensor 'rope_factors_short.weight'",
+                   "that tensor");
+        }
+    } else if (!is_word(type, "none")) {
+        char found[64];
+        snprintf(found, sizeof found, "'%.*s'", (int)(type.len < 32 ? type.len : 32), type.ptr);
+        refuse(r, "rope.scaling.type", found, "none, linear, yarn or longrope");
+    }
+}
+
+/* rope.dimension_sections: how many pairs turn by each part of a position. The parts are equal in
+ * text, so they say nothing, if they are all pairs' numbers. */
+static void check_sections(struct reader *r, const struct lk_hparams *h)
+{
+    char full[128], found[32], expected[64];
+    uint32_t n[4] = {(uint32_t)h->n_rot / 2};
+    if (!r->status) {
+        r->status =
+            lk_gguf_u32s(r->gguf, key_of(r, "rope.dimension_sections", full), false, 4, n, r->err);
+    }
+    uint64_t sum = (uint64_t)n[0] + n[1] + n[2] + n[3];
+    if (!r->status && sum != (uint64_t)h->n_rot / 2) {
+        snprintf(found, sizeof found, "%llu pairs", (unsigned long long)sum);
+        snprintf(expected, sizeof expected, "half of rope.dimension_count, %d", h->n_rot / 2);
+        refuse(r, "rope.dimension_sections", found, expected);
+    }
+}
+
+/* What turns a head, and how far. */
+static void read_rope(struct reader *r, struct lk_hparams *h)
+{
     read_rope_bases(r, h);
     int least_dim = h->layers[0].k_dim; /* one width of rotation for all layers */
     for (int i = 1; i < h->n_layer; i++) {
         least_dim = h->layers[i].k_dim < least_dim ? h->layers[i].k_dim : least_dim;
     }
     h->n_rot = read_int(r, "rope.dimension_count", false, least_dim, 2, least_dim);
-    h->rope_linear = (double)read_float(r, "rope.scale_linear", false, 1.0f, 1e-3f, 1e6f);
-    h->rope_attn_factor =
-        (double)read_float(r, "rope.scaling.attn_factor", false, 1.0f, 1e-3f, 1e3f);
     if (!r->status && h->n_rot % 2 != 0) {
         refuse(r, "rope.dimension_count", "odd", "an even number");
     }
-    if (!r->status) {
-        r->status =
-            lk_gguf_str(r->gguf, key_of(r, "rope.scaling.type", full), false, &type, r->err);
+    if (h->arch->sections) {
+        check_sections(r, h);
     }
-    float factor = read_float(r, "rope.scaling.factor", false, (float)h->rope_linear, 1e-3f, 1e6f);
-    bool linear = type.len == 6 && memcmp(type.ptr, "linear", 6) == 0;
-    bool longrope = type.len == 8 && memcmp(type.ptr, "longrope", 8) == 0;
-    if (linear) {
-        h->rope_linear = (double)factor;
-    } else if (!longrope && !(type.len == 4 && memcmp(type.ptr, "none", 4) == 0)) {
-        char found[64];
-        snprintf(found, sizeof found, "'%.*s'", (int)(type.len < 32 ? type.len : 32), type.ptr);
-        refuse(r, "rope.scaling.type", found, "none, linear or longrope");
+    read_scaling(r, h);
+    for (int i = 0; i < h->n_layer && h->arch->plain_local_rope; i++) {
+        h->local_rope_base = h->layers[i].window > 0 ? h->rope_base : h->local_rope_base;
     }
-    if (!linear) {
-        h->rope_linear = 1.0;
+    if (h->arch->temperature) {
+        h->temperature =
+            (double)read_float(r, "attention.temperature_scale", false, 0.0f, 0.0f, 1e3f);
     }
-    if (longrope && !lk_gguf_find_tensor(r->gguf, "rope_factors_short.weight")) {
-        refuse(r, "rope.scaling.type", "'longrope' without tensor 'rope_factors_short.weight'",
-               "that tensor");
+    for (int i = 0; h->temperature > 0 && i < h->n_layer; i++) {
+        if (h->layers[i].k_dim != h->n_rot) { /* it comes with the turn */
+            refuse(r, "rope.dimension_count", "less than a head's with a temperature scale",
+                   "all of attention.key_length");
+        }
     }
     if (lk_gguf_find_tensor(r->gguf, "rope_freqs.weight")) {
         h->rope_factors = "rope_freqs.weight";
     } else if (lk_gguf_find_tensor(r->gguf, "rope_factors_short.weight")) {
-        /* The long factors would change every earlier position: a timeline could not grow past
-         * the original context without changing. So the model runs up to that context. */
         h->rope_factors = "rope_factors_short.weight";
-        h->n_ctx = (uint32_t)read_int(r, "rope.scaling.original_context_length", true,
-                                      (int)h->n_ctx, 1, INT32_MAX);
+        (void)read_int(r, "rope.scaling.original_context_length", true, (int)h->n_ctx, 1,
+                       INT32_MAX);
+        if (h->n_ctx_original < (double)h->n_ctx) {
+            h->long_factors = "rope_factors_long.weight";
+        }
     }
 }
 
@@ -163,7 +235,7 @@ static void read_layers(struct reader *r, struct lk_hparams *h, const char *key,
     if (r->status) {
         return;
     }
-    uint32_t *values = lk_alloc_array((size_t)h->n_layer, sizeof *values);
+    uint32_t *values = lk_alloc_array((size_t)h->n_blocks, sizeof *values);
     if (!values) {
         r->status = lk_fail(r->err, LK_E_NOMEM, "out of memory reading %d layers", h->n_layer);
         return;
@@ -171,8 +243,8 @@ static void read_layers(struct reader *r, struct lk_hparams *h, const char *key,
     for (int i = 0; i < h->n_layer; i++) {
         values[i] = (uint32_t)*at(&h->layers[i]); /* the preset */
     }
-    r->status =
-        lk_gguf_u32s(r->gguf, key_of(r, key, full), required, (uint64_t)h->n_layer, values, r->err);
+    r->status = lk_gguf_u32s(r->gguf, key_of(r, key, full), required, (uint64_t)h->n_blocks, values,
+                             r->err);
     for (int i = 0; i < h->n_layer && !r->status; i++) {
         if (values[i] > (uint32_t)most || (int)values[i] < least) {
             r->status = lk_fail(r->err, LK_E_FORMAT, "%s: key '%s' is %u, expected %d to %d",
@@ -246,15 +318,16 @@ static void read_heads(struct reader *r, struct lk_hparams *h)
     }
 }
 
-/* What q.k is multiplied by, where it is not 1 / sqrt(key length). Gemma 3 divides by a number that
- * is no key of its files: the key length, but in the 27B, which its sizes tell, n_embd / n_head. */
+/* What q.k is multiplied by, where it is not 1 / sqrt(key length). Gemma 2 and 3 divide by a number
+ * that is no key of their files: the key length, but in the 27B, which its sizes tell, n_embd /
+ * n_head.
+ */
 static void read_attn_scale(struct reader *r, struct lk_hparams *h)
 {
     const struct lk_layer *l = &h->layers[0];
-    bool gemma_27b =
-        h->arch->window_pattern == 6 && h->n_embd == 5376 && l->n_head == 32 && l->k_dim == 128;
+    bool wide = h->n_embd == h->arch->wide_embd && l->n_head == 32 && l->k_dim == 128;
     h->attn_scale = (double)read_float(r, "attention.scale", false, 0.0f, 0.0f, 1e3f);
-    if (!(h->attn_scale > 0) && gemma_27b) {
+    if (!(h->attn_scale > 0) && wide) {
         h->attn_scale = 1.0 / lk_sqrt_f64((double)h->n_embd / l->n_head);
     }
 }
@@ -263,14 +336,15 @@ static void read_attn_scale(struct reader *r, struct lk_hparams *h)
 static void read_windows(struct reader *r, struct lk_hparams *h)
 {
     const struct lk_arch *arch = h->arch;
-    int window = read_int(r, "attention.sliding_window", arch->window_required, 0, 0, INT32_MAX);
+    int window = read_int(r, "attention.sliding_window", arch->window_required, arch->window_preset,
+                          0, INT32_MAX);
     int pattern = arch->window_pattern;
     char full[128];
     const struct lk_gguf_value *v =
         pattern > 0 ? lk_gguf_find(r->gguf, key_of(r, "attention.sliding_window_pattern", full))
                     : NULL;
     if (v && v->type == LK_GGUF_ARRAY && v->elem == LK_GGUF_BOOL &&
-        v->count == (uint64_t)h->n_layer) {
+        v->count == (uint64_t)h->n_blocks) {
         for (int i = 0; i < h->n_layer; i++) {
             h->layers[i].window = lk_gguf_array_int(v, (uint64_t)i) ? window : 0;
         }
@@ -284,6 +358,44 @@ static void read_windows(struct reader *r, struct lk_hparams *h)
     }
 }
 
+/* Which layers turn their heads: all but each n-th, or, where some have a window, those alone. */
+static void read_turns(struct reader *r, struct lk_hparams *h)
+{
+    const struct lk_arch *arch = h->arch;
+    char full[128];
+    bool turns = true, windows = false;
+    if (arch->rope_switch && !r->status) {
+        r->status =
+            lk_gguf_bool(r->gguf, key_of(r, "rope.scaling.finetuned", full), false, &turns, r->err);
+    }
+    for (int i = 0; i < h->n_layer; i++) {
+        windows |= h->layers[i].window > 0;
+    }
+    for (int i = 0; i < h->n_layer; i++) {
+        bool left_out = arch->no_rope_step > 0 && (i + 1) % arch->no_rope_step == 0;
+        bool full_one = arch->turns_windowed && windows && h->layers[i].window == 0;
+        h->layers[i].rope = turns && !left_out && !full_one;
+    }
+}
+
+/* Scales of embeddings, of what is added to the hidden rows, and of logits. */
+static void read_scales(struct reader *r, struct lk_hparams *h)
+{
+    h->embed_scale = h->arch->embed_scale ? (float)lk_sqrt_f64(h->n_embd) : 1.0f;
+    h->residual_scale = h->logit_scale = 1.0;
+    if (h->arch->scales) {
+        h->embed_scale = read_float(r, "embedding_scale", false, h->embed_scale, 0.0f, 1e6f);
+        h->residual_scale = (double)read_float(r, "residual_scale", false, 1.0f, 0.0f, 1e6f);
+    }
+    if (h->arch->logits != LK_LOGITS_PLAIN) {
+        double scale = (double)read_float(r, "logit_scale", true, 1.0f, 1e-6f, 1e6f);
+        h->logit_scale = h->arch->logits == LK_LOGITS_DIVIDED ? 1.0 / scale : scale;
+    }
+    /* Writers put 0 for none. */
+    h->embed_scale = h->embed_scale > 0.0f ? h->embed_scale : 1.0f;
+    h->residual_scale = h->residual_scale > 0.0 ? h->residual_scale : 1.0;
+}
+
 static void read_attention(struct reader *r, struct lk_hparams *h)
 {
     char full[128];
@@ -292,8 +404,12 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
         return;
     }
     read_attn_scale(r, h);
-    h->eps = read_float(r, "attention.layer_norm_rms_epsilon", true, 1e-5f, 0x1p-60f, 1.0f);
+    h->eps = read_float(r,
+                        h->arch->layer_norm ? "attention.layer_norm_epsilon"
+                                            : "attention.layer_norm_rms_epsilon",
+                        true, 1e-5f, 0x1p-60f, 1.0f);
     read_windows(r, h);
+    read_turns(r, h);
     bool causal = true;
     if (!r->status) {
         r->status =
@@ -302,14 +418,30 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
     if (!causal) {
         refuse(r, "attention.causal", "false", "true");
     }
-    h->attn_softcap = (double)read_float(r, "attn_logit_softcapping", false, 0.0f, 0.0f, 1e4f);
-    h->final_softcap = (double)read_float(r, "final_logit_softcapping", false, 0.0f, 0.0f, 1e4f);
+    h->attn_softcap = (double)read_float(r, "attn_logit_softcapping", false,
+                                         (float)h->arch->attn_cap, 0.0f, 1e4f);
+    h->final_softcap = (double)read_float(r, "final_logit_softcapping", false,
+                                          (float)h->arch->final_cap, 0.0f, 1e4f);
 }
 
 void lk_hparams_free(struct lk_hparams *h)
 {
     lk_free(h->layers);
     h->layers = NULL;
+}
+
+bool lk_hparams_skip(const struct lk_hparams *h, struct lk_str tensor)
+{
+    static const char prefix[] = "blk.";
+    size_t i = sizeof prefix - 1;
+    int block = 0;
+    if (tensor.len <= i || memcmp(tensor.ptr, prefix, i) != 0) {
+        return false;
+    }
+    while (i < tensor.len && tensor.ptr[i] >= '0' && tensor.ptr[i] <= '9' && block <= MAX_LAYERS) {
+        block = 10 * block + (tensor.ptr[i++] - '0');
+    }
+    return i < tensor.len && tensor.ptr[i] == '.' && block >= h->n_layer && block < h->n_blocks;
 }
 
 /* Rows of the embedding, which are the vocabulary. */
@@ -344,7 +476,8 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
     if (read_int(r, "expert_count", false, 0, 0, INT32_MAX) > 0) {
         refuse(r, "expert_count", "above 0", "0: mixtures of experts are not supported");
     }
-    h->n_layer = read_int(r, "block_count", true, 1, 1, MAX_LAYERS);
+    h->n_blocks = h->n_layer = read_int(r, "block_count", true, 1, 1, MAX_LAYERS);
+    h->n_layer -= read_int(r, "nextn_predict_layers", false, 0, 0, h->n_blocks - 1);
     h->n_embd = read_int(r, "embedding_length", true, 1, 1, MAX_DIM);
     h->layers = lk_alloc_array((size_t)h->n_layer, sizeof *h->layers);
     if (!h->layers) {
@@ -355,6 +488,7 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
     h->n_ctx = (uint32_t)read_int(r, "context_length", true, 1, 1, INT32_MAX);
     read_attention(r, h);
     read_rope(r, h);
+    read_scales(r, h);
 }
 
 lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_error *err)
@@ -388,7 +522,6 @@ lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_e
         lk_hparams_free(h);
         return status;
     }
-    h->embed_scale = h->arch->embed_scale ? (float)lk_sqrt_f64(h->n_embd) : 1.0f;
     return LK_OK;
 }
 

@@ -7,6 +7,7 @@
 #define LK_MODEL_H
 
 #include "plan/arch.h"
+#include "plan/rope.h"
 #include "gguf/gguf.h"
 
 /* What may differ from layer to layer. */
@@ -15,27 +16,38 @@ struct lk_layer {
     int k_dim, v_dim; /* of a head's keys (and queries) and values */
     int n_ff;
     int window; /* 0: it attends to all */
+    bool rope;  /* its heads are turned by position */
 };
 
 struct lk_hparams {
     const struct lk_arch *arch;
     int n_layer, n_embd, n_rot;
-    int n_vocab;             /* tokens that have a row of the embedding */
-    int n_rows;              /* of the embedding: those beyond the tokens are left out */
+    int n_blocks; /* of the file: those from n_layer on predict further tokens, and are not used */
+    int n_vocab;  /* tokens that have a row of the embedding */
+    int n_rows;   /* of the embedding: those beyond the tokens are left out */
     struct lk_layer *layers; /* owned, [n_layer] */
     uint32_t n_ctx;          /* positions the model can be run to */
     float eps;
-    double local_rope_base;             /* of layers with a window; 0: as the others */
-    float embed_scale;                  /* 1: none */
-    double attn_scale;                  /* 0: 1 / sqrt(k_dim) of the layer */
+    double local_rope_base; /* of layers with a window; 0: as the others */
+    float embed_scale;      /* 1: none */
+    double residual_scale;  /* of attention and feed-forward before they are added; 1: none */
+    double logit_scale;     /* 1: none */
+    double attn_scale;      /* 0: 1 / sqrt(k_dim) of the layer */
     double attn_softcap, final_softcap; /* softcaps: 0 = none */
     double rope_base, rope_linear, rope_attn_factor;
+    struct lk_yarn yarn;      /* factor 0: none */
+    double temperature;       /* of queries by their position: see lk_rope; 0: none */
+    double n_ctx_original;    /* positions it was trained with, before any scaling of angles */
     const char *rope_factors; /* name of the tensor with frequency factors, or NULL */
+    const char *long_factors; /* the same of contexts beyond n_ctx_original, or NULL */
 };
 
 /* Errors name the key, what was found and what was expected; nothing is owned then. */
 lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *out, lk_error *err);
 void lk_hparams_free(struct lk_hparams *h);
+/* Whether a tensor is of a block behind the last layer: "blk.N. ..." with n_layer <= N < n_blocks.
+ */
+bool lk_hparams_skip(const struct lk_hparams *h, struct lk_str tensor);
 
 /* Binds tensor `name` as rows [first, first + rows) of a matrix of `all` rows and `cols` columns.
  * A missing tensor, another shape or a type that this build does not run is an error with name,

@@ -24,6 +24,8 @@ const char *lk_op_name(enum lk_op_kind kind)
         return "embed";
     case LK_OP_NORM:
         return "norm";
+    case LK_OP_LAYER_NORM:
+        return "layer_norm";
     case LK_OP_MATMUL:
         return "matmul";
     case LK_OP_BIAS:
@@ -38,6 +40,8 @@ const char *lk_op_name(enum lk_op_kind kind)
         return "glu";
     case LK_OP_ADD:
         return "add";
+    case LK_OP_SCALE:
+        return "scale";
     case LK_OP_GATHER:
         return "gather";
     case LK_OP_SOFTCAP:

@@ -17,17 +17,19 @@
 #define LK_MAX_HEAD_DIM 640 /* LK_Q_MOST squared times it fits int32 (rule 8) */
 
 enum lk_op_kind {
-    LK_OP_EMBED,     /* out[r][:] = row token[r] of w, dequantized, times `scale` if it is not 1 */
-    LK_OP_NORM,      /* RMS norm of each group of `group` floats of a row, times w[group] */
-    LK_OP_MATMUL,    /* out[r][n_out] = w [n_out][n_in] * in[r][n_in] */
-    LK_OP_BIAS,      /* out = in + w[width], every row */
-    LK_OP_ROPE,      /* rotary embedding of each head of a row at the row's position */
-    LK_OP_KV_STORE,  /* in[0] = K rows, in[1] = V rows -> two states (rule 8); no out */
-    LK_OP_ATTENTION, /* in[0] = Q rows -> [r][n_head * head_dim], over the row's own sequence */
-    LK_OP_GLU,       /* out = act(in[0]) * in[1] */
-    LK_OP_ADD,       /* out = in[0] + in[1] */
-    LK_OP_GATHER,    /* the rows that want logits, in batch order */
-    LK_OP_SOFTCAP,   /* out = tanh(in * cap_in) * cap_out */
+    LK_OP_EMBED,      /* out[r][:] = row token[r] of w, dequantized, times `scale` if it is not 1 */
+    LK_OP_NORM,       /* RMS norm of each group of `group` floats of a row, times w[group] */
+    LK_OP_LAYER_NORM, /* the same of what is left of each group without its mean */
+    LK_OP_MATMUL,     /* out[r][n_out] = w [n_out][n_in] * in[r][n_in] */
+    LK_OP_BIAS,       /* out = in + w[width], every row */
+    LK_OP_ROPE,       /* rotary embedding of each head of a row at the row's position */
+    LK_OP_KV_STORE,   /* in[0] = K rows, in[1] = V rows -> two states (rule 8); no out */
+    LK_OP_ATTENTION,  /* in[0] = Q rows -> [r][n_head * head_dim], over the row's own sequence */
+    LK_OP_GLU,        /* out = act(in[0]) * in[1] */
+    LK_OP_ADD,        /* out = in[0] + in[1] */
+    LK_OP_SCALE,      /* out = in * factor */
+    LK_OP_GATHER,     /* the rows that want logits, in batch order */
+    LK_OP_SOFTCAP,    /* out = tanh(in * cap_in) * cap_out */
     LK_OP_KINDS
 };
 
@@ -59,7 +61,10 @@ struct lk_op {
         struct {
             int group; /* row width is a multiple of it */
             float eps; /* >= 2^-60 */
-        } norm;
+        } norm;        /* of LAYER_NORM too */
+        struct {
+            float factor;
+        } scale;
         struct {
             int rope; /* index into the plan's rope tables */
             int n_head, head_dim;

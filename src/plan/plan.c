@@ -27,6 +27,7 @@ void lk_plan_free(struct lk_plan **plan)
         for (int i = 0; i < p->n_ropes; i++) {
             lk_rope_free(&p->ropes[i]);
         }
+        lk_rope_free(&p->long_rope);
     }
     lk_free(p);
     *plan = NULL;
@@ -78,6 +79,33 @@ lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool e
     p->out_slot = head ? whole->out_slot : hidden_before(whole, last);
     *out = p;
     return LK_OK;
+}
+
+void lk_plan_set_context(struct lk_plan *plan, uint32_t n_ctx)
+{
+    bool is_long = plan->long_rope.n_dims > 0 && n_ctx > plan->n_ctx_short;
+    if (is_long != plan->long_context) {
+        struct lk_rope other = plan->long_rope;
+        plan->long_rope = plan->ropes[0];
+        plan->ropes[0] = other;
+        plan->long_context = is_long;
+    }
+}
+
+void lk_plan_end_at_norm(struct lk_plan *plan)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->layer == plan->n_layer && op->kind == LK_OP_MATMUL) {
+            plan->out_slot = op->in[0];
+            plan->n_ops = i;
+        }
+    }
+}
+
+int lk_plan_row_width(const struct lk_plan *plan)
+{
+    return plan->slots[plan->out_slot].width;
 }
 
 int lk_plan_last_use(const struct lk_plan *plan, int slot)

@@ -29,7 +29,7 @@ struct lk_slot {
     enum lk_rows rows;
 };
 
-enum { LK_PLAN_ROPES = 2 };
+enum { LK_PLAN_ROPES = 3 }; /* of all layers, of those with a window, of queries alone */
 
 struct lk_plan {
     struct lk_op *ops; /* owned */
@@ -44,6 +44,11 @@ struct lk_plan {
     int n_states;
     struct lk_rope ropes[LK_PLAN_ROPES];
     int n_ropes;
+    /* Of a model with two sets of frequency factors: the table that stands for ropes[0] in contexts
+     * beyond n_ctx_short; n_dims 0: there is none. */
+    struct lk_rope long_rope;
+    uint32_t n_ctx_short;
+    bool long_context; /* ropes[0] is the one of long contexts, and they have changed places */
 
     char arch[32];
     int n_layer, n_embd, n_vocab;
@@ -54,7 +59,8 @@ struct lk_plan {
     int first_layer, last_layer;
     bool head;
     int in_slot;  /* hidden rows [tokens][n_embd] handed in, or -1 */
-    int out_slot; /* [outputs][n_vocab] when `head`, else hidden rows [tokens][n_embd] */
+    int out_slot; /* [outputs][n_vocab] when `head` ([n_embd] if it ends with its norm), else hidden
+                     rows [tokens][n_embd] */
     bool slice;   /* owns only ops and slots; the rest belongs to the whole plan */
 };
 
@@ -69,6 +75,13 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
 lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
                         struct lk_plan **out, lk_error *err);
 void lk_plan_free(struct lk_plan **plan);
+/* Ends a whole plan that no backend has prepared yet with its last norm: rows are hidden rows. */
+void lk_plan_end_at_norm(struct lk_plan *plan);
+/* Floats of a row of its result. */
+int lk_plan_row_width(const struct lk_plan *plan);
+/* The context that a plan will be run with, before any backend has prepared it: it decides between
+ * two sets of frequency factors. */
+void lk_plan_set_context(struct lk_plan *plan, uint32_t n_ctx);
 /* What the cache keeps, of a plan that no backend has prepared yet: lk_engine_options.kv. */
 lk_status lk_plan_set_kv(struct lk_plan *plan, const char *kv, lk_error *err);
 /* Bits of a cell of K; LK_KV_K_BITS of a plan without K. */

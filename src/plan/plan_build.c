@@ -168,7 +168,8 @@ static int norm(struct builder *b, int layer, int in, int width, int group, cons
     int w = vector(b, name, group);
     enum lk_rows rows = b->status ? LK_ROWS_TOKENS : b->plan->slots[in].rows;
     int out = add_slot(b, width, rows);
-    struct lk_op *op = add_op(b, LK_OP_NORM, layer, in, -1, out, w);
+    enum lk_op_kind kind = b->h.arch->layer_norm ? LK_OP_LAYER_NORM : LK_OP_NORM;
+    struct lk_op *op = add_op(b, kind, layer, in, -1, out, w);
     op->u.norm.group = group;
     op->u.norm.eps = b->h.eps;
     return out;
@@ -213,8 +214,22 @@ static int rope(struct builder *b, int layer, int in, int n_head, int head_dim, 
     return out;
 }
 
-static int add(struct builder *b, int layer, int x, int y)
+/* in times a factor; in itself where that is 1. */
+static int scale(struct builder *b, int layer, int in, double factor)
 {
+    if (b->status || factor == 1.0) {
+        return in;
+    }
+    const struct lk_slot *slot = &b->plan->slots[in];
+    int out = add_slot(b, slot->width, slot->rows);
+    add_op(b, LK_OP_SCALE, layer, in, -1, out, -1)->u.scale.factor = (float)factor;
+    return out;
+}
+
+/* The hidden rows x and a branch. */
+static int add(struct builder *b, int layer, int x, int branch)
+{
+    int y = scale(b, layer, branch, b->h.residual_scale);
     int out = add_slot(b, b->h.n_embd, LK_ROWS_TOKENS);
     add_op(b, LK_OP_ADD, layer, x, y, out, -1);
     return out;
@@ -263,62 +278,84 @@ static void set_scores(const struct lk_hparams *h, const struct lk_layer *l, str
     }
 }
 
-static int attention(struct builder *b, int layer, int x)
+/* Norms of q and k, where the architecture has them. */
+static void norm_qk(struct builder *b, int layer, int qk[2])
+{
+    const struct lk_layer *l = &b->h.layers[layer];
+    bool row = b->h.arch->qk_norm == LK_QK_ROW;
+    int n[2] = {l->n_head * l->k_dim, l->n_kv_head * l->k_dim};
+    char name[96];
+    qk[0] =
+        norm(b, layer, qk[0], n[0], row ? n[0] : l->k_dim, blk(name, layer, "attn_q_norm.weight"));
+    qk[1] =
+        norm(b, layer, qk[1], n[1], row ? n[1] : l->k_dim, blk(name, layer, "attn_k_norm.weight"));
+}
+
+/* q and k as attention takes them. */
+static void finish_qk(struct builder *b, int layer, int qk[2])
+{
+    const struct lk_hparams *h = &b->h;
+    const struct lk_layer *l = &h->layers[layer];
+    bool turned_first = h->arch->qk_norm == LK_QK_TURNED;
+    if (h->arch->qk_norm != LK_QK_NONE && !turned_first) {
+        norm_qk(b, layer, qk);
+    }
+    if (l->rope) {
+        int table = l->window > 0 && h->local_rope_base > 0 ? 1 : 0;
+        int of_q = h->temperature > 0 ? b->plan->n_ropes - 1 : table;
+        qk[0] = rope(b, layer, qk[0], l->n_head, l->k_dim, of_q);
+        qk[1] = rope(b, layer, qk[1], l->n_kv_head, l->k_dim, table);
+    }
+    if (turned_first) {
+        norm_qk(b, layer, qk);
+    }
+}
+
+/* The branch of attention; n: the rows that it reads. */
+static int attention(struct builder *b, int layer, int n)
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_arch *arch = h->arch;
     const struct lk_layer *l = &h->layers[layer];
     int nq = l->n_head * l->k_dim, nk = l->n_kv_head * l->k_dim, no = l->n_head * l->v_dim, w[3];
     char name[96];
-    int n = norm(b, layer, x, h->n_embd, h->n_embd, blk(name, layer, "attn_norm.weight"));
     bool fused = bind_qkv(b, layer, w);
-    int q = matmul(b, layer, n, w[0]);
-    int k = matmul(b, layer, n, w[1]);
+    int qk[2] = {matmul(b, layer, n, w[0]), matmul(b, layer, n, w[1])};
     int v = matmul(b, layer, n, w[2]);
     if (fused) {
         blk(name, layer, "attn_qkv.bias");
-        q = bias_part(b, layer, q, name, nq + 2 * nk, 0, arch->qkv_bias);
-        k = bias_part(b, layer, k, name, nq + 2 * nk, nq, arch->qkv_bias);
+        qk[0] = bias_part(b, layer, qk[0], name, nq + 2 * nk, 0, arch->qkv_bias);
+        qk[1] = bias_part(b, layer, qk[1], name, nq + 2 * nk, nq, arch->qkv_bias);
         v = bias_part(b, layer, v, name, nq + 2 * nk, nq + nk, arch->qkv_bias);
     } else {
-        q = bias(b, layer, q, blk(name, layer, "attn_q.bias"), arch->qkv_bias);
-        k = bias(b, layer, k, blk(name, layer, "attn_k.bias"), arch->qkv_bias);
+        qk[0] = bias(b, layer, qk[0], blk(name, layer, "attn_q.bias"), arch->qkv_bias);
+        qk[1] = bias(b, layer, qk[1], blk(name, layer, "attn_k.bias"), arch->qkv_bias);
         v = bias(b, layer, v, blk(name, layer, "attn_v.bias"), arch->qkv_bias);
     }
-    if (arch->qk_norm) {
-        q = norm(b, layer, q, nq, l->k_dim, blk(name, layer, "attn_q_norm.weight"));
-        k = norm(b, layer, k, nk, l->k_dim, blk(name, layer, "attn_k_norm.weight"));
-    }
-    int table = l->window > 0 && b->plan->n_ropes > 1 ? 1 : 0;
-    q = rope(b, layer, q, l->n_head, l->k_dim, table);
-    k = rope(b, layer, k, l->n_kv_head, l->k_dim, table);
-    struct lk_op *op = add_op(b, LK_OP_KV_STORE, layer, k, v, -1, -1);
+    finish_qk(b, layer, qk);
+    struct lk_op *op = add_op(b, LK_OP_KV_STORE, layer, qk[1], v, -1, -1);
     int ks = add_state(b, lk_state_paged(LK_STATE_K, layer, l->n_kv_head, l->k_dim));
     int vs = add_state(b, lk_state_paged(LK_STATE_V, layer, l->n_kv_head, l->v_dim));
     op->u.kv_store.k = ks;
     op->u.kv_store.v = vs;
     int a = add_slot(b, no, LK_ROWS_TOKENS);
-    op = add_op(b, LK_OP_ATTENTION, layer, q, -1, a, -1);
+    op = add_op(b, LK_OP_ATTENTION, layer, qk[0], -1, a, -1);
     op->u.attention.k = ks;
     op->u.attention.v = vs;
     op->u.attention.n_head = l->n_head;
     op->u.attention.window = l->window;
     set_scores(h, l, op);
     int o = matmul(b, layer, a, matrix(b, blk(name, layer, "attn_output.weight"), h->n_embd, no));
-    o = bias(b, layer, o, blk(name, layer, "attn_output.bias"), false);
-    if (arch->post_norms) {
-        o = norm(b, layer, o, h->n_embd, h->n_embd, blk(name, layer, "post_attention_norm.weight"));
-    }
-    return add(b, layer, x, o);
+    return bias(b, layer, o, blk(name, layer, "attn_output.bias"), false);
 }
 
-static int feed_forward(struct builder *b, int layer, int x)
+/* The branch of the feed-forward; n: the rows that it reads. */
+static int feed_forward(struct builder *b, int layer, int n)
 {
     const struct lk_hparams *h = &b->h;
     int n_ff = h->layers[layer].n_ff;
     char name[96];
     int gate, up;
-    int n = norm(b, layer, x, h->n_embd, h->n_embd, blk(name, layer, "ffn_norm.weight"));
     bool fused = h->arch->fused_gate_up && !has(b, blk(name, layer, "ffn_gate.weight"));
     if (fused) {
         blk(name, layer, "ffn_up.weight");
@@ -340,11 +377,32 @@ static int feed_forward(struct builder *b, int layer, int x)
     int a = add_slot(b, n_ff, LK_ROWS_TOKENS);
     add_op(b, LK_OP_GLU, layer, g, u, a, -1)->u.glu.act = h->arch->act;
     int d = matmul(b, layer, a, matrix(b, blk(name, layer, "ffn_down.weight"), h->n_embd, n_ff));
-    d = bias(b, layer, d, blk(name, layer, "ffn_down.bias"), false);
-    if (h->arch->post_norms) {
-        d = norm(b, layer, d, h->n_embd, h->n_embd, blk(name, layer, "post_ffw_norm.weight"));
+    return bias(b, layer, d, blk(name, layer, "ffn_down.bias"), false);
+}
+
+/* A norm of hidden rows or of a branch, where the layer has it. */
+static int layer_norm(struct builder *b, int layer, int in, bool has_it, const char *suffix)
+{
+    char name[96];
+    int n = b->h.n_embd;
+    return has_it ? norm(b, layer, in, n, n, blk(name, layer, suffix)) : in;
+}
+
+static int add_layer(struct builder *b, int layer, int x)
+{
+    const struct lk_arch *arch = b->h.arch;
+    bool before = !arch->no_pre_norms, after = arch->post_norms;
+    int n = layer_norm(b, layer, x, before, "attn_norm.weight");
+    int branch = attention(b, layer, n);
+    branch = layer_norm(b, layer, branch, after, "post_attention_norm.weight");
+    x = add(b, layer, x, branch);
+    if (!arch->parallel) {
+        n = layer_norm(b, layer, x, before,
+                       arch->ffn_norm_post ? "post_attention_norm.weight" : "ffn_norm.weight");
     }
-    return add(b, layer, x, d);
+    branch = feed_forward(b, layer, n);
+    branch = layer_norm(b, layer, branch, after, "post_ffw_norm.weight");
+    return add(b, layer, x, branch);
 }
 
 static void head(struct builder *b, int x, int embd)
@@ -357,7 +415,7 @@ static void head(struct builder *b, int x, int embd)
     if (has(b, "output.weight")) {
         w = matrix_rows(b, "output.weight", h->n_rows, 0, h->n_vocab, h->n_embd);
     }
-    int y = matmul(b, h->n_layer, n, w);
+    int y = scale(b, h->n_layer, matmul(b, h->n_layer, n, w), h->logit_scale);
     if (h->final_softcap > 0) {
         int out = add_slot(b, h->n_vocab, LK_ROWS_OUTPUTS);
         struct lk_op *op = add_op(b, LK_OP_SOFTCAP, h->n_layer, y, -1, out, -1);
@@ -369,53 +427,81 @@ static void head(struct builder *b, int x, int embd)
     b->plan->out_slot = y;
 }
 
-static void make_ropes(struct builder *b)
+/* Frequency factors of a tensor, NULL where there is no name. */
+static const float *factors_of(struct builder *b, const char *name)
+{
+    int n = b->h.n_rot / 2;
+    struct lk_weight w = {0};
+    void *copy = NULL;
+    if (!name || b->status) {
+        return NULL;
+    }
+    b->status = lk_bind_vector(b->gguf, name, n, &w, &copy, b->err);
+    own(b, copy);
+    const float *factors = w.data;
+    for (int i = 0; i < n && !b->status; i++) {
+        if (!(factors[i] >= 1e-6f && factors[i] <= 1e6f)) {
+            b->status = lk_fail(b->err, LK_E_FORMAT,
+                                "%s: tensor '%s' element %d is %g, expected 1e-6 to 1e6",
+                                lk_gguf_path(b->gguf), name, i, (double)factors[i]);
+        }
+    }
+    return factors;
+}
+
+/* A table of layers whose angles are scaled as the file says, checked for all its positions. */
+static void make_rope(struct builder *b, struct lk_rope *rope, double base, double linear,
+                      const float *factors)
 {
     const struct lk_hparams *h = &b->h;
-    struct lk_plan *p = b->plan;
-    const float *factors = NULL;
-    if (h->rope_factors) {
-        struct lk_weight w;
-        void *copy;
-        b->status = lk_bind_vector(b->gguf, h->rope_factors, h->n_rot / 2, &w, &copy, b->err);
-        own(b, copy);
-        if (b->status) {
-            return;
-        }
-        factors = w.data;
-        for (int i = 0; i < h->n_rot / 2; i++) {
-            if (!(factors[i] >= 1e-6f && factors[i] <= 1e6f)) {
-                b->status = lk_fail(b->err, LK_E_FORMAT,
-                                    "%s: tensor '%s' element %d is %g, "
-                                    "expected 1e-6 to 1e6",
-                                    lk_gguf_path(b->gguf), h->rope_factors, i, (double)factors[i]);
-                return;
-            }
-        }
+    if (b->status) {
+        return;
     }
-    b->status = lk_rope_init(&p->ropes[0], h->n_rot, h->arch->rope_interleaved, h->rope_base,
-                             h->rope_linear, factors, b->err);
-    p->ropes[0].attn_factor = h->rope_attn_factor;
-    p->n_ropes = 1;
-    if (!b->status && h->local_rope_base > 0) {
-        b->status = lk_rope_init(&p->ropes[1], h->n_rot, h->arch->rope_interleaved,
-                                 h->local_rope_base, 1.0, NULL, b->err);
-        p->n_ropes = 2;
-    }
-    for (int r = 0; r < p->n_ropes && !b->status; r++) {
-        for (int i = 0; i < h->n_rot / 2 && !b->status; i++) {
-            double most = (double)(h->n_ctx - 1) * p->ropes[r].inv_freq[i];
-            if (!(most <= 0x1p24)) { /* the domain of lk_sincos */
-                b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
-                                    "%s: rotary angles go up to %g with %u positions, expected "
-                                    "at most 2^24",
-                                    lk_gguf_path(b->gguf), most, h->n_ctx);
-            }
+    b->status =
+        lk_rope_init(rope, h->n_rot, h->arch->rope_interleaved, base, linear, factors, b->err);
+    for (int i = 0; i < h->n_rot / 2 && !b->status; i++) {
+        double most = (double)(h->n_ctx - 1) * rope->inv_freq[i];
+        if (!(most <= 0x1p24)) { /* the domain of lk_sincos */
+            b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
+                                "%s: rotary angles go up to %g with %u positions, expected "
+                                "at most 2^24",
+                                lk_gguf_path(b->gguf), most, h->n_ctx);
         }
     }
 }
 
-/* A tensor that no op uses would be left out of the sum in silence: refuse it by name. */
+static void make_scaled_rope(struct builder *b, struct lk_rope *rope, const char *factors)
+{
+    const struct lk_hparams *h = &b->h;
+    make_rope(b, rope, h->rope_base, h->rope_linear, factors_of(b, factors));
+    rope->attn_factor = h->rope_attn_factor;
+    if (!b->status && h->yarn.factor > 0) {
+        lk_rope_scale_yarn(rope, h->rope_base, &h->yarn);
+    }
+}
+
+static void make_ropes(struct builder *b)
+{
+    const struct lk_hparams *h = &b->h;
+    struct lk_plan *p = b->plan;
+    make_scaled_rope(b, &p->ropes[p->n_ropes++], h->rope_factors);
+    if (h->local_rope_base > 0) {
+        make_rope(b, &p->ropes[p->n_ropes++], h->local_rope_base, 1.0, NULL);
+    }
+    if (h->temperature > 0) { /* queries', the last one */
+        struct lk_rope *q = &p->ropes[p->n_ropes++];
+        make_scaled_rope(b, q, h->rope_factors);
+        q->temperature = h->temperature;
+        q->original = h->n_ctx_original;
+    }
+    if (h->long_factors) {
+        make_scaled_rope(b, &p->long_rope, h->long_factors);
+        p->n_ctx_short = (uint32_t)h->n_ctx_original;
+    }
+}
+
+/* A tensor that no op uses would be left out of the sum in silence: refuse it by name. Those of the
+ * blocks behind the last layer make no logits of the next token. */
 static void refuse_leftovers(struct builder *b)
 {
     static const char *const KNOWN[] = {"rope_freqs.weight", "rope_factors_short.weight",
@@ -425,7 +511,7 @@ static void refuse_leftovers(struct builder *b)
     }
     for (size_t i = 0; i < lk_gguf_n_tensors(b->gguf) && !b->status; i++) {
         const struct lk_gguf_tensor *t = lk_gguf_tensor_at(b->gguf, i);
-        if (!b->bound[i]) {
+        if (!b->bound[i] && !lk_hparams_skip(&b->h, t->name)) {
             b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
                                 "%s: tensor '%.*s' has no meaning in architecture '%s'",
                                 lk_gguf_path(b->gguf), (int)(t->name.len < 96 ? t->name.len : 96),
@@ -463,8 +549,7 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
     int x = add_slot(&b, h->n_embd, LK_ROWS_TOKENS);
     add_op(&b, LK_OP_EMBED, -1, -1, -1, x, embd)->u.embed.scale = h->embed_scale;
     for (int layer = 0; layer < h->n_layer && !b.status; layer++) {
-        x = attention(&b, layer, x);
-        x = feed_forward(&b, layer, x);
+        x = add_layer(&b, layer, x);
     }
     if (!b.status) {
         head(&b, x, embd);
@@ -491,4 +576,16 @@ lk_status lk_model_check(const lk_model *model, lk_error *err)
         lk_plan_free(&plan);
     }
     return status;
+}
+
+bool lk_model_tensor_unused(const lk_model *model, size_t i)
+{
+    struct lk_hparams h;
+    lk_error err;
+    if (lk_hparams_read(model->gguf, &h, &err)) {
+        return false;
+    }
+    bool skip = lk_hparams_skip(&h, lk_gguf_tensor_at(model->gguf, i)->name);
+    lk_hparams_free(&h);
+    return skip;
 }

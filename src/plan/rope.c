@@ -30,22 +30,72 @@ void lk_rope_free(struct lk_rope *rope)
     *rope = (struct lk_rope){0};
 }
 
+double lk_yarn_magnitude(double factor, double m)
+{
+    return factor <= 1.0 ? 1.0 : 0.1 * m * lk_log_f64(factor) + 1.0;
+}
+
+/* The pair, as a real number, that turns `beta` times within the original context. */
+static double pair_of(const struct lk_rope *rope, double base, double original, double beta)
+{
+    static const double two_pi = 6.283185307179586;
+    return rope->n_dims * lk_log_f64(original / (beta * two_pi)) / (2.0 * lk_log_f64(base));
+}
+
+/* The nearest integer at or below x; |x| < 2^31. */
+static double floor_of(double x)
+{
+    double whole = (double)(int32_t)x;
+    return whole > x ? whole - 1.0 : whole;
+}
+
+void lk_rope_scale_yarn(struct lk_rope *rope, double base, const struct lk_yarn *yarn)
+{
+    double low = pair_of(rope, base, yarn->original, yarn->beta_fast);
+    double high = pair_of(rope, base, yarn->original, yarn->beta_slow);
+    if (!yarn->fractional) {
+        low = floor_of(low);
+        high = -floor_of(-high);
+    }
+    low = low > 0.0 ? low : 0.0;
+    high = high < rope->n_dims - 1.0 ? high : rope->n_dims - 1.0;
+    double width = high - low > 0.001 ? high - low : 0.001;
+    for (int i = 0; i < rope->n_dims / 2; i++) {
+        double ramp = (i - low) / width;
+        double stays = 1.0 - (ramp < 0.0 ? 0.0 : ramp > 1.0 ? 1.0 : ramp);
+        stays *= yarn->extrapolation;
+        rope->inv_freq[i] *= stays + (1.0 - stays) / yarn->factor;
+    }
+}
+
+/* What cos and sin of a position are multiplied by. */
+static double factor_at(const struct lk_rope *rope, int32_t pos)
+{
+    if (!(rope->temperature > 0.0)) {
+        return rope->attn_factor;
+    }
+    double times = floor_of(pos / rope->original);
+    return rope->attn_factor * (1.0 + rope->temperature * lk_log_f64(1.0 + times));
+}
+
 void lk_rope_table_f64(const struct lk_rope *rope, int32_t pos, double *cs)
 {
+    double factor = factor_at(rope, pos);
     for (int i = 0; i < rope->n_dims / 2; i++) {
         double s, c;
         lk_sincos(pos * rope->inv_freq[i], &s, &c);
-        cs[2 * i] = c * rope->attn_factor;
-        cs[2 * i + 1] = s * rope->attn_factor;
+        cs[2 * i] = c * factor;
+        cs[2 * i + 1] = s * factor;
     }
 }
 
 void lk_rope_table(const struct lk_rope *rope, int32_t pos, float *cs)
 {
+    double factor = factor_at(rope, pos);
     for (int i = 0; i < rope->n_dims / 2; i++) {
         double s, c;
         lk_sincos(pos * rope->inv_freq[i], &s, &c);
-        cs[2 * i] = lk_flush((float)(c * rope->attn_factor));
-        cs[2 * i + 1] = lk_flush((float)(s * rope->attn_factor));
+        cs[2 * i] = lk_flush((float)(c * factor));
+        cs[2 * i + 1] = lk_flush((float)(s * factor));
     }
 }

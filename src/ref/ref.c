@@ -340,6 +340,20 @@ static void norm(const double *x, const float *w, int width, int group, double e
     }
 }
 
+static void layer_norm(const double *x, const float *w, int width, int group, double eps, double *y)
+{
+    for (int base = 0; base < width; base += group) {
+        double sum = 0;
+        for (int i = 0; i < group; i++) {
+            sum += x[base + i];
+        }
+        for (int i = 0; i < group; i++) {
+            y[base + i] = x[base + i] - sum / group;
+        }
+    }
+    norm(y, w, width, group, eps, y);
+}
+
 /* A row of a matmul's input as the contract's matrices see it. */
 static void round_input(const struct lk_exec *e, const struct lk_weight *w, double *x)
 {
@@ -612,6 +626,9 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
         case LK_OP_NORM:
             norm(x + at, vec, (int)width, op->u.norm.group, (double)op->u.norm.eps, y + at);
             break;
+        case LK_OP_LAYER_NORM:
+            layer_norm(x + at, vec, (int)width, op->u.norm.group, (double)op->u.norm.eps, y + at);
+            break;
         case LK_OP_BIAS:
             for (size_t i = 0; i < width; i++) {
                 y[at + i] = x[at + i] + (double)vec[i];
@@ -636,6 +653,11 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
         case LK_OP_ADD:
             for (size_t i = at; i < at + width; i++) {
                 y[i] = x[i] + x1[i];
+            }
+            break;
+        case LK_OP_SCALE:
+            for (size_t i = at; i < at + width; i++) {
+                y[i] = x[i] * (double)op->u.scale.factor;
             }
             break;
         case LK_OP_GATHER:

@@ -44,7 +44,10 @@ Test(check, no_alarm_on_any_architecture)
         cr_assert_gt(compared, 1000000);
         for (int l = 1; l <= r->n_layers; l++) { /* every layer has the columns of the first */
             for (int k = 0; k < r->n_columns; k++) {
-                cr_assert_eq(r->cells[l * r->n_columns + k], r->cells[r->n_columns + k]);
+                uint8_t cell = r->cells[l * r->n_columns + k];
+                bool unturned = cell == LK_CHECK_NONE && strncmp(r->columns[k], "rope", 4) == 0;
+                cr_assert(cell == r->cells[r->n_columns + k] || unturned, "%s, layer %d: %s",
+                          test_model_path(i), l - 1, r->columns[k]);
                 cr_assert(r->cells[l * r->n_columns + k] <= LK_CHECK_EQUAL);
             }
         }

@@ -38,3 +38,20 @@ expect 0 "inspect alone" inspect $model; lacks "inspect reads no weights unasked
 expect 0 "save" run $model hello --raw -n 2 --save "$dir/weights.session"
 same "save keeps the digest" "$(python3 -c 'import sys
 print(open(sys.argv[1], "rb").read()[80:112].hex())' "$dir/weights.session")" "$weights"
+
+# Embeddings: a line of numbers a text, or an array of arrays; a file of none says which key.
+tiny=tests/golden/tiny-qwen3.gguf
+same "embed: a line a text" "$(lk embed $tiny --pooling last one two | wc -l)" 2
+lk embed $tiny --pooling mean --json one two one | python3 -c 'import json, sys
+v = json.load(sys.stdin)
+near = lambda a, b: abs(sum(x * y for x, y in zip(a, b)) - 1) < 1e-6
+sys.exit(not (len(v) == 3 and len(v[0]) == 64 and v[0] == v[2] and v[0] != v[1] and near(v[0], v[0])))'
+verdict "embed --json" $?
+for backend in cpu scalar; do
+    same "embed on $backend" "$(lk embed $tiny --pooling mean --backend $backend --batch 2 one)" \
+        "$(lk embed $tiny --pooling mean one)"
+done
+differ "embed --plain" "$(lk embed $tiny --pooling last --plain one)" "$(lk embed $tiny --pooling last one)"
+differ "embed --pooling" "$(lk embed $tiny --pooling first one two)" "$(lk embed $tiny --pooling last one two)"
+expect 3 "embed without a pooling" embed $tiny one; holds "embed names the key" "$(err)" "qwen3.pooling_type"
+expect 2 "embed without a text" embed $tiny

@@ -4,7 +4,7 @@
 # usage.sh: the command line: help, unknown words, values out of their range, exit codes. tests/cli/test_cli.sh sources it.
 
 expect 0 "--help" --help; holds "--help lists commands" "$(out)" perplexity; same "--help is quiet" "$(err)" ""
-for c in run perplexity tokenize template inspect bench check pull list rm devices generate; do
+for c in run embed perplexity tokenize template inspect bench check pull list rm devices generate; do
     expect 0 "$c --help" $c --help; holds "$c --help" "$(out)" "usage: lockstep $c"
 done
 expect 0 "--version" --version; holds "--version has numerics" "$(out)" "numerics 2"
@@ -32,7 +32,7 @@ err | grep -q $'\033'; [ $? -ne 0 ]; verdict "no colors off a terminal" $?
 
 # ---- help and what was meant ----
 expect 0 "help" help; same "help is --help" "$(out)" "$(lk --help)"
-for c in run pull list rm inspect tokenize check devices perplexity bench generate help; do
+for c in run embed pull list rm inspect tokenize check devices perplexity bench generate help; do
     expect 0 "help $c" help $c; same "help $c is $c --help" "$(out)" "$(lk $c --help)"
     same "help $c fits a terminal" "$(awk 'length > 98' "$dir/out")" ""
     holds "help lists $c" "$(lk help)" "  $c "

@@ -76,7 +76,7 @@ static const int LOWS[RANGES] = {-50, -20, -50}, HIGHS[RANGES] = {-20, 8, 39};
 static void test_elementwise(struct report *rep, enum lk_cpu_level level,
                              const struct lk_vec_kernels *t)
 {
-    static const char *const NAMES[] = {"add", "bias", "silu", "gelu", "softcap"};
+    static const char *const NAMES[] = {"add", "bias", "silu", "gelu", "softcap", "scale"};
     for (int f = 0; f < (int)LK_COUNT(NAMES); f++) {
         struct rng rng = {rep->seed + (uint64_t)f};
         report_begin(rep, lk_cpu_level_name(level), NAMES[f], "");
@@ -105,6 +105,9 @@ static void test_elementwise(struct report *rep, enum lk_cpu_level level,
                 enum lk_act act = f == 2 ? LK_ACT_SILU : LK_ACT_GELU;
                 got = t->glu(act, c.fa, c.fb, n, c.fgot);
                 want = lk_scalar_glu(act, c.fa, c.fb, n, c.fwant);
+            } else if (f == 5) {
+                got = t->scale(c.fa, n, in, c.fgot);
+                want = lk_scalar_scale(c.fa, n, in, c.fwant);
             } else {
                 got = t->softcap(c.fa, n, in, cap, c.fgot);
                 want = lk_scalar_softcap(c.fa, n, in, cap, c.fwant);
@@ -115,12 +118,14 @@ static void test_elementwise(struct report *rep, enum lk_cpu_level level,
     }
 }
 
-static void test_norm(struct report *rep, enum lk_cpu_level level, const struct lk_vec_kernels *t)
+/* RMS norm, or layer norm. */
+static void test_norm(struct report *rep, enum lk_cpu_level level, const struct lk_vec_kernels *t,
+                      bool layer)
 {
     static const int GROUPS[] = {1,   2,   7,   8,   15,  16,  17,  31,  32,  64,  80,
                                  100, 127, 128, 200, 255, 256, 257, 511, 512, 576, 640};
     struct rng rng = {rep->seed};
-    report_begin(rep, lk_cpu_level_name(level), "norm", "");
+    report_begin(rep, lk_cpu_level_name(level), layer ? "layer_norm" : "norm", "");
     for (int round = 0; round < 200; round++) {
         int group = GROUPS[round % (int)LK_COUNT(GROUPS)], range = round % RANGES;
         int n = group * (group <= 128 ? 1 + rng_below(&rng, 4) : 1);
@@ -129,8 +134,12 @@ static void test_norm(struct report *rep, enum lk_cpu_level level, const struct 
         float eps = round % 4 == 3 ? 0x1p-60f : 1e-5f;
         char what[64];
         snprintf(what, sizeof what, "%d in groups of %d", n, group);
-        bool got = t->norm(c.fa, c.fb, n, group, eps, c.fgot);
-        bool want = lk_scalar_norm(c.fa, c.fb, n, group, eps, c.fwant);
+        for (int i = 0; layer && round % 5 == 0 && i < n; i++) { /* close to their mean */
+            c.fa[i] = 1.0f + lk_flush(c.fa[i] * 0x1p-20f);
+        }
+        bool got = (layer ? t->layer_norm : t->norm)(c.fa, c.fb, n, group, eps, c.fgot);
+        bool want =
+            (layer ? lk_scalar_layer_norm : lk_scalar_norm)(c.fa, c.fb, n, group, eps, c.fwant);
         case_end(rep, &c, what, got, want);
     }
     report_end(rep);
@@ -218,7 +227,8 @@ void test_vec(struct report *rep, enum lk_cpu_level level)
     }
     report_end(rep);
     test_elementwise(rep, level, t);
-    test_norm(rep, level, t);
+    test_norm(rep, level, t, false);
+    test_norm(rep, level, t, true);
     test_rope(rep, level, t);
     test_kv_store(rep, level, t);
 }

@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 #include "base/numerics.h"
 #include "tests/regress/regress.h"
+#include "tests/util/models.h"
 #include "tests/util/hand_plan.h"
 #include "tests/util/tiny.h"
 
@@ -88,6 +89,9 @@ Test(cpu_ops, put_out_what_scalar_does, .timeout = 600)
     const struct lk_type_info *types = lk_types(&n_types);
     for (size_t a = 0; a < LK_COUNT(ARCHS); a++) {
         for (size_t t = 0; t < n_types; t++) {
+            if (test_skips_pair(a, t)) {
+                continue;
+            }
             struct model_params p =
                 model_params_default(ARCHS[a], types[t].type, (unsigned)(a + 3 * t));
             p.n_ff = 256;

@@ -176,6 +176,10 @@ static void hash_all(uint8_t out[32])
         add_floats(&h, y, WIDTH);
         cr_assert(lk_scalar_norm(a, b, WIDTH, 32, 1e-5f, y));
         add_floats(&h, y, WIDTH);
+        cr_assert(lk_scalar_layer_norm(a, b, WIDTH, WIDTH, 0x1p-60f, y));
+        add_floats(&h, y, WIDTH);
+        cr_assert(lk_scalar_scale(a, (int)n, 0x1.8p-20f, y));
+        add_floats(&h, y, n);
         b[3] = lk_flt(0x00000123u); /* a subnormal bias is read as +0 */
         cr_assert(lk_scalar_bias(a, b, (int)n, y));
         add_floats(&h, y, n);

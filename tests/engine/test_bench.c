@@ -27,7 +27,7 @@ static lk_token_cost cost_of_tensors(const lk_model *m)
         has_output |= t.name_len == 13 && memcmp(t.name, "output.weight", 13) == 0;
         if (is_embd) {
             embd = t;
-        } else if (!(t.name_len >= 10 && memcmp(t.name, "rope_freqs", 10) == 0)) {
+        } else if (!(t.name_len >= 5 && memcmp(t.name, "rope_", 5) == 0)) {
             cost.weight_bytes += t.n_bytes;
             cost.mul_adds += t.n_dims == 2 ? t.dims[0] * t.dims[1] : 0;
         }

@@ -511,6 +511,56 @@ Test(session, a_changed_file_is_called_damaged)
     unlink(file);
 }
 
+/* Two sets of frequency factors: a context beyond the original one has the long set, on every
+ * backend, from the first token on; its sessions are its own. */
+Test(session, long_contexts_have_factors_of_their_own)
+{
+    static const char path[] = LK_TEST_DIR "/golden/tiny-phi3-long.gguf";
+    enum { SHORT = 16 }; /* the file's original context */
+    char file[] = "/tmp/lockstep-session-XXXXXX";
+    int fd = mkstemp(file);
+    cr_assert(fd >= 0);
+    close(fd);
+    float *rows[2] = {NULL, NULL};
+    int32_t ids[SHORT];
+    size_t n = 0;
+    tiny_tokens(ids, SHORT, test_model_n_vocab(path), 9);
+    for (size_t i = 0; i < 2 * LK_COUNT(BACKENDS); i++) {
+        lk_engine_options o = lk_engine_options_default();
+        lk_model *m;
+        lk_error err;
+        lk_session *s;
+        bool is_long = i % 2;
+        o.backend = BACKENDS[i / 2];
+        o.n_ctx = is_long ? SHORT + 1 : i ? SHORT : 0; /* by itself the short one */
+        lk_engine *e = tiny_engine_with(path, &o, &m);
+        cr_assert_eq(lk_engine_n_ctx(e), is_long ? SHORT + 1 : SHORT);
+        n = SHORT * lk_engine_n_vocab(e);
+        float *got = tiny_rows(e, ids, SHORT);
+        if (rows[is_long]) {
+            tiny_same(got, rows[is_long], n, o.backend);
+            free(got);
+        } else {
+            rows[is_long] = got;
+        }
+        cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+        if (i > 0) { /* the file is of the other set */
+            cr_assert_eq(lk_session_load(s, file, &err), LK_E_FORMAT);
+            cr_assert(strstr(err.message, "set of frequency factors is"), "%s", err.message);
+        }
+        cr_assert_eq(lk_session_sync(s, ids, SHORT, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_save(s, file, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_load(s, file, &err), LK_OK, "%s", err.message);
+        lk_session_close(&s);
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
+    cr_assert(memcmp(rows[0], rows[1], n * sizeof *rows[0]) != 0);
+    free(rows[0]);
+    free(rows[1]);
+    unlink(file);
+}
+
 /* One write to the cache fails: the k-th from when it was set. */
 static const struct lk_backend_impl *real_impl;
 static int writes_until_failure;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write tiny random models of each architecture and what `transformers` says of them.
 
-    make.py [OUT_DIR]        needs torch, transformers, gguf, numpy
+    make.py [OUT_DIR [NAME...]]     needs torch, transformers, gguf, numpy
 
 For each case: tiny-NAME.gguf (hidden 64, small vocabulary, weights as below) and tiny-NAME.bin, the
 logits of a fixed token sequence computed in float64: u32 n_tokens, u32 n_vocab, i32 tokens,
@@ -51,6 +51,54 @@ def cases():
                            for i in range(7)]}), T.F16
     yield "phi3", "phi3", tf.Phi3Config(**{**COMMON, "rope_theta": 10000.0, "sliding_window": 17,
                                            "partial_rotary_factor": 0.75, "tie_word_embeddings": False}), T.F16
+    small = {**COMMON, "intermediate_size": 32, "tie_word_embeddings": True}
+    yield "phi3-long", "phi3", tf.Phi3Config(**{**small, "sliding_window": 300, "original_max_position_embeddings": 16,
+                                                "rope_parameters": {
+        "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 16,
+        "partial_rotary_factor": 0.75, "short_factor": [1.0 + 0.1 * i for i in range(6)],
+        "long_factor": [1.5 + 2.0 * i for i in range(6)]}}), T.F16
+    yield "qwen2-yarn", "qwen2", tf.Qwen2Config(**{**small, "max_position_embeddings": 256, "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0,
+        "original_max_position_embeddings": 64}}), T.F16
+    yield "smollm3", "smollm3", tf.SmolLM3Config(**{**small, "num_hidden_layers": 5, "rope_parameters": {
+        "rope_type": "default", "rope_theta": 5e6}}), T.F16
+    yield "mistral3", "mistral3", tf.Ministral3Config(**{**small, "head_dim": 24, "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 12,
+        "max_position_embeddings": 256, "beta_fast": 1.0, "beta_slow": 0.1, "mscale_all_dim": 0.5, "mscale": 1.0,
+        "llama_4_scaling_beta": 0.1}}), T.F16
+    default = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
+    small = {**small, **default}
+    yield "granite", "granite", tf.GraniteConfig(**{**small, "embedding_multiplier": 6.0, "residual_multiplier": 0.22,
+                                                    "attention_multiplier": 0.2, "logits_scaling": 8.0}), T.F16
+    yield "qwen3vl", "qwen3vl", tf.Qwen3VLTextConfig(**{**small, "head_dim": 24, "rope_parameters": {
+        "rope_type": "default", "rope_theta": 5e6, "mrope_section": [4, 4, 4]}}), T.F16
+    yield "olmo2", "olmo2", tf.Olmo2Config(**{**small, "tie_word_embeddings": False}), T.F16
+    types = lambda n, period: ["full_attention" if i % period == period - 1 else "sliding_attention" for i in range(n)]
+    windows = lambda n, period: {"num_hidden_layers": n, "sliding_window": 9, "layer_types": types(n, period)}
+    yield "olmo3", "olmo2", tf.Olmo3Config(**{**small, **windows(5, 4), "tie_word_embeddings": False,
+                                              "rope_parameters": {
+        "full_attention": {"rope_type": "yarn", "rope_theta": 500000.0, "factor": 8.0,
+                           "original_max_position_embeddings": 32, "attention_factor": 1.25,
+                           "beta_fast": 32.0, "beta_slow": 0.05},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 500000.0}}}), T.F16
+    yield "seed_oss", "seed_oss", tf.SeedOssConfig(**{**small, "head_dim": 24, "attention_bias": True,
+                                                      "attention_out_bias": False}), T.F16
+    yield "gemma2", "gemma2", tf.Gemma2Config(**{**small, **windows(3, 2), "head_dim": 24, "query_pre_attn_scalar": 24,
+                                                 "attn_logit_softcapping": 20.0, "final_logit_softcapping": 5.0,
+                                                 }), T.F16
+    yield "glm4", "glm4", tf.Glm4Config(**{**small, "head_dim": 24, "attention_bias": True, "rope_parameters": {
+        "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}), T.F16
+    yield "exaone4", "exaone4", tf.Exaone4Config(**{**small, **windows(5, 4)}), T.F16
+    yield "cohere2", "cohere2", tf.Cohere2Config(**{**small, **windows(5, 4), "layer_norm_eps": 1e-5,
+                                                    "logit_scale": 0.25}), T.F16
+    yield "hunyuan", "hunyuan-dense", tf.HunYuanDenseV1Config(**{**small, "head_dim": 24}), T.F16
+    yield "ernie4_5", "ernie4_5", tf.Ernie4_5Config(**{**small, "head_dim": 24, "use_bias": False}), T.F16
+
+
+# llama's rotary pairs are neighbours in the files of these, halves in transformers
+PERMUTED = ("llama", "smollm3", "mistral3", "granite")
+# norm weights of these are kept without their 1 in transformers, and with it in the files
+PLUS_ONE = ("gemma2", "gemma3")
 
 
 def interleave(w, n_head):
@@ -68,6 +116,32 @@ def store(w, qtype):
     return data, gguf.dequantize(data, qtype).reshape(w.shape)
 
 
+def scaling(writer, c):
+    """rope.scaling.*, as converters write it, and the temperature of Ministral 3."""
+    rope = getattr(c, "rope_parameters", None) or {}
+    rope = rope.get("full_attention", rope)
+    if rope.get("rope_type") == "longrope":
+        scale = c.max_position_embeddings / rope["original_max_position_embeddings"]
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        writer.add_rope_scaling_attn_factors(
+            float((1 + np.log(scale) / np.log(rope["original_max_position_embeddings"])) ** 0.5))
+        for kind in ("long", "short"):
+            writer.add_tensor(f"rope_factors_{kind}.weight", np.array(rope[kind + "_factor"], np.float32))
+    if rope.get("rope_type") != "yarn":
+        return
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(rope["factor"])
+    writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    for key, add in (("beta_fast", writer.add_rope_scaling_yarn_beta_fast),
+                     ("beta_slow", writer.add_rope_scaling_yarn_beta_slow),
+                     ("mscale_all_dim", writer.add_rope_scaling_yarn_log_mul),
+                     ("attention_factor", writer.add_rope_scaling_yarn_attn_factor),
+                     ("llama_4_scaling_beta", writer.add_attn_temperature_scale)):
+        if rope.get(key) is not None:
+            add(rope[key])
+
+
 def keys(writer, arch, c):
     writer.add_block_count(c.num_hidden_layers)
     writer.add_context_length(c.max_position_embeddings)
@@ -75,8 +149,20 @@ def keys(writer, arch, c):
     writer.add_feed_forward_length(c.intermediate_size)
     writer.add_head_count(c.num_attention_heads)
     writer.add_head_count_kv(c.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(c.rms_norm_eps)
+    if arch == "cohere2":
+        writer.add_layer_norm_eps(c.layer_norm_eps)
+    else:
+        writer.add_layer_norm_rms_eps(c.rms_norm_eps)
+    scaling(writer, c)
+    for name, add in (("embedding_multiplier", writer.add_embedding_scale), ("residual_multiplier", writer.add_residual_scale),
+                      ("attention_multiplier", writer.add_attention_scale), ("logits_scaling", writer.add_logit_scale),
+                      ("logit_scale", writer.add_logit_scale),
+                      ("attn_logit_softcapping", writer.add_attn_logit_softcapping),
+                      ("final_logit_softcapping", writer.add_final_logit_softcapping)):
+        if getattr(c, name, None) is not None and arch in ("granite", "cohere2", "gemma2"):
+            add(getattr(c, name))
     rope = getattr(c, "rope_parameters", None) or {}
+    rope = rope.get("full_attention", rope)
     if arch == "gemma3":
         writer.add_rope_freq_base(1e6)
     else:
@@ -84,8 +170,15 @@ def keys(writer, arch, c):
     if getattr(c, "head_dim", None):
         writer.add_key_length(c.head_dim)
         writer.add_value_length(c.head_dim)
-    if arch in ("gemma3", "phi3"):
+    if arch in ("gemma2", "gemma3", "phi3", "cohere2", "exaone4", "olmo2") and getattr(c, "sliding_window", None):
         writer.add_sliding_window(c.sliding_window)
+        if arch in ("exaone4", "olmo2"):
+            writer.add_sliding_window_pattern([t == "sliding_attention" for t in c.layer_types])
+    if arch == "glm4":
+        writer.add_rope_dimension_count(c.head_dim // 2)
+    if arch == "qwen3vl":
+        writer.add_rope_dimension_sections([*rope["mrope_section"], 0])
+        writer.add_num_deepstack_layers(3)
     if arch == "phi3":
         writer.add_rope_dimension_count(int(0.75 * c.hidden_size // c.num_attention_heads))
 
@@ -98,6 +191,7 @@ NAMES = {
     "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "mlp.gate_up_proj": "ffn_up", "input_layernorm": "attn_norm",
+    "self_attn.query_layernorm": "attn_q_norm", "self_attn.key_layernorm": "attn_k_norm",
 }
 
 
@@ -106,8 +200,10 @@ def name_of(arch, key):
         return NAMES[key]
     _, _, layer, rest = key.split(".", 3)
     part, kind = rest.rsplit(".", 1)
-    other = {"post_attention_layernorm": "post_attention_norm" if arch == "gemma3" else "ffn_norm",
-             "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm"}
+    post = ("gemma2", "gemma3", "olmo2", "exaone4", "seed_oss")
+    other = {"post_attention_layernorm": "post_attention_norm" if arch in post else "ffn_norm",
+             "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
+             "post_self_attn_layernorm": "post_attention_norm", "post_mlp_layernorm": "post_ffw_norm"}
     return f"blk.{layer}.{NAMES.get(part) or other[part]}.{kind}"
 
 
@@ -123,8 +219,24 @@ def vocabulary(writer):
     writer.add_unk_token_id(0)
 
 
+# models whose hidden rows after the last norm are written too, as a text's two points: the mean of
+# all rows and the last one, each divided by its length: u32 n_tokens, u32 n_embd, i32 tokens, f32 rows
+EMBEDDED = ("qwen3",)
+
+
+def write_embeddings(path, model, ids):
+    with torch.no_grad():
+        rows = model.model(torch.from_numpy(ids)[None]).last_hidden_state[0].numpy()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<II", *rows.shape))
+        f.write(ids.astype("<i4").tobytes())
+        for point in (rows.mean(axis=0), rows[-1]):
+            f.write((point / np.linalg.norm(point)).astype("<f4").tobytes())
+
+
 def make(out, name, arch, config, qtype):
-    model = tf.AutoModelForCausalLM.from_config(config).double().eval()
+    text_model = tf.Qwen3VLTextModel if arch == "qwen3vl" else None # which has no head of its own
+    model = (text_model(config) if text_model else tf.AutoModelForCausalLM.from_config(config)).double().eval()
     rng = np.random.default_rng(sum(map(ord, name)))
     w = gguf.GGUFWriter(os.path.join(out, f"tiny-{name}.gguf"), arch)
     w.add_name(f"tiny-{name}")
@@ -146,38 +258,45 @@ def make(out, name, arch, config, qtype):
         shape = tuple(t.shape)
         if len(shape) == 1:
             x = rng.normal(0, 0.1, shape)
-            if key.endswith("norm.weight") and arch != "gemma3":
+            if key.endswith("norm.weight") and arch not in PLUS_ONE:
                 x += 1.0
         else:
             x = rng.normal(0, 1.0 if "embed" in key else 1.5 / shape[1] ** 0.5, shape)
         x = x.astype(np.float32)
         is_norm = len(shape) == 1 and not key.endswith("bias")
-        file_value = x + np.float32(1) if arch == "gemma3" and is_norm else x
+        file_value = x + np.float32(1) if arch in PLUS_ONE and is_norm else x
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
         proj = key.split(".")[-2]
-        if arch == "llama" and proj in heads:
+        if arch in PERMUTED and proj in heads:
             data, _ = store(interleave(x, heads[proj]), qtype)
             _, value = store(x, qtype)
         else:
             data, value = store(file_value, qtype)
-        if arch == "gemma3" and is_norm:
+        if arch in PLUS_ONE and is_norm:
             value = value.astype(np.float64) - 1.0
         kind = qtype if x.ndim > 1 and qtype != T.F32 else None
-        w.add_tensor(name_of(arch, key), data, raw_dtype=kind)
+        w.add_tensor(name_of(arch, key if not text_model else "model." + key), data, raw_dtype=kind)
         state[key] = torch.from_numpy(value.astype(np.float64))
     model.load_state_dict(state)
     w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
     ids = rng.integers(3, VOCAB, N_TOKENS)
     with torch.no_grad():
-        logits = model(torch.from_numpy(ids)[None]).logits[0].numpy()
+        out_rows = model(torch.from_numpy(ids)[None])
+        if text_model:
+            logits = (out_rows.last_hidden_state[0] @ state["embed_tokens.weight"].T).numpy()
+        else:
+            logits = out_rows.logits[0].numpy()
     with open(os.path.join(out, f"tiny-{name}.bin"), "wb") as f:
         f.write(struct.pack("<II", N_TOKENS, VOCAB))
         f.write(ids.astype("<i4").tobytes())
         f.write(logits.astype("<f4").tobytes())
+    if name in EMBEDDED:
+        write_embeddings(os.path.join(out, f"embed-{name}.bin"), model, ids)
     print(name, os.path.getsize(os.path.join(out, f"tiny-{name}.gguf")), logits.std())
 
 
 if __name__ == "__main__":
     target = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     for case in cases():
-        make(target, *case)
+        if not sys.argv[2:] or case[0] in sys.argv[2:]:
+            make(target, *case)

@@ -131,6 +131,15 @@ PRE = {
     "seed-coder": split(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+"
                         r"|\s*[\r\n]+|\s+(?!\S)|\s+") + [whole()],
     "qwen2": split(CL100K % r"\p{N}") + [whole()],
+    "qwen35": split(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*"
+                    r"|\s*[\r\n]+|\s+(?!\S)|\s+") + [whole()],
+    "hunyuan": split(CL100K % r"\p{N}") + [whole()],
+    "glm4": split(CL100K % r"\p{N}{1,3}") + [whole()],
+    "deepseek-v3": split(r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+                         r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+                         r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+") + [whole()],
+    "exaone-moe": split(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}"
+                        r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+") + [whole()],
     "deepseek-coder": split("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", CJK) + [digits(), whole()],
     "deepseek-llm": split("[\r\n]", r"\s?[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in CASED) + "]+",
                           r"\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+", r"\s+$", CJK)
@@ -138,8 +147,8 @@ PRE = {
     "falcon": [pt.Punctuation("contiguous"), words()] + split("[0-9][0-9][0-9]"),
     "default": split(r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]") + [whole()],
 }
-NFC = {"qwen2", "command-r"}
-WHOLE_WORDS = {"llama-bpe", "tekken"}
+NFC = {"qwen2", "qwen35", "command-r"}
+WHOLE_WORDS = {"llama-bpe", "tekken", "glm4"}
 
 
 def train_bpe():

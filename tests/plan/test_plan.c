@@ -75,20 +75,61 @@ static void op_names(const struct lk_plan *plan, int layer, char *text, size_t n
     }
 }
 
-#define QKV       "norm matmul matmul matmul "
-#define ATTENTION "rope rope kv_store attention matmul "
-#define FFN       "norm matmul matmul glu matmul "
+static bool find_kind(const struct lk_plan *plan, enum lk_op_kind kind, int layer)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].kind == kind && plan->ops[i].layer == layer) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the heads of a layer are turned, by the architecture's shape. */
+static bool is_turned(const char *arch, int layer)
+{
+    const struct arch_shape *shape = arch_shape_of(arch);
+    int step = shape->full_still ? shape->window_step : shape->no_rope_step;
+    return step == 0 || (layer + 1) % step != 0;
+}
+
+#define BARE_QKV  "matmul matmul matmul "
+#define QKV       "norm " BARE_QKV
+#define UNTURNED  "kv_store attention matmul "
+#define ATTENTION "rope rope " UNTURNED
+#define BARE_FFN  "matmul matmul glu matmul "
+#define FFN       "norm " BARE_FFN
 
 Test(plan, ops_of_a_layer_are_in_the_written_order)
 {
     static const struct {
         const char *arch, *layer;
+        const char *unturned; /* a layer without rotation, where some have none */
     } want[] = {
-        {"llama", QKV ATTENTION "add " FFN "add"},
-        {"qwen2", QKV "bias bias bias " ATTENTION "add " FFN "add"},
-        {"qwen3", QKV "norm norm " ATTENTION "add " FFN "add"},
-        {"gemma3", QKV "norm norm " ATTENTION "norm add " FFN "norm add"},
-        {"phi3", QKV ATTENTION "add " FFN "add"},
+        {.arch = "llama", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "qwen2", .layer = QKV "bias bias bias " ATTENTION "add " FFN "add"},
+        {.arch = "qwen3", .layer = QKV "norm norm " ATTENTION "add " FFN "add"},
+        {.arch = "gemma3", .layer = QKV "norm norm " ATTENTION "norm add " FFN "norm add"},
+        {.arch = "phi3", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "smollm3",
+         .layer = QKV ATTENTION "add " FFN "add",
+         .unturned = QKV UNTURNED "add " FFN "add"},
+        {.arch = "mistral3", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "granite", .layer = QKV ATTENTION "scale add " FFN "scale add"},
+        {.arch = "qwen3vl", .layer = QKV "norm norm " ATTENTION "add " FFN "add"},
+        {.arch = "olmo2", .layer = BARE_QKV "norm norm " ATTENTION "norm add " BARE_FFN "norm add"},
+        {.arch = "seed_oss", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "gemma2", .layer = QKV ATTENTION "norm add " FFN "norm add"},
+        {.arch = "glm4", .layer = QKV ATTENTION "norm add " FFN "norm add"},
+        {.arch = "exaone4",
+         .layer = BARE_QKV "norm norm " ATTENTION "norm add " BARE_FFN "norm add",
+         .unturned = BARE_QKV "norm norm " UNTURNED "norm add " BARE_FFN "norm add"},
+        {.arch = "cohere2",
+         .layer = "layer_norm " BARE_QKV ATTENTION "add " BARE_FFN "add",
+         .unturned = "layer_norm " BARE_QKV UNTURNED "add " BARE_FFN "add"},
+        {.arch = "hunyuan-dense",
+         .layer = QKV "rope rope norm norm kv_store attention matmul add " FFN "add"},
+        {.arch = "ernie4_5", .layer = QKV ATTENTION "add " FFN "add"},
     };
     for (size_t i = 0; i < LK_COUNT(want); i++) {
         struct model_params p = model_params_default(want[i].arch, LK_TYPE_Q4_0, 1);
@@ -98,13 +139,20 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         build_ok(&f, &p);
         cr_assert_str_eq(f.plan->arch, want[i].arch);
         for (int layer = 0; layer < p.n_layer; layer++) {
+            bool turned = find_kind(f.plan, LK_OP_ROPE, layer);
             op_names(f.plan, layer, text, sizeof text);
-            cr_assert_str_eq(text, want[i].layer);
+            cr_assert_str_eq(text, turned ? want[i].layer : want[i].unturned);
+            cr_assert_eq(turned, is_turned(want[i].arch, layer));
         }
         op_names(f.plan, -1, text, sizeof text);
         cr_assert_str_eq(text, "embed");
+        const struct arch_shape *shape = arch_shape_of(want[i].arch);
+        char head[96];
+        snprintf(head, sizeof head, "gather %snorm matmul%s%s", shape->layer_norm ? "layer_" : "",
+                 shape->scales || shape->logit_scale ? " scale" : "",
+                 i % 2 || strcmp(want[i].arch, "gemma2") == 0 ? " softcap" : "");
         op_names(f.plan, p.n_layer, text, sizeof text);
-        cr_assert_str_eq(text, i % 2 ? "gather norm matmul softcap" : "gather norm matmul");
+        cr_assert_str_eq(text, head);
         end(&f);
     }
     struct model_params p = model_params_default("llama", LK_TYPE_F16, 1);
@@ -185,6 +233,7 @@ static void check_wiring(const struct lk_plan *p)
             cr_assert(w->rows == p->n_vocab && w->cols == out && out == p->n_embd);
             break;
         case LK_OP_NORM:
+        case LK_OP_LAYER_NORM:
             cr_assert(in == out && w->type == LK_TYPE_F32 && w->cols == op->u.norm.group &&
                       out % op->u.norm.group == 0 && op->u.norm.eps == 1e-5f);
             break;
@@ -216,6 +265,7 @@ static void check_wiring(const struct lk_plan *p)
             break;
         case LK_OP_GATHER:
         case LK_OP_SOFTCAP:
+        case LK_OP_SCALE:
             cr_assert(in == out);
             break;
         case LK_OP_KINDS:
@@ -269,8 +319,9 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
             cr_assert(gate->in[0] == up->in[0] && glu->in[0] == gate->out && glu->in[1] == up->out);
             const struct lk_weight *wg = &plan->weights[gate->weight],
                                    *wu = &plan->weights[up->weight];
-            if (strcmp(archs[a], "phi3") == 0) { /* views into one tensor, back to back */
-                char name[64];
+            const struct arch_shape *shape = arch_shape_of(archs[a]);
+            char name[64];
+            if (shape->fused) { /* views into one tensor, back to back */
                 snprintf(name, sizeof name, "blk.%d.attn_qkv.weight", layer);
                 const struct lk_gguf_tensor *t = lk_gguf_find_tensor(f.g, name);
                 cr_assert(t->data == wq->data);
@@ -279,23 +330,29 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
                 cr_assert_eq(wq->n_bytes + wk->n_bytes + wv->n_bytes, t->n_bytes);
                 snprintf(name, sizeof name, "blk.%d.attn_qkv.weight[%d:%d]", layer, nq, nq + nk);
                 cr_assert_str_eq(wk->name, name);
+            } else {
+                cr_assert(strstr(wq->name, "attn_q.weight") && strstr(wk->name, "attn_k.weight") &&
+                          strstr(wv->name, "attn_v.weight"));
+            }
+            if (shape->fused_gate_up) {
                 snprintf(name, sizeof name, "blk.%d.ffn_up.weight", layer);
-                t = lk_gguf_find_tensor(f.g, name);
+                const struct lk_gguf_tensor *t = lk_gguf_find_tensor(f.g, name);
                 cr_assert(t->data == wg->data);
                 cr_assert((const uint8_t *)wg->data + wg->n_bytes == (const uint8_t *)wu->data);
                 cr_assert_eq(wg->n_bytes + wu->n_bytes, t->n_bytes);
             } else {
-                cr_assert(strstr(wq->name, "attn_q.weight") && strstr(wk->name, "attn_k.weight") &&
-                          strstr(wv->name, "attn_v.weight") && strstr(wg->name, "ffn_gate") &&
-                          strstr(wu->name, "ffn_up"));
+                cr_assert(strstr(wg->name, "ffn_gate") && strstr(wu->name, "ffn_up"));
             }
             const struct lk_op *store = find_op(plan, LK_OP_KV_STORE, layer, 0);
-            const struct lk_op *rope_k = find_op(plan, LK_OP_ROPE, layer, 1);
-            cr_assert(store->in[0] == rope_k->out && rope_k->u.rope.n_head == p.n_kv_head);
-            cr_assert_eq(glu->u.glu.act,
-                         strcmp(archs[a], "gemma3") == 0 ? LK_ACT_GELU : LK_ACT_SILU);
+            if (is_turned(archs[a], layer)) {
+                const struct lk_op *rope_k = find_op(plan, LK_OP_ROPE, layer, 1);
+                const struct lk_op *last =
+                    shape->norms_turned ? find_op(plan, LK_OP_NORM, layer, 2) : rope_k;
+                cr_assert(store->in[0] == last->out && rope_k->u.rope.n_head == p.n_kv_head);
+            }
+            cr_assert_eq(glu->u.glu.act, shape->gelu ? LK_ACT_GELU : LK_ACT_SILU);
         }
-        cr_assert_eq(plan->ropes[0].interleaved, strcmp(archs[a], "llama") == 0);
+        cr_assert_eq(plan->ropes[0].interleaved, arch_shape_of(archs[a])->interleaved);
         end(&f);
     }
 }
@@ -432,17 +489,32 @@ Test(plan, rope_factors_scaling_and_longrope)
     build_ok(&f, &p);
     factors =
         (const float *)(const void *)lk_gguf_find_tensor(f.g, "rope_factors_short.weight")->data;
-    cr_assert(f.plan->ropes[0].n_dims == 48 && f.plan->n_ctx_max == 256);
+    cr_assert(f.plan->ropes[0].n_dims == 48 && f.plan->n_ctx_max == 512 &&
+              f.plan->n_ctx_short == 256);
     cr_assert_float_eq(f.plan->ropes[0].attn_factor, 1.19, 1e-6);
+    cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 1.0 / (double)factors[0], 1e-15);
+    const float *longer =
+        (const float *)(const void *)lk_gguf_find_tensor(f.g, "rope_factors_long.weight")->data;
+    for (int twice = 0; twice < 2; twice++) {
+        lk_plan_set_context(f.plan, 257);
+        cr_assert(f.plan->long_context && f.plan->ropes[0].attn_factor == (double)1.19f);
+        cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 1.0 / (double)longer[0], 1e-15);
+    }
+    lk_plan_set_context(f.plan, 256);
+    cr_assert_not(f.plan->long_context);
     cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 1.0 / (double)factors[0], 1e-15);
     end(&f);
     p.drop = "phi3.rope.scaling.original_context_length";
     refused(&p, LK_E_FORMAT, "phi3.rope.scaling.original_context_length", "missing");
     p.drop = "rope_factors_short.weight";
     refused(&p, LK_E_UNSUPPORTED, "phi3.rope.scaling.type", "rope_factors_short.weight");
+    p.drop = "rope_factors_long.weight";
+    refused(&p, LK_E_FORMAT, "rope_factors_long.weight", "missing");
     p.drop = NULL;
     p.bend = "rope_factors_short.weight";
     refused(&p, LK_E_FORMAT, "rope_factors_short.weight", "[24, 1]");
+    p.bend = "rope_factors_long.weight";
+    refused(&p, LK_E_FORMAT, "rope_factors_long.weight", "[24, 1]");
 }
 
 /* ---- errors ---- */
@@ -450,7 +522,9 @@ Test(plan, rope_factors_scaling_and_longrope)
 static bool is_optional(const struct model_params *p, const char *name)
 {
     return strcmp(name, "output.weight") == 0 || strncmp(name, "rope_", 5) == 0 ||
-           (strcmp(p->arch, "qwen2") != 0 && strstr(name, ".bias"));
+           (strstr(name, ".bias") &&
+            !(arch_shape_of(p->arch)->qkv_bias &&
+              (strstr(name, "attn_q") || strstr(name, "attn_k") || strstr(name, "attn_v"))));
 }
 
 Test(plan, each_missing_or_wrong_tensor_is_named)
@@ -460,7 +534,7 @@ Test(plan, each_missing_or_wrong_tensor_is_named)
         struct fixture all;
         p.n_layer = 2;
         p.biases |= strcmp(archs[a], "llama") == 0;
-        p.ffn_biases = strcmp(archs[a], "qwen2") != 0;
+        p.ffn_biases = !arch_shape_of(archs[a])->qkv_bias;
         build_ok(&all, &p);
         for (size_t i = 0; i < lk_gguf_n_tensors(all.g); i++) {
             const struct lk_gguf_tensor *t = lk_gguf_tensor_at(all.g, i);

@@ -129,6 +129,95 @@ Test(rope, table_follows_its_formula)
     }
 }
 
+/* ---- YaRN and temperature ---- */
+
+static long double ramp_end(const struct lk_yarn *y, int n_dims, double base, double beta)
+{
+    return (long double)n_dims *
+           logl((long double)y->original / ((long double)beta * 6.283185307179586476925L)) /
+           (2.0L * logl((long double)base));
+}
+
+static long double yarn_share(const struct lk_yarn *y, int n_dims, double base, int pair)
+{
+    long double low = ramp_end(y, n_dims, base, y->beta_fast);
+    long double high = ramp_end(y, n_dims, base, y->beta_slow);
+    if (!y->fractional) {
+        low = floorl(low);
+        high = ceill(high);
+    }
+    low = fmaxl(low, 0.0L);
+    high = fminl(high, (long double)n_dims - 1.0L);
+    long double at = ((long double)pair - low) / fmaxl(high - low, 0.001L);
+    return (1.0L - fminl(fmaxl(at, 0.0L), 1.0L)) * (long double)y->extrapolation;
+}
+
+Test(rope, yarn_mixes_angles_along_a_ramp)
+{
+    static const struct {
+        int n_dims;
+        double base;
+        struct lk_yarn yarn;
+        int first, last; /* pairs that stay up to it, and are divided from it on */
+    } cases[] = {
+        {128, 1e6, {4.0, 32768.0, 32.0, 1.0, 1.0, false}, 23, 40},   /* Qwen2.5 */
+        {128, 1e6, {16.0, 16384.0, 32.0, 1.0, 1.0, false}, 20, 37},  /* Ministral 3 */
+        {64, 150000.0, {32.0, 4096.0, 32.0, 1.0, 1.0, true}, 8, 18}, /* gpt-oss: 8.09 to 17.4 */
+        {24, 1e4, {4.0, 12.0, 1.0, 0.1, 1.0, false}, 0, 4},
+        {64, 1e4, {8.0, 100.0, 32.0, 32.0, 1.0, false}, 0, 1}, /* the ramp has no width */
+        {64, 1e4, {8.0, 8192.0, 32.0, 1.0, 0.5, false}, -1, 25},
+    };
+    for (size_t k = 0; k < LK_COUNT(cases); k++) {
+        struct lk_rope rope;
+        lk_error err;
+        int n = cases[k].n_dims;
+        const struct lk_yarn *y = &cases[k].yarn;
+        cr_assert_eq(lk_rope_init(&rope, n, false, cases[k].base, 1.0, NULL, &err), LK_OK);
+        lk_rope_scale_yarn(&rope, cases[k].base, y);
+        for (int i = 0; i < n / 2; i++) {
+            long double plain =
+                powl((long double)cases[k].base, -2.0L * (long double)i / (long double)n);
+            long double share = yarn_share(y, n, cases[k].base, i);
+            long double want = plain * (share + (1.0L - share) / (long double)y->factor);
+            double off = (double)fabsl((long double)rope.inv_freq[i] / want - 1.0L);
+            cr_assert(off < 2e-14, "case %zu, pair %d: off by %g", k, i, off);
+            double ratio = rope.inv_freq[i] / (double)plain;
+            cr_assert_eq(ratio > 1.0 - 1e-12, i <= cases[k].first, "case %zu, pair %d: %g", k, i,
+                         ratio);
+            cr_assert_eq(ratio * y->factor < 1.0 + 1e-12, i >= cases[k].last, "case %zu, pair %d",
+                         k, i);
+        }
+        lk_rope_free(&rope);
+    }
+    cr_assert_float_eq(lk_yarn_magnitude(8.0, 1.0), 1.2079441541679836, 1e-15); /* Olmo 3 */
+    cr_assert_eq(lk_yarn_magnitude(1.0, 1.0), 1.0);
+    cr_assert_eq(lk_yarn_magnitude(0.5, 1.0), 1.0);
+}
+
+Test(rope, temperature_grows_by_whole_contexts)
+{
+    struct lk_rope plain, sharp;
+    lk_error err;
+    cr_assert_eq(lk_rope_init(&plain, 8, true, 1e4, 1.0, NULL, &err), LK_OK);
+    cr_assert_eq(lk_rope_init(&sharp, 8, true, 1e4, 1.0, NULL, &err), LK_OK);
+    sharp.temperature = 0.1;
+    sharp.original = 16.0;
+    for (int32_t pos = 0; pos < 100; pos++) {
+        double a[8], b[8], want = 1.0 + 0.1 * log(1.0 + floor(pos / 16.0));
+        float f[8];
+        lk_rope_table_f64(&plain, pos, a);
+        lk_rope_table_f64(&sharp, pos, b);
+        lk_rope_table(&sharp, pos, f);
+        for (int i = 0; i < 8; i++) {
+            cr_assert_float_eq(b[i], a[i] * want, 1e-15);
+            cr_assert(pos >= 16 || a[i] == b[i]);
+            cr_assert_eq(lk_bits(f[i]), lk_bits(lk_flush((float)b[i])));
+        }
+    }
+    lk_rope_free(&plain);
+    lk_rope_free(&sharp);
+}
+
 Test(rope, tables_have_the_pinned_bits)
 {
     static const char want[] = "b831cca596c7b0db253df1f08a10e84c1bd26fbda5259ecdec5d79bee9442b9e";

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/util/model_build.h"
+#include "tests/util/models.h"
 #include "tests/util/tiny.h"
 #include "tests/util/tolerances.h"
 
@@ -104,8 +105,9 @@ Test(ref_models, scalar_stays_near_ideal_mathematics)
     cr_assert(fd >= 0);
     close(fd);
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
-        double first = 0;
-        for (int layers = 1; layers <= 8; layers *= 2) {
+        double first = 0, factor = arch_shape_of(archs[a])->post_norms ? TOL_POST_NORM : 1.0;
+        int most = test_is_full() || a < 5 ? 8 : 4;
+        for (int layers = 1; layers <= most; layers *= 2) {
             struct model_params p = model_params_default(archs[a], LK_TYPE_F32, (unsigned)a + 7);
             struct gguf_build b;
             int32_t ids[TOKENS];
@@ -123,8 +125,8 @@ Test(ref_models, scalar_stays_near_ideal_mathematics)
             first = layers == 1 ? far.rms : first;
             cr_log_info("%s, %d layers: ideal %.2e (rms %.2e), rounded %.2e (rms %.2e)", archs[a],
                         layers, far.worst, far.rms, near.worst, near.rms);
-            cr_expect_lt(far.worst, TOL_SCALAR_IDEAL(layers), "%s, %d layers: %.2e", archs[a],
-                         layers, far.worst);
+            cr_expect_lt(far.worst, factor * TOL_SCALAR_IDEAL(layers), "%s, %d layers: %.2e",
+                         archs[a], layers, far.worst);
             cr_expect_leq(far.rms, first * layers, "%s, %d layers: %.2e grows faster than layers",
                           archs[a], layers, far.rms);
             cr_expect_lt(near.worst, TOL_SCALAR_ROUNDED * layers, "%s, %d layers: %.2e", archs[a],
@@ -132,8 +134,9 @@ Test(ref_models, scalar_stays_near_ideal_mathematics)
             if (layers <= 4) {
                 double worst, median = one_token_from_the_same_cache(path, ids, &worst);
                 cr_log_info("    one token: %.2e (median %.2e)", worst, median);
-                cr_expect_lt(median, layers == 1 ? TOL_ONE_TOKEN : 2 * TOL_ONE_TOKEN * layers,
-                             "%s, %d layers: %.2e", archs[a], layers, median);
+                double one = factor * TOL_ONE_TOKEN;
+                cr_expect_lt(median, layers == 1 ? one : 2 * one * layers, "%s, %d layers: %.2e",
+                             archs[a], layers, median);
                 cr_expect_lt(worst, TOL_SCALAR_ROUNDED * layers, "%s, %d layers: %.2e", archs[a],
                              layers, worst);
             }

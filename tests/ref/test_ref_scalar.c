@@ -232,6 +232,37 @@ static double sigmoid_f64(double x)
     return 1 / (1 + exp(-x));
 }
 
+/* Layer norm: n/256 + 9 sums and a product make the mean, in units of the mean size of x, and one
+ * more rounding the rest; both go through the root and the products of an RMS norm. */
+static void layer_norm_rig(struct rig *r, const float *x, const float *w)
+{
+    static double allowed[TOKENS * WIDTH];
+    for (int group = 64; group <= WIDTH; group *= 12) {
+        for (size_t i = 0; i < TOKENS * WIDTH; i++) {
+            size_t g = i / (size_t)group * (size_t)group;
+            double sum = 0, size = 0, squares = 0;
+            for (size_t j = g; j < g + (size_t)group; j++) {
+                sum += (double)x[j];
+                size += fabs((double)x[j]);
+            }
+            for (size_t j = g; j < g + (size_t)group; j++) {
+                squares += pow((double)x[j] - sum / group, 2);
+            }
+            double rest = (double)x[i] - sum / group, root = 1 / sqrt(squares / group + 1e-6);
+            double weight = fabs((double)w[i % (size_t)group]), y = fabs(rest) * root * weight;
+            double off = U * ((group / 256.0 + 10) * size / group + fabs(rest));
+            allowed[i] =
+                off * root * (weight + y) + y * U * (0.5 * (group / 256.0 + 11) + TOL_RSQRT + 3);
+        }
+        rig_start(r, WIDTH, TOKENS, x);
+        struct lk_op *op = rig_op(r, LK_OP_LAYER_NORM, 0, -1, WIDTH);
+        op->u.norm.group = group;
+        op->u.norm.eps = 1e-6f;
+        op->weight = rig_weight(r, LK_TYPE_F32, 1, group, w);
+        check_rig(r, allowed, "layer norm");
+    }
+}
+
 Test(ref_scalar, ops_of_rows)
 {
     static float x[TOKENS * WIDTH], w[WIDTH];
@@ -260,6 +291,15 @@ Test(ref_scalar, ops_of_rows)
             op->weight = rig_weight(&r, LK_TYPE_F32, 1, group, w);
             check_rig(&r, allowed, "norm");
         }
+
+        layer_norm_rig(&r, x, w);
+
+        rig_start(&r, WIDTH, TOKENS, x);
+        rig_op(&r, LK_OP_SCALE, 0, -1, WIDTH)->u.scale.factor = 0.22f;
+        for (size_t i = 0; i < n; i++) {
+            allowed[i] = 2 * U * fabs((double)x[i] * (double)0.22f);
+        }
+        check_rig(&r, allowed, "scale");
 
         rig_start(&r, WIDTH, TOKENS, x);
         rig_op(&r, LK_OP_BIAS, 0, -1, WIDTH)->weight = rig_weight(&r, LK_TYPE_F32, 1, WIDTH, w);

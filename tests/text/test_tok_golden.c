@@ -108,11 +108,13 @@ static void compare(const char *path, struct vocabulary *v, size_t n_vocabularie
 Test(tok_golden, byte_level_bpe_with_each_pre_tokenizer)
 {
     struct vocabulary v[] = {
-        {.name = "gpt-2"},  {.name = "smollm"},       {.name = "starcoder"},
-        {.name = "refact"}, {.name = "command-r"},    {.name = "llama-bpe"},
-        {.name = "qwen2"},  {.name = "deepseek-llm"}, {.name = "deepseek-coder"},
-        {.name = "falcon"}, {.name = "default"},      {.name = "dbrx"},
-        {.name = "gpt-4o"}, {.name = "tekken"},       {.name = "seed-coder"},
+        {.name = "gpt-2"},       {.name = "smollm"},       {.name = "starcoder"},
+        {.name = "refact"},      {.name = "command-r"},    {.name = "llama-bpe"},
+        {.name = "qwen2"},       {.name = "deepseek-llm"}, {.name = "deepseek-coder"},
+        {.name = "falcon"},      {.name = "default"},      {.name = "dbrx"},
+        {.name = "gpt-4o"},      {.name = "tekken"},       {.name = "seed-coder"},
+        {.name = "qwen35"},      {.name = "hunyuan"},      {.name = "glm4"},
+        {.name = "deepseek-v3"}, {.name = "exaone-moe"},
     };
     for (size_t i = 0; i < LK_COUNT(v); i++) {
         open_with_pre(&v[i].x, GOLDEN("tok-bpe.gguf"), v[i].name);

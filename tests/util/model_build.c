@@ -76,25 +76,93 @@ void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, s
 
 /* ---- the file ---- */
 
+static const struct arch_shape SHAPES[] = {
+    {.name = "llama", .interleaved = true},
+    {.name = "qwen2", .qkv_bias = true},
+    {.name = "qwen3", .qk_norm = 1},
+    {.name = "gemma3",
+     .n_layer = 7,
+     .window = 24,
+     .window_step = 6,
+     .qk_norm = 1,
+     .post_norms = true,
+     .tied = true,
+     .gelu = true,
+     .wide = true},
+    {.name = "phi3", .n_rot = 48, .fused = true, .fused_gate_up = true},
+    {.name = "smollm3", .n_layer = 5, .interleaved = true, .no_rope_step = 4},
+    {.name = "mistral3", .interleaved = true, .yarn = true},
+    {.name = "granite", .interleaved = true, .scales = true, .tied = true},
+    {.name = "qwen3vl", .qk_norm = 1},
+    {.name = "olmo2",
+     .n_layer = 5,
+     .window = 24,
+     .window_step = 4,
+     .qk_norm = 2,
+     .no_pre_norms = true,
+     .post_norms = true},
+    {.name = "seed_oss", .ffn_norm_post = true},
+    {.name = "gemma2",
+     .n_layer = 3,
+     .window = 24,
+     .window_step = 2,
+     .post_norms = true,
+     .tied = true,
+     .gelu = true,
+     .wide = true},
+    {.name = "glm4", .n_rot = 32, .interleaved = true, .post_norms = true, .fused_gate_up = true},
+    {.name = "exaone4",
+     .n_layer = 5,
+     .window = 24,
+     .window_step = 4,
+     .full_still = true,
+     .qk_norm = 1,
+     .no_pre_norms = true,
+     .post_norms = true},
+    {.name = "cohere2",
+     .n_layer = 5,
+     .window = 24,
+     .window_step = 4,
+     .full_still = true,
+     .interleaved = true,
+     .parallel = true,
+     .layer_norm = true,
+     .logit_scale = true,
+     .tied = true},
+    {.name = "hunyuan-dense", .qk_norm = 1, .norms_turned = true},
+    {.name = "ernie4_5", .interleaved = true, .tied = true},
+};
+
+const struct arch_shape *arch_shape_of(const char *arch)
+{
+    static const struct arch_shape other = {.name = "another"};
+    for (size_t i = 0; i < LK_COUNT(SHAPES); i++) {
+        if (strcmp(SHAPES[i].name, arch) == 0) {
+            return &SHAPES[i];
+        }
+    }
+    return &other; /* of files that are refused */
+}
+
 struct model_params model_params_default(const char *arch, enum lk_type type, unsigned seed)
 {
-    bool gemma = strcmp(arch, "gemma3") == 0, phi = strcmp(arch, "phi3") == 0;
+    const struct arch_shape *shape = arch_shape_of(arch);
     return (struct model_params){.arch = arch,
                                  .type = type,
                                  .embed_type = type,
                                  .seed = seed,
-                                 .n_layer = gemma ? 7 : 2,
+                                 .n_layer = shape->n_layer ? shape->n_layer : 2,
                                  .n_embd = 256,
                                  .n_ff = 512,
                                  .n_head = 4,
                                  .n_kv_head = 2,
                                  .head_dim = 64,
-                                 .n_rot = phi ? 48 : 64,
+                                 .n_rot = shape->n_rot ? shape->n_rot : 64,
                                  .n_vocab = 320,
                                  .n_ctx = 512,
-                                 .window = gemma ? 24 : 0,
-                                 .tied = gemma,
-                                 .biases = strcmp(arch, "qwen2") == 0};
+                                 .window = shape->window,
+                                 .tied = shape->tied,
+                                 .biases = shape->qkv_bias};
 }
 
 /* A tensor of the directory, collected before anything is written. */
@@ -194,7 +262,18 @@ static void keys(struct writer *w)
     key_u32(w, "attention.value_length", (uint32_t)p->head_dim);
     key_u32(w, "rope.dimension_count", (uint32_t)p->n_rot);
     key_f32(w, "rope.freq_base", 50000.0f);
-    key_f32(w, "attention.layer_norm_rms_epsilon", 1e-5f);
+    const struct arch_shape *shape = arch_shape_of(p->arch);
+    key_f32(w,
+            shape->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+            1e-5f);
+    if (shape->scales) {
+        key_f32(w, "embedding_scale", 1.5f);
+        key_f32(w, "residual_scale", 0.5f);
+        key_f32(w, "attention.scale", 0.1f);
+    }
+    if (shape->scales || shape->logit_scale) {
+        key_f32(w, "logit_scale", shape->scales ? 8.0f : 0.25f);
+    }
     if (p->window) {
         key_u32(w, "attention.sliding_window", (uint32_t)p->window);
     }
@@ -205,6 +284,15 @@ static void keys(struct writer *w)
         snprintf(key, sizeof key, "%s.rope.scaling.type", p->arch);
         gb_key_str(w->b, key, "linear");
         key_f32(w, "rope.scaling.factor", p->linear);
+    }
+    if (shape->yarn && !(p->linear > 0)) {
+        snprintf(key, sizeof key, "%s.rope.scaling.type", p->arch);
+        gb_key_str(w->b, key, "yarn");
+        key_f32(w, "rope.scaling.factor", 16.0f);
+        key_u32(w, "rope.scaling.original_context_length", 20);
+        key_f32(w, "rope.scaling.yarn_beta_fast", 4.0f);
+        key_f32(w, "rope.scaling.yarn_log_multiplier", 0.5f);
+        key_f32(w, "attention.temperature_scale", 0.1f);
     }
     if (p->rope_freqs && strcmp(p->arch, "phi3") == 0) {
         snprintf(key, sizeof key, "%s.rope.scaling.type", p->arch);
@@ -236,11 +324,13 @@ static const char *blk(char buf[64], int layer, const char *suffix)
 static void layer_tensors(struct writer *w, int i)
 {
     const struct model_params *p = w->p;
-    bool gemma = strcmp(p->arch, "gemma3") == 0, phi = strcmp(p->arch, "phi3") == 0;
+    const struct arch_shape *shape = arch_shape_of(p->arch);
     int nq = p->n_head * p->head_dim, nk = p->n_kv_head * p->head_dim, e = p->n_embd;
     char s[64];
-    vector(w, blk(s, i, "attn_norm.weight"), e, 1.0f, 0.2f);
-    bool fused = phi != p->other_layout;
+    if (!shape->no_pre_norms) {
+        vector(w, blk(s, i, "attn_norm.weight"), e, 1.0f, 0.2f);
+    }
+    bool fused = shape->fused != p->other_layout;
     if (fused) {
         matrix(w, blk(s, i, "attn_qkv.weight"), nq + 2 * nk, e);
     } else {
@@ -256,21 +346,26 @@ static void layer_tensors(struct writer *w, int i)
             vector(w, blk(s, i, "attn_k.bias"), nk, 0.0f, 0.5f);
             vector(w, blk(s, i, "attn_v.bias"), nk, 0.0f, 0.5f);
         }
-        if (strcmp(p->arch, "qwen2") != 0) {
+        if (!shape->qkv_bias) {
             vector(w, blk(s, i, "attn_output.bias"), e, 0.0f, 0.1f);
         }
     }
-    if (gemma || strcmp(p->arch, "qwen3") == 0) {
-        vector(w, blk(s, i, "attn_q_norm.weight"), p->head_dim, 1.0f, 0.2f);
-        vector(w, blk(s, i, "attn_k_norm.weight"), p->head_dim, 1.0f, 0.2f);
+    if (shape->qk_norm) {
+        bool row = shape->qk_norm == 2;
+        vector(w, blk(s, i, "attn_q_norm.weight"), row ? nq : p->head_dim, 1.0f, 0.2f);
+        vector(w, blk(s, i, "attn_k_norm.weight"), row ? nk : p->head_dim, 1.0f, 0.2f);
     }
     matrix(w, blk(s, i, "attn_output.weight"), e, nq);
-    if (gemma) {
+    if (shape->post_norms) {
         vector(w, blk(s, i, "post_attention_norm.weight"), e, 1.0f, 0.2f);
         vector(w, blk(s, i, "post_ffw_norm.weight"), e, 1.0f, 0.2f);
     }
-    vector(w, blk(s, i, "ffn_norm.weight"), e, 1.0f, 0.2f);
-    bool one = phi && fused; /* gate and up in one tensor */
+    if (!shape->no_pre_norms && !shape->parallel) {
+        vector(w,
+               blk(s, i, shape->ffn_norm_post ? "post_attention_norm.weight" : "ffn_norm.weight"),
+               e, 1.0f, 0.2f);
+    }
+    bool one = shape->fused_gate_up != (shape->fused_gate_up && p->other_layout);
     if (!one) {
         matrix(w, blk(s, i, "ffn_gate.weight"), p->n_ff, e);
     }
@@ -289,7 +384,7 @@ static void tensors(struct writer *w)
 {
     const struct model_params *p = w->p;
     add(w, "token_embd.weight", p->embed_type, p->n_vocab, p->n_embd, 0.0f,
-        strcmp(p->arch, "gemma3") == 0 ? 1.0f / sqrtf((float)p->n_embd) : 1.0f);
+        arch_shape_of(p->arch)->wide ? 1.0f / sqrtf((float)p->n_embd) : 1.0f);
     for (int i = 0; i < p->n_layer; i++) {
         layer_tensors(w, i);
     }

@@ -13,8 +13,39 @@
 /* The architectures that it builds: all of src/plan/arch.c. */
 #define MODEL_ARCHS                                                                                \
     {                                                                                              \
-        "llama", "qwen2", "qwen3", "gemma3", "phi3"                                                \
+        "llama", "qwen2", "qwen3", "gemma3", "phi3", "smollm3", "mistral3", "granite", "qwen3vl",  \
+            "olmo2", "seed_oss", "gemma2", "glm4", "exaone4", "cohere2", "hunyuan-dense",          \
+            "ernie4_5"                                                                             \
     }
+
+/* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
+ * time, in the terms of files. */
+struct arch_shape {
+    const char *name;
+    int n_layer; /* of a model that has every kind of layer */
+    int window;
+    int n_rot;        /* of a head of 64 */
+    bool interleaved; /* pairs of rotation are neighbours */
+    bool qkv_bias;
+    int qk_norm;       /* 1: a norm of each head of q and k, 2: of all heads as one row */
+    bool norms_turned; /* these come after the rotation */
+    bool no_pre_norms, post_norms;
+    bool ffn_norm_post; /* post_attention_norm is the norm before the feed-forward */
+    bool parallel;      /* no norm before the feed-forward: it has attention's */
+    bool layer_norm;
+    bool scales;        /* of embeddings, residuals, scores and logits */
+    bool logit_scale;   /* of logits alone */
+    bool fused;         /* q, k, v in one tensor */
+    bool fused_gate_up; /* gate and up in one tensor */
+    bool tied;
+    bool gelu;
+    bool wide;        /* embeddings are multiplied by sqrt(n_embd) */
+    int no_rope_step; /* layers without rotation; 0: none */
+    int window_step;  /* each n-th layer attends to all */
+    bool full_still;  /* and is not turned */
+    bool yarn;        /* files have its keys, and a temperature */
+};
+const struct arch_shape *arch_shape_of(const char *arch);
 
 struct model_params {
     const char *arch;

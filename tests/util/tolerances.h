@@ -77,6 +77,10 @@
  * weights of 14 bits do: the median over tokens, at one layer; at L layers ties of earlier layers
  * reach later ones: 2 L times this. */
 #define TOL_ONE_TOKEN 2e-5
+/* Both times this where a norm stands behind attention: the mean of many values is small, and the
+ * norm makes it, with its error, as large as the hidden rows that it is added to (seen: 1.5 times
+ * the others). */
+#define TOL_POST_NORM 2.0
 
 /* An element of a cell against its row, in steps of its integers: half of one, and at most 6 u of
  * the largest integer, 1807, from rcp and the products that make integer and scale. */

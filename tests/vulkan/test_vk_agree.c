@@ -218,6 +218,32 @@ Test(vk_agree, norm_and_residual)
     vk_pair_close();
 }
 
+/* Layer norm of rows of any width, and of parts of one; into a matmul, and before a residual. */
+Test(vk_agree, layer_norm)
+{
+    static const int WIDTHS[] = {1, 7, 130, 576, 640}, TOKENS[] = {1, 6, 33};
+    for (size_t i = 0; i < LK_COUNT(WIDTHS) * LK_COUNT(TOKENS); i++) {
+        struct vk_bench b;
+        int n = WIDTHS[i / LK_COUNT(TOKENS)], group = n == 640 ? 80 : n;
+        vk_bench_begin(&b, n, TOKENS[i % LK_COUNT(TOKENS)], "layer norm");
+        int x = vk_bench_slot(&b, n, LK_ROWS_TOKENS), y = vk_bench_slot(&b, n, LK_ROWS_TOKENS);
+        struct lk_op *o = vk_bench_op(&b, LK_OP_LAYER_NORM, 0, -1, x,
+                                      vk_bench_weight(&b, LK_TYPE_F32, 1, group, 61));
+        o->u.norm.group = group;
+        o->u.norm.eps = 1e-6f;
+        vk_bench_op(&b, LK_OP_ADD, 0, x, y, -1);
+        int z = vk_bench_slot(&b, n, LK_ROWS_TOKENS);
+        o = vk_bench_op(&b, LK_OP_LAYER_NORM, y, -1, z,
+                        vk_bench_weight(&b, LK_TYPE_F32, 1, group, 62));
+        o->u.norm.group = group;
+        o->u.norm.eps = 1e-6f;
+        vk_bench_op(&b, LK_OP_MATMUL, z, -1, vk_bench_slot(&b, 24, LK_ROWS_TOKENS),
+                    vk_bench_weight(&b, n % 32 ? LK_TYPE_F16 : LK_TYPE_Q8_0, 24, n, 63));
+        vk_bench_end(&b, VK_VARIANTS[0]);
+    }
+    vk_pair_close();
+}
+
 Test(vk_agree, small_ops)
 {
     static const int WIDTHS[] = {1, 7, 64, 576, 1030}, TOKENS[] = {1, 5, 65};
@@ -230,7 +256,9 @@ Test(vk_agree, small_ops)
                 a = vk_bench_slot(&b, n, LK_ROWS_TOKENS);
             vk_bench_op(&b, LK_OP_BIAS, 0, -1, a, v);
             int c = vk_bench_slot(&b, n, LK_ROWS_TOKENS), d = vk_bench_slot(&b, n, LK_ROWS_TOKENS);
-            vk_bench_op(&b, LK_OP_ADD, a, 0, c, -1);
+            int s = vk_bench_slot(&b, n, LK_ROWS_TOKENS);
+            vk_bench_op(&b, LK_OP_SCALE, 0, -1, s, -1)->u.scale.factor = 0.22f;
+            vk_bench_op(&b, LK_OP_ADD, a, s, c, -1);
             vk_bench_op(&b, LK_OP_GLU, c, a, d, -1)->u.glu.act = i ? LK_ACT_GELU : LK_ACT_SILU;
             int e = vk_bench_slot(&b, n, LK_ROWS_TOKENS);
             struct lk_op *o = vk_bench_op(&b, LK_OP_NORM, d, -1, e, v);

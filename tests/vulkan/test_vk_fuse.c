@@ -33,10 +33,9 @@ static void groups_are(const struct lk_plan *plan, enum lk_vk_list_kind list, bo
 /* ---- a layer of each architecture ---- */
 
 struct arch {
-    const char *name;
-    const char *decode;   /* attention in decode */
+    const char *name;     /* what else its layers have: arch_shape_of */
+    const char *decode;   /* attention in decode; NULL: as in batches of few tokens */
     const char *front[6]; /* what stands in front of it else */
-    bool post;            /* norms behind attention and feed-forward */
 };
 #define ROPES "rope+rope+kv_store+attention by attention_decode"
 static const struct arch ARCHS[] = {
@@ -51,10 +50,48 @@ static const struct arch ARCHS[] = {
      .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
     {.name = "gemma3",
      .decode = "norm+norm+" ROPES,
-     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"},
-     .post = true},
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "smollm3", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "mistral3", .front = {"rope by rope", "rope by rope"}}, /* by two tables */
+    {.name = "granite", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "qwen3vl",
+     .decode = "norm+norm+" ROPES,
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "olmo2", .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "seed_oss", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "gemma2", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "glm4", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "exaone4",
+     .decode = "norm+norm+" ROPES,
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "cohere2", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "hunyuan-dense", /* the kernel has norms in front of the rotation alone */
+     .front = {"rope by rope", "rope by rope", "norm by norm", "norm by norm"}},
+    {.name = "ernie4_5", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
 };
-#undef ROPES
+
+/* The same of a layer that has no rotation. */
+static const struct arch UNTURNED[] = {
+    {.name = "smollm3", .decode = "kv_store+attention by attention_decode"},
+    {.name = "cohere2", .decode = "kv_store+attention by attention_decode"},
+    {.name = "exaone4",
+     .decode = "norm+norm+kv_store+attention by attention_decode",
+     .front = {"norm by norm", "norm by norm"}},
+};
+
+static const struct arch *arch_at(const struct lk_plan *plan, const struct arch *a, int layer)
+{
+    bool turned = false;
+    for (int i = 0; i < plan->n_ops; i++) {
+        turned |= plan->ops[i].layer == layer && plan->ops[i].kind == LK_OP_ROPE;
+    }
+    for (size_t i = 0; i < LK_COUNT(UNTURNED) && !turned; i++) {
+        if (strcmp(UNTURNED[i].name, a->name) == 0) {
+            return &UNTURNED[i];
+        }
+    }
+    return a;
+}
 
 struct lines {
     const char *line[24];
@@ -69,9 +106,57 @@ static void add(struct lines *l, const char *line)
 /* A matmul and the residual it is added to. */
 static void add_residual(struct lines *l, const struct arch *a, const char *with, const char *alone)
 {
-    add(l, a->post ? alone : with);
-    if (a->post) {
+    const struct arch_shape *shape = arch_shape_of(a->name);
+    add(l, shape->post_norms || shape->scales ? alone : with);
+    if (shape->post_norms) {
         add(l, "norm+add by norm");
+    } else if (shape->scales) {
+        add(l, "scale by elementwise");
+        add(l, "add by elementwise");
+    }
+}
+
+/* What stands in front of the first matmuls of attention or of the feed-forward, and these. A norm
+ * that decode leaves to its readers is `by_readers`. */
+static void add_input(struct lines *l, const struct arch *a, bool second, const char *norm,
+                      const char *quantize, const char *plain, const char *by_readers)
+{
+    const struct arch_shape *shape = arch_shape_of(a->name);
+    if (shape->no_pre_norms) {
+        add(l, quantize);
+    } else if (shape->layer_norm) {
+        if (!second) {
+            add(l, strstr(quantize, "r13") ? "layer_norm by norm, to r13"
+                                           : "layer_norm by norm, to q256");
+        }
+    } else if (by_readers) {
+        add(l, by_readers);
+        return;
+    } else {
+        add(l, norm);
+    }
+    if (plain) {
+        add(l, plain);
+    }
+}
+
+/* What stands in front of attention, and attention, in a kernel each. */
+static void add_attention(struct lines *l, const struct arch *a, bool few)
+{
+    for (int i = 0; a->front[i]; i++) {
+        add(l, a->front[i]);
+    }
+    add(l, "kv_store by kv_store");
+    add(l, few ? "attention by attention, split" : "attention by attention");
+}
+
+/* Attention in decode. */
+static void add_decode(struct lines *l, const struct arch *a)
+{
+    if (a->decode) {
+        add(l, a->decode);
+    } else {
+        add_attention(l, a, true);
     }
 }
 
@@ -79,10 +164,16 @@ static void add_residual(struct lines *l, const struct arch *a, const char *with
 static struct lines decode_layer(const struct arch *a)
 {
     struct lines l = {0};
-    add(&l, "norm+matmul+matmul+matmul by matmul, norms");
-    add(&l, a->decode);
+    const struct arch_shape *shape = arch_shape_of(a->name);
+    bool bare = shape->no_pre_norms; /* a matmul quantizes by itself */
+    add_input(&l, a, false, NULL, "matmul+matmul+matmul by matmul, quantizes",
+              bare ? NULL : "matmul+matmul+matmul by matmul",
+              "norm+matmul+matmul+matmul by matmul, norms");
+    add_decode(&l, a);
     add_residual(&l, a, "matmul+add by matmul, quantizes", "matmul by matmul, quantizes");
-    add(&l, "norm+matmul+matmul+glu by matmul, norms");
+    add_input(&l, a, true, NULL, "matmul+matmul+glu by matmul, quantizes",
+              bare ? NULL : "matmul+matmul+glu by matmul",
+              "norm+matmul+matmul+glu by matmul, norms");
     add_residual(&l, a, "matmul+add by matmul, quantizes", "matmul by matmul, quantizes");
     return l;
 }
@@ -90,17 +181,13 @@ static struct lines decode_layer(const struct arch *a)
 static struct lines batch_layer(const struct arch *a, bool few)
 {
     struct lines l = {0};
-    add(&l, "norm by norm, to q256");
-    add(&l, "matmul+matmul+matmul by matmul");
-    for (int i = 0; a->front[i]; i++) {
-        add(&l, a->front[i]);
-    }
-    add(&l, "kv_store by kv_store");
-    add(&l, few ? "attention by attention, split" : "attention by attention");
+    add_input(&l, a, false, "norm by norm, to q256", "by quantize, to q256",
+              "matmul+matmul+matmul by matmul", NULL);
+    add_attention(&l, a, few);
     add(&l, "by quantize, to q256");
     add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
-    add(&l, "norm by norm, to q256");
-    add(&l, few ? "matmul+matmul+glu by matmul" : "matmul+matmul by matmul");
+    add_input(&l, a, true, "norm by norm, to q256", "by quantize, to q256",
+              few ? "matmul+matmul+glu by matmul" : "matmul+matmul by matmul", NULL);
     add(&l, few ? "by quantize, to q256" : "glu by quantize, to q256");
     add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
     return l;
@@ -135,12 +222,14 @@ Test(vk_fuse, a_layer_of_every_architecture)
 {
     for (size_t i = 0; i < LK_COUNT(ARCHS); i++) {
         const struct arch *a = &ARCHS[i];
-        struct lines want[LK_VK_LISTS] = {decode_layer(a), batch_layer(a, true),
-                                          batch_layer(a, false)};
         struct made m = make(a->name, LK_TYPE_Q4_K);
-        for (int k = 0; k < LK_VK_LISTS * m.plan->n_layer; k++) {
-            groups_are(m.plan, (enum lk_vk_list_kind)(k % LK_VK_LISTS), true, k / LK_VK_LISTS,
-                       a->name, want[k % LK_VK_LISTS].line);
+        for (int layer = 0; layer < m.plan->n_layer; layer++) {
+            const struct arch *at = arch_at(m.plan, a, layer);
+            struct lines want[LK_VK_LISTS] = {decode_layer(at), batch_layer(at, true),
+                                              batch_layer(at, false)};
+            for (int k = 0; k < LK_VK_LISTS; k++) {
+                groups_are(m.plan, (enum lk_vk_list_kind)k, true, layer, a->name, want[k].line);
+            }
         }
         unmake(&m);
     }
@@ -169,35 +258,61 @@ static const char *const BIASED[] = {
     NULL,
 };
 
-/* In decode, with weights of floats: their input is made ready by steps of its own. */
-static void decode_of_tiny(const struct lk_plan *plan, const char *path)
+/* A layer in decode, with weights of floats: their input is made ready by steps of its own. */
+static struct lines float_layer(const struct arch *a, bool f32, const char *norm)
 {
-    const struct arch *a = ARCHS;
-    while (strcmp(a->name, plan->arch) != 0) {
-        a++;
-    }
-    bool f32 = plan->weights[plan->ops[2].weight].type == LK_TYPE_F32;
-    const char *norm = f32 ? "norm by norm" : "norm by norm, to r13";
     struct lines l = {0};
-    add(&l, norm);
-    add(&l, "matmul+matmul+matmul by matmul");
-    add(&l, a->decode);
+    add_input(&l, a, false, norm, "by quantize, to r13", "matmul+matmul+matmul by matmul", NULL);
+    add_decode(&l, a);
     for (int half = 0; half < 2; half++) {
         if (!f32) {
             add(&l, "by quantize, to r13");
         }
         add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
         if (half == 0) {
-            add(&l, norm);
-            add(&l, "matmul+matmul+glu by matmul");
+            add_input(&l, a, true, norm, "by quantize, to r13", "matmul+matmul+glu by matmul",
+                      NULL);
         }
     }
+    return l;
+}
+
+static int n_biases(const struct lk_plan *plan, int layer)
+{
+    int n = 0;
+    for (int i = 0; i < plan->n_ops; i++) {
+        n += plan->ops[i].layer == layer && plan->ops[i].kind == LK_OP_BIAS;
+    }
+    return n;
+}
+
+static void decode_of_tiny(const struct lk_plan *plan, const char *path)
+{
+    const struct arch *a = ARCHS;
+    while (strcmp(a->name, plan->arch) != 0) {
+        a++;
+        cr_assert(a < ARCHS + LK_COUNT(ARCHS), "no row for %s", plan->arch);
+    }
+    bool f32 = plan->weights[plan->ops[2].weight].type == LK_TYPE_F32;
+    const char *norm = f32 ? "norm by norm" : "norm by norm, to r13";
     bool biased = strstr(path, "-bias.") != NULL;
     for (int i = 0; i < plan->n_layer; i++) {
+        struct arch at = *arch_at(plan, a, i);
+        if (n_biases(plan, i) == 3) { /* which the files of some models have, and others not */
+            at.decode = "bias+bias+bias+" ROPES;
+        }
+        struct lines l = float_layer(&at, f32, norm);
         groups_are(plan, LK_VK_DECODE, true, i, path, biased ? BIASED : l.line);
     }
     static const char *const EMBED[] = {"embed by embed", NULL};
-    const char *head[] = {"gather by gather", norm, "matmul by matmul", NULL};
+    const struct arch_shape *shape = arch_shape_of(a->name);
+    bool cap = strcmp(a->name, "gemma2") == 0;
+    const char *last = shape->scales || shape->logit_scale ? "scale by elementwise"
+                       : cap                               ? "softcap by elementwise"
+                                                           : NULL;
+    const char *head[] = {"gather by gather",
+                          shape->layer_norm ? "layer_norm by norm, to r13" : norm,
+                          "matmul by matmul", last, NULL};
     groups_are(plan, LK_VK_DECODE, true, -1, path, EMBED);
     groups_are(plan, LK_VK_DECODE, true, plan->n_layer, path, head);
 }

@@ -78,7 +78,7 @@ static void check_reads(const struct lk_plan *plan, const struct lk_vk_group *g,
         const struct lk_op *op = &plan->ops[g->op[i]];
         for (int k = 0; k < op->n_in; k++) {
             int slot = op->in[k];
-            bool norm = decode && op->kind == LK_OP_NORM;
+            bool norm = decode && (op->kind == LK_OP_NORM || op->kind == LK_OP_LAYER_NORM);
             if (makes(plan, g, slot)) {
                 continue;
             }

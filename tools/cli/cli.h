@@ -91,9 +91,9 @@ struct cli_command {
     int (*run)(struct cli *cli, void *args); /* returns an exit code */
 };
 
-extern const struct cli_command cli_bench, cli_check, cli_devices, cli_generate, cli_help_command,
-    cli_inspect, cli_models, cli_perplexity, cli_pull, cli_remove, cli_run, cli_serve, cli_template,
-    cli_tokenize;
+extern const struct cli_command cli_bench, cli_check, cli_devices, cli_embed, cli_generate,
+    cli_help_command, cli_inspect, cli_models, cli_perplexity, cli_pull, cli_remove, cli_run,
+    cli_serve, cli_template, cli_tokenize;
 extern const struct cli_command *const cli_commands[]; /* NULL after the last */
 extern const struct cli_option cli_global_options[];   /* offsets are in struct cli_global */
 

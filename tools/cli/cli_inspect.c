@@ -112,7 +112,8 @@ static void print_text(const lk_model *m, const char *reason, const char *weight
         if (t.part) {
             printf(" of part %d", t.part + 1);
         }
-        printf("%s\n", t.supported ? "" : "  unsupported type");
+        printf("%s%s\n", t.supported ? "" : "  unsupported type",
+               lk_model_tensor_unused(m, i) ? "  not used" : "");
     }
 }
 
@@ -156,8 +157,8 @@ static void print_json(const lk_model *m, const char *reason, const char *weight
         lk_model_tensor(m, i, &t);
         printf("%s\n{\"name\":", i ? "," : "");
         cli_json_string(stdout, t.name, t.name_len);
-        printf(",\"type\":\"%s\",\"supported\":%s,\"dims\":[", t.type,
-               t.supported ? "true" : "false");
+        printf(",\"type\":\"%s\",\"supported\":%s,\"used\":%s,\"dims\":[", t.type,
+               t.supported ? "true" : "false", lk_model_tensor_unused(m, i) ? "false" : "true");
         for (int d = 0; d < t.n_dims; d++) {
             printf("%s%" PRIu64, d ? "," : "", t.dims[d]);
         }

@@ -11,8 +11,8 @@
 #include "tools/cli/cli.h"
 
 const struct cli_command *const cli_commands[] = {
-    &cli_run,      &cli_serve,        &cli_pull,
-    &cli_models,   &cli_remove,                      /* every day */
+    &cli_run,      &cli_serve,        &cli_embed,
+    &cli_pull,     &cli_models,       &cli_remove,   /* every day */
     &cli_inspect,  &cli_tokenize,     &cli_template, /* what is in it */
     &cli_check,    &cli_devices,      &cli_perplexity,
     &cli_bench, /* is it right, how fast is it */

@@ -31,6 +31,11 @@ enum { MAX_STAGES = 7 };
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" DIGITS "| ?[^" WS                \
     "\\p{L}\\p{N}]+[\\r\\n]*|[" WS "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS "]+"
 
+/* The same with marks as letters, as Qwen 3.5 has it. */
+#define CL100K_MARKS                                                                               \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^" WS            \
+    "\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|[" WS "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS "]+"
+
 /* The split of GPT-4o and after: a word ends where a small letter is followed by a large one.
  * SUFFIX belongs to the word. */
 #define LARGE "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
@@ -45,6 +50,20 @@ enum { MAX_STAGES = 7 };
 #define SEED                                                                                       \
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^" WS                    \
     "\\p{L}\\p{N}]+|[" WS "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS "]+"
+
+/* DeepSeek V3's, behind its digits, Chinese and Japanese: a symbol goes with the Latin letters
+ * after it. */
+#define DEEPSEEK_V3                                                                                \
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?"           \
+    "[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|[" WS "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS    \
+    "]+"
+#define HAN_KANA "[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{309F}\\x{30A0}-\\x{30FF}]+"
+
+/* EXAONE's of mixtures and of 4.5: words that one space parts stay together. */
+#define EXAONE_WORDS                                                                               \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+"     \
+    "|\\p{N}| ?[^" WS "\\p{L}\\p{N}]+[\\r\\n/]?|[" WS "]*[\\r\\n]|[" WS "]+(?![^" WS "])|[" WS     \
+    "]+"
 
 /* Letters of the scripts with case, as DeepSeek LLM lists them. */
 /* clang-format off */
@@ -79,7 +98,8 @@ static const struct spec {
     bool whole_words, adds_bos, nfc;
 } specs[] = {
     {.name = {"command-r"}, .stage = {"\\p{N}", GPT2}, .nfc = true},
-    {.name = {"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}, .stage = {CL100K("\\p{N}{1,3}")}},
+    {.name = {"dbrx", "smaug-bpe", "chatglm-bpe"}, .stage = {CL100K("\\p{N}{1,3}")}},
+    {.name = {"glm4", "glm5"}, .stage = {CL100K("\\p{N}{1,3}")}, .whole_words = true},
     {.name = {"deepseek-coder"},
      .stage = {"[\\r\\n]", "[" WS "]?\\p{L}+", "[" WS "]?\\p{P}+", CJK, "\\p{N}"}},
     {.name = {"deepseek-llm"},
@@ -89,18 +109,25 @@ static const struct spec {
           "]?[!-/:-~\\x{FF01}-\\x{FF0F}\\x{FF1A}-\\x{FF5E}\\x{2018}-\\x{201F}\\x{3000}-\\x{3002}]+",
           /* \s+$, but tried once for a run of white space, not once for each start in it */
           "[" WS "]++(?:\\z|(*SKIP)(*FAIL))", CJK, "\\p{N}"}},
+    {.name = {"deepseek-v3", "hunyuan-dense", "hy_v4", "joyai-llm"},
+     .stage = {"\\p{N}{1,3}", HAN_KANA, DEEPSEEK_V3}},
     {.name = {"default"}, .stage = {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+    {.name = {"exaone-moe"}, .stage = {EXAONE_WORDS}},
     {.name = {"falcon"}, .stage = {"[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"}},
     {.name = {LK_PRE_GPT2, "phi-2", "a.x-4.0", "mellum", "gigachat", "exaone4"}, .stage = {GPT2}},
-    {.name = {"gpt-4o", "llama4", "kanana2"}, .stage = {O200K(CONTRACTIONS, "\\p{N}{1,3}")}},
+    {.name = {"gpt-4o", "llama4", "kanana2", "minimax-m2"},
+     .stage = {O200K(CONTRACTIONS, "\\p{N}{1,3}")}},
+    {.name = {"hunyuan"}, .stage = {CL100K("\\p{N}")}},
     {.name = {"llama-bpe", "llama-v3", "llama3", "falcon3", "falcon-h1", "pixtral", "lfm2",
               "midm-2.0"},
      .stage = {CL100K("\\p{N}{1,3}")},
      .whole_words = true,
      .adds_bos = true},
     {.name = {"qwen2", "deepseek-r1-qwen"}, .stage = {CL100K("\\p{N}")}, .nfc = true},
+    {.name = {"qwen35"}, .stage = {CL100K_MARKS}, .nfc = true},
     {.name = {"seed-coder"}, .stage = {SEED}},
-    {.name = {"smollm", "refact", "starcoder"}, .stage = {"\\p{N}", GPT2}},
+    {.name = {"smollm", "refact", "starcoder", "exaone", "codeshell", "mellum2"},
+     .stage = {"\\p{N}", GPT2}},
     {.name = {"tekken"}, .stage = {O200K("", "\\p{N}")}, .whole_words = true, .adds_bos = true},
 };
 

@@ -60,7 +60,8 @@ void lk_vk_emit_norm(struct lk_vk_builder *b, const struct lk_vk_group *g)
     int piece = quant ? lk_vk_acts_piece(b, out.slot, (uint32_t)out.form) : -1;
     struct lk_vk_step *s =
         lk_vk_add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ROWS, width / group);
-    lk_vk_set_pipe(b, s, 0, "norm", quant ? (uint32_t)out.form : 0, quant, add, 0);
+    lk_vk_set_pipe(b, s, 0, "norm", quant ? (uint32_t)out.form : 0, quant, add,
+                   op->kind == LK_OP_LAYER_NORM);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
     lk_vk_bind(s, 2, LK_VK_BIND_PIECE, quant ? g->in[0].slot : out.slot, !quant);
@@ -141,6 +142,9 @@ void lk_vk_emit_elementwise(struct lk_vk_builder *b, const struct lk_vk_group *g
         lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
     } else {
         lk_vk_bind(s, 1, LK_VK_BIND_PIECE, g->in[g->n_in - 1].slot, false);
+    }
+    if (kind == LK_VK_ELT_SCALE) {
+        push.cap_in = lk_bits(op->u.scale.factor);
     }
     if (kind == LK_VK_ELT_SOFTCAP) {
         push.cap_in = lk_bits(op->u.softcap.cap_in);

@@ -18,6 +18,9 @@ static void fuse_op(struct lk_vk_pass *p, int i)
     case LK_OP_NORM:
         lk_vk_fuse_norm(p, i);
         break;
+    case LK_OP_LAYER_NORM:
+        lk_vk_fuse_norm(p, i);
+        break;
     case LK_OP_MATMUL:
         lk_vk_fuse_matmul(p, i);
         break;
@@ -38,6 +41,9 @@ static void fuse_op(struct lk_vk_pass *p, int i)
         break;
     case LK_OP_ADD:
         lk_vk_fuse_elementwise(p, i, LK_VK_ELT_ADD);
+        break;
+    case LK_OP_SCALE:
+        lk_vk_fuse_elementwise(p, i, LK_VK_ELT_SCALE);
         break;
     case LK_OP_GATHER:
         lk_vk_fuse_plain(p, i, LK_VK_GROUP_GATHER);

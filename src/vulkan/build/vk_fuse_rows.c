@@ -36,7 +36,8 @@ static bool leave_to_readers(const struct lk_vk_pass *p, int i)
 {
     const struct lk_plan *plan = p->plan;
     int out = plan->ops[i].out;
-    if (!p->decode || !is_whole_row(p, i) || lk_vk_pass_only_form(p, out) < 0) {
+    bool rms = plan->ops[i].kind == LK_OP_NORM;
+    if (!p->decode || !rms || !is_whole_row(p, i) || lk_vk_pass_only_form(p, out) < 0) {
         return false;
     }
     for (int j = 0; j < plan->n_ops; j++) {

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Embed: against what `transformers` says (tests/golden/make.py), by bits over backends, batches
+ * and lanes of two parts; poolings; what is refused.
+ */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/util/model_build.h"
+#include "tests/util/models.h"
+#include "tests/util/tiny.h"
+#include "tests/util/tolerances.h"
+
+enum { MAX_TOKENS = 64, MAX_EMBD = 256 };
+
+static lk_engine *open_engine(const char *path, const char *backend, uint32_t n_batch,
+                              lk_model **model)
+{
+    lk_engine_options o = lk_engine_options_default();
+    o.backend = backend;
+    o.n_ctx = MAX_TOKENS;
+    o.n_batch = n_batch;
+    o.embeddings = true;
+    return tiny_engine_with(path, &o, model);
+}
+
+static void embed(lk_engine *e, const int32_t *ids, size_t n, lk_pooling pooling, bool plain,
+                  float *out)
+{
+    lk_error err;
+    cr_assert_eq(lk_embed(e, ids, n, pooling, plain, out, &err), LK_OK, "%s", err.message);
+}
+
+Test(embed, ref_says_what_transformers_says)
+{
+    uint32_t shape[2];
+    int32_t ids[MAX_TOKENS];
+    float want[2][MAX_EMBD], got[MAX_EMBD];
+    FILE *f = fopen(LK_TEST_DIR "/golden/embed-qwen3.bin", "rb");
+    cr_assert(f && fread(shape, 4, 2, f) == 2 && shape[0] <= MAX_TOKENS && shape[1] <= MAX_EMBD);
+    cr_assert_eq(fread(ids, 4, shape[0], f), shape[0]);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(fread(want[i], 4, shape[1], f), shape[1]);
+    }
+    fclose(f);
+    for (uint32_t batch = 1; batch <= 64; batch += 63) {
+        lk_model *m;
+        lk_engine *e = open_engine(LK_TEST_DIR "/golden/tiny-qwen3.gguf", "ref", batch, &m);
+        cr_assert_eq(lk_engine_n_embd(e), shape[1]);
+        for (int i = 0; i < 2; i++) {
+            double worst = 0;
+            embed(e, ids, shape[0], i ? LK_POOLING_LAST : LK_POOLING_MEAN, false, got);
+            for (uint32_t k = 0; k < shape[1]; k++) {
+                worst = fmax(worst, fabs((double)got[k] - (double)want[i][k]));
+            }
+            /* a point's length is 1: its numbers spread by 1 / sqrt(n) */
+            cr_log_info("batches of %u, pooling %d: %.2e", batch, i, worst * sqrt(shape[1]));
+            cr_expect_lt(worst * sqrt(shape[1]), TOL_REF_GOLDEN);
+        }
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
+}
+
+Test(embed, rows_are_pooled_and_scaled)
+{
+    enum { N = 9 };
+    const char *path = test_model_path(0);
+    lk_model *m;
+    int32_t ids[N];
+    float rows[3][MAX_EMBD], first[MAX_EMBD], mean[MAX_EMBD];
+    lk_engine *e = open_engine(path, "scalar", 64, &m);
+    size_t n = lk_engine_n_embd(e);
+    tiny_tokens(ids, N, test_model_n_vocab(path), 3);
+    double sum[MAX_EMBD] = {0};
+    for (size_t t = 1; t <= N; t++) { /* the last row of each beginning */
+        embed(e, ids, t, LK_POOLING_LAST, true, rows[0]);
+        if (t == 1) {
+            memcpy(first, rows[0], n * sizeof *first);
+        }
+        for (size_t i = 0; i < n; i++) {
+            sum[i] += (double)rows[0][i];
+        }
+    }
+    embed(e, ids, N, LK_POOLING_FIRST, true, rows[1]);
+    tiny_same(rows[1], first, n, "the first row");
+    embed(e, ids, N, LK_POOLING_MEAN, true, rows[1]);
+    embed(e, ids, N, LK_POOLING_MEAN, false, rows[2]);
+    double squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        mean[i] = (float)(sum[i] / N);
+        squares += (double)rows[2][i] * (double)rows[2][i];
+        cr_assert_float_eq(rows[2][i] * rows[1][0], rows[1][i] * rows[2][0], 1e-6f);
+    }
+    tiny_same(rows[1], mean, n, "the mean");
+    cr_assert_float_eq(squares, 1.0, 1e-6);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
+Test(embed, bits_of_every_way)
+{
+    enum { N = 50 };
+    static const struct {
+        const char *backend;
+        uint32_t n_batch;
+    } ways[] = {{"scalar", 64}, {"cpu", 64}, {"cpu", 1}, {"cpu", 7}, {"scalar", 7}};
+    static const char *const names[] = {"qwen3", "cohere2", "gemma2"};
+    for (size_t k = 0; k < LK_COUNT(names); k++) {
+        char path[512];
+        int32_t ids[N];
+        float want[2][MAX_EMBD], got[MAX_EMBD];
+        snprintf(path, sizeof path, LK_TEST_DIR "/golden/tiny-%s.gguf", names[k]);
+        tiny_tokens(ids, N, test_model_n_vocab(path), 5);
+        for (size_t w = 0; w < LK_COUNT(ways); w++) {
+            lk_model *m;
+            lk_engine *e = open_engine(path, ways[w].backend, ways[w].n_batch, &m);
+            for (int i = 0; i < 2; i++) {
+                embed(e, ids, N, i ? LK_POOLING_LAST : LK_POOLING_MEAN, false, w ? got : want[i]);
+                if (w) {
+                    tiny_same(got, want[i], lk_engine_n_embd(e), path);
+                }
+            }
+            lk_engine_close(&e);
+            lk_model_close(&m);
+        }
+    }
+}
+
+static void write_pooling(struct gguf_build *b, const void *kind)
+{
+    gb_key_u32(b, "qwen3.pooling_type", *(const uint32_t *)kind);
+}
+
+Test(embed, the_files_own_pooling)
+{
+    static const uint32_t kinds[] = {1, 2, 3, 4, 0};
+    enum { N = 7 };
+    char path[] = "/tmp/lk-test-embed-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0);
+    close(fd);
+    for (size_t k = 0; k < LK_COUNT(kinds); k++) {
+        struct model_params p = model_params_default("qwen3", LK_TYPE_Q8_0, 4);
+        struct gguf_build b;
+        lk_model *m;
+        lk_error err;
+        int32_t ids[N];
+        float got[MAX_EMBD], want[MAX_EMBD];
+        p.add_keys = write_pooling;
+        p.keys = &kinds[k];
+        model_build(&b, &p);
+        gb_save(&b, path);
+        gb_free(&b);
+        lk_engine *e = open_engine(path, "cpu", 64, &m);
+        tiny_tokens(ids, N, 256, 9);
+        lk_status status = lk_embed(e, ids, N, LK_POOLING_FILE, false, got, &err);
+        if (kinds[k] >= 1 && kinds[k] <= 3) {
+            cr_assert_eq(status, LK_OK, "%s", err.message);
+            embed(e, ids, N, (lk_pooling)kinds[k], false, want);
+            tiny_same(got, want, lk_engine_n_embd(e), "the file's pooling");
+        } else {
+            cr_assert_eq(status, LK_E_UNSUPPORTED);
+            cr_assert(strstr(err.message, "qwen3.pooling_type"), "%s", err.message);
+        }
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
+    unlink(path);
+}
+
+Test(embed, what_makes_no_sense_is_refused)
+{
+    lk_model *m, *other;
+    lk_error err;
+    lk_session *s;
+    lk_generation *g = (lk_generation *)1;
+    int32_t ids[MAX_TOKENS + 1] = {1, 2, 3}, outside = -1;
+    float out[MAX_EMBD];
+    lk_engine *e = open_engine(test_model_path(0), "cpu", 64, &m);
+    cr_assert_eq(lk_embed(e, ids, 0, LK_POOLING_MEAN, false, out, &err), LK_E_INVALID);
+    cr_assert_eq(lk_embed(e, ids, 3, (lk_pooling)9, false, out, &err), LK_E_INVALID);
+    cr_assert_eq(lk_embed(e, &outside, 1, LK_POOLING_MEAN, false, out, &err), LK_E_INVALID);
+    cr_assert_eq(lk_embed(e, ids, MAX_TOKENS + 1, LK_POOLING_MEAN, false, out, &err), LK_E_FULL);
+    embed(e, ids, 3, LK_POOLING_MEAN, false, out); /* nothing of it stays */
+    cr_assert_eq(lk_session_open(e, &s, &err), LK_OK);
+    cr_assert_eq(lk_generation_open(s, NULL, NULL, &g, &err), LK_E_INVALID);
+    cr_assert(g == NULL && strstr(err.message, "embeddings"), "%s", err.message);
+    lk_session_close(&s);
+    lk_engine *plain = tiny_engine(test_model_path(0), "cpu", 64, 64, 1, &other);
+    cr_assert_eq(lk_embed(plain, ids, 3, LK_POOLING_MEAN, false, out, &err), LK_E_INVALID);
+    cr_assert(strstr(err.message, "not opened for embeddings"), "%s", err.message);
+    lk_engine_close(&plain);
+    lk_model_close(&other);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}

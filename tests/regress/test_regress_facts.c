@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Regress_facts: the entries of the registry about facts of architectures: how angles are scaled,
+ * which layers turn their heads, scales, layer norms. See REGISTRY.md.
+ */
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "tests/regress/regress.h"
+
+/* Angles between those that stay and those that are divided lie on a ramp over pairs, and cos and
+ * sin grow with the factor. */
+Test(regress, yarn_of_the_file)
+{
+    struct model_params p = rg_small("mistral3", LK_TYPE_Q8_0);
+    struct rg_model m;
+    rg_model_open(&m, &p, NULL, NULL);
+    /* pair(4) < 0, pair(1) = 32 ln(20 / 2 pi) / (2 ln 50000) = 1.7: from 0 to 2, divided by 16 */
+    for (int i = 0; i < 16; i++) {
+        double stays = i < 2 ? 1.0 - i / 2.0 : 0.0;
+        double want = pow(50000.0, -2.0 * i / 32) * (stays + (1.0 - stays) / 16.0);
+        double got = m.plan->ropes[0].inv_freq[i];
+        rg_debug("pair %d turns by %g, expected %g\n", i, got, want);
+        cr_assert_float_eq(got, want, 1e-13, "pair %d turns by %g, expected %g", i, got, want);
+    }
+    double factor = (0.1 * log(16.0) + 1.0) / (0.05 * log(16.0) + 1.0);
+    cr_assert_float_eq(m.plan->ropes[0].attn_factor, factor, 1e-12, "cos and sin times %g",
+                       m.plan->ropes[0].attn_factor);
+    rg_model_close(&m);
+    rg_everywhere(&p, NULL, NULL, 30, 25);
+}
+
+/* Every fourth layer of SmolLM3 is not turned; of EXAONE 4 and Command R7B, those without a window.
+ */
+Test(regress, layers_that_are_not_turned)
+{
+    static const char *const archs[] = {"smollm3", "exaone4", "cohere2"};
+    for (size_t i = 0; i < LK_COUNT(archs); i++) {
+        struct model_params p = rg_small(archs[i], LK_TYPE_Q8_0);
+        struct rg_model m;
+        rg_model_open(&m, &p, NULL, NULL);
+        for (int layer = 0; layer < p.n_layer; layer++) {
+            bool turned = false;
+            for (int k = 0; k < m.plan->n_ops; k++) {
+                const struct lk_op *op = &m.plan->ops[k];
+                turned |= op->layer == layer && op->kind == LK_OP_ROPE;
+            }
+            rg_debug("%s, layer %d: %s\n", archs[i], layer, turned ? "turned" : "not turned");
+            cr_assert_eq(turned, layer != 3, "%s, layer %d", archs[i], layer);
+        }
+        rg_model_close(&m);
+        rg_everywhere(&p, NULL, NULL, 40, 35);
+    }
+}
+
+/* Granite's branches are scaled before they are added, and its logits divided. */
+Test(regress, scales_of_branches_and_logits)
+{
+    struct model_params p = rg_small("granite", LK_TYPE_Q8_0);
+    struct rg_model m;
+    int n = 0;
+    rg_model_open(&m, &p, NULL, NULL);
+    for (int k = 0; k < m.plan->n_ops; k++) {
+        const struct lk_op *op = &m.plan->ops[k];
+        if (op->kind == LK_OP_SCALE) {
+            float want = op->layer == p.n_layer ? 0.125f : 0.5f;
+            rg_debug("layer %d: times %g, expected %g\n", op->layer, (double)op->u.scale.factor,
+                     (double)want);
+            cr_assert_eq(op->u.scale.factor, want, "layer %d: times %g", op->layer,
+                         (double)op->u.scale.factor);
+            n++;
+        }
+    }
+    cr_assert_eq(n, 2 * p.n_layer + 1, "%d scales", n);
+    rg_model_close(&m);
+    rg_everywhere(&p, NULL, NULL, 30, 25);
+}
+
+/* Layer norms of rows that fill no group of lanes. */
+Test(regress, layer_norm_everywhere)
+{
+    struct model_params p = rg_small("cohere2", LK_TYPE_F32);
+    p.n_embd = 150; /* two chains for some invocations of a device, and a rest of every width */
+    p.n_layer = 1;
+    rg_everywhere(&p, NULL, NULL, 20, 15);
+}
