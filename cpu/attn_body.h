@@ -335,6 +335,7 @@ static bool vec_attn_end(int head_dim, float l, const float *o, float *out)
         .add = vec_add,                                                                            \
         .bias = vec_bias,                                                                          \
         .scale = vec_scale,                                                                        \
+        .combine = vec_combine,                                                                    \
         .glu = vec_glu,                                                                            \
         .softcap = vec_softcap,                                                                    \
         .rope = vec_rope,                                                                          \

@@ -131,6 +131,7 @@ static void cpu_exec_free(struct lk_exec *e)
     lk_free(e->cut_by_tokens);
     lk_free(e->attn);
     lk_free(e->bad);
+    lk_free(e->expert_out);
     lk_free(e->times);
     free_memory(&e->many);
     free_memory(&e->decode);
@@ -145,6 +146,30 @@ struct packing {
     int from, to; /* weights of this round */
 };
 
+static int n_matrices(const struct lk_weight *w)
+{
+    return w->n_experts > 0 ? w->n_experts : 1;
+}
+
+/* Packs groups [first, last) of a matrix; a row with NaN or infinity in it, or -1. */
+static int64_t pack_rows(const struct lk_packed *p, const struct lk_weight *w, int64_t first,
+                         int64_t last)
+{
+    int64_t row0 = first * LK_PACK_ROWS, row1 = last * LK_PACK_ROWS;
+    row1 = row1 < w->rows ? row1 : w->rows;
+    if (row0 >= row1) {
+        return -1;
+    }
+    size_t row_bytes = lk_type_row_bytes(w->type, (size_t)w->cols);
+    int64_t bad = lk_row_find_bad(w->type, (const uint8_t *)w->data + (size_t)row0 * row_bytes,
+                                  (size_t)((row1 - row0) * w->cols));
+    if (bad >= 0) {
+        return row0 + bad / w->cols;
+    }
+    lk_pack_groups(p, w, first, last);
+    return -1;
+}
+
 /* A thread packs the groups that it will read. */
 static void pack_share(void *arg, int thread, int n_threads)
 {
@@ -158,20 +183,16 @@ static void pack_share(void *arg, int thread, int n_threads)
         }
         int64_t first = p->n_groups * thread / n_threads;
         int64_t last = p->n_groups * (thread + 1) / n_threads;
-        int64_t row0 = first * LK_PACK_ROWS, row1 = last * LK_PACK_ROWS;
-        row1 = row1 < w->rows ? row1 : w->rows;
-        if (row0 >= row1) {
-            continue;
+        for (int x = 0; x < n_matrices(w); x++) {
+            struct lk_weight one = w->n_experts > 0 ? lk_weight_of_expert(w, x) : *w;
+            struct lk_packed to = lk_cpu_packed_expert(job->e, i, x);
+            int64_t bad = pack_rows(&to, &one, first, last);
+            if (bad >= 0) {
+                atomic_store(&job->bad_row, x * one.rows + bad);
+                atomic_store(&job->bad_weight, i);
+                return;
+            }
         }
-        size_t row_bytes = lk_type_row_bytes(w->type, (size_t)w->cols);
-        int64_t bad = lk_row_find_bad(w->type, (const uint8_t *)w->data + (size_t)row0 * row_bytes,
-                                      (size_t)((row1 - row0) * w->cols));
-        if (bad >= 0) {
-            atomic_store(&job->bad_row, row0 + bad / w->cols);
-            atomic_store(&job->bad_weight, i);
-            return;
-        }
-        lk_pack_groups(p, w, first, last);
     }
 }
 
@@ -186,13 +207,18 @@ static const struct lk_packed *packed_twin(const struct lk_exec *e, const struct
     return NULL;
 }
 
+static bool is_packed(const struct lk_op *op)
+{
+    return op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS;
+}
+
 /* Weights that are read as they lie in the file; the embedding too, unless a matmul packs it. */
 static lk_status check_unpacked(struct lk_exec *e, lk_error *err)
 {
     const struct lk_plan *plan = e->o.plan;
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
-        if (op->weight < 0 || op->kind == LK_OP_MATMUL) {
+        if (op->weight < 0 || is_packed(op)) {
             continue;
         }
         const struct lk_weight *w = &plan->weights[op->weight];
@@ -225,10 +251,15 @@ static lk_status pack_weights(struct lk_exec *e, lk_error *err)
     }
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
-        if (op->kind == LK_OP_MATMUL && e->packed_bytes[op->weight] == 0) {
+        if (is_packed(op) && e->packed_bytes[op->weight] == 0) {
             struct lk_packed *p = &e->packed[op->weight];
-            lk_packed_init(p, &plan->weights[op->weight], b->level);
-            e->packed_bytes[op->weight] = (size_t)p->n_groups * p->group_bytes;
+            const struct lk_weight *w = &plan->weights[op->weight];
+            struct lk_weight one = w->n_experts > 0 ? lk_weight_of_expert(w, 0) : *w;
+            lk_packed_init(p, &one, b->level);
+            size_t bytes = (size_t)p->n_groups * p->group_bytes;
+            if (!lk_mul_size(bytes, (size_t)n_matrices(w), &e->packed_bytes[op->weight])) {
+                return lk_fail(err, LK_E_NOMEM, "tensor '%s': packed size overflows", w->name);
+            }
             total += e->packed_bytes[op->weight];
         }
     }
@@ -270,21 +301,47 @@ static lk_status pack_weights(struct lk_exec *e, lk_error *err)
 /* Pieces of the arena, reserved first and looked up after the commit. */
 struct pieces {
     int many, decode, of_thread, cs, acts[LK_ACTS_KINDS], acts_of_thread[LK_ACTS_KINDS], attn,
-        parts;
+        parts, order, tiles;
 };
 
-static size_t widest_input(const struct lk_exec *e, enum lk_acts_kind kind)
+static void grow(size_t *most, size_t n)
+{
+    *most = n > *most ? n : *most;
+}
+
+/* Bytes of the most prepared rows of a kind that a matmul of the plan reads. */
+static size_t most_acts(const struct lk_exec *e, enum lk_acts_kind kind, bool decode)
 {
     const struct lk_plan *plan = e->o.plan;
-    int64_t k = 0;
+    struct lk_row_counts rows = decode ? lk_plan_rows(plan, 1, 1) : lk_most_rows(&e->o);
+    size_t most = 0;
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
-        if (op->kind == LK_OP_MATMUL && lk_type_info(w->type)->acts == kind && w->cols > k) {
-            k = w->cols;
+        if (is_packed(op) && lk_type_info(w->type)->acts == kind) {
+            size_t n = (size_t)rows.n[plan->slots[op->out].rows], bytes;
+            if (!lk_mul_size(n, lk_acts_row_bytes(kind, w->cols), &bytes)) {
+                return SIZE_MAX;
+            }
+            grow(&most, bytes);
         }
     }
-    return k ? lk_acts_row_bytes(kind, k) : 0;
+    return most;
+}
+
+/* Floats of a thread's results of an expert. */
+static size_t expert_floats(const struct lk_exec *e)
+{
+    const struct lk_plan *plan = e->o.plan;
+    size_t most = 0, threads = (size_t)e->backend->threads_batch;
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].kind == LK_OP_EXPERTS) {
+            size_t width = (size_t)plan->slots[plan->ops[i].out].width;
+            size_t groups = (width + LK_PACK_ROWS - 1) / LK_PACK_ROWS;
+            grow(&most, (groups + threads - 1) / threads * LK_PACK_ROWS * LK_EXPERT_TILE);
+        }
+    }
+    return most;
 }
 
 /* The most that any attention of the plan takes. */
@@ -293,11 +350,6 @@ struct attn_most {
     size_t dim;
     size_t parts, part_cells; /* query heads times chunks of keys; times the head's dim */
 };
-
-static void grow(size_t *most, size_t n)
-{
-    *most = n > *most ? n : *most;
-}
 
 static struct attn_most find_attn_most(const struct lk_exec *e)
 {
@@ -341,10 +393,7 @@ static size_t carve_attn(const struct attn_most *m, uint8_t *base, struct lk_att
 
 static size_t layout_of(const struct lk_exec *e, bool decode, int *epoch, size_t *offset)
 {
-    struct lk_row_counts most = lk_most_rows(&e->o);
-    for (int k = 0; decode && k < LK_ROW_KINDS; k++) {
-        most.n[k] = 1;
-    }
+    struct lk_row_counts most = decode ? lk_plan_rows(e->o.plan, 1, 1) : lk_most_rows(&e->o);
     lk_cpu_epochs(e, decode, epoch);
     return lk_plan_layout(e->o.plan, &most, e->o.keep_ops, 16, epoch, offset);
 }
@@ -363,9 +412,10 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
     e->decode.acts_of_thread = lk_alloc_array(threads, sizeof *e->decode.acts_of_thread);
     e->attn = lk_alloc_array(threads, sizeof *e->attn);
     e->bad = lk_alloc_array(threads, sizeof *e->bad);
+    e->expert_out = lk_alloc_array(threads, sizeof *e->expert_out);
     int *epoch = lk_alloc_array((size_t)plan->n_ops, sizeof *epoch);
     if (!e->many.offset || !e->decode.offset || !e->decode.of_thread || !e->decode.acts_of_thread ||
-        !e->attn || !e->bad || !epoch) {
+        !e->attn || !e->bad || !e->expert_out || !epoch) {
         lk_free(epoch);
         return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
     }
@@ -384,15 +434,21 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
     p.parts = lk_arena_reserve(&e->arena, "attention chunks", (am.part_cells + 2 * am.parts) * 4);
     ok = ok && p.many >= 0 && p.decode >= 0 && p.of_thread >= 0 && p.cs >= 0 && p.attn >= 0 &&
          p.parts >= 0;
-    size_t row[LK_ACTS_KINDS];
+    size_t row[LK_ACTS_KINDS], tile = expert_floats(e);
     for (int k = 0; k < LK_ACTS_KINDS; k++) {
-        row[k] = widest_input(e, (enum lk_acts_kind)k);
-        size_t most = max_tokens > (size_t)e->o.max_outputs ? max_tokens : (size_t)e->o.max_outputs;
-        p.acts[k] = lk_arena_reserve(&e->arena, "prepared activations", row[k] * most);
+        size_t most = most_acts(e, (enum lk_acts_kind)k, false);
+        row[k] = most_acts(e, (enum lk_acts_kind)k, true);
+        ok = ok && most < SIZE_MAX && row[k] < SIZE_MAX / threads;
+        p.acts[k] = ok ? lk_arena_reserve(&e->arena, "prepared activations", most) : -1;
         p.acts_of_thread[k] =
-            lk_arena_reserve(&e->arena, "prepared activations of a thread", row[k] * threads);
+            ok ? lk_arena_reserve(&e->arena, "prepared activations of a thread", row[k] * threads)
+               : -1;
         ok = ok && p.acts[k] >= 0 && p.acts_of_thread[k] >= 0;
     }
+    p.order = lk_arena_reserve(&e->arena, "rows of experts",
+                               max_tokens * (size_t)plan->n_routed * sizeof(int));
+    p.tiles = lk_arena_reserve(&e->arena, "results of experts", threads * tile * sizeof(float));
+    ok = ok && p.order >= 0 && p.tiles >= 0;
     if (!ok) {
         return lk_fail(err, LK_E_NOMEM, "activations of %d tokens: size overflows",
                        e->o.max_tokens);
@@ -405,6 +461,7 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
     e->decode.shared = lk_arena_at(&e->arena, p.decode);
     e->cs = lk_arena_at(&e->arena, p.cs);
     e->part_o = lk_arena_at(&e->arena, p.parts);
+    e->experts.order = lk_arena_at(&e->arena, p.order);
     e->part_l = e->part_o + am.part_cells;
     e->part_n = (int32_t *)(void *)(e->part_l + am.parts);
     for (int k = 0; k < LK_ACTS_KINDS; k++) {
@@ -412,6 +469,7 @@ static lk_status plan_memory(struct lk_exec *e, lk_error *err)
                                            .data = lk_arena_at(&e->arena, p.acts[k])};
     }
     for (size_t t = 0; t < threads; t++) {
+        e->expert_out[t] = (float *)lk_arena_at(&e->arena, p.tiles) + t * tile;
         e->decode.of_thread[t] = (float *)lk_arena_at(&e->arena, p.of_thread) + t * decode;
         carve_attn(&am, (uint8_t *)lk_arena_at(&e->arena, p.attn) + t * attn, &e->attn[t]);
         for (int k = 0; k < LK_ACTS_KINDS; k++) {
@@ -460,7 +518,7 @@ static lk_status cpu_run(struct lk_exec *e, struct lk_state_mem *states, const s
         return status;
     }
     e->batch = b;
-    e->rows = lk_batch_rows(b);
+    e->rows = lk_batch_rows(plan, b);
     e->states = states;
     e->is_decode = b->n_tokens == 1;
     int n_threads = e->is_decode ? backend->threads : backend->threads_batch;

@@ -85,7 +85,7 @@ static lk_status scalar_prepare(struct lk_backend *backend, const struct lk_exec
         const struct lk_op *op = &plan->ops[i];
         if (op->weight >= 0) {
             const struct lk_weight *w = &plan->weights[op->weight];
-            if (op->kind == LK_OP_MATMUL) {
+            if (op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS) {
                 size_t n = lk_scalar_matmul_scratch(w, o->max_tokens);
                 scratch = n > scratch ? n : scratch;
             }
@@ -168,12 +168,44 @@ static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
     for (int t = 0; t < b->n_tokens; t++) {
         for (int h = 0; h < s.n_head; h++) {
             size_t at = ((size_t)t * (size_t)s.n_head + (size_t)h) * (size_t)s.head_dim;
+            p.sink =
+                op->weight >= 0 ? (const float *)e->o.plan->weights[op->weight].data + h : NULL;
             ok &= lk_scalar_attention(&p, slot_of(e, op->in[0]) + at,
                                       lk_host_state_at(states, op->u.attention.k),
                                       lk_host_state_at(states, op->u.attention.v),
                                       b->seqs[b->seq[t]].blocks, b->pos[t], h / s.group,
                                       slot_of(e, op->out) + at);
         }
+    }
+    return ok;
+}
+
+/* Adds to each row the vector of its expert. */
+static bool run_expert_bias(const struct lk_exec *e, const struct lk_op *op)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const float *bias = plan->weights[op->weight].data, *route = slot_of(e, op->in[1]);
+    size_t width = (size_t)plan->slots[op->out].width;
+    int k = plan->n_routed, rows = rows_of(e, op->out);
+    bool ok = true;
+    for (int r = 0; r < rows; r++) {
+        size_t expert = (size_t)lk_routed_to(route + r / k * 2 * k, r % k);
+        ok &= lk_scalar_bias(slot_of(e, op->in[0]) + (size_t)r * width, bias + expert * width,
+                             (int)width, slot_of(e, op->out) + (size_t)r * width);
+    }
+    return ok;
+}
+
+static bool run_combine(const struct lk_exec *e, const struct lk_op *op)
+{
+    const struct lk_plan *plan = e->o.plan;
+    size_t width = (size_t)plan->slots[op->out].width, k = (size_t)plan->n_routed;
+    bool ok = true;
+    for (int r = 0; r < rows_of(e, op->out); r++) {
+        size_t row = (size_t)r;
+        ok &= lk_scalar_combine(slot_of(e, op->in[0]) + row * k * width,
+                                slot_of(e, op->in[1]) + row * 2 * k + k, (int)k, (int)width,
+                                slot_of(e, op->out) + row * width);
     }
     return ok;
 }
@@ -236,6 +268,20 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
         return true;
     case LK_OP_SOFTCAP:
         return lk_scalar_softcap(x, rows * width, op->u.softcap.cap_in, op->u.softcap.cap_out, y);
+    case LK_OP_ROUTE:
+        for (int r = 0; r < rows; r++) {
+            int n = plan->slots[op->in[0]].width;
+            ok &= lk_scalar_route(op, x + (size_t)r * (size_t)n, n, w ? w->data : NULL,
+                                  y + (size_t)r * (size_t)width);
+        }
+        return ok;
+    case LK_OP_EXPERTS:
+        return lk_scalar_experts(w, x, plan->slots[op->in[0]].rows == LK_ROWS_ROUTED,
+                                 slot_of(e, op->in[1]), plan->n_routed, b->n_tokens, y, e->scratch);
+    case LK_OP_EXPERT_BIAS:
+        return run_expert_bias(e, op);
+    case LK_OP_COMBINE:
+        return run_combine(e, op);
     case LK_OP_KINDS:
         break;
     }
@@ -250,7 +296,7 @@ static lk_status scalar_run(struct lk_exec *e, struct lk_state_mem *states,
     if (status) {
         return status;
     }
-    e->rows = lk_batch_rows(b);
+    e->rows = lk_batch_rows(plan, b);
     for (int r = 0; r < plan->n_ropes; r++) {
         float *cs = e->cs + (size_t)r * (size_t)e->o.max_tokens * e->cs_width;
         for (int t = 0; t < b->n_tokens; t++) {

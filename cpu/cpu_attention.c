@@ -24,6 +24,7 @@ struct attn {
     const float *q; /* [n_tokens][n_head * head_dim] */
     float *out;
     const uint32_t *k, *v;
+    const float *sinks; /* [n_head], or NULL */
     struct lk_kv_shape shape;
     size_t n_head, n_kv_head, head_dim, dim, group;
     int tile; /* tokens of a unit */
@@ -63,6 +64,19 @@ static void set_range(const struct attn *a, int pos, int c, size_t row)
     }
 }
 
+/* A row before any chunk: nothing, which l of 0 says (that of a started row is at least 0.7), or
+ * the sink of its head. */
+static void start_row(const struct attn *a, size_t row, size_t head)
+{
+    struct lk_attn_work *w = a->work;
+    w->l[row] = 0.0f;
+    if (a->sinks) {
+        w->n[row] = lk_sink_exponent(a->sinks[head]);
+        w->l[row] = lk_sink_weight(a->sinks[head]);
+        memset(w->o + row * a->dim, 0, a->dim * sizeof *w->o);
+    }
+}
+
 static bool run_chunk(const struct attn *a, size_t kv_head, int32_t block, int n_rows, int32_t *n,
                       float *l, float *o)
 {
@@ -96,7 +110,7 @@ static bool run_tile(const struct attn *a, const struct lk_batch_seq *seq, int t
         load_queries(a, t0 + i, kv_head, (size_t)i * a->group);
     }
     for (int r = 0; r < n_rows; r++) {
-        w->l[r] = 0.0f; /* no chunk yet: l of a started row is at least 0.7 */
+        start_row(a, (size_t)r, kv_head * a->group + (size_t)r % a->group);
     }
     for (int c = first_key(a, pos0) / LK_KV_BLOCK; c <= (pos0 + n - 1) / LK_KV_BLOCK; c++) {
         for (int i = 0; i < n; i++) {
@@ -169,10 +183,11 @@ static bool run_decode(const struct attn *a, int thread, int n_threads)
     int n_head = (int)a->n_head;
     for (int h = lk_share(n_head, thread, n_threads); h < lk_share(n_head, thread + 1, n_threads);
          h++) {
+        start_row(a, 0, (size_t)h);
         for (int c = 0; c < n_chunks; c++) {
             size_t at = (size_t)h * (size_t)e->o.max_blocks + (size_t)c;
-            a->vec->attn_merge(c == 0, (int)a->dim, &w->n[0], &w->l[0], w->o, e->part_n[at],
-                               e->part_l[at], e->part_o + at * a->dim);
+            a->vec->attn_merge(w->l[0] == 0.0f, (int)a->dim, &w->n[0], &w->l[0], w->o,
+                               e->part_n[at], e->part_l[at], e->part_o + at * a->dim);
         }
         ok &= a->vec->attn_end((int)a->head_dim, w->l[0], w->o, a->out + (size_t)h * a->head_dim);
     }
@@ -191,6 +206,7 @@ bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int threa
         .out = lk_cpu_slot(e, thread, op->out),
         .k = lk_host_state_at(e->states, op->u.attention.k),
         .v = lk_host_state_at(e->states, op->u.attention.v),
+        .sinks = op->weight >= 0 ? e->o.plan->weights[op->weight].data : NULL,
         .shape = lk_kv_shape_of(e->o.plan, op->u.attention.k),
         .n_head = (size_t)s.n_head,
         .n_kv_head = (size_t)s.n_kv_head,

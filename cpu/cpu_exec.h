@@ -8,6 +8,7 @@
  *   tokens   each thread has some rows of the batch
  *   columns  each thread has some groups of 16 output columns of every row
  *   heads    attention: units of (KV head, tokens)
+ *   none     one thread does it
  * In decode, a batch of one token, the work cut by tokens is done by every thread on memory of its
  * own: cheaper than to wait for each other.
  */
@@ -31,12 +32,13 @@ struct lk_backend {
     void *progress_user;
 };
 
-enum lk_cut { LK_CUT_TOKENS, LK_CUT_COLUMNS, LK_CUT_HEADS };
+enum lk_cut { LK_CUT_TOKENS, LK_CUT_COLUMNS, LK_CUT_HEADS, LK_CUT_NONE };
 
 struct lk_step {
     int op;      /* index into the plan */
     int prepare; /* enum lk_type: prepares the op's input for weights of the type's kind;
                     -1: the op itself */
+    bool group;  /* puts the rows that go to experts in the order of these, before op */
     enum lk_cut cut;
     bool barrier;        /* before the step, in a batch of many tokens */
     bool barrier_decode; /* the same in decode */
@@ -51,6 +53,14 @@ struct lk_act_memory {
     struct lk_acts (*acts_of_thread)[LK_ACTS_KINDS]; /* [threads], decode only */
 };
 
+/* The routed rows of a batch of many tokens by their experts: order[first[x]] .. order[first[x + 1]
+ * - 1] are those of expert x, rising. */
+struct lk_expert_rows {
+    int *order; /* [most routed rows] */
+    int first[LK_MAX_EXPERTS + 1];
+};
+enum { LK_EXPERT_TILE = 64 }; /* rows of an expert that are multiplied at once */
+
 struct lk_attn_work {  /* of one thread */
     int16_t *q, *wide; /* as in struct lk_attn_chunk */
     float *o, *o_c, *q_scale, *l, *l_c;
@@ -63,7 +73,8 @@ struct lk_exec {
     struct lk_backend *backend;
     struct lk_step *steps;
     int n_steps;
-    struct lk_packed *packed;      /* [n_weights]; data NULL unless a matmul uses it */
+    struct lk_packed *packed;      /* [n_weights]; data NULL unless a matmul uses it; of experts the
+                                      first, the others follow it */
     size_t *packed_bytes;          /* [n_weights] */
     const struct lk_packed *embed; /* the embedding, where a matmul has the same tensor; or NULL */
     bool *cut_by_tokens;           /* [n_slots]: written by a step cut by tokens */
@@ -75,6 +86,8 @@ struct lk_exec {
     float *part_o, *part_l; /* decode: [n_head][max_blocks][dim], [n_head][max_blocks]; most of all
                                the plan's attentions */
     int32_t *part_n;
+    struct lk_expert_rows experts;
+    float **expert_out;          /* [threads]: [LK_EXPERT_TILE][widest share of an expert's rows] */
     int *bad;                    /* [threads]: first op out of range, or -1 */
     struct lk_op_seconds *times; /* [threads][n_ops] while ops are timed, else NULL */
 
@@ -107,6 +120,22 @@ void lk_cpu_op_seconds(const struct lk_exec *exec, int op, struct lk_op_seconds 
 bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads);
 /* Tokens of an attention unit with `group` query heads a KV head; rows of queries of a unit. */
 int lk_cpu_attention_tile(int group);
+
+/* cpu/cpu_experts.c: ops of experts. */
+void lk_cpu_group_experts(struct lk_exec *e, const struct lk_op *op);
+/* Rows for the matrices of `op`, prepared in the order of their experts; in decode as they come. */
+void lk_cpu_prepare_experts(const struct lk_exec *e, const struct lk_op *op, struct lk_acts acts,
+                            int thread, int n_threads);
+bool lk_cpu_experts(const struct lk_exec *e, const struct lk_op *op, struct lk_acts acts,
+                    int thread, int n_threads);
+/* Columns [first, last) of EXPERT_BIAS. */
+bool lk_cpu_expert_bias(const struct lk_exec *e, const struct lk_op *op, int thread, int first,
+                        int last);
+/* Rows [first, last) of COMBINE. */
+bool lk_cpu_combine(const struct lk_exec *e, const struct lk_op *op, int thread, int first,
+                    int last);
+/* The packed matrix of an expert, of an ordinary weight expert 0. */
+struct lk_packed lk_cpu_packed_expert(const struct lk_exec *e, int weight, int expert);
 
 static inline int lk_share(int n, int i, int of)
 {

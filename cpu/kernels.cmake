@@ -8,6 +8,7 @@ set(LK_KERNEL_SOURCES
   cpu/matmul_generic.c
   cpu/pack.c
   cpu/scalar.c
+  cpu/scalar_experts.c
   cpu/vec_generic.c
   src/base/base.c
   src/base/show.c

@@ -344,6 +344,10 @@ bool lk_scalar_glu(enum lk_act act, const float *g, const float *u, int n, float
 {
     bool ok = true;
     for (int i = 0; i < n; i++) {
+        if (act == LK_ACT_CLAMPED) {
+            ok &= store(lk_glu_clamped(g[i], u[i]), &y[i]);
+            continue;
+        }
         float a = act == LK_ACT_SILU ? lk_silu(g[i]) : lk_gelu(g[i]);
         ok &= store(a * u[i], &y[i]);
     }
@@ -487,8 +491,13 @@ bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const u
     float o[LK_MAX_HEAD_DIM], o_c[LK_MAX_HEAD_DIM], l = 0.0f, l_c;
     float scale = lk_kv_quantize(q, (size_t)shape->head_dim, LK_Q_MOST, qi);
     int32_t n = 0, n_c;
-    bool ok = true, started = false;
+    bool ok = true, started = p->sink != NULL;
     scale = scale * p->score_in;
+    if (started) {
+        n = lk_sink_exponent(*p->sink);
+        l = lk_sink_weight(*p->sink);
+        memset(o, 0, sizeof o);
+    }
     for (int i = first / LK_KV_BLOCK; i <= pos / LK_KV_BLOCK; i++) {
         int from = first > i * LK_KV_BLOCK ? first - i * LK_KV_BLOCK : 0;
         int to = pos - i * LK_KV_BLOCK < LK_KV_BLOCK - 1 ? pos - i * LK_KV_BLOCK : LK_KV_BLOCK - 1;

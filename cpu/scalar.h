@@ -44,6 +44,17 @@ float lk_scalar_dot_f(enum lk_type type, const void *row, int64_t k, const float
 /* Rounds a row for weights that want 13 or 16 significant bits; copies it for F32. */
 void lk_scalar_round_row(enum lk_acts_kind kind, const float *x, int64_t k, float *out);
 
+/* Rule 10. One row of scores [n], the bias of choice [n] or NULL -> the experts' numbers [n_used],
+ * then their weights. */
+bool lk_scalar_route(const struct lk_op *op, const float *scores, int n, const float *bias,
+                     float *out);
+/* y[n_tokens * n_used][rows of an expert]: of each token's experts in order, the product with x, a
+ * row a token or, if `routed`, a row an expert of a token. route: rows of lk_scalar_route. */
+bool lk_scalar_experts(const struct lk_weight *w, const float *x, bool routed, const float *route,
+                       int n_used, int n_tokens, float *y, void *scratch);
+/* y[n] = the sum of k rows x[k][n], each times its weight. */
+bool lk_scalar_combine(const float *x, const float *w, int k, int n, float *y);
+
 bool lk_scalar_bias(const float *x, const float *b, int n, float *y);
 bool lk_scalar_add(const float *a, const float *b, int n, float *y);
 bool lk_scalar_scale(const float *x, int n, float factor, float *y);
@@ -69,6 +80,7 @@ struct lk_attn_params {
     struct lk_kv_shape shape;
     int window;
     float score_in, score_cap; /* lk_op.u.attention */
+    const float *sink;         /* of this query head, or NULL */
 };
 bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const uint32_t *k,
                          const uint32_t *v, const int32_t *blocks, int pos, int head, float *out);

@@ -18,6 +18,8 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
     case LK_OP_GLU:
     case LK_OP_SOFTCAP:
     case LK_OP_SCALE:
+    case LK_OP_EXPERTS:
+    case LK_OP_EXPERT_BIAS:
         return LK_CUT_COLUMNS;
     case LK_OP_ATTENTION:
         return LK_CUT_HEADS;
@@ -28,6 +30,8 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
     case LK_OP_KV_STORE:
     case LK_OP_ADD:
     case LK_OP_GATHER:
+    case LK_OP_ROUTE:
+    case LK_OP_COMBINE:
     case LK_OP_KINDS:
         break;
     }
@@ -39,7 +43,13 @@ static enum lk_rows rows_kind(const struct lk_plan *plan, const struct lk_op *op
     return op->out >= 0 ? plan->slots[op->out].rows : LK_ROWS_TOKENS;
 }
 
-static void push(struct lk_exec *e, int op, int prepare, enum lk_cut cut)
+/* A token alone has no rows to put in order. */
+static enum lk_cut cut_in_decode(enum lk_cut cut)
+{
+    return cut == LK_CUT_NONE ? LK_CUT_TOKENS : cut;
+}
+
+static struct lk_step *push(struct lk_exec *e, int op, int prepare, enum lk_cut cut)
 {
     const struct lk_plan *plan = e->o.plan;
     struct lk_step *s = &e->steps[e->n_steps];
@@ -53,16 +63,37 @@ static void push(struct lk_exec *e, int op, int prepare, enum lk_cut cut)
         bool other_rows = was_rows != rows_kind(plan, &plan->ops[op]);
         s->barrier = was_cut != cut || (cut == LK_CUT_TOKENS && other_rows);
         /* Alone, each thread has all that was cut by tokens; the cache is shared. */
-        s->barrier_decode =
-            was_cut != cut && (was_cut != LK_CUT_TOKENS || (was && was->kind == LK_OP_KV_STORE));
+        was_cut = cut_in_decode(was_cut);
+        s->barrier_decode = was_cut != cut_in_decode(cut) &&
+                            (was_cut != LK_CUT_TOKENS || (was && was->kind == LK_OP_KV_STORE));
     }
     e->n_steps++;
+    return s;
+}
+
+/* Steps that prepare the input of matmul `i`, for it and all of its kind with the same input, so
+ * that their steps stay together. */
+static void push_prepare(struct lk_exec *e, int i)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_op *op = &plan->ops[i];
+    unsigned kinds = 0;
+    for (int j = i; j < plan->n_ops; j++) {
+        if (plan->ops[j].kind == op->kind && plan->ops[j].in[0] == op->in[0]) {
+            enum lk_type type = plan->weights[plan->ops[j].weight].type;
+            enum lk_acts_kind kind = lk_type_info(type)->acts;
+            if (!(kinds >> kind & 1)) {
+                push(e, i, (int)type, LK_CUT_TOKENS);
+            }
+            kinds |= 1u << kind;
+        }
+    }
 }
 
 lk_status lk_cpu_compile(struct lk_exec *e, lk_error *err)
 {
     const struct lk_plan *plan = e->o.plan;
-    e->steps = lk_alloc_array((size_t)plan->n_ops * 3, sizeof *e->steps);
+    e->steps = lk_alloc_array((size_t)plan->n_ops * 4, sizeof *e->steps);
     e->cut_by_tokens = lk_alloc_array((size_t)plan->n_slots, sizeof *e->cut_by_tokens);
     if (!e->steps || !e->cut_by_tokens) {
         return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
@@ -71,23 +102,21 @@ lk_status lk_cpu_compile(struct lk_exec *e, lk_error *err)
         e->cut_by_tokens[plan->in_slot] = true;
     }
     int prepared = -1; /* the slot whose prepared rows are at hand */
+    int grouped = -1;  /* the rows of ROUTE by which they are in order; -1: as they come */
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         enum lk_cut cut = cut_of(op->kind);
-        if (op->kind == LK_OP_MATMUL && op->in[0] != prepared) {
-            unsigned kinds =
-                0; /* of all matmuls of this input, so that their steps stay together */
-            for (int j = i; j < plan->n_ops; j++) {
-                if (plan->ops[j].kind == LK_OP_MATMUL && plan->ops[j].in[0] == op->in[0]) {
-                    enum lk_type type = plan->weights[plan->ops[j].weight].type;
-                    enum lk_acts_kind kind = lk_type_info(type)->acts;
-                    if (!(kinds >> kind & 1)) {
-                        push(e, i, (int)type, LK_CUT_TOKENS);
-                    }
-                    kinds |= 1u << kind;
-                }
+        bool experts = op->kind == LK_OP_EXPERTS;
+        int order = experts ? op->in[1] : -1;
+        if (experts && order != grouped) {
+            push(e, i, -1, LK_CUT_NONE)->group = true;
+        }
+        if (experts || op->kind == LK_OP_MATMUL) {
+            if (op->in[0] != prepared || order != grouped) {
+                push_prepare(e, i);
             }
             prepared = op->in[0];
+            grouped = order;
         }
         push(e, i, -1, cut);
         if (op->out >= 0) {
@@ -224,6 +253,16 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         case LK_OP_GATHER:
             memcpy(y + at, x + (size_t)b->outputs[r] * width, width * sizeof *y);
             break;
+        case LK_OP_ROUTE: {
+            int n = plan->slots[op->in[0]].width;
+            ok &= lk_scalar_route(op, x + (size_t)r * (size_t)n, n, w ? w->data : NULL, y + at);
+            break;
+        }
+        case LK_OP_COMBINE:
+            ok &= lk_cpu_combine(e, op, thread, r, r + 1);
+            break;
+        case LK_OP_EXPERTS:
+        case LK_OP_EXPERT_BIAS:
         case LK_OP_MATMUL:
         case LK_OP_BIAS:
         case LK_OP_ATTENTION:
@@ -252,12 +291,18 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
         struct lk_acts acts = acts_of(e, thread, w->type, (int)w->cols);
         return first == last || rows == 0 || mm->mul(p, &acts, rows, first, last, y, (size_t)width);
     }
+    if (op->kind == LK_OP_EXPERTS) {
+        return lk_cpu_experts(e, op, acts_of(e, thread, w->type, (int)w->cols), thread, n_threads);
+    }
     const float *x = lk_cpu_slot(e, thread, op->in[0]);
     const float *x1 = op->n_in > 1 ? lk_cpu_slot(e, thread, op->in[1]) : NULL;
     const float *vector = w ? w->data : NULL;
     struct span cols = column_span(width, thread, n_threads);
     int n = cols.last - cols.first;
     bool ok = true;
+    if (op->kind == LK_OP_EXPERT_BIAS) {
+        return lk_cpu_expert_bias(e, op, thread, cols.first, cols.last);
+    }
     for (int r = 0; r < rows && n > 0; r++) {
         size_t at = (size_t)r * (size_t)width + (size_t)cols.first;
         switch (op->kind) {
@@ -282,8 +327,12 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
         case LK_OP_ATTENTION:
         case LK_OP_ADD:
         case LK_OP_GATHER:
+        case LK_OP_ROUTE:
+        case LK_OP_EXPERTS:
+        case LK_OP_EXPERT_BIAS:
+        case LK_OP_COMBINE:
         case LK_OP_KINDS:
-            return false; /* cut in another way */
+            return false; /* cut in another way, or done above */
         }
     }
     return ok;
@@ -295,6 +344,10 @@ static void run_prepare(const struct lk_exec *e, const struct lk_step *s, int th
     const struct lk_slot *in = &plan->slots[plan->ops[s->op].in[0]];
     enum lk_type type = (enum lk_type)s->prepare;
     struct lk_acts acts = acts_of(e, thread, type, in->width);
+    if (plan->ops[s->op].kind == LK_OP_EXPERTS) {
+        lk_cpu_prepare_experts(e, &plan->ops[s->op], acts, thread, n_threads);
+        return;
+    }
     struct span rows = token_span(e, n_rows(e, in->rows), thread, n_threads);
     lk_matmul_kernels(e->backend->level)
         ->prepare(&acts, lk_cpu_slot(e, thread, plan->ops[s->op].in[0]), rows.first, rows.last);
@@ -346,7 +399,11 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
         if (times) {
             times[s->op].wait += lap(&clock, n_threads);
         }
-        if (s->prepare >= 0) {
+        if (s->group) {
+            if (!e->is_decode && thread == 0) {
+                lk_cpu_group_experts(e, op);
+            }
+        } else if (s->prepare >= 0) {
             run_prepare(e, s, thread, n_threads);
         } else if (s->cut == LK_CUT_TOKENS) {
             ok = run_tokens(e, op, thread, n_threads);
@@ -358,7 +415,7 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
         if (!ok && e->bad[thread] < 0) {
             e->bad[thread] = s->op;
         }
-        if (times && s->prepare >= 0) {
+        if (times && (s->prepare >= 0 || s->group)) {
             times[s->op].prepare += lap(&clock, n_threads);
         } else if (times) {
             times[s->op].run += lap(&clock, n_threads);

@@ -36,6 +36,8 @@ struct lk_vec_kernels {
     bool (*add)(const float *a, const float *b, int n, float *y);
     bool (*bias)(const float *x, const float *b, int n, float *y);
     bool (*scale)(const float *x, int n, float factor, float *y);
+    /* y[n] = the sum of k rows x[k][n], each times its weight. */
+    bool (*combine)(const float *x, const float *w, int k, int n, float *y);
     bool (*glu)(enum lk_act act, const float *g, const float *u, int n, float *y);
     bool (*softcap)(const float *x, int n, float cap_in, float cap_out, float *y);
     bool (*rope)(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,

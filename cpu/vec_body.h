@@ -58,8 +58,43 @@ static bool vec_bias(const float *x, const float *b, int n, float *y)
     return map2(bias_lanes, x, b, n, y);
 }
 
+static bool vec_combine(const float *x, const float *w, int k, int n, float *y)
+{
+    sv_mask bad = sv_mask_none();
+    bool ok = true;
+    int i = 0;
+    for (; i + SV_LANES <= n; i += SV_LANES) {
+        sv_f sum = sv_zero();
+        for (int j = 0; j < k; j++) {
+            sv_f p = sv_mul(sv_set(w[j]), sv_load(x + (size_t)j * (size_t)n + i));
+            sum = sv_add(sum, p);
+        }
+        bad = sv_mask_or(bad, sv_out_of_range(sum));
+        sv_store(y + i, sv_flush(sum));
+    }
+    for (; i < n; i++) {
+        float sum = 0.0f;
+        for (int j = 0; j < k; j++) {
+            float p = w[j] * x[(size_t)j * (size_t)n + (size_t)i];
+            sum = sum + p;
+        }
+        ok &= !lk_out_of_range(sum);
+        y[i] = lk_flush(sum);
+    }
+    return ok && !sv_any(bad);
+}
+
 static bool vec_glu(enum lk_act act, const float *g, const float *u, int n, float *y)
 {
+    if (act == LK_ACT_CLAMPED) {
+        bool ok = true;
+        for (int i = 0; i < n; i++) {
+            float r = lk_glu_clamped(g[i], u[i]);
+            ok &= !lk_out_of_range(r);
+            y[i] = lk_flush(r);
+        }
+        return ok;
+    }
     return act == LK_ACT_SILU ? map2(silu_lanes, g, u, n, y) : map2(gelu_lanes, g, u, n, y);
 }
 

@@ -73,6 +73,7 @@ const struct lk_vec_kernels lk_vec_generic = {
     .add = lk_scalar_add,
     .bias = lk_scalar_bias,
     .scale = lk_scalar_scale,
+    .combine = lk_scalar_combine,
     .glu = lk_scalar_glu,
     .softcap = lk_scalar_softcap,
     .rope = lk_scalar_rope,

@@ -126,6 +126,14 @@ float l_of(int sum)
     return l;
 }
 
+/* ---- sinks ---- */
+
+/* Of heads, where FLAGS has LK_VK_ATTN_SINK. */
+layout(std430, binding = 6) readonly buffer Sinks
+{
+    float sinks[];
+};
+
 /* ---- weights times values ---- */
 
 uvec2 pack_weights(ivec4 w)

@@ -121,6 +121,11 @@ void main()
     for (uint i = 0u; i < OWN; i++) {
         n[i] = NO_KEY;
         l[i] = 0.0;
+        if ((FLAGS & LK_VK_ATTN_SINK) != 0u && row0 + i < n_rows) {
+            float sink = sinks[head0 + (row0 + i) % n_heads];
+            n[i] = lk_sink_exponent(sink);
+            l[i] = lk_sink_weight(sink);
+        }
         for (uint k = 0u; k < PER; k++) {
             o[i * PER + k] = 0.0;
         }

@@ -208,6 +208,11 @@ void main()
     row.first = p.window != 0u ? max(pos + 1 - int(p.window), 0) : 0;
     row.n = NO_KEY;
     row.l = 0.0;
+    if ((FLAGS & LK_VK_ATTN_SINK) != 0u && r < n_rows) {
+        float sink = sinks[head0 + r % n_heads];
+        row.n = lk_sink_exponent(sink);
+        row.l = lk_sink_weight(sink);
+    }
     uint a = 0u;
     for (uint d = part * (DIM / 2u); d < (part + 1u) * (DIM / 2u); d++) {
         a = max(a, lk_magnitude(q_at(r, n_rows, place, d)));

@@ -8,6 +8,7 @@
 #include "shaders/attention.glsl"
 
 layout(local_size_x = 64) in;
+layout(constant_id = 2) const uint FLAGS = 0; /* LK_VK_ATTN_SINK */
 layout(std430, binding = 3) readonly buffer Batch
 {
     uint batch[];
@@ -40,6 +41,11 @@ void main()
     precise float l = 0.0;
     precise float o = 0.0;
     int n = NO_KEY;
+    if ((FLAGS & LK_VK_ATTN_SINK) != 0u) {
+        float sink = sinks[row % p.n_head];
+        n = lk_sink_exponent(sink);
+        l = lk_sink_weight(sink);
+    }
     for (uint c = 0u; c < count; c++) {
         uint at = row * p.max_splits + c;
         int nc = int(part[p.part_l + at * 2u]);

@@ -46,6 +46,8 @@ void main()
         y = lk_silu(x) * in1[i];
     } else if (KIND == LK_VK_ELT_GELU) {
         y = lk_gelu(x) * in1[i];
+    } else if (KIND == LK_VK_ELT_CLAMPED) {
+        y = lk_glu_clamped(x, in1[i]);
     } else {
         y = lk_flt(0x7fc00000u); /* no kind that this kernel has: an error that names the op */
     }

@@ -17,10 +17,11 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint THREADS = 128;
 layout(constant_id = 1) const uint COLS = 1;
-layout(constant_id = 2) const uint MODE = 0;   /* epilogue + 16 * LK_VK_PREP_* */
+layout(constant_id = 2) const uint MODE = 0;   /* epilogue + 16 * LK_VK_PREP_* + ..._EXPERTS */
 layout(constant_id = 3) const uint PANELS = 0; /* of a row; with COLS = 1; 0: any number */
 const uint EPI = MODE & 15u;
-const uint PREP = MODE >> 4;
+const uint PREP = (MODE >> 4) & 15u;
+const bool EXPERTS = (MODE & LK_VK_EPI_EXPERTS) != 0u;
 const uint WORKERS = THREADS / 32u;
 const uint PARTS = PANELS == 0u ? WORKERS * COLS : EPI >= LK_VK_EPI_SILU ? 2u * PANELS : PANELS;
 
@@ -51,6 +52,10 @@ layout(std430, binding = 5) readonly buffer Residual
 layout(std430, binding = 6) readonly buffer NormWeight
 {
     vec4 norm_weight[];
+};
+layout(std430, binding = 6) readonly buffer Route
+{
+    float route[];
 };
 layout(push_constant) uniform Push
 {
@@ -214,9 +219,9 @@ float run_rows(Chunk c, uint group, uint r, uint worker, uint token)
     return y;
 }
 
-/* Decode: the 32 rows of `group` in x, with a GLU those of the other half in y; valid in worker
- * 0. The weights of the first panel are on their way while the activations are made ready. */
-vec2 run_all(Chunk c, uint group, uint r, uint worker)
+/* Decode: the 32 rows of `group` for one token in x, with a GLU those of the other half in y; valid
+ * in worker 0. The weights of the first panel are on their way while the activations are made ready. */
+vec2 run_all(Chunk c, uint group, uint r, uint worker, uint token)
 {
 #ifdef W_PRELOADED
     uint half0 = worker >= PANELS ? 1u : 0u;
@@ -235,7 +240,7 @@ vec2 run_all(Chunk c, uint group, uint r, uint worker)
             w_load(c, group + other * p.rg1, r, i - other * PANELS);
         }
 #endif
-        run_panel(c, group + other * p.rg1, r, i - other * PANELS, 0u, g);
+        run_panel(c, group + other * p.rg1, r, i - other * PANELS, token, g);
         part[i * 32u + r] = g[0];
     }
     barrier();
@@ -260,13 +265,23 @@ void main()
     uint token = first + worker;
     Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
     bool mine = worker < COLS && token < p.n_tokens;
+    uint x_row = PANELS == 0u || EXPERTS ? first : 0u;
+    if (EXPERTS) { /* one row a workgroup */
+        uint of = first / p.w2;
+        int expert = lk_rte(route[of * p.w1 + (first - of * p.w2)]);
+        group += uint(expert) * p.rg1 - p.at0;
+        x_row = first / p.rg2;
+        if (group >= p.n_groups) { /* another chunk has its weights */
+            return;
+        }
+    }
     precise vec2 all = vec2(0.0);
     if (PANELS != 0u) {
-        all = run_all(c, group, r, worker);
+        all = run_all(c, group, r, worker, x_row);
     } else {
-        all.x = run_rows(c, group, r, worker, first);
+        all.x = run_rows(c, group, r, worker, x_row);
         if (EPI >= LK_VK_EPI_SILU) {
-            all.y = run_rows(c, p.rg1 + group, r, worker, first);
+            all.y = run_rows(c, p.rg1 + group, r, worker, x_row);
         }
     }
     precise float y = all.x;
@@ -283,6 +298,13 @@ void main()
         return;
     }
     if (!mine) {
+        return;
+    }
+    if (EXPERTS) {
+        uint row = gl_WorkGroupID.x * 32u + r;
+        if (row < p.n0) {
+            out0[token * p.w0 + row] = store_value(y, p.op0);
+        }
         return;
     }
     if (group < p.rg1) {

@@ -26,6 +26,7 @@
 #define LK_VK_ATTN_MATRIX_ROWS 64  /* of a workgroup of attention by matrices */
 #define LK_VK_ATTN_SPLIT       1u
 #define LK_VK_ATTN_CAP         4u /* scores have a soft cap */
+#define LK_VK_ATTN_SINK        8u /* softmax has a sink for each head */
 #define LK_VK_ATTN_K8          2u /* cells of K have 8 bits */
 #define LK_VK_MAX_COLS         8  /* tokens of one mat-vec workgroup */
 
@@ -41,6 +42,9 @@
 #define LK_VK_EPI_ADD   1 /* out1 = flush(residual + flush(y)) */
 #define LK_VK_EPI_SILU  2 /* out0 = silu(gate) * up; gate rows come first */
 #define LK_VK_EPI_GELU  3
+/* The rows are those that go to experts, and the weights those of all experts; see matmul_push. A
+ * bit above what a kernel keeps of its epilogue. */
+#define LK_VK_EPI_EXPERTS 256
 
 /* What a mat-vec of decode does to its input first, in every workgroup. */
 #define LK_VK_PREP_NONE  0 /* nothing: it is an activation buffer */
@@ -54,6 +58,7 @@
 #define LK_VK_ELT_GELU    3
 #define LK_VK_ELT_SOFTCAP 4
 #define LK_VK_ELT_SCALE   5 /* by cap_in */
+#define LK_VK_ELT_CLAMPED 6
 
 /* embed: row token[t] of a weight chunk -> out[t] */
 struct lk_vk_embed_push {
@@ -87,7 +92,10 @@ struct lk_vk_quantize_push {
 
 /* matvec and matmul: out[t][row] for the row groups of a chunk. Up to three outputs: row groups
  * [0, rg1) belong to out0, [rg1, rg2) to out1, the rest to out2, n0..n2 rows each. The GLU
- * epilogues take row group i of the first and rg1 + i of the second half. */
+ * epilogues take row group i of the first and rg1 + i of the second half.
+ * Of experts, of whose rows there are n_tokens: rg1 row groups each, n0 rows; at0 is the first row
+ * group of the chunk; rg2 rows have one row of activations. A mat-vec finds the expert of row r in
+ * the row r / w2 of ROUTE, which has w1 floats; a tile finds its rows as sort has put them. */
 struct lk_vk_matmul_push {
     LK_PARAMS_U32 n_tokens;
     LK_PARAMS_U32 n_groups; /* row groups of the chunk */
@@ -146,6 +154,36 @@ struct lk_vk_attn_decode_push {
     LK_PARAMS_U32 op_bias_qk, op_bias_v_norm_q, op_norm_k_rope_q, op_rope_k_attn;
 };
 
+/* route: n scores -> n_used experts and their weights, both as f32 */
+#define LK_VK_MAX_EXPERTS      512 /* = LK_MAX_EXPERTS */
+#define LK_VK_MAX_EXPERTS_USED 64
+struct lk_vk_route_push {
+    LK_PARAMS_U32 n_rows, n, n_used;
+    LK_PARAMS_U32 n_groups, n_groups_used;
+    LK_PARAMS_U32 gate;   /* enum lk_gate */
+    LK_PARAMS_U32 biased; /* scores of choice have a bias */
+    LK_PARAMS_U32 normalize;
+    LK_PARAMS_U32 scale; /* bits */
+    LK_PARAMS_U32 op;
+};
+
+/* sort: puts routed rows in the order of their experts, and cuts those of each expert into tiles.
+ * Words: 0 how many tiles; from 4 on {expert, first, rows, 0} of each; from `at` on the rows, of
+ * which `first` counts. */
+#define LK_VK_SORT_TILES 4
+struct lk_vk_sort_push {
+    LK_PARAMS_U32 n_rows, n_used, n_experts;
+    LK_PARAMS_U32 cols; /* rows of a tile */
+    LK_PARAMS_U32 at;
+};
+
+/* experts: the vector of its expert added to each row, or the rows of a token combined */
+#define LK_VK_EXPERTS_BIAS    0
+#define LK_VK_EXPERTS_COMBINE 1
+struct lk_vk_experts_push {
+    LK_PARAMS_U32 n, width, n_used, op;
+};
+
 /* gather: out[i] = in[outputs[i]] */
 struct lk_vk_gather_push {
     LK_PARAMS_U32 n_rows, width, outputs;
@@ -175,6 +213,9 @@ _Static_assert(sizeof(struct lk_vk_rope_push) <= LK_VK_PUSH_BYTES, "push constan
 _Static_assert(sizeof(struct lk_vk_kv_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_attn_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_attn_decode_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_route_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_sort_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_experts_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_gather_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_elt_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_stream_push) <= LK_VK_PUSH_BYTES, "push constants");

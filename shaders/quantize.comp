@@ -8,7 +8,7 @@
 #include "shaders/quant.glsl"
 
 layout(local_size_x = 128) in;
-layout(constant_id = 1) const uint ACT = 0; /* LK_VK_ELT_SILU or GELU; 0: none */
+layout(constant_id = 1) const uint ACT = 0; /* LK_VK_ELT_SILU, GELU or CLAMPED; 0: none */
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -39,8 +39,13 @@ void main()
             if (ACT != 0u) {
                 precise vec4 up = up4[at];
                 for (uint i = 0u; i < 4u; i++) {
-                    precise float y = ACT == LK_VK_ELT_SILU ? lk_silu(x[i]) : lk_gelu(x[i]);
-                    y = y * up[i];
+                    precise float y;
+                    if (ACT == LK_VK_ELT_CLAMPED) {
+                        y = lk_glu_clamped(x[i], up[i]);
+                    } else {
+                        y = ACT == LK_VK_ELT_SILU ? lk_silu(x[i]) : lk_gelu(x[i]);
+                        y = y * up[i];
+                    }
                     x[i] = store_value(y, p.op);
                 }
             }

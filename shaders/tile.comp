@@ -20,10 +20,9 @@ layout(std430, binding = 1) readonly buffer Act4
 {
     uvec4 x4[];
 };
-#include "shaders/tile_store.glsl"
-
 const uint BM = 64u;
 const uint BN = 32u;
+#include "shaders/tile_store.glsl"
 
 #ifdef W_FLOAT
 shared float a_tile[32 * BM]; /* [element][row] */
@@ -54,6 +53,15 @@ void main()
     uint lid = gl_LocalInvocationIndex;
     uint group0 = gl_WorkGroupID.x * 2u;
     uint token0 = gl_WorkGroupID.y * BN;
+    uint n_groups = p.n_groups, own_row = 0u; /* of activations that this invocation fetches */
+    if (EXPERTS) {
+        if (!begin_experts(gl_WorkGroupID.y)) {
+            return;
+        }
+        token0 = 0u;
+        n_groups = p.rg1;
+        own_row = expert_row(lid & (BN - 1u));
+    }
     Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
 
     precise float y[16];
@@ -75,7 +83,7 @@ void main()
         /* each half has 64 invocations, one for each row; the halves split the 8 words (32 floats) */
         uint row = lid & 63u;
         uint part = lid >> 6;
-        uint group = min(group0 + (row >> 5), p.n_groups - 1u);
+        uint group = expert_group + min(group0 + (row >> 5), n_groups - 1u);
         uint r = row & 31u;
 #ifdef W_FLOAT
         for (uint e = part * 16u; e < part * 16u + 16u; e += 4u) {
@@ -91,8 +99,9 @@ void main()
             uint e = (i / BN) * 4u;
             uint t = i % BN;
             uvec4 u = uvec4(0u);
-            if (step * 32u + e < p.k && token0 + t < p.n_tokens) {
-                u = x4[((token0 + t) * p.x_stride + step * 32u + e) >> 2];
+            if (step * 32u + e < p.k && (EXPERTS || token0 + t < p.n_tokens)) {
+                uint at = EXPERTS ? own_row : token0 + t;
+                u = x4[(at * p.x_stride + step * 32u + e) >> 2];
             }
             for (uint k = 0u; k < 4u; k++) {
                 b_tile[(e + k) * BN + t] = lk_flt(u[k]);
@@ -144,7 +153,7 @@ void main()
         } else {
             uint t = lid & 31u;
             uint half_ = (lid >> 5) & 1u;
-            uint at = min(token0 + t, p.n_tokens - 1u);
+            uint at = EXPERTS ? own_row : min(token0 + t, p.n_tokens - 1u);
             uvec4 u = x4[((at * p.x_stride + step * 8u) >> 2) + half_];
             for (uint i = 0u; i < 4u; i++) {
                 b_tile[(half_ * 4u + i) * BN + t] = u[i];

@@ -120,13 +120,17 @@ uint scale_word;
 float dx, sx;
 #endif
 
+/* Of experts, the rows of activations that this invocation fetches: by quads, by halves, one. */
+uint fetch_row[FETCH];
+uint half_row, one_row;
+
 /* Sub-step q (a constant 0 for 32-blocks: b counts steps) of super-block b, to registers. */
 void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
 {
     uint lid = gl_LocalInvocationIndex;
 #ifdef W_MINS
     if (q == 4u) {
-        uint token = min(token0 + (lid >> 1), p.n_tokens - 1u);
+        uint token = EXPERTS ? half_row : min(token0 + (lid >> 1), p.n_tokens - 1u);
         x_words[0] = x4[((p.x_s + token * (p.x_stride >> 3) + b * 8u) >> 2) + (lid & 1u)];
     }
 #endif
@@ -136,7 +140,7 @@ void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
     }
     if (q == N_STEPS - 1u) {
         mid = w_scale_mid(c, group, r, b);
-        uint token = min(token0 + (lid & (BN - 1u)), p.n_tokens - 1u);
+        uint token = EXPERTS ? one_row : min(token0 + (lid & (BN - 1u)), p.n_tokens - 1u);
         dx = lk_flt(x1[p.x_d + token * (p.x_stride >> 6) + b]);
     }
     if (q < 4u) {
@@ -154,7 +158,7 @@ void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
             sub = w_sub_load(c, group, r, block);
             scale_word = w_scale_word(c, group, r, block);
         }
-        uint of = min(token0 + (lid >> 1), p.n_tokens - 1u);
+        uint of = EXPERTS ? half_row : min(token0 + (lid >> 1), p.n_tokens - 1u);
         uint at = of * (p.x_stride >> 3) + 2u * b + (lid & 1u);
         dx = lk_flt(x1[p.x_d + at]);
 #ifdef W_OFFSET
@@ -163,7 +167,8 @@ void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
         uint first = b * 4u + (lid & 3u);
 #endif
         [[unroll]] for (uint i = 0u; i < FETCH; i++) {
-            uint token = min(token0 + (lid >> 2) + THREADS / 4u * i, p.n_tokens - 1u);
+            uint token = token0 + (lid >> 2) + THREADS / 4u * i;
+            token = EXPERTS ? fetch_row[i] : min(token, p.n_tokens - 1u);
             x_words[i] = x4[(token * p.x_stride >> 2) + first];
         }
     }
@@ -428,9 +433,22 @@ void main()
     uint lid = gl_LocalInvocationIndex;
     uint group0 = gl_WorkGroupID.x * (BM / 32u);
     uint token0 = gl_WorkGroupID.y * BN;
+    uint n_groups = p.n_groups;
+    if (EXPERTS) {
+        if (!begin_experts(gl_WorkGroupID.y)) {
+            return;
+        }
+        token0 = 0u;
+        n_groups = p.rg1;
+        half_row = expert_row(lid >> 1);
+        one_row = expert_row(lid & (BN - 1u));
+        [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+            fetch_row[i] = expert_row((lid >> 2) + THREADS / 4u * i);
+        }
+    }
     Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
     uint row = lid & (BM - 1u), part = lid / BM;
-    uint group = min(group0 + (row >> 5), p.n_groups - 1u), r = row & 31u;
+    uint group = expert_group + min(group0 + (row >> 5), n_groups - 1u), r = row & 31u;
     uint row0 = (lid >> 5) % SUBGROUPS_M * 32u; /* of this subgroup */
     uint at_n = (lid >> 5) / SUBGROUPS_M, col0 = at_n * 16u * TN;
 

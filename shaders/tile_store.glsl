@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tile_store: where tiled matmuls put a result, the residual added if wanted. Included after EPI.
+ * Tile_store: which rows a tiled matmul reads, and where it puts a result, the residual added if
+ * wanted. Included after EPI (with LK_VK_EPI_EXPERTS: rows that go to experts).
  */
 layout(std430, binding = 2) writeonly buffer Out0
 {
@@ -23,9 +24,44 @@ layout(push_constant) uniform Push
     lk_vk_matmul_push p;
 };
 
+const bool EXPERTS = (EPI & LK_VK_EPI_EXPERTS) != 0u;
+layout(std430, binding = 6) readonly buffer Sorted
+{
+    uint sorted[]; /* see lk_vk_sort_push; its rows begin at w1 */
+};
+uint expert_first = 0u; /* word of the first row of this tile */
+uint expert_rows = 0u;  /* that it has */
+uint expert_group = 0u; /* the first row group of its expert in this chunk */
+
+/* Finds the tile's rows; false where there is no such tile, or another chunk has its weights. */
+bool begin_experts(uint t)
+{
+    if (t >= sorted[0]) {
+        return false;
+    }
+    uint at = LK_VK_SORT_TILES + 4u * t;
+    expert_group = sorted[at] * p.rg1 - p.at0;
+    expert_first = p.w1 + sorted[at + 1u];
+    expert_rows = sorted[at + 2u];
+    return expert_group < p.n_groups;
+}
+
+/* The row of activations of a token of the tile; of one past the end, some row that is there. */
+uint expert_row(uint token)
+{
+    return sorted[expert_first + min(token, expert_rows - 1u)] / p.rg2;
+}
+
 void store_row(uint group, uint r, uint token, float value)
 {
     precise float y = value;
+    if (EXPERTS) {
+        uint row = group * 32u + r;
+        if (token < expert_rows && row < p.n0) {
+            out0[sorted[expert_first + token] * p.w0 + row] = store_value(y, p.op0);
+        }
+        return;
+    }
     if (token >= p.n_tokens || group >= p.n_groups) {
         return;
     }

@@ -176,15 +176,14 @@ const struct lk_backend_impl *const *lk_backends(size_t *n);
 const struct lk_backend_impl *lk_backend_find(const char *name); /* NULL when there is none */
 
 /* Rows of a batch, and of the largest that an exec takes. */
-static inline struct lk_row_counts lk_batch_rows(const struct lk_batch *b)
+static inline struct lk_row_counts lk_batch_rows(const struct lk_plan *plan,
+                                                 const struct lk_batch *b)
 {
-    return (struct lk_row_counts){
-        {[LK_ROWS_TOKENS] = b->n_tokens, [LK_ROWS_OUTPUTS] = b->n_outputs}};
+    return lk_plan_rows(plan, b->n_tokens, b->n_outputs);
 }
 static inline struct lk_row_counts lk_most_rows(const struct lk_exec_options *o)
 {
-    return (struct lk_row_counts){
-        {[LK_ROWS_TOKENS] = o->max_tokens, [LK_ROWS_OUTPUTS] = o->max_outputs}};
+    return lk_plan_rows(o->plan, o->max_tokens, o->max_outputs);
 }
 
 /* Whether a batch is well formed for an exec (counts, orders, tables): what run may rely on. */

@@ -327,6 +327,35 @@ LK_FN float lk_tanh(float x)
     return lk_flt(lk_bits(y) | (lk_bits(x) & 0x80000000u));
 }
 
+/* A sink of attention in base 2: its whole exponent, and its weight without that power (rule 8). */
+LK_FN LK_I32 lk_sink_exponent(float s)
+{
+    LK_F32 v = lk_flush(s) * lk_flt(0x3FB8AA3Bu);
+    return lk_rte(v);
+}
+
+LK_FN float lk_sink_weight(float s)
+{
+    LK_F32 v = lk_flush(s) * lk_flt(0x3FB8AA3Bu);
+    LK_F32 f = v - lk_f22(lk_rte(v));
+    return lk_exp2_part(f);
+}
+
+/* The GLU of gpt-oss: g at most 7, u within -7 and 7, g * sigmoid(1.702 g) * (u + 1). */
+LK_FN float lk_glu_clamped(float g, float u)
+{
+    LK_I32 most = LK_INT(0x40E00000u);
+    LK_I32 gi = LK_INT(lk_bits(g)), ui = LK_INT(lk_bits(u));
+    LK_F32 a = gi > most ? lk_flt(LK_UINT(most)) : g;
+    LK_F32 b = ui > most ? lk_flt(LK_UINT(most)) : u;
+    b = lk_bits(b) > 0xC0E00000u ? lk_flt(0xC0E00000u) : b;
+    LK_F32 s = lk_flt(0x3FD9DB23u) * a; /* 1.702 */
+    s = lk_sigmoid(s);
+    a = a * s;
+    b = b + 1.0f;
+    return a * b;
+}
+
 /* An order key: for finite a, b: a < b exactly when lk_order_key(a) < lk_order_key(b). */
 LK_FN LK_I32 lk_order_key(float x)
 {

@@ -291,6 +291,9 @@ static lk_status describe_values(struct lk_check_run *c, const struct lk_op *op,
     lk_check_difference *d = &c->report->difference;
     bool cache = op->out < 0;
     struct places p = {.total = n, .width = cache ? n / 2 : (size_t)c->plan->slots[op->out].width};
+    if (!cache && c->plan->slots[op->out].rows == LK_ROWS_ROUTED) {
+        p.width *= (size_t)c->plan->n_routed; /* a row of all experts of a token */
+    }
     p.at = lk_alloc_array(n, sizeof *p.at);
     if (!p.at) {
         return lk_fail(err, LK_E_NOMEM, "out of memory: places that differ");

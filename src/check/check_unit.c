@@ -236,7 +236,7 @@ size_t lk_unit_floats(const struct lk_unit *u, const struct lk_feeds *f, enum lk
                       int slot)
 {
     const struct lk_slot *s = &u->slice->slots[slot];
-    struct lk_row_counts rows = lk_batch_rows(&f->feed[kind].b);
+    struct lk_row_counts rows = lk_batch_rows(u->slice, &f->feed[kind].b);
     return (size_t)rows.n[s->rows] * (size_t)s->width;
 }
 
@@ -346,8 +346,7 @@ lk_status lk_unit_copy_states(struct lk_unit *to, struct lk_unit *from, const st
 
 size_t lk_feeds_most_floats(const struct lk_feeds *f, const struct lk_plan *plan)
 {
-    struct lk_row_counts rows = {
-        {[LK_ROWS_TOKENS] = f->n_tokens, [LK_ROWS_OUTPUTS] = LK_FEED_OUTPUTS}};
+    struct lk_row_counts rows = lk_plan_rows(plan, f->n_tokens, LK_FEED_OUTPUTS);
     size_t most = 0;
     for (int layer = 0; layer < plan->n_layer; layer++) {
         size_t n = states_floats(plan, f->n_blocks, layer);

@@ -50,6 +50,10 @@ struct lk_arch {
     int no_rope_step;           /* every n-th layer has no rotation; 0: all have it */
     bool temperature;           /* attention.temperature_scale is read: see lk_rope */
     bool yarn_fractional;       /* YaRN's ramp begins and ends within pairs, not at whole ones */
+    bool sinks;                 /* attn_sinks.weight: one more term of each head's softmax */
+    bool experts;               /* expert_count may be there: a router and experts in the layers */
+    enum lk_gate gate;          /* of their scores, unless expert_gating_func says another */
+    bool normalize; /* weights of the chosen sum to 1, unless expert_weights_norm says */
 };
 
 /* NULL for an unknown name. */

@@ -27,16 +27,7 @@ static const struct idle {
     {NULL, "rope.scaling.yarn_beta_fast", true, 0},
     {NULL, "rope.scaling.yarn_beta_slow", true, 0},
     {NULL, "rope.scaling.yarn_log_multiplier", true, 0},
-    {NULL, "pooling_type", true, 0},      /* of embeddings; text is generated as without it */
-    {NULL, "expert_used_count", true, 0}, /* of expert_count, which is read; likewise */
-    {NULL, "expert_feed_forward_length", true, 0},
-    {NULL, "expert_shared_feed_forward_length", true, 0},
-    {NULL, "expert_shared_count", true, 0},
-    {NULL, "expert_group_count", true, 0},
-    {NULL, "expert_group_used_count", true, 0},
-    {NULL, "expert_weights_scale", true, 0},
-    {NULL, "expert_weights_norm", true, 0},
-    {NULL, "expert_gating_func", true, 0},
+    {NULL, "pooling_type", true, 0}, /* of embeddings; text is generated as without it */
     {NULL, "logit_scale", false, 1},
     {NULL, "residual_scale", false, 1},
     {NULL, "embedding_scale", false, 1},
@@ -46,7 +37,6 @@ static const struct idle {
     {NULL, "attention.shared_kv_layers", false, 0},
     {NULL, "attention.temperature_scale", false, 0},
     {NULL, "embedding_length_per_layer_input", false, 0},
-    {NULL, "leading_dense_block_count", false, 0},
     {"qwen3vl", "n_deepstack_layers", true, 0}, /* of images */
     {"gemma3", "vision.", true, 0}, /* of the tensors of another part, which are refused */
     {"gemma3", "mm.", true, 0},

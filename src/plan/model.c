@@ -280,6 +280,11 @@ static int *at_ff(struct lk_layer *l)
     return &l->n_ff;
 }
 
+static int *at_ff_exp(struct lk_layer *l)
+{
+    return &l->n_ff_exp;
+}
+
 /* Heads and their sizes, layer by layer. */
 static void read_heads(struct reader *r, struct lk_hparams *h)
 {
@@ -424,6 +429,73 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
                                           (float)h->arch->final_cap, 0.0f, 1e4f);
 }
 
+/* expert_gating_func: 1 softmax over all, 2 sigmoid, 3 softmax over the chosen; 0 as absent. */
+static void read_gate(struct reader *r, struct lk_experts *x)
+{
+    static const enum lk_gate GATES[] = {LK_GATE_CHOSEN, LK_GATE_SOFTMAX, LK_GATE_SIGMOID,
+                                         LK_GATE_CHOSEN};
+    int code = read_int(r, "expert_gating_func", false, 0, 0, 3);
+    x->gate = code > 0 ? GATES[code] : x->gate;
+    char full[128];
+    if (!r->status) {
+        r->status = lk_gguf_bool(r->gguf, key_of(r, "expert_weights_norm", full), false,
+                                 &x->normalize, r->err);
+    }
+    float scale = read_float(r, "expert_weights_scale", false, 1.0f, 0.0f, 1e6f);
+    x->scale = scale > 0.0f ? scale : 1.0f; /* files write 0 for none */
+}
+
+static void read_groups(struct reader *r, struct lk_experts *x, int n_expert)
+{
+    char found[32], expected[64];
+    x->n_groups = read_int(r, "expert_group_count", false, 1, 0, n_expert);
+    x->n_groups = x->n_groups > 0 ? x->n_groups : 1; /* files write 0 for none */
+    x->n_groups_used = read_int(r, "expert_group_used_count", false, x->n_groups, 0, x->n_groups);
+    x->n_groups_used = x->n_groups_used > 0 ? x->n_groups_used : x->n_groups;
+    if (!r->status && n_expert % x->n_groups != 0) {
+        snprintf(found, sizeof found, "%d", x->n_groups);
+        snprintf(expected, sizeof expected, "a divisor of the %d experts", n_expert);
+        refuse(r, "expert_group_count", found, expected);
+    }
+    int within = n_expert / x->n_groups * x->n_groups_used;
+    if (!r->status && x->n_used > within) {
+        snprintf(found, sizeof found, "%d", x->n_used);
+        snprintf(expected, sizeof expected, "at most %d, the experts of the groups used", within);
+        refuse(r, "expert_used_count", found, expected);
+    }
+}
+
+/* Layers of experts; those before leading_dense_block_count have none. */
+static void read_experts(struct reader *r, struct lk_hparams *h)
+{
+    struct lk_experts *x = &h->experts;
+    int n = read_int(r, "expert_count", false, 0, 0, LK_MAX_EXPERTS);
+    *x = (struct lk_experts){.gate = h->arch->gate, .normalize = h->arch->normalize};
+    if (n > 0 && !h->arch->experts) {
+        refuse(r, "expert_count", "above 0", "0: this architecture has no experts");
+    }
+    int used = read_int(r, "expert_used_count", n > 0, 0, n > 0, LK_MAX_EXPERTS_USED);
+    int dense = read_int(r, "leading_dense_block_count", false, 0, 0, h->n_layer);
+    int shared = read_int(r, "expert_shared_count", false, 0, 0, LK_MAX_EXPERTS);
+    x->n_used = n > 0 ? used : 0;
+    for (int i = 0; i < h->n_layer; i++) { /* where no key says it, as wide as used ones are wide */
+        h->layers[i].n_ff_exp = n > 0 && used > 0 ? h->layers[i].n_ff / used : 0;
+    }
+    read_layers(r, h, "expert_feed_forward_length", false, at_ff_exp, n > 0, MAX_DIM);
+    read_gate(r, x);
+    if (r->status || n == 0) {
+        return;
+    }
+    read_groups(r, x, n);
+    int wide = read_int(r, "expert_shared_feed_forward_length", false, 0, 0, MAX_DIM);
+    for (int i = dense; i < h->n_layer; i++) {
+        struct lk_layer *l = &h->layers[i];
+        int64_t all = wide > 0 ? wide : (int64_t)shared * l->n_ff_exp;
+        l->n_expert = n;
+        l->n_ff_shared = all < MAX_DIM ? (int)all : MAX_DIM;
+    }
+}
+
 void lk_hparams_free(struct lk_hparams *h)
 {
     lk_free(h->layers);
@@ -473,9 +545,6 @@ static lk_status read_vocabulary(const struct lk_gguf *gguf, struct lk_hparams *
 
 static void read_keys(struct reader *r, struct lk_hparams *h)
 {
-    if (read_int(r, "expert_count", false, 0, 0, INT32_MAX) > 0) {
-        refuse(r, "expert_count", "above 0", "0: mixtures of experts are not supported");
-    }
     h->n_blocks = h->n_layer = read_int(r, "block_count", true, 1, 1, MAX_LAYERS);
     h->n_layer -= read_int(r, "nextn_predict_layers", false, 0, 0, h->n_blocks - 1);
     h->n_embd = read_int(r, "embedding_length", true, 1, 1, MAX_DIM);
@@ -485,6 +554,7 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
         return;
     }
     read_layers(r, h, "feed_forward_length", true, at_ff, 1, MAX_DIM);
+    read_experts(r, h);
     h->n_ctx = (uint32_t)read_int(r, "context_length", true, 1, 1, INT32_MAX);
     read_attention(r, h);
     read_rope(r, h);
@@ -527,22 +597,25 @@ lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_e
 
 /* ---- weights ---- */
 
-static lk_status find(const struct lk_gguf *gguf, const char *name, int64_t rows, int64_t cols,
-                      const struct lk_gguf_tensor **out, lk_error *err)
+/* A tensor of n matrices of rows times cols; dimensions of 1 may be written out or not. */
+static lk_status find(const struct lk_gguf *gguf, const char *name, int64_t n, int64_t rows,
+                      int64_t cols, const struct lk_gguf_tensor **out, lk_error *err)
 {
+    char expected[80];
     const struct lk_gguf_tensor *t = lk_gguf_find_tensor(gguf, name);
+    snprintf(expected, sizeof expected, n > 1 ? "[%lld, %lld, %lld]" : "[%lld, %lld]",
+             (long long)cols, (long long)rows, (long long)n);
     if (!t) {
-        return lk_fail(err, LK_E_FORMAT, "%s: tensor '%s' is missing, expected [%lld, %lld]",
-                       lk_gguf_path(gguf), name, (long long)cols, (long long)rows);
+        return lk_fail(err, LK_E_FORMAT, "%s: tensor '%s' is missing, expected %s",
+                       lk_gguf_path(gguf), name, expected);
     }
-    bool fits = t->ne[0] == (uint64_t)cols && t->ne[1] == (uint64_t)rows && t->ne[2] == 1 &&
-                t->ne[3] == 1; /* dimensions of 1 may be written out or not */
+    bool fits = t->ne[0] == (uint64_t)cols && t->ne[1] == (uint64_t)rows &&
+                t->ne[2] == (uint64_t)n && t->ne[3] == 1;
     if (!fits) {
-        return lk_fail(err, LK_E_FORMAT,
-                       "%s: tensor '%s' is [%llu, %llu, %llu, %llu], expected [%lld, %lld]",
+        return lk_fail(err, LK_E_FORMAT, "%s: tensor '%s' is [%llu, %llu, %llu, %llu], expected %s",
                        lk_gguf_path(gguf), name, (unsigned long long)t->ne[0],
                        (unsigned long long)t->ne[1], (unsigned long long)t->ne[2],
-                       (unsigned long long)t->ne[3], (long long)cols, (long long)rows);
+                       (unsigned long long)t->ne[3], expected);
     }
     if (!lk_type_info(t->type)) {
         const char *type = lk_type_name(t->type);
@@ -565,7 +638,7 @@ lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t a
                          int64_t rows, int64_t cols, struct lk_weight *out, lk_error *err)
 {
     const struct lk_gguf_tensor *t = NULL;
-    lk_status status = find(gguf, name, all, cols, &t, err);
+    lk_status status = find(gguf, name, 1, all, cols, &t, err);
     if (status) {
         return status;
     }
@@ -585,6 +658,24 @@ lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t a
     return LK_OK;
 }
 
+lk_status lk_bind_experts(const struct lk_gguf *gguf, const char *name, int n, int64_t rows,
+                          int64_t cols, struct lk_weight *out, lk_error *err)
+{
+    const struct lk_gguf_tensor *t = NULL;
+    lk_status status = find(gguf, name, n, rows, cols, &t, err);
+    if (!status) {
+        *out = (struct lk_weight){.type = (enum lk_type)t->type,
+                                  .rows = n * rows,
+                                  .cols = cols,
+                                  .n_experts = n,
+                                  .data = t->data,
+                                  .mapped = true};
+        out->n_bytes = (size_t)out->rows * lk_type_row_bytes((enum lk_type)t->type, (size_t)cols);
+        snprintf(out->name, sizeof out->name, "%s", name);
+    }
+    return status;
+}
+
 /* A vector of 16-bit floats as F32, which is exact. */
 static float *widen(const struct lk_gguf_tensor *t, int64_t n)
 {
@@ -597,12 +688,13 @@ static float *widen(const struct lk_gguf_tensor *t, int64_t n)
     return copy;
 }
 
-lk_status lk_bind_vector(const struct lk_gguf *gguf, const char *name, int64_t n,
+lk_status lk_bind_vector(const struct lk_gguf *gguf, const char *name, int64_t count, int64_t each,
                          struct lk_weight *out, void **copy, lk_error *err)
 {
     const struct lk_gguf_tensor *t = NULL;
+    int64_t n = count * each;
     *copy = NULL;
-    lk_status status = find(gguf, name, 1, n, &t, err);
+    lk_status status = find(gguf, name, 1, count, each, &t, err);
     if (status) {
         return status;
     }

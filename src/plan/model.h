@@ -15,8 +15,19 @@ struct lk_layer {
     int n_head, n_kv_head;
     int k_dim, v_dim; /* of a head's keys (and queries) and values */
     int n_ff;
-    int window; /* 0: it attends to all */
-    bool rope;  /* its heads are turned by position */
+    int n_expert;              /* 0: one feed-forward for all tokens */
+    int n_ff_exp, n_ff_shared; /* of an expert; of the one that all tokens share, 0: none */
+    int window;                /* 0: it attends to all */
+    bool rope;                 /* its heads are turned by position */
+};
+
+/* How tokens are routed to experts, in the layers that have them. */
+struct lk_experts {
+    int n_used; /* 0: no layer has experts */
+    int n_groups, n_groups_used;
+    enum lk_gate gate;
+    bool normalize;
+    float scale;
 };
 
 struct lk_hparams {
@@ -27,6 +38,7 @@ struct lk_hparams {
     int n_rows;   /* of the embedding: those beyond the tokens are left out */
     struct lk_layer *layers; /* owned, [n_layer] */
     uint32_t n_ctx;          /* positions the model can be run to */
+    struct lk_experts experts;
     float eps;
     double local_rope_base; /* of layers with a window; 0: as the others */
     float embed_scale;      /* 1: none */
@@ -54,9 +66,12 @@ bool lk_hparams_skip(const struct lk_hparams *h, struct lk_str tensor);
  * found and expected. */
 lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t all, int64_t first,
                          int64_t rows, int64_t cols, struct lk_weight *out, lk_error *err);
-/* Binds a vector of n elements: as it lies there, or, if it is F16 or BF16, a copy in F32 that
- * *copy then owns (lk_free; else NULL). */
-lk_status lk_bind_vector(const struct lk_gguf *gguf, const char *name, int64_t n,
+/* Binds a tensor of n matrices of `rows` rows each. */
+lk_status lk_bind_experts(const struct lk_gguf *gguf, const char *name, int n, int64_t rows,
+                          int64_t cols, struct lk_weight *out, lk_error *err);
+/* Binds `count` vectors of n elements, one after the other: as they lie there, or, if it is F16 or
+ * BF16, a copy in F32 that *copy then owns (lk_free; else NULL). */
+lk_status lk_bind_vector(const struct lk_gguf *gguf, const char *name, int64_t count, int64_t n,
                          struct lk_weight *out, void **copy, lk_error *err);
 
 #endif

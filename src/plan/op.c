@@ -17,6 +17,16 @@ struct lk_op lk_op_make(enum lk_op_kind kind, int in0, int in1, int out, int wei
                           .weight = weight};
 }
 
+struct lk_weight lk_weight_of_expert(const struct lk_weight *w, int expert)
+{
+    struct lk_weight one = *w;
+    one.rows = w->rows / w->n_experts;
+    one.n_bytes = w->n_bytes / (size_t)w->n_experts;
+    one.n_experts = 0;
+    one.data = (const uint8_t *)w->data + (size_t)expert * one.n_bytes;
+    return one;
+}
+
 const char *lk_op_name(enum lk_op_kind kind)
 {
     switch (kind) {
@@ -46,6 +56,14 @@ const char *lk_op_name(enum lk_op_kind kind)
         return "gather";
     case LK_OP_SOFTCAP:
         return "softcap";
+    case LK_OP_ROUTE:
+        return "route";
+    case LK_OP_EXPERTS:
+        return "experts";
+    case LK_OP_EXPERT_BIAS:
+        return "expert_bias";
+    case LK_OP_COMBINE:
+        return "combine";
     case LK_OP_KINDS:
         break;
     }

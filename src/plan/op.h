@@ -4,8 +4,9 @@
  * backend speaks; the arithmetic of each is docs/NUMERICS.md, its executable form cpu/scalar.c.
  *
  * Values live in slots: [rows][width] of f32, rows = the tokens of the batch, or after GATHER the
- * rows that want logits. Every op writes a slot of its own (no in-place ops); each value an op
- * stores passes rule 1 (flush of small values, range error).
+ * rows that want logits, or between ROUTE and COMBINE a row for each expert of a token. Every op
+ * writes a slot of its own (no in-place ops); each value an op stores passes rule 1 (flush of small
+ * values, range error).
  */
 #ifndef LK_OP_H
 #define LK_OP_H
@@ -24,16 +25,36 @@ enum lk_op_kind {
     LK_OP_BIAS,       /* out = in + w[width], every row */
     LK_OP_ROPE,       /* rotary embedding of each head of a row at the row's position */
     LK_OP_KV_STORE,   /* in[0] = K rows, in[1] = V rows -> two states (rule 8); no out */
-    LK_OP_ATTENTION,  /* in[0] = Q rows -> [r][n_head * head_dim], over the row's own sequence */
+    LK_OP_ATTENTION,  /* in[0] = Q rows -> [r][n_head * head_dim], over the row's own sequence; w:
+                         sinks, one a head, or none */
     LK_OP_GLU,        /* out = act(in[0]) * in[1] */
     LK_OP_ADD,        /* out = in[0] + in[1] */
     LK_OP_SCALE,      /* out = in * factor */
     LK_OP_GATHER,     /* the rows that want logits, in batch order */
     LK_OP_SOFTCAP,    /* out = tanh(in * cap_in) * cap_out */
+    LK_OP_ROUTE,      /* in[0] = scores of all experts -> [r][2 k]: numbers of the k experts that
+                         the row goes to, best first, then their weights */
+    LK_OP_EXPERTS,    /* out[r k + j] = the matrix of w of the j-th expert of row r, times in[0][r],
+                         or in[0][r k + j] if that is routed; in[1] = rows of ROUTE */
+    LK_OP_EXPERT_BIAS, /* out = in[0] + the vector of w of the row's expert; in[1] as above */
+    LK_OP_COMBINE,     /* out[r] = sum over j of weight j of row r times in[0][r k + j] */
     LK_OP_KINDS
 };
 
-enum lk_act { LK_ACT_SILU, LK_ACT_GELU };
+enum lk_act {
+    LK_ACT_SILU,
+    LK_ACT_GELU,
+    LK_ACT_CLAMPED /* both clamped to 7, sigmoid of 1.702 g, u + 1: lk_glu_clamped */
+};
+
+/* Bounds of ROUTE that every backend has. */
+enum { LK_MAX_EXPERTS = 512, LK_MAX_EXPERTS_USED = 64 };
+/* What an expert's weight is made of its score by. */
+enum lk_gate {
+    LK_GATE_CHOSEN,  /* softmax over the chosen experts */
+    LK_GATE_SOFTMAX, /* softmax over all experts */
+    LK_GATE_SIGMOID
+};
 
 /* A weight as it lies in the model file: `rows` rows of `cols` elements of `type`, contiguous.
  * Vectors (norm weights, biases) are F32 with rows = 1. The data belongs to the model's mapping. */
@@ -41,6 +62,7 @@ struct lk_weight {
     char name[96]; /* of the tensor; a row range of a fused tensor says "name[a:b]" */
     enum lk_type type;
     int64_t rows, cols;
+    int n_experts; /* of EXPERTS: rows are those of so many matrices, one after the other; else 0 */
     const void *data;
     size_t n_bytes;
     bool mapped; /* pages of a file: who has a copy of its own may drop them */
@@ -88,8 +110,24 @@ struct lk_op {
             double cap;
             float cap_in, cap_out; /* f32(1 / cap), f32(cap) */
         } softcap;
+        struct {                         /* its weight, where there is one, is a bias of choice */
+            int n_used;                  /* the plan's */
+            int n_groups, n_groups_used; /* experts of the best groups alone; 1, 1: all */
+            enum lk_gate gate;
+            bool normalize; /* weights are divided by their sum; not of LK_GATE_CHOSEN */
+            float scale;    /* of weights; 1: none */
+        } route;
     } u;
 };
+
+/* Of a row of ROUTE, the expert of rank j. */
+static inline int lk_routed_to(const float *route, int j)
+{
+    return (int)route[j];
+}
+
+/* The matrix of one expert. */
+struct lk_weight lk_weight_of_expert(const struct lk_weight *w, int expert);
 
 /* An op with those operands, before any layer is set; -1: there is none. */
 struct lk_op lk_op_make(enum lk_op_kind kind, int in0, int in1, int out, int weight);

@@ -108,6 +108,14 @@ int lk_plan_row_width(const struct lk_plan *plan)
     return plan->slots[plan->out_slot].width;
 }
 
+struct lk_row_counts lk_plan_rows(const struct lk_plan *plan, int n_tokens, int n_outputs)
+{
+    int64_t routed = (int64_t)n_tokens * plan->n_routed;
+    return (struct lk_row_counts){{[LK_ROWS_TOKENS] = n_tokens,
+                                   [LK_ROWS_OUTPUTS] = n_outputs,
+                                   [LK_ROWS_ROUTED] = routed < INT_MAX ? (int)routed : INT_MAX}};
+}
+
 int lk_plan_last_use(const struct lk_plan *plan, int slot)
 {
     for (int i = plan->n_ops - 1; i >= 0; i--) {

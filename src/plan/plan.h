@@ -17,6 +17,7 @@ struct lk_gguf;
 enum lk_rows {
     LK_ROWS_TOKENS,  /* the tokens of a batch */
     LK_ROWS_OUTPUTS, /* those that want logits */
+    LK_ROWS_ROUTED,  /* n_routed of each token: the experts it goes to, best first */
     LK_ROW_KINDS
 };
 /* How many rows of each kind a batch, or the largest batch, has. */
@@ -53,6 +54,7 @@ struct lk_plan {
     char arch[32];
     int n_layer, n_embd, n_vocab;
     uint32_t n_ctx_max; /* positions the model can be run to */
+    int n_routed;       /* experts that a token goes to in a layer that has them; 0: none has */
 
     /* What this plan covers: layers [first, last) of the model, with the embedding when
      * in_slot == -1 and the head (gather, final norm, output) when `head`. */
@@ -94,6 +96,9 @@ int lk_plan_k_bits(const struct lk_plan *plan);
  * epoch never find each other's memory reused. */
 size_t lk_plan_layout(const struct lk_plan *plan, const struct lk_row_counts *most, bool keep_all,
                       size_t align, const int *epoch, size_t *offsets);
+
+/* How many rows of each kind that many tokens and outputs are; INT_MAX where they are more. */
+struct lk_row_counts lk_plan_rows(const struct lk_plan *plan, int n_tokens, int n_outputs);
 
 /* Index of the last op that reads `slot`, or -1. */
 int lk_plan_last_use(const struct lk_plan *plan, int slot);

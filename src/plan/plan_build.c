@@ -108,6 +108,18 @@ static int matrix(struct builder *b, const char *name, int rows, int cols)
     return matrix_rows(b, name, rows, 0, rows, cols);
 }
 
+/* Matrices of all experts of a layer. */
+static int expert_matrices(struct builder *b, const char *name, int n, int rows, int cols)
+{
+    int index = -1;
+    struct lk_weight *w = add_weight(b, &index);
+    if (w) {
+        b->status = lk_bind_experts(b->gguf, name, n, rows, cols, w, b->err);
+        mark_bound(b, name);
+    }
+    return index;
+}
+
 /* The plan owns a copy from now on. */
 static void own(struct builder *b, void *copy)
 {
@@ -126,18 +138,26 @@ static void own(struct builder *b, void *copy)
     }
 }
 
-/* Elements [first, first + n) of a vector of `all`. */
-static int vector_part(struct builder *b, const char *name, int all, int first, int n)
+/* `count` vectors of `all` elements, one after the other. */
+static int vectors(struct builder *b, const char *name, int count, int all)
 {
     int index = -1;
     struct lk_weight *w = add_weight(b, &index);
     if (w) {
         void *copy;
-        b->status = lk_bind_vector(b->gguf, name, all, w, &copy, b->err);
+        b->status = lk_bind_vector(b->gguf, name, count, all, w, &copy, b->err);
         own(b, copy);
         mark_bound(b, name);
     }
+    return index;
+}
+
+/* Elements [first, first + n) of a vector of `all`. */
+static int vector_part(struct builder *b, const char *name, int all, int first, int n)
+{
+    int index = vectors(b, name, 1, all);
     if (!b->status && n < all) {
+        struct lk_weight *w = &b->plan->weights[index];
         w->data = (const float *)w->data + first;
         w->cols = n;
         w->n_bytes = (size_t)n * sizeof(float);
@@ -311,6 +331,21 @@ static void finish_qk(struct builder *b, int layer, int qk[2])
     }
 }
 
+/* Sinks of the heads of a layer. What is far beyond any score has no place among them. */
+static int sinks(struct builder *b, const char *name, int n_head)
+{
+    int index = vector(b, name, n_head);
+    const float *s = b->status ? NULL : b->plan->weights[index].data;
+    for (int i = 0; i < n_head && !b->status; i++) {
+        if (!(s[i] >= -1e5f && s[i] <= 1e5f)) {
+            b->status = lk_fail(b->err, LK_E_FORMAT,
+                                "%s: tensor '%s' element %d is %g, expected -1e5 to 1e5",
+                                lk_gguf_path(b->gguf), name, i, (double)s[i]);
+        }
+    }
+    return index;
+}
+
 /* The branch of attention; n: the rows that it reads. */
 static int attention(struct builder *b, int layer, int n)
 {
@@ -339,7 +374,8 @@ static int attention(struct builder *b, int layer, int n)
     op->u.kv_store.k = ks;
     op->u.kv_store.v = vs;
     int a = add_slot(b, no, LK_ROWS_TOKENS);
-    op = add_op(b, LK_OP_ATTENTION, layer, qk[0], -1, a, -1);
+    int sink = arch->sinks ? sinks(b, blk(name, layer, "attn_sinks.weight"), l->n_head) : -1;
+    op = add_op(b, LK_OP_ATTENTION, layer, qk[0], -1, a, sink);
     op->u.attention.k = ks;
     op->u.attention.v = vs;
     op->u.attention.n_head = l->n_head;
@@ -349,21 +385,27 @@ static int attention(struct builder *b, int layer, int n)
     return bias(b, layer, o, blk(name, layer, "attn_output.bias"), false);
 }
 
-/* The branch of the feed-forward; n: the rows that it reads. */
-static int feed_forward(struct builder *b, int layer, int n)
+/* "blk.LAYER.PART" with the end that names the weights that all tokens share beside experts. */
+static const char *part_of(char buf[96], int layer, const char *part, bool shared, const char *kind)
+{
+    snprintf(buf, 96, "blk.%d.%s%s.%s", layer, part, shared ? "_shexp" : "", kind);
+    return buf;
+}
+
+/* Gate, up and down over n_ff, of every token of n; `shared`: beside experts. */
+static int dense(struct builder *b, int layer, int n, int n_ff, bool shared)
 {
     const struct lk_hparams *h = &b->h;
-    int n_ff = h->layers[layer].n_ff;
     char name[96];
     int gate, up;
-    bool fused = h->arch->fused_gate_up && !has(b, blk(name, layer, "ffn_gate.weight"));
+    bool fused = h->arch->fused_gate_up && !shared && !has(b, blk(name, layer, "ffn_gate.weight"));
     if (fused) {
         blk(name, layer, "ffn_up.weight");
         gate = matrix_rows(b, name, 2 * n_ff, 0, n_ff, h->n_embd);
         up = matrix_rows(b, name, 2 * n_ff, n_ff, n_ff, h->n_embd);
     } else {
-        gate = matrix(b, blk(name, layer, "ffn_gate.weight"), n_ff, h->n_embd);
-        up = matrix(b, blk(name, layer, "ffn_up.weight"), n_ff, h->n_embd);
+        gate = matrix(b, part_of(name, layer, "ffn_gate", shared, "weight"), n_ff, h->n_embd);
+        up = matrix(b, part_of(name, layer, "ffn_up", shared, "weight"), n_ff, h->n_embd);
     }
     int g = matmul(b, layer, n, gate);
     int u = matmul(b, layer, n, up);
@@ -371,13 +413,89 @@ static int feed_forward(struct builder *b, int layer, int n)
         g = bias_part(b, layer, g, blk(name, layer, "ffn_up.bias"), 2 * n_ff, 0, false);
         u = bias_part(b, layer, u, name, 2 * n_ff, n_ff, false);
     } else {
-        g = bias(b, layer, g, blk(name, layer, "ffn_gate.bias"), false);
-        u = bias(b, layer, u, blk(name, layer, "ffn_up.bias"), false);
+        g = bias(b, layer, g, part_of(name, layer, "ffn_gate", shared, "bias"), false);
+        u = bias(b, layer, u, part_of(name, layer, "ffn_up", shared, "bias"), false);
     }
     int a = add_slot(b, n_ff, LK_ROWS_TOKENS);
     add_op(b, LK_OP_GLU, layer, g, u, a, -1)->u.glu.act = h->arch->act;
-    int d = matmul(b, layer, a, matrix(b, blk(name, layer, "ffn_down.weight"), h->n_embd, n_ff));
-    return bias(b, layer, d, blk(name, layer, "ffn_down.bias"), false);
+    part_of(name, layer, "ffn_down", shared, "weight");
+    int d = matmul(b, layer, a, matrix(b, name, h->n_embd, n_ff));
+    return bias(b, layer, d, part_of(name, layer, "ffn_down", shared, "bias"), false);
+}
+
+/* The product of a row's expert, and its bias where the file has one. */
+static int of_experts(struct builder *b, int layer, int in, int route, const char *part, int rows,
+                      int cols)
+{
+    int n = b->h.layers[layer].n_expert;
+    char name[96];
+    int w = expert_matrices(b, part_of(name, layer, part, false, "weight"), n, rows, cols);
+    int out = add_slot(b, rows, LK_ROWS_ROUTED);
+    add_op(b, LK_OP_EXPERTS, layer, in, route, out, w);
+    part_of(name, layer, part, false, "bias");
+    if (b->status || !has(b, name)) {
+        return out;
+    }
+    w = vectors(b, name, n, rows);
+    int sum = add_slot(b, rows, LK_ROWS_ROUTED);
+    add_op(b, LK_OP_EXPERT_BIAS, layer, out, route, sum, w);
+    return sum;
+}
+
+/* Which experts the tokens of n go to, and with which weights. */
+static int route(struct builder *b, int layer, int n)
+{
+    const struct lk_hparams *h = &b->h;
+    const struct lk_experts *x = &h->experts;
+    int n_expert = h->layers[layer].n_expert, choice = -1;
+    char name[96];
+    int w = matrix(b, blk(name, layer, "ffn_gate_inp.weight"), n_expert, h->n_embd);
+    int scores =
+        bias(b, layer, matmul(b, layer, n, w), blk(name, layer, "ffn_gate_inp.bias"), false);
+    if (!b->status && has(b, blk(name, layer, "exp_probs_b.bias"))) {
+        choice = vector(b, name, n_expert);
+    }
+    int out = add_slot(b, 2 * x->n_used, LK_ROWS_TOKENS);
+    struct lk_op *op = add_op(b, LK_OP_ROUTE, layer, scores, -1, out, choice);
+    op->u.route.n_used = x->n_used;
+    op->u.route.n_groups = x->n_groups;
+    op->u.route.n_groups_used = x->n_groups_used;
+    op->u.route.gate = x->gate;
+    op->u.route.normalize = x->normalize && x->gate != LK_GATE_CHOSEN;
+    if (choice < 0 && x->gate == LK_GATE_SOFTMAX && x->normalize) {
+        op->u.route.gate = LK_GATE_CHOSEN; /* the same numbers */
+        op->u.route.normalize = false;
+    }
+    op->u.route.scale = x->scale;
+    return out;
+}
+
+static int experts(struct builder *b, int layer, int n)
+{
+    const struct lk_hparams *h = &b->h;
+    const struct lk_layer *l = &h->layers[layer];
+    int r = route(b, layer, n);
+    int g = of_experts(b, layer, n, r, "ffn_gate_exps", l->n_ff_exp, h->n_embd);
+    int u = of_experts(b, layer, n, r, "ffn_up_exps", l->n_ff_exp, h->n_embd);
+    int a = add_slot(b, l->n_ff_exp, LK_ROWS_ROUTED);
+    add_op(b, LK_OP_GLU, layer, g, u, a, -1)->u.glu.act = h->arch->act;
+    int d = of_experts(b, layer, a, r, "ffn_down_exps", h->n_embd, l->n_ff_exp);
+    int y = add_slot(b, h->n_embd, LK_ROWS_TOKENS);
+    add_op(b, LK_OP_COMBINE, layer, d, r, y, -1);
+    if (l->n_ff_shared == 0) {
+        return y;
+    }
+    int shared = dense(b, layer, n, l->n_ff_shared, true);
+    int sum = add_slot(b, h->n_embd, LK_ROWS_TOKENS);
+    add_op(b, LK_OP_ADD, layer, y, shared, sum, -1);
+    return sum;
+}
+
+/* The branch of the feed-forward; n: the rows that it reads. */
+static int feed_forward(struct builder *b, int layer, int n)
+{
+    const struct lk_layer *l = &b->h.layers[layer];
+    return l->n_expert > 0 ? experts(b, layer, n) : dense(b, layer, n, l->n_ff, false);
 }
 
 /* A norm of hidden rows or of a branch, where the layer has it. */
@@ -436,7 +554,7 @@ static const float *factors_of(struct builder *b, const char *name)
     if (!name || b->status) {
         return NULL;
     }
-    b->status = lk_bind_vector(b->gguf, name, n, &w, &copy, b->err);
+    b->status = lk_bind_vector(b->gguf, name, 1, n, &w, &copy, b->err);
     own(b, copy);
     const float *factors = w.data;
     for (int i = 0; i < n && !b->status; i++) {
@@ -542,6 +660,7 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
     p->n_vocab = h->n_vocab;
     p->n_ctx_max = h->n_ctx;
     p->last_layer = h->n_layer;
+    p->n_routed = h->experts.n_used;
     p->head = true;
     p->in_slot = -1;
     make_ropes(&b);

@@ -570,7 +570,9 @@ static void attention(const struct lk_exec *e, const struct lk_op *op,
     size_t hd = (size_t)s.head_dim;
     double *out = slot_of(e, op->out) + ((size_t)t * (size_t)s.n_head + (size_t)head) * hd;
     const int32_t *blocks = b->seqs[b->seq[t]].blocks;
-    double best = -INFINITY, sum = 0;
+    const float *sinks = op->weight >= 0 ? e->o.plan->weights[op->weight].data : NULL;
+    double sink = sinks ? (double)sinks[head] * 1.4426950408889634 : 0;
+    double best = sinks ? nearbyint(sink) : -INFINITY, sum = 0;
     score(e, op, states, b, t, head, first);
     for (int j = first; j <= pos; j++) {
         best = fmax(best, nearbyint(e->scores[j - first])); /* whole, as chunks have it */
@@ -579,6 +581,7 @@ static void attention(const struct lk_exec *e, const struct lk_op *op,
         e->scores[j - first] = exp2(e->scores[j - first] - best);
         sum += e->scores[j - first];
     }
+    sum += sinks ? exp2(sink - best) : 0;
     if (e->rounded) {
         round_weights(states, op, blocks, head / s.group, first, pos, e->scores);
     }
@@ -596,10 +599,125 @@ static void attention(const struct lk_exec *e, const struct lk_op *op,
     }
 }
 
+/* ---- experts ---- */
+
+/* The best of n that are free; ties to the first. */
+static int best_of(const double *score, const bool *taken, int n)
+{
+    int best = -1;
+    for (int i = 0; i < n; i++) {
+        if (!taken[i] && (best < 0 || score[i] > score[best])) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static void leave_groups(const struct lk_op *op, const double *score, int n, bool *taken)
+{
+    int n_groups = op->u.route.n_groups, each = n / n_groups;
+    double of_group[LK_MAX_EXPERTS];
+    bool used[LK_MAX_EXPERTS] = {false};
+    for (int g = 0; g < n_groups; g++) {
+        bool two[LK_MAX_EXPERTS] = {false};
+        const double *s = score + g * each;
+        int first = best_of(s, two, each);
+        two[first] = true;
+        int second = best_of(s, two, each);
+        of_group[g] = s[first] + (second < 0 ? 0.0 : s[second]);
+    }
+    for (int i = 0; i < op->u.route.n_groups_used; i++) {
+        used[best_of(of_group, used, n_groups)] = true;
+    }
+    for (int i = 0; i < n; i++) {
+        taken[i] = !used[i / each];
+    }
+}
+
+/* p[n] -> e^p, divided by the sum of them. */
+static void softmax(double *p, int n)
+{
+    double most = -INFINITY, sum = 0;
+    for (int i = 0; i < n; i++) {
+        most = fmax(most, p[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        p[i] = exp(p[i] - most);
+        sum += p[i];
+    }
+    for (int i = 0; i < n; i++) {
+        p[i] /= sum;
+    }
+}
+
+/* s[n] -> numbers of the chosen experts, then their weights. A score with a bias is compared as
+ * f32, as the contract compares it: what rounds to the same is a tie. */
+static void route(const struct lk_op *op, const double *s, int n, const float *bias, double *out)
+{
+    int k = op->u.route.n_used;
+    double p[LK_MAX_EXPERTS], score[LK_MAX_EXPERTS], *w = out + k, sum = 0;
+    bool taken[LK_MAX_EXPERTS] = {false};
+    memcpy(p, s, (size_t)n * sizeof *p);
+    if (op->u.route.gate == LK_GATE_SOFTMAX) {
+        softmax(p, n);
+    }
+    for (int i = 0; i < n; i++) {
+        p[i] = op->u.route.gate == LK_GATE_SIGMOID ? 1 / (1 + exp(-p[i])) : p[i];
+        score[i] = bias ? (double)(float)(p[i] + (double)bias[i]) : s[i];
+    }
+    if (op->u.route.n_groups > 1) {
+        leave_groups(op, score, n, taken);
+    }
+    for (int j = 0; j < k; j++) {
+        int i = best_of(score, taken, n);
+        taken[i] = true;
+        out[j] = i;
+        w[j] = p[i];
+        sum += p[i];
+    }
+    if (op->u.route.gate == LK_GATE_CHOSEN) {
+        softmax(w, k);
+    }
+    for (int j = 0; j < k; j++) {
+        w[j] =
+            (op->u.route.normalize ? w[j] / fmax(sum, 0x1p-50) : w[j]) * (double)op->u.route.scale;
+    }
+}
+
+/* The expert of a routed row. */
+static int expert_of(const struct lk_exec *e, const struct lk_op *op, int row)
+{
+    int k = e->o.plan->n_routed;
+    return (int)slot_of(e, op->in[1])[row / k * 2 * k + row % k];
+}
+
+/* Each row meets the matrix of its expert. */
+static void experts(const struct lk_exec *e, const struct lk_op *op, const struct lk_weight *w)
+{
+    const struct lk_plan *plan = e->o.plan;
+    size_t cols = (size_t)w->cols, rows = (size_t)w->rows / (size_t)w->n_experts;
+    bool routed = plan->slots[op->in[0]].rows == LK_ROWS_ROUTED;
+    for (int r = 0; r < rows_of(e, op->out); r++) {
+        struct lk_weight one = lk_weight_of_expert(w, expert_of(e, op, r));
+        size_t from = (size_t)(routed ? r : r / plan->n_routed);
+        matmul(e, &one, slot_of(e, op->in[0]) + from * cols, 1,
+               slot_of(e, op->out) + (size_t)r * rows);
+    }
+}
+
 static double act(enum lk_act kind, double x)
 {
     double u = 0.7978845608028654 * (x + 0.044715 * x * x * x);
     return x / (1 + exp(kind == LK_ACT_SILU ? -x : -2 * u)); /* (1 + tanh u) / 2, uncancelled */
+}
+
+static double glu(enum lk_act kind, double g, double u)
+{
+    if (kind == LK_ACT_CLAMPED) {
+        g = fmin(g, 7);
+        return g / (1 + exp(-1.702 * g)) * (fmax(fmin(u, 7), -7) + 1);
+    }
+    return act(kind, g) * u;
 }
 
 static void run_op(const struct lk_exec *e, const struct lk_op *op,
@@ -617,6 +735,11 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
         matmul(e, w, x, rows, y);
         return;
     }
+    if (op->kind == LK_OP_EXPERTS) {
+        experts(e, op, w);
+        return;
+    }
+    size_t n_used = (size_t)plan->n_routed;
     for (int r = 0; r < rows; r++) {
         size_t at = (size_t)r * width;
         switch (op->kind) {
@@ -647,7 +770,7 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
             break;
         case LK_OP_GLU:
             for (size_t i = at; i < at + width; i++) {
-                y[i] = act(op->u.glu.act, x[i]) * x1[i];
+                y[i] = glu(op->u.glu.act, x[i], x1[i]);
             }
             break;
         case LK_OP_ADD:
@@ -668,7 +791,27 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
                 y[i] = op->u.softcap.cap * tanh(x[i] / op->u.softcap.cap);
             }
             break;
+        case LK_OP_ROUTE: {
+            int n = plan->slots[op->in[0]].width;
+            route(op, x + (size_t)r * (size_t)n, n, vec, y + at);
+            break;
+        }
+        case LK_OP_EXPERT_BIAS:
+            for (size_t i = 0; i < width; i++) {
+                y[at + i] = x[at + i] + (double)vec[(size_t)expert_of(e, op, r) * width + i];
+            }
+            break;
+        case LK_OP_COMBINE:
+            for (size_t i = 0; i < width; i++) {
+                y[at + i] = 0;
+                for (size_t j = 0; j < n_used; j++) {
+                    y[at + i] += x1[((size_t)r * 2 + 1) * n_used + j] *
+                                 x[((size_t)r * n_used + j) * width + i];
+                }
+            }
+            break;
         case LK_OP_MATMUL:
+        case LK_OP_EXPERTS:
         case LK_OP_KINDS:
             break;
         }
@@ -683,7 +826,7 @@ static lk_status ref_run(struct lk_exec *e, struct lk_state_mem *states, const s
     if (status) {
         return status;
     }
-    e->rows = lk_batch_rows(b);
+    e->rows = lk_batch_rows(plan, b);
     if (plan->in_slot >= 0) {
         for (size_t i = 0; i < (size_t)b->n_tokens * (size_t)plan->n_embd; i++) {
             slot_of(e, plan->in_slot)[i] = (double)b->hidden_in[i];
@@ -724,7 +867,7 @@ lk_status lk_ref_step(struct lk_exec *e, struct lk_state_mem *states, const stru
         return status;
     }
     const struct lk_op *op = &plan->ops[i];
-    e->rows = lk_batch_rows(b);
+    e->rows = lk_batch_rows(plan, b);
     for (int k = 0; k < op->n_in; k++) {
         size_t n = (size_t)rows_of(e, op->in[k]) * (size_t)plan->slots[op->in[k]].width;
         for (size_t j = 0; j < n; j++) {

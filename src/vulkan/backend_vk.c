@@ -336,7 +336,7 @@ static lk_status vk_run(struct lk_exec *e, struct lk_state_mem *states, const st
     e->n_runs++;
     bind_states(e, states);
     lk_vk_batch_write(e, b, list);
-    struct lk_row_counts rows = lk_batch_rows(b);
+    struct lk_row_counts rows = lk_batch_rows(e->o.plan, b);
     status = lk_vk_submit(e, list, &rows, err);
     if (!status) {
         status = check_flags(e, err);

@@ -26,7 +26,8 @@ static void compare(struct rg_chain *got, struct rg_chain *want, const char *arc
         if (op->out < 0) {
             continue;
         }
-        size_t width = (size_t)plan->slots[op->out].width, size = (size_t)n * width;
+        size_t width = (size_t)plan->slots[op->out].width;
+        size_t size = (size_t)lk_plan_rows(plan, n, n).n[plan->slots[op->out].rows] * width;
         float *x = rg_peek(got, op->out, size), *y = rg_peek(want, op->out, size);
         for (size_t k = 0; k < size; k++) {
             cr_assert(

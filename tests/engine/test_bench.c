@@ -3,6 +3,7 @@
  * Bench: what is measured is counted rightly and changes no result. No speed is asserted.
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,20 @@
 #include "tests/util/tiny.h"
 
 enum { TOKENS = 20 };
+
+/* Experts that a token goes to. */
+static uint64_t n_used(const lk_model *m)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < lk_model_n_meta(m); i++) {
+        lk_meta meta;
+        lk_model_meta(m, i, &meta);
+        char key[128];
+        snprintf(key, sizeof key, "%.*s", (int)meta.key_len, meta.key);
+        n = strstr(key, ".expert_used_count") ? strtoull(meta.value, NULL, 10) : n;
+    }
+    return n;
+}
 
 /* The same figures, counted from the file's tensors. */
 static lk_token_cost cost_of_tensors(const lk_model *m)
@@ -28,8 +43,13 @@ static lk_token_cost cost_of_tensors(const lk_model *m)
         if (is_embd) {
             embd = t;
         } else if (!(t.name_len >= 5 && memcmp(t.name, "rope_", 5) == 0)) {
-            cost.weight_bytes += t.n_bytes;
-            cost.mul_adds += t.n_dims == 2 ? t.dims[0] * t.dims[1] : 0;
+            bool experts = t.n_dims == 3;
+            bool bias =
+                memcmp(t.name + t.name_len - 4, "bias", 4) == 0; /* of experts: a row each */
+            cost.weight_bytes += experts ? t.n_bytes / t.dims[2] * n_used(m) : t.n_bytes;
+            cost.mul_adds += experts                  ? t.dims[0] * t.dims[1] * n_used(m)
+                             : t.n_dims == 2 && !bias ? t.dims[0] * t.dims[1]
+                                                      : 0;
         }
     }
     cost.weight_bytes += embd.n_bytes / embd.dims[1];

@@ -22,6 +22,9 @@ from gguf import GGMLQuantizationType as T
 
 torch.manual_seed(1)
 torch.set_default_dtype(torch.float64)
+# Routers ask for the softmax of f32; here everything is in double.
+softmax = torch.nn.functional.softmax
+torch.nn.functional.softmax = lambda x, dim=-1, **_: softmax(x, dim=dim)
 
 HIDDEN, FF, VOCAB, LAYERS, N_TOKENS = 64, 96, 256, 2, 40
 COMMON = dict(hidden_size=HIDDEN, intermediate_size=FF, vocab_size=VOCAB, num_hidden_layers=LAYERS,
@@ -42,6 +45,18 @@ def cases():
     yield "qwen2", "qwen2", tf.Qwen2Config(**{**COMMON, "rope_theta": 1e6, "tie_word_embeddings": True}), T.F16
     yield "qwen3", "qwen3", tf.Qwen3Config(**{**COMMON, "rope_theta": 1e6, "head_dim": 24,
                                               "tie_word_embeddings": False}), T.F16
+    moe = {**COMMON, "rope_theta": 1e6, "head_dim": 24, "tie_word_embeddings": False,
+           "moe_intermediate_size": 32, "num_experts": 6, "num_experts_per_tok": 3,
+           "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [],
+           "experts_implementation": "eager"}
+    yield "qwen3moe", "qwen3moe", tf.Qwen3MoeConfig(**moe), T.F16
+    few = {**COMMON, "intermediate_size": 32, "experts_implementation": "eager",
+           "tie_word_embeddings": False, "num_local_experts": 6}
+    yield "mixtral", "llama", tf.MixtralConfig(
+        **{**few, "rope_theta": 1e6, "num_experts_per_tok": 2, "sliding_window": None}), T.F16
+    yield "gpt-oss", "gpt-oss", tf.GptOssConfig(
+        **{**few, "num_local_experts": 5, "head_dim": 24, "num_experts_per_tok": 4, "sliding_window": 9,
+           "rope_parameters": {"rope_type": "default", "rope_theta": 150000.0}}), T.F16
     g = {**COMMON, "num_hidden_layers": 7, "intermediate_size": 16, "num_attention_heads": 2,
          "num_key_value_heads": 1}
     yield "gemma3", "gemma3", tf.Gemma3TextConfig(
@@ -170,7 +185,7 @@ def keys(writer, arch, c):
     if getattr(c, "head_dim", None):
         writer.add_key_length(c.head_dim)
         writer.add_value_length(c.head_dim)
-    if arch in ("gemma2", "gemma3", "phi3", "cohere2", "exaone4", "olmo2") and getattr(c, "sliding_window", None):
+    if arch in ("gemma2", "gemma3", "phi3", "gpt-oss", "cohere2", "exaone4", "olmo2") and getattr(c, "sliding_window", None):
         writer.add_sliding_window(c.sliding_window)
         if arch in ("exaone4", "olmo2"):
             writer.add_sliding_window_pattern([t == "sliding_attention" for t in c.layer_types])
@@ -179,6 +194,11 @@ def keys(writer, arch, c):
     if arch == "qwen3vl":
         writer.add_rope_dimension_sections([*rope["mrope_section"], 0])
         writer.add_num_deepstack_layers(3)
+    n_expert = getattr(c, "num_experts", None) or getattr(c, "num_local_experts", None)
+    if n_expert:
+        writer.add_expert_count(n_expert)
+        writer.add_expert_used_count(c.num_experts_per_tok)
+        writer.add_expert_feed_forward_length(getattr(c, "moe_intermediate_size", c.intermediate_size))
     if arch == "phi3":
         writer.add_rope_dimension_count(int(0.75 * c.hidden_size // c.num_attention_heads))
 
@@ -192,6 +212,7 @@ NAMES = {
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "mlp.gate_up_proj": "ffn_up", "input_layernorm": "attn_norm",
     "self_attn.query_layernorm": "attn_q_norm", "self_attn.key_layernorm": "attn_k_norm",
+    "mlp.gate": "ffn_gate_inp", "mlp.router": "ffn_gate_inp",
 }
 
 
@@ -199,12 +220,32 @@ def name_of(arch, key):
     if key in NAMES:
         return NAMES[key]
     _, _, layer, rest = key.split(".", 3)
+    if rest == "self_attn.sinks":
+        return f"blk.{layer}.attn_sinks.weight"
     part, kind = rest.rsplit(".", 1)
-    post = ("gemma2", "gemma3", "olmo2", "exaone4", "seed_oss")
+    post = ("gemma2", "gemma3", "olmo2", "exaone4", "seed_oss", "gpt-oss")
     other = {"post_attention_layernorm": "post_attention_norm" if arch in post else "ffn_norm",
              "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
              "post_self_attn_layernorm": "post_attention_norm", "post_mlp_layernorm": "post_ffw_norm"}
     return f"blk.{layer}.{NAMES.get(part) or other[part]}.{kind}"
+
+
+def experts(writer, arch, key, x, qtype):
+    """Writes the matrices, or biases, of all experts of a layer; the values they stand for. gpt-oss
+    has columns where others have rows, and gate and up in turns."""
+    layer, part = key.split(".")[2], key.rsplit(".", 1)[1]
+    names = ("ffn_gate_exps", "ffn_up_exps") if "gate_up" in part else ("ffn_down_exps",)
+    bias, values = part.endswith("bias"), []
+    x = x.swapaxes(1, 2) if arch == "gpt-oss" and not bias else x
+    turns = arch == "gpt-oss" and len(names) == 2
+    parts = [x[:, 0::2], x[:, 1::2]] if turns else np.split(x, len(names), axis=1)
+    for name, w in zip(names, parts):
+        data, value = store(np.ascontiguousarray(w), T.F32 if bias else qtype)
+        writer.add_tensor(f"blk.{layer}.{name}." + ("bias" if bias else "weight"), data,
+                          raw_dtype=None if bias else qtype)
+        values.append(value)
+    value = np.stack(values, axis=2).reshape(x.shape) if turns else np.concatenate(values, axis=1)
+    return value.swapaxes(1, 2) if arch == "gpt-oss" and not bias else value
 
 
 def vocabulary(writer):
@@ -261,8 +302,12 @@ def make(out, name, arch, config, qtype):
             if key.endswith("norm.weight") and arch not in PLUS_ONE:
                 x += 1.0
         else:
-            x = rng.normal(0, 1.0 if "embed" in key else 1.5 / shape[1] ** 0.5, shape)
+            x = rng.normal(0, 1.0 if "embed" in key else 1.5 / shape[-1] ** 0.5, shape)
         x = x.astype(np.float32)
+        if "mlp.experts" in key:
+            state[key] = torch.from_numpy(experts(w, arch, key, x, qtype).astype(np.float64))
+            continue
+        kind_of_file = T.F32 if key.endswith(("mlp.gate.weight", "router.weight")) else qtype
         is_norm = len(shape) == 1 and not key.endswith("bias")
         file_value = x + np.float32(1) if arch in PLUS_ONE and is_norm else x
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
@@ -271,10 +316,10 @@ def make(out, name, arch, config, qtype):
             data, _ = store(interleave(x, heads[proj]), qtype)
             _, value = store(x, qtype)
         else:
-            data, value = store(file_value, qtype)
+            data, value = store(file_value, kind_of_file)
         if arch in PLUS_ONE and is_norm:
             value = value.astype(np.float64) - 1.0
-        kind = qtype if x.ndim > 1 and qtype != T.F32 else None
+        kind = kind_of_file if x.ndim > 1 and kind_of_file != T.F32 else None
         w.add_tensor(name_of(arch, key if not text_model else "model." + key), data, raw_dtype=kind)
         state[key] = torch.from_numpy(value.astype(np.float64))
     model.load_state_dict(state)

@@ -99,6 +99,10 @@ static bool is_turned(const char *arch, int layer)
 #define ATTENTION "rope rope " UNTURNED
 #define BARE_FFN  "matmul matmul glu matmul "
 #define FFN       "norm " BARE_FFN
+#define EXPERTS   "norm matmul route experts experts glu experts combine "
+#define BIASED                                                                                     \
+    "norm matmul bias route experts expert_bias experts expert_bias glu experts expert_bias "      \
+    "combine "
 
 Test(plan, ops_of_a_layer_are_in_the_written_order)
 {
@@ -130,6 +134,8 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         {.arch = "hunyuan-dense",
          .layer = QKV "rope rope norm norm kv_store attention matmul add " FFN "add"},
         {.arch = "ernie4_5", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "qwen3moe", .layer = QKV "norm norm " ATTENTION "add " EXPERTS "add"},
+        {.arch = "gpt-oss", .layer = QKV "bias bias bias " ATTENTION "bias add " BIASED "add"},
     };
     for (size_t i = 0; i < LK_COUNT(want); i++) {
         struct model_params p = model_params_default(want[i].arch, LK_TYPE_Q4_0, 1);
@@ -223,7 +229,11 @@ static void check_wiring(const struct lk_plan *p)
             cr_assert(!written[op->out], "op %d writes a slot twice", i);
             written[op->out] = true;
             bool head = op->layer == p->n_layer;
-            cr_assert_eq(p->slots[op->out].rows, head ? LK_ROWS_OUTPUTS : LK_ROWS_TOKENS);
+            bool routed = op->kind == LK_OP_EXPERTS || op->kind == LK_OP_EXPERT_BIAS ||
+                          (op->kind == LK_OP_GLU && p->slots[op->in[0]].rows == LK_ROWS_ROUTED);
+            cr_assert_eq(p->slots[op->out].rows, head     ? LK_ROWS_OUTPUTS
+                                                 : routed ? LK_ROWS_ROUTED
+                                                          : LK_ROWS_TOKENS);
         }
         if (w) {
             cr_assert_eq(w->n_bytes, lk_type_row_bytes(w->type, (size_t)w->cols) * (size_t)w->rows);
@@ -267,6 +277,22 @@ static void check_wiring(const struct lk_plan *p)
         case LK_OP_SOFTCAP:
         case LK_OP_SCALE:
             cr_assert(in == out);
+            break;
+        case LK_OP_ROUTE:
+            cr_assert(out == 2 * p->n_routed && op->u.route.n_used == p->n_routed &&
+                      in >= p->n_routed && (!w || w->cols == in));
+            break;
+        case LK_OP_EXPERTS:
+            cr_assert(w->cols == in && w->rows == (int64_t)w->n_experts * out &&
+                          in1 == 2 * p->n_routed,
+                      "%s", w->name);
+            break;
+        case LK_OP_EXPERT_BIAS:
+            cr_assert(in == out && w->cols % out == 0 && w->type == LK_TYPE_F32);
+            break;
+        case LK_OP_COMBINE:
+            cr_assert(in == out && in1 == 2 * p->n_routed &&
+                      p->slots[op->in[0]].rows == LK_ROWS_ROUTED);
             break;
         case LK_OP_KINDS:
             cr_assert(false);
@@ -314,9 +340,19 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
             const struct lk_weight *wq = &plan->weights[q->weight], *wk = &plan->weights[k->weight],
                                    *wv = &plan->weights[v->weight];
             cr_assert(wq->rows == nq && wk->rows == nk && wv->rows == nk);
-            const struct lk_op *gate = find_op(plan, LK_OP_MATMUL, layer, 4), *up = gate + 1;
+            bool routed = p.n_expert > 0;
+            const struct lk_op *gate = find_op(plan, routed ? LK_OP_EXPERTS : LK_OP_MATMUL, layer,
+                                               routed ? 0 : 4),
+                               *up = gate + 1;
             const struct lk_op *glu = find_op(plan, LK_OP_GLU, layer, 0);
-            cr_assert(gate->in[0] == up->in[0] && glu->in[0] == gate->out && glu->in[1] == up->out);
+            if (p.ffn_biases) { /* behind each product */
+                up++;
+                cr_assert(up[1].kind == LK_OP_EXPERT_BIAS && up[1].in[0] == up->out);
+                cr_assert(glu->in[0] == gate[1].out && glu->in[1] == up[1].out);
+            } else {
+                cr_assert(glu->in[0] == gate->out && glu->in[1] == up->out);
+            }
+            cr_assert(gate->in[0] == up->in[0]);
             const struct lk_weight *wg = &plan->weights[gate->weight],
                                    *wu = &plan->weights[up->weight];
             const struct arch_shape *shape = arch_shape_of(archs[a]);
@@ -350,7 +386,10 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
                     shape->norms_turned ? find_op(plan, LK_OP_NORM, layer, 2) : rope_k;
                 cr_assert(store->in[0] == last->out && rope_k->u.rope.n_head == p.n_kv_head);
             }
-            cr_assert_eq(glu->u.glu.act, shape->gelu ? LK_ACT_GELU : LK_ACT_SILU);
+            enum lk_act act = shape->gelu                        ? LK_ACT_GELU
+                              : strcmp(archs[a], "gpt-oss") == 0 ? LK_ACT_CLAMPED
+                                                                 : LK_ACT_SILU;
+            cr_assert_eq(glu->u.glu.act, act);
         }
         cr_assert_eq(plan->ropes[0].interleaved, arch_shape_of(archs[a])->interleaved);
         end(&f);
@@ -553,8 +592,9 @@ Test(plan, each_missing_or_wrong_tensor_is_named)
             q.drop = NULL;
             if (strcmp(name, "token_embd.weight") != 0) { /* its rows are the vocabulary */
                 char expected[64];
-                snprintf(expected, sizeof expected, "expected [%llu, %llu]",
-                         (unsigned long long)t->ne[0], (unsigned long long)t->ne[1]);
+                snprintf(expected, sizeof expected, "expected [%llu, %llu%s",
+                         (unsigned long long)t->ne[0], (unsigned long long)t->ne[1],
+                         t->n_dims < 3 ? "]" : ", ");
                 q.bend = name;
                 refused(&q, LK_E_FORMAT, quoted, expected);
                 q.bend = NULL;
@@ -605,7 +645,7 @@ Test(plan, each_wrong_key_is_named)
         {"llama.rope.dimension_count", 33, LK_E_UNSUPPORTED, "an even number"},
         {"llama.rope.dimension_count", 66, LK_E_FORMAT, "expected 2 to 64"},
         {"llama.rope.freq_base", 10000, LK_E_FORMAT, "float"},
-        {"llama.expert_count", 8, LK_E_UNSUPPORTED, "mixtures of experts"},
+        {"llama.expert_count", 100000, LK_E_FORMAT, "expected 0 to 512"},
         {"llama.rope.scaling.type", 1, LK_E_FORMAT, "string"},
         {"llama.attention.causal", 0, LK_E_FORMAT, "bool"},
         {"tokenizer.ggml.tokens", 1, LK_E_FORMAT, "array of string"},

@@ -536,3 +536,84 @@ Test(ref_scalar, attention)
         free(near);
     }
 }
+
+/* Weights of chosen experts: the exponent carries half a unit of the score's distance, exp and rcp
+ * their own, the sum one of each term. */
+Test(ref_scalar, routes_and_combines)
+{
+    enum { E = 129, K = 7, SAID = 50 };
+    static const struct {
+        enum lk_gate gate;
+        bool normalize, biased;
+        int groups, used;
+    } ways[] = {{LK_GATE_CHOSEN, false, false, 1, 1},
+                {LK_GATE_SOFTMAX, false, false, 1, 1},
+                {LK_GATE_SOFTMAX, true, true, 1, 1},
+                {LK_GATE_SIGMOID, true, true, 3, 2},
+                {LK_GATE_SIGMOID, false, false, 1, 1}};
+    float scores[TOKENS * E], bias[E];
+    fill(scores, TOKENS * E, 4.0f, 3);
+    fill(bias, E, 0.5f, 4);
+    for (size_t i = 0; i < LK_COUNT(ways); i++) {
+        struct rig r;
+        rig_start(&r, E, TOKENS, scores);
+        r.plan.n_routed = K;
+        struct lk_op *op = rig_op(&r, LK_OP_ROUTE, 0, -1, 2 * K);
+        op->u.route.n_used = K;
+        op->u.route.n_groups = ways[i].groups;
+        op->u.route.n_groups_used = ways[i].used;
+        op->u.route.gate = ways[i].gate;
+        op->u.route.normalize = ways[i].normalize;
+        op->u.route.scale = 1.5f;
+        op->weight = ways[i].biased ? rig_weight(&r, LK_TYPE_F32, 1, E, bias) : -1;
+        float *got = rig_run(&r, "scalar", "auto"), *want = rig_run(&r, "ref", "auto");
+        for (int t = 0; t < TOKENS; t++) {
+            for (int j = 0; j < 2 * K; j++) {
+                double x = (double)got[t * 2 * K + j], y = (double)want[t * 2 * K + j];
+                double allowed = j < K ? 0 : U * y * (16 + 8 + E) + FLUSH;
+                cr_assert(fabs(x - y) <= allowed, "way %zu, token %d: %d is %a, ideal %a", i, t, j,
+                          x, y);
+            }
+        }
+        free(got);
+        free(want);
+    }
+    /* rows of slot 0 are what the experts say; a row of ROUTE is made from them */
+    float x[TOKENS * K * SAID], route[TOKENS * 2 * K], y[SAID];
+    fill(x, TOKENS * K * SAID, 2.0f, 5);
+    fill(route, TOKENS * 2 * K, 1.0f, 6);
+    for (int t = 0; t < TOKENS; t++) {
+        const float *w = route + t * 2 * K + K, *rows = x + t * K * SAID;
+        cr_assert(lk_scalar_combine(rows, w, K, SAID, y));
+        for (int i = 0; i < SAID; i++) {
+            double sum = 0, size = 0;
+            for (int j = 0; j < K; j++) {
+                sum += (double)w[j] * (double)rows[j * SAID + i];
+                size += fabs((double)w[j] * (double)rows[j * SAID + i]);
+            }
+            cr_assert(fabs((double)y[i] - sum) <= K * U * size + FLUSH);
+        }
+    }
+}
+
+/* The clamped GLU: the argument of the sigmoid carries one rounding, which weighs |z|; then the
+ * primitive, three products and a sum. */
+Test(ref_scalar, clamped_glu)
+{
+    enum { N = 4096 };
+    static float g[N], u[N], y[N];
+    fill(g, N, 9.0f, 21);
+    fill(u, N, 9.0f, 22);
+    g[0] = 7.0f, g[1] = 7.0000005f, g[2] = -1e30f, g[3] = 1e30f, g[4] = 0.0f;
+    u[0] = 7.0f, u[1] = -7.0000005f, u[2] = 1e30f, u[3] = -1e30f, u[4] = -7.0f;
+    cr_assert(lk_scalar_glu(LK_ACT_CLAMPED, g, u, N, y));
+    for (int i = 0; i < N; i++) {
+        double a = fmin((double)g[i], 7), b = fmax(fmin((double)u[i], 7), -7);
+        double want = a / (1 + exp(-1.702 * a)) * (b + 1);
+        double z = fabs(1.702 * a), near = fabs(a / (1 + exp(-1.702 * a))); /* of u near -1 */
+        cr_assert(fabs((double)y[i] - want) <= U * fabs(want) * (TOL_SIGMOID + 2 * z + 4) +
+                                                   U * near * 8 + FLUSH + near * 0x1p-99,
+                  "%d: %a and %a give %a, ideal %a", i, (double)g[i], (double)u[i], (double)y[i],
+                  want);
+    }
+}

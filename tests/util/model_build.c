@@ -102,6 +102,8 @@ static const struct arch_shape SHAPES[] = {
      .no_pre_norms = true,
      .post_norms = true},
     {.name = "seed_oss", .ffn_norm_post = true},
+    {.name = "qwen3moe", .qk_norm = 1},
+    {.name = "gpt-oss", .window = 24, .window_step = 2, .qkv_bias = true, .ffn_norm_post = true},
     {.name = "gemma2",
      .n_layer = 3,
      .window = 24,
@@ -147,6 +149,7 @@ const struct arch_shape *arch_shape_of(const char *arch)
 struct model_params model_params_default(const char *arch, enum lk_type type, unsigned seed)
 {
     const struct arch_shape *shape = arch_shape_of(arch);
+    bool oss = strcmp(arch, "gpt-oss") == 0, moe = oss || strcmp(arch, "qwen3moe") == 0;
     return (struct model_params){.arch = arch,
                                  .type = type,
                                  .embed_type = type,
@@ -160,9 +163,13 @@ struct model_params model_params_default(const char *arch, enum lk_type type, un
                                  .n_rot = shape->n_rot ? shape->n_rot : 64,
                                  .n_vocab = 320,
                                  .n_ctx = 512,
+                                 .n_expert = moe ? 5 : 0,
+                                 .n_used = moe ? 2 : 0,
+                                 .n_ff_exp = moe ? 256 : 0,
                                  .window = shape->window,
                                  .tied = shape->tied,
-                                 .biases = shape->qkv_bias};
+                                 .biases = shape->qkv_bias,
+                                 .ffn_biases = oss};
 }
 
 /* A tensor of the directory, collected before anything is written. */
@@ -170,7 +177,7 @@ struct entry {
     char name[64];
     enum lk_type type;  /* of the data */
     uint32_t type_said; /* in the directory */
-    uint64_t ne[2];
+    uint64_t ne[3];
     uint32_t n_dims;
     bool vector;
     float mean, deviation;
@@ -209,6 +216,7 @@ static void add(struct writer *w, const char *name, enum lk_type type, int rows,
     snprintf(e->name, sizeof e->name, "%s", name);
     e->ne[0] = (uint64_t)cols + (bent && !rows);
     e->ne[1] = rows ? (uint64_t)rows + bent : 1;
+    e->ne[2] = 1;
     if (w->p->retype && strcmp(w->p->retype, name) == 0) {
         e->type_said = w->p->retype_to;
         e->type = lk_type_info(w->p->retype_to) ? (enum lk_type)w->p->retype_to : type;
@@ -222,9 +230,30 @@ static void matrix(struct writer *w, const char *name, int rows, int cols)
     add(w, name, w->p->type, rows, cols, 0.0f, 1.0f / sqrtf((float)cols));
 }
 
+/* Matrices of all experts. */
+static void experts(struct writer *w, const char *name, int rows, int cols)
+{
+    size_t n = w->n;
+    matrix(w, name, rows, cols);
+    if (w->n > n) {
+        w->entries[n].n_dims = 3;
+        w->entries[n].ne[2] = (uint64_t)w->p->n_expert;
+    }
+}
+
 static void vector(struct writer *w, const char *name, int n, float mean, float deviation)
 {
     add(w, name, w->p->vector_type, 0, n, mean, deviation);
+}
+
+static void biases_of_experts(struct writer *w, const char *name, int n)
+{
+    size_t at = w->n;
+    vector(w, name, n, 0.0f, 0.1f);
+    if (w->n > at) {
+        w->entries[at].n_dims = 2;
+        w->entries[at].ne[1] = (uint64_t)w->p->n_expert;
+    }
 }
 
 static void key_u32(struct writer *w, const char *suffix, uint32_t v)
@@ -273,6 +302,11 @@ static void keys(struct writer *w)
     }
     if (shape->scales || shape->logit_scale) {
         key_f32(w, "logit_scale", shape->scales ? 8.0f : 0.25f);
+    }
+    if (p->n_expert) {
+        key_u32(w, "expert_count", (uint32_t)p->n_expert);
+        key_u32(w, "expert_used_count", (uint32_t)p->n_used);
+        key_u32(w, "expert_feed_forward_length", (uint32_t)p->n_ff_exp);
     }
     if (p->window) {
         key_u32(w, "attention.sliding_window", (uint32_t)p->window);
@@ -346,7 +380,7 @@ static void layer_tensors(struct writer *w, int i)
             vector(w, blk(s, i, "attn_k.bias"), nk, 0.0f, 0.5f);
             vector(w, blk(s, i, "attn_v.bias"), nk, 0.0f, 0.5f);
         }
-        if (!shape->qkv_bias) {
+        if (strcmp(p->arch, "gpt-oss") == 0 || !shape->qkv_bias) {
             vector(w, blk(s, i, "attn_output.bias"), e, 0.0f, 0.1f);
         }
     }
@@ -364,6 +398,23 @@ static void layer_tensors(struct writer *w, int i)
         vector(w,
                blk(s, i, shape->ffn_norm_post ? "post_attention_norm.weight" : "ffn_norm.weight"),
                e, 1.0f, 0.2f);
+    }
+    if (strcmp(p->arch, "gpt-oss") == 0) {
+        vector(w, blk(s, i, "attn_sinks.weight"), p->n_head, 0.5f, 1.0f);
+    }
+    if (p->n_expert) {
+        add(w, blk(s, i, "ffn_gate_inp.weight"), LK_TYPE_F32, p->n_expert, e, 0.0f,
+            1.0f / sqrtf((float)e));
+        experts(w, blk(s, i, "ffn_gate_exps.weight"), p->n_ff_exp, e);
+        experts(w, blk(s, i, "ffn_up_exps.weight"), p->n_ff_exp, e);
+        experts(w, blk(s, i, "ffn_down_exps.weight"), e, p->n_ff_exp);
+        if (p->ffn_biases) {
+            vector(w, blk(s, i, "ffn_gate_inp.bias"), p->n_expert, 0.0f, 0.5f);
+            biases_of_experts(w, blk(s, i, "ffn_gate_exps.bias"), p->n_ff_exp);
+            biases_of_experts(w, blk(s, i, "ffn_up_exps.bias"), p->n_ff_exp);
+            biases_of_experts(w, blk(s, i, "ffn_down_exps.bias"), e);
+        }
+        return;
     }
     bool one = shape->fused_gate_up != (shape->fused_gate_up && p->other_layout);
     if (!one) {
@@ -437,12 +488,12 @@ void model_build(struct gguf_build *b, const struct model_params *p)
         struct entry *e = &w.entries[i];
         e->offset = offset;
         gb_tensor(b, e->name, e->n_dims, e->ne, e->type_said, offset);
-        offset += lk_type_row_bytes(e->type, (size_t)(e->ne[0] * e->ne[1]));
+        offset += lk_type_row_bytes(e->type, (size_t)(e->ne[0] * e->ne[1] * e->ne[2]));
         /* a type that says more bytes than its data has must still find them */
         int block, block_bytes;
         if (e->type_said != (uint32_t)e->type &&
             lk_type_block(e->type_said, &block, &block_bytes)) {
-            offset += e->ne[0] * e->ne[1] / (uint64_t)block * (uint64_t)block_bytes;
+            offset += e->ne[0] * e->ne[1] * e->ne[2] / (uint64_t)block * (uint64_t)block_bytes;
         }
         offset = (offset + 31) / 32 * 32;
     }
@@ -451,7 +502,8 @@ void model_build(struct gguf_build *b, const struct model_params *p)
     gb_bytes(b, NULL, 0);
     for (size_t i = 0; i < w.n; i++) {
         struct entry *e = &w.entries[i];
-        size_t n = (size_t)(e->ne[0] * e->ne[1]), n_bytes = lk_type_row_bytes(e->type, n);
+        size_t n = (size_t)(e->ne[0] * e->ne[1] * e->ne[2]),
+               n_bytes = lk_type_row_bytes(e->type, n);
         uint8_t *data = malloc(e->vector ? n * sizeof(float) : n_bytes);
         cr_assert(data);
         if (e->vector && (e->type == LK_TYPE_F32 || !lk_type_info(e->type)->quantized)) {

@@ -15,7 +15,7 @@
     {                                                                                              \
         "llama", "qwen2", "qwen3", "gemma3", "phi3", "smollm3", "mistral3", "granite", "qwen3vl",  \
             "olmo2", "seed_oss", "gemma2", "glm4", "exaone4", "cohere2", "hunyuan-dense",          \
-            "ernie4_5"                                                                             \
+            "ernie4_5", "qwen3moe", "gpt-oss"                                                      \
     }
 
 /* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
@@ -53,8 +53,9 @@ struct model_params {
     enum lk_type embed_type; /* of token_embd.weight (and output.weight) */
     unsigned seed;
     int n_layer, n_embd, n_ff, n_head, n_kv_head, head_dim, n_rot, n_vocab, n_ctx;
-    int window;      /* 0: no key */
-    bool tied;       /* no output.weight */
+    int n_expert, n_used, n_ff_exp; /* 0: no experts */
+    int window;                     /* 0: no key */
+    bool tied;                      /* no output.weight */
     bool biases;     /* attn_q, attn_k, attn_v, attn_output biases (qwen2 has the first three) */
     bool ffn_biases; /* of gate, up and down */
     bool rope_freqs; /* llama3's frequency factors; phi3: short and long factors */

@@ -20,7 +20,8 @@ static const char *const PATHS[] = {
     TINY("qwen2-yarn"), TINY("phi3-long"),    TINY("smollm3"),    TINY("mistral3"),
     TINY("granite"),    TINY("qwen3vl"),      TINY("olmo2"),      TINY("olmo3"),
     TINY("seed_oss"),   TINY("gemma2"),       TINY("glm4"),       TINY("exaone4"),
-    TINY("cohere2"),    TINY("hunyuan"),      TINY("ernie4_5"),
+    TINY("cohere2"),    TINY("hunyuan"),      TINY("ernie4_5"),   TINY("qwen3moe"),
+    TINY("mixtral"),    TINY("gpt-oss"),
 };
 
 bool test_is_sanitized_sample(void)

@@ -191,6 +191,9 @@ void vk_group_text(const struct lk_plan *plan, const struct lk_vk_group *g, char
         [LK_VK_GROUP_ATTENTION_DECODE] = "attention_decode",
         [LK_VK_GROUP_ELEMENTWISE] = "elementwise",
         [LK_VK_GROUP_GATHER] = "gather",
+        [LK_VK_GROUP_ROUTE] = "route",
+        [LK_VK_GROUP_EXPERTS] = "experts",
+        [LK_VK_GROUP_EXPERT_ROWS] = "expert_rows",
     };
     static const char *const FORM[] = {", to f32", ", to q32", ", to q256", ", to r13", ", to r16"};
     static const char *const PREP[] = {"", ", quantizes", ", norms"};

@@ -257,7 +257,7 @@ static void same(const float *a, const float *b, size_t n, size_t width, const s
 static size_t floats_of(const struct vk_case *c, const struct lk_batch *b, int slot)
 {
     const struct lk_slot *s = &c->plan.slots[slot];
-    return (size_t)lk_batch_rows(b).n[s->rows] * (size_t)s->width;
+    return (size_t)lk_batch_rows(&c->plan, b).n[s->rows] * (size_t)s->width;
 }
 
 static void same_states(const struct side *a, const struct side *b, const struct vk_case *c)

@@ -71,6 +71,7 @@ static int add_rows(struct lk_vk_builder *b, enum lk_rows rows, VkDeviceSize row
 void lk_vk_builder_open(struct lk_vk_builder *b)
 {
     size_t n = (size_t)b->plan->n_slots;
+    b->sorted.slot = -1;
     b->acts = lk_alloc_array(n * LK_ACTS_KINDS, sizeof *b->acts);
     b->home = lk_alloc_array(n, sizeof *b->home);
     if (!b->acts || !b->home) {

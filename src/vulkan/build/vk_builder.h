@@ -23,8 +23,13 @@ struct lk_vk_builder {
     const struct lk_vk_facts *facts;
     int *acts;               /* [n_slots][LK_ACTS_KINDS] piece of the slot in a form, or -1 */
     struct lk_vk_home *home; /* [n_slots] where the slot lies */
-    int op;                  /* that the time of steps counts for, until they say more */
-    struct lk_vk_step sink;  /* what a step is written to after a failure; never read */
+    /* Of the last sort of routed rows: by which slot, for tiles of how many, where it is. */
+    struct {
+        int slot, piece;
+        uint32_t cols;
+    } sorted;
+    int op;                 /* that the time of steps counts for, until they say more */
+    struct lk_vk_step sink; /* what a step is written to after a failure; never read */
     lk_status status;
     lk_error *err;
 };

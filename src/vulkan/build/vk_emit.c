@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "vulkan/build/vk_emit_attention.h"
+#include "vulkan/build/vk_emit_experts.h"
 #include "vulkan/build/vk_emit_matmul.h"
 #include "vulkan/build/vk_emit_rows.h"
 
@@ -55,6 +56,15 @@ static void emit_group(struct lk_vk_builder *b, const struct lk_vk_group *g)
         break;
     case LK_VK_GROUP_GATHER:
         lk_vk_emit_gather(b, g);
+        break;
+    case LK_VK_GROUP_ROUTE:
+        lk_vk_emit_route(b, g);
+        break;
+    case LK_VK_GROUP_EXPERTS:
+        lk_vk_emit_experts(b, g);
+        break;
+    case LK_VK_GROUP_EXPERT_ROWS:
+        lk_vk_emit_expert_rows(b, g);
         break;
     }
 }

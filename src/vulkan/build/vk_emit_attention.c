@@ -159,6 +159,17 @@ static struct lk_vk_attn_push push_of(const struct lk_vk_builder *b, int i, cons
                                     .op = (uint32_t)i};
 }
 
+/* Binds the sinks where attention has them; the flag that says so. */
+static uint32_t bind_sinks(struct lk_vk_builder *b, struct lk_vk_step *s, const struct lk_op *op)
+{
+    if (op->weight < 0) {
+        return 0;
+    }
+    lk_vk_vector(b, op->weight);
+    lk_vk_bind(s, 6, LK_VK_BIND_VECTOR, op->weight, false);
+    return LK_VK_ATTN_SINK;
+}
+
 /* Folds the chunks of keys that a split attention left in a piece. */
 static void merge(struct lk_vk_builder *b, const struct lk_vk_group *g,
                   const struct lk_vk_attn_push *push, int part)
@@ -166,7 +177,7 @@ static void merge(struct lk_vk_builder *b, const struct lk_vk_group *g,
     struct lk_vk_step *s =
         lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE, (push->head_dim + 63) / 64);
     s->y = push->n_head;
-    lk_vk_set_pipe(b, s, 0, "attn_merge", 0, 0, 0, 0);
+    lk_vk_set_pipe(b, s, 0, "attn_merge", 0, 0, bind_sinks(b, s, &b->plan->ops[g->lead]), 0);
     lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
     lk_vk_bind(s, 4, LK_VK_BIND_PIECE, g->out[0].slot, true);
     lk_vk_bind(s, 5, LK_VK_BIND_PIECE, part, false);
@@ -186,7 +197,8 @@ void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
         part = lk_vk_add_piece(b, n * (c.dim + 2) * 4, "partial results of attention");
     }
     struct lk_vk_step *s = attention_step(b, g->lead, &c);
-    lk_vk_set_pipe(b, s, 0, c.shader, c.rows, c.dim, c.flags | (split ? LK_VK_ATTN_SPLIT : 0),
+    uint32_t more = split ? LK_VK_ATTN_SPLIT : bind_sinks(b, s, op);
+    lk_vk_set_pipe(b, s, 0, c.shader, c.rows, c.dim, c.flags | more,
                    split ? 32 : c.rows / LK_VK_ATTN_OWN * 32);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_STATE, op->u.attention.k, false);

@@ -51,6 +51,16 @@ static void fuse_op(struct lk_vk_pass *p, int i)
     case LK_OP_SOFTCAP:
         lk_vk_fuse_elementwise(p, i, LK_VK_ELT_SOFTCAP);
         break;
+    case LK_OP_ROUTE:
+        lk_vk_fuse_plain(p, i, LK_VK_GROUP_ROUTE);
+        break;
+    case LK_OP_EXPERTS:
+        lk_vk_fuse_experts(p, i);
+        break;
+    case LK_OP_EXPERT_BIAS:
+    case LK_OP_COMBINE:
+        lk_vk_fuse_plain(p, i, LK_VK_GROUP_EXPERT_ROWS);
+        break;
     case LK_OP_KINDS:
         break;
     }

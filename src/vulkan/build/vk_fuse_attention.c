@@ -72,7 +72,10 @@ static uint64_t vector_bytes(const struct lk_plan *plan)
     uint64_t sum = 0;
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
-        if (op->kind == LK_OP_NORM || op->kind == LK_OP_BIAS) {
+        bool vector = op->kind == LK_OP_NORM || op->kind == LK_OP_BIAS ||
+                      op->kind == LK_OP_EXPERT_BIAS || op->kind == LK_OP_ROUTE ||
+                      op->kind == LK_OP_ATTENTION;
+        if (vector && op->weight >= 0) {
             sum += lk_round_up((size_t)plan->weights[op->weight].cols * 4, LK_VK_ALIGN);
         }
     }
@@ -92,7 +95,7 @@ static bool decode_group(const struct lk_vk_pass *p, int i, struct lk_vk_group *
     const struct lk_plan *plan = p->plan;
     const struct lk_op *op = &plan->ops[i];
     int store = p->decode ? store_of(plan, i) : -1;
-    if (store < 0) {
+    if (store < 0 || op->weight >= 0) { /* the kernel knows no sinks */
         return false;
     }
     const int *kv = plan->ops[store].in;

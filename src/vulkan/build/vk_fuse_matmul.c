@@ -37,6 +37,9 @@ static bool take_glu(const struct lk_vk_pass *p, int i, struct matmuls *m)
         return false;
     }
     const struct lk_op *glu = &plan->ops[g];
+    if (glu->u.glu.act == LK_ACT_CLAMPED) { /* no epilogue does it */
+        return false;
+    }
     int other = glu->in[0] == op->out ? glu->in[1] : glu->in[0], j = p->producer[other];
     if (j < 0 || j == i || p->taken[j] || plan->ops[j].kind != LK_OP_MATMUL ||
         plan->ops[j].in[0] != op->in[0] || p->uses[other] != 1) {
@@ -144,4 +147,20 @@ void lk_vk_fuse_matmul(struct lk_vk_pass *p, int i)
         lk_vk_pass_cover(p, g, m.next);
         lk_vk_pass_out(p, g, plan->ops[m.next].out, LK_VK_PLAIN);
     }
+}
+
+void lk_vk_fuse_experts(struct lk_vk_pass *p, int i)
+{
+    const struct lk_op *op = &p->plan->ops[i];
+    int in = op->in[0];
+    uint32_t form = lk_vk_form_of(p->plan->weights[op->weight].type);
+    bool plain = lk_vk_form_is_plain(p->plan, in, form);
+    if (!plain && !p->ready[in * LK_ACTS_KINDS + (int)form]) {
+        make_ready(p, i, in, form);
+    }
+    struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_EXPERTS, i);
+    lk_vk_pass_cover(p, g, i);
+    lk_vk_pass_in(g, in, plain ? LK_VK_PLAIN : (int)form);
+    lk_vk_pass_in(g, op->in[1], LK_VK_PLAIN);
+    lk_vk_pass_out(p, g, op->out, LK_VK_PLAIN);
 }

@@ -10,6 +10,8 @@
 
 /* The group of matmul op `i`, after one that makes its input ready where that is a step of its own.
  */
+/* The products of experts. */
+void lk_vk_fuse_experts(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_matmul(struct lk_vk_pass *pass, int i);
 
 #endif

@@ -42,7 +42,8 @@ static bool leave_to_readers(const struct lk_vk_pass *p, int i)
     }
     for (int j = 0; j < plan->n_ops; j++) {
         const struct lk_op *o = &plan->ops[j];
-        if (lk_op_reads(o, out) && !lk_vk_pass_can_prepare(p, &plan->weights[o->weight], 2)) {
+        if (lk_op_reads(o, out) &&
+            (o->kind != LK_OP_MATMUL || !lk_vk_pass_can_prepare(p, &plan->weights[o->weight], 2))) {
             return false;
         }
     }
@@ -81,7 +82,10 @@ void lk_vk_fuse_norm(struct lk_vk_pass *p, int i)
 void lk_vk_fuse_glu(struct lk_vk_pass *p, int i)
 {
     const struct lk_op *op = &p->plan->ops[i];
-    uint32_t act = op->u.glu.act == LK_ACT_SILU ? LK_VK_ELT_SILU : LK_VK_ELT_GELU;
+    static const uint32_t ACTS[] = {[LK_ACT_SILU] = LK_VK_ELT_SILU,
+                                    [LK_ACT_GELU] = LK_VK_ELT_GELU,
+                                    [LK_ACT_CLAMPED] = LK_VK_ELT_CLAMPED};
+    uint32_t act = ACTS[op->u.glu.act];
     int form = p->fuse ? lk_vk_pass_only_form(p, op->out) : LK_VK_PLAIN;
     if (form != LK_VK_X_Q32 && form != LK_VK_X_Q256) {
         lk_vk_fuse_elementwise(p, i, act);

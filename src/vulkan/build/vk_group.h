@@ -26,7 +26,10 @@ enum lk_vk_group_kind {
     LK_VK_GROUP_ATTENTION,
     LK_VK_GROUP_ATTENTION_DECODE, /* all between the matmuls of q, k and v and attention's result */
     LK_VK_GROUP_ELEMENTWISE,
-    LK_VK_GROUP_GATHER
+    LK_VK_GROUP_GATHER,
+    LK_VK_GROUP_ROUTE,
+    LK_VK_GROUP_EXPERTS,     /* products of one matrix of each expert */
+    LK_VK_GROUP_EXPERT_ROWS, /* a bias of experts, or the rows of a token combined */
 };
 
 enum { LK_VK_PLAIN = -1 }; /* a form: rows of f32 as the plan has them */
@@ -54,7 +57,7 @@ struct lk_vk_group {
             int add; /* op of the residual in[1], or -1 */
         } norm;
         struct {
-            uint32_t act; /* LK_VK_ELT_SILU or _GELU; 0: rows as they are */
+            uint32_t act; /* LK_VK_ELT_SILU, ...; 0: rows as they are */
         } quantize;
         struct {
             int part[LK_VK_GROUP_ROWS]; /* matmuls whose weights lie together */

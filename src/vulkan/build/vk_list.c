@@ -259,6 +259,13 @@ static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uin
         *x = rows;
         *y = s->y;
         break;
+    case LK_VK_GRID_ONE:
+        *x = *y = 1;
+        break;
+    case LK_VK_GRID_SORTED: /* a last tile that is not full, of each expert, and the full ones */
+        *x = ceil_div(s->x, s->tile_groups);
+        *y = lk_vk_sorted_tiles(rows, s->y, s->tile_cols);
+        break;
     case LK_VK_GRID_ROWS:
         break;
     }
@@ -266,13 +273,23 @@ static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uin
 
 uint32_t lk_vk_list_rows(const struct lk_exec *e, const struct lk_vk_list *l, enum lk_rows rows)
 {
-    struct lk_row_counts most = lk_most_rows(&e->o);
-    int n = most.n[rows] < l->max_tokens ? most.n[rows] : l->max_tokens;
+    int tokens = e->o.max_tokens < l->max_tokens ? e->o.max_tokens : l->max_tokens;
+    int outputs = e->o.max_outputs < l->max_tokens ? e->o.max_outputs : l->max_tokens;
+    int n = lk_plan_rows(e->o.plan, tokens, outputs).n[rows];
     return (uint32_t)(n < 1 ? 1 : n);
+}
+
+uint32_t lk_vk_sorted_tiles(uint32_t rows, uint32_t experts, uint32_t cols)
+{
+    return (rows < experts ? rows : experts) + rows / cols;
 }
 
 void lk_vk_take_fewer(struct lk_exec *e, enum lk_rows rows, int most)
 {
+    if (rows == LK_ROWS_ROUTED) {
+        rows = LK_ROWS_TOKENS;
+        most /= e->o.plan->n_routed;
+    }
     e->held.n[rows] = most < e->held.n[rows] ? most : e->held.n[rows];
 }
 
@@ -321,7 +338,8 @@ lk_status lk_vk_list_check(struct lk_exec *e, const struct lk_vk_list *l, lk_err
             return refuse_groups(e, s, rows, n, most, err);
         }
         if (l == &e->list[LK_VK_FEW]) { /* more tokens are another list's */
-            e->few_held = (int)fit < e->few_held ? (int)fit : e->few_held;
+            int tokens = (int)fit / (s->rows == LK_ROWS_ROUTED ? e->o.plan->n_routed : 1);
+            e->few_held = tokens < e->few_held ? tokens : e->few_held;
         } else {
             lk_vk_take_fewer(e, s->rows, (int)fit);
         }

@@ -12,6 +12,8 @@
 VkDeviceSize lk_vk_list_place(struct lk_vk_list *list, const struct lk_plan *plan, bool keep);
 /* The most rows of a kind in a batch of the list; at least 1. */
 uint32_t lk_vk_list_rows(const struct lk_exec *e, const struct lk_vk_list *list, enum lk_rows rows);
+/* The most tiles of `cols` rows that rows which go to experts are cut into. */
+uint32_t lk_vk_sorted_tiles(uint32_t rows, uint32_t experts, uint32_t cols);
 /* Notes that the device holds no more than `most` rows of a kind. */
 void lk_vk_take_fewer(struct lk_exec *e, enum lk_rows rows, int most);
 /* Whether the dispatches of every batch are within the device's counts of workgroups. Where fewer

@@ -60,7 +60,8 @@ struct lk_vk_sizes lk_vk_layout_sizes(enum lk_type type, int64_t cols, size_t n_
 
 size_t lk_vk_layout_groups(const struct lk_weight *w)
 {
-    return (size_t)(w->rows + ROWS - 1) / ROWS;
+    size_t n = w->n_experts > 0 ? (size_t)w->n_experts : 1;
+    return (size_t)(w->rows / (int64_t)n + ROWS - 1) / ROWS * n;
 }
 
 size_t lk_vk_layout_most_groups(const struct lk_vk_facts *f, enum lk_type type, int64_t cols)

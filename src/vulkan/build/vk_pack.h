@@ -23,7 +23,7 @@ struct lk_vk_sizes {
     size_t body, mid, tail; /* bytes of each section for a number of groups */
 };
 struct lk_vk_sizes lk_vk_layout_sizes(enum lk_type type, int64_t cols, size_t n_groups);
-/* Row groups of a weight. */
+/* Row groups of a weight; each expert begins one. */
 size_t lk_vk_layout_groups(const struct lk_weight *w);
 /* Row groups that a kernel can bind at once; 0: not even one. */
 size_t lk_vk_layout_most_groups(const struct lk_vk_facts *facts, enum lk_type type, int64_t cols);

@@ -114,7 +114,7 @@ int lk_vk_pass_only_form(const struct lk_vk_pass *p, int slot)
         if (!lk_op_reads(op, slot)) {
             continue;
         }
-        if (op->kind != LK_OP_MATMUL) {
+        if (op->kind != LK_OP_MATMUL && (op->kind != LK_OP_EXPERTS || op->in[0] != slot)) {
             return -1;
         }
         int wanted = (int)lk_vk_form_of(p->plan->weights[op->weight].type);

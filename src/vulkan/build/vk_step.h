@@ -39,7 +39,9 @@ enum lk_vk_grid {
     LK_VK_GRID_MATMUL, /* by the variant chosen for the number of rows */
     LK_VK_GRID_ELEMS,  /* rows * width elements, 128 to a workgroup */
     LK_VK_GRID_ATTN,   /* (1, y, z), or where z is 0 what lies at word x of the sizes */
-    LK_VK_GRID_MERGE   /* (x, rows * y) */
+    LK_VK_GRID_MERGE,  /* (x, rows * y) */
+    LK_VK_GRID_ONE,    /* one workgroup */
+    LK_VK_GRID_SORTED  /* (x / tile_groups, the most tiles of rows of y experts) */
 };
 
 struct lk_vk_step {

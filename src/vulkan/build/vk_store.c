@@ -52,6 +52,7 @@ static struct lk_vk_matrix describe(const struct lk_plan *plan, const int *part,
     for (int i = n_parts; i < 4; i++) {
         m.first_group[i] = m.n_groups;
     }
+    m.expert_groups = first->n_experts > 0 ? m.n_groups / (uint32_t)first->n_experts : 0;
     return m;
 }
 
@@ -89,11 +90,13 @@ lk_status lk_vk_store_matrix(struct lk_vk_store *store, const struct lk_vk_facts
     const struct lk_weight *first = &plan->weights[part[0]];
     struct lk_vk_matrix m = describe(plan, part, n_parts);
     size_t per_chunk = lk_vk_layout_most_groups(facts, m.type, m.cols);
+    uint32_t least = m.expert_groups > 0 ? m.expert_groups : 1; /* whole experts */
+    per_chunk -= per_chunk % least;
     if (per_chunk == 0) {
         return lk_fail(err, LK_E_UNSUPPORTED,
-                       "tensor '%s': 32 rows of %lld elements are beyond the device's buffer "
+                       "tensor '%s': %u rows of %lld elements are beyond the device's buffer "
                        "range of %llu bytes",
-                       first->name, (long long)first->cols,
+                       first->name, least * ROWS, (long long)first->cols,
                        (unsigned long long)lk_vk_facts_max_chunk(facts));
     }
     lk_status status = cut(&m, per_chunk, first->name, err);
@@ -193,9 +196,16 @@ static lk_status fill_part(struct filler *f, const struct lk_vk_matrix *m,
     struct lk_vk_buffer *block = &f->store->blocks[c->buffer];
     for (uint32_t g = lo; g < hi;) {
         size_t n = hi - g < per ? hi - g : per;
+        struct lk_weight of = *w;
+        uint32_t group = g - m->first_group[part];
+        if (m->expert_groups > 0) { /* one expert at a time */
+            of = lk_weight_of_expert(w, (int)(group / m->expert_groups));
+            group %= m->expert_groups;
+            n = n < m->expert_groups - group ? n : m->expert_groups - group;
+        }
         struct lk_vk_sizes s = lk_vk_layout_sizes(m->type, m->cols, n);
         uint8_t *body = f->staging.map, *mid = body + s.body, *tail = mid + s.mid;
-        lk_vk_pack(w, g - m->first_group[part], n, body, mid, tail);
+        lk_vk_pack(&of, group, n, body, mid, tail);
         size_t at = g - c->group0;
         struct {
             size_t to, from, bytes;

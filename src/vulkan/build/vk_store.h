@@ -23,6 +23,7 @@ struct lk_vk_matrix {
     uint32_t n_blocks, n_groups;
     int part[3]; /* weights of the plan */
     int n_parts;
+    uint32_t expert_groups; /* of each expert, which lie one after the other; 0: no experts */
     uint32_t first_group[4];
     struct lk_vk_chunk *chunks; /* owned */
     int n_chunks;

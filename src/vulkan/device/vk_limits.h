@@ -47,6 +47,12 @@
  * tile_matrix
  *   BM, BN: tile, row_scale ...    | shared memory, threads    | takes_large          | 64 x 64
  *   64 x 64 of them                | the same                  | lk_vk_limit_features | tile
+ * route, sort
+ *   gated, choice, count, next ... | LK_MAX_EXPERTS            | src/plan/model.c     | error
+ *   chosen; a lane a chosen one    | LK_MAX_EXPERTS_USED       | src/plan/model.c     | error
+ *   tiles of experts               | lk_vk_sorted_tiles        | vk_emit_experts.c    | -
+ * matvec, tile, tile_matrix of experts
+ *   row groups of one expert       | a chunk                   | lk_vk_store_matrix   | error
  * quantize, norm
  *   block_max, block_sum           | 512 elements by 128       | local size           | -
  *   two int16, each of 16 int8     | 16 * 127                  | -                    | -

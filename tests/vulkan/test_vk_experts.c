@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_experts: the ops of a mixture of experts on a device against the contract, by bits: every
+ * gate, ties, groups; products of experts for one token, for few and for many, in every kind of
+ * kernel.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/vulkan/vk_bench.h"
+
+struct way {
+    enum lk_gate gate;
+    bool normalize, biased;
+    int groups, used_groups;
+    float scale;
+};
+
+static int add_route(struct vk_bench *b, int scores, int n, int used, const struct way *w)
+{
+    int bias = w->biased ? vk_bench_weight(b, LK_TYPE_F32, 1, n, 77) : -1;
+    int out = vk_bench_slot(b, 2 * used, LK_ROWS_TOKENS);
+    struct lk_op *op = vk_bench_op(b, LK_OP_ROUTE, scores, -1, out, bias);
+    op->u.route.n_used = used;
+    op->u.route.n_groups = w->groups;
+    op->u.route.n_groups_used = w->used_groups;
+    op->u.route.gate = w->gate;
+    op->u.route.normalize = w->normalize;
+    op->u.route.scale = w->scale;
+    b->c.plan.n_routed = used;
+    return out;
+}
+
+Test(vk_experts, route)
+{
+    static const struct way WAYS[] = {{LK_GATE_CHOSEN, false, false, 1, 1, 1.0f},
+                                      {LK_GATE_SOFTMAX, false, false, 1, 1, 2.5f},
+                                      {LK_GATE_SOFTMAX, true, true, 1, 1, 1.0f},
+                                      {LK_GATE_SIGMOID, true, true, 3, 2, 1.0f},
+                                      {LK_GATE_SIGMOID, false, false, 3, 1, 0.5f}};
+    static const struct {
+        int n, used;
+    } SIZES[] = {{129, 8}, {3, 1}, {LK_MAX_EXPERTS / 3 * 3, LK_MAX_EXPERTS_USED}, {6, 2}};
+    for (size_t i = 0; i < LK_COUNT(WAYS); i++) {
+        for (size_t k = 0; k < LK_COUNT(SIZES); k++) {
+            struct vk_bench b;
+            char what[80];
+            snprintf(what, sizeof what, "route %zu, %d of %d", i, SIZES[k].used, SIZES[k].n);
+            struct way w = WAYS[i];
+            if (SIZES[k].used > SIZES[k].n / w.groups * w.used_groups) {
+                w.groups = w.used_groups = 1;
+            }
+            vk_bench_begin(&b, SIZES[k].n, 11, what);
+            for (int t = 0; t < SIZES[k].n; t++) { /* a row of equal scores, and one of few */
+                b.hidden[t] = 1.5f;
+                b.hidden[SIZES[k].n + t] = (float)(t % 3) * 40.0f - 40.0f;
+            }
+            add_route(&b, 0, SIZES[k].n, SIZES[k].used, &w);
+            vk_bench_end(&b, "");
+        }
+    }
+    vk_pair_close();
+}
+
+static int experts_weight(struct vk_bench *b, enum lk_type type, int n, int rows, int cols,
+                          uint64_t seed)
+{
+    int w = vk_bench_weight(b, type, (int64_t)n * rows, cols, seed);
+    b->c.plan.weights[w].n_experts = n;
+    return w;
+}
+
+static int add_experts(struct vk_bench *b, enum lk_type type, int in, int route, int n, int rows)
+{
+    int cols = b->c.plan.slots[in].width;
+    int w = experts_weight(b, type, n, rows, cols, (uint64_t)(rows + in));
+    int out = vk_bench_slot(b, rows, LK_ROWS_ROUTED);
+    vk_bench_op(b, LK_OP_EXPERTS, in, route, out, w);
+    int bias = vk_bench_weight(b, LK_TYPE_F32, 1, (int64_t)n * rows, 9);
+    int sum = vk_bench_slot(b, rows, LK_ROWS_ROUTED);
+    vk_bench_op(b, LK_OP_EXPERT_BIAS, out, route, sum, bias);
+    return sum;
+}
+
+static void layer(enum lk_type type, int n_embd, int n_ff, int n, int used, int n_tokens,
+                  const char *variant)
+{
+    static const struct way chosen = {LK_GATE_CHOSEN, false, false, 1, 1, 1.0f};
+    struct vk_bench b;
+    char what[120];
+    snprintf(what, sizeof what, "experts %s %dx%d, %d of %d, %d tokens, without '%s'",
+             lk_type_info(type)->name, n_ff, n_embd, used, n, n_tokens, variant);
+    vk_bench_begin(&b, n_embd, n_tokens, what);
+    int scores = vk_bench_slot(&b, n, LK_ROWS_TOKENS);
+    vk_bench_op(&b, LK_OP_MATMUL, 0, -1, scores, vk_bench_weight(&b, LK_TYPE_F32, n, n_embd, 3));
+    int route = add_route(&b, scores, n, used, &chosen);
+    int gate = add_experts(&b, type, 0, route, n, n_ff);
+    int up = add_experts(&b, type, 0, route, n, n_ff);
+    int glu = vk_bench_slot(&b, n_ff, LK_ROWS_ROUTED);
+    vk_bench_op(&b, LK_OP_GLU, gate, up, glu, -1);
+    int down = add_experts(&b, type, glu, route, n, n_embd);
+    vk_bench_op(&b, LK_OP_COMBINE, down, route, vk_bench_slot(&b, n_embd, LK_ROWS_TOKENS), -1);
+    vk_bench_end(&b, variant);
+}
+
+Test(vk_experts, layers, .timeout = 600)
+{
+    static const int TOKENS[] = {1, 3, 90};
+    for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
+        layer(LK_TYPE_Q8_0, 896, 96, 4, 2, TOKENS[i], "");
+        layer(LK_TYPE_Q4_K, 256, 768, 3, 3, TOKENS[i], "");
+        layer(LK_TYPE_F16, 64, 40, 3, 1, TOKENS[i], ""); /* rows that are no whole groups */
+        layer(LK_TYPE_Q4_0, 576, 32, 129, 4, TOKENS[i], "");
+        layer(LK_TYPE_F32, 32, 32, 1, 1, TOKENS[i], "");
+    }
+    vk_pair_close();
+}
+
+Test(vk_experts, layers_without_features, .timeout = 600)
+{
+    for (int v = 1; v < VK_N_VARIANTS; v++) {
+        for (int tokens = 2; tokens <= 40; tokens += 38) {
+            layer(LK_TYPE_Q5_1, 2880, 64, 4, 2, tokens, VK_VARIANTS[v]);
+            layer(LK_TYPE_Q6_K, 256, 256, 5, 2, tokens, VK_VARIANTS[v]);
+        }
+    }
+    vk_pair_close();
+}
