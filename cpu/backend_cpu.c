@@ -229,7 +229,8 @@ static lk_status check_unpacked(struct lk_exec *e, lk_error *err)
             continue;
         }
         if (lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols)) >= 0) {
-            return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in it", w->name);
+            return lk_fail(err, LK_E_FORMAT, "tensor '%s': %s in it", w->name,
+                           lk_bad_text(w->type));
         }
         if (op->kind == LK_OP_EMBED &&
             w->mapped) { /* a row comes back into memory when it is used */
@@ -284,8 +285,8 @@ static lk_status pack_weights(struct lk_exec *e, lk_error *err)
         job.to = i + 1;
         lk_pool_run(b->pool, b->threads, pack_share, &job);
         if (atomic_load(&job.bad_weight) >= 0) {
-            return lk_fail(err, LK_E_FORMAT, "tensor '%s': NaN or infinity in row %lld", w->name,
-                           (long long)atomic_load(&job.bad_row));
+            return lk_fail(err, LK_E_FORMAT, "tensor '%s': %s in row %lld", w->name,
+                           lk_bad_text(w->type), (long long)atomic_load(&job.bad_row));
         }
         if (w->mapped) {
             lk_map_drop(w->data, w->n_bytes);

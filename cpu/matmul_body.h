@@ -4,6 +4,7 @@
  *
  *   qv (bytes of SV_LANES rows), MM_TOKENS (tokens of a tile)
  *   qv_load(p): 4 bytes of each row     qv_and, qv_or, qv_srl(x, n), qv_sll(x, n) by 16-bit words
+ *   qv_lookup(table, n): table[n] of each byte n
  *   qv_splat(x): a byte everywhere      qv_bcast(q): 4 activations to every row
  *   qv_dot(acc, u, x): acc + the dots of unsigned u and signed x, in the accumulator's own form
  *     (16 bits without dot-product instructions, which bounds how many dots it holds)
@@ -15,7 +16,8 @@
  *   and where it defines QV_PAIRS (qv is then the form of int32 too, QV_BIAS8 is 0)
  *     qv_dot_pair(acc[2], u[2], q0, q1): acc + the dots of two chunks and 8 activations of each of
  *       two tokens, qv_dot8_pair: of weights stored + 128; in a form that qv_unpair(acc[2]) ends
- *   sv_cvt(i): int32 to f32; sv_halves(p): f16 of the rows
+ *   sv_cvt(i): int32 to f32; sv_halves(p): f16 of the rows; sv_ubytes(p), sv_sbytes(p): bytes of
+ *   the rows as int32; sv_imul(a, b)
  *
  * A lane owns an output row: integers in any order, floats in the order of rules 3 and 5.
  */
@@ -203,7 +205,76 @@ MM_INLINE void block_q8_0(int n_tok, const uint8_t *blk, size_t h, const struct 
     }
 }
 
+/* ---- nibbles that stand for the values of a table ---- */
+
+/* dot[t] += the products of 32 elements at k. */
+MM_INLINE void dots_table(int n_tok, const uint8_t *table, const uint8_t *chunks, size_t h,
+                          const struct mm_x *x, size_t k, sv_i *dot)
+{
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; g += QV_STEP) {
+        qv lo[QV_STEP], hi[QV_STEP];
+        for (int i = 0; i < QV_STEP; i++) {
+            qv c = qv_load(chunks + (g + i) * 64 + h);
+            lo[i] = qv_lookup(table, qv_and(c, qv_splat(15)));
+            hi[i] = qv_lookup(table, qv_and(qv_srl(c, 4), qv_splat(15)));
+        }
+        add_dots8(n_tok, lo, x, k + 4 * (size_t)g, dot);
+        add_dots8(n_tok, hi, x, k + 16 + 4 * (size_t)g, dot);
+    }
+    end_dots(n_tok, dot);
+}
+
+MM_INLINE void block_table(int n_tok, const uint8_t *table, const uint8_t *blk, sv_f dw, size_t h,
+                           const struct mm_x *x, int64_t b, sv_f *p)
+{
+    sv_i dot[MM_TOKENS];
+    for (int t = 0; t < n_tok; t++) {
+        dot[t] = sv_iset((uint32_t)(-QV_BIAS8 * x->row[t].sum[b]));
+    }
+    dots_table(n_tok, table, blk, h, x, (size_t)b * 32, dot);
+    for (int t = 0; t < n_tok; t++) {
+        p[t] = scale_product(dw, x->row[t].d[b], dot[t]);
+    }
+}
+
+MM_INLINE void block_iq4_nl(int n_tok, const uint8_t *blk, size_t h, const struct mm_x *x,
+                            int64_t b, sv_f *p)
+{
+    block_table(n_tok, lk_pack_iq4, blk, sv_halves(blk + 256 + h / 2), h, x, b, p);
+}
+
+MM_INLINE void block_mxfp4(int n_tok, const uint8_t *blk, size_t h, const struct mm_x *x, int64_t b,
+                           sv_f *p)
+{
+    block_table(n_tok, lk_pack_mxfp4, blk, sv_e8m0(blk + 256 + h / 4), h, x, b, p);
+}
+
 /* ---- 256-blocks ---- */
+
+MM_INLINE void block_iq4_xs(int n_tok, const uint8_t *blk, size_t h, const struct mm_x *x,
+                            int64_t b, sv_f *p)
+{
+    const uint8_t *scales = blk + 2048, *d = scales + 8 * LK_PACK_ROWS;
+    sv_i tot[MM_TOKENS];
+    for (int t = 0; t < n_tok; t++) {
+        tot[t] = sv_iset(0);
+    }
+    for (int s = 0; s < 8; s++) {
+        sv_i dot[MM_TOKENS], scale = sv_sbytes(scales + s * LK_PACK_ROWS + h / 4);
+        for (int t = 0; t < n_tok; t++) {
+            dot[t] = sv_iset((uint32_t)(-QV_BIAS8 * x->row[t].sum32[b * 8 + s]));
+        }
+        dots_table(n_tok, lk_pack_iq4, blk + s * 256, h, x, (size_t)(b * 256 + s * 32), dot);
+        for (int t = 0; t < n_tok; t++) {
+            tot[t] = sv_iadd(tot[t], sv_imul(dot[t], scale));
+        }
+    }
+    sv_f dw = sv_halves(d + h / 2);
+    for (int t = 0; t < n_tok; t++) {
+        p[t] = scale_product(dw, x->row[t].d[b], tot[t]);
+    }
+}
 
 /* tot[t] += scales * dots of 64 elements at k: nibbles of 8 chunks, low = the first 32. Where high
  * is given, bits `bit` and `bit` + 1 of its bytes are the fifth bits. */
@@ -550,6 +621,15 @@ MM_INLINE void rows_of_type(enum lk_type type, int n_tok, const uint8_t *group, 
         break;
     case LK_TYPE_Q6_K:
         rows_blocks(block_q6_k, 1, bytes, n_tok, group, h, k / 256, x, y);
+        break;
+    case LK_TYPE_IQ4_NL:
+        rows_blocks(block_iq4_nl, 8, 288, n_tok, group, h, k / 32, x, y);
+        break;
+    case LK_TYPE_MXFP4:
+        rows_blocks(block_mxfp4, 8, 272, n_tok, group, h, k / 32, x, y);
+        break;
+    case LK_TYPE_IQ4_XS:
+        rows_blocks(block_iq4_xs, 1, bytes, n_tok, group, h, k / 256, x, y);
         break;
     case LK_TYPE_F32:
     case LK_TYPE_F16:

@@ -10,6 +10,10 @@
 
 enum { R = LK_PACK_ROWS };
 
+#define PLUS_128(x) ((x) + 128)
+const uint8_t lk_pack_iq4[16] = {LK_NIBBLES_IQ4(PLUS_128)};
+const uint8_t lk_pack_mxfp4[16] = {LK_NIBBLES_MXFP4(PLUS_128)};
+
 size_t lk_pack_block_bytes(enum lk_type type)
 {
     switch (type) {
@@ -27,11 +31,15 @@ size_t lk_pack_block_bytes(enum lk_type type)
     case LK_TYPE_Q8_0:
     case LK_TYPE_Q2_K:
     case LK_TYPE_Q6_K:
+    case LK_TYPE_IQ4_NL:
+    case LK_TYPE_MXFP4:
         return (size_t)lk_type_info(type)->block_bytes * R;
     case LK_TYPE_Q4_K:
         return 32 * 64 + 16 * R + 4 * R;
     case LK_TYPE_Q5_K:
         return 40 * 64 + 16 * R + 4 * R;
+    case LK_TYPE_IQ4_XS:
+        return 32 * 64 + 8 * R + 2 * R;
     }
     return 0;
 }
@@ -127,6 +135,23 @@ static void move_scales_q3(struct place *p, const struct lk_block_ints *b, uint8
     }
 }
 
+/* Signed scales of IQ4_XS: `low` and `high` have 6 bits of each, + 32. */
+static void move_scales_iq4(struct place *p, const struct lk_block_ints *b, struct lk_iq4_xs *x)
+{
+    uint8_t sc[8], high[2] = {0};
+    for (int s = 0; s < 8; s++) {
+        sc[s] = (uint8_t)b->sc[s];
+    }
+    move_bytes(p, sc, 8);
+    memset(x->scales_l, 0, sizeof x->scales_l);
+    for (int s = 0; s < 8; s++) {
+        unsigned six = (sc[s] + 32u) & 63u;
+        x->scales_l[s / 2] |= (uint8_t)((six & 15u) << s % 2 * 4);
+        high[s / 4] |= (uint8_t)(six >> 4 << s % 4 * 2);
+    }
+    memcpy(&x->scales_h, high, sizeof high);
+}
+
 union block {
     uint8_t bytes[4];
     struct lk_q4_0 q4_0;
@@ -139,13 +164,17 @@ union block {
     struct lk_q4_k q4_k;
     struct lk_q5_k q5_k;
     struct lk_q6_k q6_k;
+    struct lk_iq4_nl iq4_nl;
+    struct lk_iq4_xs iq4_xs;
+    struct lk_mxfp4 mxfp4;
 };
 
 /* Between a block as the file holds it and a row's place. */
 static void move_block(enum lk_type type, struct place p, union block *b)
 {
     struct lk_block_ints ints = {0};
-    if (!p.out && (type == LK_TYPE_Q3_K || type == LK_TYPE_Q4_K || type == LK_TYPE_Q5_K)) {
+    if (!p.out && (type == LK_TYPE_Q3_K || type == LK_TYPE_Q4_K || type == LK_TYPE_Q5_K ||
+                   type == LK_TYPE_IQ4_XS)) {
         lk_block_unpack(type, b, &ints);
     }
     switch (type) {
@@ -218,6 +247,19 @@ static void move_block(enum lk_type type, struct place p, union block *b)
         move_chunks(&p, b->q6_k.qh, 16);
         move_bytes(&p, (uint8_t *)b->q6_k.scales, 16);
         move_u16(&p, &b->q6_k.d);
+        break;
+    case LK_TYPE_IQ4_NL:
+        move_chunks(&p, b->iq4_nl.qs, 4);
+        move_u16(&p, &b->iq4_nl.d);
+        break;
+    case LK_TYPE_IQ4_XS:
+        move_chunks(&p, b->iq4_xs.qs, 32);
+        move_scales_iq4(&p, &ints, &b->iq4_xs);
+        move_u16(&p, &b->iq4_xs.d);
+        break;
+    case LK_TYPE_MXFP4:
+        move_chunks(&p, b->mxfp4.qs, 4);
+        move_bytes(&p, &b->mxfp4.e, 1);
         break;
     }
 }

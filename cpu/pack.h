@@ -13,6 +13,8 @@
  *   Q4_K  32 chunks of qs, scales u8 [8][16], mins u8 [4][16][2], d, dmin
  *   Q5_K  32 chunks of qs, 8 chunks of qh, scales, mins, d, dmin as Q4_K
  *   Q6_K  32 chunks of ql, 16 chunks of qh, scales s8 [16][16], d
+ *   IQ4_NL  as Q4_0; MXFP4 too, but d: e u8 [16]
+ *   IQ4_XS  32 chunks of qs (of each 4, low = elements 0..15 of their 32), scales s8 [8][16], d
  *   F32   per element of K: f32 [16]; F16, BF16: u16 [16]
  */
 #ifndef LK_PACK_H
@@ -22,5 +24,8 @@
 
 /* Bytes of one block of 16 rows. */
 size_t lk_pack_block_bytes(enum lk_type type);
+
+/* What nibbles of IQ4 types and of MXFP4 stand for, + 128: the form of weights of Q8_0. */
+extern const uint8_t lk_pack_iq4[16], lk_pack_mxfp4[16];
 
 #endif

@@ -21,6 +21,13 @@ static inline sv_f sv_flush(sv_f x)
     return sv_drop(sv_gt(sv_iset(LK_MIN_BITS), sv_magnitude(x)), x);
 }
 
+/* Bytes e of the rows as scales of MXFP4: 2^(e - 128), +0 below 2^-50. */
+static inline sv_f sv_e8m0(const uint8_t *p)
+{
+    sv_i e = sv_ubytes(p);
+    return sv_keep(sv_gt(e, sv_iset(77)), sv_flt(sv_shl(sv_isub(e, sv_iset(1)), 23)));
+}
+
 static inline sv_mask sv_out_of_range(sv_f x)
 {
     return sv_gt(sv_magnitude(x), sv_iset(LK_MAX_BITS - 1u));

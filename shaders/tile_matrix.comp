@@ -41,7 +41,7 @@ layout(std430, binding = 1) readonly buffer Act4
 #else
 #define LIMBS 1
 #endif
-#if defined(LK_W_Q4_K) || defined(LK_W_Q5_K)
+#if defined(LK_W_Q4_K) || defined(LK_W_Q5_K) || defined(LK_W_IQ4_XS)
 #define W_STEP_SCALE
 #endif
 #ifdef W_MINS
@@ -254,7 +254,7 @@ void put(uint to, uint b, uint q, uint row, uint part)
 #else
         uint bytes[8];
         w_sub_bytes(sub, bytes);
-        vec2 scale = w_scale_of(scale_word, part);
+        vec2 scale = w_scale_of(scale_word, 2u * b + part);
         row_scale[(to * 2u + part) * BM + row] = scale.x;
 #ifdef W_OFFSET
         row_offset[(to * 2u + part) * BM + row] = scale.y;

@@ -3,7 +3,7 @@
  * Weights: reads a packed weight chunk (src/vulkan/build/vk_pack.c writes it). Rows are interleaved by
  * 32: whatever lane r reads of its row lies beside what lane r + 1 reads of the next one. Sections:
  * body [group][block][W_BODY][32] of uvec4, mid [group][block][32] words, tail [group][...][32]
- * words: one f16 d of two blocks in a word, or d and m of one block.
+ * words: the scales of W_TAIL_BLOCKS blocks (four bytes, two f16 d, or d and m of one block).
  * The including file names the type by one LK_W_* define.
  */
 layout(std430, binding = 0) readonly buffer Weights4
@@ -18,19 +18,31 @@ layout(std430, binding = 0) readonly buffer Weights1
 #if defined(LK_W_F32) || defined(LK_W_F16) || defined(LK_W_BF16)
 #define W_FLOAT
 #elif defined(LK_W_Q2_K) || defined(LK_W_Q3_K) || defined(LK_W_Q4_K) || defined(LK_W_Q5_K) || \
-    defined(LK_W_Q6_K)
+    defined(LK_W_Q6_K) || defined(LK_W_IQ4_XS)
 #define W_K
 #if defined(LK_W_Q2_K) || defined(LK_W_Q4_K) || defined(LK_W_Q5_K)
 #define W_MINS
 #endif
 #elif defined(LK_W_Q4_0) || defined(LK_W_Q4_1) || defined(LK_W_Q5_0) || defined(LK_W_Q5_1) || \
-    defined(LK_W_Q8_0)
+    defined(LK_W_Q8_0) || defined(LK_W_IQ4_NL) || defined(LK_W_MXFP4)
 #define W_32
 #if defined(LK_W_Q4_1) || defined(LK_W_Q5_1)
 #define W_OFFSET
 #endif
 #else
 #error "weights.glsl does not know this type"
+#endif
+
+#if defined(W_OFFSET) || defined(LK_W_IQ4_XS)
+#define W_TAIL_BLOCKS 1u
+#elif defined(LK_W_MXFP4)
+#define W_TAIL_BLOCKS 4u
+#elif defined(W_32)
+#define W_TAIL_BLOCKS 2u
+#endif
+#if defined(LK_W_Q5_0) || defined(LK_W_Q5_1) || defined(LK_W_Q2_K) || defined(LK_W_Q6_K) || \
+    defined(LK_W_IQ4_XS)
+#define W_MID
 #endif
 
 #if defined(LK_W_Q8_0)
@@ -41,6 +53,8 @@ layout(std430, binding = 0) readonly buffer Weights1
 #define W_BODY 5u
 #elif defined(LK_W_Q3_K)
 #define W_BODY 7u
+#elif defined(LK_W_IQ4_XS)
+#define W_BODY 8u
 #elif defined(LK_W_Q4_K)
 #define W_BODY 9u
 #elif defined(LK_W_Q5_K)
@@ -87,17 +101,15 @@ void w_load(Chunk c, uint group, uint r, uint panel)
         [[unroll]] for (uint i = 0u; i < W_BODY; i++) {
             w_raw[k * W_BODY + i] = w_body_at(c, group, b, i, r);
         }
-#if defined(LK_W_Q5_0) || defined(LK_W_Q5_1) || defined(LK_W_Q2_K) || defined(LK_W_Q6_K)
+#ifdef W_MID
         w_raw_mid[k] = w_mid_at(c, group, b, r);
 #endif
-#ifdef W_OFFSET
-        w_raw_tail[k] = w_tail_at(c, group, c.n_blocks, b, r);
-#endif
     }
-#if defined(W_32) && !defined(W_OFFSET)
-    uint pairs = (c.n_blocks + 1u) >> 1;
-    [[unroll]] for (uint k = 0u; k < 4u; k++) {
-        w_raw_tail[k] = w_tail_at(c, group, pairs, min(panel * 4u + k, pairs - 1u), r);
+#ifdef W_TAIL_BLOCKS
+    const uint WORDS = W_PANEL / W_TAIL_BLOCKS;
+    uint words = (c.n_blocks + W_TAIL_BLOCKS - 1u) / W_TAIL_BLOCKS;
+    [[unroll]] for (uint k = 0u; k < WORDS; k++) {
+        w_raw_tail[k] = w_tail_at(c, group, words, min(panel * WORDS + k, words - 1u), r);
     }
 #endif
 }
@@ -112,10 +124,12 @@ uint w_mid(Chunk c, uint group, uint block, uint r)
     return w_raw_mid[block];
 }
 
-uint w_tail(Chunk c, uint group, uint n, uint i, uint r)
+#ifdef W_TAIL_BLOCKS
+uint w_tail(Chunk c, uint group, uint block, uint r)
 {
-    return w_raw_tail[i];
+    return w_raw_tail[block / W_TAIL_BLOCKS];
 }
+#endif
 #else
 uvec4 w_body(Chunk c, uint group, uint block, uint i, uint r)
 {
@@ -127,10 +141,13 @@ uint w_mid(Chunk c, uint group, uint block, uint r)
     return w_mid_at(c, group, block, r);
 }
 
-uint w_tail(Chunk c, uint group, uint n, uint i, uint r)
+#ifdef W_TAIL_BLOCKS
+uint w_tail(Chunk c, uint group, uint block, uint r)
 {
-    return w_tail_at(c, group, n, i, r);
+    uint words = (c.n_blocks + W_TAIL_BLOCKS - 1u) / W_TAIL_BLOCKS;
+    return w_tail_at(c, group, words, block / W_TAIL_BLOCKS, r);
 }
+#endif
 #endif
 
 /* bits 0..3 of x to bit 0 of bytes 0..3 */
@@ -148,6 +165,43 @@ uvec4 centre(uvec4 v, uint n)
 {
     return ((v | 0x80808080u) - n) ^ 0x80808080u;
 }
+
+#if defined(LK_W_IQ4_NL) || defined(LK_W_IQ4_XS)
+#define W_TABLE
+/* In each byte `one` or `zero`, by bit `bit` of the byte of n. */
+uint pick(uint n, int bit, uint one, uint zero)
+{
+    uint mask = ((n >> bit) & 0x01010101u) * 255u;
+    return zero ^ (mask & (one ^ zero));
+}
+/* Four nibbles, a byte each, to the values that they stand for: 15 choices between two words cost
+ * no memory, and less than 4 reads of shared memory. */
+uint w_table(uint n)
+{
+    uint a = pick(n, 1, pick(n, 0, 0xbfbfbfbfu, 0xadadadadu), pick(n, 0, 0x98989898u, 0x81818181u));
+    uint b = pick(n, 1, pick(n, 0, 0xf6f6f6f6u, 0xeaeaeaeau), pick(n, 0, 0xddddddddu, 0xcfcfcfcfu));
+    uint c = pick(n, 1, pick(n, 0, 0x26262626u, 0x19191919u), pick(n, 0, 0x0d0d0d0du, 0x01010101u));
+    uint d = pick(n, 1, pick(n, 0, 0x71717171u, 0x59595959u), pick(n, 0, 0x45454545u, 0x35353535u));
+    return pick(n, 3, pick(n, 2, d, c), pick(n, 2, b, a));
+}
+#elif defined(LK_W_MXFP4)
+#define W_TABLE
+/* Four nibbles, a byte each: 0 1 2 3 4 6 8 12, negative where bit 3 is set. */
+uint w_table(uint n)
+{
+    uint low = n & 0x01010101u, mid = (n >> 1) & 0x01010101u, high = (n >> 2) & 0x01010101u;
+    uint minus = (n >> 3) & (low | mid | high);
+    uint one = high & low, two = high & mid;
+    uint v = (n & 0x07070707u) + one + 2u * (two + (one & two));
+    return (v ^ (minus * 255u)) + minus;
+}
+#endif
+#ifdef W_TABLE
+uvec4 w_table(uvec4 n)
+{
+    return uvec4(w_table(n.x), w_table(n.y), w_table(n.z), w_table(n.w));
+}
+#endif
 
 #ifdef W_FLOAT
 /* Elements [first, first + 4) of a row as f32, rule 1's flush done; first is a multiple of 4. */
@@ -216,6 +270,9 @@ void w_sub_bytes(WSub a, out uint q[8])
 #elif defined(LK_W_Q5_0)
         lo = centre(lo, 0x10101010u);
         hi = centre(hi, 0x10101010u);
+#elif defined(W_TABLE)
+        lo = w_table(lo);
+        hi = w_table(hi);
 #endif
         q[i] = lo;
         q[i + 4] = hi;
@@ -231,11 +288,7 @@ void w_sub(Chunk c, uint group, uint r, uint b, out uint q[8])
 /* The word with the scale of block b. */
 uint w_scale_word(Chunk c, uint group, uint r, uint b)
 {
-#ifdef W_OFFSET
-    return w_tail(c, group, c.n_blocks, b, r);
-#else
-    return w_tail(c, group, (c.n_blocks + 1u) >> 1, b >> 1, r);
-#endif
+    return w_tail(c, group, b, r);
 }
 
 /* d, and m of the types with an offset. */
@@ -243,6 +296,9 @@ vec2 w_scale_of(uint word, uint b)
 {
 #ifdef W_OFFSET
     return vec2(lk_f16_to_f32(word), lk_f16_to_f32(word >> 16));
+#elif defined(LK_W_MXFP4)
+    uint e = (word >> ((b & 3u) * 8u)) & 255u; /* 2^(e - 128), +0 below 2^-50 */
+    return vec2(e < 78u ? 0.0 : lk_flt((e - 1u) << 23), 0.0);
 #else
     return vec2(lk_f16_to_f32(word >> ((b & 1u) * 16u)), 0.0);
 #endif
@@ -265,6 +321,8 @@ uvec4 w_low(Chunk c, uint group, uint r, uint b, uint s, uint h)
     uint first = 2u + 2u * (s >> 2);
 #elif defined(LK_W_Q4_K)
     uint first = 1u + 2u * (s >> 1);
+#elif defined(LK_W_IQ4_XS)
+    uint first = 2u * (s >> 1);
 #elif defined(LK_W_Q5_K)
     uint first = 3u + 2u * (s >> 1);
 #else
@@ -296,6 +354,8 @@ uvec4 w_bytes(uvec4 low, uvec4 high, uint s)
     return centre(low, 0x04040404u);
 #elif defined(LK_W_Q4_K)
     return (low >> (4u * (s & 1u))) & 0x0f0f0f0fu;
+#elif defined(LK_W_IQ4_XS)
+    return w_table((low >> (4u * (s & 1u))) & 0x0f0f0f0fu);
 #elif defined(LK_W_Q5_K)
     return ((low >> (4u * (s & 1u))) & 0x0f0f0f0fu) | (((high >> s) & 0x01010101u) << 4);
 #else
@@ -322,6 +382,8 @@ uvec4 w_scale_words(Chunk c, uint group, uint r, uint b)
     return w_body(c, group, b, 6u, r);
 #elif defined(LK_W_Q6_K)
     return w_body(c, group, b, 12u, r);
+#elif defined(LK_W_IQ4_XS)
+    return uvec4(w_mid(c, group, b, r), w_tail(c, group, b, r), 0u, 0u);
 #else
     return w_body(c, group, b, 0u, r);
 #endif
@@ -352,6 +414,9 @@ ivec4 w_groups(uvec4 v, uint s)
         mn = ((both >> 4) & 15u) | (((mn >> 6) & 3u) << 4);
     }
     return ivec4(sc, sc, mn, mn);
+#elif defined(LK_W_IQ4_XS)
+    int sc = int(((v.y >> (4u * s)) & 15u) | (((v.x >> (16u + 2u * s)) & 3u) << 4)) - 32;
+    return ivec4(sc, sc, 0, 0);
 #else
     int pair = int(v[s >> 1]);
     int at = int(16u * (s & 1u));
@@ -378,6 +443,8 @@ vec2 w_scale_of(uvec4 v, uint mid)
     return vec2(lk_f16_to_f32(v[3]), 0.0);
 #elif defined(LK_W_Q6_K)
     return vec2(lk_f16_to_f32(mid), 0.0);
+#elif defined(LK_W_IQ4_XS)
+    return vec2(lk_f16_to_f32(v.x), 0.0);
 #else
     return vec2(lk_f16_to_f32(v[0]), lk_f16_to_f32(v[0] >> 16));
 #endif

@@ -75,6 +75,25 @@ static inline sv_i sv_isub(sv_i a, sv_i b)
 {
     return vsubq_s32(a, b);
 }
+static inline sv_i sv_imul(sv_i a, sv_i b)
+{
+    return vmulq_s32(a, b);
+}
+static inline uint8x8_t four_bytes(const uint8_t *p)
+{
+    uint32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    return vreinterpret_u8_u32(vdup_n_u32(four));
+}
+/* Bytes, unsigned and signed, to int32. */
+static inline sv_i sv_ubytes(const uint8_t *p)
+{
+    return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(four_bytes(p)))));
+}
+static inline sv_i sv_sbytes(const uint8_t *p)
+{
+    return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u8(four_bytes(p)))));
+}
 static inline sv_i sv_and(sv_i a, sv_i b)
 {
     return vandq_s32(a, b);

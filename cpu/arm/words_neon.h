@@ -43,6 +43,11 @@ static inline qv qv_sll(qv a, int n)
 {
     return shift_bytes(a, n);
 }
+/* table[n] for each byte n, below 16. */
+static inline qv qv_lookup(const uint8_t table[16], qv n)
+{
+    return vreinterpretq_s32_u8(vqtbl1q_u8(vld1q_u8(table), vreinterpretq_u8_s32(n)));
+}
 static inline qv qv_bcast(const int8_t *q)
 {
     int32_t four;
@@ -54,19 +59,13 @@ static inline int8x16_t centred(qv u)
 {
     return veorq_s8(bytes(u), vdupq_n_s8(-128));
 }
-static inline uint8x8_t four_bytes(const uint8_t *p)
-{
-    uint32_t four;
-    __builtin_memcpy(&four, p, sizeof four);
-    return vreinterpret_u8_u32(vdup_n_u32(four));
-}
 static inline qv qv_scales_u(const uint8_t *p)
 {
-    return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(four_bytes(p)))));
+    return sv_ubytes(p);
 }
 static inline qv qv_scales_s(const uint8_t *p)
 {
-    return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u8(four_bytes(p)))));
+    return sv_sbytes(p);
 }
 static inline qv qv_scales_low(const uint8_t *p)
 {

@@ -63,11 +63,33 @@ MM_INLINE __m512i bits_to(__m512i x, int bit, int mask, int to)
     return _mm512_slli_epi16(b, (unsigned)to);
 }
 
+/* table[n] of each byte n. */
+MM_INLINE __m512i lookup(const uint8_t table[16], __m512i n)
+{
+    __m128i t = _mm_loadu_si128((const void *)table);
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), n);
+}
+
+/* 4 chunks of nibbles that stand for values + 128, to 8 chunks of signed bytes. */
+MM_INLINE void unpack_table(const uint8_t table[16], const uint8_t *chunks, int8_t *w)
+{
+    __m512i top = _mm512_set1_epi8(-128);
+    for (int g = 0; g < 4; g++) {
+        __m512i x = load(chunks + g * CHUNK);
+        store(w + g * CHUNK, _mm512_xor_si512(lookup(table, nibbles(x, 0)), top));
+        store(w + (4 + g) * CHUNK, _mm512_xor_si512(lookup(table, nibbles(x, 4)), top));
+    }
+}
+
 /* A block of 32 to 8 chunks of signed bytes. */
 MM_INLINE void unpack_32(enum lk_type type, const uint8_t *blk, int8_t *w)
 {
     bool is_5 = type == LK_TYPE_Q5_0 || type == LK_TYPE_Q5_1;
     int centre = type == LK_TYPE_Q4_0 ? 8 : type == LK_TYPE_Q5_0 ? 16 : 0;
+    if (type == LK_TYPE_IQ4_NL || type == LK_TYPE_MXFP4) {
+        unpack_table(type == LK_TYPE_MXFP4 ? lk_pack_mxfp4 : lk_pack_iq4, blk, w);
+        return;
+    }
     if (type == LK_TYPE_Q8_0) {
         for (int g = 0; g < 8; g++) {
             store(w + g * CHUNK, _mm512_xor_si512(load(blk + g * CHUNK), _mm512_set1_epi8(-128)));
@@ -165,6 +187,20 @@ MM_INLINE void unpack_q6_k(const uint8_t *blk, struct panel *p)
         }
     }
     p->d[0] = sv_halves(scales + 16 * TILE);
+}
+
+MM_INLINE void unpack_iq4_xs(const uint8_t *blk, struct panel *p)
+{
+    const uint8_t *scales = blk + 32 * CHUNK;
+    for (int s = 0; s < 8; s++) {
+        __m512i scale = both_halves(scales_s(scales + s * TILE));
+        for (int g = 0; g < 4; g++) {
+            __m512i x = load(blk + (s * 4 + g) * CHUNK);
+            put_scaled(p, s * 8 + g, lookup(lk_pack_iq4, nibbles(x, 0)), 128, scale, true);
+            put_scaled(p, s * 8 + 4 + g, lookup(lk_pack_iq4, nibbles(x, 4)), 128, scale, true);
+        }
+    }
+    p->d[0] = sv_halves(scales + 8 * TILE);
 }
 
 /* -v: -128 .. 124. */
@@ -293,7 +329,7 @@ MM_INLINE sv_f panel_sum(enum lk_type type, const struct panel *p, const struct 
         sum = sv_iadd(sv_shl(sum, 7), sv_iload(c->c[1] + t * TILE));
     }
     sv_f v = scale_product(p->d[0], x->d[b], sum);
-    if (type == LK_TYPE_Q3_K || type == LK_TYPE_Q6_K) {
+    if (lk_type_info(type)->offset == LK_OFFSET_NONE) {
         return sv_add(g, v);
     }
     int n = type == LK_TYPE_Q2_K ? 8 : 4;
@@ -327,11 +363,16 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks,
     case LK_TYPE_Q6_K:
         unpack_q6_k(blk, p);
         return;
+    case LK_TYPE_IQ4_XS:
+        unpack_iq4_xs(blk, p);
+        return;
     case LK_TYPE_Q4_0:
     case LK_TYPE_Q4_1:
     case LK_TYPE_Q5_0:
     case LK_TYPE_Q5_1:
     case LK_TYPE_Q8_0:
+    case LK_TYPE_IQ4_NL:
+    case LK_TYPE_MXFP4:
         break;
     case LK_TYPE_F32: /* mul leaves them to the vector kernels */
     case LK_TYPE_F16:
@@ -341,7 +382,8 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks,
     int chunks = type == LK_TYPE_Q8_0 ? 8 : type == LK_TYPE_Q5_0 || type == LK_TYPE_Q5_1 ? 5 : 4;
     for (int i = 0; i < n_blocks; i++, blk += bytes) {
         unpack_32(type, blk, p->w[0] + i * 8 * CHUNK);
-        p->d[i] = sv_halves(blk + chunks * CHUNK);
+        p->d[i] =
+            type == LK_TYPE_MXFP4 ? sv_e8m0(blk + chunks * CHUNK) : sv_halves(blk + chunks * CHUNK);
         if (type == LK_TYPE_Q4_1 || type == LK_TYPE_Q5_1) {
             p->m[i] = sv_halves(blk + chunks * CHUNK + 2 * TILE);
         }
@@ -352,7 +394,8 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks,
 MM_INLINE void sum_group(enum lk_type type, const uint8_t *group, const struct lk_acts *a, int t0,
                          int n_tok, float *y)
 {
-    bool limbs = type == LK_TYPE_Q4_K || type == LK_TYPE_Q5_K || type == LK_TYPE_Q6_K;
+    bool limbs = type == LK_TYPE_Q4_K || type == LK_TYPE_Q5_K || type == LK_TYPE_Q6_K ||
+                 type == LK_TYPE_IQ4_XS;
     int block = lk_type_info(type)->acts == LK_ACTS_Q32 ? 32 : 256, per_panel = LK_PANEL / block;
     int64_t n_blocks = a->k / block;
     struct panel p;

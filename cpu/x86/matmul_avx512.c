@@ -40,6 +40,12 @@ static inline qv qv_sll(qv a, int n)
 {
     return _mm512_slli_epi16(a, (unsigned)n);
 }
+/* table[n] for each byte n, below 16. */
+static inline qv qv_lookup(const uint8_t table[16], qv n)
+{
+    __m128i t = _mm_loadu_si128((const void *)table);
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), n);
+}
 static inline qv qv_bcast(const int8_t *q)
 {
     int32_t four;

@@ -76,6 +76,19 @@ static inline sv_i sv_isub(sv_i a, sv_i b)
 {
     return _mm512_sub_epi32(a, b);
 }
+static inline sv_i sv_imul(sv_i a, sv_i b)
+{
+    return _mm512_mullo_epi32(a, b);
+}
+/* Bytes, unsigned and signed, to int32. */
+static inline sv_i sv_ubytes(const uint8_t *p)
+{
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p));
+}
+static inline sv_i sv_sbytes(const uint8_t *p)
+{
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p));
+}
 static inline sv_i sv_and(sv_i a, sv_i b)
 {
     return _mm512_and_si512(a, b);

@@ -134,9 +134,8 @@ lk_status lk_plan_check_weights(const struct lk_plan *plan, lk_error *err)
         const struct lk_weight *w = &plan->weights[plan->ops[i].weight];
         int64_t bad = lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols));
         if (bad >= 0) {
-            return lk_fail(err, LK_E_FORMAT,
-                           "tensor '%s': NaN or infinity in element %lld or its block's scale",
-                           w->name, (long long)bad);
+            return lk_fail(err, LK_E_FORMAT, "tensor '%s': %s in element %lld or its block's scale",
+                           w->name, lk_bad_text(w->type), (long long)bad);
         }
     }
     return LK_OK;

@@ -45,7 +45,21 @@ static const struct lk_type_info types[] = {
     BLOCKS_TWO(Q4_K, struct lk_q4_k, dmin, LK_OFFSET_MINUS_MINS, 256, 32, 945, 256 * 945 * 127),
     BLOCKS_TWO(Q5_K, struct lk_q5_k, dmin, LK_OFFSET_MINUS_MINS, 256, 32, 1953, 256 * 1953 * 127),
     BLOCKS_ONE(Q6_K, struct lk_q6_k, 256, 16, 4096, 256 * 4096 * 127),
+    BLOCKS_ONE(IQ4_NL, struct lk_iq4_nl, 32, 32, 127, 32 * 127 * 127),
+    BLOCKS_ONE(IQ4_XS, struct lk_iq4_xs, 256, 32, 4064, 256 * 4064 * 127),
     FLOATS(BF16, 2, LK_ACTS_R16),
+    {.type = LK_TYPE_MXFP4,
+     .name = "MXFP4",
+     .block = 32,
+     .block_bytes = sizeof(struct lk_mxfp4),
+     .quantized = true,
+     .acts = LK_ACTS_Q32,
+     .scales = LK_SCALE_E8M0,
+     .n_scales = 1,
+     .scale_at = {offsetof(struct lk_mxfp4, e)},
+     .sub_block = 32,
+     .most_weight = 12,
+     .most_integer = 32 * 12 * 127},
 };
 _Static_assert(LK_COUNT(types) == LK_N_TYPES, "a row a type");
 
@@ -55,13 +69,12 @@ static const struct {
     const char *name;
     int block, block_bytes;
 } others[] = {
-    {9, "Q8_1", 32, 40},      {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66},
-    {17, "IQ2_XS", 256, 74},  {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},
-    {20, "IQ4_NL", 32, 18},   {21, "IQ3_S", 256, 110},  {22, "IQ2_S", 256, 82},
-    {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},         {25, "I16", 1, 2},
-    {26, "I32", 1, 4},        {27, "I64", 1, 8},        {28, "F64", 1, 8},
-    {29, "IQ1_M", 256, 56},   {34, "TQ1_0", 256, 54},   {35, "TQ2_0", 256, 66},
-    {39, "MXFP4", 32, 17},    {40, "NVFP4", 64, 36},    {41, "Q1_0", 128, 18},
+    {9, "Q8_1", 32, 40},     {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66},
+    {17, "IQ2_XS", 256, 74}, {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},
+    {21, "IQ3_S", 256, 110}, {22, "IQ2_S", 256, 82},   {24, "I8", 1, 1},
+    {25, "I16", 1, 2},       {26, "I32", 1, 4},        {27, "I64", 1, 8},
+    {28, "F64", 1, 8},       {29, "IQ1_M", 256, 56},   {34, "TQ1_0", 256, 54},
+    {35, "TQ2_0", 256, 66},  {40, "NVFP4", 64, 36},    {41, "Q1_0", 128, 18},
     {42, "Q2_0", 64, 18},
 };
 
@@ -135,6 +148,19 @@ static void unpack_nibbles32(const uint8_t *qs, const uint8_t *qh, int centre,
     }
 }
 
+/* Nibbles in the same places that stand for the values of a table. */
+static void unpack_table32(const uint8_t *qs, const int8_t table[16], int16_t *q)
+{
+    for (int i = 0; i < 16; i++) {
+        q[i] = table[qs[i] & 15];
+        q[i + 16] = table[qs[i] >> 4];
+    }
+}
+
+#define AS_IT_IS(x) (x)
+static const int8_t nibbles_iq4[16] = {LK_NIBBLES_IQ4(AS_IT_IS)};
+static const int8_t nibbles_mxfp4[16] = {LK_NIBBLES_MXFP4(AS_IT_IS)};
+
 /* ---- super-blocks of 256 ---- */
 
 /* Q4_K and Q5_K: eight 6-bit scales and eight 6-bit mins in 12 bytes. Bytes 0..3 and 4..7: the
@@ -204,12 +230,26 @@ static void unpack_q6_k(const struct lk_q6_k *b, struct lk_block_ints *out)
     }
 }
 
+/* Eight 6-bit scales, centred at 32: low nibbles in four bytes, high pairs in 16 bits. */
+static void unpack_iq4_xs(const struct lk_iq4_xs *b, struct lk_block_ints *out)
+{
+    const uint8_t *high = (const uint8_t *)&b->scales_h;
+    for (int s = 0; s < 8; s++) {
+        int six = (b->scales_l[s / 2] >> (4 * (s % 2)) & 15) | (high[s / 4] >> (2 * (s % 4)) & 3)
+                                                                   << 4;
+        out->sc[s] = (int16_t)(six - 32);
+        unpack_table32(b->qs + 16 * s, nibbles_iq4, out->q + 32 * s);
+    }
+}
+
 static float load_scale(const struct lk_type_info *info, const uint8_t *block, int i)
 {
     const uint8_t *p = block + info->scale_at[i];
     switch (info->scales) {
     case LK_SCALE_F16:
         return lk_f16_to_f32((uint32_t)p[0] | (uint32_t)p[1] << 8);
+    case LK_SCALE_E8M0:
+        return p[0] < 78 ? 0.0f : lk_flt((p[0] - 1u) << 23);
     case LK_SCALE_NONE:
         break;
     }
@@ -283,6 +323,15 @@ void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints 
     }
     case LK_TYPE_Q6_K:
         unpack_q6_k(block, out);
+        break;
+    case LK_TYPE_IQ4_NL:
+        unpack_table32(((const struct lk_iq4_nl *)block)->qs, nibbles_iq4, out->q);
+        break;
+    case LK_TYPE_IQ4_XS:
+        unpack_iq4_xs(block, out);
+        break;
+    case LK_TYPE_MXFP4:
+        unpack_table32(((const struct lk_mxfp4 *)block)->qs, nibbles_mxfp4, out->q);
         break;
     case LK_TYPE_F32:
     case LK_TYPE_F16:

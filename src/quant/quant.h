@@ -23,7 +23,10 @@ enum lk_type {
     LK_TYPE_Q4_K = 12,
     LK_TYPE_Q5_K = 13,
     LK_TYPE_Q6_K = 14,
-    LK_TYPE_BF16 = 30
+    LK_TYPE_IQ4_NL = 20,
+    LK_TYPE_IQ4_XS = 23,
+    LK_TYPE_BF16 = 30,
+    LK_TYPE_MXFP4 = 39
 };
 
 struct lk_q4_0 {
@@ -76,6 +79,28 @@ struct lk_q6_k {
     int8_t scales[16];
     uint16_t d;
 };
+struct lk_iq4_nl {
+    uint16_t d;
+    uint8_t qs[16];
+}; /* LK_NIBBLES_IQ4[q] d */
+struct lk_iq4_xs {
+    uint16_t d, scales_h;
+    uint8_t scales_l[4];
+    uint8_t qs[128];
+};
+struct lk_mxfp4 {
+    uint8_t e;
+    uint8_t qs[16];
+}; /* LK_NIBBLES_MXFP4[q] 2^(e - 128) */
+
+/* What the 16 nibbles of a type stand for, each through X. MXFP4 has halves (E2M1), so they are
+ * doubled here and its scale is half of E8M0's. */
+#define LK_NIBBLES_IQ4(X)                                                                          \
+    X(-127), X(-104), X(-83), X(-65), X(-49), X(-35), X(-22), X(-10), X(1), X(13), X(25), X(38),   \
+        X(53), X(69), X(89), X(113)
+#define LK_NIBBLES_MXFP4(X)                                                                        \
+    X(0), X(1), X(2), X(3), X(4), X(6), X(8), X(12), X(0), X(-1), X(-2), X(-3), X(-4), X(-6),      \
+        X(-8), X(-12)
 
 _Static_assert(sizeof(struct lk_q4_0) == 18, "q4_0");
 _Static_assert(sizeof(struct lk_q4_1) == 20, "q4_1");
@@ -87,12 +112,17 @@ _Static_assert(sizeof(struct lk_q3_k) == 110, "q3_k");
 _Static_assert(sizeof(struct lk_q4_k) == 144, "q4_k");
 _Static_assert(sizeof(struct lk_q5_k) == 176, "q5_k");
 _Static_assert(sizeof(struct lk_q6_k) == 210, "q6_k");
+_Static_assert(sizeof(struct lk_iq4_nl) == 18, "iq4_nl");
+_Static_assert(sizeof(struct lk_iq4_xs) == 136, "iq4_xs");
+_Static_assert(sizeof(struct lk_mxfp4) == 17, "mxfp4");
 
 /* The types by name, one list: what a table of kernels, of shaders or of tests has a row for.
  * shaders/CMakeLists.txt reads them. */
 #define LK_FLOAT_TYPES(X) X(F32) X(F16) X(BF16)
 #define LK_QUANTIZED_TYPES(X)                                                                      \
-    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K)
+    X(Q4_0)                                                                                        \
+    X(Q4_1)                                                                                        \
+    X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(MXFP4)
 #define LK_COUNT_TYPE(name) +1
 enum {
     LK_N_FLOAT_TYPES = 0 LK_FLOAT_TYPES(LK_COUNT_TYPE),
@@ -113,7 +143,8 @@ enum lk_acts_kind {
 /* How the scales of a block are written in the file. */
 enum lk_scale_format {
     LK_SCALE_NONE, /* no block: elements are floats */
-    LK_SCALE_F16
+    LK_SCALE_F16,
+    LK_SCALE_E8M0 /* a byte e: 2^(e - 128), +0 below 2^-50 (e < 78); e > 167 is refused */
 };
 
 /* How a block's offset enters an element y = d * sc * q. */
@@ -154,11 +185,11 @@ size_t lk_type_row_bytes(enum lk_type type, size_t n);
 
 /* Integer view of one block, the common ground of every kernel: for each element its integer q,
  * and the block's scales. y_i = d * sc[i/group] * q_i - dmin * m[i/group], or + m for Q4_1/Q5_1.
- * Centred already (Q4_0: q - 8, Q3_K: -4, Q6_K: -32). */
+ * Centred already (Q4_0: q - 8, Q3_K: -4, Q6_K: -32), and looked up where the type has a table. */
 struct lk_block_ints {
     int n;     /* 32 or 256 */
     int group; /* elements a sub-scale spans: 16 or 32 (n for 32-blocks) */
-    float d;   /* widened exactly */
+    float d;   /* exactly; +0 for an E8M0 scale below 2^-50 (rule 1) */
     float m;   /* Q4_1, Q5_1: +m; Q2_K, Q4_K, Q5_K: dmin; else 0 */
     int16_t q[256];
     int16_t sc[16]; /* 1 for 32-blocks */
@@ -169,13 +200,16 @@ void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints 
 
 /* Dequantizes n elements (a multiple of the block), as the `gguf` Python package does, bit for bit
  * (f32 result; for the double form each element is the exact real value). F32 and BF16 are
- * returned as they are (rule 1's flush is the caller's). */
+ * returned as they are (rule 1's flush is the caller's); an E8M0 scale below 2^-50 is +0. */
 void lk_dequantize_f32(enum lk_type type, const void *row, size_t n, float *out);
 void lk_dequantize_f64(enum lk_type type, const void *row, size_t n, double *out);
 
-/* Index of the first element whose value, or whose block's scale, is NaN or infinite among n
- * elements (a multiple of the block); -1 when there is none. */
+/* Index of the first element whose value, or whose block's scale, is NaN or infinite (an E8M0
+ * scale: 2^40 or more, or NaN) among n elements (a multiple of the block); -1 when there is none.
+ */
 int64_t lk_row_find_bad(enum lk_type type, const void *row, size_t n);
+/* What lk_row_find_bad looks for in a type: "NaN or infinity". */
+const char *lk_bad_text(enum lk_type type);
 /* Bends scale i of a block of random bytes to less than 2^-7 in magnitude, or to zero or a
  * subnormal where `tiny`: for weights that are made up. */
 void lk_block_small_scale(const struct lk_type_info *info, uint8_t *block, int i, bool tiny);

@@ -22,6 +22,8 @@ static bool bad_scale(const struct lk_type_info *info, const uint8_t *block, int
     switch (info->scales) {
     case LK_SCALE_F16:
         return (p[1] & 0x7c) == 0x7c;
+    case LK_SCALE_E8M0:
+        return p[0] > 167;
     case LK_SCALE_NONE:
         break;
     }
@@ -48,12 +50,22 @@ int64_t lk_row_find_bad(enum lk_type type, const void *row, size_t n)
     return -1;
 }
 
+const char *lk_bad_text(enum lk_type type)
+{
+    return lk_type_info((uint32_t)type)->scales == LK_SCALE_E8M0
+               ? "a scale of 2^40 or more, or NaN,"
+               : "NaN or infinity";
+}
+
 void lk_block_small_scale(const struct lk_type_info *info, uint8_t *block, int i, bool tiny)
 {
     uint8_t *p = block + info->scale_at[i];
     switch (info->scales) {
     case LK_SCALE_F16:
         p[1] &= tiny ? 0x83 : 0x9f;
+        break;
+    case LK_SCALE_E8M0:
+        p[0] = (uint8_t)(tiny ? p[0] & 63 : 105 + (p[0] & 15));
         break;
     case LK_SCALE_NONE:
         break;

@@ -22,10 +22,12 @@ static const int32_t BLOCKS[KV_BLOCKS] = {2, 0, 1};
 const uint64_t LK_VK_KNOWN[LK_VK_KNOWN_RUNS][LK_VK_KNOWN_CHECKS] = {
     {0xf410c9d2135627f5u, 0xe8a2d2f5e8cb9653u, 0xc95ca04e9aa47ffbu, 0xc56412ba86fe50a6u,
      0x8bbd56660b02d3b0u, 0x3417beb32664f31du, 0xb75a68b4183298e5u, 0x9ee11c13bb48469cu,
-     0x275661b3ef6ba7d6u, 0xc87fd02e5157ec45u, 0x58a59e98a183e308u, 0xf94f2374b5baa7bcu},
+     0x275661b3ef6ba7d6u, 0xc87fd02e5157ec45u, 0x58a59e98a183e308u, 0xf94f2374b5baa7bcu,
+     0x708ba9c3a0aa9e14u, 0xe6e93a6f4a0eaa20u, 0xc4e2fb9f018179b9u},
     {0x89a494078696189bu, 0x80109c59b6238b6eu, 0xddc965db38e58d81u, 0xacb8ac72a4cb2a25u,
      0x07a25124017345beu, 0x62c171fa464a4b43u, 0xc080c749a772fd44u, 0x0b5f011d5b9780cbu,
-     0xc966fc97a27f52a9u, 0x78bf2fc95f8147c9u, 0xf41010ffc8051c69u, 0xb78e76ccd7f79412u},
+     0xc966fc97a27f52a9u, 0x78bf2fc95f8147c9u, 0xf41010ffc8051c69u, 0xb78e76ccd7f79412u,
+     0x68bf8dca7c13a599u, 0xba9c20a7e8ec087au, 0xf13be7cb9dbe9579u},
 };
 
 static uint32_t next(uint64_t *state)

@@ -36,6 +36,15 @@ static uint16_t any_half(struct rng *r, enum weights kind)
     }
 }
 
+/* Both sides of 78, below which a scale is +0; at most 2^15, as an f16. */
+static uint8_t any_e8m0(struct rng *r, enum weights kind)
+{
+    if (kind == W_NO_SCALE) {
+        return (uint8_t)rng_below(r, 81);
+    }
+    return (uint8_t)(kind == W_LARGE ? 143 : 117 + rng_below(r, 12));
+}
+
 static void fill_floats(struct rng *r, enum lk_type type, enum weights kind, uint8_t *to, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -71,7 +80,11 @@ static void fill_weight(struct rng *r, enum lk_type type, enum weights kind, uin
             memset(to, rng_below(r, 2) ? 0x80 : 0x7f, (size_t)info->block_bytes);
         }
         for (int i = 0; i < info->n_scales; i++) {
-            uint16_t half = any_half(r, kind); /* of LK_SCALE_F16, the one format so far */
+            if (info->scales == LK_SCALE_E8M0) {
+                to[info->scale_at[i]] = any_e8m0(r, kind);
+                continue;
+            }
+            uint16_t half = any_half(r, kind);
             memcpy(to + info->scale_at[i], &half, sizeof half);
         }
     }

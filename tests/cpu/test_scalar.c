@@ -91,6 +91,11 @@ static void fill_rows(enum lk_type type, uint8_t *rows, size_t bytes, size_t ele
             block[i] = (uint8_t)(rng_u32(&s) >> 8);
         }
     }
+    for (size_t i = 0; i < bytes; i += step) {
+        if (info->scales == LK_SCALE_E8M0) { /* 2^-64 .. 2^-1: some below 2^-50 */
+            rows[i + (size_t)info->scale_at[0]] = (uint8_t)(64 + rng_u32(&s) % 64);
+        }
+    }
     if (type == LK_TYPE_F32 || type == LK_TYPE_BF16) { /* keep products inside the range */
         for (size_t i = 0; i < elems; i++) {
             uint8_t *hi = rows + (i + 1) * step - 2;
@@ -311,11 +316,15 @@ Test(scalar, extreme_blocks_do_not_saturate)
             float x[K];
             memset(row, bytes[j / 2], sizeof row);
             int n_blocks = K / types[i].block;
-            for (int b = 0; b < n_blocks; b++) { /* every f16 field: 1 or -0.5 */
+            for (int b = 0; b < n_blocks; b++) { /* every scale: 1 or -0.5 */
                 uint8_t *p = row + b * types[i].block_bytes;
                 static const uint8_t values[2][2] = {{0x00, 0x3c}, {0x00, 0xb8}};
                 for (int f = 0; f < types[i].n_scales; f++) {
-                    memcpy(p + types[i].scale_at[f], values[f], 2);
+                    if (types[i].scales == LK_SCALE_E8M0) {
+                        p[types[i].scale_at[f]] = 128;
+                    } else {
+                        memcpy(p + types[i].scale_at[f], values[f], 2);
+                    }
                 }
             }
             lk_dequantize_f64(type, row, K, wide);

@@ -9,7 +9,7 @@ U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
 FORMATS = dict(zip((U8, I8, U16, I16, U32, I32, F32, BOOL, U64, I64, F64), "BbHhIif?Qqd"))
 BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
           10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
-          23: (256, 136), 30: (1, 2), 39: (32, 17), 77: (1, 0)}
+          20: (32, 18), 23: (256, 136), 30: (1, 2), 39: (32, 17), 40: (64, 36), 77: (1, 0)}
 
 
 def string(s):
@@ -70,7 +70,8 @@ FILES = {
     "types": gguf([], [("t%d" % t, t, [BLOCKS[t][0], 1]) for t in BLOCKS if t < 8]),
     "k_types": gguf([], [("t%d" % t, t, [256]) for t in (10, 11, 12)]),
     "k_types_more": gguf([], [("t%d" % t, t, [256]) for t in (13, 14, 23)]),
-    "unsupported": gguf([], [("m", 39, [32]), ("u", 77, [7, 9])]),
+    "tables": gguf([], [("t%d" % t, t, [64]) for t in (20, 39)]),
+    "unsupported": gguf([], [("m", 40, [64]), ("u", 77, [7, 9])]),
     "aligned": gguf([("general.alignment", U32, 8)], [("a", 0, [3]), ("b", 1, [3])], align=8),
     "dims": gguf([], [("d", 0, [1, 2, 3, 2]), ("e", 30, [5, 1, 1])]),
     "split": gguf([("split.count", U16, 1), ("split.no", U16, 0), ("split.tensors.count", I32, 0)]),

@@ -21,7 +21,9 @@ SCALES = {
     T.F16: [0], T.BF16: [],
     T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0],
     T.Q2_K: [80, 82], T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208],
+    T.IQ4_NL: [0], T.IQ4_XS: [0], T.MXFP4: [0],
 }
+E8M0 = (T.MXFP4,)  # scales of one byte
 N_RANDOM = 1024
 
 
@@ -34,7 +36,12 @@ def splitmix64(seed, n_bytes):
 
 
 def finite(blocks, qtype):
-    """Scales whose exponent is 31 (infinities and NaN) lose its highest bit."""
+    """Scales whose exponent is 31 (infinities and NaN) lose its highest bit; those of E8M0 are
+    between 2^-50 and 2^39: smaller ones are read as 0, larger ones refused."""
+    if qtype in E8M0:
+        for at in SCALES[qtype]:
+            blocks[:, at] = 78 + blocks[:, at] % 90
+        return blocks
     for at in SCALES[qtype]:
         high = blocks[:, at + 1]
         high[(high & 0x7C) == 0x7C] &= 0xBF
@@ -45,8 +52,9 @@ def finite(blocks, qtype):
 
 
 def extreme(qtype):
-    """Every scale out of {0, -0, smallest and largest subnormal, largest, 1 + ulp} over bodies of
-    all zeros, all ones, sign bits, largest positive bytes and alternating nibbles."""
+    """Every scale out of {0, -0, smallest and largest subnormal, largest, 1 + ulp} (of E8M0: the
+    smallest, the largest and some between) over bodies of all zeros, all ones, sign bits, largest
+    positive bytes and alternating nibbles."""
     size = GGML_QUANT_SIZES[qtype][1]
     scales = [0x0000, 0x8000, 0x0001, 0x83FF, 0x7BFF, 0xFBFF, 0x3C01]
     bodies = [0x00, 0xFF, 0x80, 0x7F, 0xF0, 0x0F]
@@ -58,6 +66,9 @@ def extreme(qtype):
                 continue
             block = np.full(size, body, dtype=np.uint8)
             for k, at in enumerate(SCALES[qtype]):
+                if qtype in E8M0:
+                    block[at] = [78, 167, 128, 79, 127, 166, 100][j]
+                    continue
                 block[at:at + 2] = np.frombuffer(
                     struct.pack("<H", scales[(j + 3 * k) % len(scales)]), dtype=np.uint8)
             out.append(block)

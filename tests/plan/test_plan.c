@@ -600,9 +600,9 @@ Test(plan, each_missing_or_wrong_tensor_is_named)
                 q.bend = NULL;
             }
             q.retype = name;
-            q.retype_to = t->n_dims == 1 ? LK_TYPE_Q8_0 : 16; /* IQ2_XXS: known, not run */
+            q.retype_to = t->n_dims == 1 ? LK_TYPE_Q8_0 : 15; /* Q8_K: known, not run */
             if (t->n_dims > 1 || t->ne[0] % 32 == 0) {
-                refused(&q, LK_E_UNSUPPORTED, quoted, t->n_dims == 1 ? "Q8_0" : "IQ2_XXS");
+                refused(&q, LK_E_UNSUPPORTED, quoted, t->n_dims == 1 ? "Q8_0" : "Q8_K");
             }
         }
         end(&all);

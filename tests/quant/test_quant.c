@@ -55,7 +55,7 @@ static void fill_splitmix64(uint64_t seed, uint8_t *out, size_t n)
     }
 }
 
-/* Offsets of the f16 scales of a block; -1 ends them. */
+/* Offsets of the scales of a block; -1 ends them. */
 static const int *scales_of(uint32_t type)
 {
     static const int none[] = {-1}, first[] = {0, -1}, two[] = {0, 2, -1}, q2_k[] = {80, 82, -1},
@@ -83,6 +83,10 @@ static const int *scales_of(uint32_t type)
 static void make_finite(uint32_t type, uint8_t *block)
 {
     for (const int *at = scales_of(type); *at >= 0; at++) {
+        if (type == LK_TYPE_MXFP4) {
+            block[*at] = (uint8_t)(78 + block[*at] % 90);
+            continue;
+        }
         if ((block[*at + 1] & 0x7C) == 0x7C) {
             block[*at + 1] &= 0xBF;
         }
@@ -111,7 +115,10 @@ Test(quant, types_agree_with_their_structs)
         {LK_TYPE_Q4_K, "Q4_K", 256, sizeof(struct lk_q4_k)},
         {LK_TYPE_Q5_K, "Q5_K", 256, sizeof(struct lk_q5_k)},
         {LK_TYPE_Q6_K, "Q6_K", 256, sizeof(struct lk_q6_k)},
+        {LK_TYPE_IQ4_NL, "IQ4_NL", 32, sizeof(struct lk_iq4_nl)},
+        {LK_TYPE_IQ4_XS, "IQ4_XS", 256, sizeof(struct lk_iq4_xs)},
         {LK_TYPE_BF16, "BF16", 1, 2},
+        {LK_TYPE_MXFP4, "MXFP4", 32, sizeof(struct lk_mxfp4)},
     };
     size_t n;
     const struct lk_type_info *all = lk_types(&n);
@@ -158,11 +165,13 @@ Test(quant, facts_of_a_type_hold_for_every_byte)
                     }
                     int in_scale = 0;
                     for (int s = 0; s < info->n_scales; s++) {
-                        in_scale |= at == info->scale_at[s] || at == info->scale_at[s] + 1;
+                        int bytes = info->scales == LK_SCALE_E8M0 ? 1 : 2;
+                        in_scale |= at >= info->scale_at[s] && at < info->scale_at[s] + bytes;
                     }
                     bool bad = lk_row_find_bad(info->type, block, (size_t)info->block) >= 0;
-                    cr_assert(!bad || in_scale || (other & 0x7c) == 0x7c, "%s byte %d", info->name,
-                              at);
+                    bool other_bad =
+                        info->scales == LK_SCALE_E8M0 ? other > 167 : (other & 0x7c) == 0x7c;
+                    cr_assert(!bad || in_scale || other_bad, "%s byte %d", info->name, at);
                 }
             }
         }
@@ -187,10 +196,30 @@ Test(quant, types_that_do_not_run_have_names_and_sizes)
         cr_assert(!lk_type_name(unknown[i]) && !lk_type_info(unknown[i]));
         cr_assert(!lk_type_block(unknown[i], &block, &bytes));
     }
-    cr_assert(!lk_type_info(39) && !strcmp(lk_type_name(39), "MXFP4"));
-    cr_assert(lk_type_block(39, &block, &bytes) && block == 32 && bytes == 17);
-    cr_assert(!lk_type_info(23) && !strcmp(lk_type_name(23), "IQ4_XS"));
-    cr_assert(lk_type_block(23, &block, &bytes) && block == 256 && bytes == 136);
+    cr_assert(!lk_type_info(40) && !strcmp(lk_type_name(40), "NVFP4"));
+    cr_assert(lk_type_block(40, &block, &bytes) && block == 64 && bytes == 36);
+    cr_assert(!lk_type_info(15) && !strcmp(lk_type_name(15), "Q8_K"));
+    cr_assert(lk_type_block(15, &block, &bytes) && block == 256 && bytes == 292);
+}
+
+/* 2^(e - 128) for every e: +0 below 2^-50, and bad from 2^40 on. */
+Test(quant, scales_of_e8m0_have_the_range_of_rule_1)
+{
+    struct lk_mxfp4 b[2];
+    float y[64];
+    memset(b, 0x22, sizeof b); /* elements of 2 */
+    b[0].e = 128;
+    for (int e = 0; e < 256; e++) {
+        b[1].e = (uint8_t)e;
+        cr_assert_eq(lk_row_find_bad(LK_TYPE_MXFP4, b, 64), e > 167 ? 32 : -1, "e %d", e);
+        if (e <= 167) {
+            lk_dequantize_f32(LK_TYPE_MXFP4, b, 64, y);
+            cr_assert(y[0] == 2.0f && y[63] == (e < 78 ? 0.0f : ldexpf(1.0f, e - 127)), "e %d", e);
+            cr_assert_eq(lk_bits(y[63]) >> 31, 0);
+        }
+    }
+    cr_assert_str_eq(lk_bad_text(LK_TYPE_MXFP4), "a scale of 2^40 or more, or NaN,");
+    cr_assert_str_eq(lk_bad_text(LK_TYPE_Q4_0), "NaN or infinity");
 }
 
 Test(quant, values_are_those_of_the_gguf_package)

@@ -26,16 +26,35 @@ static void put_half(uint8_t *p, float v)
     put16(p, half_of((double)v));
 }
 
+static void put_scale(const struct lk_type_info *info, uint8_t *block, int i, float v)
+{
+    uint8_t *p = block + info->scale_at[i];
+    switch (info->scales) {
+    case LK_SCALE_F16:
+        put_half(p, v);
+        break;
+    case LK_SCALE_E8M0: { /* the nearest power of two below */
+        int e;
+        frexpf(v, &e);
+        *p = (uint8_t)(e + 127);
+        break;
+    }
+    case LK_SCALE_NONE:
+        break;
+    }
+}
+
 /* The deviation of random blocks with scale 1. `mean` is what the second scale must be, in units of
  * the first, for values around 0. */
 static const struct {
     enum lk_type type;
     float deviation, mean;
 } SPREAD[] = {
-    {LK_TYPE_Q4_0, 4.6f, 0.0f},    {LK_TYPE_Q4_1, 4.6f, -7.5f},  {LK_TYPE_Q5_0, 9.2f, 0.0f},
-    {LK_TYPE_Q5_1, 9.2f, -15.5f},  {LK_TYPE_Q8_0, 74.0f, 0.0f},  {LK_TYPE_Q2_K, 14.0f, 1.5f},
-    {LK_TYPE_Q3_K, 42.0f, 0.0f},   {LK_TYPE_Q4_K, 260.0f, 7.5f}, {LK_TYPE_Q5_K, 530.0f, 15.5f},
-    {LK_TYPE_Q6_K, 1370.0f, 0.0f},
+    {LK_TYPE_Q4_0, 4.6f, 0.0f},    {LK_TYPE_Q4_1, 4.6f, -7.5f},   {LK_TYPE_Q5_0, 9.2f, 0.0f},
+    {LK_TYPE_Q5_1, 9.2f, -15.5f},  {LK_TYPE_Q8_0, 74.0f, 0.0f},   {LK_TYPE_Q2_K, 14.0f, 1.5f},
+    {LK_TYPE_Q3_K, 42.0f, 0.0f},   {LK_TYPE_Q4_K, 260.0f, 7.5f},  {LK_TYPE_Q5_K, 530.0f, 15.5f},
+    {LK_TYPE_Q6_K, 1370.0f, 0.0f}, {LK_TYPE_IQ4_NL, 67.0f, 0.0f}, {LK_TYPE_IQ4_XS, 1250.0f, 0.0f},
+    {LK_TYPE_MXFP4, 5.9f, 0.0f},
 };
 
 void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, struct rng *rng)
@@ -63,9 +82,9 @@ void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, s
             if (SPREAD[k].type == type) {
                 float wobble = 0.75f + 0.5f * (float)(rng_u32(rng) >> 8) * 0x1p-24f;
                 float d = deviation / SPREAD[k].deviation * wobble;
-                put_half(block + info->scale_at[0], d);
+                put_scale(info, block, 0, d);
                 if (info->n_scales > 1) {
-                    put_half(block + info->scale_at[1], d * SPREAD[k].mean);
+                    put_scale(info, block, 1, d * SPREAD[k].mean);
                 }
                 known = true;
             }

@@ -15,30 +15,35 @@ struct lk_vk_layout lk_vk_layout_of(enum lk_type type)
 {
     switch (type) {
     case LK_TYPE_F32:
-        return (struct lk_vk_layout){4, 1, 0, 0, 0};
+        return (struct lk_vk_layout){4, 1, 0, 0};
     case LK_TYPE_F16:
     case LK_TYPE_BF16:
-        return (struct lk_vk_layout){8, 1, 0, 0, 0};
+        return (struct lk_vk_layout){8, 1, 0, 0};
     case LK_TYPE_Q4_0:
-        return (struct lk_vk_layout){32, 1, 0, 1, 0};
+    case LK_TYPE_IQ4_NL:
+        return (struct lk_vk_layout){32, 1, 0, 2};
     case LK_TYPE_Q4_1:
-        return (struct lk_vk_layout){32, 1, 0, 0, 1};
+        return (struct lk_vk_layout){32, 1, 0, 4};
     case LK_TYPE_Q5_0:
-        return (struct lk_vk_layout){32, 1, 1, 1, 0};
+        return (struct lk_vk_layout){32, 1, 1, 2};
     case LK_TYPE_Q5_1:
-        return (struct lk_vk_layout){32, 1, 1, 0, 1};
+        return (struct lk_vk_layout){32, 1, 1, 4};
     case LK_TYPE_Q8_0:
-        return (struct lk_vk_layout){32, 2, 0, 1, 0};
+        return (struct lk_vk_layout){32, 2, 0, 2};
     case LK_TYPE_Q2_K:
-        return (struct lk_vk_layout){256, 5, 1, 0, 0};
+        return (struct lk_vk_layout){256, 5, 1, 0};
     case LK_TYPE_Q3_K:
-        return (struct lk_vk_layout){256, 7, 0, 0, 0};
+        return (struct lk_vk_layout){256, 7, 0, 0};
     case LK_TYPE_Q4_K:
-        return (struct lk_vk_layout){256, 9, 0, 0, 0};
+        return (struct lk_vk_layout){256, 9, 0, 0};
     case LK_TYPE_Q5_K:
-        return (struct lk_vk_layout){256, 11, 0, 0, 0};
+        return (struct lk_vk_layout){256, 11, 0, 0};
     case LK_TYPE_Q6_K:
-        return (struct lk_vk_layout){256, 13, 1, 0, 0};
+        return (struct lk_vk_layout){256, 13, 1, 0};
+    case LK_TYPE_IQ4_XS:
+        return (struct lk_vk_layout){256, 8, 1, 4};
+    case LK_TYPE_MXFP4:
+        return (struct lk_vk_layout){32, 1, 0, 1};
     }
     return (struct lk_vk_layout){0};
 }
@@ -49,11 +54,17 @@ uint32_t lk_vk_layout_blocks(enum lk_type type, int64_t cols)
     return (uint32_t)((cols + block - 1) / block);
 }
 
+/* Words of a row's tail. */
+static size_t tail_words(const struct lk_vk_layout *l, size_t blocks)
+{
+    return (blocks * l->tail + 3) / 4;
+}
+
 struct lk_vk_sizes lk_vk_layout_sizes(enum lk_type type, int64_t cols, size_t n_groups)
 {
     struct lk_vk_layout l = lk_vk_layout_of(type);
     size_t blocks = lk_vk_layout_blocks(type, cols), lanes = n_groups * ROWS;
-    size_t tail = l.tail_pairs ? (blocks + 1) / 2 : l.tail * blocks;
+    size_t tail = tail_words(&l, blocks);
     return (struct lk_vk_sizes){lanes * blocks * l.body * 16, lanes * blocks * l.mid * 4,
                                 lanes * tail * 4};
 }
@@ -90,8 +101,20 @@ bool lk_vk_layout_together(const struct lk_vk_facts *f, const struct lk_plan *pl
 struct parts {
     uint8_t body[13 * 16];
     uint8_t mid[4];
-    uint8_t tail[4]; /* one or two halves */
+    uint8_t tail[4];
 };
+
+/* Sub-blocks of 32 in pairs, element i of the first beside element i of the second: as Q4_K. */
+static void pair_nibbles(const uint8_t *qs, uint8_t *to)
+{
+    for (int i = 0; i < 256; i += 64) {
+        for (int k = 0; k < 32; k++) {
+            const uint8_t *from = qs + i / 2 + k % 16;
+            int shift = k / 16 * 4;
+            to[i / 2 + k] = (uint8_t)((from[0] >> shift & 15) | (from[16] >> shift & 15) << 4);
+        }
+    }
+}
 
 static void take(enum lk_type type, const uint8_t *b, size_t n_bytes, struct parts *p)
 {
@@ -103,6 +126,7 @@ static void take(enum lk_type type, const uint8_t *b, size_t n_bytes, struct par
         memcpy(p->body, b, n_bytes);
         break;
     case LK_TYPE_Q4_0:
+    case LK_TYPE_IQ4_NL:
         memcpy(p->body, b + 2, 16);
         memcpy(p->tail, b, 2);
         break;
@@ -143,6 +167,15 @@ static void take(enum lk_type type, const uint8_t *b, size_t n_bytes, struct par
         memcpy(p->mid, b + 208, 2);
         memset(p->mid + 2, 0, 2);
         break;
+    case LK_TYPE_IQ4_XS:
+        pair_nibbles(b + 8, p->body);
+        memcpy(p->mid, b, 4);
+        memcpy(p->tail, b + 4, 4);
+        break;
+    case LK_TYPE_MXFP4:
+        memcpy(p->body, b + 1, 16);
+        memcpy(p->tail, b, 1);
+        break;
     }
 }
 
@@ -153,7 +186,7 @@ void lk_vk_pack(const struct lk_weight *w, size_t group, size_t n, uint8_t *body
     const struct lk_type_info *info = lk_type_info((uint32_t)w->type);
     size_t blocks = lk_vk_layout_blocks(w->type, w->cols), step = l.block / (size_t)info->block;
     size_t row_bytes = lk_type_row_bytes(w->type, (size_t)w->cols);
-    size_t block_bytes = step * (size_t)info->block_bytes, pairs = (blocks + 1) / 2;
+    size_t block_bytes = step * (size_t)info->block_bytes, words = tail_words(&l, blocks);
     struct lk_vk_sizes size = lk_vk_layout_sizes(w->type, w->cols, n);
     memset(mid, 0, size.mid);
     memset(tail, 0, size.tail);
@@ -180,10 +213,8 @@ void lk_vk_pack(const struct lk_weight *w, size_t group, size_t n, uint8_t *body
                     memcpy(mid + (at * ROWS + r) * 4, p.mid, 4);
                 }
                 if (l.tail) {
-                    memcpy(tail + (at * ROWS + r) * 4, p.tail, 4);
-                } else if (l.tail_pairs) {
-                    size_t word = (g * pairs + b / 2) * ROWS + r;
-                    memcpy(tail + word * 4 + 2 * (b & 1), p.tail, 2);
+                    size_t word = (g * words + b * l.tail / 4) * ROWS + r;
+                    memcpy(tail + word * 4 + b * l.tail % 4, p.tail, l.tail);
                 }
             }
         }

@@ -11,11 +11,10 @@
 #include "vulkan/build/vk_facts.h"
 
 struct lk_vk_layout {
-    uint32_t block;      /* elements of a block */
-    uint32_t body;       /* uvec4s a block */
-    uint32_t mid;        /* words a block: 0 or 1 */
-    uint32_t tail_pairs; /* 1: one f16 a block, two blocks a word */
-    uint32_t tail;       /* words a block: 0 or 1 */
+    uint32_t block; /* elements of a block */
+    uint32_t body;  /* uvec4s a block */
+    uint32_t mid;   /* words a block: 0 or 1 */
+    uint32_t tail;  /* bytes a block: 0, 1, 2 or 4; whole words a row */
 };
 struct lk_vk_layout lk_vk_layout_of(enum lk_type type);
 uint32_t lk_vk_layout_blocks(enum lk_type type, int64_t cols);

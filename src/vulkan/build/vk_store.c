@@ -247,9 +247,8 @@ static lk_status check_weight(const struct lk_weight *w, lk_error *err)
 {
     int64_t bad = lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols));
     if (bad >= 0) {
-        return lk_fail(err, LK_E_FORMAT,
-                       "tensor '%s': NaN or infinity in element %lld or its block", w->name,
-                       (long long)bad);
+        return lk_fail(err, LK_E_FORMAT, "tensor '%s': %s in element %lld or its block", w->name,
+                       lk_bad_text(w->type), (long long)bad);
     }
     return LK_OK;
 }
