@@ -81,9 +81,6 @@ static void begin(struct runner *r, struct task *t)
     }
     if (!room || !reply_open(t)) {
         why = refusal(503, "overloaded_error", "", "out of memory beginning an answer");
-    } else if (t->ask.kind == ASK_EMBED) {
-        why = refusal(501, "invalid_request_error", "model", "model '%s' makes no embeddings",
-                      r->model->what->name);
     } else if (t->ask.kind == ASK_COUNT) {
         reply_end(t);
         drop(r, t);

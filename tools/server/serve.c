@@ -162,6 +162,7 @@ static lk_status read_model(struct server *s, struct model *m, lk_error *err)
     m->n_params = lk_model_n_params(file);
     m->file_bytes = lk_model_file_bytes(file);
     m->n_ctx_train = lk_model_n_ctx_train(file);
+    m->embeds = embed_is_meant(file);
     text = m->what->template_text ? m->what->template_text : lk_model_text(file, key, &len);
     m->template_text =
         text ? strndup(text, m->what->template_text ? m->what->template_len : len) : NULL;
@@ -192,6 +193,7 @@ static lk_status open_beside(struct server *s, struct model *m, struct model *ma
         m->other.engine.backend = backend;
     }
     m->sampler = main->sampler;
+    m->embeds = main->embeds;
     return LK_OK;
 }
 

@@ -119,6 +119,7 @@ static lk_status open_all(struct model *m, lk_error *err)
     engine.progress = progress;
     engine.user = m;
     engine.log = NULL;
+    engine.embeddings = m->embeds;
     server_log(m->server, LK_LOG_INFO, "%s: loading %s", w->name, w->path);
     lk_status status = lk_model_open(w->path, &m->file, err);
     if (!status) {
@@ -135,8 +136,10 @@ static lk_status open_all(struct model *m, lk_error *err)
         status = lk_engine_open(m->file, &engine, &m->engine, err);
     }
     if (!status) {
-        struct runner *runner;
-        status = runner_open(m, &scheduler, &runner, err);
+        struct runner *runner = NULL;
+        if (!m->embeds) {
+            status = runner_open(m, &scheduler, &runner, err);
+        }
         pthread_mutex_lock(&m->lock);
         m->runner = runner;
         tell_of(m, &engine);
@@ -226,6 +229,14 @@ static void take(struct model *m, struct task *task)
         task_refuse(task, &why);
     } else if (task->work) {
         task->work(task);
+    } else if (m->embeds != (task->ask.kind == ASK_EMBED)) {
+        struct wire_error why = refusal(400, "invalid_request_error", "model",
+                                        m->embeds ? "model '%s' makes embeddings and no text"
+                                                  : "model '%s' makes no embeddings",
+                                        m->what->name);
+        task_refuse(task, &why);
+    } else if (task->ask.kind == ASK_EMBED) {
+        embed_run(task);
     } else if (prepare(m, task)) {
         runner_submit(m->runner, task);
         return;

@@ -63,6 +63,7 @@ set(LK_SERVER_SOURCES
   ${LK_HTTP_SOURCES}
   ${LK_PAGE_SOURCES}
   ${LK_WIRE_SOURCES}
+  tools/server/embed.c
   tools/server/info.c
   tools/server/metrics.c
   tools/server/serve_model.c

@@ -115,6 +115,7 @@ struct model {
     char arch[64], *template_text; /* the latter owned; NULL: it has none */
     uint64_t n_params, file_bytes;
     uint32_t n_ctx_train;
+    bool embeds; /* it makes vectors of texts, and writes none */
 
     /* The model's own thread's, while it is ready; the runner reads them. */
     lk_model *file;
@@ -157,6 +158,11 @@ enum model_state model_state(struct model *model);
 
 /* Ids, constraint and answers of a task; false: it was refused. */
 bool prepare(struct model *model, struct task *task);
+/* ---- vectors (embed.c) ---- */
+
+bool embed_is_meant(const lk_model *file); /* the file says how texts become vectors */
+void embed_run(struct task *task);         /* replies */
+
 /* ---- the scheduler's thread (runner.c) ---- */
 
 struct runner;
