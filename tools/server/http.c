@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Http: the server's frame: options, sockets that listen, the loop, what other threads post to it,
- * the end. Knows no requests.
+ * Http: the server's frame: copies of options, sockets that listen, the loop, what other threads
+ * post to it, the end. Knows no requests.
  *
  * libevent has an HTTP server of its own (evhttp). It is not used: it neither bounds the number of
  * connections nor the time of a header (a byte every few seconds holds it open), tells nothing of a
@@ -50,21 +50,6 @@ double http_now(void)
 }
 
 /* ---- options ---- */
-
-struct http_options http_options_default(void)
-{
-    return (struct http_options){.host = "127.0.0.1",
-                                 .listen_fd = -1,
-                                 .max_header = 16 << 10,
-                                 .max_body = 32 << 20,
-                                 .max_bodies = 512 << 20,
-                                 .max_connections = 1024,
-                                 .header_s = 10,
-                                 .body_s = 60,
-                                 .idle_s = 75,
-                                 .stall_s = 60,
-                                 .max_unsent = 1 << 20};
-}
 
 static void free_list(const char *const *list, size_t n)
 {

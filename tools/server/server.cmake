@@ -6,6 +6,7 @@ set(LK_HTTP_SOURCES
   tools/server/http.c
   tools/server/http_conn.c
   tools/server/http_guard.c
+  tools/server/http_options.c
   tools/server/http_parse.c
   tools/server/http_reply.c
   tools/server/http_route.c
@@ -63,9 +64,9 @@ set(LK_SERVER_SOURCES
   ${LK_HTTP_SOURCES}
   ${LK_PAGE_SOURCES}
   ${LK_WIRE_SOURCES}
-  tools/server/embed.c
   tools/server/info.c
   tools/server/metrics.c
+  tools/server/serve_embed.c
   tools/server/serve_model.c
   tools/server/prepare.c
   tools/server/reply.c

@@ -158,7 +158,7 @@ enum model_state model_state(struct model *model);
 
 /* Ids, constraint and answers of a task; false: it was refused. */
 bool prepare(struct model *model, struct task *task);
-/* ---- vectors (embed.c) ---- */
+/* ---- vectors (serve_embed.c) ---- */
 
 bool embed_is_meant(const lk_model *file); /* the file says how texts become vectors */
 void embed_run(struct task *task);         /* replies */

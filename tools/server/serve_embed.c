@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Embed: texts as vectors, by a model that is made for it. Done on the model's own thread, a text
- * at a time, with the same bits whoever asks beside.
+ * Serve_embed: texts as vectors, by a model that is made for it. Done on the model's own thread, a
+ * text at a time, with the same bits whoever asks beside.
  */
 #include <stdio.h>
 #include <stdlib.h>
