@@ -49,7 +49,7 @@ tested=0 failing=0
 hash_of() { # hash_of BACKEND PROGRAM...: of the logits of the prompt and some tokens; log: what ran
     local backend=$1
     shift
-    "$@" run "$model" "The quick brown fox jumps over the lazy dog." -n "$tokens" --raw \
+    "$@" run "$model" "The quick brown fox jumps over the lazy dog." -n "$tokens" --raw --ctx 128 \
         --ignore-eos --logits-sha256 --backend "$backend" -v 2>"$log" |
         sed -n 's/^logits-sha256: //p'
 }
