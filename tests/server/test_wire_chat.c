@@ -15,9 +15,7 @@
 
 static void parse(const char *body, struct ask *ask)
 {
-    struct wire_error why;
-    cr_assert(wire_parse(&PROTOCOL_CHAT, body, strlen(body), ask, &why), "%s: %s", body,
-              why.message);
+    wire_check_parse(&PROTOCOL_CHAT, body, ask);
 }
 
 Test(wire_chat, fields)

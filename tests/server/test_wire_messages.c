@@ -14,9 +14,7 @@
 
 static void parse(const char *body, struct ask *ask)
 {
-    struct wire_error why;
-    cr_assert(wire_parse(&PROTOCOL_MESSAGES, body, strlen(body), ask, &why), "%s: %s", body,
-              why.message);
+    wire_check_parse(&PROTOCOL_MESSAGES, body, ask);
 }
 
 Test(wire_messages, request_in_openai_form)

@@ -10,24 +10,19 @@
 
 #define HI "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]"
 
-static void parse(const struct protocol *p, const char *body, struct ask *ask)
-{
-    struct wire_error why;
-    cr_assert(wire_parse(p, body, strlen(body), ask, &why), "%s: %s", body, why.message);
-}
-
 Test(wire_ollama, chat)
 {
     struct ask ask;
-    parse(&PROTOCOL_OLLAMA_CHAT,
-          "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\",\"images\":[]},"
-          "{\"role\":\"assistant\",\"content\":\"\",\"thinking\":\"hm\",\"tool_calls\":[{"
-          "\"function\":{\"name\":\"f\",\"arguments\":{\"x\":1.0}}}]},{\"role\":\"tool\","
-          "\"tool_name\":\"f\",\"content\":\"ok\"}],\"tools\":[{\"type\":\"function\",\"function\":"
-          "{\"name\":\"f\"}}],\"format\":{\"type\":\"object\"},\"think\":\"low\",\"keep_alive\":"
-          "\"5m\",\"options\":{\"num_predict\":7,\"num_ctx\":4096,\"temperature\":0,\"seed\":3,"
-          "\"stop\":[\"a\"],\"top_k\":5,\"mirostat\":1}}",
-          &ask);
+    wire_check_parse(
+        &PROTOCOL_OLLAMA_CHAT,
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\",\"images\":[]},"
+        "{\"role\":\"assistant\",\"content\":\"\",\"thinking\":\"hm\",\"tool_calls\":[{"
+        "\"function\":{\"name\":\"f\",\"arguments\":{\"x\":1.0}}}]},{\"role\":\"tool\","
+        "\"tool_name\":\"f\",\"content\":\"ok\"}],\"tools\":[{\"type\":\"function\",\"function\":"
+        "{\"name\":\"f\"}}],\"format\":{\"type\":\"object\"},\"think\":\"low\",\"keep_alive\":"
+        "\"5m\",\"options\":{\"num_predict\":7,\"num_ctx\":4096,\"temperature\":0,\"seed\":3,"
+        "\"stop\":[\"a\"],\"top_k\":5,\"mirostat\":1}}",
+        &ask);
     cr_assert_str_eq(
         ask.request,
         "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":"
@@ -45,17 +40,18 @@ Test(wire_ollama, chat)
 Test(wire_ollama, generate)
 {
     struct ask ask;
-    parse(&PROTOCOL_OLLAMA_GENERATE,
-          "{\"model\":\"m\",\"prompt\":\"a\",\"system\":\"s\",\"format\":\"json\",\"think\":false,"
-          "\"stream\":false,\"suffix\":\"\",\"context\":[]}",
-          &ask);
+    wire_check_parse(
+        &PROTOCOL_OLLAMA_GENERATE,
+        "{\"model\":\"m\",\"prompt\":\"a\",\"system\":\"s\",\"format\":\"json\",\"think\":false,"
+        "\"stream\":false,\"suffix\":\"\",\"context\":[]}",
+        &ask);
     cr_assert(ask.kind == ASK_CHAT && ask.format == ASK_JSON && ask.think == ASK_THINK_OFF);
     cr_assert(!ask.stream);
     cr_assert_str_eq(ask.request, "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{"
                                   "\"role\":\"user\",\"content\":\"a\"}],\"response_format\":{"
                                   "\"type\":\"json_object\"}}");
     ask_free(&ask);
-    parse(&PROTOCOL_OLLAMA_GENERATE, "{\"prompt\":\"a\",\"raw\":true}", &ask);
+    wire_check_parse(&PROTOCOL_OLLAMA_GENERATE, "{\"prompt\":\"a\",\"raw\":true}", &ask);
     cr_assert(ask.kind == ASK_TEXT && ask.raw && ask.n_prompts == 1 && ask.stream);
     ask_free(&ask);
 }

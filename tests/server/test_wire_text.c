@@ -9,28 +9,22 @@
 
 #include "tests/server/wire_check.h"
 
-static void parse(const struct protocol *p, const char *body, struct ask *ask)
-{
-    struct wire_error why;
-    cr_assert(wire_parse(p, body, strlen(body), ask, &why), "%s: %s", body, why.message);
-}
-
 Test(wire_text, prompts)
 {
     struct ask ask;
-    parse(&PROTOCOL_COMPLETIONS, "{\"prompt\":\"a\\u00e9\"}", &ask);
+    wire_check_parse(&PROTOCOL_COMPLETIONS, "{\"prompt\":\"a\\u00e9\"}", &ask);
     cr_assert(ask.n_prompts == 1 && ask.prompt[0].len == 3 && !ask.prompt[0].ids);
     cr_assert_eq(ask.max_tokens, 16);
     ask_free(&ask);
-    parse(&PROTOCOL_COMPLETIONS, "{\"prompt\":[\"a\",\"\",[3]],\"max_tokens\":0}", &ask);
+    wire_check_parse(&PROTOCOL_COMPLETIONS, "{\"prompt\":[\"a\",\"\",[3]],\"max_tokens\":0}", &ask);
     cr_assert(ask.n_prompts == 3 && ask.prompt[1].len == 0 && ask.prompt[2].ids[0] == 3);
     cr_assert_eq(ask.max_tokens, 0);
     ask_free(&ask);
-    parse(&PROTOCOL_NATIVE, "{\"prompt\":[5,6],\"n_predict\":-1,\"n_probs\":2}", &ask);
+    wire_check_parse(&PROTOCOL_NATIVE, "{\"prompt\":[5,6],\"n_predict\":-1,\"n_probs\":2}", &ask);
     cr_assert(ask.n_prompts == 1 && ask.prompt[0].n_ids == 2 && ask.prompt[0].ids[1] == 6);
     cr_assert(ask.max_tokens == SIZE_MAX && ask.logprobs == 2);
     ask_free(&ask);
-    parse(&PROTOCOL_EMBEDDINGS, "{\"input\":[[1,2],[3]]}", &ask);
+    wire_check_parse(&PROTOCOL_EMBEDDINGS, "{\"input\":[[1,2],[3]]}", &ask);
     cr_assert(ask.kind == ASK_EMBED && ask.n_prompts == 2 && ask.prompt[1].n_ids == 1);
     ask_free(&ask);
 }

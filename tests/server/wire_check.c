@@ -8,6 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+void wire_check_parse(const struct protocol *p, const char *body, struct ask *ask)
+{
+    struct wire_error why;
+    cr_assert(wire_parse(p, body, strlen(body), ask, &why), "%s: %s", body, why.message);
+}
+
 void wire_check_refusals(const struct protocol *p, const struct wire_refusal *cases, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

@@ -13,6 +13,8 @@
 struct wire_refusal {
     const char *body, *param; /* which it is refused for */
 };
+/* The ask of a body that is not refused; owned by the caller. */
+void wire_check_parse(const struct protocol *p, const char *body, struct ask *ask);
 void wire_check_refusals(const struct protocol *p, const struct wire_refusal *cases, size_t n);
 
 /* The reply to a body, in which %s stands for `more`; owned by the caller. */

@@ -81,14 +81,6 @@ static void on_models(void *user, struct http_request *r)
     reply_json(r, json_pack("{s:s, s:o}", "object", "list", "data", list));
 }
 
-static void refuse(struct http_request *r, const struct wire_error *why)
-{
-    struct wire_text out = {0};
-    PROTOCOL_CHAT.error(why, false, &out);
-    http_reply(r, why->status, "application/json", out.data ? out.data : "", out.n);
-    free(out.data);
-}
-
 static void on_model(void *user, struct http_request *r)
 {
     struct server *s = user;
@@ -97,7 +89,7 @@ static void on_model(void *user, struct http_request *r)
     if (m) {
         reply_json(r, model_json(m));
     } else {
-        refuse(r, &why);
+        refuse_now(r, &PROTOCOL_CHAT, &why);
     }
 }
 
@@ -163,7 +155,7 @@ static void on_show(void *user, struct http_request *r)
         }
         reply_json(r, o);
     } else {
-        refuse(r, &why);
+        refuse_now(r, &PROTOCOL_CHAT, &why);
     }
     json_decref(root);
 }
@@ -177,7 +169,7 @@ static void on_props(void *user, struct http_request *r)
     const char *name = http_query(r, "model");
     struct model *m = server_find(s, name ? name : "", NULL, &why);
     if (!m) {
-        refuse(r, &why);
+        refuse_now(r, &PROTOCOL_CHAT, &why);
         return;
     }
     const lk_sampler_options *o = &m->sampler;

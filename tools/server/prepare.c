@@ -136,31 +136,33 @@ static bool chat(struct model *m, const struct ask *ask, int32_t **ids, size_t *
 
 /* ---- a text as tokens ---- */
 
+bool prepare_ids(struct model *m, const struct ask_prompt *from, unsigned flags, int32_t **ids,
+                 size_t *n, struct wire_error *why)
+{
+    lk_error err = {0};
+    lk_status status = LK_OK;
+    *n = from->n_ids;
+    if (!from->ids) {
+        status = lk_tokenize(m->tokenizer, from->text, from->len, flags, NULL, 0, n, &err);
+    }
+    *ids = status ? NULL : malloc((*n + 1) * sizeof **ids);
+    if (*ids && from->ids) {
+        memcpy(*ids, from->ids, *n * sizeof **ids);
+    } else if (*ids) {
+        status = lk_tokenize(m->tokenizer, from->text, from->len, flags, *ids, *n, n, &err);
+    }
+    if (status) {
+        *why = refusal_of(&err);
+    } else if (!*ids) {
+        *why = refusal(503, "overloaded_error", "", "out of memory: a text of %zu tokens", *n);
+    }
+    return !status && *ids;
+}
+
 static bool text(struct model *m, const struct ask *ask, const struct ask_prompt *from,
                  struct task_prompt *to, struct wire_error *why)
 {
-    lk_error err = {0};
-    unsigned flags = ask->raw ? 0 : LK_TOKENIZE_BOS;
-    if (from->ids) {
-        to->n = from->n_ids;
-        to->ids = malloc((to->n + 1) * sizeof *to->ids);
-        for (size_t i = 0; to->ids && i < to->n; i++) {
-            to->ids[i] = from->ids[i];
-        }
-    } else {
-        if (lk_tokenize(m->tokenizer, from->text, from->len, flags, NULL, 0, &to->n, &err)) {
-            *why = refusal_of(&err);
-            return false;
-        }
-        to->ids = malloc((to->n + 1) * sizeof *to->ids);
-        if (to->ids &&
-            lk_tokenize(m->tokenizer, from->text, from->len, flags, to->ids, to->n, &to->n, &err)) {
-            *why = refusal_of(&err);
-            return false;
-        }
-    }
-    if (!to->ids) {
-        *why = refusal(503, "overloaded_error", "", "out of memory: a prompt of %zu tokens", to->n);
+    if (!prepare_ids(m, from, ask->raw ? 0 : LK_TOKENIZE_BOS, &to->ids, &to->n, why)) {
         return false;
     }
     if (to->n == 0 && lk_token_bos(m->tokenizer) >= 0) {

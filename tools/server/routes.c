@@ -38,17 +38,6 @@ struct bound { /* what a handler gets */
 };
 static struct bound BOUND[sizeof ROUTES / sizeof *ROUTES];
 
-static void refuse(struct http_request *r, const struct protocol *p, const struct wire_error *why)
-{
-    struct wire_text out = {0};
-    p->error(why, false, &out);
-    if (why->status == 429 || why->status == 503) {
-        http_set(r, "Retry-After", "1");
-    }
-    http_reply(r, why->status, "application/json", out.data ? out.data : "", out.n);
-    free(out.data);
-}
-
 /* Words for an id: 24 hexadecimal digits that nobody can guess. */
 static void make_id(char id[40])
 {
@@ -125,7 +114,7 @@ static void on_ask(void *user, struct http_request *r)
     struct task *task = task_new(server, r);
     if (!task) {
         why = refusal(503, "overloaded_error", "", "out of memory");
-        refuse(r, p, &why);
+        refuse_now(r, p, &why);
         return;
     }
     task->protocol = p;
@@ -146,7 +135,7 @@ static void on_ask(void *user, struct http_request *r)
         model = NULL;
     }
     if (!model) {
-        refuse(r, p, &why);
+        refuse_now(r, p, &why);
         task_drop(task);
         return;
     }

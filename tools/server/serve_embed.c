@@ -27,30 +27,16 @@ static bool tokens_of(struct model *m, const struct ask_prompt *from, int32_t **
                       struct wire_error *why)
 {
     const unsigned flags = LK_TOKENIZE_BOS | LK_TOKENIZE_EOS | LK_TOKENIZE_PLAIN;
-    lk_error err = {0};
-    *n = from->n_ids;
-    lk_status status = LK_OK;
-    if (!from->ids) {
-        status = lk_tokenize(m->tokenizer, from->text, from->len, flags, NULL, 0, n, &err);
+    if (!prepare_ids(m, from, flags, ids, n, why)) {
+        return false;
     }
-    *ids = status ? NULL : malloc((*n + 1) * sizeof **ids);
-    if (!status && *ids && from->ids) {
-        memcpy(*ids, from->ids, *n * sizeof **ids);
-    } else if (!status && *ids) {
-        status = lk_tokenize(m->tokenizer, from->text, from->len, flags, *ids, *n, n, &err);
-    }
-    if (status) {
-        *why = refusal_of(&err);
-    } else if (!*ids) {
-        *why = refusal(503, "overloaded_error", "", "out of memory: a text of %zu tokens", *n);
-    } else if (*n == 0 || *n > lk_engine_n_ctx(m->engine)) {
+    if (*n == 0 || *n > lk_engine_n_ctx(m->engine)) {
         *why = refusal(400, "invalid_request_error", "input",
                        "a text has %zu tokens, model '%s' takes 1 to %u", *n, m->what->name,
                        lk_engine_n_ctx(m->engine));
-    } else {
-        return true;
+        return false;
     }
-    return false;
+    return true;
 }
 
 static bool embed_one(struct task *task, uint32_t i, float *row, struct part *part,

@@ -81,6 +81,8 @@ void task_reply(struct task *task, int status, const char *type, const void *dat
 /* The whole reply, or the end of one that has begun. */
 void task_refuse(struct task *task, const struct wire_error *why);
 void task_refuse_status(struct task *task, const lk_error *err);
+/* The whole reply, on the I/O thread, to a request that became no task. */
+void refuse_now(struct http_request *r, const struct protocol *p, const struct wire_error *why);
 
 /* ---- models (serve_model.c) ---- */
 
@@ -158,6 +160,10 @@ enum model_state model_state(struct model *model);
 
 /* Ids, constraint and answers of a task; false: it was refused. */
 bool prepare(struct model *model, struct task *task);
+/* Ids of a text, with these flags of lk_tokenize, or those that were given; *ids is malloc'd, with
+ * room for one more. False: why is filled. */
+bool prepare_ids(struct model *model, const struct ask_prompt *from, unsigned flags, int32_t **ids,
+                 size_t *n, struct wire_error *why);
 /* ---- vectors (serve_embed.c) ---- */
 
 bool embed_is_meant(const lk_model *file); /* the file says how texts become vectors */

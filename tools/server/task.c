@@ -101,6 +101,15 @@ static void on_drained(void *arg)
     on_slow(arg);
 }
 
+static void set_retry_after(struct http_request *r, int seconds)
+{
+    char text[16];
+    if (seconds) {
+        snprintf(text, sizeof text, "%d", seconds);
+        http_set(r, "Retry-After", text);
+    }
+}
+
 /* On the I/O thread. */
 static void deliver(void *arg)
 {
@@ -108,11 +117,7 @@ static void deliver(void *arg)
     struct task *task = m->task;
     struct http_request *r = task->request;
     if (r && m->first) {
-        if (m->retry_after) {
-            char seconds[16];
-            snprintf(seconds, sizeof seconds, "%d", m->retry_after);
-            http_set(r, "Retry-After", seconds);
-        }
+        set_retry_after(r, m->retry_after);
         if (m->kind != MESSAGE_WHOLE) {
             http_set(r, "Cache-Control", "no-cache");
             http_set(r, "X-Accel-Buffering", "no");
@@ -184,6 +189,21 @@ void task_reply(struct task *task, int status, const char *type, const void *dat
 
 /* ---- refusals ---- */
 
+/* Seconds after which it may be asked again; 0: that would not help. */
+static int retry_after(const struct wire_error *why)
+{
+    return why->status == 429 || why->status == 503 ? 1 : 0;
+}
+
+void refuse_now(struct http_request *r, const struct protocol *p, const struct wire_error *why)
+{
+    struct wire_text out = {0};
+    p->error(why, false, &out);
+    set_retry_after(r, retry_after(why));
+    http_reply(r, why->status, "application/json", out.data ? out.data : "", out.n);
+    free(out.data);
+}
+
 void task_refuse(struct task *task, const struct wire_error *why)
 {
     struct wire_text out = {0};
@@ -197,8 +217,8 @@ void task_refuse(struct task *task, const struct wire_error *why)
         post(task, MESSAGE_PIECE, 200, task->protocol->stream_type, 0, out.data, out.n);
         post(task, MESSAGE_END, 200, task->protocol->stream_type, 0, NULL, 0);
     } else {
-        post(task, MESSAGE_WHOLE, why->status, "application/json",
-             why->status == 429 || why->status == 503 ? 1 : 0, out.data, out.n);
+        post(task, MESSAGE_WHOLE, why->status, "application/json", retry_after(why), out.data,
+             out.n);
     }
     free(out.data);
 }

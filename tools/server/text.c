@@ -202,10 +202,7 @@ static void on_text(void *user, struct http_request *r)
         task_watch(task);
         model_submit(model, task);
     } else {
-        struct wire_text out = {0};
-        PROTOCOL_CHAT.error(&why, false, &out);
-        http_reply(r, why.status, "application/json", out.data ? out.data : "", out.n);
-        free(out.data);
+        refuse_now(r, &PROTOCOL_CHAT, &why);
         if (task) {
             task_drop(task);
         }
