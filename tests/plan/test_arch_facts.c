@@ -8,35 +8,7 @@
 #include <string.h>
 
 #include "plan/plan.h"
-#include "tests/util/model_build.h"
-
-struct fixture {
-    struct gguf_build b;
-    struct lk_gguf *g;
-    struct lk_plan *plan;
-    lk_error err;
-};
-
-static lk_status build(struct fixture *f, const struct model_params *p)
-{
-    *f = (struct fixture){0};
-    model_build(&f->b, p);
-    cr_assert_eq(lk_gguf_open_memory(f->b.data, f->b.n, &f->g, &f->err), LK_OK, "%s",
-                 f->err.message);
-    return lk_plan_build(f->g, &f->plan, &f->err);
-}
-
-static void build_ok(struct fixture *f, const struct model_params *p)
-{
-    cr_assert_eq(build(f, p), LK_OK, "%s: %s", p->arch, f->err.message);
-}
-
-static void end(struct fixture *f)
-{
-    lk_plan_free(&f->plan);
-    lk_gguf_close(&f->g);
-    gb_free(&f->b);
-}
+#include "tests/util/plan_fixture.h"
 
 static const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind kind, int layer,
                                    int nth)
@@ -65,9 +37,9 @@ static void write_yarn(struct gguf_build *b, const void *more)
 Test(arch_facts, yarn_by_its_keys)
 {
     struct model_params p = model_params_default("qwen2", LK_TYPE_Q4_0, 6);
-    struct fixture f;
+    struct plan_fixture f;
     p.add_keys = write_yarn;
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     /* pair(32) < 0, pair(1) = 64 ln(128 / 2 pi) / (2 ln 50000) = 8.9: the ramp is 0 to 9 */
     for (int i = 0; i < 32; i++) {
         double stays = i < 9 ? 1.0 - i / 9.0 : 0.0;
@@ -76,26 +48,26 @@ Test(arch_facts, yarn_by_its_keys)
     }
     cr_assert_float_eq(f.plan->ropes[0].attn_factor, 0.1 * log(4.0) + 1.0, 1e-14);
     cr_assert(f.plan->n_ropes == 1 && f.plan->n_ctx_max == (uint32_t)p.n_ctx);
-    end(&f);
+    plan_fixture_close(&f);
     p.keys = "qwen2.rope.scaling.yarn_attn_factor"; /* as it stands */
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert_eq(f.plan->ropes[0].attn_factor, 1.5);
-    end(&f);
+    plan_fixture_close(&f);
     p.keys = "qwen2.rope.scaling.yarn_log_multiplier";
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert_float_eq(f.plan->ropes[0].attn_factor,
                        (0.1 * log(4.0) + 1.0) / (0.15 * log(4.0) + 1.0), 1e-14);
-    end(&f);
+    plan_fixture_close(&f);
     p.keys = "qwen2.rope.scaling.yarn_beta_slow"; /* pair(1.5) = 7.7 */
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert_float_eq(f.plan->ropes[0].inv_freq[4], pow(50000.0, -8.0 / 64) * (0.5 + 0.5 / 4.0),
                        1e-14);
-    end(&f);
+    plan_fixture_close(&f);
     p.keys = "qwen2.rope.scaling.yarn_ext_factor";
-    cr_assert_eq(build(&f, &p), LK_E_FORMAT);
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_FORMAT);
     cr_assert(strstr(f.err.message, "yarn_ext_factor") && strstr(f.err.message, "expected -1 to 1"),
               "%s", f.err.message);
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 static void write_type(struct gguf_build *b, const void *type)
@@ -107,18 +79,18 @@ static void write_type(struct gguf_build *b, const void *type)
 Test(arch_facts, scaling_that_is_not_known_is_named)
 {
     struct model_params p = model_params_default("llama", LK_TYPE_Q4_0, 6);
-    struct fixture f;
+    struct plan_fixture f;
     p.add_keys = write_type;
     p.drop = "llama.rope.freq_base";
     p.keys = "dynamic";
-    cr_assert_eq(build(&f, &p), LK_E_UNSUPPORTED);
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_UNSUPPORTED);
     cr_assert(strstr(f.err.message, "'dynamic'") && strstr(f.err.message, "yarn"), "%s",
               f.err.message);
-    end(&f);
+    plan_fixture_close(&f);
     p.keys = "yarn"; /* no logarithm to divide by */
-    cr_assert_eq(build(&f, &p), LK_E_UNSUPPORTED);
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_UNSUPPORTED);
     cr_assert(strstr(f.err.message, "llama.rope.freq_base"), "%s", f.err.message);
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 /* ---- rotation of some layers and of queries ---- */
@@ -126,20 +98,20 @@ Test(arch_facts, scaling_that_is_not_known_is_named)
 Test(arch_facts, every_fourth_layer_of_smollm3_is_not_turned)
 {
     struct model_params p = model_params_default("smollm3", LK_TYPE_Q4_0, 6);
-    struct fixture f;
+    struct plan_fixture f;
     p.n_layer = 9;
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     for (int i = 0; i < p.n_layer; i++) {
         cr_assert_eq(find_op(f.plan, LK_OP_ROPE, i, 0) != NULL, i != 3 && i != 7);
     }
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 Test(arch_facts, temperature_is_of_queries_alone)
 {
     struct model_params p = model_params_default("mistral3", LK_TYPE_Q4_0, 6);
-    struct fixture f;
-    build_ok(&f, &p);
+    struct plan_fixture f;
+    plan_fixture_open(&f, &p);
     cr_assert_eq(f.plan->n_ropes, 2);
     cr_assert_eq(find_op(f.plan, LK_OP_ROPE, 1, 0)->u.rope.rope, 1);
     cr_assert_eq(find_op(f.plan, LK_OP_ROPE, 1, 1)->u.rope.rope, 0);
@@ -147,16 +119,16 @@ Test(arch_facts, temperature_is_of_queries_alone)
     cr_assert(k->temperature == 0.0 && q->temperature == (double)0.1f && q->original == 20.0);
     cr_assert_eq(k->attn_factor, q->attn_factor);
     cr_assert_eq(memcmp(k->inv_freq, q->inv_freq, 32 * sizeof *k->inv_freq), 0);
-    end(&f);
+    plan_fixture_close(&f);
     p.drop = "mistral3.attention.temperature_scale";
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert(f.plan->n_ropes == 1 && find_op(f.plan, LK_OP_ROPE, 1, 0)->u.rope.rope == 0);
-    end(&f);
+    plan_fixture_close(&f);
     p.drop = NULL;
     p.n_rot = 32; /* the rest of a head would be left out */
-    cr_assert_eq(build(&f, &p), LK_E_UNSUPPORTED);
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_UNSUPPORTED);
     cr_assert(strstr(f.err.message, "mistral3.rope.dimension_count"), "%s", f.err.message);
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 /* ---- windows, scales, norms ---- */
@@ -188,15 +160,15 @@ Test(arch_facts, windows_and_turns_of_layers)
     for (size_t i = 0; i < LK_COUNT(cases); i++) {
         struct model_params p = model_params_default(cases[i].arch, LK_TYPE_Q4_0, 6);
         char key[64], text[32];
-        struct fixture f;
+        struct plan_fixture f;
         p.n_layer = 7;
-        build_ok(&f, &p);
+        plan_fixture_open(&f, &p);
         layers_text(f.plan, text);
         cr_assert_str_eq(text, cases[i].with, "%s: %s", p.arch, text);
-        end(&f);
+        plan_fixture_close(&f);
         snprintf(key, sizeof key, "%s.attention.sliding_window", p.arch);
         p.drop = key;
-        lk_status status = build(&f, &p);
+        lk_status status = plan_fixture_try(&f, &p);
         if (cases[i].without) {
             cr_assert_eq(status, LK_OK, "%s", f.err.message);
             layers_text(f.plan, text);
@@ -204,16 +176,16 @@ Test(arch_facts, windows_and_turns_of_layers)
         } else {
             cr_assert(status == LK_E_FORMAT && strstr(f.err.message, key), "%s", f.err.message);
         }
-        end(&f);
+        plan_fixture_close(&f);
     }
     struct model_params p = model_params_default("gemma2", LK_TYPE_Q4_0, 6);
-    struct fixture f;
+    struct plan_fixture f;
     p.drop = "gemma2.attention.sliding_window"; /* of the first files */
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     const struct lk_op *at = find_op(f.plan, LK_OP_ATTENTION, 0, 0);
     cr_assert(at->u.attention.window == 4096 && at->u.attention.softcap == 50.0);
     cr_assert_eq(find_op(f.plan, LK_OP_SOFTCAP, p.n_layer, 0)->u.softcap.cap, 30.0);
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 static void write_yarn_of_olmo(struct gguf_build *b, const void *unused)
@@ -227,38 +199,38 @@ static void write_yarn_of_olmo(struct gguf_build *b, const void *unused)
 Test(arch_facts, windowed_layers_of_olmo3_are_not_scaled)
 {
     struct model_params p = model_params_default("olmo2", LK_TYPE_Q4_0, 6);
-    struct fixture f;
+    struct plan_fixture f;
     p.add_keys = write_yarn_of_olmo;
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     const struct lk_rope *full = &f.plan->ropes[0], *windowed = &f.plan->ropes[1];
     cr_assert_eq(f.plan->n_ropes, 2);
     cr_assert(full->attn_factor > 1.2 && windowed->attn_factor == 1.0);
     cr_assert_float_eq(windowed->inv_freq[31], pow(50000.0, -62.0 / 64), 1e-15);
     cr_assert_float_eq(full->inv_freq[31], pow(50000.0, -62.0 / 64) / 8.0, 1e-15);
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 Test(arch_facts, scales_of_granite_and_cohere)
 {
     struct model_params p = model_params_default("granite", LK_TYPE_Q4_0, 6);
-    struct fixture f;
-    build_ok(&f, &p);
+    struct plan_fixture f;
+    plan_fixture_open(&f, &p);
     cr_assert_eq(f.plan->ops[0].u.embed.scale, 1.5f);
     cr_assert_eq(find_op(f.plan, LK_OP_SCALE, 1, 0)->u.scale.factor, 0.5f);
     cr_assert_eq(find_op(f.plan, LK_OP_SCALE, 1, 1)->u.scale.factor, 0.5f);
     cr_assert_eq(find_op(f.plan, LK_OP_SCALE, p.n_layer, 0)->u.scale.factor, 0.125f);
     cr_assert_eq(find_op(f.plan, LK_OP_ATTENTION, 0, 0)->u.attention.scale, (double)0.1f);
-    end(&f);
+    plan_fixture_close(&f);
     p.drop = "granite.residual_scale";
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert_null(find_op(f.plan, LK_OP_SCALE, 1, 0));
-    end(&f);
+    plan_fixture_close(&f);
     p.drop = "granite.logit_scale";
-    cr_assert_eq(build(&f, &p), LK_E_FORMAT);
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_FORMAT);
     cr_assert(strstr(f.err.message, "granite.logit_scale"), "%s", f.err.message);
-    end(&f);
+    plan_fixture_close(&f);
     p = model_params_default("cohere2", LK_TYPE_Q4_0, 6);
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert_eq(find_op(f.plan, LK_OP_SCALE, p.n_layer, 0)->u.scale.factor, 0.25f);
     /* attention and feed-forward read one norm, and are added one after the other */
     const struct lk_op *n = find_op(f.plan, LK_OP_LAYER_NORM, 1, 0);
@@ -267,7 +239,7 @@ Test(arch_facts, scales_of_granite_and_cohere)
     cr_assert(find_op(f.plan, LK_OP_MATMUL, 1, 0)->in[0] == n->out &&
               find_op(f.plan, LK_OP_MATMUL, 1, 4)->in[0] == n->out);
     cr_assert(first->in[0] == n->in[0] && second->in[0] == first->out);
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 static void write_unturned(struct gguf_build *b, const void *key)
@@ -278,34 +250,34 @@ static void write_unturned(struct gguf_build *b, const void *key)
 Test(arch_facts, granite_that_is_not_turned)
 {
     struct model_params p = model_params_default("granite", LK_TYPE_Q4_0, 6);
-    struct fixture f;
+    struct plan_fixture f;
     p.add_keys = write_unturned;
     p.keys = "granite.rope.scaling.finetuned";
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert_null(find_op(f.plan, LK_OP_ROPE, 0, 0));
-    end(&f);
+    plan_fixture_close(&f);
     p = model_params_default("llama", LK_TYPE_Q4_0, 6); /* where it says nothing */
     p.add_keys = write_unturned;
     p.keys = "llama.rope.scaling.finetuned";
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert_not_null(find_op(f.plan, LK_OP_ROPE, 0, 0));
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 Test(arch_facts, gemma2_27b_scales_by_width_over_heads)
 {
     struct model_params p = model_params_default("gemma2", LK_TYPE_Q4_0, 5);
-    struct fixture f;
+    struct plan_fixture f;
     p.n_embd = 4608;
     p.n_ff = 32;
     p.n_head = 32;
     p.n_kv_head = 1;
     p.head_dim = p.n_rot = 128;
     p.n_layer = 1;
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert_float_eq(find_op(f.plan, LK_OP_ATTENTION, 0, 0)->u.attention.scale, 1.0 / 12.0,
                        1e-15);
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 static void write_sections(struct gguf_build *b, const void *first)
@@ -320,16 +292,16 @@ Test(arch_facts, sections_are_all_pairs)
 {
     static const uint32_t good = 11, bad = 12;
     struct model_params p = model_params_default("qwen3vl", LK_TYPE_Q4_0, 6);
-    struct fixture f;
+    struct plan_fixture f;
     p.add_keys = write_sections;
     p.keys = &good;
-    build_ok(&f, &p);
-    end(&f);
+    plan_fixture_open(&f, &p);
+    plan_fixture_close(&f);
     p.keys = &bad;
-    cr_assert_eq(build(&f, &p), LK_E_UNSUPPORTED);
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_UNSUPPORTED);
     cr_assert(strstr(f.err.message, "rope.dimension_sections") && strstr(f.err.message, "33 pairs"),
               "%s", f.err.message);
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 /* ---- blocks behind the last layer ---- */
@@ -343,29 +315,29 @@ Test(arch_facts, blocks_behind_the_last_layer_are_known_and_not_used)
 {
     static const uint32_t one = 1, all = 3;
     struct model_params p = model_params_default("glm4", LK_TYPE_Q4_0, 6);
-    struct fixture f;
+    struct plan_fixture f;
     p.n_layer = 3;
     p.add_keys = write_nextn;
     p.keys = &one;
     p.extra = "blk.2.nextn.enorm.weight";
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert(f.plan->n_layer == 2 && f.plan->n_states == 4);
     for (int i = 0; i < f.plan->n_weights; i++) {
         cr_assert_null(strstr(f.plan->weights[i].name, "blk.2."));
     }
-    end(&f);
+    plan_fixture_close(&f);
     p.extra = "blk.3.nextn.enorm.weight"; /* behind all blocks */
-    cr_assert_eq(build(&f, &p), LK_E_UNSUPPORTED);
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_UNSUPPORTED);
     cr_assert(strstr(f.err.message, "'blk.3.nextn.enorm.weight'"), "%s", f.err.message);
-    end(&f);
+    plan_fixture_close(&f);
     p.extra = "blk.1.nextn.enorm.weight"; /* in a layer */
-    cr_assert_eq(build(&f, &p), LK_E_UNSUPPORTED);
-    end(&f);
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_UNSUPPORTED);
+    plan_fixture_close(&f);
     p.extra = NULL;
     p.keys = &all;
-    cr_assert_eq(build(&f, &p), LK_E_FORMAT);
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_FORMAT);
     cr_assert(strstr(f.err.message, "nextn_predict_layers") &&
                   strstr(f.err.message, "expected 0 to 2"),
               "%s", f.err.message);
-    end(&f);
+    plan_fixture_close(&f);
 }

@@ -12,53 +12,19 @@
 
 #include "base/mem.h"
 #include "plan/plan.h"
-#include "tests/util/model_build.h"
+#include "tests/util/plan_fixture.h"
 
 static const char *const archs[] = MODEL_ARCHS;
-
-struct fixture {
-    struct gguf_build b;
-    struct lk_gguf *g;
-    struct lk_plan *plan;
-    lk_error err;
-};
-
-static lk_status build(struct fixture *f, const struct model_params *p)
-{
-    *f = (struct fixture){0};
-    model_build(&f->b, p);
-    cr_assert_eq(lk_gguf_open_memory(f->b.data, f->b.n, &f->g, &f->err), LK_OK, "%s",
-                 f->err.message);
-    f->plan = (struct lk_plan *)1;
-    lk_status status = lk_plan_build(f->g, &f->plan, &f->err);
-    cr_assert(status == LK_OK || f->plan == NULL, "a failed build leaves no plan");
-    return status;
-}
-
-static void build_ok(struct fixture *f, const struct model_params *p)
-{
-    cr_assert_eq(build(f, p), LK_OK, "%s: %s", p->arch, f->err.message);
-}
-
-static void end(struct fixture *f)
-{
-    if (f->plan) {
-        lk_plan_free(&f->plan);
-        cr_assert_null(f->plan);
-    }
-    lk_gguf_close(&f->g);
-    gb_free(&f->b);
-}
 
 /* Builds, wants this status and these words in the message. */
 static void refused(const struct model_params *p, lk_status want, const char *a, const char *b)
 {
-    struct fixture f;
-    lk_status status = build(&f, p);
+    struct plan_fixture f;
+    lk_status status = plan_fixture_try(&f, p);
     cr_assert_eq(status, want, "%s: %s: found %s, %s", p->arch, a, lk_status_name(status),
                  status ? f.err.message : "no error");
     cr_assert(strstr(f.err.message, a) && strstr(f.err.message, b), "%s", f.err.message);
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 /* ---- ops ---- */
@@ -139,10 +105,10 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
     };
     for (size_t i = 0; i < LK_COUNT(want); i++) {
         struct model_params p = model_params_default(want[i].arch, LK_TYPE_Q4_0, 1);
-        struct fixture f;
+        struct plan_fixture f;
         char text[512];
         p.softcap = i % 2 ? 30.0f : 0.0f;
-        build_ok(&f, &p);
+        plan_fixture_open(&f, &p);
         cr_assert_str_eq(f.plan->arch, want[i].arch);
         for (int layer = 0; layer < p.n_layer; layer++) {
             bool turned = find_kind(f.plan, LK_OP_ROPE, layer);
@@ -159,22 +125,22 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
                  i % 2 || strcmp(want[i].arch, "gemma2") == 0 ? " softcap" : "");
         op_names(f.plan, p.n_layer, text, sizeof text);
         cr_assert_str_eq(text, head);
-        end(&f);
+        plan_fixture_close(&f);
     }
     struct model_params p = model_params_default("llama", LK_TYPE_F16, 1);
-    struct fixture f;
+    struct plan_fixture f;
     char text[512];
     p.biases = true; /* llama may have all four */
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     op_names(f.plan, 0, text, sizeof text);
     cr_assert_str_eq(text, QKV "bias bias bias " ATTENTION "bias add " FFN "add");
-    end(&f);
+    plan_fixture_close(&f);
     p.ffn_biases = true;
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     op_names(f.plan, 0, text, sizeof text);
     cr_assert_str_eq(text, QKV "bias bias bias " ATTENTION
                                "bias add norm matmul matmul bias bias glu matmul bias add");
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 /* Every op reads what was written before, writes a slot of its own, and the widths of slots and
@@ -310,8 +276,8 @@ Test(plan, wiring_and_shapes_of_every_architecture_and_type)
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         for (size_t t = 0; t < n_types; t++) {
             struct model_params p = model_params_default(archs[a], types[t].type, (unsigned)t);
-            struct fixture f;
-            build_ok(&f, &p);
+            struct plan_fixture f;
+            plan_fixture_open(&f, &p);
             cr_assert(f.plan->n_layer == p.n_layer && f.plan->n_embd == p.n_embd &&
                       f.plan->n_states == 2 * p.n_layer && f.plan->n_vocab == p.n_vocab &&
                       f.plan->n_ctx_max == (uint32_t)p.n_ctx);
@@ -320,7 +286,7 @@ Test(plan, wiring_and_shapes_of_every_architecture_and_type)
                 lk_attn_shape_of(f.plan, find_op(f.plan, LK_OP_ATTENTION, p.n_layer - 1, 0));
             cr_assert(s.n_head == p.n_head && s.n_kv_head == p.n_kv_head &&
                       s.head_dim == p.head_dim);
-            end(&f);
+            plan_fixture_close(&f);
         }
     }
 }
@@ -329,8 +295,8 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
 {
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         struct model_params p = model_params_default(archs[a], LK_TYPE_Q8_0, 3);
-        struct fixture f;
-        build_ok(&f, &p);
+        struct plan_fixture f;
+        plan_fixture_open(&f, &p);
         const struct lk_plan *plan = f.plan;
         int nq = p.n_head * p.head_dim, nk = p.n_kv_head * p.head_dim;
         for (int layer = 0; layer < p.n_layer; layer++) {
@@ -392,7 +358,7 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
             cr_assert_eq(glu->u.glu.act, act);
         }
         cr_assert_eq(plan->ropes[0].interleaved, arch_shape_of(archs[a])->interleaved);
-        end(&f);
+        plan_fixture_close(&f);
     }
 }
 
@@ -403,12 +369,12 @@ Test(plan, biases_are_added_where_they_belong)
                                         "ffn_gate", "ffn_up", "ffn_down"};
     for (int way = 0; way < 4; way++) {
         struct model_params p = model_params_default(way < 2 ? "llama" : "phi3", LK_TYPE_Q4_0, 3);
-        struct fixture f;
+        struct plan_fixture f;
         bool phi = way >= 2, fused = way == 1 || way == 2;
         int nq = p.n_head * p.head_dim, nk = p.n_kv_head * p.head_dim;
         p.biases = p.ffn_biases = true;
         p.other_layout = way % 2 == 1;
-        build_ok(&f, &p);
+        plan_fixture_open(&f, &p);
         for (int i = 0; i < 7; i++) {
             const struct lk_op *op = find_op(f.plan, LK_OP_BIAS, 1, i);
             const struct lk_op *product = find_op(f.plan, LK_OP_MATMUL, 1, i);
@@ -434,7 +400,7 @@ Test(plan, biases_are_added_where_they_belong)
                 cr_assert(f.plan->weights[op->weight].data == data + 4 * from);
             }
         }
-        end(&f);
+        plan_fixture_close(&f);
     }
 }
 
@@ -443,11 +409,11 @@ Test(plan, biases_are_added_where_they_belong)
 Test(plan, gemma3_windows_ropes_and_scales)
 {
     struct model_params p = model_params_default("gemma3", LK_TYPE_Q4_0, 5);
-    struct fixture f;
+    struct plan_fixture f;
     p.n_layer = 13;
     p.linear = 8.0f;
     p.softcap = 30.0f;
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     const struct lk_plan *plan = f.plan;
     cr_assert_eq(plan->n_ropes, 2);
     cr_assert_float_eq(plan->ropes[0].inv_freq[0], 1.0 / 8.0, 1e-15);
@@ -470,16 +436,16 @@ Test(plan, gemma3_windows_ropes_and_scales)
               cap->u.softcap.cap_in == (float)(1.0 / 30.0));
     /* tied: one weight, twice used */
     cr_assert_eq(find_op(plan, LK_OP_MATMUL, p.n_layer, 0)->weight, plan->ops[0].weight);
-    end(&f);
+    plan_fixture_close(&f);
 
     p.set_key = "gemma3.attention.sliding_window_pattern";
     p.set_u32 = 2;
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     for (int layer = 0; layer < p.n_layer; layer++) {
         cr_assert_eq(find_op(f.plan, LK_OP_ATTENTION, layer, 0)->u.attention.window,
                      layer % 2 ? 0 : 24);
     }
-    end(&f);
+    plan_fixture_close(&f);
 }
 
 /* The 27B is known by its sizes: layers may be cut or added. */
@@ -487,7 +453,7 @@ Test(plan, gemma3_27b_scales_by_width_over_heads)
 {
     for (int n_layer = 1; n_layer <= 62; n_layer += 61) {
         struct model_params p = model_params_default("gemma3", LK_TYPE_Q4_0, 5);
-        struct fixture f;
+        struct plan_fixture f;
         bool large = n_layer == 1;
         p.n_layer = n_layer;
         p.n_embd = large ? 5376 : 64;
@@ -495,19 +461,19 @@ Test(plan, gemma3_27b_scales_by_width_over_heads)
         p.n_head = large ? 32 : 4;
         p.n_kv_head = 1;
         p.head_dim = p.n_rot = large ? 128 : 32;
-        build_ok(&f, &p);
+        plan_fixture_open(&f, &p);
         double want = 1.0 / sqrt(large ? 5376.0 / 32.0 : 32.0);
         cr_assert_float_eq(find_op(f.plan, LK_OP_ATTENTION, 0, 0)->u.attention.scale, want, 1e-15);
-        end(&f);
+        plan_fixture_close(&f);
     }
 }
 
 Test(plan, rope_factors_scaling_and_longrope)
 {
     struct model_params p = model_params_default("llama", LK_TYPE_Q4_0, 6);
-    struct fixture f;
+    struct plan_fixture f;
     p.rope_freqs = true;
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     const float *factors =
         (const float *)(const void *)lk_gguf_find_tensor(f.g, "rope_freqs.weight")->data;
     for (int i = 0; i < p.n_rot / 2; i++) {
@@ -515,17 +481,17 @@ Test(plan, rope_factors_scaling_and_longrope)
         cr_assert_float_eq(f.plan->ropes[0].inv_freq[i], want, 1e-15);
     }
     cr_assert_eq(f.plan->ropes[0].attn_factor, 1.0);
-    end(&f);
+    plan_fixture_close(&f);
 
     p = model_params_default("qwen2", LK_TYPE_Q4_0, 6);
     p.linear = 4.0f;
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 0.25, 1e-15);
-    end(&f);
+    plan_fixture_close(&f);
 
     p = model_params_default("phi3", LK_TYPE_Q4_0, 6);
     p.rope_freqs = true;
-    build_ok(&f, &p);
+    plan_fixture_open(&f, &p);
     factors =
         (const float *)(const void *)lk_gguf_find_tensor(f.g, "rope_factors_short.weight")->data;
     cr_assert(f.plan->ropes[0].n_dims == 48 && f.plan->n_ctx_max == 512 &&
@@ -542,7 +508,7 @@ Test(plan, rope_factors_scaling_and_longrope)
     lk_plan_set_context(f.plan, 256);
     cr_assert_not(f.plan->long_context);
     cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 1.0 / (double)factors[0], 1e-15);
-    end(&f);
+    plan_fixture_close(&f);
     p.drop = "phi3.rope.scaling.original_context_length";
     refused(&p, LK_E_FORMAT, "phi3.rope.scaling.original_context_length", "missing");
     p.drop = "rope_factors_short.weight";
@@ -570,11 +536,11 @@ Test(plan, each_missing_or_wrong_tensor_is_named)
 {
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         struct model_params p = model_params_default(archs[a], LK_TYPE_Q4_0, 7);
-        struct fixture all;
+        struct plan_fixture all;
         p.n_layer = 2;
         p.biases |= strcmp(archs[a], "llama") == 0;
         p.ffn_biases = !arch_shape_of(archs[a])->qkv_bias;
-        build_ok(&all, &p);
+        plan_fixture_open(&all, &p);
         for (size_t i = 0; i < lk_gguf_n_tensors(all.g); i++) {
             const struct lk_gguf_tensor *t = lk_gguf_tensor_at(all.g, i);
             char name[64], quoted[70];
@@ -583,9 +549,9 @@ Test(plan, each_missing_or_wrong_tensor_is_named)
             struct model_params q = p;
             q.drop = name;
             if (is_optional(&p, name)) {
-                struct fixture f;
-                build_ok(&f, &q);
-                end(&f);
+                struct plan_fixture f;
+                plan_fixture_open(&f, &q);
+                plan_fixture_close(&f);
             } else {
                 refused(&q, LK_E_FORMAT, quoted, "missing");
             }
@@ -605,7 +571,7 @@ Test(plan, each_missing_or_wrong_tensor_is_named)
                 refused(&q, LK_E_UNSUPPORTED, quoted, t->n_dims == 1 ? "Q8_0" : "Q8_K");
             }
         }
-        end(&all);
+        plan_fixture_close(&all);
         p.extra = "blk.1.ffn_norm.bias";
         refused(&p, LK_E_UNSUPPORTED, "'blk.1.ffn_norm.bias'", archs[a]);
         p.extra = "blk.2.attn_norm.weight"; /* a layer more than block_count */
@@ -697,9 +663,9 @@ Test(plan, slices_join_to_the_whole)
 {
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         struct model_params p = model_params_default(archs[a], LK_TYPE_Q4_0, 9);
-        struct fixture f;
+        struct plan_fixture f;
         p.n_layer = 5;
-        build_ok(&f, &p);
+        plan_fixture_open(&f, &p);
         for (int x = 0; x <= 5; x++) {
             for (int y = x; y <= 5; y++) { /* three parts: [0, x) [x, y) [y, 5) */
                 int cut[4] = {0, x, y, 5}, at = 0, handed = -1;
@@ -739,7 +705,7 @@ Test(plan, slices_join_to_the_whole)
                          LK_E_INVALID);
             cr_assert_null(s);
         }
-        end(&f);
+        plan_fixture_close(&f);
     }
 }
 
@@ -804,11 +770,11 @@ Test(plan, slots_that_live_together_have_memory_of_their_own)
     static const size_t rows[][2] = {{1, 1}, {7, 2}, {512, 1}, {64, 64}};
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         struct model_params p = model_params_default(archs[a], LK_TYPE_Q4_0, 10);
-        struct fixture f;
+        struct plan_fixture f;
         p.n_layer = 3;
         p.n_embd = 256;
         p.softcap = 20.0f;
-        build_ok(&f, &p);
+        plan_fixture_open(&f, &p);
         for (size_t r = 0; r < LK_COUNT(rows); r++) {
             for (size_t align = 1; align <= 64; align *= 16) {
                 for (int keep = 0; keep < 2; keep++) {
@@ -827,6 +793,6 @@ Test(plan, slots_that_live_together_have_memory_of_their_own)
         cr_assert_eq(lk_plan_layout(f.plan, &many, false, 16, NULL, at), SIZE_MAX);
         cr_assert_eq(lk_plan_layout(f.plan, &many, true, 16, NULL, at), SIZE_MAX);
         free(at);
-        end(&f);
+        plan_fixture_close(&f);
     }
 }
