@@ -38,6 +38,8 @@ class Front(http_wire.Server):
         for was, port in (("8000", self.port), ("8081", servers[0].port), ("8082", servers[1].port)):
             assert "127.0.0.1:" + was in text
             text = text.replace("127.0.0.1:" + was, "127.0.0.1:%d" % port)
+        self.stats = os.path.join(folder, "stats") if name == "haproxy" else None
+        text = text.replace("\nglobal\n", "\nglobal\n    stats socket %s\n" % self.stats)
         path = os.path.join(folder, file)
         with open(path, "w", encoding="utf8") as f:
             f.write(text)
@@ -60,7 +62,20 @@ class Front(http_wire.Server):
             assert time.monotonic() < end, "%s did not start" % name
             time.sleep(0.05)
 
+    def busy(self):
+        """Whether HAProxy counts a request that its client has already seen answered: its balance does."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.stats)
+            s.sendall(b"show stat\n")
+            rows = [row.split(",") for row in s.makefile(encoding="utf8").read().splitlines() if row]
+        column = rows[0].index("scur")
+        return any(int(row[column] or 0) for row in rows[1:] if row[:2] == ["lockstep", "BACKEND"])
+
     def chat(self, messages, **more):
+        end = time.monotonic() + 10
+        while self.stats and self.busy():
+            assert time.monotonic() < end, "a request is counted as running for ever"
+            time.sleep(0.002)
         body = json.dumps({"model": "m", "stream": True, "messages": messages}).encode()
         r = self.ask("POST", "/v1/chat/completions", ["Content-Type: application/json",
                      *("%s: %s" % item for item in more.items())], body)
