@@ -256,8 +256,9 @@ typedef struct lk_chat_message {
 typedef struct lk_engine lk_engine;
 typedef struct lk_session lk_session;
 
-#define LK_GPU_LAYERS_AUTO (-1)
-#define LK_GPU_LAYERS_ALL  (-2)
+#define LK_GPU_LAYERS_AUTO  (-1)
+#define LK_GPU_LAYERS_ALL   (-2)
+#define LK_CPU_EXPERTS_AUTO (-1)
 
 typedef struct lk_engine_options {
     size_t size;         /* sizeof(lk_engine_options): set by the default function */
@@ -288,10 +289,12 @@ typedef struct lk_engine_options {
     lk_log_fn log;
     lk_progress_fn progress; /* while loading */
     void *user;              /* passed to log and progress */
-    /* Which layers run where, instead of backend, device and gpu_layers, which must have their
-     * defaults: parts separated by commas, "BACKEND:LAYERS" or "BACKEND DEVICE:LAYERS"; LAYERS is a
-     * number or FIRST-LAST, both counted in, from 0, without a gap up to the model's last. DEVICE
-     * is one, as above. "cpu:0-3,vulkan 0:4-11,vulkan 1:12-15". NULL: lockstep decides. */
+    /* Which layers run where, instead of backend, device, gpu_layers and cpu_experts, which must
+     * have their defaults: parts separated by commas, "BACKEND:LAYERS" or "BACKEND DEVICE:LAYERS";
+     * LAYERS is a number or FIRST-LAST, both counted in, from 0, without a gap up to the model's
+     * last. DEVICE is one, as above. Then, if any, "ffn:LAYERS": layers whose feed-forward runs on
+     * the CPU, wherever their attention does. "cpu:0-3,vulkan 0:4-11,vulkan 1:12-15,ffn:4-7". NULL:
+     * lockstep decides. */
     const char *placement;
     /* What the cache keeps of a key and a value: NULL or "k12v8" (12 and 8 bits a dimension), or
      * "i8": 8 bits each, less memory for less accuracy, and other logits. Every backend gives the
@@ -305,6 +308,10 @@ typedef struct lk_engine_options {
     /* Rows are the hidden rows after the last norm, of lk_engine_n_embd floats, and not logits: for
      * lk_embed. Nothing is generated on such an engine. */
     bool embeddings;
+    /* Layers whose experts stay on the CPU while the rest of them runs on a device, the first of
+     * those that have experts: a number, or LK_CPU_EXPERTS_AUTO: as many as it takes for the rest
+     * to fit. */
+    int cpu_experts;
 } lk_engine_options;
 
 LK_API lk_engine_options lk_engine_options_default(void);

@@ -131,7 +131,8 @@ static lk_status make_grid(struct lk_check_run *c, lk_error *err)
         int n = c->plan->n_layer, first = layer < 0 ? 0 : layer;
         int last = layer >= 0 && layer < n ? layer + 1 : first;
         struct lk_plan *slice;
-        lk_status status = lk_plan_slice(c->plan, first, last, layer < 0, layer == n, &slice, err);
+        lk_status status = lk_plan_slice(c->plan, lk_stage_of(first), lk_stage_of(last), layer < 0,
+                                         layer == n, &slice, err);
         for (int i = 0; !status && i < slice->n_ops; i++) {
             status = lk_check_column(c, slice, i, err) < 0 ? LK_E_NOMEM : LK_OK;
         }

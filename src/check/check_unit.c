@@ -158,7 +158,8 @@ static lk_status cut(struct lk_unit *u, lk_error *err)
     int first = u->spec.depth > 0 || layer < 0 ? 0 : layer;
     int last = u->spec.depth > 0 ? u->spec.depth : layer < 0 ? 0 : layer < n ? layer + 1 : n;
     bool embed = u->spec.depth > 0 || layer < 0, head = !embed && layer == n;
-    lk_status status = lk_plan_slice(plan, first, last, embed, head, &u->slice, err);
+    lk_status status =
+        lk_plan_slice(plan, lk_stage_of(first), lk_stage_of(last), embed, head, &u->slice, err);
     if (!status && u->spec.last_op >= 0) {
         struct lk_plan *p = u->slice;
         const struct lk_op *op = &p->ops[u->spec.last_op];

@@ -18,6 +18,7 @@ lk_engine_options lk_engine_options_default(void)
     return (lk_engine_options){.size = sizeof(lk_engine_options),
                                .backend = "auto",
                                .gpu_layers = LK_GPU_LAYERS_AUTO,
+                               .cpu_experts = LK_CPU_EXPERTS_AUTO,
                                .n_sessions = 1,
                                .n_batch = DEFAULT_BATCH,
                                .cpu_level = "auto",
@@ -82,7 +83,7 @@ static lk_status name_devices(struct lk_engine *e, lk_error *err)
 static lk_status open_on_backend(struct lk_engine *e, const char *name, struct lk_lane **out,
                                  lk_error *err)
 {
-    struct lk_place place = {.impl = lk_backend_find(name), .last = e->plan->n_layer};
+    struct lk_place place = {.impl = lk_backend_find(name), .last = lk_stage_of(e->plan->n_layer)};
     struct lk_placement p = {.parts = &place, .n = 1};
     if (!place.impl) {
         return lk_fail(err, LK_E_INVALID,
@@ -357,16 +358,23 @@ static lk_status take_options(struct lk_engine *e, const lk_engine_options *opti
                        "a number",
                        o->gpu_layers);
     }
+    if (o->cpu_experts < LK_CPU_EXPERTS_AUTO) {
+        return lk_fail(err, LK_E_INVALID,
+                       "engine options: cpu_experts is %d, expected auto or a number of layers",
+                       o->cpu_experts);
+    }
     if (o->placement &&
-        (strcmp(o->backend, "auto") != 0 || o->device || o->gpu_layers != LK_GPU_LAYERS_AUTO)) {
+        (strcmp(o->backend, "auto") != 0 || o->device || o->gpu_layers != LK_GPU_LAYERS_AUTO ||
+         o->cpu_experts != LK_CPU_EXPERTS_AUTO)) {
         return lk_fail(
             err, LK_E_INVALID,
             "engine options: placement '%s' says where layers run, expected no %s beside "
             "it",
             o->placement,
-            o->device                         ? "device"
-            : strcmp(o->backend, "auto") != 0 ? "backend"
-                                              : "gpu_layers");
+            o->device                             ? "device"
+            : strcmp(o->backend, "auto") != 0     ? "backend"
+            : o->gpu_layers != LK_GPU_LAYERS_AUTO ? "gpu_layers"
+                                                  : "cpu_experts");
     }
     if (o->placement && !lk_placement_is(o->placement)) {
         return lk_fail(err, LK_E_INVALID,

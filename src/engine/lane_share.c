@@ -13,6 +13,8 @@ struct sharing {
     const struct lk_device *const *devices;
     int n, want;
     bool all;
+    int cpu_experts;         /* layers whose experts are on the CPU, the first that have some */
+    bool more;               /* may be more, where memory ends */
     struct lk_share *shares; /* [n] */
     struct lk_opened **on;   /* [n]: held open while layers are shared out */
 };
@@ -28,12 +30,46 @@ static void sharing_free(struct lk_engine *e, struct sharing *s)
     lk_free(s->shares);
 }
 
+/* Layers with experts that can be apart from the rest of their layer. */
+static int n_expert_layers(const struct lk_plan *plan)
+{
+    int n = 0;
+    for (int i = 0; i < plan->n_layer; i++) {
+        n += lk_plan_has_experts(plan, i) && lk_plan_has_stages(plan, i);
+    }
+    return n;
+}
+
+/* How many layers' experts stay on the CPU so that the devices hold all else: an estimate, which
+ * leaves them a twelfth of their room for work. */
+static int guess_experts(const struct lk_engine *e, const struct sharing *s)
+{
+    struct lk_state_geom geom = lk_geom_of(e, e->plan);
+    int n_layer = e->plan->n_layer, n = 0;
+    uint64_t room = 0, want = 0;
+    for (int i = 0; i < s->n; i++) {
+        room += s->devices[i]->info.available / 12 * 11;
+    }
+    int first = n_layer - s->want;
+    for (int stage = lk_stage_of(first); stage <= lk_stage_of(n_layer); stage++) {
+        want += lk_stage_bytes(&geom, stage);
+    }
+    bool fits = want <= room;
+    for (int i = 0; i < n_layer && (i < first || want > room); i++) {
+        if (lk_plan_has_experts(e->plan, i) && lk_plan_has_stages(e->plan, i)) {
+            want -= i < first ? 0 : lk_stage_bytes(&geom, lk_stage_of(i) + 1);
+            n++;
+        }
+    }
+    return fits ? 0 : n;
+}
+
 /* Opens the devices and asks how fast they are, where there is something to compare; what each may
  * hold is an upper bound, by the bytes of the smallest layer. */
 static lk_status sharing_open(struct lk_engine *e, struct sharing *s, lk_error *err)
 {
     struct lk_state_geom geom = lk_geom_of(e, e->plan);
-    struct lk_layer_sizes sizes = lk_layer_sizes_of(&geom);
+    struct lk_layer_sizes sizes = lk_layer_sizes_of(&geom, s->cpu_experts == 0);
     int n_layer = e->plan->n_layer;
     uint64_t sum = 0;
     s->shares = lk_alloc_array((size_t)s->n, sizeof *s->shares);
@@ -67,7 +103,7 @@ static lk_status sharing_open(struct lk_engine *e, struct sharing *s, lk_error *
 
 /* The shares as a placement; parts without layers are left out. part_of: the device of each. */
 static lk_status sharing_place(const struct lk_engine *e, const struct sharing *s, int placed,
-                               struct lk_placement *p, int *device_of, lk_error *err)
+                               struct lk_placement *p, lk_error *err)
 {
     lk_status status = lk_placement_init(p, s->n + 1, err);
     int at = e->plan->n_layer - placed;
@@ -76,21 +112,55 @@ static lk_status sharing_place(const struct lk_engine *e, const struct sharing *
     }
     p->n = 0;
     if (at > 0) {
-        device_of[p->n] = -1;
-        p->parts[p->n++] = (struct lk_place){.impl = lk_backend_find("cpu"), .last = at};
+        p->parts[p->n++] =
+            (struct lk_place){.impl = lk_backend_find("cpu"), .last = lk_stage_of(at)};
     }
     for (int i = 0; i < s->n; i++) {
         int n = s->shares[i].n_layers;
         if (n > 0) {
-            device_of[p->n] = i;
             p->parts[p->n++] = (struct lk_place){.impl = s->impl,
                                                  .device = s->devices[i]->id,
-                                                 .first = at,
-                                                 .last = at + n};
+                                                 .first = lk_stage_of(at),
+                                                 .last = lk_stage_of(at + n)};
             at += n;
         }
     }
-    return LK_OK;
+    int moved = 0;
+    for (int i = 0; i < e->plan->n_layer && moved < s->cpu_experts && !status; i++) {
+        if (lk_plan_has_experts(e->plan, i) && lk_plan_has_stages(e->plan, i)) {
+            status = lk_placement_move_ffn(p, i, i + 1, lk_backend_find("cpu"), err);
+            moved++;
+        }
+    }
+    return status;
+}
+
+/* Which of the devices a part of a placement is on; -1: none. */
+static int device_of(const struct sharing *s, const struct lk_place *place)
+{
+    for (int i = 0; i < s->n; i++) {
+        if (place->impl == s->impl && lk_device_same(&place->device, &s->devices[i]->id)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Where memory ended: what is tried next. False: nothing. */
+static bool sharing_lower(const struct lk_engine *e, struct sharing *s,
+                          const struct lk_placement *p, const struct lk_shortage *lack)
+{
+    int i = lack->part >= 0 ? device_of(s, &p->parts[lack->part]) : -1;
+    if (i < 0) {
+        return false;
+    }
+    struct lk_share *share = &s->shares[i];
+    if (s->more && s->cpu_experts < n_expert_layers(e->plan)) {
+        s->cpu_experts += 1 + e->plan->n_layer / 16;
+    } else {
+        share->most = s->cpu_experts > 0 ? share->n_layers - 1 : lack->held;
+    }
+    return true;
 }
 
 static void sharing_tell(const struct lk_engine *e, const struct sharing *s, int placed)
@@ -107,6 +177,11 @@ static void sharing_tell(const struct lk_engine *e, const struct sharing *s, int
                     timed ? "by the speed of its memory" : "by its free memory",
                     (timed ? share->speed : (double)share->room) * 1e-9, timed ? "GB/s" : "GB");
     }
+    if (s->cpu_experts > 0 && s->more && placed == s->want) {
+        lk_log_line(&e->log, LK_LOG_INFO,
+                    "device memory holds all but the experts of %d layers, which run on the CPU",
+                    s->cpu_experts);
+    }
     if (placed < s->want) {
         lk_log_line(&e->log, LK_LOG_WARN,
                     "device memory holds %d of %d layers; the rest run on the CPU", placed,
@@ -118,9 +193,8 @@ static void sharing_tell(const struct lk_engine *e, const struct sharing *s, int
 static lk_status sharing_fill(struct lk_engine *e, struct sharing *s, struct lk_lane *lane,
                               lk_error *err)
 {
-    int *device_of = lk_alloc_array((size_t)s->n + 1, sizeof *device_of);
-    lk_status status = device_of ? LK_OK : lk_fail(err, LK_E_NOMEM, "out of memory: a lane");
-    for (bool again = !status; again;) {
+    lk_status status = LK_OK;
+    for (bool again = true; again;) {
         struct lk_placement p = {0};
         struct lk_shortage lack = {.part = -1};
         int placed = lk_share_out(s->shares, s->n, s->want);
@@ -129,20 +203,18 @@ static lk_status sharing_fill(struct lk_engine *e, struct sharing *s, struct lk_
             status = LK_E_NOMEM; /* as the device said that ended it */
             break;
         }
-        status = sharing_place(e, s, placed, &p, device_of, err);
+        status = sharing_place(e, s, placed, &p, err);
         if (!status) {
             status = lk_lane_place(e, lane, &p, s->n > 1 || !s->all, &lack, err);
         }
         if (!status) {
             status = lk_lane_finish(e, lane, &p, err);
             sharing_tell(e, s, placed);
-        } else if (status == LK_E_NOMEM && lack.part >= 0 && device_of[lack.part] >= 0) {
-            s->shares[device_of[lack.part]].most = lack.held;
-            again = true;
+        } else if (status == LK_E_NOMEM) {
+            again = sharing_lower(e, s, &p, &lack);
         }
         lk_placement_free(&p);
     }
-    lk_free(device_of);
     return status;
 }
 
@@ -154,6 +226,9 @@ lk_status lk_lane_open_on(struct lk_engine *e, const struct lk_backend_impl *imp
     struct lk_lane *lane = lk_alloc(sizeof *lane);
     lk_status status = lane ? LK_OK : lk_fail(err, LK_E_NOMEM, "out of memory: a lane");
     if (!status) {
+        int has = n_expert_layers(e->plan), asked = e->options.cpu_experts;
+        s.more = asked == LK_CPU_EXPERTS_AUTO;
+        s.cpu_experts = s.more ? guess_experts(e, &s) : asked < has ? asked : has;
         status = sharing_open(e, &s, err);
     }
     if (!status) {

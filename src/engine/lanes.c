@@ -3,6 +3,7 @@
  * Lanes: see lanes.h: makes lanes out of placements, and moves the bytes of states in and out.
  * Running is src/engine/lane_run.c's, which layers go where src/engine/lane_share.c's.
  */
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,12 +67,11 @@ struct lk_state_geom lk_geom_of(const struct lk_engine *e, const struct lk_plan 
 static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, lk_error *err)
 {
     const struct lk_plan *whole = e->plan;
-    int first = part->first_layer, last = part->last_layer;
-    bool is_whole = first == 0 && last == whole->n_layer;
+    int first = part->first_stage, last = part->last_stage, end = lk_stage_of(whole->n_layer);
+    bool is_whole = first == 0 && last == end && part->head;
     lk_status status = LK_OK;
     if (!is_whole) {
-        status = lk_plan_slice(whole, first, last, first == 0, last == whole->n_layer, &part->slice,
-                               err);
+        status = lk_plan_slice(whole, first, last, first == 0, part->head, &part->slice, err);
     }
     struct lk_state_geom geom = lk_geom_of(e, part->slice ? part->slice : whole);
     if (!status) {
@@ -96,19 +96,20 @@ static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, l
 }
 
 /* Opens and prepares a part. With `fewer`: without its first layers, where there is no room for
- * them; part->first_layer says how many those are. */
-static lk_status part_open(struct lk_engine *e, const struct lk_place *place, bool fewer,
+ * them; part->first_stage says how many those are. */
+static lk_status part_open(struct lk_engine *e, const struct lk_place *place, bool head, bool fewer,
                            struct lk_part *part, lk_error *err)
 {
     *part = (struct lk_part){.impl = place->impl,
-                             .first_layer = place->first,
-                             .last_layer = place->last};
+                             .first_stage = place->first,
+                             .last_stage = place->last,
+                             .head = head};
     lk_status status = lk_opened_get(e, place->impl, &place->device, &part->on, err);
     if (!status) {
         status = part_prepare(e, part, err);
     }
-    while (status == LK_E_NOMEM && part->on && fewer && place->last - part->first_layer > 1) {
-        part->first_layer++;
+    while (status == LK_E_NOMEM && part->on && fewer && place->last - part->first_stage > 2) {
+        part->first_stage += 2;
         status = part_prepare(e, part, err);
     }
     if (status) {
@@ -119,10 +120,11 @@ static lk_status part_open(struct lk_engine *e, const struct lk_place *place, bo
 
 /* ---- a lane under construction ---- */
 
-static bool is_placed(const struct lk_part *part, const struct lk_place *place)
+static bool is_placed(const struct lk_part *part, const struct lk_place *place, bool head)
 {
-    return part->on && lk_opened_is_on(part->on, place->impl, &place->device) &&
-           part->first_layer == place->first && part->last_layer == place->last;
+    return part->on && part->head == head &&
+           lk_opened_is_on(part->on, place->impl, &place->device) &&
+           part->first_stage == place->first && part->last_stage == place->last;
 }
 
 static void free_parts(struct lk_engine *e, struct lk_lane *lane)
@@ -145,7 +147,7 @@ lk_status lk_lane_place(struct lk_engine *e, struct lk_lane *lane, const struct 
     }
     for (int i = 0; i < p->n; i++) {
         for (int k = 0; k < lane->n_parts && !part[i].on; k++) {
-            if (is_placed(&lane->part[k], &p->parts[i])) {
+            if (is_placed(&lane->part[k], &p->parts[i], i + 1 == p->n)) {
                 part[i] = lane->part[k];
                 lane->part[k] = (struct lk_part){0};
             }
@@ -161,10 +163,10 @@ lk_status lk_lane_place(struct lk_engine *e, struct lk_lane *lane, const struct 
         if (part[i].on) {
             continue;
         }
-        status = part_open(e, place, fewer && device, &part[i], err);
-        bool cut = !status && part[i].first_layer > place->first;
+        status = part_open(e, place, i + 1 == p->n, fewer && device, &part[i], err);
+        bool cut = !status && part[i].first_stage > place->first;
         if (cut || (status == LK_E_NOMEM && device)) {
-            *s = (struct lk_shortage){i, cut ? place->last - part[i].first_layer : 0};
+            *s = (struct lk_shortage){i, cut ? (place->last - part[i].first_stage) / 2 : 0};
             status = LK_E_NOMEM;
         } else if (status && p->n > 1) {
             s->part = i;
@@ -173,35 +175,72 @@ lk_status lk_lane_place(struct lk_engine *e, struct lk_lane *lane, const struct 
     return status;
 }
 
+/* Layers whose first stage is on a backend. */
+static int layers_on(const struct lk_lane *lane, const struct lk_opened *on)
+{
+    int layers = 0;
+    for (int i = 0; i < lane->n_parts; i++) {
+        const struct lk_part *part = &lane->part[i];
+        layers += part->on == on ? (part->last_stage + 1) / 2 - (part->first_stage + 1) / 2 : 0;
+    }
+    return layers;
+}
+
+/* Layers whose second stage was moved away from the first, and to where. */
+static int moved_stages(const struct lk_lane *lane, const struct lk_opened **to)
+{
+    int n = 0;
+    for (int i = 0; i < lane->n_parts; i++) {
+        bool moved = lane->part[i].first_stage % 2 == 1;
+        *to = moved ? lane->part[i].on : *to;
+        n += moved;
+    }
+    return n;
+}
+
+/* Appends text, as much as there is room for. */
+__attribute__((format(printf, 2, 3))) static void add_text(struct lk_lane *lane, const char *format,
+                                                           ...)
+{
+    size_t n = strlen(lane->describe);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(lane->describe + n, sizeof lane->describe - n, format, args);
+    va_end(args);
+}
+
 static void describe(const struct lk_engine *e, struct lk_lane *lane)
 {
     const struct lk_backend_impl *cpu = lk_backend_find("cpu");
-    const struct lk_opened *rest = NULL;
-    size_t at = 0, n = sizeof lane->describe;
-    for (int i = 0; i < lane->n_parts && at < n; i++) {
+    const struct lk_opened *rest = NULL, *to = NULL;
+    int n_layer = e->plan->n_layer, moved = moved_stages(lane, &to);
+    lane->describe[0] = 0;
+    for (int i = 0; i < lane->n_parts; i++) {
         const struct lk_opened *on = lane->part[i].on;
-        int layers = 0, before = 0;
-        for (int k = 0; k < lane->n_parts; k++) { /* each backend once */
-            bool same = lane->part[k].on == on;
-            before += same && k < i;
-            layers += same ? lane->part[k].last_layer - lane->part[k].first_layer : 0;
+        int layers = layers_on(lane, on);
+        bool before = false;
+        for (int k = 0; k < i; k++) { /* each backend once */
+            before |= lane->part[k].on == on;
         }
-        if (layers == e->plan->n_layer) {
-            snprintf(lane->describe, n, "%s", on->caps.describe);
-            return;
+        if (before || layers == 0) {
+            continue;
         }
-        rest = on->impl == cpu ? on : rest;
-        if (on->impl != cpu && before == 0) {
-            char of[32] = "";
-            if (at == 0) {
-                snprintf(of, sizeof of, " of %d layers", e->plan->n_layer);
-            }
-            at += (size_t)snprintf(lane->describe + at, n - at, "%s%d%s on %s", at ? ", " : "",
-                                   layers, of, on->caps.describe);
+        if (layers == n_layer) {
+            add_text(lane, "%s", on->caps.describe);
+        } else if (on->impl == cpu) {
+            rest = on;
+        } else if (lane->describe[0] == 0) {
+            add_text(lane, "%d of %d layers on %s", layers, n_layer, on->caps.describe);
+        } else {
+            add_text(lane, ", %d on %s", layers, on->caps.describe);
         }
     }
-    if (rest && at < n) {
-        snprintf(lane->describe + at, n - at, ", the rest on %s", rest->caps.describe);
+    if (rest) {
+        add_text(lane, ", the rest on %s", rest->caps.describe);
+    }
+    if (moved) {
+        add_text(lane, ", %s of %d layer%s on %s", e->plan->n_routed ? "experts" : "feed-forward",
+                 moved, moved == 1 ? "" : "s", to->caps.describe);
     }
 }
 
@@ -293,7 +332,7 @@ lk_status lk_lane_open(struct lk_engine *e, const struct lk_placement *p, struct
     if (status && s.part >= 0 && p->n > 1) {
         const struct lk_place *place = &p->parts[s.part];
         lk_fail_prefix(err, status, "part %d of %d, layers %d to %d", s.part + 1, p->n,
-                       place->first, place->last - 1);
+                       place->first / 2, (place->last - 1) / 2);
     }
     if (!status) {
         status = lk_lane_finish(e, lane, p, err);
@@ -317,7 +356,7 @@ static struct lk_part *part_of(struct lk_lane *lane, const struct lk_plan *plan,
         return NULL;
     }
     struct lk_part *part = &lane->part[0];
-    while (plan->states[state].layer >= part->last_layer) {
+    while (lk_stage_of(plan->states[state].layer) >= part->last_stage) {
         part++;
     }
     return part;

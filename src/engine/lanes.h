@@ -31,7 +31,8 @@ struct lk_part {
     struct lk_plan *slice;              /* NULL: the whole plan */
     struct lk_exec *exec;
     struct lk_state_mem *states;
-    int first_layer, last_layer; /* [first, last) of the model */
+    int first_stage, last_stage; /* [first, last) of the model */
+    bool head;                   /* it is the last one */
     /* [n_micro][n_embd] each: rows for the next part, of one micro-batch and of the one after it.
      * NULL in the last part. */
     float *hidden[2];

@@ -37,6 +37,40 @@ bool lk_placement_same(const struct lk_placement *a, const struct lk_placement *
     return same;
 }
 
+lk_status lk_placement_move_ffn(struct lk_placement *p, int first, int last,
+                                const struct lk_backend_impl *impl, lk_error *err)
+{
+    struct lk_placement old = *p;
+    int end = old.n ? old.parts[old.n - 1].last : 0;
+    lk_status status = lk_placement_init(p, old.n + 2 * (last - first), err);
+    if (status) {
+        *p = old;
+        return status;
+    }
+    p->n = 0;
+    for (int i = 0; i < old.n; i++) {
+        struct lk_place place = old.parts[i];
+        for (int layer = first; layer < last && place.impl != impl; layer++) {
+            int ffn = lk_stage_of(layer) + 1;
+            if (ffn < place.first || ffn >= place.last) {
+                continue;
+            }
+            if (ffn > place.first) {
+                struct lk_place *before = &p->parts[p->n++];
+                *before = place;
+                before->last = ffn;
+            }
+            p->parts[p->n++] = (struct lk_place){.impl = impl, .first = ffn, .last = ffn + 1};
+            place.first = ffn + 1;
+        }
+        if (place.first < place.last || place.last == end) {
+            p->parts[p->n++] = place;
+        }
+    }
+    lk_placement_free(&old);
+    return LK_OK;
+}
+
 lk_status lk_placement_without(const struct lk_placement *p, const bool *is_gone,
                                const struct lk_backend_impl *impl, struct lk_placement *out,
                                lk_error *err)
@@ -53,7 +87,7 @@ lk_status lk_placement_without(const struct lk_placement *p, const bool *is_gone
             place.device = (struct lk_device_id){0};
         }
         struct lk_place *before = out->n ? &out->parts[out->n - 1] : NULL;
-        if (before && before->impl == impl && place.impl == impl) {
+        if (before && before->impl == impl && place.impl == impl && before->first % 2 == 0) {
             before->last = place.last;
         } else {
             out->parts[out->n++] = place;
@@ -82,7 +116,7 @@ static int read_number(const char **p)
 struct part_text {
     const char *at;
     size_t n, n_head; /* of all of it; of what is before the colon of its layers */
-    int first, last;  /* [first, last] as it says */
+    int first, last;  /* layers [first, last] as it says */
 };
 
 /* The part that begins at `at`: up to the first colon that is followed by layers and an end. False
@@ -136,6 +170,27 @@ static lk_status read_device(const char *text, lk_list_devices devices, void *us
     return status;
 }
 
+/* Whether a part says which feed-forwards run on the CPU, wherever their layers are. */
+static bool is_ffn(const struct part_text *t)
+{
+    size_t spaces = strspn(t->at, " ");
+    return t->n_head >= spaces + 3 && memcmp(t->at + spaces, "ffn", 3) == 0 &&
+           strspn(t->at + spaces + 3, " ") == t->n_head - spaces - 3;
+}
+
+static lk_status read_ffn(const struct part_text *t, int expected, int n_layer,
+                          struct lk_placement *p, lk_error *err)
+{
+    if (expected != n_layer) {
+        return lk_fail(err, LK_E_INVALID, "comes before layer %d has a place", expected);
+    }
+    if (t->last < t->first || t->last >= n_layer) {
+        return lk_fail(err, LK_E_INVALID, "ends with layer %d, expected %d to %d", t->last,
+                       t->first < n_layer ? t->first : 0, n_layer - 1);
+    }
+    return lk_placement_move_ffn(p, t->first, t->last + 1, lk_backend_find("cpu"), err);
+}
+
 static lk_status read_part(const struct part_text *t, int expected, int n_layer,
                            lk_list_devices devices, void *user, struct lk_place *out, lk_error *err)
 {
@@ -154,8 +209,8 @@ static lk_status read_part(const struct part_text *t, int expected, int n_layer,
         device[n - 1] = 0;
     }
     out->impl = lk_backend_find(name);
-    out->first = t->first;
-    out->last = t->last + 1;
+    out->first = lk_stage_of(t->first);
+    out->last = lk_stage_of(t->last + 1);
     if (!out->impl) {
         return lk_fail(err, LK_E_INVALID,
                        "backend '%s': not one of vulkan (if built in), cpu, scalar, ref", name);
@@ -164,13 +219,12 @@ static lk_status read_part(const struct part_text *t, int expected, int n_layer,
         return lk_fail(err, LK_E_INVALID, "device '%s': backend '%s' has none to name", device,
                        name);
     }
-    if (out->first != expected) {
-        return lk_fail(err, LK_E_INVALID, "begins with layer %d, expected %d", out->first,
-                       expected);
+    if (t->first != expected) {
+        return lk_fail(err, LK_E_INVALID, "begins with layer %d, expected %d", t->first, expected);
     }
-    if (out->last <= out->first || out->last > n_layer) {
+    if (t->last < t->first || t->last >= n_layer) {
         return lk_fail(err, LK_E_INVALID, "ends with layer %d, expected %d to %d", t->last,
-                       out->first, n_layer - 1);
+                       t->first, n_layer - 1);
     }
     return out->impl->look ? read_device(device, devices, user, &out->device, err) : LK_OK;
 }
@@ -178,7 +232,7 @@ static lk_status read_part(const struct part_text *t, int expected, int n_layer,
 lk_status lk_placement_parse(const char *text, int n_layer, lk_list_devices devices, void *user,
                              struct lk_placement *out, lk_error *err)
 {
-    int most = 1, expected = 0;
+    int most = 1, expected = 0, number = 0;
     for (const char *p = text; *p; p++) {
         most += *p == ',';
     }
@@ -186,14 +240,21 @@ lk_status lk_placement_parse(const char *text, int n_layer, lk_list_devices devi
     out->n = 0;
     for (const char *p = text; p && !status;) {
         struct part_text t;
-        (void)cut_part(p, &t);
-        struct lk_place *place = &out->parts[out->n++];
-        status = read_part(&t, expected, n_layer, devices, user, place, err);
+        number++;
+        if (cut_part(p, &t) && is_ffn(&t)) {
+            status = read_ffn(&t, expected, n_layer, out, err);
+        } else {
+            struct lk_place place = {0};
+            status = read_part(&t, expected, n_layer, devices, user, &place, err);
+            if (!status) {
+                out->parts[out->n++] = place;
+                expected = t.last + 1;
+            }
+        }
         if (status) {
-            lk_fail_prefix(err, status, "placement: part %d '%.*s'", out->n,
+            lk_fail_prefix(err, status, "placement: part %d '%.*s'", number,
                            (int)(t.n < 200 ? t.n : 200), p);
         }
-        expected = place->last;
         p = p[t.n] ? p + t.n + 1 : NULL;
     }
     if (!status && expected != n_layer) {
@@ -206,12 +267,44 @@ lk_status lk_placement_parse(const char *text, int n_layer, lk_list_devices devi
     return status;
 }
 
-char *lk_placement_text(const struct lk_placement *p, const struct lk_device_list *devices)
+/* Text that grows; NULL after a failure. */
+struct text {
+    char *at;
+    size_t n, cap;
+};
+
+static void say(struct text *t, const char *head, const char *device, int first, int last)
 {
     enum { PART = 64 };
-    char *text = lk_alloc_array((size_t)p->n, PART);
-    size_t at = 0;
-    for (int i = 0; text && i < p->n; i++) {
+    lk_error err;
+    if (t->n + PART > t->cap && lk_grow(&t->at, &t->cap, t->n + PART, 1, &err)) {
+        lk_free(t->at);
+        *t = (struct text){0};
+        return;
+    }
+    t->n += (size_t)snprintf(t->at + t->n, PART, "%s%.16s%s:%d-%d", t->n ? "," : "", head, device,
+                             first, last);
+}
+
+/* A part that begins with the second stage of a layer, on no device, was moved out of the part
+ * before it, which goes on behind it. */
+static bool is_moved(const struct lk_place *place)
+{
+    return place->first % 2 == 1 && place->last == place->first + 1 && !place->impl->look;
+}
+
+static bool goes_on(const struct lk_placement *p, int i)
+{
+    return i + 1 < p->n &&
+           (is_moved(&p->parts[i + 1]) ||
+            (is_moved(&p->parts[i]) && p->parts[i + 1].impl == p->parts[i - 1].impl &&
+             lk_device_same(&p->parts[i + 1].device, &p->parts[i - 1].device)));
+}
+
+char *lk_placement_text(const struct lk_placement *p, const struct lk_device_list *devices)
+{
+    struct text t = {0};
+    for (int i = 0; i < p->n; i++) {
         const struct lk_place *place = &p->parts[i];
         char device[24] = "";
         for (size_t k = 0; place->impl->look && k < devices->n; k++) {
@@ -219,10 +312,24 @@ char *lk_placement_text(const struct lk_placement *p, const struct lk_device_lis
                 snprintf(device, sizeof device, " %zu", k);
             }
         }
-        at += (size_t)snprintf(text + at, PART, "%s%.16s%s:%d-%d", i ? "," : "", place->impl->name,
-                               device, place->first, place->last - 1);
+        while (goes_on(p, i)) {
+            i++;
+        }
+        say(&t, place->impl->name, device, place->first / 2, (p->parts[i].last - 1) / 2);
     }
-    return text;
+    for (int i = 0; i < p->n; i++) {
+        int first = p->parts[i].first / 2, last = first;
+        if (!is_moved(&p->parts[i])) {
+            continue;
+        }
+        while (i + 2 < p->n && is_moved(&p->parts[i + 2]) &&
+               p->parts[i + 2].first / 2 == last + 1) {
+            last++;
+            i += 2;
+        }
+        say(&t, "ffn", "", first, last);
+    }
+    return t.at;
 }
 
 /* ---- layers shared out among devices ---- */
@@ -255,24 +362,31 @@ int lk_share_out(struct lk_share *shares, int n, int want)
     return want;
 }
 
-struct lk_layer_sizes lk_layer_sizes_of(const struct lk_state_geom *geom)
+uint64_t lk_stage_bytes(const struct lk_state_geom *geom, int stage)
 {
     const struct lk_plan *plan = geom->plan;
-    struct lk_layer_sizes sizes = {.least = UINT64_MAX};
-    for (int layer = 0; layer <= plan->n_layer; layer++) {
-        uint64_t bytes = 0;
-        for (int i = 0; i < plan->n_ops; i++) {
-            const struct lk_op *op = &plan->ops[i];
-            bytes += op->layer == layer && op->weight >= 0 ? plan->weights[op->weight].n_bytes : 0;
-        }
-        for (int i = 0; i < plan->n_states; i++) {
-            bytes += plan->states[i].layer == layer ? lk_state_bytes(geom, i) : 0;
-        }
-        if (layer == plan->n_layer) {
-            sizes.head = bytes;
-        } else {
-            sizes.least = bytes < sizes.least ? bytes : sizes.least;
-        }
+    uint64_t bytes = 0;
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        bool is_here = lk_stage_of(op->layer) + op->feed_forward == stage;
+        bytes += is_here && op->weight >= 0 ? plan->weights[op->weight].n_bytes : 0;
+    }
+    for (int i = 0; i < plan->n_states; i++) {
+        bytes += lk_stage_of(plan->states[i].layer) == stage ? lk_state_bytes(geom, i) : 0;
+    }
+    return bytes;
+}
+
+struct lk_layer_sizes lk_layer_sizes_of(const struct lk_state_geom *geom, bool with_experts)
+{
+    const struct lk_plan *plan = geom->plan;
+    struct lk_layer_sizes sizes = {.least = UINT64_MAX,
+                                   .head = lk_stage_bytes(geom, lk_stage_of(plan->n_layer))};
+    for (int layer = 0; layer < plan->n_layer; layer++) {
+        bool left_out = !with_experts && lk_plan_has_experts(plan, layer);
+        uint64_t bytes = lk_stage_bytes(geom, lk_stage_of(layer));
+        bytes += left_out ? 0 : lk_stage_bytes(geom, lk_stage_of(layer) + 1);
+        sizes.least = bytes < sizes.least ? bytes : sizes.least;
     }
     return sizes;
 }

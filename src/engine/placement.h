@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Placement: where each layer of a model runs, as a value: a list of backends, devices and layers.
- * Reads one from text, tells one as text, and decides how many layers each of several devices gets.
- * Opens no device and knows no lane.
+ * Placement: where each layer of a model runs, as a value: a list of backends, devices and stages
+ * of layers (lk_stage_of). Reads one from text, tells one as text, and decides how many layers each
+ * of several devices gets. Opens no device and knows no lane.
  */
 #ifndef LK_PLACEMENT_H
 #define LK_PLACEMENT_H
 
 #include "backend/device_list.h"
 
-/* Layers [first, last) of the model on one device. The first part of a placement has the embedding
- * too, the last one the head. */
+/* Stages [first, last) of the model on one device. The first part of a placement has the embedding
+ * too, the last one the head; that alone where first is last. */
 struct lk_place {
     const struct lk_backend_impl *impl;
     struct lk_device_id device; /* zero for a backend that is no device's */
@@ -43,6 +43,11 @@ lk_status lk_placement_without(const struct lk_placement *p, const bool *is_gone
                                const struct lk_backend_impl *impl, struct lk_placement *out,
                                lk_error *err);
 
+/* Moves the second stages of layers [first, last) to a backend that is no device's; those that are
+ * there already stay. The head stays where it was. */
+lk_status lk_placement_move_ffn(struct lk_placement *p, int first, int last,
+                                const struct lk_backend_impl *impl, lk_error *err);
+
 /* ---- layers shared out among devices ---- */
 
 struct lk_share {
@@ -56,11 +61,14 @@ struct lk_share {
  * many are shared out. */
 int lk_share_out(struct lk_share *shares, int n, int want);
 
-/* What a plan's layers take of a device's memory, at least: of weights and states. */
+/* What a plan's layers take of a device's memory, at least: of weights and states. Without
+ * `with_experts` second stages that have experts are left out. */
 struct lk_layer_sizes {
     uint64_t least; /* the smallest layer */
     uint64_t head;
 };
-struct lk_layer_sizes lk_layer_sizes_of(const struct lk_state_geom *geom);
+struct lk_layer_sizes lk_layer_sizes_of(const struct lk_state_geom *geom, bool with_experts);
+/* Bytes of weights and states that a stage takes, or the head, at least. */
+uint64_t lk_stage_bytes(const struct lk_state_geom *geom, int stage);
 
 #endif

@@ -72,6 +72,7 @@ enum { LK_OP_MAX_IN = 2 };
 struct lk_op {
     enum lk_op_kind kind;
     int layer;            /* -1: before the layers; n_layer: after them */
+    bool feed_forward;    /* of the second stage of its layer, see lk_stage_of */
     int in[LK_OP_MAX_IN]; /* slots */
     int n_in;
     int out;    /* slot, -1 = none */

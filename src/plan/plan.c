@@ -33,24 +33,62 @@ void lk_plan_free(struct lk_plan **plan)
     *plan = NULL;
 }
 
-/* The slot that holds the hidden rows before `layer` (n_layer: before the head). */
-static int hidden_before(const struct lk_plan *whole, int layer)
+static int stage_of(const struct lk_op *op)
+{
+    return lk_stage_of(op->layer) + op->feed_forward;
+}
+
+/* The slot that holds the hidden rows before a stage, or before the head. */
+static int hidden_before(const struct lk_plan *whole, int stage)
 {
     for (int i = 0; i < whole->n_ops; i++) {
-        if (whole->ops[i].layer == layer) {
+        if (stage_of(&whole->ops[i]) == stage) {
             return whole->ops[i].in[0];
         }
     }
     return -1;
 }
 
+bool lk_plan_has_stages(const struct lk_plan *plan, int layer)
+{
+    return hidden_before(plan, lk_stage_of(layer) + 1) >= 0;
+}
+
+bool lk_plan_has_experts(const struct lk_plan *plan, int layer)
+{
+    bool has = false;
+    for (int i = 0; i < plan->n_ops; i++) {
+        has |= plan->ops[i].layer == layer && plan->ops[i].kind == LK_OP_EXPERTS;
+    }
+    return has;
+}
+
+/* Whether a slice may begin, or end, at a stage. */
+static lk_status check_cut(const struct lk_plan *whole, int stage, lk_error *err)
+{
+    if (stage % 2 == 0 || lk_plan_has_stages(whole, stage / 2)) {
+        return LK_OK;
+    }
+    return lk_fail(
+        err, LK_E_INVALID,
+        "layer %d: attention and feed-forward of architecture '%s' read the same rows, and "
+        "can't be apart",
+        stage / 2, whole->arch);
+}
+
 lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
                         struct lk_plan **out, lk_error *err)
 {
-    if (whole->slice || first < 0 || first > last || last > whole->n_layer ||
-        (embed && first != 0) || (head && last != whole->n_layer)) {
-        return lk_fail(err, LK_E_INVALID, "plan slice of layers %d to %d: the model has %d", first,
-                       last, whole->n_layer);
+    int end = lk_stage_of(whole->n_layer);
+    if (whole->slice || first < 0 || first > last || last > end || (embed && first != 0) ||
+        (head && last != end)) {
+        return lk_fail(err, LK_E_INVALID, "plan slice of stages %d to %d: the model has %d", first,
+                       last, end);
+    }
+    lk_status status = check_cut(whole, first, err);
+    status = status ? status : check_cut(whole, last, err);
+    if (status) {
+        return status;
     }
     struct lk_plan *p = lk_alloc(sizeof *p);
     if (!p) {
@@ -67,13 +105,14 @@ lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool e
     memcpy(p->slots, whole->slots, (size_t)whole->n_slots * sizeof *p->slots);
     p->n_ops = 0;
     for (int i = 0; i < whole->n_ops; i++) {
-        int layer = whole->ops[i].layer;
-        if (layer < 0 ? embed : layer == whole->n_layer ? head : layer >= first && layer < last) {
-            p->ops[p->n_ops++] = whole->ops[i];
+        const struct lk_op *op = &whole->ops[i];
+        bool within = stage_of(op) >= first && stage_of(op) < last;
+        if (op->layer < 0 ? embed : op->layer == whole->n_layer ? head : within) {
+            p->ops[p->n_ops++] = *op;
         }
     }
-    p->first_layer = first;
-    p->last_layer = last;
+    p->first_stage = first;
+    p->last_stage = last;
     p->head = head;
     p->in_slot = embed ? -1 : hidden_before(whole, first);
     p->out_slot = head ? whole->out_slot : hidden_before(whole, last);
@@ -137,8 +176,8 @@ bool lk_op_reads(const struct lk_op *op, int slot)
 
 bool lk_plan_keeps(const struct lk_plan *plan, int i)
 {
-    int layer = plan->states[i].layer;
-    return layer >= plan->first_layer && layer < plan->last_layer;
+    int stage = lk_stage_of(plan->states[i].layer);
+    return stage >= plan->first_stage && stage < plan->last_stage;
 }
 
 int lk_plan_rope_width(const struct lk_plan *plan)

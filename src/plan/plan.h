@@ -56,9 +56,9 @@ struct lk_plan {
     uint32_t n_ctx_max; /* positions the model can be run to */
     int n_routed;       /* experts that a token goes to in a layer that has them; 0: none has */
 
-    /* What this plan covers: layers [first, last) of the model, with the embedding when
+    /* What this plan covers: stages [first, last) of the model, with the embedding when
      * in_slot == -1 and the head (gather, final norm, output) when `head`. */
-    int first_layer, last_layer;
+    int first_stage, last_stage;
     bool head;
     int in_slot;  /* hidden rows [tokens][n_embd] handed in, or -1 */
     int out_slot; /* [outputs][n_vocab] when `head` ([n_embd] if it ends with its norm), else hidden
@@ -71,9 +71,21 @@ struct lk_plan {
  * must outlive the plan. (src/plan/model.c, src/plan/arch.c) */
 lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_error *err);
 
-/* Layers [first, last) of a whole plan; with first == 0 also the embedding if `embed`, with
- * last == n_layer also the head if `head`. A slice shares weights, ropes and the list of states
- * with its plan, which must outlive it. Op.layer keeps the model's numbering. */
+/* A layer is two stages, between which only hidden rows go on: attention, with its sum, and
+ * feed-forward. Architectures whose branches read the same rows have all of a layer in the first.
+ */
+static inline int lk_stage_of(int layer)
+{
+    return 2 * layer;
+}
+/* Whether a plan can be cut between the stages of a layer. */
+bool lk_plan_has_stages(const struct lk_plan *plan, int layer);
+/* Whether a layer has experts. */
+bool lk_plan_has_experts(const struct lk_plan *plan, int layer);
+
+/* Stages [first, last) of a whole plan; with first == 0 also the embedding if `embed`, with
+ * last == lk_stage_of(n_layer) also the head if `head`. A slice shares weights, ropes and the list
+ * of states with its plan, which must outlive it. Op.layer keeps the model's numbering. */
 lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
                         struct lk_plan **out, lk_error *err);
 void lk_plan_free(struct lk_plan **plan);

@@ -21,6 +21,7 @@ struct builder {
     struct lk_plan *plan;
     size_t cap_ops, cap_slots, cap_weights, cap_states, cap_copies;
     uint8_t *bound;    /* [n_tensors]: tensors that found their meaning */
+    bool feed_forward; /* of the ops to come */
     struct lk_op sink; /* what an op is written to after a failure; never read */
     lk_status status;
     lk_error *err;
@@ -52,6 +53,7 @@ static struct lk_op *add_op(struct builder *b, enum lk_op_kind kind, int layer, 
     }
     p->ops[p->n_ops] = lk_op_make(kind, in0, in1, out, weight);
     p->ops[p->n_ops].layer = layer;
+    p->ops[p->n_ops].feed_forward = b->feed_forward;
     return &p->ops[p->n_ops++];
 }
 
@@ -514,13 +516,16 @@ static int add_layer(struct builder *b, int layer, int x)
     int branch = attention(b, layer, n);
     branch = layer_norm(b, layer, branch, after, "post_attention_norm.weight");
     x = add(b, layer, x, branch);
+    b->feed_forward = !arch->parallel;
     if (!arch->parallel) {
         n = layer_norm(b, layer, x, before,
                        arch->ffn_norm_post ? "post_attention_norm.weight" : "ffn_norm.weight");
     }
     branch = feed_forward(b, layer, n);
     branch = layer_norm(b, layer, branch, after, "post_ffw_norm.weight");
-    return add(b, layer, x, branch);
+    x = add(b, layer, x, branch);
+    b->feed_forward = false;
+    return x;
 }
 
 static void head(struct builder *b, int x, int embd)
@@ -659,7 +664,7 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
     p->n_embd = h->n_embd;
     p->n_vocab = h->n_vocab;
     p->n_ctx_max = h->n_ctx;
-    p->last_layer = h->n_layer;
+    p->last_stage = lk_stage_of(h->n_layer);
     p->n_routed = h->experts.n_used;
     p->head = true;
     p->in_slot = -1;

@@ -133,7 +133,7 @@ lk_status lk_vk_known_open(struct lk_vk_known *k, lk_error *err)
                                .states = k->states,
                                .n_states = 2,
                                .n_layer = 1,
-                               .last_layer = 1};
+                               .last_stage = 2};
     k->states[0] = lk_state_paged(LK_STATE_K, 0, N_KV_HEAD, HEAD_DIM);
     k->states[1] = lk_state_paged(LK_STATE_V, 0, N_KV_HEAD, HEAD_DIM);
     add_slot(k, NARROW);

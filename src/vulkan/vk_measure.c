@@ -210,7 +210,7 @@ static lk_status time_kernel(struct kernel_run *k, lk_kernel_fn each, void *user
                            .n_weights = 1,
                            .n_embd = COLS,
                            .n_layer = 1,
-                           .last_layer = 1,
+                           .last_stage = 2,
                            .out_slot = 1};
     struct lk_exec_options o = {.plan = &plan,
                                 .max_tokens = k->n_tokens,
@@ -271,7 +271,7 @@ lk_status lk_vk_kernels(const struct lk_backend_options *options, bool all_level
     size_t n = (size_t)n_tokens, most = (size_t)ROWS * COLS * sizeof(float);
     char note[512];
     bool exact;
-    static const struct lk_plan NO_STATES = {.n_layer = 1, .last_layer = 1};
+    static const struct lk_plan NO_STATES = {.n_layer = 1, .last_stage = 2};
     struct lk_state_geom geom = {.plan = &NO_STATES};
     uint8_t *data = lk_alloc(most);
     lk_status status = lk_vk_open(options, &k.b, &exact, note, sizeof note, err);

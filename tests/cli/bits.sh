@@ -10,6 +10,7 @@ same "scalar" "$(hash_of --backend scalar)" "$h"
 same "cpu, 2 threads" "$(hash_of --backend cpu --threads 2)" "$h"
 same "moved in mid-sentence" "$(hash_of --backend scalar --move-at 7:cpu)" "$h"
 same "placed in two parts" "$(hash_of --place scalar:0,cpu:1)" "$h"
+same "feed-forwards apart" "$(hash_of --place scalar:0-1,ffn:0-1)" "$h"
 same "moved to a placement" "$(hash_of --backend cpu --move-at 7:cpu:0,scalar:1)" "$h"
 differ "another prompt" "$(lk -q run $model "twice" -n 40 --ignore-eos --logits-sha256 </dev/null | tail -n 1)" "$h"
 whole=$(gen -n 30 --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["ids"])')

@@ -14,6 +14,8 @@ expect 2 "a placement of too few layers" run $model x --place cpu:0
 holds "a placement of too few layers: said" "$(err)" "placement: ends with layer 0, the model has 0 to 1"
 expect 2 "a placement of no backend" run $model x --place cpu:0,abacus:1
 holds "a placement of no backend: the part is named" "$(err)" "placement: part 2 'abacus:1': backend 'abacus'"
+expect 2 "a number of layers that is none" run $model x --cpu-moe most
+expect 2 "a placement whose feed-forwards come first" run $model x --place ffn:0,cpu:0-1
 expect 2 "a placement beside a backend" run $model x --place cpu:0-1 --backend cpu
 
 # A device that is named is that one or an error; a machine without a GPU is one short line.

@@ -61,6 +61,20 @@ Test(lanes, every_split_in_chains_of_one_to_six_parts_gives_the_same_rows)
     cr_assert_eq(n, 32); /* 2^5 ways to cut 6 layers */
 }
 
+Test(lanes, feed_forwards_that_are_placed_apart_give_the_same_rows)
+{
+    static const char *const PLACED[] = {"scalar:0-5,ffn:0-5", "scalar:0-5,ffn:2",
+                                         "scalar:0-1,cpu:2,scalar:3-5,ffn:1-3,ffn:5",
+                                         "scalar:0-5,ffn:5", "cpu:0-5,ffn:0-5"};
+    int n = 0;
+    for (size_t i = 0; i < LK_COUNT(PLACED); i++) {
+        for (int k = 0; k < 4; k++) {
+            same_rows(&n, PLACED[i]);
+        }
+        n++;
+    }
+}
+
 Test(lanes, micro_batches_of_any_size_give_the_same_rows)
 {
     lk_model *m;
@@ -295,6 +309,11 @@ Test(lanes, parts_are_described)
         {"scalar:0,cpu:1-2,scalar:3,ref:4,cpu:5",
          "2 of 6 layers on scalar, 1 thread, 1 on reference in double, the rest on cpu generic, 1 "
          "thread"},
+        {"scalar:0-5,ffn:1-3",
+         "scalar, 1 thread, feed-forward of 3 layers on cpu generic, 1 thread"},
+        {"cpu:0,scalar:1-5,ffn:0-5",
+         "5 of 6 layers on scalar, 1 thread, the rest on cpu generic, 1 thread, feed-forward of 5 "
+         "layers on cpu generic, 1 thread"},
     };
     for (size_t i = 0; i < LK_COUNT(CASES); i++) {
         lk_model *m;
@@ -337,6 +356,12 @@ Test(lanes, options_that_make_no_sense_are_refused)
     o.device = NULL;
     o.gpu_layers = 3;
     refuses(&o, LK_E_INVALID, "expected no gpu_layers beside it");
+    o.gpu_layers = LK_GPU_LAYERS_AUTO;
+    o.cpu_experts = 2;
+    refuses(&o, LK_E_INVALID, "expected no cpu_experts beside it");
+    o = options(NULL, 64);
+    o.cpu_experts = LK_CPU_EXPERTS_AUTO - 1;
+    refuses(&o, LK_E_INVALID, "cpu_experts is -2, expected auto or a number of layers");
     /* A device that is named is that one or an error, whatever there is. */
     for (int i = 0; i < 2; i++) {
         o = options(NULL, 64);

@@ -77,6 +77,11 @@ Test(placement, texts_are_read)
     reads("cpu:0-14,scalar:15", "cpu:0-14,scalar:15-15");
     reads(" cpu :0-3 , ref :4-15 ", "cpu:0-3,ref:4-15");
     reads("cpu:0-3,cpu:4-15", "cpu:0-3,cpu:4-15");
+    reads("ref:0-15,ffn:3", "ref:0-15,ffn:3-3");
+    reads("ref:0-15, ffn :0-15", "ref:0-15,ffn:0-15");
+    reads("ref:0-3,scalar:4-15,ffn:3-4,ffn:8-10", "ref:0-3,scalar:4-15,ffn:3-4,ffn:8-10");
+    reads("ref:0-7,cpu:8-15,ffn:7-9", "ref:0-7,cpu:8-15,ffn:7-7");
+    reads("ref:0-7,ref:8-15,ffn:5-6", "ref:0-7,ref:8-15,ffn:5-6");
     cr_assert_eq(lk_placement_parse("cpu:0", 1, two_devices, &asked, &p, NULL), LK_OK);
     cr_assert_eq(asked, 0, "devices were listed for nothing");
     lk_placement_free(&p);
@@ -110,6 +115,11 @@ Test(placement, texts_are_refused_by_part)
     refuses("cpu:0-3,ref:4-3", LK_E_INVALID,
             "part 2 'ref:4-3': ends with layer 3, expected 4 to 15");
     refuses("cpu:0-16", LK_E_INVALID, "ends with layer 16, expected 0 to 15");
+    refuses("ffn:0-3,ref:0-15", LK_E_INVALID, "part 1 'ffn:0-3': comes before layer 0 has a place");
+    refuses("ref:0-7,ffn:0-3,ref:8-15", LK_E_INVALID, "part 2 'ffn:0-3': comes before layer 8");
+    refuses("ref:0-15,ffn:5-4", LK_E_INVALID, "part 2 'ffn:5-4': ends with layer 4, expected 5");
+    refuses("ref:0-15,ffn:12-16", LK_E_INVALID, "ends with layer 16, expected 12 to 15");
+    refuses("ref:0-15,ffn:3,ref:4-15", LK_E_INVALID, "begins with layer 4, expected 16");
     refuses("cpu:0-7,ref:8-14", LK_E_INVALID,
             "placement: ends with layer 14, the model has 0 to 15");
     if (has_vulkan()) {
@@ -128,10 +138,11 @@ Test(placement, texts_are_refused_by_part)
 /* Whatever a text is: it is a placement of all layers, or an error with a reason. */
 Test(placement, any_text_is_read_or_refused)
 {
-    static const char *const WORDS[] = {"cpu",  "scalar", "vulkan",  " ",         ":",
-                                        ",",    "-",      "0",       "7",         "8",
-                                        "15",   "16",     "small",   "Big",       "99999999999",
-                                        "\xff", "0-15",   "cpu:0-7", ",ref:8-15", ":0-15"};
+    static const char *const WORDS[] = {"cpu",   "scalar", "vulkan",  " ",         ":",
+                                        ",",     "-",      "0",       "7",         "8",
+                                        "15",    "16",     "small",   "Big",       "99999999999",
+                                        "\xff",  "0-15",   "cpu:0-7", ",ref:8-15", ":0-15",
+                                        ",ffn:7"};
     struct rng rng = {1};
     int read = 0;
     for (int i = 0; i < 200000; i++) {
@@ -149,10 +160,11 @@ Test(placement, any_text_is_read_or_refused)
         }
         int at = 0;
         for (int k = 0; k < p.n; k++) {
-            cr_assert(p.parts[k].first == at && p.parts[k].last > at, "'%s'", text);
+            bool head_alone = k > 0 && k + 1 == p.n && p.parts[k].last == at;
+            cr_assert(p.parts[k].first == at && (p.parts[k].last > at || head_alone), "'%s'", text);
             at = p.parts[k].last;
         }
-        cr_assert_eq(at, LAYERS, "'%s'", text);
+        cr_assert_eq(at, lk_stage_of(LAYERS), "'%s'", text);
         read++;
         lk_placement_free(&p);
     }
@@ -208,6 +220,9 @@ Test(placement, what_is_lost_goes_to_the_cpu_and_neighbours_join)
         {"scalar:0-3,ref:4-15", "11", "cpu:0-15"},
         {"cpu:0-3,ref:4-7,cpu:8-11,scalar:12-15", "0100", "cpu:0-11,scalar:12-15"},
         {"cpu:0-3,ref:4-7,ref:8-11,scalar:12-15", "0101", "cpu:0-7,ref:8-11,cpu:12-15"},
+        {"ref:0-3,scalar:4-15,ffn:3-4", "10000", "cpu:0-3,scalar:4-15,ffn:4-4"},
+        {"ref:0-3,scalar:4-15,ffn:3-4", "00101", "ref:0-3,cpu:4-15,ffn:3-3"},
+        {"ref:0-15,ffn:15", "101", "cpu:0-15"},
     };
     for (size_t i = 0; i < LK_COUNT(CASES); i++) {
         struct lk_placement p, q;

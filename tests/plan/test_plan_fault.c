@@ -27,7 +27,7 @@ Test(plan_fault, each_allocation)
             fault_alloc(n, false);
             lk_status status = lk_plan_build(g, &plan, &err);
             if (status == LK_OK) {
-                status = lk_plan_slice(plan, 1, 2, false, p.n_layer == 2, &slice, &err);
+                status = lk_plan_slice(plan, 2, 4, false, p.n_layer == 2, &slice, &err);
             }
             bool struck = fault_struck();
             fault_alloc(0, false);

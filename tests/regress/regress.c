@@ -223,8 +223,8 @@ static lk_status open_part(struct rg_chain *c, int i, const struct rg_way *way, 
     struct lk_backend *backend = rg_backend(way);
     c->part[i].way = way;
     if (c->n_parts > 1) {
-        cr_assert_eq(lk_plan_slice(plan, first, last, first == 0, last == plan->n_layer,
-                                   &c->part[i].slice, err),
+        cr_assert_eq(lk_plan_slice(plan, lk_stage_of(first), lk_stage_of(last), first == 0,
+                                   last == plan->n_layer, &c->part[i].slice, err),
                      LK_OK, "%s", err->message);
     }
     c->part[i].last_layer = last;

@@ -17,7 +17,7 @@ void hand_start(struct lk_plan *plan, struct hand_room *room, int width)
                              .states = room->states,
                              .n_embd = width,
                              .n_layer = 1,
-                             .last_layer = 1};
+                             .last_stage = 2};
     hand_slot(plan, width, LK_ROWS_TOKENS);
 }
 

@@ -435,7 +435,8 @@ Test(vk_fuse, parts_of_models_of_every_type)
         for (int at = 0; at < n; at++) {
             struct lk_plan *part;
             lk_error err;
-            cr_assert_eq(lk_plan_slice(m.plan, at, at + 1, at == 0, at + 1 == n, &part, &err),
+            cr_assert_eq(lk_plan_slice(m.plan, lk_stage_of(at), lk_stage_of(at + 1), at == 0,
+                                       at + 1 == n, &part, &err),
                          LK_OK, "%s", err.message);
             for (int k = 0; k < LK_VK_LISTS * 4; k++) {
                 struct lk_vk_groups groups = vk_groups_of(part, (enum lk_vk_list_kind)(k / 4),

@@ -102,8 +102,8 @@ static void shared(const char *device, int gpu_layers, const char *const *says, 
     lk_engine *e = tiny_engine_with(parts_path, &o, &m);
     int covered = 0;
     for (int i = 0; i < e->home->n_parts; i++) {
-        cr_assert_eq(e->home->part[i].first_layer, covered);
-        covered = e->home->part[i].last_layer;
+        cr_assert_eq(e->home->part[i].first_stage / 2, covered);
+        covered = e->home->part[i].last_stage / 2;
     }
     cr_assert_eq(covered, LAYERS);
     for (int i = 0; i < n_says; i++) {
@@ -124,6 +124,23 @@ Test(vk_lanes, layers_are_shared_out_among_the_devices_that_are_named, .timeout 
     shared("1,0", LK_GPU_LAYERS_ALL, VULKAN, 1);
     shared("llvmpipe,swiftshader", 4, CPU, 2);
     shared("1, 0", 1, CPU, 2);
+}
+
+Test(vk_lanes, feed_forwards_of_layers_on_two_devices_run_on_the_cpu, .timeout = 600)
+{
+    static const char *const PLACED[] = {"vulkan 0:0-2,vulkan 1:3-5,ffn:0-5",
+                                         "vulkan 1:0-3,cpu:4-5,ffn:1,ffn:3"};
+    for (size_t i = 0; i < LK_COUNT(PLACED); i++) {
+        lk_model *m;
+        lk_engine_options o = options();
+        o.placement = PLACED[i];
+        lk_engine *e = tiny_engine_with(parts_path, &o, &m);
+        float *rows = tiny_rows(e, parts_ids, N);
+        tiny_same(rows, parts_rows, (size_t)N * VOCAB, PLACED[i]);
+        free(rows);
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
 }
 
 Test(vk_lanes, devices_that_are_not_there_are_an_error)

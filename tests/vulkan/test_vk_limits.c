@@ -267,7 +267,7 @@ Test(vk_limits, a_state_beyond_the_devices_buffers_is_refused)
     struct lk_backend *b = calloc(1, sizeof *b);
     struct lk_backend_options o = {.device = vk_pair_id()};
     struct lk_state k = lk_state_paged(LK_STATE_K, 0, 2, 40);
-    struct lk_plan plan = {.states = &k, .n_states = 1, .n_layer = 1, .last_layer = 1};
+    struct lk_plan plan = {.states = &k, .n_states = 1, .n_layer = 1, .last_stage = 2};
     struct lk_state_geom g = {.plan = &plan, .n_blocks = 128};
     uint32_t bytes = 128 * 2 * (64 * 64 * 12 / 8 + 64 * 4); /* blocks, heads, keys, scales */
     lk_error err = {0};

@@ -126,6 +126,23 @@ go llama LK_FAULT_BUDGET=1000 -- --backend auto --device 0
 answered "no budget"
 holds "no budget: the CPU" "$dir/err" "running on the CPU"
 
+# ---- experts stay in RAM where a device holds all else ----
+go qwen3moe -- --backend cpu
+cp "$dir/out" "$dir/want"
+verbose=(-v)
+go qwen3moe LK_FAULT_BUDGET=10000000 -- --backend vulkan --device 0
+answered "a budget for all experts"
+same "a budget for all experts: none on the CPU" "$(grep -c 'experts of' "$dir/err")" 0
+go qwen3moe LK_FAULT_BUDGET=370000 -- --backend vulkan --device 0
+answered "a budget without experts"
+holds "a budget without experts: said" "$dir/err" "experts of 2 layers on cpu "
+go qwen3moe -- --backend vulkan --device 0 --cpu-moe 1
+answered "experts of one layer on the CPU"
+holds "experts of one layer on the CPU: said" "$dir/err" ", experts of 1 layer on cpu "
+go qwen3moe -- --backend vulkan --device 0 --cpu-moe all
+answered "all experts on the CPU"
+verbose=()
+
 # ---- no driver, no loader ----
 absent() { # absent NAME REASON ENVIRONMENT...: auto answers on the CPU, vulkan is an error
     local name=$1 reason=$2

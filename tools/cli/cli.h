@@ -209,7 +209,7 @@ const char *cli_did_you_mean(struct cli_suggestion *s);
 
 /* The options of every command that runs a model; first field of its arguments. */
 struct cli_engine_args {
-    const char *backend, *device, *place, *gpu_layers, *kv, *cpu_level, *vk_disable;
+    const char *backend, *device, *place, *gpu_layers, *cpu_moe, *kv, *cpu_level, *vk_disable;
     int64_t threads, threads_batch, ctx, batch;
     bool pin, no_fuse;
 };

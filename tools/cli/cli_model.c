@@ -3,6 +3,7 @@
  * Models: from the word MODEL of a command line to a file, an open model, tokenizer, engine. The
  * script pull fetches: `pull WORD FILE` makes FILE or says why not.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,9 +33,11 @@ const struct cli_option cli_device_options[] = {
 const struct cli_option cli_layer_options[] = {
     {"gpu-layers", 0, CLI_STRING, "N", THIS(gpu_layers), "auto",
      .help = "layers on the GPU: auto, all or a number"},
+    {"cpu-moe", 0, CLI_STRING, "N", THIS(cpu_moe), "auto",
+     .help = "layers whose experts stay in RAM and run on the CPU: auto, all or a number"},
     {"place", 0, CLI_STRING, "LIST", THIS(place),
-     .help = "which layers run where, instead of --backend, --device and --gpu-layers: "
-             "'cpu:0-3,vulkan 0:4-11,vulkan 1:12-15'"},
+     .help = "which layers run where, instead of --backend, --device, --gpu-layers and --cpu-moe: "
+             "'cpu:0-3,vulkan 0:4-11,vulkan 1:12-15,ffn:4-7'"},
     {"batch", 0, CLI_INT, "N", THIS(batch), "512", 1, 8192,
      .help = "tokens computed at once (changes no result)"},
     CLI_END,
@@ -218,6 +221,22 @@ static int gpu_layers_of(const struct cli *cli, const char *text, int *out)
     return CLI_DONE;
 }
 
+static int cpu_experts_of(const struct cli *cli, const char *text, int *out)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+    if (strcmp(text, "auto") == 0) {
+        *out = LK_CPU_EXPERTS_AUTO;
+    } else if (strcmp(text, "all") == 0) {
+        *out = INT_MAX;
+    } else if (end == text || *end || n < 0 || n > 1 << 20) {
+        return cli_fail(cli, CLI_USAGE, "--cpu-moe: '%s', expected auto, all or a number", text);
+    } else {
+        *out = (int)n;
+    }
+    return CLI_DONE;
+}
+
 int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
                             lk_engine_options *o, char **cache)
 {
@@ -227,6 +246,9 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
         return cli_fail(cli, CLI_USAGE, "--device: '', expected a number or a part of a name");
     }
     int code = args->gpu_layers ? gpu_layers_of(cli, args->gpu_layers, &o->gpu_layers) : CLI_DONE;
+    if (!code && args->cpu_moe) {
+        code = cpu_experts_of(cli, args->cpu_moe, &o->cpu_experts);
+    }
     if (code) {
         return code;
     }
