@@ -406,6 +406,19 @@ static void note_vocabulary(const struct lk_engine *e)
     }
 }
 
+/* Keys of 8 bits lose what is small beside a few large biases. */
+static void note_narrow_keys(const struct lk_engine *e)
+{
+    enum { LARGE = 32 }; /* other dimensions of a key are about 1 */
+    float bias = lk_plan_key_bias(e->plan);
+    if (lk_plan_k_bits(e->plan) < LK_KV_K_BITS && bias > LARGE) {
+        lk_log_line(&e->log, LK_LOG_WARN,
+                    "%s: biases of keys go up to %.0f: with 8 bits a key (kv i8) this model's "
+                    "answers get worse, the default (k12v8) keeps them",
+                    lk_gguf_path(e->model->gguf), (double)bias);
+    }
+}
+
 static lk_status take_context(struct lk_engine *e, lk_error *err)
 {
     uint32_t most = e->plan->n_ctx_max, want = e->options.n_ctx;
@@ -487,6 +500,7 @@ lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options
             lk_plan_end_at_norm(e->plan);
         }
         note_vocabulary(e);
+        note_narrow_keys(e);
         status = take_context(e, err);
     }
     if (!status) {

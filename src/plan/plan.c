@@ -223,6 +223,37 @@ int lk_plan_k_bits(const struct lk_plan *plan)
     return LK_KV_K_BITS;
 }
 
+/* The op that writes a slot; NULL: none of the plan's. */
+static const struct lk_op *writer_of(const struct lk_plan *plan, int slot)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].out == slot) {
+            return &plan->ops[i];
+        }
+    }
+    return NULL;
+}
+
+float lk_plan_key_bias(const struct lk_plan *plan)
+{
+    float most = 0.0f;
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].kind != LK_OP_KV_STORE) {
+            continue;
+        }
+        const struct lk_op *op = writer_of(plan, plan->ops[i].in[0]);
+        if (op && op->kind == LK_OP_ROPE) {
+            op = writer_of(plan, op->in[0]);
+        }
+        const float *bias = op && op->kind == LK_OP_BIAS ? plan->weights[op->weight].data : NULL;
+        for (int64_t k = 0; bias && k < plan->weights[op->weight].cols; k++) {
+            float size = bias[k] < 0 ? -bias[k] : bias[k];
+            most = size > most ? size : most;
+        }
+    }
+    return most;
+}
+
 struct lk_kv_shape lk_kv_shape_of(const struct lk_plan *plan, int k)
 {
     const struct lk_state *s = &plan->states[k];

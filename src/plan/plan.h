@@ -98,6 +98,9 @@ int lk_plan_row_width(const struct lk_plan *plan);
 void lk_plan_set_context(struct lk_plan *plan, uint32_t n_ctx);
 /* What the cache keeps, of a plan that no backend has prepared yet: lk_engine_options.kv. */
 lk_status lk_plan_set_kv(struct lk_plan *plan, const char *kv, lk_error *err);
+/* The largest absolute value among the biases of keys that go to the cache as they are; 0: there
+ * are none. */
+float lk_plan_key_bias(const struct lk_plan *plan);
 /* Bits of a cell of K; LK_KV_K_BITS of a plan without K. */
 int lk_plan_k_bits(const struct lk_plan *plan);
 

@@ -15,6 +15,7 @@
 #include "base/numerics.h"
 #include "engine/engine.h"
 #include "tests/util/cells.h"
+#include "tests/util/model_build.h"
 #include "tests/util/models.h"
 #include "tests/util/tiny.h"
 
@@ -465,6 +466,46 @@ Test(session, keys_of_8_bits)
     free(rows);
     free(wide);
     unlink(file);
+}
+
+static void count_key_warnings(void *user, lk_log_level level, const char *line)
+{
+    *(int *)user += level == LK_LOG_WARN && strstr(line, "biases of keys go up to");
+}
+
+Test(session, keys_of_8_bits_are_warned_of_where_biases_are_large)
+{
+    static const struct {
+        const char *arch, *kv;
+        float bias;
+        int n;
+    } CASES[] = {{"qwen2", "i8", 30.0f, 1},
+                 {"qwen2", NULL, 30.0f, 0},
+                 {"qwen2", "i8", 0.0f, 0},
+                 {"llama", "i8", 0.0f, 0}};
+    for (size_t i = 0; i < LK_COUNT(CASES); i++) {
+        struct model_params p = model_params_default(CASES[i].arch, LK_TYPE_Q8_0, 5);
+        char path[] = "/tmp/lockstep-session-XXXXXX";
+        lk_engine_options o = lk_engine_options_default();
+        lk_model *m;
+        int n = 0;
+        p.key_bias = CASES[i].bias;
+        struct gguf_build b;
+        int fd = mkstemp(path);
+        cr_assert(fd >= 0 && close(fd) == 0);
+        model_build(&b, &p);
+        gb_save(&b, path);
+        gb_free(&b);
+        o.backend = "scalar";
+        o.kv = CASES[i].kv;
+        o.log = count_key_warnings;
+        o.user = &n;
+        lk_engine *e = tiny_engine_with(path, &o, &m);
+        cr_assert_eq(n, CASES[i].n, "%s, %s, %g", CASES[i].arch, o.kv, (double)p.key_bias);
+        lk_engine_close(&e);
+        lk_model_close(&m);
+        unlink(path);
+    }
 }
 
 /* A byte changed anywhere, some at the end added or taken away: the file is called damaged,

@@ -396,7 +396,7 @@ static void layer_tensors(struct writer *w, int i)
             vector(w, blk(s, i, "attn_qkv.bias"), nq + 2 * nk, 0.0f, 0.5f);
         } else {
             vector(w, blk(s, i, "attn_q.bias"), nq, 0.0f, 0.5f);
-            vector(w, blk(s, i, "attn_k.bias"), nk, 0.0f, 0.5f);
+            vector(w, blk(s, i, "attn_k.bias"), nk, 0.0f, p->key_bias > 0 ? p->key_bias : 0.5f);
             vector(w, blk(s, i, "attn_v.bias"), nk, 0.0f, 0.5f);
         }
         if (strcmp(p->arch, "gpt-oss") == 0 || !shape->qkv_bias) {

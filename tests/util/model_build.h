@@ -57,6 +57,7 @@ struct model_params {
     int window;                     /* 0: no key */
     bool tied;                      /* no output.weight */
     bool biases;     /* attn_q, attn_k, attn_v, attn_output biases (qwen2 has the first three) */
+    float key_bias;  /* their spread, of attn_k; 0: as the others */
     bool ffn_biases; /* of gate, up and down */
     bool rope_freqs; /* llama3's frequency factors; phi3: short and long factors */
     float linear;    /* rope.scaling.factor of type linear; 0: no keys */
