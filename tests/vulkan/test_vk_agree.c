@@ -18,7 +18,7 @@
 /* Of every type and shape, without some features. */
 static void matmuls(const char *variant)
 {
-    static const int ROWS[] = {1, 33, 96}, TOKENS[] = {1, 3, 8, 9, 70};
+    static const int ROWS[] = {1, 33, 96}, TOKENS[] = {1, 3, 9, 17, 70};
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
     bool sample = vk_pair_samples();
@@ -123,7 +123,7 @@ static void layer(struct vk_bench *b, enum lk_type type, int n_tokens, const cha
 
 Test(vk_agree, layers_of_matmuls_fused_and_unfused)
 {
-    static const int TOKENS[] = {1, 8, 11};
+    static const int TOKENS[] = {1, 8, 19};
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
     size_t step = vk_pair_samples() ? 3 : 1;

@@ -17,7 +17,7 @@ Test(vk_tile, rows_choose_the_variant)
         int least, gpu;
     } CASE[] = {{1, LK_VK_MV1, LK_VK_MV1},    {2, LK_VK_MV4, LK_VK_MV4},
                 {4, LK_VK_MV4, LK_VK_MV4},    {5, LK_VK_MV8, LK_VK_MV8},
-                {8, LK_VK_MV8, LK_VK_MV8},    {9, LK_VK_TILE, LK_VK_TILE},
+                {16, LK_VK_MV8, LK_VK_MV8},   {17, LK_VK_TILE, LK_VK_TILE},
                 {512, LK_VK_TILE, LK_VK_TILE}};
     for (size_t i = 0; i < LK_COUNT(CASE); i++) {
         cr_assert_eq(lk_vk_variant_for(&VK_FACTS_LEAST, CASE[i].rows), CASE[i].least, "%u",
@@ -60,16 +60,16 @@ Test(vk_tile, mat_vecs_have_as_many_workers_as_there_is_work)
               "matvec_Q8_0_dot_gpu", 800, 1, 2 << 4, 49);
     is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q4_K, LK_VK_MV1, 128, 14336, LK_VK_EPI_ADD, 1),
               "matvec_Q4_K_dot_gpu", 896, 1, LK_VK_EPI_ADD | 1 << 4, 56);
-    /* Several tokens are never unrolled, and workers and tokens share 64 sums a row. */
+    /* Four tokens are never unrolled, and workers and tokens share 64 sums a row. */
     is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_F16, LK_VK_MV4, 64, 8192, LK_VK_EPI_STORE, 0),
               "matvec_F16", 512, 4, 0, 0);
     is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_F16, LK_VK_MV8, 64, 8192, LK_VK_EPI_STORE, 0),
-              "matvec_F16", 256, 8, 0, 0);
+              "matvec_F16_gpu", 256, 8, 0, 0);
     is_kernel(lk_vk_matvec(&VK_FACTS_LEAST, LK_TYPE_Q4_K, LK_VK_MV8, 64, 8192, LK_VK_EPI_STORE, 0),
               "matvec_Q4_K", 128, 4, 0, 0);
     /* One panel is still folded for all its tokens. */
     is_kernel(lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q4_K, LK_VK_MV8, 64, 256, LK_VK_EPI_STORE, 0),
-              "matvec_Q4_K_dot", 256, 8, 0, 0);
+              "matvec_Q4_K_dot_gpu", 256, 8, 0, 0);
 }
 
 static void is_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_groups,

@@ -53,7 +53,7 @@ struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type,
     workers = least_of(workers, f->max_threads / 32);
     workers = workers < cols ? cols : workers;
     bool dot = f->int_dot && lk_type_info((uint32_t)type)->quantized;
-    bool unrolled = variant == LK_VK_MV1 && !f->looped;
+    bool unrolled = cols != 4 && !f->looped; /* of 4 tokens it is no faster */
     snprintf(kernel.shader, sizeof kernel.shader, "matvec_%s%s%s", lk_type_name((uint32_t)type),
              dot ? "_dot" : "", unrolled ? "_gpu" : "");
     kernel.spec[0] = workers * 32;

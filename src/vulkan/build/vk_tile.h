@@ -12,8 +12,8 @@
 /* Mat-vecs of 1, 4 and 8 tokens a workgroup, and tiles. */
 enum { LK_VK_MV1, LK_VK_MV4, LK_VK_MV8, LK_VK_TILE, LK_VK_VARIANTS };
 enum {
-    LK_VK_FEW_TOKENS = 8, /* tokens that mat-vecs take */
-    LK_VK_MAX_PARTS = 96  /* panels of a workgroup's rows that meet at one barrier: 12 KiB */
+    LK_VK_FEW_TOKENS = 16, /* tokens that mat-vecs take */
+    LK_VK_MAX_PARTS = 96   /* panels of a workgroup's rows that meet at one barrier: 12 KiB */
 };
 
 /* A shader with its specialization constants. */
