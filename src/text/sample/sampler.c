@@ -7,7 +7,8 @@
  *     alone), and no float is ever summed: a weight is exp((x - max) / temperature) as an integer
  *     in units of 2^-39, and integers add up the same in any order;
  *   - candidates are ordered by (logit descending, id ascending), never by sorting: top-k and top-p
- *     walk down a histogram of order keys, digit by digit, in O(vocabulary);
+ *     walk down a histogram of order keys, digit by digit, in O(vocabulary). What is left of the
+ *     candidates after each step stands together, by rising id;
  *   - the draw is a counter-based random number of (seed, position).
  *
  * Knows no model and no tokenizer. lk_sample allocates nothing.
@@ -33,9 +34,10 @@ struct lk_sampler {
     int32_t *bias_ids;
     float *bias_values;
     float *row;       /* [n_vocab] logits after bias and penalties */
-    uint32_t *key;    /* [n_vocab] order keys: larger is more likely, 0: not a candidate */
-    uint64_t *weight; /* [n_vocab] 0: not a candidate */
-    uint32_t *count;  /* [n_vocab] occurrences in the window, zero between calls */
+    size_t n;         /* candidates */
+    int32_t *id;      /* [n_vocab] of each candidate, rising */
+    uint32_t *key;    /* [n_vocab] its order key: larger is more likely */
+    uint64_t *weight; /* [n_vocab] its probability, see WEIGHT_BITS */
     uint64_t *bin;    /* [N_BINS] */
 };
 
@@ -160,12 +162,11 @@ lk_status lk_sampler_open(const lk_sampler_options *options, size_t n_vocab, lk_
     s->bias_ids = lk_alloc_array(o.n_bias, sizeof *s->bias_ids);
     s->bias_values = lk_alloc_array(o.n_bias, sizeof *s->bias_values);
     s->row = lk_alloc_array(n_vocab, sizeof *s->row);
+    s->id = lk_alloc_array(n_vocab, sizeof *s->id);
     s->key = lk_alloc_array(n_vocab, sizeof *s->key);
     s->weight = lk_alloc_array(n_vocab, sizeof *s->weight);
-    s->count = lk_alloc_array(n_vocab, sizeof *s->count);
     s->bin = lk_alloc_array(N_BINS, sizeof *s->bin);
-    if (!s->bias_ids || !s->bias_values || !s->row || !s->key || !s->weight || !s->count ||
-        !s->bin) {
+    if (!s->bias_ids || !s->bias_values || !s->row || !s->id || !s->key || !s->weight || !s->bin) {
         lk_sampler_close(&s);
         return lk_fail(err, LK_E_NOMEM, "out of memory: a sampler for %zu tokens", n_vocab);
     }
@@ -188,9 +189,9 @@ void lk_sampler_close(lk_sampler **sampler)
         lk_free(s->bias_ids);
         lk_free(s->bias_values);
         lk_free(s->row);
+        lk_free(s->id);
         lk_free(s->key);
         lk_free(s->weight);
-        lk_free(s->count);
         lk_free(s->bin);
         lk_free(s);
     }
@@ -207,15 +208,15 @@ static uint32_t key_of(float x)
 int32_t lk_argmax(const float *logits, size_t n_vocab)
 {
     uint32_t best = 0;
-    size_t at = 0;
-    for (size_t i = 0; i < n_vocab; i++) {
+    for (size_t i = 0; i < n_vocab; i++) { /* compilers make vectors of this loop, and not of two */
         uint32_t key = key_of(logits[i]);
-        if (key > best) {
-            best = key;
-            at = i;
-        }
+        best = key > best ? key : best;
     }
-    return (int32_t)at;
+    size_t at = 0;
+    while (at < n_vocab && key_of(logits[at]) != best) {
+        at++;
+    }
+    return at < n_vocab ? (int32_t)at : 0;
 }
 
 /* Infinities of arithmetic on finite logits become the largest finite ones; -inf stays. */
@@ -232,24 +233,28 @@ static void add_bias(struct lk_sampler *s)
     }
 }
 
-/* Each token of the window once: first the repetition penalty, then frequency and presence. */
+/* Each token of the window once: first the repetition penalty, then frequency and presence. They
+ * are counted where keys will stand. */
 static void add_penalties(struct lk_sampler *s, const int32_t *history, size_t n_history)
 {
     const lk_sampler_options *o = &s->options;
     size_t n = (size_t)o->penalty_last_n < n_history ? (size_t)o->penalty_last_n : n_history;
     const int32_t *window = n ? history + (n_history - n) : NULL;
-    for (size_t i = 0; i < n; i++) {
-        if (window[i] >= 0 && (size_t)window[i] < s->n_vocab) {
-            s->count[window[i]]++;
+    uint32_t *count = s->key;
+    for (int add = 0; add < 2; add++) {
+        for (size_t i = 0; i < n; i++) {
+            if (window[i] >= 0 && (size_t)window[i] < s->n_vocab) {
+                count[window[i]] = add ? count[window[i]] + 1 : 0;
+            }
         }
     }
     for (size_t i = 0; i < n; i++) {
-        if (window[i] < 0 || (size_t)window[i] >= s->n_vocab || !s->count[window[i]]) {
+        if (window[i] < 0 || (size_t)window[i] >= s->n_vocab || !count[window[i]]) {
             continue;
         }
         float x = s->row[window[i]];
-        float times = (float)s->count[window[i]];
-        s->count[window[i]] = 0;
+        float times = (float)count[window[i]];
+        count[window[i]] = 0;
         if (x > 0.0f) {
             x = x / o->repeat_penalty;
         } else {
@@ -268,10 +273,40 @@ static const struct {
     uint32_t mask;
 } DIGITS[] = {{21, 0x7ff}, {10, 0x7ff}, {0, 0x3ff}};
 
-/* Walks the candidates from the most likely down until their amounts (NULL: one each) reach
- * `target`, keeps those and removes the rest (key and weight 0). Candidates with the same logit are
- * taken by rising id. Three passes over digits of the key find the last logit that is kept. */
-static void keep_first(struct lk_sampler *s, const uint64_t *amount, uint64_t target)
+/* All tokens are candidates. */
+static void take_all(struct lk_sampler *s)
+{
+    s->n = s->n_vocab;
+    for (size_t i = 0; i < s->n; i++) {
+        s->key[i] = key_of(s->row[i]);
+        s->id[i] = (int32_t)i;
+    }
+}
+
+/* Candidates at least as likely as `least`, and of those with the key `last` as many as it takes
+ * for the amount `above` to reach `target`. */
+static void keep_from(struct lk_sampler *s, bool weigh, uint32_t least, uint32_t last,
+                      uint64_t above, uint64_t target)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        uint32_t key = s->key[i];
+        uint64_t weight = weigh ? s->weight[i] : 1;
+        if (key < least || (key == last && above >= target)) {
+            continue;
+        }
+        above += key == last ? weight : 0;
+        s->id[n] = s->id[i];
+        s->key[n] = key;
+        s->weight[n++] = weight;
+    }
+    s->n = n;
+}
+
+/* Walks the candidates from the most likely down until their amounts (their weights, or one each)
+ * reach `target`, and keeps those. Candidates with the same logit are taken by rising id. Three
+ * passes over digits of the key find the last logit that is kept. */
+static void keep_first(struct lk_sampler *s, bool weigh, uint64_t target)
 {
     uint32_t prefix = 0, prefix_mask = 0;
     uint64_t above = 0; /* amount of the candidates above `prefix` */
@@ -279,9 +314,9 @@ static void keep_first(struct lk_sampler *s, const uint64_t *amount, uint64_t ta
         int low = DIGITS[d].low;
         uint32_t digit_mask = DIGITS[d].mask;
         memset(s->bin, 0, N_BINS * sizeof *s->bin);
-        for (size_t i = 0; i < s->n_vocab; i++) {
-            if (s->key[i] && (s->key[i] & prefix_mask) == prefix) {
-                s->bin[s->key[i] >> low & digit_mask] += amount ? amount[i] : 1;
+        for (size_t i = 0; i < s->n; i++) {
+            if ((s->key[i] & prefix_mask) == prefix) {
+                s->bin[s->key[i] >> low & digit_mask] += weigh ? s->weight[i] : 1;
             }
         }
         uint32_t digit = digit_mask;
@@ -290,29 +325,22 @@ static void keep_first(struct lk_sampler *s, const uint64_t *amount, uint64_t ta
         }
         prefix |= digit << low;
         prefix_mask |= digit_mask << low;
-    }
-    for (size_t i = 0; i < s->n_vocab; i++) {
-        if (s->key[i] == prefix && above < target) {
-            above += amount ? amount[i] : 1;
-        } else if (s->key[i] <= prefix) {
-            s->key[i] = 0;
-            s->weight[i] = 0;
+        if (d == 0) { /* most are out already */
+            keep_from(s, weigh, prefix, 0, 0, 0);
         }
     }
+    keep_from(s, weigh, prefix, prefix, above, target);
 }
 
-/* exp((x - max) / temperature) in units of 2^-39, for what is still a candidate. */
+/* exp((x - max) / temperature) in units of 2^-39. */
 static uint64_t softmax(struct lk_sampler *s, float max)
 {
     uint64_t total = 0;
-    for (size_t i = 0; i < s->n_vocab; i++) {
-        s->weight[i] = 0;
-        if (s->key[i]) {
-            float v = s->row[i] - max;
-            v = v / s->options.temperature;
-            s->weight[i] = (uint64_t)(lk_exp(v) * (float)(1ull << WEIGHT_BITS));
-            total += s->weight[i];
-        }
+    for (size_t i = 0; i < s->n; i++) {
+        float v = s->row[s->id[i]] - max;
+        v = v / s->options.temperature;
+        s->weight[i] = (uint64_t)(lk_exp(v) * (float)(1ull << WEIGHT_BITS));
+        total += s->weight[i];
     }
     return total;
 }
@@ -320,7 +348,7 @@ static uint64_t softmax(struct lk_sampler *s, float max)
 static uint64_t total_weight(const struct lk_sampler *s)
 {
     uint64_t total = 0;
-    for (size_t i = 0; i < s->n_vocab; i++) {
+    for (size_t i = 0; i < s->n; i++) {
         total += s->weight[i];
     }
     return total;
@@ -334,14 +362,14 @@ static void keep_top_p(struct lk_sampler *s, uint64_t total)
     if ((double)target < exact || target == 0) {
         target++;
     }
-    keep_first(s, s->weight, target);
+    keep_first(s, true, target);
 }
 
 /* Those at least min_p times as likely as the likeliest, which weighs 2^39. */
 static void keep_min_p(struct lk_sampler *s)
 {
     uint64_t least = (uint64_t)(s->options.min_p * (float)(1ull << WEIGHT_BITS));
-    for (size_t i = 0; i < s->n_vocab; i++) {
+    for (size_t i = 0; i < s->n; i++) {
         if (s->weight[i] < least) {
             s->weight[i] = 0;
         }
@@ -355,7 +383,7 @@ static int32_t draw(const struct lk_sampler *s, uint64_t random)
     while (at >= s->weight[i]) {
         at -= s->weight[i++];
     }
-    return (int32_t)i;
+    return s->id[i];
 }
 
 /* Whether a mask has token i; no mask has all. */
@@ -369,8 +397,11 @@ static int32_t sample(lk_sampler *s, const uint32_t *mask, size_t n_masked, cons
 {
     const lk_sampler_options *o = &s->options;
     for (size_t i = 0; i < s->n_vocab; i++) {
-        bool out = !may_come(mask, n_masked, i) || lk_magnitude(logits[i]) > 0x7f800000u; /* NaN */
-        s->row[i] = out ? lk_flt(0xff800000u) : limit(logits[i]);
+        bool nan = lk_magnitude(logits[i]) > 0x7f800000u;
+        s->row[i] = nan ? lk_flt(0xff800000u) : limit(logits[i]);
+    }
+    for (size_t i = 0; i < s->n_vocab && mask; i++) {
+        s->row[i] = may_come(mask, n_masked, i) ? s->row[i] : lk_flt(0xff800000u);
     }
     add_bias(s);
     add_penalties(s, history, n_history);
@@ -379,11 +410,9 @@ static int32_t sample(lk_sampler *s, const uint32_t *mask, size_t n_masked, cons
     if (o->temperature == 0.0f || lk_bits(max) == 0xff800000u) {
         return best;
     }
-    for (size_t i = 0; i < s->n_vocab; i++) {
-        s->key[i] = key_of(s->row[i]);
-    }
+    take_all(s);
     if (o->top_k > 0 && (size_t)o->top_k < s->n_vocab) {
-        keep_first(s, NULL, (uint64_t)o->top_k);
+        keep_first(s, false, (uint64_t)o->top_k);
     }
     uint64_t total = softmax(s, max);
     if (o->top_p < 1.0f) {
