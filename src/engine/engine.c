@@ -463,6 +463,7 @@ static void engine_free(lk_engine *e)
     lk_free(e->named);
     lk_device_list_free(&e->devices);
     lk_mutex_free(e->lock);
+    lk_crew_free(e->crew);
     if (e->rows) {
         lk_pages_free(e->rows, (size_t)e->max_outputs * (size_t)lk_plan_row_width(e->plan) *
                                    sizeof *e->rows);
@@ -505,7 +506,9 @@ lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options
     }
     if (!status) {
         e->lock = lk_mutex_new();
-        if (!e->lock) {
+        e->crew = lk_crew_new();
+        e->n_cpus = lk_cpu_quota();
+        if (!e->lock || !e->crew) {
             status = lk_fail(err, LK_E_NOMEM, "out of memory opening the engine");
         }
     }

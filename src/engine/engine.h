@@ -7,6 +7,7 @@
 #ifndef LK_ENGINE_H
 #define LK_ENGINE_H
 
+#include "engine/crew.h"
 #include "engine/lanes.h"
 
 struct lk_engine {
@@ -26,6 +27,8 @@ struct lk_engine {
     size_t n_lanes, cap_lanes;
     struct lk_lane *home; /* where sessions are opened */
     uint32_t n_ctx, n_batch, n_sessions;
+    struct lk_crew *crew; /* for work between batches, on up to n_cpus threads */
+    int n_cpus;
     int n_open;  /* sessions */
     bool closed; /* it goes with the last of them */
     int max_outputs, max_seqs;

@@ -11,14 +11,13 @@
 #include "base/mem.h"
 #include "engine/generation.h"
 #include "engine/run.h"
-#include "engine/spread.h"
 #include "text/sample/logprob.h"
 #include "text/sample/sampler.h"
 #include "text/sample/stop.h"
 
 enum {
     MAX_EVENTS = 3,         /* of a step: a token, text, the end */
-    SPREAD_LOGITS = 1 << 17 /* so many are worth a thread */
+    SPREAD_LOGITS = 1 << 15 /* so many are worth waking a thread */
 };
 
 struct lk_generation {
@@ -627,9 +626,9 @@ static void run_turns(lk_engine *e, struct lk_turn *turns, size_t n, bool yields
                       struct step_room *room)
 {
     size_t per = SPREAD_LOGITS / lk_engine_n_vocab(e) + 1; /* a thread for so many */
-    size_t threads = n / per, most = (size_t)lk_cpu_quota();
+    size_t threads = n / per, most = (size_t)e->n_cpus;
     evaluate(e, turns, n, yields, room);
-    lk_spread(n, (int)(threads < most ? threads : most), conclude, turns);
+    lk_crew_run(e->crew, n, (int)(threads < most ? threads : most), conclude, turns);
     step_room_free(room);
 }
 

@@ -2,13 +2,15 @@
  *
  * Threads: the CPU backend with one to five threads, decode and prefill of unlike numbers, two
  * engines at work at once, and lanes of several parts with a thread each, by bits against the
- * scalar backend. A program of its own, without Criterion, so that ThreadSanitizer can watch it.
+ * scalar backend; and a crew with two callers. A program of its own, without Criterion, so that
+ * ThreadSanitizer can watch it.
  */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/crew.h"
 #include "lockstep.h"
 
 enum { CTX = 100, PREFILL = 70, N = 80, MAX_VOCAB = 1024 };
@@ -79,10 +81,47 @@ static bool same(const struct work *w, const struct work *expected)
 
 static struct work expected, one, two;
 
+static struct lk_crew *crew;
+
+static void add(void *user, size_t i)
+{
+    ((size_t *)user)[i] += i;
+}
+
+/* The same sums as those of one thread. */
+static void *call_crew(void *arg)
+{
+    size_t sum[40] = {0}, bad = 0;
+    for (int r = 0; r < 200; r++) {
+        lk_crew_run(crew, 40, 1 + r % 6, add, sum);
+    }
+    for (size_t i = 0; i < 40; i++) {
+        bad += sum[i] != 200 * i;
+    }
+    *(size_t *)arg = bad;
+    return NULL;
+}
+
+static bool crew_is_shared(void)
+{
+    size_t bad[2] = {1, 1};
+    pthread_t other;
+    crew = lk_crew_new();
+    if (crew && pthread_create(&other, NULL, call_crew, &bad[1]) == 0) {
+        call_crew(&bad[0]);
+        pthread_join(other, NULL);
+    }
+    lk_crew_free(crew);
+    if (bad[0] || bad[1]) {
+        fprintf(stderr, "[FAIL] a crew with two callers\n");
+    }
+    return !bad[0] && !bad[1];
+}
+
 int main(void)
 {
     static const int THREADS[][2] = {{1, 1}, {2, 2}, {3, 3}, {1, 3}, {3, 2}, {5, 5}};
-    int tested = 0, passing = 0;
+    int tested = 1, passing = crew_is_shared();
     for (size_t m = 0; m < sizeof MODELS / sizeof *MODELS; m++) {
         const char *path = MODELS[m].path;
         expected = (struct work){.path = path, .backend = "scalar"};
