@@ -15,14 +15,19 @@
 #include "tests/vulkan/vk_bench.h"
 #include "tests/util/models.h"
 
-/* Of every type and shape, without some features. */
-static void matmuls(const char *variant)
+enum { TYPES_OF_A_SAMPLE = 5 }; /* each fifth */
+
+/* Of every type and shape, without the features of a variant. Where few cases run each type has
+ * every number of tokens with one width, which turns; a sample has a few types, others in each
+ * variant. */
+static void matmuls(int v)
 {
     static const int ROWS[] = {1, 33, 96}, TOKENS[] = {1, 3, 9, 17, 70};
+    const char *variant = VK_VARIANTS[v];
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
     bool sample = vk_pair_samples();
-    for (size_t t = 0; t < n_types; t += sample && *variant ? 3 : 1) {
+    for (size_t t = sample ? (size_t)v : 0; t < n_types; t += sample ? TYPES_OF_A_SAMPLE : 1) {
         int block = types[t].block;
         int cols[3] = {block,
                        block == 256  ? 768
@@ -45,6 +50,9 @@ static void matmuls(const char *variant)
                 struct vk_bench b;
                 char what[96];
                 int rows = ROWS[(i + k) % 3];
+                if (!some && vk_pair_skips(t + i, k)) {
+                    continue;
+                }
                 snprintf(what, sizeof what, "matmul %s %dx%d, %d tokens, without '%s'",
                          types[t].name, rows, cols[k], TOKENS[i], variant);
                 vk_bench_begin(&b, cols[k], TOKENS[i], what);
@@ -59,22 +67,22 @@ static void matmuls(const char *variant)
 
 Test(vk_agree, matmul_of_every_type_and_shape)
 {
-    matmuls(VK_VARIANTS[0]);
+    matmuls(0);
 }
 
 Test(vk_agree, matmul_without_features)
 {
-    matmuls(VK_VARIANTS[1]);
+    matmuls(1);
 }
 
 Test(vk_agree, matmul_unrolled)
 {
-    matmuls(VK_VARIANTS[2]);
+    matmuls(2);
 }
 
 Test(vk_agree, matmul_in_wide_tiles)
 {
-    matmuls(VK_VARIANTS[3]);
+    matmuls(3);
 }
 
 /* Which a device takes of its own accord only where there are many. */
@@ -87,7 +95,7 @@ Test(vk_agree, matmul_in_large_tiles)
         return;
     }
     b->dev.many_tiles = 1;
-    matmuls("");
+    matmuls(0);
 }
 
 /* norm -> q, k, v -> add of two; norm -> gate, up -> glu -> down + residual: what fuses. */
@@ -126,14 +134,18 @@ Test(vk_agree, layers_of_matmuls_fused_and_unfused)
     static const int TOKENS[] = {1, 8, 19};
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
-    size_t step = vk_pair_samples() ? 3 : 1;
-    for (size_t t = 0; t < n_types; t += step) {
+    bool sample = vk_pair_samples(); /* of the types that no sample of matmuls has */
+    for (size_t t = sample ? 4 : 0; t < n_types; t += sample ? TYPES_OF_A_SAMPLE : 1) {
         for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
             struct vk_bench b;
             char what[96];
+            bool unrolled = types[t].type == LK_TYPE_Q4_K; /* what decode alone is */
+            if (vk_pair_skips(unrolled ? 0 : t, i)) {
+                continue;
+            }
             snprintf(what, sizeof what, "layer of %s, %d tokens", types[t].name, TOKENS[i]);
             layer(&b, types[t].type, TOKENS[i], what);
-            vk_bench_end(&b, VK_VARIANTS[types[t].type == LK_TYPE_Q4_K ? 2 : t % 2]);
+            vk_bench_end(&b, VK_VARIANTS[unrolled ? 2 : t % 2]);
         }
     }
     vk_pair_close();
@@ -387,13 +399,18 @@ static void run_within_limits(const char *disable)
     static const int TOKENS[] = {1, 8, 40};
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
-    bool sample = vk_pair_samples();
-    for (size_t h = 0; h < (sample ? 1 : LK_COUNT(HEADS)); h++) {
-        vk_attention_case(&HEADS[h], 1, 1, 330, disable);
-        vk_attention_case(&HEADS[h], 7, 2, 60, disable);
-        vk_attention_case(&HEADS[h], 130, 1, 1, disable);
+    static const struct {
+        int n_tokens, n_seqs, pos0;
+    } CASES[] = {{1, 1, 330}, {7, 2, 60}, {130, 1, 1}};
+    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+        for (size_t c = 0; c < LK_COUNT(CASES); c++) {
+            if (!vk_pair_skips(h, c)) {
+                vk_attention_case(&HEADS[h], CASES[c].n_tokens, CASES[c].n_seqs, CASES[c].pos0,
+                                  disable);
+            }
+        }
     }
-    size_t step = test_is_full() ? 1 : sample ? 8 : 4; /* sizes of every type: vk_limits */
+    size_t step = test_is_full() ? 1 : 4; /* sizes of every type: vk_limits */
     for (size_t t = 0; t < n_types; t += step) {
         struct vk_bench b;
         layer(&b, types[t].type, TOKENS[t % 3], "layer within limits");
@@ -403,6 +420,9 @@ static void run_within_limits(const char *disable)
 
 Test(vk_agree, a_device_of_the_least_limits)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     VkPhysicalDeviceLimits *l = limits_of("narrow");
     struct lk_vk_found *f = &vk_pair_device("narrow")->dev.found;
     vk_pair_least(l);
@@ -414,6 +434,9 @@ Test(vk_agree, a_device_of_the_least_limits)
 
 Test(vk_agree, workgroups_that_are_small_along_x_alone)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     limits_of("matrix")->maxComputeWorkGroupSize[0] = 128;
     run_within_limits("matrix");
     vk_pair_close();
@@ -421,6 +444,9 @@ Test(vk_agree, workgroups_that_are_small_along_x_alone)
 
 Test(vk_agree, wide_tiles_fit_to_the_byte_or_are_narrow)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     for (uint32_t less = 0; less < 2; less++) {
         struct vk_bench b;
         VkPhysicalDeviceLimits *l = limits_of("narrow,matrix");
@@ -438,6 +464,9 @@ Test(vk_agree, wide_tiles_fit_to_the_byte_or_are_narrow)
 /* Rows of a tile of queries: halved until they fit. */
 Test(vk_agree, attention_takes_the_rows_that_fit)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     static const struct vk_heads H = {4, 2, 128, 48, 0, false, 0.0f, false, true, 0};
     const uint32_t one = 2 * 128 + 6 * 64 + 16; /* q, weights twice, five words */
     static const struct {
@@ -467,6 +496,9 @@ Test(vk_agree, attention_takes_the_rows_that_fit)
 
 Test(vk_agree, heads_beyond_the_kernels_are_refused)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     static const int TOKENS[] = {1, 3, 20};
     static const struct vk_heads AT = {2, 1, 256, 256, 0, true, 0.0f, false, true, 0};
     static const struct vk_heads PAST = {2, 1, 257, 256, 0, true, 0.0f, false, true, 0};
@@ -486,6 +518,9 @@ Test(vk_agree, heads_beyond_the_kernels_are_refused)
 /* Attention in decode names ops in halves of a word: of the largest number, and of one more. */
 Test(vk_agree, op_numbers_beyond_16_bits)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     static const struct vk_heads H = {4, 2, 64, 64, 0, true, 0.0f, true, true, 0};
     struct vk_bench b;
     char what[160];
@@ -528,6 +563,9 @@ Test(vk_agree, op_numbers_beyond_16_bits)
 /* Attention in decode binds all vectors at once. */
 Test(vk_agree, vectors_beyond_one_buffer)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     static const struct vk_heads H = {64, 1, 32, 32, 0, true, 0.0f, true, true, 0};
     struct vk_bench b;
     char what[160];
@@ -557,6 +595,9 @@ Test(vk_agree, vectors_beyond_one_buffer)
 /* Panels of a row in decode that meet at one barrier: 96, of both halves of a GLU. */
 Test(vk_agree, panels_beyond_one_barrier)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     for (int past = 0; past < 2; past++) {
         struct vk_bench b;
         int n = (96 + past) * 256;
@@ -581,6 +622,9 @@ Test(vk_agree, panels_beyond_one_barrier)
 /* A mat-vec norms its input in shared memory that holds it to the byte. */
 Test(vk_agree, norm_in_shared_memory_or_before)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     const uint32_t need = 8 * 384 + 2 * 8 * 128 + 1024 + 128;
     for (uint32_t less = 0; less < 2; less++) {
         struct vk_bench b;
@@ -603,6 +647,9 @@ Test(vk_agree, norm_in_shared_memory_or_before)
 
 Test(vk_agree, windows_beyond_the_batch_buffer)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     static const struct vk_heads H = {2, 1, 32, 32, 10, false, 0.0f, false, true, 0};
     struct vk_bench b;
     char what[160];
@@ -626,6 +673,9 @@ Test(vk_agree, windows_beyond_the_batch_buffer)
 /* Row groups of a matrix are workgroups along x: more than a device takes are several chunks. */
 Test(vk_agree, rows_beyond_the_workgroups_of_a_dispatch)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     static const int TOKENS[] = {1, 5, 20};
     limits_of("")->maxComputeWorkGroupCount[0] = 8;
     for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
@@ -669,6 +719,9 @@ Test(vk_agree, rows_beyond_the_workgroups_of_a_dispatch)
 /* Tokens are workgroups along y, chunks of keys along z. */
 Test(vk_agree, dispatches_beyond_the_device_are_refused)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     static const struct vk_heads H = {12, 1, 40, 40, 100, true, 0.0f, false, true, 0};
     struct vk_bench b;
     char what[160];
@@ -704,6 +757,9 @@ Test(vk_agree, dispatches_beyond_the_device_are_refused)
 /* What is bound fits the device's range to the byte. */
 Test(vk_agree, buffers_beyond_the_devices_range)
 {
+    if (vk_pair_leaves("limits of a device")) {
+        return;
+    }
     struct vk_bench b;
     VkPhysicalDeviceLimits *l = limits_of("");
     vk_bench_begin(&b, 1024, 9, "a slot");

@@ -56,19 +56,19 @@ Test(vk_attention, attention_of_both_widths_of_keys)
         {5, 1, 250, 250, 1, false, 0.0f, false, false, LK_KV_K_BITS},
         {16, 1, 100, 100, 0, false, 0.0f, true, false, LK_KV_K8_BITS},
     };
-    bool sample = vk_pair_samples();
-    for (size_t h = 0; h < LK_COUNT(HEADS); h += sample ? 2 : 1) {
-        size_t only = h / 2 % 2; /* of a sample each row has one of the ways in turn */
-        for (size_t v = sample ? only : 0; v < (sample ? only + 1 : 2); v++) {
+    bool few = vk_pair_few();
+    for (size_t h = 0; h < LK_COUNT(HEADS); h += vk_pair_samples() ? 2 : 1) {
+        size_t only = (vk_pair_samples() ? h / 2 : h) % 2; /* of few each row has one of the ways */
+        for (size_t v = few ? only : 0; v < (few ? only + 1 : 2); v++) {
             vk_attention_case(&HEADS[h], 1, 1, (int)h, VK_VARIANTS[v]);
             vk_attention_case(&HEADS[h], 1, 1, 191, VK_VARIANTS[v]);
             vk_attention_case(&HEADS[h], 5, 1, 61, VK_VARIANTS[v]);
             vk_attention_case(&HEADS[h], 70, 1, 2, VK_VARIANTS[v]);
         }
-        if (!sample || only == 0) { /* unrolled, by products of int8 and without */
+        if (!few || only == 0) { /* unrolled, by products of int8 and without */
             vk_attention_case(&HEADS[h], 1, 1, 130, "looped");
         }
-        if (!sample || only == 1) {
+        if (!few || only == 1) {
             vk_attention_case(&HEADS[h], 1, 1, 65, "looped,int-dot");
         }
     }

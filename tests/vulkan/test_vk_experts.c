@@ -107,22 +107,36 @@ static void layer(enum lk_type type, int n_embd, int n_ff, int n, int used, int 
 Test(vk_experts, layers, .timeout = 600)
 {
     static const int TOKENS[] = {1, 3, 90};
+    static const struct {
+        enum lk_type type;
+        int n_embd, n_ff, n, used;
+    } CASES[] = {{LK_TYPE_Q8_0, 896, 96, 4, 2},
+                 {LK_TYPE_Q4_K, 256, 768, 3, 3},
+                 {LK_TYPE_F16, 64, 40, 3, 1}, /* rows that are no whole groups */
+                 {LK_TYPE_Q4_0, 576, 32, 129, 4},
+                 {LK_TYPE_F32, 32, 32, 1, 1}};
     for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
-        layer(LK_TYPE_Q8_0, 896, 96, 4, 2, TOKENS[i], "");
-        layer(LK_TYPE_Q4_K, 256, 768, 3, 3, TOKENS[i], "");
-        layer(LK_TYPE_F16, 64, 40, 3, 1, TOKENS[i], ""); /* rows that are no whole groups */
-        layer(LK_TYPE_Q4_0, 576, 32, 129, 4, TOKENS[i], "");
-        layer(LK_TYPE_F32, 32, 32, 1, 1, TOKENS[i], "");
+        for (size_t c = 0; c < LK_COUNT(CASES); c++) {
+            if (!vk_pair_samples() || !vk_pair_skips(i, c)) {
+                layer(CASES[c].type, CASES[c].n_embd, CASES[c].n_ff, CASES[c].n, CASES[c].used,
+                      TOKENS[i], "");
+            }
+        }
     }
     vk_pair_close();
 }
 
 Test(vk_experts, layers_without_features, .timeout = 600)
 {
-    for (int v = 1; v < VK_N_VARIANTS; v++) {
-        for (int tokens = 2; tokens <= 40; tokens += 38) {
-            layer(LK_TYPE_Q5_1, 2880, 64, 4, 2, tokens, VK_VARIANTS[v]);
-            layer(LK_TYPE_Q6_K, 256, 256, 5, 2, tokens, VK_VARIANTS[v]);
+    static const int TOKENS[] = {2, 40};
+    for (size_t v = 1; v < VK_N_VARIANTS; v++) {
+        for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
+            if (!vk_pair_skips(v, 2 * i)) {
+                layer(LK_TYPE_Q5_1, 2880, 64, 4, 2, TOKENS[i], VK_VARIANTS[v]);
+            }
+            if (!vk_pair_skips(v, 2 * i + 1)) {
+                layer(LK_TYPE_Q6_K, 256, 256, 5, 2, TOKENS[i], VK_VARIANTS[v]);
+            }
         }
     }
     vk_pair_close();

@@ -70,6 +70,11 @@ static bool driver_is(const char *name)
     return driver && (!name || strcmp(driver, name) == 0);
 }
 
+bool vk_pair_few(void)
+{
+    return driver_is(NULL) && !test_is_full();
+}
+
 bool vk_pair_samples(void)
 {
     return driver_is("swiftshader") && !test_is_full();
@@ -85,7 +90,7 @@ bool vk_pair_leaves(const char *what)
 
 bool vk_pair_skips(size_t a, size_t b)
 {
-    return (a + b) % 3 != 0 && driver_is(NULL) && !test_is_full();
+    return (a + b) % 3 != 0 && vk_pair_few();
 }
 
 void vk_rng_floats(struct rng *r, float *x, size_t n, int scale)

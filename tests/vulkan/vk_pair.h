@@ -14,13 +14,16 @@
 const struct lk_device_id *vk_pair_id(void);            /* of that device */
 struct lk_backend *vk_pair_device(const char *disable); /* opened on first use */
 void vk_pair_close(void);
-/* A driver that runs shaders on the CPU compiles each of them for long, so that without LK_FULL=1
- * fewer cases run there. tools/test_vk names the driver in LK_TEST_DRIVER; without it all run. */
-bool vk_pair_samples(void); /* on SwiftShader: what lavapipe has in full is taken as a sample */
+/* A driver that runs shaders on the CPU compiles each of them for long, and hardly anything else
+ * takes time there, so that without LK_FULL=1 fewer cases run. Every kernel of every type runs on
+ * lavapipe; SwiftShader has a sample of them. tools/test_vk names the driver in LK_TEST_DRIVER;
+ * without it all run. */
+bool vk_pair_few(void);     /* on either of them: fewer cases */
+bool vk_pair_samples(void); /* on SwiftShader: of what lavapipe has a sample */
 /* The same of a test of the host, which gains nothing from a second driver: it says that it is left
  * out. */
 bool vk_pair_leaves(const char *what);
-/* Whether case b of row a of a table is left out: on both drivers all but a third are, of each row
+/* Whether case b of row a of a table is left out: where few run all but a third are, of each row
  * and each column. */
 bool vk_pair_skips(size_t a, size_t b);
 
