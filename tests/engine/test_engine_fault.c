@@ -363,7 +363,7 @@ static void file_operations_from(size_t n)
 Test(engine_fault, each_allocation_fails, .timeout = 600)
 {
     for (size_t i = 0; i < LK_COUNT(CONFIGS); i++) {
-        size_t n = each_fault(&CONFIGS[i], one_allocation, stride(7));
+        size_t n = each_fault(&CONFIGS[i], one_allocation, stride(11));
         cr_assert(n > 60, "only %zu allocations were seen", n);
     }
 }
@@ -371,7 +371,7 @@ Test(engine_fault, each_allocation_fails, .timeout = 600)
 Test(engine_fault, all_allocations_from_one_on_fail, .timeout = 600)
 {
     for (size_t i = 0; i < LK_COUNT(CONFIGS); i++) {
-        each_fault(&CONFIGS[i], allocations_from, stride(11));
+        each_fault(&CONFIGS[i], allocations_from, stride(17));
     }
 }
 
@@ -380,7 +380,7 @@ Test(engine_fault, each_file_operation_and_mapping_fails, .timeout = 600)
     for (size_t i = 0; i < LK_COUNT(CONFIGS); i++) {
         /* Model: 3. A save: open, fsync, rename, header, tokens, logits, digest and the blocks.
          * Load: 3. */
-        size_t n = each_fault(&CONFIGS[i], one_file_operation, 1);
+        size_t n = each_fault(&CONFIGS[i], one_file_operation, stride(3));
         cr_assert(n > 3 + 2 * (7 + 2 * 2 * 2) + 3, "only %zu operations were seen", n);
     }
 }
@@ -388,7 +388,7 @@ Test(engine_fault, each_file_operation_and_mapping_fails, .timeout = 600)
 Test(engine_fault, all_file_operations_from_one_on_fail, .timeout = 600)
 {
     for (size_t i = 0; i < LK_COUNT(CONFIGS); i++) {
-        each_fault(&CONFIGS[i], file_operations_from, stride(3));
+        each_fault(&CONFIGS[i], file_operations_from, stride(5));
     }
 }
 
@@ -396,8 +396,8 @@ Test(engine_fault, all_file_operations_from_one_on_fail, .timeout = 600)
 Test(engine_fault, each_file_operation_fails_on_a_plain_file_system, .timeout = 600)
 {
     fault_need_names(true);
-    each_fault(&CONFIGS[0], one_file_operation, 1);
-    each_fault(&CONFIGS[0], file_operations_from, stride(3));
+    each_fault(&CONFIGS[0], one_file_operation, stride(3));
+    each_fault(&CONFIGS[0], file_operations_from, stride(5));
     fault_need_names(false);
 }
 

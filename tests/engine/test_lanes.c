@@ -42,6 +42,10 @@ static void same_rows(void *user, const char *placement)
     static const uint32_t BATCH[] = {1, 40, 64, 150};
     lk_model *m;
     int *n = user;
+    if (test_is_sanitized_sample() && *n % 3 != 0) {
+        ++*n;
+        return;
+    }
     lk_engine *e = open_placed(placement, BATCH[*n % 4], &m);
     float *got = tiny_rows(e, parts_ids, N);
     tiny_same(got, parts_rows, (size_t)N * VOCAB, placement);
@@ -78,7 +82,8 @@ Test(lanes, feed_forwards_that_are_placed_apart_give_the_same_rows)
 Test(lanes, micro_batches_of_any_size_give_the_same_rows)
 {
     lk_model *m;
-    for (int most = 1; most <= 64; most += most < 8 ? 1 : 7) {
+    bool sample = test_is_sanitized_sample();
+    for (int most = 1; most <= 64; most += sample ? 18 : most < 8 ? 1 : 7) {
         lk_engine *e = open_placed("cpu:0-1,scalar:2,cpu:3-4,cpu:5", N, &m);
         cr_assert_eq(e->home->n_micro, 38, "a fourth of a batch");
         cr_assert_not_null(e->home->relay);
