@@ -204,7 +204,7 @@ static lk_status build_lists(struct lk_exec *e, VkDeviceSize *arena, lk_error *e
     *arena = 0;
     for (int i = 0; i < LK_VK_LISTS && !status; i++) {
         bool larger = i == 0 || e->list[i - 1].max_tokens < e->list[i].max_tokens;
-        if (larger && !(e->trial && i == LK_VK_FEW)) {
+        if (larger && (e->lists & 1u << i)) {
             VkDeviceSize bytes = 0;
             status = lk_vk_list_build(e, (enum lk_vk_list_kind)i, &bytes, err);
             *arena = bytes > *arena ? bytes : *arena;
@@ -244,7 +244,7 @@ static struct lk_row_counts vk_most(const struct lk_exec *e)
 }
 
 lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options *o, bool trial,
-                        struct lk_exec **out, lk_error *err)
+                        unsigned lists, struct lk_exec **out, lk_error *err)
 {
     struct lk_exec *e = lk_alloc(sizeof *e);
     if (!e) {
@@ -253,6 +253,7 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
     e->dev = &backend->dev;
     e->o = *o;
     e->trial = trial;
+    e->lists = lists;
     e->facts = lk_vk_facts_of(e->dev);
     e->few_held = LK_VK_FEW_TOKENS;
     VkDeviceSize arena;
@@ -284,7 +285,7 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
 static lk_status vk_prepare(struct lk_backend *backend, const struct lk_exec_options *o,
                             struct lk_exec **out, lk_error *err)
 {
-    return lk_vk_prepare(backend, o, false, out, err);
+    return lk_vk_prepare(backend, o, false, LK_VK_ALL_LISTS, out, err);
 }
 
 /* ---- run ---- */

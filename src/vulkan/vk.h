@@ -20,10 +20,10 @@ struct lk_backend {
 lk_status lk_vk_open(const struct lk_backend_options *options, struct lk_backend **out, bool *exact,
                      char *note, size_t n_note, lk_error *err);
 void lk_vk_close(struct lk_backend *backend);
-/* Prepares a plan. A trial fuses and yet keeps the memory of every slot that is written, and takes
- * batches of decode or of more than LK_VK_FEW_TOKENS tokens. */
+/* Prepares a plan. A trial fuses and yet keeps the memory of every slot that is written. Batches
+ * are only those of `lists`, a bit 1 << kind for each. */
 lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options *options,
-                        bool trial, struct lk_exec **out, lk_error *err);
+                        bool trial, unsigned lists, struct lk_exec **out, lk_error *err);
 
 /* ---- probe (vk_probe.c) ---- */
 

@@ -220,7 +220,9 @@ static lk_status time_kernel(struct kernel_run *k, lk_kernel_fn each, void *user
                                 .fuse = true};
     struct lk_exec *e = NULL;
     double decode = 0.0, many = 0.0;
-    lk_status status = lk_vk_prepare(k->b, &o, k->n_tokens > LK_VK_FEW_TOKENS, &e, err);
+    bool trial = k->n_tokens > LK_VK_FEW_TOKENS;
+    lk_status status =
+        lk_vk_prepare(k->b, &o, trial, trial ? LK_VK_NOT_FEW : LK_VK_ALL_LISTS, &e, err);
     if (!status) {
         status = time_runs(k, e, 1, &decode, err);
     }

@@ -201,7 +201,7 @@ static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct
     struct lk_state_mem *states = NULL;
     float *got = NULL;
     *wrong = (struct wrong){{0}};
-    lk_status status = lk_vk_prepare(b, &k->options, true, &exec, err);
+    lk_status status = lk_vk_prepare(b, &k->options, true, LK_VK_NOT_FEW, &exec, err);
     if (status == LK_E_DEVICE) {
         *wrong = (struct wrong){{UINT32_MAX, UINT32_MAX}};
         return LK_OK;

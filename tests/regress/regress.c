@@ -17,6 +17,7 @@
 #include "gguf/model_file.h"
 #include "base/mem.h"
 #include "base/numerics.h"
+#include "tests/util/alone.h"
 #include "tests/util/tiny.h"
 #include "tests/util/tolerances.h"
 
@@ -131,7 +132,9 @@ struct lk_backend *rg_backend(const struct rg_way *way)
                          err.message);
             o.device = &device.id;
         }
+        int turn = way->is_device ? alone_begin() : -1;
         cr_assert_eq(way->impl->open(&o, &open[i].backend, &caps, &err), LK_OK, "%s", err.message);
+        alone_end(turn);
         open[i].name = way->name;
         rg_debug("way %s: %s\n", way->name, caps.describe);
     }

@@ -49,6 +49,7 @@ struct lk_exec {
     struct lk_row_counts held; /* rows that the device holds, as far as lists were built */
     int few_held;              /* likewise, tokens of LK_VK_FEW */
     bool trial;                /* see lk_vk_prepare */
+    unsigned lists;            /* that are built; see lk_vk_prepare */
     struct lk_vk_store store;
     struct lk_vk_list list[LK_VK_LISTS]; /* empty where not needed */
     struct lk_vk_buffer arena, batch, staging, flags, readback;

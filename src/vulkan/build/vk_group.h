@@ -13,6 +13,10 @@
 /* What a list of steps is for: batches of one token; of as many as mat-vecs and split attention
  * take; any. */
 enum lk_vk_list_kind { LK_VK_DECODE, LK_VK_FEW, LK_VK_MANY, LK_VK_LISTS };
+enum {
+    LK_VK_ALL_LISTS = (1 << LK_VK_LISTS) - 1,
+    LK_VK_NOT_FEW = LK_VK_ALL_LISTS - (1 << LK_VK_FEW)
+};
 
 /* A new kind needs a rule that makes it (vk_fuse_*.c) and an emitter (vk_emit_*.c). */
 enum lk_vk_group_kind {
