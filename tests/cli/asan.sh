@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-VK_DRIVER_FILES=/dev/null VK_ICD_FILENAMES=/dev/null ASAN_OPTIONS=detect_leaks=1 \
+LK_EACH_WAY=0 VK_DRIVER_FILES=/dev/null VK_ICD_FILENAMES=/dev/null ASAN_OPTIONS=detect_leaks=1 \
     tests/cli/test_cli.sh "$1" usage inspect template ends fits think pipes dialogue kept hostile files limits pull documents
 rc=$?
 more=(devices)
