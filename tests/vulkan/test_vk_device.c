@@ -77,6 +77,9 @@ static void see(void *user, const lk_device_info *d)
 /* On the CI drivers every probe item must agree with the host: the device is exact. */
 Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
 {
+    if (vk_pair_leaves("a fresh probe")) { /* that SwiftShader is exact is asked in vk_check */
+        return;
+    }
     char dir[] = "/tmp/lk-probe-XXXXXX", command[64];
     cr_assert(mkdtemp(dir));
     for (int again = 0; again < 2; again++) {

@@ -129,7 +129,7 @@ Test(vk_experts, layers, .timeout = 600)
 Test(vk_experts, layers_without_features, .timeout = 600)
 {
     static const int TOKENS[] = {2, 40};
-    for (size_t v = 1; v < VK_N_VARIANTS; v++) {
+    for (size_t v = 1; v < (vk_pair_samples() ? 2 : VK_N_VARIANTS); v++) {
         for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
             if (!vk_pair_skips(v, 2 * i)) {
                 layer(LK_TYPE_Q5_1, 2880, 64, 4, 2, TOKENS[i], VK_VARIANTS[v]);
