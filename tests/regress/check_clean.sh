@@ -9,9 +9,12 @@ cd "$(dirname "$0")/../.."
 release=${1:-build}
 scratch=build-check
 mkdir -p $scratch
-export XDG_CACHE_HOME=$PWD/$scratch/cache
 launcher=()
-command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache)
+if command -v ccache >/dev/null; then
+    launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache)
+    CCACHE_DIR=$(ccache --get-config cache_dir) && export CCACHE_DIR # not below XDG_CACHE_HOME as set here
+fi
+export XDG_CACHE_HOME=$PWD/$scratch/cache
 # shellcheck source=tests/util/verdict.sh
 . tests/util/verdict.sh
 
@@ -44,6 +47,7 @@ clean_build() { # clean_build NAME WHERE options...
 }
 
 clean release "$release/lockstep" llvmpipe
+clean release-cpu "$release/lockstep" cpu
 clean_build clang llvmpipe -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS_RELEASE=-O1
 if [ "${LK_FULL:-0}" = 1 ]; then
     clean_build gcc-O2 cpu -DCMAKE_C_FLAGS_RELEASE=-O2
