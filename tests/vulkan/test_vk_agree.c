@@ -43,7 +43,7 @@ static void matmuls(int v)
             continue;
         }
         for (size_t i = 0; i < (unrolled ? 1 : LK_COUNT(TOKENS)); i++) {
-            if (wide && TOKENS[i] <= 8) {
+            if (wide && TOKENS[i] <= LK_VK_FEW_TOKENS) {
                 continue; /* tiles are for more */
             }
             bool some = unrolled || (i == 4 && sample);
