@@ -145,6 +145,8 @@ holds "experts of one layer on the CPU: said" "$dir/err" ", experts of 1 layer o
 go qwen3moe -- --backend vulkan --device 0 --cpu-moe all
 answered "all experts on the CPU"
 verbose=()
+go llama -- --backend cpu
+cp "$dir/out" "$dir/want"
 
 # ---- no driver, no loader ----
 absent() { # absent NAME REASON ENVIRONMENT...: auto answers on the CPU, vulkan is an error
