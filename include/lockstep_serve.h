@@ -38,8 +38,9 @@ typedef struct lk_scheduler_options {
     double step_ms;     /* default 100 */
     bool keep_prefixes; /* prompts and answers stay for later jobs while there is room; true */
     /* A folder, made where it is missing, for prefixes that lose their room after they were used
-     * twice, or that are long; they come back where that is faster than to evaluate them. For one
-     * scheduler at a time, but of any models. Asks for lk_model_digest. NULL: they are dropped. */
+     * twice, or that are long; they come back where that is faster than to evaluate them. A thread
+     * writes them. For one scheduler at a time, but of any models. Asks for lk_model_digest. NULL:
+     * they are dropped. */
     const char *prefix_dir;
     uint64_t prefix_dir_max; /* bytes of the model's files there, at most; default 4 GiB */
     lk_log_fn log;           /* NULL: none */
@@ -53,6 +54,11 @@ LK_API lk_status lk_scheduler_open(lk_engine *engine, const lk_tokenizer *tokeni
                                    const lk_scheduler_options *options, lk_scheduler **out,
                                    lk_error *err);
 LK_API void lk_scheduler_close(lk_scheduler **scheduler); /* after all of its jobs */
+/* Writes to prefix_dir, within its limit, what the cache holds of prompts and answers and no file
+ * does: what would go there when it loses its room, and then what needs no other's place, those
+ * used last first. Begins no file after so many seconds. For the end, when a later scheduler is to
+ * find it; without prefix_dir it does nothing. What can't be written is told to the log. */
+LK_API void lk_scheduler_save(lk_scheduler *scheduler, double seconds);
 
 typedef struct lk_job_options {
     size_t size;           /* sizeof(lk_job_options): set by the default function */

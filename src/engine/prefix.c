@@ -379,6 +379,20 @@ static void tell_leaving(struct lk_prefix_tree *t, int32_t i)
     }
 }
 
+void lk_prefix_tell_all(struct lk_prefix_tree *t)
+{
+    for (int32_t i = t->newest; i != NONE; i = t->node[i].older) {
+        if (t->node[i].n_children == 0 && !t->node[i].is_saved) {
+            tell_leaving(t, i);
+        }
+    }
+    for (int32_t i = t->oldest; i != NONE; i = t->node[i].newer) { /* before what they go on from */
+        if (t->node[i].n_children > 0 && !t->node[i].is_saved) {
+            tell_leaving(t, i);
+        }
+    }
+}
+
 int lk_prefix_evict(struct lk_prefix_tree *t, int n)
 {
     int dropped = 0;

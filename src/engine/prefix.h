@@ -55,6 +55,10 @@ struct lk_prefix_leaving {
 typedef bool (*lk_prefix_leaving_fn)(void *user, const struct lk_prefix_leaving *leaving);
 void lk_prefix_on_leaving(struct lk_prefix_tree *tree, lk_prefix_leaving_fn fn, void *user);
 
+/* Tells of all that is kept and not saved, as if it were dropped: of what nothing goes on after,
+ * those used last first, then of what is left. Nothing is dropped. */
+void lk_prefix_tell_all(struct lk_prefix_tree *tree);
+
 /* Drops up to n blocks that no session holds, those that were not used for longest first, none
  * before what goes on after it. Returns how many. */
 int lk_prefix_evict(struct lk_prefix_tree *tree, int n);

@@ -92,15 +92,22 @@ static size_t states_bytes(const struct lk_plan *plan, uint32_t n_tokens)
     return sum;
 }
 
+/* Where the bytes of a file go: to a writer, with their digest, or to memory that has room. */
 struct sink {
     struct lk_writer *w;
     lk_sha256 hash;
+    uint8_t *image;
 };
 
 static void put(struct sink *out, const void *data, size_t n)
 {
-    lk_sha256_bytes(&out->hash, data, n);
-    lk_writer_put(out->w, data, n);
+    if (out->image) {
+        memcpy(out->image, data, n);
+        out->image += n;
+    } else {
+        lk_sha256_bytes(&out->hash, data, n);
+        lk_writer_put(out->w, data, n);
+    }
 }
 
 static lk_status put_states(const struct lk_session *s, struct sink *out, lk_error *err)
@@ -127,34 +134,59 @@ static lk_status put_states(const struct lk_session *s, struct sink *out, lk_err
     return status;
 }
 
-lk_status lk_session_save_to(lk_session *s, lk_output *output, lk_error *err)
+/* Everything but the seal. */
+static lk_status put_all(struct lk_session *s, struct sink *out, lk_error *err)
 {
     struct header h = header_of(s->engine);
-    struct sink out = {.w = &output->w};
     uint64_t n_data = s->n_data;
-    uint8_t digest[DIGEST_BYTES];
-    lk_status status;
     h.n_tokens = (uint32_t)s->seq.n_tokens;
     h.has_logits = s->has_logits;
-    lk_sha256_init(&out.hash);
-    status = weights_of(s->engine, h.weights, err);
+    lk_status status = weights_of(s->engine, h.weights, err);
     if (status) {
         return status;
     }
-    put(&out, &h, sizeof h);
-    put(&out, s->tokens, h.n_tokens * sizeof *s->tokens);
+    put(out, &h, sizeof h);
+    put(out, s->tokens, h.n_tokens * sizeof *s->tokens);
     if (h.has_logits) {
-        put(&out, s->logits, h.n_row * sizeof *s->logits);
+        put(out, s->logits, h.n_row * sizeof *s->logits);
     }
     lk_mutex_lock(s->engine->lock);
-    status = put_states(s, &out, err);
+    status = put_states(s, out, err);
     lk_mutex_unlock(s->engine->lock);
     if (s->n_data) {
-        put(&out, s->data, s->n_data);
+        put(out, s->data, s->n_data);
     }
-    put(&out, &n_data, sizeof n_data);
+    put(out, &n_data, sizeof n_data);
+    return status;
+}
+
+lk_status lk_session_save_to(lk_session *s, lk_output *output, lk_error *err)
+{
+    struct sink out = {.w = &output->w};
+    uint8_t digest[DIGEST_BYTES];
+    lk_sha256_init(&out.hash);
+    lk_status status = put_all(s, &out, err);
     lk_sha256_final(&out.hash, digest);
     return status ? status : lk_output_write(output, digest, sizeof digest, err);
+}
+
+lk_status lk_session_image(lk_session *s, uint8_t *image, size_t n_bytes, lk_error *err)
+{
+    struct sink out = {.image = image};
+    size_t need = lk_session_file_bytes(s->engine, (size_t)s->seq.n_tokens, s->n_data);
+    if (s->has_logits || need != n_bytes) {
+        return lk_fail(err, LK_E_INVALID, "a session's file of %zu bytes in memory, expected %zu",
+                       n_bytes, need);
+    }
+    return put_all(s, &out, err);
+}
+
+void lk_session_seal(uint8_t *image, size_t n_bytes)
+{
+    lk_sha256 hash;
+    lk_sha256_init(&hash);
+    lk_sha256_bytes(&hash, image, n_bytes - DIGEST_BYTES);
+    lk_sha256_final(&hash, image + n_bytes - DIGEST_BYTES);
 }
 
 lk_status lk_session_save(lk_session *s, const char *path, lk_error *err)

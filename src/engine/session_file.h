@@ -11,6 +11,11 @@
  */
 size_t lk_session_file_bytes(const lk_engine *engine, size_t n_tokens, size_t n_data);
 
+/* What would be the file of a session without logits, in memory, out[n_bytes] of the size above,
+ * but for its seal, the digest at its end: a thread that knows no session may set that. */
+lk_status lk_session_image(lk_session *session, uint8_t *out, size_t n_bytes, lk_error *err);
+void lk_session_seal(uint8_t *image, size_t n_bytes);
+
 /* A digest of what a session's file must agree with: model, weights, numerics, forms. Reads the
  * weights, as lk_model_digest does. */
 lk_status lk_session_file_identity(const lk_engine *engine, uint8_t out[32], lk_error *err);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "engine/session_file.h"
+#include "serve/cold_write.h"
 
 enum {
     BLOCK = 64,
@@ -26,6 +27,14 @@ struct file {
     int32_t *ids; /* owned, [n] */
     size_t n;
     uint64_t n_bytes, used; /* used: rises */
+    uint64_t write;         /* it is on its way: the tag of that; 0: it is there */
+};
+
+/* Which prefixes are written. */
+enum mode {
+    LEAVING, /* those that leave: one a step of those that are worth it, while nobody waits */
+    WORTH,   /* all that are worth it, */
+    FITTING, /* all for which no other has to be deleted, while there is time */
 };
 
 struct cold {
@@ -33,13 +42,17 @@ struct cold {
     uint8_t identity[32]; /* of the engine's model */
     char *folder, *path;  /* path: room for the folder and a name */
     size_t path_cap;
-    uint64_t max, n_bytes, clock;
+    uint64_t max, n_bytes, clock, n_written; /* n_written: the last tag */
     struct file *file;
     size_t n_files, cap_files;
     double bytes_per_ms;
     struct lk_log log;
     struct cold_counts counts;
     bool wrote; /* in this step */
+    enum mode mode;
+    double until;        /* of modes but LEAVING: when they end */
+    uint64_t saved_from; /* and what no file is that they may delete: used from there on */
+    struct cold_writer writer;
 };
 
 static const char *path_of(struct cold *c, const char *name)
@@ -83,16 +96,25 @@ static void delete_file(struct cold *c, size_t i)
     forget(c, i);
 }
 
-/* Deletes those that were not used for longest, until so many bytes more are within the limit. */
-static void make_room(struct cold *c, uint64_t n_bytes)
+/* Deletes those that were not used for longest, until so many bytes more are within the limit.
+ * False: that can't be. */
+static bool make_room(struct cold *c, uint64_t n_bytes)
 {
-    while (c->n_files > 0 && c->n_bytes + n_bytes > c->max) {
-        size_t oldest = 0;
-        for (size_t i = 1; i < c->n_files; i++) {
-            oldest = c->file[i].used < c->file[oldest].used ? i : oldest;
+    while (c->n_bytes + n_bytes > c->max) {
+        size_t oldest = c->n_files;
+        for (size_t i = 0; i < c->n_files; i++) {
+            const struct file *f = &c->file[i];
+            bool may = f->write == 0 && (c->mode == LEAVING || f->used < c->saved_from);
+            if (may && (oldest == c->n_files || f->used < c->file[oldest].used)) {
+                oldest = i;
+            }
+        }
+        if (oldest == c->n_files || c->mode == FITTING) {
+            return false;
         }
         delete_file(c, oldest);
     }
+    return true;
 }
 
 /* Takes the ids. */
@@ -184,15 +206,37 @@ lk_status lk_cold_open(lk_engine *engine, const char *path, uint64_t max_bytes, 
     for (size_t i = 0; i < c->n_files; i++) { /* the clock goes on after the latest of them */
         c->clock = c->file[i].used > c->clock ? c->file[i].used : c->clock;
     }
-    make_room(c, 0);
+    (void)make_room(c, 0);
     *out = c;
     return LK_OK;
+}
+
+/* What was written is there; with `wait` all is. */
+static void settle(struct cold *c, bool wait)
+{
+    uint64_t tag;
+    lk_status status;
+    lk_error why;
+    while (lk_cold_writer_next(&c->writer, wait, &tag, &status, &why)) {
+        size_t i = 0;
+        while (c->file[i].write != tag) {
+            i++;
+        }
+        if (status) {
+            lk_log_line(&c->log, LK_LOG_WARN, "a prefix is not kept in a file: %s", why.message);
+            forget(c, i);
+        } else {
+            c->file[i].write = 0;
+            c->counts.n_writes++;
+        }
+    }
 }
 
 void lk_cold_close(struct cold **cold)
 {
     struct cold *c = cold ? *cold : NULL;
     if (c) {
+        settle(c, true);
         while (c->n_files > 0) {
             forget(c, 0);
         }
@@ -217,9 +261,10 @@ static int common(const struct file *f, uint64_t salt, const int32_t *ids, size_
     return (int)(k / BLOCK);
 }
 
-/* A session that holds what leaves, saved. */
-static lk_status save(struct cold *c, struct lk_prefix_tree *tree,
-                      const struct lk_prefix_leaving *l, const char *name, lk_error *err)
+/* A session that holds what leaves, as the bytes of its file. */
+static lk_status copy_out(struct cold *c, struct lk_prefix_tree *tree,
+                          const struct lk_prefix_leaving *l, uint8_t *image, size_t n_bytes,
+                          lk_error *err)
 {
     lk_session *s;
     lk_status status = lk_session_open(c->engine, &s, err);
@@ -233,40 +278,90 @@ static lk_status save(struct cold *c, struct lk_prefix_tree *tree,
         status = lk_session_set_data(s, &l->salt, sizeof l->salt, err);
     }
     if (!status) {
-        status = lk_session_save(s, path_of(c, name), err);
+        status = lk_session_image(s, image, n_bytes, err);
     }
     lk_session_close(&s);
     return status;
 }
 
+/* On its way to a file, which is noted. */
+static lk_status send(struct cold *c, struct lk_prefix_tree *tree,
+                      const struct lk_prefix_leaving *l, size_t n_bytes, lk_error *err)
+{
+    char name[sizeof c->file->name];
+    int32_t *ids = lk_alloc_array(l->n, sizeof *ids);
+    uint8_t *image = lk_alloc(n_bytes);
+    char *path = lk_alloc(c->path_cap);
+    lk_status status = LK_OK;
+    if (!ids || !image || !path) {
+        status = lk_fail(err, LK_E_NOMEM, "out of memory: %zu bytes", n_bytes);
+    }
+    if (!status) {
+        memcpy(ids, l->ids, l->n * sizeof *ids);
+        name_of(c, l->salt, ids, l->n, name);
+        memcpy(path, path_of(c, name), c->path_cap);
+        status = copy_out(c, tree, l, image, n_bytes, err);
+    }
+    if (!status) {
+        bool noted = note(c, name, l->salt, ids, l->n, n_bytes);
+        ids = NULL;
+        status = noted ? LK_OK : lk_fail(err, LK_E_NOMEM, "out of memory");
+    }
+    if (status) {
+        lk_free(ids);
+        lk_free(image);
+        lk_free(path);
+        return status;
+    }
+    c->file[c->n_files - 1].write = ++c->n_written;
+    lk_cold_writer_add(&c->writer, path, image, n_bytes, c->n_written);
+    return LK_OK;
+}
+
+/* Whether what is not in a file is to go to one now. */
+static bool is_wanted(struct cold *c, const struct lk_prefix_leaving *l, size_t n_bytes)
+{
+    if (n_bytes > c->max || (c->mode != FITTING && l->n_hits < 2 && l->n < LONG)) {
+        return false;
+    }
+    if (c->mode == LEAVING) {
+        return !c->wrote && lk_cold_writer_has_room(&c->writer, n_bytes);
+    }
+    if (!lk_cold_writer_has_room(&c->writer, n_bytes)) {
+        settle(c, true);
+    }
+    return lk_now() < c->until;
+}
+
 bool lk_cold_put(struct cold *c, struct lk_prefix_tree *tree, const struct lk_prefix_leaving *l)
 {
-    uint64_t n_bytes = lk_session_file_bytes(c->engine, l->n, sizeof l->salt);
-    char name[sizeof c->file->name];
+    size_t n_bytes = lk_session_file_bytes(c->engine, l->n, sizeof l->salt);
     lk_error err;
     for (size_t i = 0; i < c->n_files && !l->is_saved; i++) {
         if (common(&c->file[i], l->salt, l->ids, l->n) * BLOCK == (int)l->n) {
             return true;
         }
     }
-    if (l->is_saved || c->wrote || n_bytes > c->max || (l->n_hits < 2 && l->n < LONG)) {
+    if (l->is_saved || !is_wanted(c, l, n_bytes) || !make_room(c, n_bytes)) {
         return l->is_saved;
     }
-    int32_t *ids = lk_alloc_array(l->n, sizeof *ids);
-    if (!ids) {
-        return false;
-    }
-    memcpy(ids, l->ids, l->n * sizeof *ids);
     c->wrote = true;
-    make_room(c, n_bytes);
-    name_of(c, l->salt, ids, l->n, name);
-    if (save(c, tree, l, name, &err) != LK_OK) {
+    if (send(c, tree, l, n_bytes, &err) != LK_OK) {
         lk_log_line(&c->log, LK_LOG_WARN, "a prefix is not kept in a file: %s", err.message);
-        lk_free(ids);
         return false;
     }
-    c->counts.n_writes++;
-    return note(c, name, l->salt, ids, l->n, n_bytes);
+    return true;
+}
+
+void lk_cold_save(struct cold *c, struct lk_prefix_tree *tree, double seconds)
+{
+    c->until = lk_now() + seconds;
+    c->saved_from = c->clock + 1;
+    for (c->mode = WORTH; c->mode <= FITTING; c->mode++) {
+        lk_prefix_tell_all(tree);
+    }
+    c->mode = LEAVING;
+    settle(c, true);
 }
 
 int lk_cold_find(const struct cold *c, uint64_t salt, const int32_t *ids, size_t n, int known,
@@ -274,7 +369,7 @@ int lk_cold_find(const struct cold *c, uint64_t salt, const int32_t *ids, size_t
 {
     int best = -1, most = known;
     for (size_t i = 0; i < c->n_files; i++) {
-        int k = common(&c->file[i], salt, ids, n);
+        int k = c->file[i].write ? 0 : common(&c->file[i], salt, ids, n);
         if (k > most) {
             most = k;
             best = (int)i;
@@ -332,4 +427,5 @@ struct cold_counts lk_cold_count(const struct cold *c)
 void lk_cold_next_step(struct cold *c)
 {
     c->wrote = false;
+    settle(c, false);
 }

@@ -114,6 +114,14 @@ void lk_scheduler_close(lk_scheduler **scheduler)
     }
 }
 
+void lk_scheduler_save(lk_scheduler *s, double seconds)
+{
+    if (s->cold) {
+        lk_prefix_settle(s->prefixes);
+        lk_cold_save(s->cold, s->prefixes, seconds);
+    }
+}
+
 /* ---- jobs come and go ---- */
 
 static bool is_waiting(const lk_job *job)

@@ -104,6 +104,87 @@ Test(cold, the_folder_has_its_limit, .init = start, .fini = stop)
     cr_assert_eq(each_file(NULL), 0);
 }
 
+/* ---- at the end ---- */
+
+enum { SPEAKERS = 3, PROMPT = 3 * 64 + 5 };
+
+/* Each of them asks once; the hash of what it was told goes to told. Returns how many of their
+ * tokens were there already. With `save` the cache is written, within so many seconds. */
+static size_t speak(size_t n, uint64_t max, double save, uint8_t told[SPEAKERS][32],
+                    lk_scheduler_info *info)
+{
+    struct crowd_place p;
+    lk_scheduler_options so = lk_scheduler_options_default();
+    lk_scheduler *s;
+    lk_error err;
+    size_t reused = 0;
+    so.prefix_dir = folder;
+    so.prefix_dir_max = max;
+    crowd_open(&p, test_model_path(0), "cpu", CROWD_CTX, 64 * 32);
+    cr_assert_eq(lk_scheduler_open(p.engine, p.tokenizer, &so, &s, &err), LK_OK, "%s", err.message);
+    for (size_t i = 0; i < n; i++) {
+        int32_t prompt[PROMPT] = {1, 5 + (int32_t)i};
+        lk_job_options o = lk_job_options_default();
+        lk_job *job;
+        lk_generation_options g = lk_generation_options_default();
+        for (int32_t k = 2; k < PROMPT; k++) {
+            prompt[k] = 3 + (int32_t)(i + 7 * (size_t)k) % 200;
+        }
+        o.prompt = prompt;
+        o.n_prompt = PROMPT;
+        g.max_tokens = 6;
+        g.ignore_eog = true;
+        o.generation = &g;
+        o.hash = true;
+        cr_assert_eq(lk_scheduler_add(s, &o, &job, &err), LK_OK, "%s", err.message);
+        while (!lk_job_is_done(job)) {
+            cr_assert_eq(lk_scheduler_step(s, &err), LK_OK, "%s", err.message);
+        }
+        lk_job_hash(job, 0, told[i]);
+        reused += lk_job_tell(job).reused;
+        lk_job_close(&job);
+    }
+    if (save >= 0.0) {
+        lk_scheduler_save(s, save);
+    }
+    *info = (lk_scheduler_info){.size = sizeof *info};
+    lk_scheduler_tell(s, info);
+    lk_scheduler_close(&s);
+    crowd_close(&p);
+    return reused;
+}
+
+Test(cold, what_the_cache_holds_at_the_end_is_there_again, .init = start, .fini = stop)
+{
+    uint8_t first[SPEAKERS][32], second[SPEAKERS][32];
+    lk_scheduler_info info;
+    cr_assert_eq(speak(SPEAKERS, UINT64_MAX, -1.0, first, &info), 0);
+    cr_assert_eq(each_file(NULL), 0, "nobody asked for it");
+    (void)speak(SPEAKERS, UINT64_MAX, 0.0, first, &info);
+    cr_assert_eq(each_file(NULL), 0, "there was no time");
+    (void)speak(SPEAKERS, UINT64_MAX, 60.0, first, &info);
+    cr_assert_eq(info.disk_writes, SPEAKERS);
+    cr_assert_eq(info.disk_bytes, each_file(NULL));
+    cr_assert_eq(speak(SPEAKERS, UINT64_MAX, 60.0, second, &info), SPEAKERS * 3 * 64);
+    cr_assert_eq(info.disk_reads, SPEAKERS);
+    cr_assert_eq(info.disk_writes, 0, "they are in files");
+    cr_assert_arr_eq(first, second, sizeof first);
+}
+
+Test(cold, the_end_keeps_the_limit, .init = start, .fini = stop)
+{
+    uint8_t told[SPEAKERS][32];
+    lk_scheduler_info info;
+    (void)speak(1, UINT64_MAX, 60.0, told, &info);
+    uint64_t one = each_file(NULL);
+    cr_assert_gt(one, 0);
+    (void)speak(SPEAKERS, 2 * one, 60.0, told, &info);
+    cr_assert_eq(info.disk_writes, 1, "who was used once takes nobody's place");
+    cr_assert_eq(each_file(NULL), 2 * one);
+    (void)speak(SPEAKERS, one / 4, 60.0, told, &info);
+    cr_assert_eq(each_file(NULL), 0, "not even a block has room");
+}
+
 static void damage(const char *path, size_t number)
 {
     FILE *f = fopen(path, "r+b");

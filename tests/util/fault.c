@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Fault: see fault.h. The linker sends calls of X to __wrap_X and calls of __real_X to X.
+ * Fault: see fault.h. The linker sends calls of X to __wrap_X and calls of __real_X to X; any
+ * thread may make them.
  */
 #include "tests/util/fault.h"
 
@@ -15,6 +16,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all below */
+
 struct trap {
     size_t left; /* calls until it strikes; 0: never */
     bool on, open;
@@ -26,15 +29,14 @@ static struct fault_held held;
 
 static bool strikes(struct trap *trap)
 {
-    if (trap->open) {
-        return true;
+    pthread_mutex_lock(&lock);
+    bool does = trap->open || (trap->left > 0 && --trap->left == 0);
+    if (does && !trap->open) {
+        trap->open = trap->on;
+        struck_once = true;
     }
-    if (trap->left == 0 || --trap->left > 0) {
-        return false;
-    }
-    trap->open = trap->on;
-    struck_once = true;
-    return true;
+    pthread_mutex_unlock(&lock);
+    return does;
 }
 
 void fault_alloc(size_t nth, bool on)
@@ -90,12 +92,20 @@ int __wrap_posix_memalign(void **p, size_t align, size_t n);
 char *__wrap_strdup(const char *s);
 void __wrap_free(void *p);
 
-static void *gained(void *p)
+/* So many bytes of the heap were taken, and others given back. */
+static void count(size_t taken, size_t given)
 {
-    held.bytes += p ? malloc_usable_size(p) : 0;
+    pthread_mutex_lock(&lock);
+    held.bytes += taken - given;
     if (held.bytes > held.peak_bytes) {
         held.peak_bytes = held.bytes;
     }
+    pthread_mutex_unlock(&lock);
+}
+
+static void *gained(void *p)
+{
+    count(p ? malloc_usable_size(p) : 0, 0);
     return p;
 }
 
@@ -117,8 +127,7 @@ void *__wrap_realloc(void *p, size_t n)
     size_t old = p ? malloc_usable_size(p) : 0;
     void *moved = __real_realloc(p, n);
     if (moved) {
-        held.bytes -= old;
-        gained(moved);
+        count(malloc_usable_size(moved), old);
     }
     return moved;
 }
@@ -149,7 +158,7 @@ char *__wrap_strdup(const char *s)
 
 void __wrap_free(void *p)
 {
-    held.bytes -= p ? malloc_usable_size(p) : 0;
+    count(0, p ? malloc_usable_size(p) : 0);
     __real_free(p);
 }
 
@@ -184,6 +193,14 @@ void fault_need_names(bool on)
     names_needed = on;
 }
 
+static void count_file(int fds, size_t mapped)
+{
+    pthread_mutex_lock(&lock);
+    held.fds += fds;
+    held.mapped += mapped;
+    pthread_mutex_unlock(&lock);
+}
+
 static bool io_fails(void)
 {
     if (strikes(&io_trap)) {
@@ -204,14 +221,14 @@ int __wrap_open(const char *path, int flags, ...)
         return -1;
     }
     int fd = io_fails() ? -1 : __real_open(path, flags, mode);
-    held.fds += fd >= 0;
+    count_file(fd >= 0, 0);
     return fd;
 }
 
 int __wrap_close(int fd)
 {
     int e = __real_close(fd);
-    held.fds -= e == 0;
+    count_file(-(e == 0), 0);
     return e;
 }
 
@@ -229,14 +246,14 @@ static size_t pages_of(size_t n)
 void *__wrap_mmap(void *p, size_t n, int prot, int flags, int fd, off_t offset)
 {
     void *at = io_fails() ? MAP_FAILED : __real_mmap(p, n, prot, flags, fd, offset);
-    held.mapped += at != MAP_FAILED ? pages_of(n) : 0;
+    count_file(0, at != MAP_FAILED ? pages_of(n) : 0);
     return at;
 }
 
 int __wrap_munmap(void *p, size_t n)
 {
     int e = __real_munmap(p, n);
-    held.mapped -= e == 0 ? pages_of(n) : 0;
+    count_file(0, e == 0 ? -pages_of(n) : 0);
     return e;
 }
 
