@@ -18,8 +18,8 @@ struct arguments {
     int64_t port, cache_tokens, running, queue, step_tokens, prefix_mb, max_loaded, answers, top_k,
         repeat_last_n;
     int64_t max_body_mb, connections;
-    double step_ms, unload, grace, temp, top_p, min_p, repeat_penalty, presence_penalty,
-        frequency_penalty;
+    double step_ms, prefix_save, unload, grace, temp, top_p, min_p, repeat_penalty,
+        presence_penalty, frequency_penalty;
     struct cli_list origins, hosts, check;
     double check_unload;
     bool late, no_prefixes;
@@ -56,9 +56,11 @@ static const struct cli_option options[] = {
     {"no-prefixes", 0, CLI_FLAG, NULL, THIS(no_prefixes),
      .help = "do not keep what prompts have in common (changes no answer)"},
     {"prefix-dir", 0, CLI_STRING, "DIR", THIS(prefix_dir),
-     .help = "keep prefixes that lose their room in DIR"},
+     .help = "keep prefixes that lose their room in DIR, and at the end what the cache holds"},
     {"prefix-mb", 0, CLI_INT, "MB", THIS(prefix_mb), "4096", 1, 1 << 24,
      .help = "size of --prefix-dir at most"},
+    {"prefix-save", 0, CLI_FLOAT, "S", THIS(prefix_save), "10", 0, 1e6,
+     .help = "at the end, and when a model is closed, write to --prefix-dir for S seconds at most"},
     {"check-on", 0, CLI_LIST, "BACKEND", THIS(check),
      .help = "a request may name BACKEND, which then makes its answer: cpu, scalar, vulkan or a "
              "placement (default cpu)"},
@@ -234,6 +236,7 @@ static void fill(struct serve_options *o, const struct arguments *a, const struc
     o->scheduler.keep_prefixes = !a->no_prefixes;
     o->scheduler.prefix_dir = a->prefix_dir;
     o->scheduler.prefix_dir_max = (uint64_t)a->prefix_mb << 20;
+    o->prefix_save_s = a->prefix_save;
     o->sampler = sampler_of(a);
     o->unload_s = a->unload;
     o->max_loaded = (uint32_t)a->max_loaded;

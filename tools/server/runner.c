@@ -269,6 +269,9 @@ void runner_close(struct runner **runner)
         pthread_mutex_unlock(&r->lock);
         pthread_join(r->thread, NULL);
     }
+    if (r->scheduler) {
+        lk_scheduler_save(r->scheduler, r->model->server->options->prefix_save_s);
+    }
     lk_scheduler_close(&r->scheduler);
     pthread_cond_destroy(&r->changed);
     pthread_mutex_destroy(&r->lock);

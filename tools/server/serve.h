@@ -21,6 +21,7 @@ struct serve_options {
     size_t n_models;
     struct http_options http;
     lk_scheduler_options scheduler; /* of each model */
+    double prefix_save_s; /* when a model is closed: for what its cache holds to go to prefix_dir */
     /* How tokens are chosen where a request does not say; `preset` changes it to what the model's
      * maker wants, NULL: nothing does. */
     lk_sampler_options sampler;

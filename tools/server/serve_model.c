@@ -4,6 +4,9 @@
  * has asked for a while. A thread of its own opens it and makes tasks ready; its runner writes.
  */
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +47,7 @@ static void open_template(struct model *m)
     lk_status status = lk_template_open(m->file, w->template_text, w->template_len, &m->template,
                                         &m->template_why);
     m->format = lk_model_chat_format(m->file);
-    if (status) {
+    if (status && !m->embeds) {
         server_log(m->server, LK_LOG_WARN, "%s: %s%s%s", w->name, m->template_why.message,
                    m->format ? "; known format " : "",
                    m->format ? lk_chat_format_name(m->format) : "");
@@ -93,6 +96,9 @@ static void close_all(struct model *m)
     lk_template_close(&m->template);
     lk_tokenizer_close(&m->tokenizer);
     lk_model_close(&m->file);
+#ifdef __GLIBC__
+    malloc_trim(0); /* each thread's heap keeps what it had otherwise */
+#endif
 }
 
 /* What decides the bits: the rules of numbers, the cells of the cache, the weights. Lock held. */
@@ -120,6 +126,7 @@ static lk_status open_all(struct model *m, lk_error *err)
     engine.user = m;
     engine.log = NULL;
     engine.embeddings = m->embeds;
+    scheduler.prefix_dir = m->check ? NULL : scheduler.prefix_dir; /* one scheduler's at a time */
     server_log(m->server, LK_LOG_INFO, "%s: loading %s", w->name, w->path);
     lk_status status = lk_model_open(w->path, &m->file, err);
     if (!status) {
