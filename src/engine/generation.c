@@ -375,6 +375,8 @@ static void end(struct lk_generation *g, lk_finish finish, int32_t token)
         if (status) {
             finish = LK_FINISH_FAILED;
             g->error = why;
+        } else if (stopped && finish != LK_FINISH_CANCELLED && finish != LK_FINISH_FAILED) {
+            finish = LK_FINISH_STOP; /* by the last bytes */
         }
     }
     add_text(g);

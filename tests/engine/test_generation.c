@@ -276,8 +276,8 @@ Test(generation, stop_texts_end_it_wherever_they_fall)
 }
 
 /* A bias makes the model choose one token. */
-static void write_token(struct place *p, int32_t id, const char *stop, bool ignore_eog,
-                        struct told *told)
+static void write_tokens(struct place *p, int32_t id, size_t n, const char *stop, bool ignore_eog,
+                         struct told *told)
 {
     lk_sampler_options so = lk_sampler_options_default();
     float most = 1e9f;
@@ -286,11 +286,17 @@ static void write_token(struct place *p, int32_t id, const char *stop, bool igno
     so.n_bias = 1;
     lk_generation_options o = lk_generation_options_default();
     o.sampler = &so;
-    o.max_tokens = 3;
+    o.max_tokens = n;
     o.stop = &stop;
     o.n_stop = stop != NULL;
     o.ignore_eog = ignore_eog;
     write_alone(p, &o, "tokens", told);
+}
+
+static void write_token(struct place *p, int32_t id, const char *stop, bool ignore_eog,
+                        struct told *told)
+{
+    write_tokens(p, id, 3, stop, ignore_eog, told);
 }
 
 Test(generation, tokens_that_end_it)
@@ -313,6 +319,28 @@ Test(generation, tokens_that_end_it)
     cr_assert_str_eq(told.stop, "<s>");
     write_token(&p, bos, NULL, false, &told);
     cr_assert(told.finish == LK_FINISH_LENGTH && told.len == 0, "control tokens are not printed");
+    place_close(&p);
+}
+
+/* Bytes of a character that does not come whole are told at the end. */
+Test(generation, a_stop_text_in_the_last_bytes_ends_it)
+{
+    struct place p;
+    struct told told;
+    int32_t ids[4];
+    size_t n;
+    lk_error err;
+    place_open(&p, "cpu", CTX, 1);
+    cr_assert_eq(lk_tokenize(p.t, "\xE2", 1, LK_TOKENIZE_PLAIN, ids, 4, &n, &err), LK_OK);
+    write_tokens(&p, ids[n - 1], 1, NULL, true, &told);
+    cr_assert_eq(told.finish, LK_FINISH_LENGTH);
+    cr_assert_gt(told.len, 0);
+    char stop[MAX_TEXT] = {0};
+    memcpy(stop, told.text, told.len);
+    write_tokens(&p, ids[n - 1], 1, stop, true, &told);
+    cr_assert_eq(told.finish, LK_FINISH_STOP, "%s", lk_finish_name(told.finish));
+    cr_assert_str_eq(told.stop, stop);
+    cr_assert_eq(told.len, 0);
     place_close(&p);
 }
 
