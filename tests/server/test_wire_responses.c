@@ -20,7 +20,7 @@ Test(wire_responses, request_in_openai_form)
         "\"content\":[{\"type\":\"output_text\",\"text\":\"It\",\"annotations\":[]}]},{\"type\":"
         "\"function_call\",\"call_id\":\"c1\",\"name\":\"f\",\"arguments\":\"{\\\"x\\\":1.0}\"},{"
         "\"type\":\"function_call_output\",\"call_id\":\"c1\",\"output\":\"ok\"}],\"tools\":[{"
-        "\"type\":\"web_search\"},{\"type\":\"function\",\"name\":\"f\",\"parameters\":{\"m\":1.0},"
+        "\"type\":\"function\",\"name\":\"f\",\"parameters\":{\"m\":1.0},"
         "\"strict\":true,\"description\":\"d\"}],\"tool_choice\":{\"type\":\"function\",\"name\":"
         "\"f\"},\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"x\",\"schema\":{\"a\":"
         "1.0}}},\"reasoning\":{\"effort\":\"high\"},\"max_output_tokens\":5,\"stream\":true,"
@@ -68,6 +68,8 @@ Test(wire_responses, refusals)
         {"{" HI ",\"instructions\":1}", "instructions"},
         {"{" HI ",\"tools\":[{\"type\":\"function\"}]}", "tools[0].name"},
         {"{" HI ",\"tools\":[{}]}", "tools[0].type"},
+        {"{" HI ",\"tools\":[{\"type\":\"function\",\"name\":\"f\"},{\"type\":\"web_search\"}]}",
+         "tools[1].type"},
         {"{" HI ",\"tool_choice\":\"some\"}", "tool_choice"},
         {"{" HI ",\"text\":{\"format\":{\"type\":\"xml\"}}}", "text.format.type"},
         {"{" HI ",\"text\":{\"format\":{\"type\":\"json_schema\"}}}", "text.format.schema"},

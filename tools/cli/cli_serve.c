@@ -22,7 +22,7 @@ struct arguments {
         presence_penalty, frequency_penalty;
     struct cli_list origins, hosts, check;
     double check_unload;
-    bool late, no_prefixes;
+    bool late, no_prefixes, keep_billing;
 };
 #define THIS(field) offsetof(struct arguments, field)
 
@@ -68,6 +68,9 @@ static const struct cli_option options[] = {
      .help = "close what --check-on opened when nobody asked for it in S seconds"},
     {"answers", 0, CLI_INT, "N", THIS(answers), "16", 1, 1024,
      .help = "the most that a request may have for n"},
+    {"keep-billing", 0, CLI_FLAG, NULL, THIS(keep_billing),
+     .help = "leave the number in the first line of Claude Code's system text, another one with "
+             "each request, which else is made 00000 so that prompts begin alike"},
     {"template", 0, CLI_STRING, "FILE", THIS(template_file),
      .help = "use the chat template in FILE instead of the models' own"},
     {"late", 0, CLI_FLAG, NULL, THIS(late), .group = "several models",
@@ -246,6 +249,7 @@ static void fill(struct serve_options *o, const struct arguments *a, const struc
     o->n_check = a->check.n ? a->check.n : 1;
     o->check_unload_s = a->check_unload;
     o->max_answers = (uint32_t)a->answers;
+    o->keep_billing = a->keep_billing;
     o->grace_s = a->grace;
 }
 

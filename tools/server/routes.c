@@ -124,7 +124,8 @@ static void on_ask(void *user, struct http_request *r)
                              .n = 1,
                              .logprobs = -1,
                              .think_most = -1,
-                             .parallel_tools = true};
+                             .parallel_tools = true,
+                             .keep_billing = server->options->keep_billing};
     make_id(task->info.id);
     task->info.created = server->started_at + (int64_t)(server_now() - server->started);
     bool ok =

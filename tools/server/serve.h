@@ -35,6 +35,7 @@ struct serve_options {
     size_t n_check;
     double check_unload_s; /* after which it is closed */
     uint32_t max_answers;  /* `n` of a request, at most */
+    bool keep_billing;     /* struct ask's */
     const char *cache_dir; /* of digests; NULL: none */
     double grace_s;        /* at the end, for answers that are being written */
     void (*started)(void *user, const char *url); /* it listens */

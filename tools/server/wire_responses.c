@@ -173,7 +173,8 @@ static void function(struct wire_in *in, struct wire_value v, const char *at, st
     wire_puts(out, "}}");
 }
 
-/* Tools that the service of others runs are left out: the model is not told of them. */
+/* Functions alone: others (web_search, local_shell) are run by the service, or are texts in a form
+ * of their own. */
 static void tools(struct wire_in *in, struct wire_value root, struct wire_text *request,
                   struct ask *ask)
 {
@@ -189,7 +190,9 @@ static void tools(struct wire_in *in, struct wire_value root, struct wire_text *
             wire_expected(in, at, v, "an object with type and name");
         } else if (!wire_string(in, v, at, "type", &type)) {
             wire_expected(in, path, wire_get(v, "type"), "a string");
-        } else if (strcmp(type, "function") == 0) {
+        } else if (strcmp(type, "function") != 0) {
+            wire_refuse(in, path, "found '%.40s'; tools of this server are functions", type);
+        } else {
             function(in, v, at, &out);
         }
     }
