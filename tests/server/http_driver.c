@@ -15,7 +15,7 @@
 
 static struct http *http;
 static double grace = 5;
-static int gone, held, drained, paused, posted_badly;
+static int gone, held, drained, paused;
 
 /* ---- answers in pieces, by a thread that never waits for a reader ---- */
 
@@ -26,6 +26,7 @@ struct stream {
     size_t size;
     bool dead, slow, broken; /* of the loop's thread */
     bool asked;              /* a piece is on its way */
+    struct http_post post;
 };
 static struct stream *streams; /* of the loop's thread */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -86,7 +87,7 @@ static void *produce(void *arg)
         }
         struct stream *s = queue[at++ % 4096];
         pthread_mutex_unlock(&mutex);
-        posted_badly += http_post(http, on_piece, s) != LK_OK;
+        http_post(http, &s->post, on_piece, s);
         pthread_mutex_lock(&mutex);
     }
     pthread_mutex_unlock(&mutex);
@@ -217,13 +218,12 @@ static void get_counts(void *user, struct http_request *r)
     snprintf(text, sizeof text,
              "{\"gone\": %d, \"held\": %d, \"paused\": %d, \"drained\": %d, \"open\": %d, "
              "\"streaming\": %d, \"bodies\": %zu, \"refused\": %llu, \"lost\": %llu, "
-             "\"requests\": %llu, \"posted_badly\": %d, \"client\": \"%s\", \"replies\": [%llu, "
+             "\"requests\": %llu, \"client\": \"%s\", \"replies\": [%llu, "
              "%llu, %llu]}",
              gone, held, paused, drained, c.open, c.streaming, c.bodies,
              (unsigned long long)c.refused, (unsigned long long)c.gone,
-             (unsigned long long)c.requests, posted_badly, http_client(r),
-             (unsigned long long)c.replies[2], (unsigned long long)c.replies[4],
-             (unsigned long long)c.replies[5]);
+             (unsigned long long)c.requests, http_client(r), (unsigned long long)c.replies[2],
+             (unsigned long long)c.replies[4], (unsigned long long)c.replies[5]);
     http_reply(r, 200, "application/json", text, strlen(text));
 }
 

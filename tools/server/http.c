@@ -337,15 +337,14 @@ static lk_status listen_given(struct http *http, lk_error *err)
 static void run_posted(struct http *http)
 {
     pthread_mutex_lock(&http->mutex);
-    struct http_post_item *item = http->posted;
+    struct http_post *post = http->posted;
     http->posted = NULL;
     http->posted_end = &http->posted;
     pthread_mutex_unlock(&http->mutex);
-    while (item) {
-        struct http_post_item *next = item->next;
-        item->fn(item->arg);
-        free(item);
-        item = next;
+    while (post) {
+        struct http_post *next = post->next;
+        post->fn(post->arg);
+        post = next;
     }
 }
 
@@ -415,19 +414,14 @@ static void wake(struct http *http)
     (void)n; /* full: it is awake */
 }
 
-lk_status http_post(struct http *http, void (*fn)(void *arg), void *arg)
+void http_post(struct http *http, struct http_post *post, void (*fn)(void *arg), void *arg)
 {
-    struct http_post_item *item = malloc(sizeof *item);
-    if (!item) {
-        return LK_E_NOMEM;
-    }
-    *item = (struct http_post_item){NULL, fn, arg};
+    *post = (struct http_post){NULL, fn, arg};
     pthread_mutex_lock(&http->mutex);
-    *http->posted_end = item;
-    http->posted_end = &item->next;
+    *http->posted_end = post;
+    http->posted_end = &post->next;
     pthread_mutex_unlock(&http->mutex);
     wake(http);
-    return LK_OK;
 }
 
 static void later_free(struct http_later *later)
@@ -503,6 +497,7 @@ lk_status http_open(const struct http_options *options, struct http **out, lk_er
     if (status) {
         return status;
     }
+    http_memory_watch();
     struct http *http = calloc(1, sizeof *http);
     if (!http) {
         return fail(err, LK_E_NOMEM, "no memory for a server");

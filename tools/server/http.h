@@ -78,8 +78,14 @@ void http_run(struct http *http); /* returns after http_stop */
  * then they are broken off. Called again, the shorter time counts. */
 void http_stop(struct http *http, double grace_s);
 /* From any thread: fn(arg) is called on the loop's thread, in the order posted; what is posted
- * until http_run returns is called before it does. */
-lk_status http_post(struct http *http, void (*fn)(void *arg), void *arg);
+ * until http_run returns is called before it does. The post's memory is the caller's, who leaves it
+ * alone until the call. */
+struct http_post {
+    struct http_post *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+void http_post(struct http *http, struct http_post *post, void (*fn)(void *arg), void *arg);
 /* On the loop's thread, after so many seconds, once; never after http_run has returned. */
 lk_status http_after(struct http *http, double seconds, void (*fn)(void *arg), void *arg);
 

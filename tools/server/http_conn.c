@@ -28,7 +28,9 @@ static void on_turn(evutil_socket_t fd, short what, void *arg);
 static void set_timer(struct http_conn *c, double seconds)
 {
     struct timeval tv = {(time_t)seconds, (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
-    event_add(c->timer, &tv);
+    if (event_add(c->timer, &tv)) {
+        http_conn_doom(c); /* without a deadline it could stay for ever */
+    }
 }
 
 static struct evbuffer *input(const struct http_conn *c)
@@ -69,6 +71,7 @@ void http_conn_open(struct http *http, int fd, const char *client, bool refused)
     struct http_conn *c = calloc(1, sizeof *c);
     int small = 256 << 10;
     struct timeval stall = {(time_t)http->o.stall_s, 0};
+    uint64_t failures = http_memory_failures();
     if (c) {
         c->bev = bufferevent_socket_new(http->base, fd, BEV_OPT_CLOSE_ON_FREE);
     }
@@ -99,6 +102,10 @@ void http_conn_open(struct http *http, int fd, const char *client, bool refused)
     bufferevent_setwatermark(c->bev, EV_WRITE, http->o.max_unsent / 2, 0);
     bufferevent_set_timeouts(c->bev, NULL, &stall);
     bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+    if (http_memory_failures() != failures) {
+        conn_free(c);
+        return;
+    }
     if (refused) {
         http->counts.refused++;
         evbuffer_add_printf(bufferevent_get_output(c->bev),

@@ -20,11 +20,6 @@
 
 enum { HTTP_MAX_LISTENERS = 8 };
 
-struct http_post_item {
-    struct http_post_item *next;
-    void (*fn)(void *arg);
-    void *arg;
-};
 struct http_later { /* of http_after */
     struct http_later *next, **link;
     struct event *timer;
@@ -50,7 +45,7 @@ struct http {
     atomic_int stop_ms; /* -1: not asked to stop */
     bool stopping;
     pthread_mutex_t mutex; /* of posted and its end */
-    struct http_post_item *posted, **posted_end;
+    struct http_post *posted, **posted_end;
     struct http_later *later;
     struct http_route *route; /* [n_routes] */
     size_t n_routes;
@@ -108,6 +103,10 @@ struct http_request {
 };
 
 double http_now(void); /* seconds, monotonic */
+
+/* http_memory.c */
+void http_memory_watch(void);        /* before libevent is used */
+uint64_t http_memory_failures(void); /* of libevent's allocations, so far */
 
 /* http_conn.c */
 /* Takes fd. Refused: it is told that there are too many connections, and closed. */

@@ -81,6 +81,14 @@ void http_request_free(struct http_request *r)
     free(r);
 }
 
+/* Bytes of a reply's body. */
+static bool put_body(const struct http_request *r, const void *data, size_t len)
+{
+    uint64_t failures = http_memory_failures();
+    return evbuffer_add(bufferevent_get_output(r->conn->bev), data, len) == 0 &&
+           http_memory_failures() == failures;
+}
+
 /* ---- the head of a reply ---- */
 
 static const char *reason_of(int status)
@@ -153,6 +161,7 @@ static struct evbuffer *output(const struct http_request *r)
 static bool put_head(struct http_request *r, int status, const char *type, size_t len)
 {
     struct evbuffer *out = output(r);
+    uint64_t failures = http_memory_failures();
     bool bare = status == 204 || status == 304;
     r->status = status;
     r->begun = true;
@@ -177,7 +186,7 @@ static bool put_head(struct http_request *r, int status, const char *type, size_
     }
     ok = ok && evbuffer_add(out, "\r\n", 2) == 0;
     r->http->counts.replies[status / 100 < 6 ? status / 100 : 5]++;
-    return ok;
+    return ok && http_memory_failures() == failures;
 }
 
 /* ---- the end of a reply ---- */
@@ -223,7 +232,7 @@ void http_reply(struct http_request *r, int status, const char *type, const void
     }
     bool ok = put_head(r, status, type, len);
     if (ok && !r->no_body && len) {
-        ok = evbuffer_add(output(r), body, len) == 0;
+        ok = put_body(r, body, len);
     }
     if (!ok) {
         http_conn_doom(r->conn);
@@ -245,18 +254,12 @@ void http_write(struct http_request *r, const void *data, size_t len)
     if (!r->conn || r->no_body || !len) {
         return;
     }
-    struct evbuffer *out = output(r);
-    bool ok = true;
-    if (!r->raw) {
-        ok = evbuffer_add_printf(out, "%zx\r\n", len) >= 0;
-    }
-    ok = ok && evbuffer_add(out, data, len) == 0;
-    if (!r->raw) {
-        ok = ok && evbuffer_add(out, "\r\n", 2) == 0;
-    }
-    if (!ok) {
+    char size[32];
+    int n = snprintf(size, sizeof size, "%zx\r\n", len);
+    if (!(r->raw || put_body(r, size, (size_t)n)) || !put_body(r, data, len) ||
+        !(r->raw || put_body(r, "\r\n", 2))) {
         http_conn_doom(r->conn);
-    } else if (evbuffer_get_length(out) > r->http->o.max_unsent) {
+    } else if (evbuffer_get_length(output(r)) > r->http->o.max_unsent) {
         r->slow = true;
     }
 }
@@ -268,7 +271,7 @@ void http_end(struct http_request *r, bool broken)
         return;
     }
     bool bare = broken || r->raw || r->no_body;
-    if (!r->begun || (!bare && evbuffer_add(output(r), "0\r\n\r\n", 5) != 0)) {
+    if (!r->begun || (!bare && !put_body(r, "0\r\n\r\n", 5))) {
         http_conn_doom(r->conn); /* nothing was answered, or not its end */
     }
     finish(r, r->close || broken);

@@ -12,10 +12,11 @@
 
 #include "tools/server/page.h"
 #include "tools/server/server.h"
+#include "tools/server/wire_json.h"
 
 static void reply_json(struct http_request *r, json_t *value)
 {
-    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    char *text = wire_dump(value);
     if (text) {
         http_reply(r, 200, "application/json", text, strlen(text));
     } else {
@@ -24,6 +25,23 @@ static void reply_json(struct http_request *r, json_t *value)
     }
     free(text);
     json_decref(value);
+}
+
+/* Where memory runs out there is no list, and no object, any more. */
+static void append(json_t **list, json_t *value)
+{
+    if (json_array_append_new(*list, value)) {
+        json_decref(*list);
+        *list = NULL;
+    }
+}
+
+static void set(json_t **object, const char *key, json_t *value)
+{
+    if (json_object_set_new(*object, key, value)) {
+        json_decref(*object);
+        *object = NULL;
+    }
 }
 
 static const char *state_name(enum model_state state)
@@ -64,8 +82,8 @@ static json_t *model_json(struct model *m)
                           (json_int_t)(m->n_ctx ? m->n_ctx : m->n_ctx_train), "meta", "arch",
                           m->arch, "n_params", (json_int_t)m->n_params, "size",
                           (json_int_t)m->file_bytes, "n_ctx_train", (json_int_t)m->n_ctx_train);
-    if (o && m->fingerprint[0]) {
-        json_object_set_new(o, "system_fingerprint", json_string(m->fingerprint));
+    if (m->fingerprint[0]) {
+        set(&o, "system_fingerprint", json_string(m->fingerprint));
     }
     pthread_mutex_unlock(&m->lock);
     return o;
@@ -76,7 +94,7 @@ static void on_models(void *user, struct http_request *r)
     struct server *s = user;
     json_t *list = json_array();
     for (size_t i = 0; i < s->n_models; i++) {
-        json_array_append_new(list, model_json(&s->model[i]));
+        append(&list, model_json(&s->model[i]));
     }
     reply_json(r, json_pack("{s:s, s:o}", "object", "list", "data", list));
 }
@@ -116,7 +134,7 @@ static void reply_tags(struct server *s, struct http_request *r, bool open_only)
     json_t *list = json_array();
     for (size_t i = 0; i < s->n_models; i++) {
         if (!open_only || model_state(&s->model[i]) == MODEL_READY) {
-            json_array_append_new(list, tag_json(&s->model[i]));
+            append(&list, tag_json(&s->model[i]));
         }
     }
     reply_json(r, json_pack("{s:o}", "models", list));
@@ -138,21 +156,21 @@ static void on_show(void *user, struct http_request *r)
     struct wire_error why;
     size_t len;
     const char *body = http_body(r, &len);
-    json_t *root = json_loadb(body, len, 0, NULL);
+    bool no_memory;
+    json_t *root = wire_load(body, len, 0, &no_memory);
     const char *name = json_string_value(json_object_get(root, "model"));
     name = name ? name : json_string_value(json_object_get(root, "name"));
     struct model *m = server_find(s, name ? name : "", NULL, &why);
-    if (m) {
+    if (no_memory) {
+        reply_json(r, NULL);
+    } else if (m) {
         json_t *o = tag_json(m);
         json_t *info =
             json_pack("{s:s, s:I, s:I}", "general.architecture", m->arch, "general.parameter_count",
                       (json_int_t)m->n_params, "context_length", (json_int_t)m->n_ctx_train);
-        if (o) {
-            json_object_set_new(o, "model_info", info);
-            json_object_set_new(o, "template",
-                                json_string(m->template_text ? m->template_text : ""));
-            json_object_set_new(o, "capabilities", json_pack("[s]", "completion"));
-        }
+        set(&o, "model_info", info);
+        set(&o, "template", json_string(m->template_text ? m->template_text : ""));
+        set(&o, "capabilities", json_pack("[s]", "completion"));
         reply_json(r, o);
     } else {
         refuse_now(r, &PROTOCOL_CHAT, &why);
@@ -184,11 +202,8 @@ static void on_props(void *user, struct http_request *r)
                   (double)o->presence_penalty, "frequency_penalty", (double)o->frequency_penalty,
                   "repeat_last_n", o->penalty_last_n);
     const char *problem = m->state == MODEL_READY && !m->template ? m->template_why.message : "";
-    if (value) {
-        json_object_set_new(value, "chat_template",
-                            json_string(m->template_text ? m->template_text : ""));
-        json_object_set_new(value, "chat_template_problem", json_string(problem));
-    }
+    set(&value, "chat_template", json_string(m->template_text ? m->template_text : ""));
+    set(&value, "chat_template_problem", json_string(problem));
     pthread_mutex_unlock(&m->lock);
     reply_json(r, value);
 }
@@ -199,18 +214,17 @@ static void on_slots(void *user, struct http_request *r)
     enum { MOST = 256 };
     struct server *s = user;
     struct slot *slot = calloc(MOST, sizeof *slot);
-    json_t *list = json_array();
+    json_t *list = slot ? json_array() : NULL;
     for (size_t i = 0; slot && i < s->n_models; i++) {
         size_t n = model_slots(&s->model[i], slot, MOST);
         for (size_t k = 0; k < n; k++) {
             const lk_job_info *j = &slot[k].info;
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f}", "id",
-                                                  slot[k].id, "model", s->model[i].what->name,
-                                                  "state", states[j->state], "prompt_tokens",
-                                                  (json_int_t)j->prompt, "cached_tokens",
-                                                  (json_int_t)j->reused, "evaluated_tokens",
-                                                  (json_int_t)j->evaluated, "written_tokens",
-                                                  (json_int_t)j->written, "waited_s", j->waited));
+            append(&list,
+                   json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f}", "id", slot[k].id, "model",
+                             s->model[i].what->name, "state", states[j->state], "prompt_tokens",
+                             (json_int_t)j->prompt, "cached_tokens", (json_int_t)j->reused,
+                             "evaluated_tokens", (json_int_t)j->evaluated, "written_tokens",
+                             (json_int_t)j->written, "waited_s", j->waited));
         }
     }
     free(slot);
@@ -331,8 +345,12 @@ static void on_metrics(void *user, struct http_request *r)
                           TIMES[t].name, seen[i].labels, &out);
         }
     }
+    if (seen && !out.failed) {
+        http_reply(r, 200, "text/plain; version=0.0.4", out.data, out.n);
+    } else {
+        reply_json(r, NULL);
+    }
     free(seen);
-    http_reply(r, 200, "text/plain; version=0.0.4", out.data ? out.data : "", out.n);
     free(out.data);
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tools/server/server.h"
+#include "tools/server/wire_json.h"
 
 /* ---- a chat as tokens ---- */
 
@@ -43,7 +44,8 @@ static bool known_format(struct model *m, const char *request, size_t len, int32
                          struct wire_error *why)
 {
     lk_error err = {0};
-    json_t *root = json_loadb(request, len, JSON_ALLOW_NUL, NULL);
+    bool no_memory;
+    json_t *root = wire_load(request, len, JSON_ALLOW_NUL, &no_memory);
     size_t count = json_array_size(json_object_get(root, "messages"));
     lk_chat_message *messages = calloc(count + 1, sizeof *messages);
     bool ok = false;

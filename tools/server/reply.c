@@ -8,36 +8,18 @@
 #include <string.h>
 
 #include "tools/server/server.h"
+#include "tools/server/wire_json.h"
 
 enum { KEEP_ALIVE_S = 10 };
 
 /* ---- text of an event ---- */
-
-/* The length of the character at s, 0 where it is none (a byte that is no UTF-8). */
-static size_t character(const unsigned char *s, size_t n)
-{
-    size_t len = s[0] < 0x80 ? 1 : s[0] < 0xC2 ? 0 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
-    if (s[0] > 0xF4 || len > n) {
-        return 0;
-    }
-    for (size_t i = 1; i < len; i++) {
-        if ((s[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
-        (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F)) {
-        return 0;
-    }
-    return len;
-}
 
 /* Bytes that are no UTF-8 become U+FFFD. The text is the task's, until the next one. */
 static const char *valid_text(struct task *t, const char *s, size_t *n)
 {
     t->valid.n = 0;
     for (size_t i = 0; i < *n;) {
-        size_t len = character((const unsigned char *)s + i, *n - i);
+        size_t len = wire_character(s + i, *n - i);
         wire_add(&t->valid, len ? s + i : "\xEF\xBF\xBD", len ? len : 3);
         i += len ? len : 1;
     }
@@ -72,6 +54,7 @@ static size_t add_bytes(const struct task *t, int32_t id, struct wire_text *to)
                                     &len) == LK_OK) {
             wire_add(to, large, len);
         }
+        to->failed |= !large;
         free(large);
     }
     return at;
@@ -237,7 +220,7 @@ static void take_event(struct task *t, size_t prompt, const lk_job_event *ev)
         put_finish(t, &t->prompt[prompt], answer, ev->answer, &ev->event);
         break;
     }
-    t->out.failed |= !ok;
+    t->out.failed |= !ok || t->valid.failed || t->bytes.failed;
 }
 
 /* ---- a task's life ---- */
@@ -265,10 +248,17 @@ static void add_usage(struct task *t, struct wire_usage *u)
 /* Sends what was put. */
 static void flush(struct task *t)
 {
-    if (t->out.n > 0 && t->ask.stream) {
+    if (t->out.n > 0 && t->ask.stream && !t->out.failed) {
         task_send(t, t->out.data, t->out.n);
         t->out.n = 0;
     }
+}
+
+/* Memory ran out: what was put is not whole. */
+static void refuse(struct task *t)
+{
+    struct wire_error why = refusal(503, "overloaded_error", "", "out of memory: the answer");
+    task_refuse(t, &why);
 }
 
 void reply_end(struct task *t)
@@ -278,8 +268,7 @@ void reply_end(struct task *t)
     add_usage(t, &part.usage);
     put(t, &part);
     if (t->out.failed) {
-        struct wire_error why = refusal(503, "overloaded_error", "", "out of memory: the answer");
-        task_refuse(t, &why);
+        refuse(t);
     } else if (t->ask.stream) {
         flush(t);
         task_end(t, false);
@@ -311,6 +300,7 @@ static void put_echo(struct task *t)
             put(t, &part);
         }
     }
+    t->out.failed |= t->valid.failed || t->bytes.failed;
 }
 
 bool reply_open(struct task *t)
@@ -335,6 +325,10 @@ bool reply_tend(struct task *t)
         while (lk_job_next(t->prompt[i].job, &ev)) {
             take_event(t, i, &ev);
         }
+    }
+    if (t->out.failed) {
+        refuse(t);
+        return true;
     }
     if (t->n_ended == t->n_answers) {
         reply_end(t);

@@ -6,6 +6,7 @@ set(LK_HTTP_SOURCES
   tools/server/http.c
   tools/server/http_conn.c
   tools/server/http_guard.c
+  tools/server/http_memory.c
   tools/server/http_options.c
   tools/server/http_parse.c
   tools/server/http_reply.c

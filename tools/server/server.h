@@ -61,8 +61,10 @@ struct task {
     struct writer *writer;
     struct wire_text out, valid, bytes; /* what is to be sent; scratch of reply.c */
     struct reply_info info;
-    lk_error failure;  /* of the answer that failed last; status LK_OK: none did */
-    bool begun;        /* the reply's head was sent */
+    lk_error failure; /* of the answer that failed last; status LK_OK: none did */
+    bool begun;       /* the reply's head was sent */
+    bool lost;        /* memory for a piece of it ran out: the client is told, or cut off */
+    struct http_post loss;
     bool parts;        /* PART_BEGIN was put */
     double born, sent; /* seconds; when something was sent last */
 };
@@ -74,7 +76,8 @@ void task_watch(struct task *task);
 void task_hold(struct task *task);
 void task_drop(struct task *task);
 /* Replies, from any thread but the I/O thread; the bytes are copied. The head goes with the first
- * piece. A reply ends once. */
+ * piece. A reply ends once. Where memory for a piece runs out it ends there: with 503 where nothing
+ * was sent, else broken off, and the task's client is gone. */
 void task_send(struct task *task, const void *data, size_t len);
 void task_end(struct task *task, bool broken);
 void task_reply(struct task *task, int status, const char *type, const void *data, size_t len);

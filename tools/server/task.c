@@ -78,6 +78,7 @@ void task_watch(struct task *task)
 enum message_kind { MESSAGE_PIECE, MESSAGE_END, MESSAGE_BROKEN, MESSAGE_WHOLE };
 
 struct message {
+    struct http_post post;
     struct task *task; /* one reference */
     enum message_kind kind;
     bool first; /* the head goes before it */
@@ -143,13 +144,51 @@ static void deliver(void *arg)
     free(m);
 }
 
+static void reply_no_memory(struct http_request *r)
+{
+    static const char body[] = "{\"error\":{\"message\":\"out of memory: the answer is lost\","
+                               "\"type\":\"overloaded_error\",\"param\":null,\"code\":null}}";
+    http_reply(r, 503, "application/json", body, sizeof body - 1);
+}
+
+/* On the I/O thread, after all that was sent. */
+static void deliver_loss(void *arg)
+{
+    struct task *task = arg;
+    struct http_request *r = task->request;
+    atomic_store(&task->gone, true);
+    if (r) {
+        task->request = NULL;
+        if (task->begun) {
+            http_end(r, true);
+        } else {
+            reply_no_memory(r);
+        }
+        task_drop(task); /* the request's */
+    }
+    if (task->model) {
+        model_wake(task->model);
+    }
+    task_drop(task);
+}
+
+/* What was to be sent has no memory. On any thread but the I/O thread. */
+static void lose(struct task *task)
+{
+    if (!task->lost) {
+        server_log(task->server, LK_LOG_ERROR, "out of memory: a reply is lost");
+        task->lost = true;
+        task_hold(task);
+        http_post(task->server->http, &task->loss, deliver_loss, task);
+    }
+}
+
 static void post(struct task *task, enum message_kind kind, int status, const char *type,
                  int retry_after, const void *data, size_t len)
 {
-    struct message *m = malloc(sizeof *m + len);
+    struct message *m = task->lost ? NULL : malloc(sizeof *m + len);
     if (!m) {
-        /* The client sees a connection that breaks off, or waits until it gives up. */
-        server_log(task->server, LK_LOG_ERROR, "out of memory: %zu bytes of a reply are lost", len);
+        lose(task);
         return;
     }
     *m = (struct message){.task = task,
@@ -165,11 +204,7 @@ static void post(struct task *task, enum message_kind kind, int status, const ch
     task->begun = true;
     task->sent = server_now();
     task_hold(task);
-    if (http_post(task->server->http, deliver, m)) {
-        server_log(task->server, LK_LOG_ERROR, "out of memory: a piece of a reply is lost");
-        task_drop(task);
-        free(m);
-    }
+    http_post(task->server->http, &m->post, deliver, m);
 }
 
 void task_send(struct task *task, const void *data, size_t len)
@@ -199,8 +234,12 @@ void refuse_now(struct http_request *r, const struct protocol *p, const struct w
 {
     struct wire_text out = {0};
     p->error(why, false, &out);
-    set_retry_after(r, retry_after(why));
-    http_reply(r, why->status, "application/json", out.data ? out.data : "", out.n);
+    if (out.failed) {
+        reply_no_memory(r);
+    } else {
+        set_retry_after(r, retry_after(why));
+        http_reply(r, why->status, "application/json", out.data, out.n);
+    }
     free(out.data);
 }
 
@@ -213,7 +252,9 @@ void task_refuse(struct task *task, const struct wire_error *why)
     } else {
         PROTOCOL_CHAT.error(why, false, &out);
     }
-    if (streaming) {
+    if (out.failed) {
+        lose(task);
+    } else if (streaming) {
         post(task, MESSAGE_PIECE, 200, task->protocol->stream_type, 0, out.data, out.n);
         post(task, MESSAGE_END, 200, task->protocol->stream_type, 0, NULL, 0);
     } else {

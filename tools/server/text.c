@@ -9,18 +9,34 @@
 #include <string.h>
 
 #include "tools/server/server.h"
+#include "tools/server/wire_json.h"
 
+static void refuse_memory(struct task *task)
+{
+    struct wire_error why = refusal(503, "overloaded_error", "", "out of memory");
+    task_refuse(task, &why);
+}
+
+/* NULL: there was no memory for it. */
 static void reply(struct task *task, json_t *value)
 {
-    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
-    struct wire_error why = refusal(503, "overloaded_error", "", "out of memory");
+    char *text = wire_dump(value);
     if (text) {
         task_reply(task, 200, "application/json", text, strlen(text));
     } else {
-        task_refuse(task, &why);
+        refuse_memory(task);
     }
     free(text);
     json_decref(value);
+}
+
+/* Where memory runs out there is no list any more. */
+static void append(json_t **list, json_t *value)
+{
+    if (json_array_append_new(*list, value)) {
+        json_decref(*list);
+        *list = NULL;
+    }
 }
 
 static void refuse_field(struct task *task, const char *field, const char *expected)
@@ -33,15 +49,14 @@ static void refuse_field(struct task *task, const char *field, const char *expec
 /* The bytes as a JSON string, or as an array of numbers where they are no UTF-8. */
 static json_t *bytes_json(const char *bytes, size_t len)
 {
-    json_t *s = json_stringn(bytes, len);
-    if (s) {
-        return s;
+    if (wire_is_utf8(bytes, len)) {
+        return json_stringn(bytes, len);
     }
-    s = json_array();
+    json_t *list = json_array();
     for (size_t i = 0; i < len; i++) {
-        json_array_append_new(s, json_integer((unsigned char)bytes[i]));
+        append(&list, json_integer((unsigned char)bytes[i]));
     }
-    return s;
+    return list;
 }
 
 static json_t *piece_json(const lk_tokenizer *t, int32_t id, char *bytes, size_t cap)
@@ -76,16 +91,17 @@ static void tokenize(struct task *task, const json_t *root)
     }
     int32_t *ids = malloc((n + 1) * sizeof *ids);
     char *bytes = malloc(cap);
-    json_t *list = json_array();
-    if (ids && bytes && !lk_tokenize(t, text, len, flags, ids, n, &n, &err)) {
-        for (size_t i = 0; i < n; i++) {
-            json_array_append_new(list, pieces ? piece_json(t, ids[i], bytes, cap)
-                                               : json_integer(ids[i]));
-        }
+    json_t *list = ids && bytes ? json_array() : NULL;
+    if (list && lk_tokenize(t, text, len, flags, ids, n, &n, &err)) {
+        json_decref(list);
+        list = NULL;
+    }
+    for (size_t i = 0; list && i < n; i++) {
+        append(&list, pieces ? piece_json(t, ids[i], bytes, cap) : json_integer(ids[i]));
     }
     free(ids);
     free(bytes);
-    reply(task, json_pack("{s:o}", "tokens", list));
+    reply(task, list ? json_pack("{s:o}", "tokens", list) : NULL);
 }
 
 /* {"tokens": [ids]} */
@@ -96,8 +112,8 @@ static void detokenize(struct task *task, const json_t *root)
     size_t cap = lk_tokenizer_max_bytes(t) + 4, len;
     struct wire_text out = {0};
     char *bytes = malloc(cap);
-    bool ok = json_is_array(list) && bytes;
-    for (size_t i = 0; ok && i < json_array_size(list); i++) {
+    bool ok = json_is_array(list);
+    for (size_t i = 0; ok && bytes && i < json_array_size(list); i++) {
         const json_t *item = json_array_get(list, i);
         json_int_t id = json_integer_value(item);
         ok = json_is_integer(item) && id >= 0 && (uint64_t)id < lk_tokenizer_n_vocab(t) &&
@@ -106,10 +122,12 @@ static void detokenize(struct task *task, const json_t *root)
             wire_add(&out, bytes, len);
         }
     }
-    if (ok) {
-        json_t *content = json_stringn(out.data ? out.data : "", out.n);
-        reply(task, content ? json_pack("{s:o}", "content", content)
-                            : json_pack("{s:o}", "bytes", bytes_json(out.data, out.n)));
+    if (ok && (out.failed || !bytes)) {
+        refuse_memory(task);
+    } else if (ok) {
+        const char *text = out.data ? out.data : "";
+        reply(task, json_pack("{s:o}", wire_is_utf8(text, out.n) ? "content" : "bytes",
+                              bytes_json(text, out.n)));
     } else {
         refuse_field(task, "tokens", "an array of this model's token ids");
     }
@@ -161,13 +179,13 @@ enum { N_ROUTES = sizeof ROUTES / sizeof *ROUTES };
 /* On the model's thread. */
 static void work(struct task *task)
 {
-    json_error_t at;
-    json_t *root = json_loadb(task->body, task->body_len, JSON_ALLOW_NUL, &at);
-    if (!json_is_object(root)) {
-        struct wire_error why = refusal(400, "invalid_request_error", "",
-                                        "the body is no JSON "
-                                        "object: %s",
-                                        root ? "something else" : at.text);
+    bool no_memory;
+    json_t *root = wire_load(task->body, task->body_len, JSON_ALLOW_NUL, &no_memory);
+    if (no_memory) {
+        refuse_memory(task);
+    } else if (!json_is_object(root)) {
+        struct wire_error why =
+            refusal(400, "invalid_request_error", "", "the body is no JSON object");
         task_refuse(task, &why);
     } else {
         ROUTES[task->what].work(task, root);
@@ -188,9 +206,11 @@ static void on_text(void *user, struct http_request *r)
     size_t len;
     const char *body = http_body(r, &len);
     struct task *task = task_new(b->server, r);
-    json_t *root = json_loadb(body, len, JSON_ALLOW_NUL, NULL);
+    bool no_memory;
+    json_t *root = wire_load(body, len, JSON_ALLOW_NUL, &no_memory);
     const char *name = json_string_value(json_object_get(root, "model"));
-    struct model *model = task ? server_find(b->server, name ? name : "", NULL, &why) : NULL;
+    struct model *model =
+        task && !no_memory ? server_find(b->server, name ? name : "", NULL, &why) : NULL;
     if (model) {
         task->body = malloc(len + 1);
         task->what = b->route;

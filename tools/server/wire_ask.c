@@ -288,8 +288,8 @@ static void schema_format(struct wire_in *in, struct wire_value object, const ch
     wire_path(path, at, key);
     if (json_is_string(v.json)) {
         bool no_memory;
-        json_t *schema =
-            wire_load(json_string_value(v.json), json_string_length(v.json), &no_memory);
+        json_t *schema = wire_load(json_string_value(v.json), json_string_length(v.json),
+                                   JSON_DECODE_ANY, &no_memory);
         if (no_memory) {
             wire_nomem(in);
         } else if (!json_is_object(schema) && !json_is_boolean(schema)) {

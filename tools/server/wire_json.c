@@ -169,7 +169,7 @@ static size_t depth_of(const char *p, size_t len)
 /* Jansson 2.14 goes on reading when it has no memory for the text of a token, beyond what it has of
  * it, and says in the end that the text is wrong. So what it allocates is watched: while a text is
  * read nothing is there any more once memory ran out, which ends it before the harm. */
-static _Thread_local bool is_reading, ran_out;
+static _Thread_local bool is_reading, ran_out; /* is_reading: or writing */
 static pthread_once_t watched = PTHREAD_ONCE_INIT;
 
 static void *allocate(size_t n)
@@ -194,12 +194,26 @@ static json_t *load(const char *text, size_t len, size_t flags, json_error_t *e)
     return json;
 }
 
-json_t *wire_load(const char *text, size_t len, bool *no_memory)
+json_t *wire_load(const char *text, size_t len, size_t flags, bool *no_memory)
 {
     json_error_t e = {0};
-    json_t *json = load(text, len, JSON_DECODE_ANY, &e);
+    json_t *json = load(text, len, flags, &e);
     *no_memory = !json && ran_out;
     return json;
+}
+
+char *wire_dump(const json_t *json)
+{
+    pthread_once(&watched, watch);
+    is_reading = true;
+    ran_out = false;
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    is_reading = false;
+    if (ran_out) {
+        free(text);
+        text = NULL;
+    }
+    return text;
 }
 
 /* What jansson has against the body, in words of ours where its own say too little. */

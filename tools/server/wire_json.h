@@ -33,8 +33,12 @@ struct wire_value {
 struct wire_value wire_open(struct wire_in *in, const char *body, size_t len,
                             struct wire_error *why);
 void wire_close(struct wire_in *in);
-/* Any value that a text spells; NULL: none, or there is no memory. */
-json_t *wire_load(const char *text, size_t len, bool *no_memory);
+/* Any value that a text spells, with these flags of jansson's; NULL: none, or there is no memory.
+ * Nothing else may read JSON: jansson alone is not safe where memory runs out. */
+json_t *wire_load(const char *text, size_t len, size_t flags, bool *no_memory);
+/* A value as a text, free()d by the caller; NULL: there is no memory, or no value. Nothing else may
+ * write JSON: where memory runs out jansson alone leaves parts of the text out. */
+char *wire_dump(const json_t *json);
 
 /* Refuses a field: status 400; the message is "PATH: ..." where the path is not "". */
 __attribute__((format(printf, 3, 4))) void wire_refuse(struct wire_in *in, const char *path,
@@ -97,5 +101,6 @@ void wire_value_text(struct wire_text *out, struct wire_value v); /* as the clie
 
 /* Bytes of the character at s[0..n), 0 where it is none. */
 size_t wire_character(const char *s, size_t n);
+bool wire_is_utf8(const char *s, size_t n);
 
 #endif

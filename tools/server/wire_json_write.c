@@ -26,6 +26,15 @@ size_t wire_character(const char *text, size_t n)
     return overlong || beyond ? 0 : len;
 }
 
+bool wire_is_utf8(const char *s, size_t n)
+{
+    size_t at = 0;
+    for (size_t len = 1; at < n && len > 0; at += len) {
+        len = wire_character(s + at, n - at);
+    }
+    return at == n;
+}
+
 void wire_quoted(struct wire_text *out, const char *s, size_t n)
 {
     size_t from = 0, i = 0; /* from: what is not added yet */

@@ -199,7 +199,7 @@ void writer_arguments(const struct written_call *call, struct wire_text *out)
 {
     const char *text = call->arguments.data;
     bool no_memory = false;
-    json_t *json = text ? wire_load(text, call->arguments.n, &no_memory) : NULL;
+    json_t *json = text ? wire_load(text, call->arguments.n, JSON_DECODE_ANY, &no_memory) : NULL;
     out->failed |= no_memory;
     if (json_is_object(json)) {
         wire_add(out, text, call->arguments.n);
