@@ -4,8 +4,9 @@
 # vk_fault.sh BUILD: the program on a device that fails: no loader, no driver, memory that ends at
 # any allocation, a device that is lost at any submission. The text and the logits are always those
 # of the CPU, the program says in a line what happened, and nothing on the device is left behind.
-# And chains of two devices of which one fails. Runs on lavapipe, and SwiftShader beside it, under
-# tests/vulkan/vk_fault_layer.c; prints a closing line in Criterion's form.
+# And a server on a device that is lost, and chains of two devices of which one fails. Runs on
+# lavapipe, and SwiftShader beside it, under tests/vulkan/vk_fault_layer.c; prints a closing line in
+# Criterion's form.
 set -uo pipefail
 build=$(realpath "${1:-${LK_BUILD:-build}}")
 cd "$(dirname "$0")/../.."
@@ -184,6 +185,11 @@ holds "a device that does not open: devices says why" "$dir/out" "opening the de
 go llama LK_FAULT_OPEN=1 -- --backend auto --device 0
 answered "a device that does not open"
 holds "a device that does not open: said" "$dir/err" "running on the CPU: opening the device"
+
+# ---- under a server, in the middle of its answers ----
+env "VK_LAYER_PATH=$dir" VK_INSTANCE_LAYERS=VK_LAYER_LOCKSTEP_fault \
+    python3 tests/server/device_lost.py "$program" tests/golden/tiny-llama.gguf >"$dir/out" 2>"$dir/err"
+verdict "a server whose device is lost: all answers come, with the same bits" $? "$(cat "$dir/err")"
 
 # ---- chains of two devices: what befalls one leaves the other ----
 other=$(tools/get_swiftshader) # kept in the user's cache

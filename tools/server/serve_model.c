@@ -41,6 +41,15 @@ static bool progress(void *arg, const char *what, uint64_t done, uint64_t total)
     return !m->stop;
 }
 
+/* What an engine warns of: a device that was lost, fewer layers on one than there are. */
+static void engine_log(void *arg, lk_log_level level, const char *line)
+{
+    const struct model *m = arg;
+    if (level != LK_LOG_DEBUG && level != LK_LOG_INFO) {
+        server_log(m->server, level, "%s: %s", m->what->name, line);
+    }
+}
+
 static void open_template(struct model *m)
 {
     const struct serve_model *w = m->what;
@@ -124,7 +133,7 @@ static lk_status open_all(struct model *m, lk_error *err)
     double begun = server_now();
     engine.progress = progress;
     engine.user = m;
-    engine.log = NULL;
+    engine.log = engine_log;
     engine.embeddings = m->embeds;
     scheduler.prefix_dir = m->check ? NULL : scheduler.prefix_dir; /* one scheduler's at a time */
     server_log(m->server, LK_LOG_INFO, "%s: loading %s", w->name, w->path);
