@@ -40,7 +40,7 @@ ROOMS = [
     ("engine", "src/engine", "engine.h generation.h prefix.h room.h session_file.h", "backend plan quant gguf text/token text/sample"),
     ("serve", "src/serve", "", "engine"),
     ("check", "src/check", "", "backend plan quant gguf"),
-    ("tools/server", "tools/server", "serve.h", ""),
+    ("tools/server", "tools/server", "serve.h clock.h", ""),
     ("tools/cli", "tools/cli", "", "tools/server"),
 ]
 ORDER = {name: i for i, (name, _, _, _) in enumerate(ROOMS)}

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "lockstep.h"
+#include "tools/server/clock.h"
 
 /* Exit codes. */
 enum {
@@ -147,7 +148,6 @@ int cli_read(const struct cli *cli, const char *path, struct cli_buffer *out);
 /* What write(f, arg) prints, into an output, which is committed or closed. */
 int cli_write(struct cli *cli, const char *path, lk_output **to,
               void (*write)(FILE *f, const void *arg), const void *arg);
-double cli_now(void);                         /* seconds, monotonic */
 char *cli_join(const char *a, const char *b); /* a then b, malloc'd; NULL: no memory */
 
 /* ---- stdout and stderr (cli_streams.c) ---- */
@@ -233,6 +233,34 @@ void cli_engine_options_free(char **cache);
 /* n_ctx 0: as args says. */
 int cli_open_engine(struct cli *cli, const lk_model *model, const struct cli_engine_args *args,
                     uint32_t n_ctx, lk_engine **engine);
+/* How tokens are chosen: the options of a command whose arguments have a struct cli_sampling_args
+ * at the offset AT, under the heading GROUP (NULL: that of those before), with these defaults. */
+struct cli_sampling_args {
+    int64_t top_k, repeat_last_n;
+    double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
+};
+#define CLI_SAMPLING_AT(AT, FIELD) ((AT) + offsetof(struct cli_sampling_args, FIELD))
+/* clang-format off */
+#define CLI_SAMPLING_OPTIONS(AT, GROUP, TEMP, TOP_K, TOP_P, MIN_P)                                 \
+    {"temp", 0, CLI_FLOAT, "T", CLI_SAMPLING_AT(AT, temp), TEMP, 0, 1e6, .group = (GROUP),         \
+     .help = "temperature; 0: the most likely token"},                                             \
+    {"top-k", 0, CLI_INT, "N", CLI_SAMPLING_AT(AT, top_k), TOP_K, 0, 1 << 24,                      \
+     .help = "draw from the N most likely tokens; 0: off"},                                        \
+    {"top-p", 0, CLI_FLOAT, "P", CLI_SAMPLING_AT(AT, top_p), TOP_P, 1e-6, 1,                       \
+     .help = "draw from the fewest tokens that reach P together; 1: off"},                         \
+    {"min-p", 0, CLI_FLOAT, "P", CLI_SAMPLING_AT(AT, min_p), MIN_P, 0, 1,                          \
+     .help = "draw from tokens at least P times as likely as the likeliest; 0: off"},              \
+    {"repeat-penalty", 0, CLI_FLOAT, "X", CLI_SAMPLING_AT(AT, repeat_penalty), "1", 1e-6, 1e6,     \
+     .help = "divide the logits of recent tokens (multiply if negative); 1: off"},                 \
+    {"presence-penalty", 0, CLI_FLOAT, "X", CLI_SAMPLING_AT(AT, presence_penalty), "0", -1e6, 1e6, \
+     .help = "subtract from the logits of recent tokens"},                                         \
+    {"frequency-penalty", 0, CLI_FLOAT, "X", CLI_SAMPLING_AT(AT, frequency_penalty), "0", -1e6, \
+     1e6,                                                                                         \
+     .help = "subtract from the logits of recent tokens for each occurrence"},                     \
+    {"repeat-last-n", 0, CLI_INT, "N", CLI_SAMPLING_AT(AT, repeat_last_n), "64", 0, 1 << 24,       \
+     .help = "how many tokens are recent"}
+/* clang-format on */
+lk_sampler_options cli_sampler_options(const struct cli_sampling_args *args);
 /* The model's own way of sampling, where the command line says nothing (cli_preset.c). */
 int cli_preset(const struct cli *cli, const lk_model *model, lk_sampler_options *o);
 /* Ids of a text, malloc'd; CLI_DONE or a code (said). */

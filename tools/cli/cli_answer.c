@@ -130,10 +130,10 @@ static int step(struct cli_runner *r, double *seconds)
     if (cli_interrupted()) {
         lk_generation_cancel(r->generation);
     }
-    double from = cli_now();
+    double from = clock_now();
     int code = lk_generation_step(r->engine, &r->generation, 1, 0, &err) ? cli_error(r->cli, &err)
                                                                          : CLI_DONE;
-    *seconds += cli_now() - from;
+    *seconds += clock_now() - from;
     while (!code && lk_generation_next(r->generation, &ev)) {
         code = hear(r, &ev);
     }

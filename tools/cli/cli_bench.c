@@ -289,7 +289,7 @@ static int open_all(struct bench *b)
     const struct arguments *a = b->args;
     struct cli_bench_report *r = &b->report;
     lk_error err;
-    double from = cli_now();
+    double from = clock_now();
     int code = cli_open_model(b->cli, b->cli->argv[0], &b->model);
     if (!code) {
         code = cli_open_engine(b->cli, b->model, &a->engine,
@@ -300,7 +300,7 @@ static int open_all(struct bench *b)
         code = cli_error(b->cli, &err);
     }
     if (!code) {
-        r->load = cli_now() - from;
+        r->load = clock_now() - from;
         r->model = b->model;
         r->engine = lk_engine_describe(b->engine);
         r->cost = lk_engine_token_cost(b->engine);

@@ -268,7 +268,7 @@ static int http(const struct cli *cli, int port, const char *method, const char 
 
 static int wait_ready(struct cli *cli, struct cli_peer *peer)
 {
-    double from = cli_now();
+    double from = clock_now();
     for (;;) {
         struct cli_buffer out = {0};
         int state, status = http(cli, peer->port, "GET", "/health", NULL, &out);
@@ -286,7 +286,7 @@ static int wait_ready(struct cli *cli, struct cli_peer *peer)
             return cli_fail(cli, CLI_INPUT, "%s ended%s before it answered; -v shows what it says",
                             peer->path, how);
         }
-        if (cli_now() - from > START_SECONDS) {
+        if (clock_now() - from > START_SECONDS) {
             return cli_fail(cli, CLI_INPUT, "%s does not answer after %d seconds", peer->path,
                             START_SECONDS);
         }

@@ -30,7 +30,7 @@ int cli_bench_run(struct cli_bench_work *w, lk_session *session, bool is_decode,
     lk_error err;
     size_t depth = (size_t)w->depth, n = (size_t)(is_decode ? w->n_gen : w->n_prompt);
     int code = hold(w, session);
-    double from = cli_now();
+    double from = clock_now();
     for (size_t have = 0; !code && have < n;) {
         have = is_decode ? have + 1 : n;
         if (lk_session_sync(session, w->ids, depth + have, &err)) {
@@ -38,16 +38,16 @@ int cli_bench_run(struct cli_bench_work *w, lk_session *session, bool is_decode,
         }
         code = stop_or(CLI_DONE);
     }
-    *seconds = cli_now() - from;
+    *seconds = clock_now() - from;
     return code;
 }
 
 int cli_bench_warm_up(struct cli_bench_work *w, double least)
 {
-    double from = cli_now(), seconds = 0.0;
+    double from = clock_now(), seconds = 0.0;
     int code = w->n_prompt ? cli_bench_run(w, w->session, false, &seconds) : CLI_DONE;
     w->report->first_token = seconds;
-    while (!code && cli_now() - from < least) {
+    while (!code && clock_now() - from < least) {
         code = cli_bench_run(w, w->session, w->n_gen > 0, &seconds);
     }
     return code;

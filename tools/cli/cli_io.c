@@ -246,13 +246,6 @@ int cli_write(struct cli *cli, const char *path, lk_output **to,
     return code;
 }
 
-double cli_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 char *cli_join(const char *a, const char *b)
 {
     size_t n = strlen(a), m = strlen(b);

@@ -409,10 +409,10 @@ static enum outcome take(struct editor *e)
 
 static void draw(struct editor *e)
 {
-    double from = cli_now();
+    double from = clock_now();
     e->failed |= !cli_view_draw(&e->view, e->text.data, e->text.n, e->at);
     e->dirty = false;
-    e->drawn = cli_now();
+    e->drawn = clock_now();
     e->cost = e->drawn - from;
 }
 
@@ -422,7 +422,7 @@ static int wait_for_input(struct editor *e)
 {
     char *to = e->lines->input;
     if (e->dirty) {
-        double rest = e->drawn + 4.0 * e->cost - cli_now();
+        double rest = e->drawn + 4.0 * e->cost - clock_now();
         int n = cli_term_read(to, PIECE, rest > 0.1 ? 0.1 : rest > 0.0 ? rest : 0.0);
         if (n != CLI_TERM_LATER) {
             return n;

@@ -128,7 +128,7 @@ static int score_chunks(struct cli *cli, lk_session *session, const lk_tokenizer
                         size_t n_chunks, struct score *s)
 {
     lk_error err;
-    double from = cli_now();
+    double from = clock_now();
     for (size_t c = 0; c < n_chunks; c++) {
         int32_t *chunk = ids + c * s->n_ctx;
         if (lk_tokenizer_adds_bos(t)) {
@@ -141,7 +141,7 @@ static int score_chunks(struct cli *cli, lk_session *session, const lk_tokenizer
             return cli_error(cli, &err);
         }
         if (cli->err_tty && !cli->quiet) {
-            double left = (cli_now() - from) / (double)(c + 1) * (double)(n_chunks - c - 1);
+            double left = (clock_now() - from) / (double)(c + 1) * (double)(n_chunks - c - 1);
             fprintf(stderr, "\r\033[K[%zu/%zu] %.4f, %.0f s left", c + 1, n_chunks,
                     perplexity(&s->ours), left);
         } else if (cli->verbose) {
@@ -227,12 +227,12 @@ static int score_text(struct cli *cli, const struct arguments *args, const lk_mo
     if (args->chunks && (size_t)args->chunks < n_chunks) {
         n_chunks = (size_t)args->chunks;
     }
-    double from = cli_now();
+    double from = clock_now();
     if (!code) {
         code = score_chunks(cli, session, t, ids, n_chunks, s);
     }
     if (!code) {
-        double seconds = cli_now() - from;
+        double seconds = clock_now() - from;
         print_result(args, model, session, s, n_chunks, seconds);
         cli_note(cli, "%zu tokens, %.1f tokens/s", n_chunks * s->n_ctx,
                  (double)(n_chunks * s->n_ctx) / seconds);

@@ -1,13 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Preset: how a model's maker wants it sampled, as the file's general.sampling.* keys say. Knows no
- * tokens.
+ * Preset: how tokens are chosen: as options say, and as a model's maker wants it, which the file's
+ * general.sampling.* keys say. Knows no tokens.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tools/cli/cli.h"
+
+lk_sampler_options cli_sampler_options(const struct cli_sampling_args *a)
+{
+    lk_sampler_options o = lk_sampler_options_default();
+    o.temperature = (float)a->temp;
+    o.top_k = (int)a->top_k;
+    o.top_p = (float)a->top_p;
+    o.min_p = (float)a->min_p;
+    o.repeat_penalty = (float)a->repeat_penalty;
+    o.presence_penalty = (float)a->presence_penalty;
+    o.frequency_penalty = (float)a->frequency_penalty;
+    o.penalty_last_n = (int)a->repeat_last_n;
+    return o;
+}
 
 static const char BEFORE[] = "general.sampling.";
 

@@ -82,16 +82,8 @@ int cli_request_sampler(struct cli_runner *r)
 {
     const struct cli_run_args *a = r->args;
     lk_sampler_options *o = &r->sampler;
-    *o = lk_sampler_options_default();
-    o->temperature = (float)a->temp;
+    *o = cli_sampler_options(&a->sampling);
     o->seed = (uint64_t)a->seed;
-    o->top_k = (int)a->top_k;
-    o->top_p = (float)a->top_p;
-    o->min_p = (float)a->min_p;
-    o->repeat_penalty = (float)a->repeat_penalty;
-    o->presence_penalty = (float)a->presence_penalty;
-    o->frequency_penalty = (float)a->frequency_penalty;
-    o->penalty_last_n = (int)a->repeat_last_n;
     return a->sample ? cli_preset(r->cli, r->model, o) : CLI_DONE;
 }
 

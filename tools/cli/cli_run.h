@@ -13,8 +13,8 @@
 
 struct cli_run_args {
     struct cli_engine_args engine; /* first: the tables of cli.h write here */
-    int64_t n, seed, top_k, repeat_last_n;
-    double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
+    struct cli_sampling_args sampling;
+    int64_t n, seed;
     const char *save, *load, *move_at, *system, *on_full, *template_file, *template_args;
     struct cli_list stop, logit_bias;
     struct cli_constraint_args constraint;

@@ -15,11 +15,10 @@ enum { MOST_MODELS = 32 };
 struct arguments {
     struct cli_engine_args engine; /* first: the tables of cli.h write here */
     const char *host, *unix_path, *key_file, *prefix_dir, *template_file;
-    int64_t port, cache_tokens, running, queue, step_tokens, prefix_mb, max_loaded, answers, top_k,
-        repeat_last_n;
+    struct cli_sampling_args sampling;
+    int64_t port, cache_tokens, running, queue, step_tokens, prefix_mb, max_loaded, answers;
     int64_t max_body_mb, connections;
-    double step_ms, prefix_save, unload, grace, temp, top_p, min_p, repeat_penalty,
-        presence_penalty, frequency_penalty;
+    double step_ms, prefix_save, unload, grace;
     struct cli_list origins, hosts, check;
     double check_unload;
     bool late, no_prefixes, keep_billing;
@@ -81,23 +80,9 @@ static const struct cli_option options[] = {
      .help = "close a model that nobody asked for in S seconds; 0: never"},
     {"grace", 0, CLI_FLOAT, "S", THIS(grace), "30", 0, 1e6,
      .help = "at the end, give answers that are being written S seconds"},
-    {"temp", 0, CLI_FLOAT, "T", THIS(temp), "0.8", 0, 1e6,
-     .group = "choice of tokens where neither the request nor the model says",
-     .help = "temperature; 0: the most likely token"},
-    {"top-k", 0, CLI_INT, "N", THIS(top_k), "40", 0, 1 << 24,
-     .help = "draw from the N most likely tokens; 0: off"},
-    {"top-p", 0, CLI_FLOAT, "P", THIS(top_p), "0.95", 1e-6, 1,
-     .help = "draw from the fewest tokens that reach P together; 1: off"},
-    {"min-p", 0, CLI_FLOAT, "P", THIS(min_p), "0.05", 0, 1,
-     .help = "draw from tokens at least P times as likely as the likeliest; 0: off"},
-    {"repeat-penalty", 0, CLI_FLOAT, "X", THIS(repeat_penalty), "1", 1e-6, 1e6,
-     .help = "divide the logits of recent tokens (multiply if negative); 1: off"},
-    {"presence-penalty", 0, CLI_FLOAT, "X", THIS(presence_penalty), "0", -1e6, 1e6,
-     .help = "subtract from the logits of recent tokens"},
-    {"frequency-penalty", 0, CLI_FLOAT, "X", THIS(frequency_penalty), "0", -1e6, 1e6,
-     .help = "subtract from the logits of recent tokens for each occurrence"},
-    {"repeat-last-n", 0, CLI_INT, "N", THIS(repeat_last_n), "64", 0, 1 << 24,
-     .help = "how many tokens are recent"},
+    CLI_SAMPLING_OPTIONS(THIS(sampling),
+                         "choice of tokens where neither the request nor the model says", "0.8",
+                         "40", "0.95", "0.05"),
     CLI_END,
 };
 
@@ -202,20 +187,6 @@ static bool is_loopback(const char *host)
            strcmp(host, "::1") == 0;
 }
 
-static lk_sampler_options sampler_of(const struct arguments *a)
-{
-    lk_sampler_options o = lk_sampler_options_default();
-    o.temperature = (float)a->temp;
-    o.top_k = (int)a->top_k;
-    o.top_p = (float)a->top_p;
-    o.min_p = (float)a->min_p;
-    o.repeat_penalty = (float)a->repeat_penalty;
-    o.presence_penalty = (float)a->presence_penalty;
-    o.frequency_penalty = (float)a->frequency_penalty;
-    o.penalty_last_n = (int)a->repeat_last_n;
-    return o;
-}
-
 static void fill(struct serve_options *o, const struct arguments *a, const struct http_keys *keys)
 {
     o->http = http_options_default();
@@ -240,7 +211,7 @@ static void fill(struct serve_options *o, const struct arguments *a, const struc
     o->scheduler.prefix_dir = a->prefix_dir;
     o->scheduler.prefix_dir_max = (uint64_t)a->prefix_mb << 20;
     o->prefix_save_s = a->prefix_save;
-    o->sampler = sampler_of(a);
+    o->sampler = cli_sampler_options(&a->sampling);
     o->unload_s = a->unload;
     o->max_loaded = (uint32_t)a->max_loaded;
     o->load_late = a->late;

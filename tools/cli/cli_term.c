@@ -143,10 +143,10 @@ void cli_term_stop(void)
 int cli_term_read(char *to, int n, double seconds)
 {
     enum { LOOK = 200 }; /* milliseconds: a signal may come just before the wait */
-    double end = cli_now() + seconds;
+    double end = clock_now() + seconds;
     for (;;) {
         struct pollfd in = {STDIN_FILENO, POLLIN, 0};
-        double left = seconds < 0.0 ? 1.0 : end - cli_now();
+        double left = seconds < 0.0 ? 1.0 : end - clock_now();
         if (stop_asked) {
             stop_asked = 0;
             return CLI_TERM_STOP;
@@ -181,7 +181,7 @@ int cli_term_read(char *to, int n, double seconds)
             }
         } else if (ready < 0 && errno != EINTR) {
             return CLI_TERM_END;
-        } else if (ready == 0 && seconds >= 0.0 && cli_now() >= end) {
+        } else if (ready == 0 && seconds >= 0.0 && clock_now() >= end) {
             return CLI_TERM_LATER;
         }
     }

@@ -42,13 +42,6 @@ __attribute__((format(printf, 3, 4))) static lk_status fail(lk_error *err, lk_st
     return status;
 }
 
-double http_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- options ---- */
 
 static void free_list(const char *const *list, size_t n)

@@ -201,7 +201,7 @@ static struct http_request *request_new(struct http_conn *c)
     r->http = c->http;
     r->conn = c;
     r->tail = "";
-    r->since = http_now();
+    r->since = clock_now();
     r->next = c->http->requests;
     r->link = &c->http->requests;
     c->http->requests = r;

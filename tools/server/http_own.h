@@ -15,6 +15,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 
+#include "tools/server/clock.h"
 #include "tools/server/http.h"
 #include "tools/server/http_parse.h"
 
@@ -101,8 +102,6 @@ struct http_request {
     void (*on_drained)(void *arg);
     void *drained_arg;
 };
-
-double http_now(void); /* seconds, monotonic */
 
 /* http_memory.c */
 void http_memory_watch(void);        /* before libevent is used */

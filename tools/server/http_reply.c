@@ -206,7 +206,7 @@ static void log_request(const struct http_request *r)
              r->is_head       ? "HEAD"
              : r->head.method ? r->head.method
                               : "?",
-             path, r->status ? r->status : 499, (http_now() - r->since) * 1e3);
+             path, r->status ? r->status : 499, (clock_now() - r->since) * 1e3);
     r->http->o.log(r->http->o.user, LK_LOG_DEBUG, line);
 }
 

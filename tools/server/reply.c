@@ -171,7 +171,7 @@ static void put_finish(struct task *t, const struct task_prompt *p, uint32_t ans
 /* A token's time, for the histograms. */
 static void note_token(struct task *t, struct answer *a)
 {
-    double now = server_now();
+    double now = clock_now();
     pthread_mutex_lock(&t->model->lock);
     if (a->last > 0.0) {
         metrics_add(&t->model->metrics.between, now - a->last);
@@ -264,7 +264,7 @@ static void refuse(struct task *t)
 void reply_end(struct task *t)
 {
     struct part part = {.kind = PART_END};
-    double whole = server_now() - t->born;
+    double whole = clock_now() - t->born;
     add_usage(t, &part.usage);
     put(t, &part);
     if (t->out.failed) {
@@ -336,7 +336,7 @@ bool reply_tend(struct task *t)
     }
     flush(t);
     if (t->ask.stream && t->protocol->keep_alive &&
-        server_now() - (t->sent > 0.0 ? t->sent : t->born) > KEEP_ALIVE_S) {
+        clock_now() - (t->sent > 0.0 ? t->sent : t->born) > KEEP_ALIVE_S) {
         t->protocol->keep_alive(t->writer, &t->out);
         flush(t);
     }

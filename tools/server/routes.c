@@ -56,7 +56,7 @@ static uint64_t draw_seed(void)
 {
     uint64_t seed = 0;
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
-        seed = (uint64_t)(server_now() * 1e9);
+        seed = (uint64_t)(clock_now() * 1e9);
     }
     return seed >> 11; /* a number that every client's JSON keeps whole */
 }
@@ -127,7 +127,7 @@ static void on_ask(void *user, struct http_request *r)
                              .parallel_tools = true,
                              .keep_billing = server->options->keep_billing};
     make_id(task->info.id);
-    task->info.created = server->started_at + (int64_t)(server_now() - server->started);
+    task->info.created = server->started_at + (int64_t)(clock_now() - server->started);
     bool ok =
         p->parse(http_tail(r), body, len, &task->ask, &why) && check(server, &task->ask, &why);
     struct model *model = ok ? server_find(server, task->ask.model, task->ask.backend, &why) : NULL;

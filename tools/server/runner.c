@@ -145,12 +145,9 @@ static bool wait_for_work(struct runner *r, struct task **came)
 {
     pthread_mutex_lock(&r->lock);
     while (!r->inbox && !r->stop && !r->woken && !lk_scheduler_has_work(r->scheduler)) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
         if (r->n_tasks == 0) {
             pthread_cond_wait(&r->changed, &r->lock);
-        } else if (pthread_cond_timedwait(&r->changed, &r->lock, &until)) {
+        } else if (!clock_cond_wait(&r->changed, &r->lock, 1.0)) {
             break; /* readers are slow: see after them */
         }
     }
@@ -180,7 +177,7 @@ static void *work(void *arg)
     struct task *came;
     lk_error err = {0};
     while (wait_for_work(r, &came)) {
-        double begun = server_now();
+        double begun = clock_now();
         while (came) {
             struct task *next = came->next;
             came->next = NULL;
@@ -204,7 +201,7 @@ static void *work(void *arg)
             }
         }
         r->n_tasks = kept;
-        publish(r, any ? server_now() - begun : 0.0);
+        publish(r, any ? clock_now() - begun : 0.0);
     }
     while (came) {
         struct task *next = came->next;
@@ -226,7 +223,6 @@ static void *work(void *arg)
 lk_status runner_open(struct model *model, const lk_scheduler_options *options, struct runner **out,
                       lk_error *err)
 {
-    pthread_condattr_t attr;
     struct runner *r = calloc(1, sizeof *r);
     *out = NULL;
     if (!r) {
@@ -236,13 +232,16 @@ lk_status runner_open(struct model *model, const lk_scheduler_options *options, 
     }
     r->model = model;
     r->inbox_end = &r->inbox;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->changed, &attr);
-    pthread_condattr_destroy(&attr);
-    lk_status status =
-        lk_scheduler_open(model->engine, model->tokenizer, options, &r->scheduler, err);
+    lk_status status = LK_OK;
+    if (!clock_cond_init(&r->changed)) {
+        status = err->status = LK_E_NOMEM;
+        snprintf(err->message, sizeof err->message, "%s: no lock for its answers",
+                 model->what->name);
+    }
+    if (!status) {
+        status = lk_scheduler_open(model->engine, model->tokenizer, options, &r->scheduler, err);
+    }
     if (!status && pthread_create(&r->thread, NULL, work, r)) {
         status = err->status = LK_E_NOMEM;
         snprintf(err->message, sizeof err->message, "%s: no thread for its answers",

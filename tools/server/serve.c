@@ -14,13 +14,6 @@
 
 #include "tools/server/server.h"
 
-double server_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 void server_log(const struct server *server, lk_log_level level, const char *format, ...)
 {
     char line[1024];
@@ -118,14 +111,14 @@ bool server_make_room(struct server *s, struct model *want)
 {
     enum { WAIT_S = 60 };
     const uint32_t most = s->options->max_loaded;
-    double until = server_now() + WAIT_S;
+    double until = clock_now() + WAIT_S;
     bool room = most == 0 || want->check;
     pthread_mutex_lock(&s->lock); /* one model at a time takes room */
     while (!room) {
         uint32_t n_open;
         struct model *idle = idle_one(s, want, &n_open);
         room = n_open < most;
-        if (room || server_now() > until || atomic_load(&s->stopping)) {
+        if (room || clock_now() > until || atomic_load(&s->stopping)) {
             break;
         }
         if (idle) {
@@ -266,7 +259,7 @@ static void tell_url(const struct server *s)
 
 lk_status serve_run(const struct serve_options *options, lk_error *err)
 {
-    struct server s = {.options = options, .started = server_now(), .started_at = time(NULL)};
+    struct server s = {.options = options, .started = clock_now(), .started_at = time(NULL)};
     struct sigaction before[2];
     atomic_init(&s.stopping, false);
     pthread_mutex_init(&s.lock, NULL);

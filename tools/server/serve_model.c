@@ -17,13 +17,9 @@
 lk_status model_init(struct model *m, struct server *server, const struct serve_model *what,
                      lk_error *err)
 {
-    pthread_condattr_t attr;
     *m = (struct model){.server = server, .what = what};
     m->inbox_end = &m->inbox;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    bool ok = pthread_mutex_init(&m->lock, NULL) == 0 && pthread_cond_init(&m->changed, &attr) == 0;
-    pthread_condattr_destroy(&attr);
+    bool ok = pthread_mutex_init(&m->lock, NULL) == 0 && clock_cond_init(&m->changed);
     if (!ok) {
         err->status = LK_E_NOMEM;
         snprintf(err->message, sizeof err->message, "%s: no lock for its thread", what->name);
@@ -130,7 +126,7 @@ static lk_status open_all(struct model *m, lk_error *err)
     const struct serve_model *w = m->what;
     lk_engine_options engine = w->engine;
     lk_scheduler_options scheduler = o->scheduler;
-    double begun = server_now();
+    double begun = clock_now();
     engine.progress = progress;
     engine.user = m;
     engine.log = engine_log;
@@ -167,7 +163,7 @@ static lk_status open_all(struct model *m, lk_error *err)
     } else {
         server_log(m->server, LK_LOG_INFO, "%s: ready on %s, %u tokens of context, after %.1f s",
                    w->name, lk_engine_describe(m->engine), lk_engine_n_ctx(m->engine),
-                   server_now() - begun);
+                   clock_now() - begun);
     }
     return status;
 }
@@ -177,19 +173,11 @@ static lk_status open_all(struct model *m, lk_error *err)
 /* Waits until there is something to do or `seconds` have passed (0: for ever). The lock is held. */
 static void wait_for(struct model *m, double seconds)
 {
-    struct timespec until;
-    if (seconds <= 0.0) {
+    if (seconds > 0.0) {
+        clock_cond_wait(&m->changed, &m->lock, seconds);
+    } else {
         pthread_cond_wait(&m->changed, &m->lock);
-        return;
     }
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)seconds;
-    until.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
-    pthread_cond_timedwait(&m->changed, &m->lock, &until);
 }
 
 static void set_state(struct model *m, enum model_state state)
@@ -211,7 +199,7 @@ static bool is_idle(const struct model *m)
 {
     double after = unload_after(m);
     return m->state == MODEL_READY && m->n_tasks == 0 && !m->inbox &&
-           (m->unload || (after > 0.0 && server_now() - m->used >= after));
+           (m->unload || (after > 0.0 && clock_now() - m->used >= after));
 }
 
 static void take(struct model *m, struct task *task)
@@ -322,7 +310,7 @@ void model_submit(struct model *m, struct task *task)
         m->inbox_end = &task->next;
         m->n_inbox++;
         m->n_tasks++;
-        m->used = server_now();
+        m->used = clock_now();
         pthread_cond_broadcast(&m->changed);
     } else {
         m->metrics.refused++;
@@ -356,7 +344,7 @@ void model_task_ended(struct model *m)
 {
     pthread_mutex_lock(&m->lock);
     m->n_tasks--;
-    m->used = server_now();
+    m->used = clock_now();
     pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->lock);
 }

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "tools/server/clock.h"
 #include "tools/server/metrics.h"
 #include "tools/server/serve.h"
 #include "tools/server/wire.h"
@@ -201,7 +202,6 @@ struct server {
     int64_t started_at; /* seconds since 1970 */
 };
 
-double server_now(void); /* seconds, monotonic */
 __attribute__((format(printf, 3, 4))) void server_log(const struct server *server,
                                                       lk_log_level level, const char *format, ...);
 /* Makes room for one more open model; false: all others are in use. */

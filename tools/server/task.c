@@ -19,7 +19,7 @@ struct task *task_new(struct server *server, struct http_request *request)
         atomic_init(&task->slow, false);
         task->server = server;
         task->request = request;
-        task->born = server_now();
+        task->born = clock_now();
     }
     return task;
 }
@@ -202,7 +202,7 @@ static void post(struct task *task, enum message_kind kind, int status, const ch
         memcpy(m->data, data, len);
     }
     task->begun = true;
-    task->sent = server_now();
+    task->sent = clock_now();
     task_hold(task);
     http_post(task->server->http, &m->post, deliver, m);
 }
