@@ -186,8 +186,8 @@ class Soak:
             connection.request("GET", paths[i % 6], headers={"Accept-Encoding": "gzip"})
             r = connection.getresponse()
             r.read()
-            if r.status != 200:
-                raise ValueError("status %d" % r.status)
+            if r.status not in (200, 503) or (r.status == 503 and paths[i % 6] != "/health"):
+                raise ValueError("%s: status %d" % (paths[i % 6], r.status))
         finally:
             connection.close()
 

@@ -35,7 +35,8 @@ struct lk_sampler {
     float *bias_values;
     float *row;       /* [n_vocab] logits after bias and penalties */
     size_t n;         /* candidates */
-    int32_t *id;      /* [n_vocab] of each candidate, rising */
+    int32_t *id;      /* [n_vocab] of each candidate, rising; NULL where nothing is drawn, as
+                         weight and bin */
     uint32_t *key;    /* [n_vocab] its order key: larger is more likely */
     uint64_t *weight; /* [n_vocab] its probability, see WEIGHT_BITS */
     uint64_t *bin;    /* [N_BINS] */
@@ -162,11 +163,13 @@ lk_status lk_sampler_open(const lk_sampler_options *options, size_t n_vocab, lk_
     s->bias_ids = lk_alloc_array(o.n_bias, sizeof *s->bias_ids);
     s->bias_values = lk_alloc_array(o.n_bias, sizeof *s->bias_values);
     s->row = lk_alloc_array(n_vocab, sizeof *s->row);
-    s->id = lk_alloc_array(n_vocab, sizeof *s->id);
     s->key = lk_alloc_array(n_vocab, sizeof *s->key);
-    s->weight = lk_alloc_array(n_vocab, sizeof *s->weight);
-    s->bin = lk_alloc_array(N_BINS, sizeof *s->bin);
-    if (!s->bias_ids || !s->bias_values || !s->row || !s->id || !s->key || !s->weight || !s->bin) {
+    bool draws = o.temperature != 0.0f;
+    s->id = draws ? lk_alloc_array(n_vocab, sizeof *s->id) : NULL;
+    s->weight = draws ? lk_alloc_array(n_vocab, sizeof *s->weight) : NULL;
+    s->bin = draws ? lk_alloc_array(N_BINS, sizeof *s->bin) : NULL;
+    if (!s->bias_ids || !s->bias_values || !s->row || !s->key ||
+        (draws && (!s->id || !s->weight || !s->bin))) {
         lk_sampler_close(&s);
         return lk_fail(err, LK_E_NOMEM, "out of memory: a sampler for %zu tokens", n_vocab);
     }
