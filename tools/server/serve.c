@@ -4,6 +4,9 @@
  * at a signal with the answers that are being written.
  */
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -257,10 +260,21 @@ static void tell_url(const struct server *s)
     }
 }
 
+/* What a closed model had goes back to the system: glibc would put ever larger pieces into its
+ * threads' heaps, which keep what they had. */
+static void give_memory_back(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+#endif
+}
+
 lk_status serve_run(const struct serve_options *options, lk_error *err)
 {
     struct server s = {.options = options, .started = clock_now(), .started_at = time(NULL)};
     struct sigaction before[2];
+    give_memory_back();
     atomic_init(&s.stopping, false);
     pthread_mutex_init(&s.lock, NULL);
     lk_status status = open_models(&s, err);
