@@ -18,7 +18,8 @@
 #define LK_VK_BINDINGS         8
 #define LK_VK_PUSH_BYTES       128 /* of push constants: what every device has */
 #define LK_VK_ALIGN            256 /* of what is bound: what every device takes */
-#define LK_VK_MAX_DIM          256 /* head dimension, padded: size of arrays in the attention kernel */
+#define LK_VK_MAX_DIM          512 /* head dimension, padded: size of arrays in the attention kernel */
+#define LK_VK_DECODE_DIM       256 /* the same of the kernel with what stands in front of it */
 #define LK_VK_ROPE_PAIRS       256 /* of a row: what a workgroup of rope takes */
 #define LK_VK_ATTN_ROWS        16  /* query rows of a workgroup of attention */
 #define LK_VK_ATTN_OWN         4   /* of them, those of 32 invocations */

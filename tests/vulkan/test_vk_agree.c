@@ -501,15 +501,15 @@ Test(vk_agree, heads_beyond_the_kernels_are_refused)
         return;
     }
     static const int TOKENS[] = {1, 3, 20};
-    static const struct vk_heads AT = {2, 1, 256, 256, 0, true, 0.0f, false, true, 0};
-    static const struct vk_heads PAST = {2, 1, 257, 256, 0, true, 0.0f, false, true, 0};
+    static const struct vk_heads AT = {2, 1, 512, 256, 0, true, 0.0f, false, true, 0};
+    static const struct vk_heads PAST = {2, 1, 513, 256, 0, true, 0.0f, false, true, 0};
     for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
         struct vk_bench b;
         char what[160];
         vk_attention_case(&AT, TOKENS[i], 1, 100, "");
         vk_bench_attention(&b, what, &PAST, TOKENS[i], 1, 100);
         expect_error(&b, "",
-                     "attention of layer 0: head dimension 257, the Vulkan kernels take up to 256");
+                     "attention of layer 0: head dimension 513, the Vulkan kernels take up to 512");
         vk_bench_release(&b);
         lk_rope_free(&b.c.plan.ropes[0]);
     }

@@ -37,6 +37,8 @@ Test(vk_attention, rope_kv_and_attention)
         {4, 1, 256, 256, 70, false, 0.0f, false, true, 0},
         {2, 2, 96, 48, 0, false, 20.0f, true, true, 0},
         {5, 1, 160, 160, 0, false, 0.0f, false, false, 0},
+        {9, 1, 512, 512, 0, false, 0.0f, false, true, 0},
+        {4, 2, 490, 96, 100, true, 20.0f, true, true, 0},
     };
     for (size_t h = 0; h < LK_COUNT(HEADS); h += vk_pair_samples() ? 2 : 1) {
         run_cases(&HEADS[h], 1, 0, N_CASES, VK_VARIANTS[h % 3]);

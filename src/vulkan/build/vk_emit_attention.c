@@ -107,9 +107,9 @@ static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
     c.flags |= op->u.attention.score_cap != 0.0f ? LK_VK_ATTN_CAP : 0;
     const char *by_matrix = few ? NULL : matrix_shader(b->facts, &c);
     c.shader = by_matrix ? by_matrix : b->facts->int_dot ? "attn_dot" : "attn";
-    c.rows = few         ? LK_VK_ATTN_FEW_ROWS
-             : by_matrix ? LK_VK_ATTN_MATRIX_ROWS
-                         : many_rows(b->facts, &c);
+    /* an invocation of few has as many elements of a large head as of a small one */
+    uint32_t few_rows = LK_VK_ATTN_FEW_ROWS / (c.dim > LK_VK_DECODE_DIM ? 2 : 1);
+    c.rows = few ? few_rows : by_matrix ? LK_VK_ATTN_MATRIX_ROWS : many_rows(b->facts, &c);
     c.rows = few && group < c.rows ? group : c.rows;
     c.head_tiles = (group + c.rows - 1) / c.rows;
     c.y = c.n_kv_head * c.head_tiles;

@@ -33,10 +33,10 @@
  *   ROWS of attn_decode            | LK_VK_ATTN_FEW_ROWS       | cut_of               | fewer rows
  *   THREADS of attn_decode         | lk_vk_max_threads, 256    | vk_emit_attention.c  | fewer
  *   windows and shapes of heads    | LK_VK_MAX_ATTN            | attn_index           | error
- *   norm_rows: 4 elements a lane   | LK_VK_MAX_DIM = 256       | decode_group         | plain steps
+ *   norm_rows: 4 elements a lane   | LK_VK_DECODE_DIM = 256    | decode_group         | plain steps
  *   op numbers, two a word         | LK_VK_MAX_OP              | can_name             | plain steps
  *   all vectors in one binding     | maxStorageBufferRange     | can_name             | plain steps
- *   n_dims + 65536: interleaved    | LK_VK_MAX_DIM             | decode_group         | plain steps
+ *   n_dims + 65536: interleaved    | LK_VK_DECODE_DIM          | decode_group         | plain steps
  *   n_dims of a rope               | head_dim                  | src/plan/model.c     | error
  *   counters: a word a head tile   | n_head                    | lk_vk_batch_lay_out  | -
  * matvec, prep
