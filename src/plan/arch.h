@@ -53,7 +53,16 @@ struct lk_arch {
     bool sinks;                 /* attn_sinks.weight: one more term of each head's softmax */
     bool experts;               /* expert_count may be there: a router and experts in the layers */
     enum lk_gate gate;          /* of their scores, unless expert_gating_func says another */
-    bool normalize; /* weights of the chosen sum to 1, unless expert_weights_norm says */
+    bool normalize;        /* weights of the chosen sum to 1, unless expert_weights_norm says */
+    double attn_scale;     /* of q.k where the file says nothing; 0: 1 / sqrt(key length) */
+    bool window_array;     /* attention.sliding_window_pattern must be there, a bool a layer */
+    bool local_heads;      /* layers with a window have key_length_swa, value_length_swa and
+                              rope.dimension_count_swa */
+    bool factors_required; /* rope_freqs.weight must be there: layers without a window are turned
+                              by it, the others as if it was not */
+    bool value_norm;  /* an RMS norm of each head of v without a weight; attn_v may be missing: v is
+                         what attn_k gives, before its norm */
+    bool layer_scale; /* layer_output_scale.weight, where it is there, multiplies a layer's rows */
 };
 
 /* NULL for an unknown name. */

@@ -185,18 +185,30 @@ static void check_sections(struct reader *r, const struct lk_hparams *h)
     }
 }
 
+/* Dims of a head that are turned, one number for all layers of `kind` (1: those with a window, 0:
+ * those without, 2: all). */
+static int read_n_rot(struct reader *r, const struct lk_hparams *h, const char *key, int kind)
+{
+    int least_dim = LK_MAX_HEAD_DIM;
+    for (int i = 0; i < h->n_layer; i++) {
+        const struct lk_layer *l = &h->layers[i];
+        bool of_kind = kind == 2 || (l->window > 0) == (kind == 1);
+        least_dim = of_kind && l->k_dim < least_dim ? l->k_dim : least_dim;
+    }
+    int n = read_int(r, key, false, least_dim, 2, least_dim);
+    if (!r->status && n % 2 != 0) {
+        refuse(r, key, "odd", "an even number");
+    }
+    return n;
+}
+
 /* What turns a head, and how far. */
 static void read_rope(struct reader *r, struct lk_hparams *h)
 {
+    bool local = h->arch->local_heads;
     read_rope_bases(r, h);
-    int least_dim = h->layers[0].k_dim; /* one width of rotation for all layers */
-    for (int i = 1; i < h->n_layer; i++) {
-        least_dim = h->layers[i].k_dim < least_dim ? h->layers[i].k_dim : least_dim;
-    }
-    h->n_rot = read_int(r, "rope.dimension_count", false, least_dim, 2, least_dim);
-    if (!r->status && h->n_rot % 2 != 0) {
-        refuse(r, "rope.dimension_count", "odd", "an even number");
-    }
+    h->n_rot = read_n_rot(r, h, "rope.dimension_count", local ? 0 : 2);
+    h->local_n_rot = local ? read_n_rot(r, h, "rope.dimension_count_swa", 1) : h->n_rot;
     if (h->arch->sections) {
         check_sections(r, h);
     }
@@ -214,7 +226,7 @@ static void read_rope(struct reader *r, struct lk_hparams *h)
                    "all of attention.key_length");
         }
     }
-    if (lk_gguf_find_tensor(r->gguf, "rope_freqs.weight")) {
+    if (h->arch->factors_required || lk_gguf_find_tensor(r->gguf, "rope_freqs.weight")) {
         h->rope_factors = "rope_freqs.weight";
     } else if (lk_gguf_find_tensor(r->gguf, "rope_factors_short.weight")) {
         h->rope_factors = "rope_factors_short.weight";
@@ -285,6 +297,67 @@ static int *at_ff_exp(struct lk_layer *l)
     return &l->n_ff_exp;
 }
 
+/* The same of an architecture whose files say it layer by layer. */
+static void read_window_array(struct reader *r, struct lk_hparams *h, int window)
+{
+    const struct lk_gguf_value *v = NULL;
+    char full[128], found[32], expected[64];
+    if (!r->status) {
+        r->status = lk_gguf_array(r->gguf, key_of(r, "attention.sliding_window_pattern", full),
+                                  true, LK_GGUF_BOOL, &v, r->err);
+    }
+    if (!r->status && v->count != (uint64_t)h->n_blocks) {
+        snprintf(found, sizeof found, "an array of %llu", (unsigned long long)v->count);
+        snprintf(expected, sizeof expected, "one of %d, a bool for each layer", h->n_blocks);
+        refuse(r, "attention.sliding_window_pattern", found, expected);
+    }
+    for (int i = 0; i < h->n_layer && !r->status; i++) {
+        h->layers[i].window = lk_gguf_array_int(v, (uint64_t)i) ? window : 0;
+    }
+}
+
+/* Reads which layers attend to a window alone: the key is a number, or a bool a layer. */
+static void read_windows(struct reader *r, struct lk_hparams *h)
+{
+    const struct lk_arch *arch = h->arch;
+    int window = read_int(r, "attention.sliding_window", arch->window_required, arch->window_preset,
+                          0, INT32_MAX);
+    int pattern = arch->window_pattern;
+    char full[128];
+    if (arch->window_array) {
+        read_window_array(r, h, window);
+        return;
+    }
+    const struct lk_gguf_value *v =
+        pattern > 0 ? lk_gguf_find(r->gguf, key_of(r, "attention.sliding_window_pattern", full))
+                    : NULL;
+    if (v && v->type == LK_GGUF_ARRAY && v->elem == LK_GGUF_BOOL &&
+        v->count == (uint64_t)h->n_blocks) {
+        for (int i = 0; i < h->n_layer; i++) {
+            h->layers[i].window = lk_gguf_array_int(v, (uint64_t)i) ? window : 0;
+        }
+        return;
+    }
+    if (pattern > 0) {
+        pattern = read_int(r, "attention.sliding_window_pattern", false, pattern, 1, MAX_LAYERS);
+    }
+    for (int i = 0; i < h->n_layer; i++) {
+        h->layers[i].window = pattern == 0 || i % pattern < pattern - 1 ? window : 0;
+    }
+}
+
+/* Sizes of the heads of layers with a window, where they have keys of their own. */
+static void read_local_heads(struct reader *r, struct lk_hparams *h)
+{
+    for (int i = 0; i < h->n_layer && h->arch->local_heads; i++) {
+        struct lk_layer *l = &h->layers[i];
+        if (l->window > 0) {
+            l->k_dim = read_int(r, "attention.key_length_swa", true, 2, 2, LK_MAX_HEAD_DIM);
+            l->v_dim = read_int(r, "attention.value_length_swa", true, 2, 2, LK_MAX_HEAD_DIM);
+        }
+    }
+}
+
 /* Heads and their sizes, layer by layer. */
 static void read_heads(struct reader *r, struct lk_hparams *h)
 {
@@ -306,15 +379,20 @@ static void read_heads(struct reader *r, struct lk_hparams *h)
         h->layers[i].v_dim = h->layers[i].k_dim;
     }
     read_layers(r, h, "attention.value_length", false, at_v_dim, 2, LK_MAX_HEAD_DIM);
+    read_local_heads(r, h);
     for (int i = 0; i < h->n_layer && !r->status; i++) {
         const struct lk_layer *l = &h->layers[i];
         if (l->k_dim % 2 != 0) {
             snprintf(found, sizeof found, "%d", l->k_dim);
-            refuse(r, "attention.key_length", found, "an even number");
+            bool local = h->arch->local_heads && l->window > 0;
+            refuse(r, local ? "attention.key_length_swa" : "attention.key_length", found,
+                   "an even number");
         } else if (l->v_dim != l->k_dim) {
             snprintf(found, sizeof found, "%d", l->v_dim);
             snprintf(expected, sizeof expected, "the key length, %d", l->k_dim);
-            refuse(r, "attention.value_length", found, expected);
+            bool local = h->arch->local_heads && l->window > 0;
+            refuse(r, local ? "attention.value_length_swa" : "attention.value_length", found,
+                   expected);
         } else if (l->n_head % l->n_kv_head != 0) {
             snprintf(found, sizeof found, "%d", l->n_kv_head);
             snprintf(expected, sizeof expected, "a divisor of the %d heads", l->n_head);
@@ -331,35 +409,10 @@ static void read_attn_scale(struct reader *r, struct lk_hparams *h)
 {
     const struct lk_layer *l = &h->layers[0];
     bool wide = h->n_embd == h->arch->wide_embd && l->n_head == 32 && l->k_dim == 128;
-    h->attn_scale = (double)read_float(r, "attention.scale", false, 0.0f, 0.0f, 1e3f);
+    h->attn_scale =
+        (double)read_float(r, "attention.scale", false, (float)h->arch->attn_scale, 0.0f, 1e3f);
     if (!(h->attn_scale > 0) && wide) {
         h->attn_scale = 1.0 / lk_sqrt_f64((double)h->n_embd / l->n_head);
-    }
-}
-
-/* Reads which layers attend to a window alone: the key is a number, or a bool a layer. */
-static void read_windows(struct reader *r, struct lk_hparams *h)
-{
-    const struct lk_arch *arch = h->arch;
-    int window = read_int(r, "attention.sliding_window", arch->window_required, arch->window_preset,
-                          0, INT32_MAX);
-    int pattern = arch->window_pattern;
-    char full[128];
-    const struct lk_gguf_value *v =
-        pattern > 0 ? lk_gguf_find(r->gguf, key_of(r, "attention.sliding_window_pattern", full))
-                    : NULL;
-    if (v && v->type == LK_GGUF_ARRAY && v->elem == LK_GGUF_BOOL &&
-        v->count == (uint64_t)h->n_blocks) {
-        for (int i = 0; i < h->n_layer; i++) {
-            h->layers[i].window = lk_gguf_array_int(v, (uint64_t)i) ? window : 0;
-        }
-        return;
-    }
-    if (pattern > 0) {
-        pattern = read_int(r, "attention.sliding_window_pattern", false, pattern, 1, MAX_LAYERS);
-    }
-    for (int i = 0; i < h->n_layer; i++) {
-        h->layers[i].window = pattern == 0 || i % pattern < pattern - 1 ? window : 0;
     }
 }
 
@@ -404,6 +457,7 @@ static void read_scales(struct reader *r, struct lk_hparams *h)
 static void read_attention(struct reader *r, struct lk_hparams *h)
 {
     char full[128];
+    read_windows(r, h);
     read_heads(r, h);
     if (r->status) {
         return;
@@ -413,7 +467,6 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
                         h->arch->layer_norm ? "attention.layer_norm_epsilon"
                                             : "attention.layer_norm_rms_epsilon",
                         true, 1e-5f, 0x1p-60f, 1.0f);
-    read_windows(r, h);
     read_turns(r, h);
     bool causal = true;
     if (!r->status) {

@@ -32,7 +32,8 @@ struct lk_experts {
 
 struct lk_hparams {
     const struct lk_arch *arch;
-    int n_layer, n_embd, n_rot;
+    int n_layer, n_embd;
+    int n_rot, local_n_rot; /* dims of a head that are turned; local: of layers with a window */
     int n_blocks; /* of the file: those from n_layer on predict further tokens, and are not used */
     int n_vocab;  /* tokens that have a row of the embedding */
     int n_rows;   /* of the embedding: those beyond the tokens are left out */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/numerics.h"
 #include "base/real.h"
 #include "plan/model.h"
 #include "gguf/model_file.h"
@@ -173,6 +174,29 @@ static int vector(struct builder *b, const char *name, int n)
     return vector_part(b, name, n, 0, n);
 }
 
+/* A vector that no file has: n floats, 1 until *values are set. */
+static int made_vector(struct builder *b, const char *name, int n, float **values)
+{
+    int index = -1;
+    struct lk_weight *w = add_weight(b, &index);
+    float *v = w ? lk_alloc_array((size_t)n, sizeof *v) : NULL;
+    if (w && !v) {
+        b->status = lk_fail(b->err, LK_E_NOMEM, "out of memory for vector '%s'", name);
+    }
+    for (int i = 0; v && i < n; i++) {
+        v[i] = 1.0f;
+    }
+    own(b, v);
+    if (b->status) {
+        return -1;
+    }
+    *w = (struct lk_weight){
+        .type = LK_TYPE_F32, .rows = 1, .cols = n, .data = v, .n_bytes = (size_t)n * sizeof *v};
+    snprintf(w->name, sizeof w->name, "%s", name);
+    *values = v;
+    return index;
+}
+
 static bool has(const struct builder *b, const char *name)
 {
     return lk_gguf_find_tensor(b->gguf, name) != NULL;
@@ -185,9 +209,9 @@ static const char *blk(char buf[96], int layer, const char *suffix)
     return buf;
 }
 
-static int norm(struct builder *b, int layer, int in, int width, int group, const char *name)
+/* The norm of each group of a row, times the vector w. */
+static int norm_by(struct builder *b, int layer, int in, int width, int group, int w)
 {
-    int w = vector(b, name, group);
     enum lk_rows rows = b->status ? LK_ROWS_TOKENS : b->plan->slots[in].rows;
     int out = add_slot(b, width, rows);
     enum lk_op_kind kind = b->h.arch->layer_norm ? LK_OP_LAYER_NORM : LK_OP_NORM;
@@ -195,6 +219,11 @@ static int norm(struct builder *b, int layer, int in, int width, int group, cons
     op->u.norm.group = group;
     op->u.norm.eps = b->h.eps;
     return out;
+}
+
+static int norm(struct builder *b, int layer, int in, int width, int group, const char *name)
+{
+    return norm_by(b, layer, in, width, group, vector(b, name, group));
 }
 
 static int matmul(struct builder *b, int layer, int in, int weight)
@@ -265,7 +294,8 @@ static bool is_fused(const struct builder *b, int layer, bool usual, const char 
     return usual ? !has(b, blk(name, layer, apart)) : has(b, blk(name, layer, fused));
 }
 
-/* The three weights of attention, from one fused tensor or from three. */
+/* The three weights of attention, from one fused tensor or from three; w[2] is -1 where v is what
+ * the weight of k gives. */
 static bool bind_qkv(struct builder *b, int layer, int w[3])
 {
     const struct lk_hparams *h = &b->h;
@@ -281,7 +311,8 @@ static bool bind_qkv(struct builder *b, int layer, int w[3])
     } else {
         w[0] = matrix(b, blk(name, layer, "attn_q.weight"), nq, h->n_embd);
         w[1] = matrix(b, blk(name, layer, "attn_k.weight"), nk, h->n_embd);
-        w[2] = matrix(b, blk(name, layer, "attn_v.weight"), nv, h->n_embd);
+        bool of_k = h->arch->value_norm && !has(b, blk(name, layer, "attn_v.weight"));
+        w[2] = of_k ? -1 : matrix(b, blk(name, layer, "attn_v.weight"), nv, h->n_embd);
     }
     return fused;
 }
@@ -348,27 +379,54 @@ static int sinks(struct builder *b, const char *name, int n_head)
     return index;
 }
 
+/* Rows of q, k and v with their biases; n: the rows that they are made of. */
+static void project_qkv(struct builder *b, int layer, int n, int qkv[3])
+{
+    static const char *const BIASES[] = {"attn_q.bias", "attn_k.bias", "attn_v.bias"};
+    const struct lk_layer *l = &b->h.layers[layer];
+    bool must = b->h.arch->qkv_bias;
+    int nq = l->n_head * l->k_dim, nk = l->n_kv_head * l->k_dim, w[3];
+    int first[3] = {0, nq, nq + nk};
+    char name[96];
+    bool fused = bind_qkv(b, layer, w);
+    int n_rows = w[2] < 0 ? 2 : 3;
+    for (int i = 0; i < n_rows; i++) {
+        qkv[i] = matmul(b, layer, n, w[i]);
+    }
+    for (int i = 0; i < n_rows; i++) {
+        if (fused) {
+            blk(name, layer, "attn_qkv.bias");
+            qkv[i] = bias_part(b, layer, qkv[i], name, nq + 2 * nk, first[i], must);
+        } else {
+            qkv[i] = bias(b, layer, qkv[i], blk(name, layer, BIASES[i]), must);
+        }
+    }
+    qkv[2] = qkv[n_rows - 1];
+}
+
+/* v as attention takes it. */
+static int finish_v(struct builder *b, int layer, int v)
+{
+    const struct lk_layer *l = &b->h.layers[layer];
+    char name[96];
+    float *ones;
+    if (!b->h.arch->value_norm) {
+        return v;
+    }
+    int w = made_vector(b, blk(name, layer, "attn_v_norm"), l->v_dim, &ones);
+    return norm_by(b, layer, v, l->n_kv_head * l->v_dim, l->v_dim, w);
+}
+
 /* The branch of attention; n: the rows that it reads. */
 static int attention(struct builder *b, int layer, int n)
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_arch *arch = h->arch;
     const struct lk_layer *l = &h->layers[layer];
-    int nq = l->n_head * l->k_dim, nk = l->n_kv_head * l->k_dim, no = l->n_head * l->v_dim, w[3];
+    int no = l->n_head * l->v_dim, qk[3];
     char name[96];
-    bool fused = bind_qkv(b, layer, w);
-    int qk[2] = {matmul(b, layer, n, w[0]), matmul(b, layer, n, w[1])};
-    int v = matmul(b, layer, n, w[2]);
-    if (fused) {
-        blk(name, layer, "attn_qkv.bias");
-        qk[0] = bias_part(b, layer, qk[0], name, nq + 2 * nk, 0, arch->qkv_bias);
-        qk[1] = bias_part(b, layer, qk[1], name, nq + 2 * nk, nq, arch->qkv_bias);
-        v = bias_part(b, layer, v, name, nq + 2 * nk, nq + nk, arch->qkv_bias);
-    } else {
-        qk[0] = bias(b, layer, qk[0], blk(name, layer, "attn_q.bias"), arch->qkv_bias);
-        qk[1] = bias(b, layer, qk[1], blk(name, layer, "attn_k.bias"), arch->qkv_bias);
-        v = bias(b, layer, v, blk(name, layer, "attn_v.bias"), arch->qkv_bias);
-    }
+    project_qkv(b, layer, n, qk);
+    int v = finish_v(b, layer, qk[2]);
     finish_qk(b, layer, qk);
     struct lk_op *op = add_op(b, LK_OP_KV_STORE, layer, qk[1], v, -1, -1);
     int ks = add_state(b, lk_state_paged(LK_STATE_K, layer, l->n_kv_head, l->k_dim));
@@ -508,6 +566,28 @@ static int layer_norm(struct builder *b, int layer, int in, bool has_it, const c
     return has_it ? norm(b, layer, in, n, n, blk(name, layer, suffix)) : in;
 }
 
+/* What the file multiplies the rows of a layer by; 1: it does not. */
+static double layer_scale(struct builder *b, int layer)
+{
+    char name[96];
+    if (!b->h.arch->layer_scale || b->status ||
+        !has(b, blk(name, layer, "layer_output_scale.weight"))) {
+        return 1.0;
+    }
+    struct lk_weight w = {0};
+    void *copy;
+    b->status = lk_bind_vector(b->gguf, name, 1, 1, &w, &copy, b->err);
+    mark_bound(b, name);
+    float value = b->status ? 1.0f : *(const float *)w.data;
+    lk_free(copy);
+    if (!(value >= -0x1p40f && value <= 0x1p40f)) {
+        b->status =
+            lk_fail(b->err, LK_E_FORMAT, "%s: tensor '%s' element 0 is %g, expected -2^40 to 2^40",
+                    lk_gguf_path(b->gguf), name, (double)value);
+    }
+    return (double)lk_flush(value);
+}
+
 static int add_layer(struct builder *b, int layer, int x)
 {
     const struct lk_arch *arch = b->h.arch;
@@ -524,6 +604,7 @@ static int add_layer(struct builder *b, int layer, int x)
     branch = feed_forward(b, layer, n);
     branch = layer_norm(b, layer, branch, after, "post_ffw_norm.weight");
     x = add(b, layer, x, branch);
+    x = scale(b, layer, x, layer_scale(b, layer));
     b->feed_forward = false;
     return x;
 }
@@ -563,9 +644,10 @@ static const float *factors_of(struct builder *b, const char *name)
     own(b, copy);
     const float *factors = w.data;
     for (int i = 0; i < n && !b->status; i++) {
-        if (!(factors[i] >= 1e-6f && factors[i] <= 1e6f)) {
+        /* 1e30 is how files write that a pair is not turned at all. */
+        if (!(factors[i] >= 1e-6f && (factors[i] <= 1e6f || factors[i] == 1e30f))) {
             b->status = lk_fail(b->err, LK_E_FORMAT,
-                                "%s: tensor '%s' element %d is %g, expected 1e-6 to 1e6",
+                                "%s: tensor '%s' element %d is %g, expected 1e-6 to 1e6, or 1e30",
                                 lk_gguf_path(b->gguf), name, i, (double)factors[i]);
         }
     }
@@ -573,16 +655,15 @@ static const float *factors_of(struct builder *b, const char *name)
 }
 
 /* A table of layers whose angles are scaled as the file says, checked for all its positions. */
-static void make_rope(struct builder *b, struct lk_rope *rope, double base, double linear,
-                      const float *factors)
+static void make_rope(struct builder *b, struct lk_rope *rope, int n_rot, double base,
+                      double linear, const float *factors)
 {
     const struct lk_hparams *h = &b->h;
     if (b->status) {
         return;
     }
-    b->status =
-        lk_rope_init(rope, h->n_rot, h->arch->rope_interleaved, base, linear, factors, b->err);
-    for (int i = 0; i < h->n_rot / 2 && !b->status; i++) {
+    b->status = lk_rope_init(rope, n_rot, h->arch->rope_interleaved, base, linear, factors, b->err);
+    for (int i = 0; i < n_rot / 2 && !b->status; i++) {
         double most = (double)(h->n_ctx - 1) * rope->inv_freq[i];
         if (!(most <= 0x1p24)) { /* the domain of lk_sincos */
             b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
@@ -596,7 +677,7 @@ static void make_rope(struct builder *b, struct lk_rope *rope, double base, doub
 static void make_scaled_rope(struct builder *b, struct lk_rope *rope, const char *factors)
 {
     const struct lk_hparams *h = &b->h;
-    make_rope(b, rope, h->rope_base, h->rope_linear, factors_of(b, factors));
+    make_rope(b, rope, h->n_rot, h->rope_base, h->rope_linear, factors_of(b, factors));
     rope->attn_factor = h->rope_attn_factor;
     if (!b->status && h->yarn.factor > 0) {
         lk_rope_scale_yarn(rope, h->rope_base, &h->yarn);
@@ -609,7 +690,7 @@ static void make_ropes(struct builder *b)
     struct lk_plan *p = b->plan;
     make_scaled_rope(b, &p->ropes[p->n_ropes++], h->rope_factors);
     if (h->local_rope_base > 0) {
-        make_rope(b, &p->ropes[p->n_ropes++], h->local_rope_base, 1.0, NULL);
+        make_rope(b, &p->ropes[p->n_ropes++], h->local_n_rot, h->local_rope_base, 1.0, NULL);
     }
     if (h->temperature > 0) { /* queries', the last one */
         struct lk_rope *q = &p->ropes[p->n_ropes++];

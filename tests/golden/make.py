@@ -64,6 +64,15 @@ def cases():
            "rope_theta": 1e6, "rope_local_base_freq": 10000.0, "tie_word_embeddings": True,
            "layer_types": ["full_attention" if i % 6 == 5 else "sliding_attention"
                            for i in range(7)]}), T.F16
+    kinds = lambda n, period: ["full_attention" if i % period == period - 1 else "sliding_attention" for i in range(n)]
+    g4 = {**COMMON, "intermediate_size": 48, "head_dim": 16, "global_head_dim": 32, "sliding_window": 9,
+          "hidden_size_per_layer_input": 0, "tie_word_embeddings": True, "experts_implementation": "eager",
+          "rope_parameters": {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6}}}
+    yield "gemma4", "gemma4", tf.Gemma4TextConfig(
+        **{**g4, "num_hidden_layers": 5, "layer_types": [*kinds(3, 3), *kinds(2, 2)], "attention_k_eq_v": True,
+           "num_global_key_value_heads": 1, "final_logit_softcapping": 5.0}), T.F16
     yield "phi3", "phi3", tf.Phi3Config(**{**COMMON, "rope_theta": 10000.0, "sliding_window": 17,
                                            "partial_rotary_factor": 0.75, "tie_word_embeddings": False}), T.F16
     small = {**COMMON, "intermediate_size": 32, "tie_word_embeddings": True}
@@ -157,12 +166,40 @@ def scaling(writer, c):
             add(rope[key])
 
 
+def gemma4_keys(writer, c):
+    """What its converter writes besides; sizes of heads by kind of layer."""
+    c.allow_global_per_layer_attribute_access = True
+    swa = [t == "sliding_attention" for t in c.layer_types]
+    full = c.per_layer_config[swa.index(False)]
+    writer.add_shared_kv_layers(c.num_kv_shared_layers)
+    writer.add_embedding_length_per_layer_input(c.hidden_size_per_layer_input)
+    writer.add_sliding_window(c.sliding_window)
+    writer.add_sliding_window_pattern(swa)
+    for add, n in ((writer.add_key_length, full.head_dim), (writer.add_value_length, full.head_dim),
+                   (writer.add_rope_dimension_count, full.head_dim),
+                   (writer.add_key_length_swa, c.head_dim), (writer.add_value_length_swa, c.head_dim),
+                   (writer.add_rope_dimension_count_swa, c.head_dim)):
+        add(n)
+    writer.add_head_count_kv([c.num_key_value_heads if s else full.num_key_value_heads for s in swa])
+    writer.add_rope_freq_base(c.rope_parameters["full_attention"]["rope_theta"])
+    writer.add_rope_freq_base_swa(c.rope_parameters["sliding_attention"]["rope_theta"])
+    turned = int(full.head_dim * c.rope_parameters["full_attention"]["partial_rotary_factor"] / 2)
+    factors = [1.0] * turned + [1e30] * (full.head_dim // 2 - turned)
+    writer.add_tensor("rope_freqs.weight", np.array(factors, np.float32))
+    if c.final_logit_softcapping:
+        writer.add_final_logit_softcapping(c.final_logit_softcapping)
+
+
 def keys(writer, arch, c):
     writer.add_block_count(c.num_hidden_layers)
     writer.add_context_length(c.max_position_embeddings)
     writer.add_embedding_length(c.hidden_size)
     writer.add_feed_forward_length(c.intermediate_size)
     writer.add_head_count(c.num_attention_heads)
+    if arch == "gemma4":
+        writer.add_layer_norm_rms_eps(c.rms_norm_eps)
+        gemma4_keys(writer, c)
+        return
     writer.add_head_count_kv(c.num_key_value_heads)
     if arch == "cohere2":
         writer.add_layer_norm_eps(c.layer_norm_eps)
@@ -222,8 +259,10 @@ def name_of(arch, key):
     _, _, layer, rest = key.split(".", 3)
     if rest == "self_attn.sinks":
         return f"blk.{layer}.attn_sinks.weight"
+    if rest == "layer_scalar":
+        return f"blk.{layer}.layer_output_scale.weight"
     part, kind = rest.rsplit(".", 1)
-    post = ("gemma2", "gemma3", "olmo2", "exaone4", "seed_oss", "gpt-oss")
+    post = ("gemma2", "gemma3", "gemma4", "olmo2", "exaone4", "seed_oss", "gpt-oss")
     other = {"post_attention_layernorm": "post_attention_norm" if arch in post else "ffn_norm",
              "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
              "post_self_attn_layernorm": "post_attention_norm", "post_mlp_layernorm": "post_ffw_norm"}
@@ -299,7 +338,7 @@ def make(out, name, arch, config, qtype):
         shape = tuple(t.shape)
         if len(shape) == 1:
             x = rng.normal(0, 0.1, shape)
-            if key.endswith("norm.weight") and arch not in PLUS_ONE:
+            if key.endswith(("norm.weight", "layer_scalar")) and arch not in PLUS_ONE:
                 x += 1.0
         else:
             x = rng.normal(0, 1.0 if "embed" in key else 1.5 / shape[-1] ** 0.5, shape)

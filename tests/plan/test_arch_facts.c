@@ -341,3 +341,109 @@ Test(arch_facts, blocks_behind_the_last_layer_are_known_and_not_used)
               "%s", f.err.message);
     plan_fixture_close(&f);
 }
+
+/* ---- two kinds of heads ---- */
+
+static void check_gemma4_layer(const struct lk_plan *plan, const struct model_params *p, int i)
+{
+    bool full = model_is_full(p, i);
+    int hd = full ? 128 : 64;
+    const struct lk_op *at = find_op(plan, LK_OP_ATTENTION, i, 0);
+    struct lk_attn_shape s = lk_attn_shape_of(plan, at);
+    cr_assert(at->u.attention.window == (full ? 0 : 24) && at->u.attention.scale == 1.0);
+    cr_assert(s.head_dim == hd && s.n_kv_head == (full ? 1 : 2));
+    for (int k = 0; k < 2; k++) {
+        cr_assert_eq(find_op(plan, LK_OP_ROPE, i, k)->u.rope.rope, full ? 0 : 1);
+    }
+    /* v: the third matmul, or the second; then its norm, whose vector no file has */
+    const struct lk_op *v = find_op(plan, LK_OP_MATMUL, i, full ? 1 : 2);
+    const struct lk_op *norm = find_op(plan, LK_OP_NORM, i, 1);
+    const struct lk_op *store = find_op(plan, LK_OP_KV_STORE, i, 0);
+    cr_assert(norm->in[0] == v->out && store->in[1] == norm->out && norm->u.norm.group == hd);
+    const struct lk_weight *ones = &plan->weights[norm->weight];
+    for (int d = 0; d < hd; d++) {
+        cr_assert(((const float *)ones->data)[d] == 1.0f && !ones->mapped);
+    }
+    cr_assert_eq(find_op(plan, LK_OP_SCALE, i, 0)->in[0], find_op(plan, LK_OP_ADD, i, 1)->out);
+}
+
+Test(arch_facts, gemma4_has_two_kinds_of_heads)
+{
+    struct model_params p = model_params_default("gemma4", LK_TYPE_Q4_0, 6);
+    struct plan_fixture f;
+    plan_fixture_open(&f, &p);
+    const struct lk_rope *full = &f.plan->ropes[0], *local = &f.plan->ropes[1];
+    const float *factors =
+        (const float *)(const void *)lk_gguf_find_tensor(f.g, "rope_freqs.weight")->data;
+    cr_assert(f.plan->n_ropes == 2 && full->n_dims == 128 && local->n_dims == 64);
+    cr_assert_float_eq(full->inv_freq[15], pow(50000.0, -30.0 / 128) / (double)factors[15], 1e-15);
+    cr_assert_float_eq(local->inv_freq[31], pow(10000.0, -62.0 / 64), 1e-15);
+    float cs[128];
+    lk_rope_table(full, 511, cs);
+    for (int i = 16; i < 64; i++) { /* pairs that are not turned */
+        cr_assert(cs[2 * i] == 1.0f && cs[2 * i + 1] == 0.0f);
+    }
+    for (int i = 0; i < p.n_layer; i++) {
+        check_gemma4_layer(f.plan, &p, i);
+    }
+    plan_fixture_close(&f);
+    p.drop = "blk.1.layer_output_scale.weight";
+    plan_fixture_open(&f, &p);
+    cr_assert(!find_op(f.plan, LK_OP_SCALE, 1, 0) && find_op(f.plan, LK_OP_SCALE, 2, 0));
+    plan_fixture_close(&f);
+}
+
+static void write_short_pattern(struct gguf_build *b, const void *n)
+{
+    static const bool windowed[4] = {true, false, true, false};
+    gb_array(b, "gemma4.attention.sliding_window_pattern", LK_GGUF_BOOL, *(const uint64_t *)n);
+    gb_bytes(b, windowed, (size_t) * (const uint64_t *)n);
+}
+
+Test(arch_facts, keys_of_gemma4_are_required_and_checked)
+{
+    static const struct {
+        const char *key;
+        int64_t value; /* -1: it is left out */
+        lk_status status;
+        const char *expected;
+    } cases[] = {
+        {"gemma4.attention.sliding_window_pattern", -1, LK_E_FORMAT, "missing"},
+        {"gemma4.attention.sliding_window_pattern", 2, LK_E_FORMAT, "bool"},
+        {"gemma4.attention.sliding_window", -1, LK_E_FORMAT, "missing"},
+        {"gemma4.attention.key_length_swa", -1, LK_E_FORMAT, "missing"},
+        {"gemma4.attention.value_length_swa", -1, LK_E_FORMAT, "missing"},
+        {"gemma4.attention.key_length_swa", 641, LK_E_FORMAT, "expected 2 to 640"},
+        {"gemma4.attention.key_length_swa", 63, LK_E_UNSUPPORTED, "an even number"},
+        {"gemma4.attention.value_length_swa", 32, LK_E_UNSUPPORTED, "the key length, 64"},
+        {"gemma4.rope.dimension_count_swa", 66, LK_E_FORMAT, "expected 2 to 64"},
+        {"gemma4.rope.dimension_count_swa", 33, LK_E_UNSUPPORTED, "an even number"},
+        {"gemma4.rope.dimension_count", 130, LK_E_FORMAT, "expected 2 to 128"},
+        {"gemma4.rope.freq_base", -1, LK_E_FORMAT, "missing"},
+        {"gemma4.attention.shared_kv_layers", 1, LK_E_UNSUPPORTED, "expected 0"},
+        {"gemma4.embedding_length_per_layer_input", 32, LK_E_UNSUPPORTED, "expected 0"},
+        {"gemma4.expert_count", 4, LK_E_UNSUPPORTED, "no experts"},
+    };
+    for (size_t i = 0; i < LK_COUNT(cases); i++) {
+        struct model_params p = model_params_default("gemma4", LK_TYPE_Q4_0, 6);
+        struct plan_fixture f;
+        bool drop = cases[i].value < 0;
+        p.drop = drop ? cases[i].key : NULL;
+        p.set_key = drop ? NULL : cases[i].key;
+        p.set_u32 = (uint32_t)cases[i].value;
+        cr_assert_eq(plan_fixture_try(&f, &p), cases[i].status, "%s: %s", cases[i].key,
+                     f.err.message);
+        cr_assert(strstr(f.err.message, cases[i].key) && strstr(f.err.message, cases[i].expected),
+                  "%s", f.err.message);
+        plan_fixture_close(&f);
+    }
+    static const uint64_t n = 3;
+    struct model_params p = model_params_default("gemma4", LK_TYPE_Q4_0, 6);
+    struct plan_fixture f;
+    p.drop = "gemma4.attention.sliding_window_pattern";
+    p.add_keys = write_short_pattern;
+    p.keys = &n;
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_UNSUPPORTED);
+    cr_assert(strstr(f.err.message, "an array of 3, expected one of 4"), "%s", f.err.message);
+    plan_fixture_close(&f);
+}

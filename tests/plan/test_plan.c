@@ -76,6 +76,7 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
     static const struct {
         const char *arch, *layer;
         const char *unturned; /* a layer without rotation, where some have none */
+        const char *full;     /* one without a window, where v is made of k */
     } want[] = {
         {.arch = "llama", .layer = QKV ATTENTION "add " FFN "add"},
         {.arch = "qwen2", .layer = QKV "bias bias bias " ATTENTION "add " FFN "add"},
@@ -103,6 +104,9 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         {.arch = "ernie4_5", .layer = QKV ATTENTION "add " FFN "add"},
         {.arch = "qwen3moe", .layer = QKV "norm norm " ATTENTION "add " EXPERTS "add"},
         {.arch = "gpt-oss", .layer = QKV "bias bias bias " ATTENTION "bias add " BIASED "add"},
+        {.arch = "gemma4",
+         .layer = QKV "norm norm norm " ATTENTION "norm add " FFN "norm add scale",
+         .full = "norm matmul matmul norm norm norm " ATTENTION "norm add " FFN "norm add scale"},
     };
     for (size_t i = 0; i < LK_COUNT(want); i++) {
         struct model_params p = model_params_default(want[i].arch, LK_TYPE_Q4_0, 1);
@@ -114,7 +118,8 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         for (int layer = 0; layer < p.n_layer; layer++) {
             bool turned = find_kind(f.plan, LK_OP_ROPE, layer);
             op_names(f.plan, layer, text, sizeof text);
-            cr_assert_str_eq(text, turned ? want[i].layer : want[i].unturned);
+            bool full = want[i].full && model_is_full(&p, layer);
+            cr_assert_str_eq(text, full ? want[i].full : turned ? want[i].layer : want[i].unturned);
             cr_assert_eq(turned, is_turned(want[i].arch, layer));
         }
         op_names(f.plan, -1, text, sizeof text);
@@ -285,8 +290,8 @@ Test(plan, wiring_and_shapes_of_every_architecture_and_type)
             check_wiring(f.plan);
             struct lk_attn_shape s =
                 lk_attn_shape_of(f.plan, find_op(f.plan, LK_OP_ATTENTION, p.n_layer - 1, 0));
-            cr_assert(s.n_head == p.n_head && s.n_kv_head == p.n_kv_head &&
-                      s.head_dim == p.head_dim);
+            cr_assert(s.n_head == p.n_head && s.n_kv_head == model_kv_heads(&p, p.n_layer - 1) &&
+                      s.head_dim == model_head_dim(&p, p.n_layer - 1));
             plan_fixture_close(&f);
         }
     }
@@ -299,9 +304,12 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
         struct plan_fixture f;
         plan_fixture_open(&f, &p);
         const struct lk_plan *plan = f.plan;
-        int nq = p.n_head * p.head_dim, nk = p.n_kv_head * p.head_dim;
         for (int layer = 0; layer < p.n_layer; layer++) {
-            const struct lk_op *q = find_op(plan, LK_OP_MATMUL, layer, 0), *k = q + 1, *v = q + 2;
+            int hd = model_head_dim(&p, layer), nq = p.n_head * hd;
+            int n_kv_head = model_kv_heads(&p, layer), nk = n_kv_head * hd;
+            bool has_v = model_has_v(&p, layer);
+            const struct lk_op *q = find_op(plan, LK_OP_MATMUL, layer, 0), *k = q + 1;
+            const struct lk_op *v = has_v ? q + 2 : k;
             cr_assert(k->kind == LK_OP_MATMUL && v->kind == LK_OP_MATMUL);
             cr_assert(q->in[0] == k->in[0] && q->in[0] == v->in[0]);
             const struct lk_weight *wq = &plan->weights[q->weight], *wk = &plan->weights[k->weight],
@@ -309,7 +317,9 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
             cr_assert(wq->rows == nq && wk->rows == nk && wv->rows == nk);
             bool routed = p.n_expert > 0;
             const struct lk_op *gate = find_op(plan, routed ? LK_OP_EXPERTS : LK_OP_MATMUL, layer,
-                                               routed ? 0 : 4),
+                                               routed  ? 0
+                                               : has_v ? 4
+                                                       : 3),
                                *up = gate + 1;
             const struct lk_op *glu = find_op(plan, LK_OP_GLU, layer, 0);
             if (p.ffn_biases) { /* behind each product */
@@ -335,7 +345,7 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
                 cr_assert_str_eq(wk->name, name);
             } else {
                 cr_assert(strstr(wq->name, "attn_q.weight") && strstr(wk->name, "attn_k.weight") &&
-                          strstr(wv->name, "attn_v.weight"));
+                          strstr(wv->name, has_v ? "attn_v.weight" : "attn_k.weight"));
             }
             if (shape->fused_gate_up) {
                 snprintf(name, sizeof name, "blk.%d.ffn_up.weight", layer);
@@ -351,7 +361,7 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
                 const struct lk_op *rope_k = find_op(plan, LK_OP_ROPE, layer, 1);
                 const struct lk_op *last =
                     shape->norms_turned ? find_op(plan, LK_OP_NORM, layer, 2) : rope_k;
-                cr_assert(store->in[0] == last->out && rope_k->u.rope.n_head == p.n_kv_head);
+                cr_assert(store->in[0] == last->out && rope_k->u.rope.n_head == n_kv_head);
             }
             enum lk_act act = shape->gelu                        ? LK_ACT_GELU
                               : strcmp(archs[a], "gpt-oss") == 0 ? LK_ACT_CLAMPED
@@ -527,9 +537,12 @@ Test(plan, rope_factors_scaling_and_longrope)
 
 static bool is_optional(const struct model_params *p, const char *name)
 {
-    return strcmp(name, "output.weight") == 0 || strncmp(name, "rope_", 5) == 0 ||
+    const struct arch_shape *shape = arch_shape_of(p->arch);
+    return strcmp(name, "output.weight") == 0 || strstr(name, "layer_output_scale") ||
+           (strncmp(name, "rope_", 5) == 0 && !shape->two_heads) ||
+           (shape->two_heads && strstr(name, "attn_v.weight")) ||
            (strstr(name, ".bias") &&
-            !(arch_shape_of(p->arch)->qkv_bias &&
+            !(shape->qkv_bias &&
               (strstr(name, "attn_q") || strstr(name, "attn_k") || strstr(name, "attn_v"))));
 }
 

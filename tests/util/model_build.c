@@ -152,6 +152,19 @@ static const struct arch_shape SHAPES[] = {
      .tied = true},
     {.name = "hunyuan-dense", .qk_norm = 1, .norms_turned = true},
     {.name = "ernie4_5", .interleaved = true, .tied = true},
+    {.name = "gemma4",
+     .n_layer = 4,
+     .window = 24,
+     .window_step = 2,
+     .window_array = true,
+     .two_heads = true,
+     .qk_norm = 1,
+     .post_norms = true,
+     .tied = true,
+     .gelu = true,
+     .wide = true,
+     .layer_scale = true,
+     .unscaled = true},
 };
 
 const struct arch_shape *arch_shape_of(const char *arch)
@@ -189,6 +202,32 @@ struct model_params model_params_default(const char *arch, enum lk_type type, un
                                  .tied = shape->tied,
                                  .biases = shape->qkv_bias,
                                  .ffn_biases = oss};
+}
+
+bool model_is_full(const struct model_params *p, int layer)
+{
+    int step = arch_shape_of(p->arch)->window_step;
+    return p->window == 0 || (step > 0 && (layer + 1) % step == 0);
+}
+
+static bool has_other_heads(const struct model_params *p, int layer)
+{
+    return arch_shape_of(p->arch)->two_heads && model_is_full(p, layer);
+}
+
+int model_head_dim(const struct model_params *p, int layer)
+{
+    return has_other_heads(p, layer) ? 2 * p->head_dim : p->head_dim;
+}
+
+int model_kv_heads(const struct model_params *p, int layer)
+{
+    return has_other_heads(p, layer) ? (p->n_kv_head + 1) / 2 : p->n_kv_head;
+}
+
+bool model_has_v(const struct model_params *p, int layer)
+{
+    return !has_other_heads(p, layer);
 }
 
 /* A tensor of the directory, collected before anything is written. */
@@ -284,6 +323,32 @@ static void key_u32(struct writer *w, const char *suffix, uint32_t v)
     }
 }
 
+static bool is_written(struct writer *w, const char *suffix, char key[128])
+{
+    snprintf(key, 128, "%s.%s", w->p->arch, suffix);
+    return !dropped(w, key) && !(w->p->set_key && strcmp(w->p->set_key, key) == 0);
+}
+
+/* Sizes of heads by kind of layer, as arrays and as keys of their own. */
+static void keys_of_two_heads(struct writer *w)
+{
+    const struct model_params *p = w->p;
+    char key[128];
+    key_u32(w, "attention.key_length", 2 * (uint32_t)p->head_dim);
+    key_u32(w, "attention.value_length", 2 * (uint32_t)p->head_dim);
+    key_u32(w, "rope.dimension_count", 2 * (uint32_t)p->head_dim);
+    key_u32(w, "attention.key_length_swa", (uint32_t)p->head_dim);
+    key_u32(w, "attention.value_length_swa", (uint32_t)p->head_dim);
+    key_u32(w, "rope.dimension_count_swa", (uint32_t)p->n_rot);
+    if (is_written(w, "attention.head_count_kv", key)) {
+        gb_array(w->b, key, LK_GGUF_U32, (uint64_t)p->n_layer);
+        for (int i = 0; i < p->n_layer; i++) {
+            uint32_t n = (uint32_t)model_kv_heads(p, i);
+            gb_bytes(w->b, &n, sizeof n);
+        }
+    }
+}
+
 static void key_f32(struct writer *w, const char *suffix, float v)
 {
     char key[128];
@@ -305,12 +370,16 @@ static void keys(struct writer *w)
     key_u32(w, "embedding_length", (uint32_t)p->n_embd);
     key_u32(w, "feed_forward_length", (uint32_t)p->n_ff);
     key_u32(w, "attention.head_count", (uint32_t)p->n_head);
-    key_u32(w, "attention.head_count_kv", (uint32_t)p->n_kv_head);
-    key_u32(w, "attention.key_length", (uint32_t)p->head_dim);
-    key_u32(w, "attention.value_length", (uint32_t)p->head_dim);
-    key_u32(w, "rope.dimension_count", (uint32_t)p->n_rot);
-    key_f32(w, "rope.freq_base", 50000.0f);
     const struct arch_shape *shape = arch_shape_of(p->arch);
+    if (shape->two_heads) {
+        keys_of_two_heads(w);
+    } else {
+        key_u32(w, "attention.head_count_kv", (uint32_t)p->n_kv_head);
+        key_u32(w, "attention.key_length", (uint32_t)p->head_dim);
+        key_u32(w, "attention.value_length", (uint32_t)p->head_dim);
+        key_u32(w, "rope.dimension_count", (uint32_t)p->n_rot);
+    }
+    key_f32(w, "rope.freq_base", 50000.0f);
     key_f32(w,
             shape->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
             1e-5f);
@@ -329,6 +398,13 @@ static void keys(struct writer *w)
     }
     if (p->window) {
         key_u32(w, "attention.sliding_window", (uint32_t)p->window);
+    }
+    if (shape->window_array && is_written(w, "attention.sliding_window_pattern", key)) {
+        gb_array(w->b, key, LK_GGUF_BOOL, (uint64_t)p->n_layer);
+        for (int i = 0; i < p->n_layer; i++) {
+            uint8_t windowed = !model_is_full(p, i);
+            gb_bytes(w->b, &windowed, 1);
+        }
     }
     if (p->softcap > 0) {
         key_f32(w, "final_logit_softcapping", p->softcap);
@@ -378,7 +454,8 @@ static void layer_tensors(struct writer *w, int i)
 {
     const struct model_params *p = w->p;
     const struct arch_shape *shape = arch_shape_of(p->arch);
-    int nq = p->n_head * p->head_dim, nk = p->n_kv_head * p->head_dim, e = p->n_embd;
+    int hd = model_head_dim(p, i), nq = p->n_head * hd, nk = model_kv_heads(p, i) * hd;
+    int e = p->n_embd;
     char s[64];
     if (!shape->no_pre_norms) {
         vector(w, blk(s, i, "attn_norm.weight"), e, 1.0f, 0.2f);
@@ -389,7 +466,9 @@ static void layer_tensors(struct writer *w, int i)
     } else {
         matrix(w, blk(s, i, "attn_q.weight"), nq, e);
         matrix(w, blk(s, i, "attn_k.weight"), nk, e);
-        matrix(w, blk(s, i, "attn_v.weight"), nk, e);
+        if (model_has_v(p, i)) {
+            matrix(w, blk(s, i, "attn_v.weight"), nk, e);
+        }
     }
     if (p->biases) {
         if (fused) {
@@ -405,10 +484,14 @@ static void layer_tensors(struct writer *w, int i)
     }
     if (shape->qk_norm) {
         bool row = shape->qk_norm == 2;
-        vector(w, blk(s, i, "attn_q_norm.weight"), row ? nq : p->head_dim, 1.0f, 0.2f);
-        vector(w, blk(s, i, "attn_k_norm.weight"), row ? nk : p->head_dim, 1.0f, 0.2f);
+        float mean = shape->unscaled ? 1.0f / sqrtf(sqrtf((float)hd)) : 1.0f;
+        vector(w, blk(s, i, "attn_q_norm.weight"), row ? nq : hd, mean, 0.2f * mean);
+        vector(w, blk(s, i, "attn_k_norm.weight"), row ? nk : hd, mean, 0.2f * mean);
     }
     matrix(w, blk(s, i, "attn_output.weight"), e, nq);
+    if (shape->layer_scale) {
+        vector(w, blk(s, i, "layer_output_scale.weight"), 1, 0.8f, 0.1f);
+    }
     if (shape->post_norms) {
         vector(w, blk(s, i, "post_attention_norm.weight"), e, 1.0f, 0.2f);
         vector(w, blk(s, i, "post_ffw_norm.weight"), e, 1.0f, 0.2f);
@@ -466,6 +549,8 @@ static void tensors(struct writer *w)
     if (p->rope_freqs && strcmp(p->arch, "phi3") == 0) {
         vector(w, "rope_factors_short.weight", p->n_rot / 2, 1.5f, 0.2f);
         vector(w, "rope_factors_long.weight", p->n_rot / 2, 20.0f, 5.0f);
+    } else if (arch_shape_of(p->arch)->two_heads) {
+        add(w, "rope_freqs.weight", LK_TYPE_F32, 0, p->head_dim, 4.0f, 1.5f);
     } else if (p->rope_freqs) {
         vector(w, "rope_freqs.weight", p->n_rot / 2, 4.0f, 1.5f);
     }
@@ -478,6 +563,8 @@ static void tensors(struct writer *w)
 static void make_vector(const struct model_params *p, const struct entry *e, uint8_t *data,
                         size_t n, struct rng *rng)
 {
+    bool two_heads = arch_shape_of(p->arch)->two_heads;
+    bool still = two_heads && strcmp(e->name, "rope_freqs.weight") == 0; /* most pairs stay */
     model_random(LK_TYPE_F32, data, n, e->deviation, rng);
     for (size_t k = 0; k < n; k++) {
         float v;
@@ -487,6 +574,9 @@ static void make_vector(const struct model_params *p, const struct entry *e, uin
         v = p->vector_values == LK_TYPE_F16    ? lk_f16_to_f32(half)
             : p->vector_values == LK_TYPE_BF16 ? lk_flt(lk_bits(v) & 0xffff0000u)
                                                : v;
+        if (still && k >= n / 4) {
+            v = 1e30f;
+        }
         if (e->type == LK_TYPE_F32) {
             memcpy(data + 4 * k, &v, sizeof v);
         } else { /* behind what is still to be read */

@@ -15,7 +15,7 @@
     {                                                                                              \
         "llama", "qwen2", "qwen3", "gemma3", "phi3", "smollm3", "mistral3", "granite", "qwen3vl",  \
             "olmo2", "seed_oss", "gemma2", "glm4", "exaone4", "cohere2", "hunyuan-dense",          \
-            "ernie4_5", "qwen3moe", "gpt-oss"                                                      \
+            "ernie4_5", "qwen3moe", "gpt-oss", "gemma4"                                            \
     }
 
 /* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
@@ -39,11 +39,16 @@ struct arch_shape {
     bool fused_gate_up; /* gate and up in one tensor */
     bool tied;
     bool gelu;
-    bool wide;        /* embeddings are multiplied by sqrt(n_embd) */
-    int no_rope_step; /* layers without rotation; 0: none */
-    int window_step;  /* each n-th layer attends to all */
-    bool full_still;  /* and is not turned */
-    bool yarn;        /* files have its keys, and a temperature */
+    bool wide;         /* embeddings are multiplied by sqrt(n_embd) */
+    int no_rope_step;  /* layers without rotation; 0: none */
+    int window_step;   /* each n-th layer attends to all */
+    bool full_still;   /* and is not turned */
+    bool yarn;         /* files have its keys, and a temperature */
+    bool window_array; /* the key of the pattern is a bool a layer */
+    bool two_heads;    /* layers without a window have heads of twice the size, half as many of K
+                          and V, and no weight of v; they alone are turned by rope_freqs */
+    bool layer_scale;  /* rows are multiplied at the end of a layer */
+    bool unscaled;     /* scores are not: the norms of q and k keep them small */
 };
 const struct arch_shape *arch_shape_of(const char *arch);
 
@@ -86,6 +91,11 @@ struct model_params {
 /* Sizes that every type can have (256 | n_embd, n_ff, n_head * head_dim), 2 layers (gemma3: 7, so
  * that one is global), a vocabulary of 320. */
 struct model_params model_params_default(const char *arch, enum lk_type type, unsigned seed);
+/* Of a layer: whether it attends to all, a head's size, heads of K and V, the weight of v. */
+bool model_is_full(const struct model_params *p, int layer);
+int model_head_dim(const struct model_params *p, int layer);
+int model_kv_heads(const struct model_params *p, int layer);
+bool model_has_v(const struct model_params *p, int layer);
 /* b is filled from nothing; gb_free it. Its bytes start aligned to 16, data is aligned to 32. */
 void model_build(struct gguf_build *b, const struct model_params *p);
 /* Fills n elements (whole blocks) of any type with random values of this standard deviation. */

@@ -37,6 +37,7 @@ struct arch {
     const char *decode;   /* attention in decode; NULL: as in batches of few tokens */
     const char *front[6]; /* what stands in front of it else */
     bool experts;
+    bool no_v; /* v is made of k */
 };
 #define ROPES "rope+rope+kv_store+attention by attention_decode"
 static const struct arch ARCHS[] = {
@@ -73,7 +74,15 @@ static const struct arch ARCHS[] = {
     {.name = "hunyuan-dense", /* the kernel has norms in front of the rotation alone */
      .front = {"rope by rope", "rope by rope", "norm by norm", "norm by norm"}},
     {.name = "ernie4_5", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "gemma4", /* the kernel knows no norm of v */
+     .front = {"norm by norm", "norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
 };
+
+/* The same of a layer without a weight of v. */
+static const struct arch WITHOUT_V = {.name = "gemma4",
+                                      .front = {"norm by norm", "norm by norm", "norm by norm",
+                                                "rope by rope", "rope by rope"},
+                                      .no_v = true};
 
 /* The same of a layer that has no rotation. */
 static const struct arch UNTURNED[] = {
@@ -86,9 +95,15 @@ static const struct arch UNTURNED[] = {
 
 static const struct arch *arch_at(const struct lk_plan *plan, const struct arch *a, int layer)
 {
-    bool turned = false;
+    bool turned = false, has_v = !arch_shape_of(a->name)->two_heads;
     for (int i = 0; i < plan->n_ops; i++) {
-        turned |= plan->ops[i].layer == layer && plan->ops[i].kind == LK_OP_ROPE;
+        const struct lk_op *op = &plan->ops[i];
+        bool here = op->layer == layer;
+        turned |= here && op->kind == LK_OP_ROPE;
+        has_v |= here && op->weight >= 0 && strstr(plan->weights[op->weight].name, "attn_v.weight");
+    }
+    if (!has_v) {
+        return &WITHOUT_V;
     }
     for (size_t i = 0; i < LK_COUNT(UNTURNED) && !turned; i++) {
         if (strcmp(UNTURNED[i].name, a->name) == 0) {
@@ -121,12 +136,31 @@ static void add_residual(struct lines *l, const struct arch *a, const char *with
     }
 }
 
+/* The matmuls of q and k alone, in the words of those of all three. */
+static const char *without_v(const char *line)
+{
+    bool norms = line && strncmp(line, "norm+", 5) == 0;
+    return norms ? "norm+matmul+matmul by matmul, norms" : "matmul+matmul by matmul";
+}
+
+/* Behind the last add of a layer. */
+static void add_end(struct lines *l, const struct arch *a)
+{
+    if (arch_shape_of(a->name)->layer_scale) {
+        add(l, "scale by elementwise");
+    }
+}
+
 /* What stands in front of the first matmuls of attention or of the feed-forward, and these. A norm
  * that decode leaves to its readers is `by_readers`. */
 static void add_input(struct lines *l, const struct arch *a, bool second, const char *norm,
                       const char *quantize, const char *plain, const char *by_readers)
 {
     const struct arch_shape *shape = arch_shape_of(a->name);
+    if (a->no_v && !second) {
+        plain = without_v(plain);
+        by_readers = by_readers ? without_v(by_readers) : NULL;
+    }
     if (shape->no_pre_norms) {
         add(l, quantize);
     } else if (shape->layer_norm) {
@@ -202,6 +236,7 @@ static struct lines decode_layer(const struct arch *a)
               bare ? NULL : "matmul+matmul+glu by matmul",
               "norm+matmul+matmul+glu by matmul, norms");
     add_residual(&l, a, "matmul+add by matmul, quantizes", "matmul by matmul, quantizes");
+    add_end(&l, a);
     return l;
 }
 
@@ -221,6 +256,7 @@ static struct lines batch_layer(const struct arch *a, bool few)
               few ? "matmul+matmul+glu by matmul" : "matmul+matmul by matmul", NULL);
     add(&l, few ? "by quantize, to q256" : "glu by quantize, to q256");
     add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
+    add_end(&l, a);
     return l;
 }
 
@@ -309,6 +345,7 @@ static struct lines float_layer(const struct arch *a, bool f32, const char *norm
                       NULL);
         }
     }
+    add_end(&l, a);
     return l;
 }
 
@@ -342,7 +379,7 @@ static void decode_of_tiny(const struct lk_plan *plan, const char *path)
     }
     static const char *const EMBED[] = {"embed by embed", NULL};
     const struct arch_shape *shape = arch_shape_of(a->name);
-    bool cap = strcmp(a->name, "gemma2") == 0;
+    bool cap = strcmp(a->name, "gemma2") == 0 || strcmp(a->name, "gemma4") == 0;
     const char *last = shape->scales || shape->logit_scale ? "scale by elementwise"
                        : cap                               ? "softcap by elementwise"
                                                            : NULL;
