@@ -5,6 +5,7 @@
   tok-bpe.gguf    a byte-level BPE vocabulary, trained here without any splitting into words, so
                   that its merges cross every boundary a pre-tokenizer could draw
   tok-spm-*.gguf  SentencePiece BPE vocabularies, trained here
+  tok-raw.gguf    BPE on characters with tokens of bytes, as Gemma 4 has it, trained here, and tok-raw.txt
   tok.txt         texts (hexadecimal) and the ids that Hugging Face `tokenizers` and
                   `sentencepiece` give for them with these vocabularies
   tok-NAME.txt    the same for a real model, for each NAME=PATH given
@@ -181,6 +182,47 @@ def hf_bpe(vocab, merges, pre, special, user):
     return tok
 
 
+# ---- BPE on characters -----------------------------------------------------------------------
+
+BYTES = [f"<0x{b:02X}>" for b in range(256)]
+
+
+def train_raw():
+    tok = Tokenizer(models.BPE())
+    tok.normalizer = normalizers.Replace(" ", "▁")
+    lines = [TRAINING[i:i + 200] for i in range(0, len(TRAINING), 150)]
+    tok.train_from_iterator(lines * 2, trainers.BpeTrainer(
+        vocab_size=1100, limit_alphabet=200, show_progress=False, max_token_length=12))
+    model = eval_json(tok)
+    return sorted(model["vocab"], key=model["vocab"].get), [tuple(m) for m in model["merges"]]
+
+
+def hf_raw(tokens, merges, special, user):
+    from tokenizers import AddedToken
+    tok = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges, byte_fallback=True,
+                               unk_token="<unk>", fuse_unk=True))
+    tok.normalizer = normalizers.Replace(" ", "▁")
+    tok.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in special])
+    tok.add_tokens([AddedToken(s, special=False, normalized=False) for s in user])
+    return tok
+
+
+def raw_files(out, texts):
+    vocab, merges = train_raw()
+    tokens = ["<unk>", "<bos>", "<eos>", *BYTES, *vocab, *SPECIAL, "<user>"]
+    w = gguf.GGUFWriter(os.path.join(out, "tok-raw.gguf"), "gemma4")
+    w.add_tokenizer_model("gemma4")
+    w.add_token_list(tokens)
+    w.add_token_types([2, 3, 3] + [6] * 256 + [1] * len(vocab) + [3] * len(SPECIAL) + [4])
+    w.add_token_merges([" ".join(m) for m in merges])
+    w.add_unk_token_id(0)
+    w.add_bos_token_id(1)
+    w.add_eos_token_id(2)
+    close(w)
+    tok = hf_raw(tokens, merges, SPECIAL, ["<user>"])
+    write(os.path.join(out, "tok-raw.txt"), texts, {"raw": lambda s: tok.encode(s, add_special_tokens=False).ids})
+
+
 # ---- SentencePiece ---------------------------------------------------------------------------
 
 def train_spm(**options):
@@ -239,6 +281,7 @@ def main():
     out = sys.argv[1]
     os.makedirs(out, exist_ok=True)
     texts = TEXTS + list(random_texts(40, 7))
+    raw_files(out, texts)
     vocab, merges = train_bpe()
     bpe_gguf(os.path.join(out, "tok-bpe.gguf"), vocab, merges)
     spms = {"llama": train_spm(byte_fallback=True),
@@ -270,7 +313,11 @@ def real(out, name, path, texts):
     """A real model's vocabulary; special tokens are ordinary text but for user-defined ones."""
     fields = gguf.GGUFReader(path).fields
     tokens, types = (fields["tokenizer.ggml." + k].contents() for k in ("tokens", "token_type"))
-    if "tokenizer.ggml.merges" in fields:
+    if fields["tokenizer.ggml.model"].contents() == "gemma4":
+        merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"].contents()]
+        tok = hf_raw(tokens, merges, [], [])
+        encode = lambda s: tok.encode(s, add_special_tokens=False).ids
+    elif "tokenizer.ggml.merges" in fields:
         merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"].contents()]
         tok = hf_bpe(tokens, merges, fields["tokenizer.ggml.pre"].contents(), [],
                      [t for t, k in zip(tokens, types) if k == 4])

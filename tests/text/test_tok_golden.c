@@ -141,6 +141,51 @@ Test(tok_golden, sentencepiece)
     }
 }
 
+Test(tok_golden, merges_of_characters)
+{
+    struct vocabulary v = {.name = "raw"};
+    open_file(&v.x, GOLDEN("tok-raw.gguf"));
+    cr_assert(lk_tokenizer_adds_bos(v.x.tok));
+    compare(GOLDEN("tok-raw.txt"), &v, 1);
+    tok_done(&v.x);
+}
+
+/* The texts between marks of a file, and a line of ids for each in another, of the vocabularies
+ * that llama.cpp is tested with; LK_VOCABS names their directory. */
+Test(tok_golden, vocabularies_of_llama_cpp)
+{
+    static const char mark[] = "\n__ggml_vocab_test__\n";
+    static char text[1 << 14], line[1 << 14], path[4096];
+    const char *directory = getenv("LK_VOCABS");
+    struct tok_test x;
+    size_t n_texts = 0;
+    snprintf(path, sizeof path, "%s/ggml-vocab-gemma-4.gguf", directory ? directory : "");
+    FILE *vocabulary = directory ? fopen(path, "rb") : NULL;
+    if (!vocabulary) {
+        printf("not run: ggml-vocab-gemma-4.gguf: no such file in LK_VOCABS\n");
+        return;
+    }
+    fclose(vocabulary);
+    open_file(&x, path);
+    strcat(path, ".inp");
+    FILE *texts = fopen(path, "rb");
+    memcpy(path + strlen(path) - 4, ".out", 4);
+    FILE *ids = fopen(path, "rb");
+    cr_assert(texts && ids, "%s", path);
+    text[fread(text, 1, sizeof text - 1, texts)] = 0;
+    for (char *at = text, *end; (end = strstr(at, mark)); at = end + strlen(mark), n_texts++) {
+        cr_assert_not_null(fgets(line, sizeof line, ids));
+        const char *got = tok_ids(x.tok, at, (size_t)(end - at), 0);
+        const char *want = line + (line[0] == ' ');
+        line[strcspn(line, "\n")] = 0;
+        cr_expect_str_eq(got, want, "'%.*s': %s, expected %s", (int)(end - at), at, got, want);
+    }
+    cr_assert(n_texts >= 40, "%zu texts", n_texts);
+    fclose(texts);
+    fclose(ids);
+    tok_done(&x);
+}
+
 Test(tok_golden, real_models)
 {
     static const char *const names[] = {"smollm2", "gemma3", "qwen2.5-coder-0.5b"};

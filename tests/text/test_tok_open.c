@@ -39,7 +39,8 @@ Test(tok_open, broken_vocabularies)
     struct tok_build b = tok_build_default(NULL, "gpt-2");
     expect_error(&b, LK_E_FORMAT, "tokenizer.ggml.model");
     b.model = "bert";
-    expect_error(&b, LK_E_UNSUPPORTED, "'tokenizer.ggml.model' is 'bert', expected gpt2 or llama");
+    expect_error(&b, LK_E_UNSUPPORTED,
+                 "'tokenizer.ggml.model' is 'bert', expected gpt2, llama or gemma4");
     b = tok_build_default("gpt2", "gpt-2");
     b.bytes = false;
     expect_error(&b, LK_E_FORMAT, "'tokenizer.ggml.tokens' has 0 elements");

@@ -68,6 +68,7 @@ static void put_flag(struct gguf_build *b, const char *key, int flag)
 void tok_build_gguf(const struct tok_build *t, struct gguf_build *b)
 {
     bool spm = t->model && strcmp(t->model, "llama") == 0;
+    bool named = spm || (t->model && strcmp(t->model, "gemma4") == 0); /* bytes as <0xNN> */
     size_t n_bytes = t->bytes ? 256 : 0, n = n_bytes + t->n_pieces;
     gb_start(b, 3);
     gb_key_str(b, "general.architecture", t->arch);
@@ -88,7 +89,7 @@ void tok_build_gguf(const struct tok_build *t, struct gguf_build *b)
         char text[8];
         if (i >= n_bytes) {
             gb_str(b, t->piece[i - n_bytes].text);
-        } else if (spm) {
+        } else if (named) {
             snprintf(text, sizeof text, "<0x%02X>", (unsigned)i & 255);
             gb_str(b, text);
         } else {
@@ -98,7 +99,7 @@ void tok_build_gguf(const struct tok_build *t, struct gguf_build *b)
     if (!t->no_types) {
         gb_array(b, "tokenizer.ggml.token_type", LK_GGUF_I32, n);
         for (size_t i = 0; i < n; i++) {
-            gb_u32(b, i >= n_bytes ? (uint32_t)t->piece[i - n_bytes].type : spm ? 6 : 1);
+            gb_u32(b, i >= n_bytes ? (uint32_t)t->piece[i - n_bytes].type : named ? 6 : 1);
         }
     }
     if (spm && !t->no_scores) {

@@ -19,7 +19,7 @@ struct tok_build {
     const char *model, *pre, *arch, *chat_template, *tools_template;
     const struct tok_piece *piece; /* after the 256 bytes' tokens where `bytes` */
     size_t n_pieces;
-    bool bytes; /* gpt2: ids 0-255 are the bytes' characters; llama: <0xNN> */
+    bool bytes; /* gpt2: ids 0-255 are the bytes' characters; others: <0xNN> */
     const char *const *merge;
     size_t n_merges;
     int bos, eos, eot, unk; /* ids */

@@ -89,9 +89,12 @@ static lk_status read_kind(struct lk_tokenizer *t, lk_error *err)
         t->kind = LK_TOK_BPE;
     } else if (model.len == 5 && memcmp(model.ptr, "llama", 5) == 0) {
         t->kind = LK_TOK_SPM;
+    } else if (model.len == 6 && memcmp(model.ptr, "gemma4", 6) == 0) {
+        t->kind = LK_TOK_RAW;
     } else {
         return lk_fail(err, LK_E_UNSUPPORTED,
-                       "%s: key 'tokenizer.ggml.model' is '%.*s', expected gpt2 or llama",
+                       "%s: key 'tokenizer.ggml.model' is '%.*s', expected gpt2, llama or "
+                       "gemma4",
                        lk_gguf_path(t->gguf), (int)(model.len < 64 ? model.len : 64), model.ptr);
     }
     return LK_OK;
@@ -177,7 +180,7 @@ static lk_status read_types(struct lk_tokenizer *t, lk_error *err)
 {
     const char *file = lk_gguf_path(t->gguf);
     const struct lk_gguf_value *v;
-    lk_status status = lk_gguf_array(t->gguf, TYPES, t->kind == LK_TOK_SPM, LK_GGUF_I32, &v, err);
+    lk_status status = lk_gguf_array(t->gguf, TYPES, t->kind != LK_TOK_BPE, LK_GGUF_I32, &v, err);
     if (status || !v) {
         return status;
     }
@@ -283,7 +286,7 @@ static lk_status read_bytes(struct lk_tokenizer *t, lk_error *err)
         if (e->type == LK_TOK_BYTE) {
             t->pool[n] = (char)named_byte(e);
             len = 1;
-        } else if (t->kind == LK_TOK_SPM) {
+        } else if (t->kind != LK_TOK_BPE) {
             len = lk_spm_token_bytes(e, t->pool + n);
         } else if (e->type == LK_TOK_CONTROL || e->type == LK_TOK_UNKNOWN ||
                    e->type == LK_TOK_USER_DEFINED) {
@@ -452,7 +455,7 @@ lk_status lk_tokenizer_open(const lk_model *model, lk_tokenizer **out, lk_error 
     lk_status status;
     if ((status = read_kind(t, err)) || (status = read_texts(t, err)) ||
         (status = read_types(t, err)) || (status = lk_tok_read_ends(t, err)) ||
-        (status = t->kind == LK_TOK_BPE ? lk_bpe_open(t, err) : lk_spm_open(t, err)) ||
+        (status = t->kind == LK_TOK_SPM ? lk_spm_open(t, err) : lk_bpe_open(t, err)) ||
         (status = read_flags(t, err)) || (status = read_bytes(t, err)) ||
         (status = list_specials(t, false, &t->special, err)) ||
         (status = list_specials(t, true, &t->user, err))) {
@@ -552,8 +555,8 @@ static lk_status encode_text(const lk_tokenizer *t, const char *text, size_t len
     if (len == 0) {
         return LK_OK;
     }
-    return t->kind == LK_TOK_BPE ? lk_bpe_encode(t, text, len, out, err)
-                                 : lk_spm_encode(t, text, len, prefix, out, err);
+    return t->kind == LK_TOK_SPM ? lk_spm_encode(t, text, len, prefix, out, err)
+                                 : lk_bpe_encode(t, text, len, out, err);
 }
 
 lk_status lk_tok_encode(const struct lk_tokenizer *t, const char *text, size_t len,

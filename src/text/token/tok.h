@@ -14,7 +14,11 @@
 #define LK_TOK_MAX_TOKENS ((size_t)1 << 24) /* a vocabulary's tokens and merges */
 #define LK_TOK_MAX_TEXT   ((size_t)1 << 14) /* bytes of one token's text */
 
-enum lk_tok_kind { LK_TOK_BPE, LK_TOK_SPM };
+enum lk_tok_kind {
+    LK_TOK_BPE, /* merges of bytes, which tokens spell as GPT-2's do */
+    LK_TOK_SPM, /* SentencePiece's: scores; U+2581 spells a space, <0xNN> a byte */
+    LK_TOK_RAW  /* merges of characters; spelt as SentencePiece's */
+};
 
 /* As in tokenizer.ggml.token_type. */
 enum lk_tok_type {
@@ -114,13 +118,17 @@ lk_status lk_tok_read_ends(struct lk_tokenizer *t, lk_error *err);
 /* The control token of that text, or -1. */
 int32_t lk_tok_find_control(const struct lk_tokenizer *t, const char *text);
 
-/* tok_bpe.c and tok_spm.c: what only one kind has. `encode` takes text without special tokens;
- * the work area is reused from one call to the next and freed with lk_free(*area). */
+/* tok_bpe.c (LK_TOK_RAW too) and tok_spm.c: what only one kind has. `encode` takes text without
+ * special tokens; the work area is reused from one call to the next and freed with lk_free(*area).
+ */
 lk_status lk_bpe_open(struct lk_tokenizer *t, lk_error *err);
 lk_status lk_spm_open(struct lk_tokenizer *t, lk_error *err);
 /* What normal token i stands for, written to `out` (at most its text's length); the length. */
 size_t lk_bpe_token_bytes(const struct lk_tok_entry *e, char *out);
 size_t lk_spm_token_bytes(const struct lk_tok_entry *e, char *out);
+/* text with its spaces, and one in front if space_prefix, as tokens spell them: lk_alloc'd. */
+lk_status lk_spm_escape(const char *text, size_t len, bool space_prefix, char **out, size_t *n,
+                        lk_error *err);
 lk_status lk_bpe_encode(const struct lk_tokenizer *t, const char *text, size_t len,
                         struct lk_tok_out *out, lk_error *err);
 /* space_prefix: the text starts as if a space stood before it. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tok_bpe: byte-level BPE. A piece's bytes are tokens; the pair of neighbours with the lowest rank
- * is merged first, the leftmost of equals. Knows nothing of special tokens.
+ * Tok_bpe: BPE by a list of merges. A piece's bytes are tokens, or its characters (LK_TOK_RAW); the
+ * pair of neighbours with the lowest rank is merged first, the leftmost of equals. Knows nothing of
+ * special tokens.
  */
 #include "text/token/tok.h"
 
@@ -154,8 +155,18 @@ static lk_status read_merges(struct lk_tokenizer *t, lk_error *err)
     return LK_OK;
 }
 
+/* What merges characters has no pre-tokenizer, and its byte tokens say which they are. */
+static lk_status open_raw(struct lk_tokenizer *t, lk_error *err)
+{
+    t->add_bos = t->bos >= 0;
+    return read_merges(t, err);
+}
+
 lk_status lk_bpe_open(struct lk_tokenizer *t, lk_error *err)
 {
+    if (t->kind == LK_TOK_RAW) {
+        return open_raw(t, err);
+    }
     struct lk_str pre = {"", 0};
     lk_status status = lk_gguf_str(t->gguf, "tokenizer.ggml.pre", false, &pre, err);
     if (!status && !lk_gguf_find(t->gguf, "tokenizer.ggml.pre")) {
@@ -189,6 +200,7 @@ struct work {
     const struct lk_tokenizer *t;
     struct symbol *symbol;
     size_t symbol_cap;
+    size_t n_symbols;
     struct lk_tok_heap heap; /* places are symbols */
     char *spelling;
     size_t spelling_cap;
@@ -232,40 +244,34 @@ static lk_status whole_word(struct work *w, const char *text, size_t len, int32_
     return LK_OK;
 }
 
-static lk_status encode_piece(void *user, const char *text, size_t len, lk_error *err)
+/* Room for a piece of len bytes: at most len - 1 pairs at first; a merge takes one out and offers
+ * two. */
+static lk_status reserve(struct work *w, size_t len, lk_error *err)
 {
-    struct work *w = user;
-    const struct lk_tokenizer *t = w->t;
-    lk_status status;
-    if (lk_pre_whole_words(t->pre)) {
-        int32_t id;
-        status = whole_word(w, text, len, &id, err);
-        if (status) {
-            return status;
-        }
-        if (id >= 0) {
-            lk_tok_put(w->out, id);
-            return LK_OK;
-        }
-    }
-    /* At most len - 1 pairs at first; a merge takes one out and offers two. */
+    w->n_symbols = 0;
     if (len >= LK_TOK_MAX_PLACE) {
         return lk_fail(err, LK_E_NOMEM, "a word of %zu bytes", len);
     }
-    if ((status = lk_grow(&w->symbol, &w->symbol_cap, len, sizeof *w->symbol, err)) ||
-        (status = lk_grow(&w->heap.key, &w->heap.cap, 2 * len, sizeof *w->heap.key, err))) {
-        return status;
+    lk_status status = lk_grow(&w->symbol, &w->symbol_cap, len, sizeof *w->symbol, err);
+    return status ? status : lk_grow(&w->heap.key, &w->heap.cap, 2 * len, sizeof *w->heap.key, err);
+}
+
+/* The next symbol of a piece; -1: the vocabulary has no token for it, and it is left out. */
+static void put_symbol(struct work *w, int32_t id)
+{
+    if (id >= 0) {
+        size_t n = w->n_symbols++;
+        w->symbol[n] = (struct symbol){id, LK_TOK_NO_RANK, n - 1, n + 1};
     }
-    size_t n = 0;
-    for (size_t i = 0; i < len; i++) {
-        int32_t id = t->byte_id[(unsigned char)text[i]];
-        if (id >= 0) { /* the vocabulary has no token for some bytes: they are left out */
-            w->symbol[n] = (struct symbol){id, LK_TOK_NO_RANK, n - 1, n + 1};
-            n++;
-        }
-    }
+}
+
+/* Merges the symbols of a piece, and puts what is left. */
+static void merge_symbols(struct work *w)
+{
+    const struct lk_tokenizer *t = w->t;
+    size_t n = w->n_symbols;
     if (n == 0) {
-        return LK_OK;
+        return;
     }
     w->symbol[n - 1].next = SIZE_MAX;
     for (size_t i = 0; i < n; i++) {
@@ -293,14 +299,73 @@ static lk_status encode_piece(void *user, const char *text, size_t len, lk_error
     for (size_t i = 0; i != SIZE_MAX; i = w->symbol[i].next) {
         lk_tok_put(w->out, w->symbol[i].id);
     }
-    return LK_OK;
+}
+
+static lk_status encode_piece(void *user, const char *text, size_t len, lk_error *err)
+{
+    struct work *w = user;
+    const struct lk_tokenizer *t = w->t;
+    lk_status status;
+    if (lk_pre_whole_words(t->pre)) {
+        int32_t id;
+        status = whole_word(w, text, len, &id, err);
+        if (status) {
+            return status;
+        }
+        if (id >= 0) {
+            lk_tok_put(w->out, id);
+            return LK_OK;
+        }
+    }
+    status = reserve(w, len, err);
+    for (size_t i = 0; i < len && !status; i++) {
+        put_symbol(w, t->byte_id[(unsigned char)text[i]]);
+    }
+    if (!status) {
+        merge_symbols(w);
+    }
+    return status;
+}
+
+/* All of a text is one piece. Characters that are no token are their bytes. */
+static lk_status encode_characters(struct work *w, const char *text, size_t len, lk_error *err)
+{
+    const struct lk_tokenizer *t = w->t;
+    lk_status status = reserve(w, len, err);
+    for (size_t i = 0; i < len && !status;) {
+        size_t step = lk_utf8_next(text + i, len - i, NULL);
+        int32_t id = step ? lk_tok_find(t, text + i, step) : -1;
+        step = step ? step : 1;
+        if (id >= 0 && !lk_token_is_control(t, id)) {
+            put_symbol(w, id);
+            i += step;
+            continue;
+        }
+        for (size_t end = i + step; i < end; i++) {
+            int32_t byte = t->byte_id[(unsigned char)text[i]];
+            put_symbol(w, byte >= 0 ? byte : t->unk);
+        }
+    }
+    if (!status) {
+        merge_symbols(w);
+    }
+    return status;
 }
 
 lk_status lk_bpe_encode(const struct lk_tokenizer *t, const char *text, size_t len,
                         struct lk_tok_out *out, lk_error *err)
 {
     struct work w = {.t = t, .out = out};
-    lk_status status = lk_pre_split(t->pre, text, len, encode_piece, &w, err);
+    lk_status status;
+    char *escaped = NULL;
+    if (t->kind == LK_TOK_RAW) {
+        size_t n;
+        status = lk_spm_escape(text, len, false, &escaped, &n, err);
+        status = status ? status : encode_characters(&w, escaped, n, err);
+    } else {
+        status = lk_pre_split(t->pre, text, len, encode_piece, &w, err);
+    }
+    lk_free(escaped);
     lk_free(w.symbol);
     lk_free(w.heap.key);
     lk_free(w.spelling);

@@ -13,42 +13,54 @@
 static const struct mark {
     const char *text;
     enum { NEVER, IF_CONTROL, ALWAYS } ends;
-    bool control; /* no text of people: it is a control token whatever the file says */
+    enum {
+        TEXT, /* it is what the file says */
+        MARK, /* no text of people: it is a control token whatever the file says */
+        SHOWN /* likewise, but files call it user-defined, so that programs print it */
+    } is;
 } MARKS[] = {
-    {"<|im_end|>", ALWAYS, true},
-    {"<|eot_id|>", ALWAYS, true},
-    {"<|eom_id|>", ALWAYS, true},
-    {"<end_of_turn>", ALWAYS, true},
-    {"<turn|>", ALWAYS, true},
-    {"<|end|>", ALWAYS, true},
-    {"<|endoftext|>", ALWAYS, true},
-    {"<|end_of_text|>", ALWAYS, true},
-    {"<|end_of_turn|>", ALWAYS, true},
-    {"<|END_OF_TURN_TOKEN|>", ALWAYS, true},
-    {"<|eot|>", ALWAYS, true},
-    {"<|eom|>", ALWAYS, true},
-    {"<|EOT|>", ALWAYS, true},
-    {"<|return|>", ALWAYS, true},
-    {"<|call|>", ALWAYS, true},
-    {"<end_of_utterance>", ALWAYS, true},
-    {"<｜end▁of▁sentence｜>", ALWAYS, true},
-    {"<EOT>", IF_CONTROL, false},
-    {"</s>", IF_CONTROL, false}, /* of some vocabularies also a word of HTML */
-    {"<eos>", IF_CONTROL, false},
+    {"<|im_end|>", ALWAYS, MARK},
+    {"<|eot_id|>", ALWAYS, MARK},
+    {"<|eom_id|>", ALWAYS, MARK},
+    {"<end_of_turn>", ALWAYS, MARK},
+    {"<turn|>", ALWAYS, MARK},
+    {"<|end|>", ALWAYS, MARK},
+    {"<|endoftext|>", ALWAYS, MARK},
+    {"<|end_of_text|>", ALWAYS, MARK},
+    {"<|end_of_turn|>", ALWAYS, MARK},
+    {"<|END_OF_TURN_TOKEN|>", ALWAYS, MARK},
+    {"<|eot|>", ALWAYS, MARK},
+    {"<|eom|>", ALWAYS, MARK},
+    {"<|EOT|>", ALWAYS, MARK},
+    {"<|return|>", ALWAYS, MARK},
+    {"<|call|>", ALWAYS, MARK},
+    {"<end_of_utterance>", ALWAYS, MARK},
+    {"<｜end▁of▁sentence｜>", ALWAYS, MARK},
+    {"<EOT>", IF_CONTROL, TEXT},
+    {"</s>", IF_CONTROL, TEXT}, /* of some vocabularies also a word of HTML */
+    {"<eos>", IF_CONTROL, TEXT},
     /* between the files of a repository, in models of code */
-    {"<|fim_pad|>", ALWAYS, false},
-    {"<|fim_repo|>", ALWAYS, false},
-    {"<|repo_name|>", ALWAYS, false},
-    {"<|file_sep|>", ALWAYS, false},
-    {"<|im_start|>", NEVER, true},
-    {"<|im_sep|>", NEVER, true},
-    {"<|start_header_id|>", NEVER, true},
-    {"<|end_header_id|>", NEVER, true},
-    {"<start_of_turn>", NEVER, true},
-    {"<|turn>", NEVER, true},
-    {"<|system|>", NEVER, true},
-    {"<|user|>", NEVER, true},
-    {"<|assistant|>", NEVER, true},
+    {"<|fim_pad|>", ALWAYS, TEXT},
+    {"<|fim_repo|>", ALWAYS, TEXT},
+    {"<|repo_name|>", ALWAYS, TEXT},
+    {"<|file_sep|>", ALWAYS, TEXT},
+    {"<|im_start|>", NEVER, MARK},
+    {"<|im_sep|>", NEVER, MARK},
+    {"<|start_header_id|>", NEVER, MARK},
+    {"<|end_header_id|>", NEVER, MARK},
+    {"<start_of_turn>", NEVER, MARK},
+    {"<|turn>", NEVER, MARK},
+    {"<|system|>", NEVER, MARK},
+    {"<|user|>", NEVER, MARK},
+    {"<|assistant|>", NEVER, MARK},
+    /* Gemma 4's, of calls and thinking; where the first of them comes others write */
+    {"<|tool_response>", ALWAYS, SHOWN},
+    {"<tool_response|>", NEVER, SHOWN},
+    {"<|tool_call>", NEVER, SHOWN},
+    {"<tool_call|>", NEVER, SHOWN},
+    {"<|channel>", NEVER, SHOWN},
+    {"<channel|>", NEVER, SHOWN},
+    {"<|\"|>", NEVER, SHOWN},
 };
 
 /* Keys of single tokens that end an answer, beside EOS. */
@@ -134,8 +146,10 @@ static lk_status mark_texts(struct lk_tokenizer *t, lk_error *err)
             continue;
         }
         struct lk_tok_entry *e = &t->entry[id];
-        if (m->control && e->type != LK_TOK_CONTROL) {
-            first = n++ ? first : m;
+        if (m->is != TEXT && e->type != LK_TOK_CONTROL) {
+            bool usual = m->is == SHOWN && e->type == LK_TOK_USER_DEFINED;
+            first = n > 0 || usual ? first : m;
+            n += !usual;
             e->type = LK_TOK_CONTROL;
         }
         e->eog = m->ends == ALWAYS || (m->ends == IF_CONTROL && e->type == LK_TOK_CONTROL);

@@ -276,13 +276,10 @@ done:
     return status;
 }
 
-lk_status lk_spm_encode(const struct lk_tokenizer *t, const char *text, size_t len,
-                        bool space_prefix, struct lk_tok_out *out, lk_error *err)
+lk_status lk_spm_escape(const char *text, size_t len, bool space_prefix, char **out, size_t *n,
+                        lk_error *err)
 {
-    size_t spaces = space_prefix, more, total;
-    if (len == 0) {
-        return LK_OK;
-    }
+    size_t spaces = space_prefix, more, total, at = 0;
     for (size_t i = 0; i < len; i++) {
         spaces += text[i] == ' ';
     }
@@ -293,17 +290,32 @@ lk_status lk_spm_encode(const struct lk_tokenizer *t, const char *text, size_t l
     if (!escaped) {
         return lk_fail(err, LK_E_NOMEM, "out of memory tokenizing %zu bytes of text", len);
     }
-    size_t n = 0;
     for (size_t i = space_prefix ? SIZE_MAX : 0; i != len; i++) {
         if (i == SIZE_MAX || text[i] == ' ') {
-            memcpy(escaped + n, SPACE, SPACE_LEN);
-            n += SPACE_LEN;
+            memcpy(escaped + at, SPACE, SPACE_LEN);
+            at += SPACE_LEN;
         } else {
-            escaped[n++] = text[i];
+            escaped[at++] = text[i];
         }
     }
-    struct work w = {.t = t, .text = escaped, .out = out};
-    lk_status status = encode_escaped(&w, n, err);
-    lk_free(escaped);
+    *out = escaped;
+    *n = at;
+    return LK_OK;
+}
+
+lk_status lk_spm_encode(const struct lk_tokenizer *t, const char *text, size_t len,
+                        bool space_prefix, struct lk_tok_out *out, lk_error *err)
+{
+    char *escaped;
+    size_t n;
+    if (len == 0) {
+        return LK_OK;
+    }
+    lk_status status = lk_spm_escape(text, len, space_prefix, &escaped, &n, err);
+    if (!status) {
+        struct work w = {.t = t, .text = escaped, .out = out};
+        status = encode_escaped(&w, n, err);
+        lk_free(escaped);
+    }
     return status;
 }
