@@ -44,9 +44,9 @@ float lk_scalar_dot_f(enum lk_type type, const void *row, int64_t k, const float
 /* Rounds a row for weights that want 13 or 16 significant bits; copies it for F32. */
 void lk_scalar_round_row(enum lk_acts_kind kind, const float *x, int64_t k, float *out);
 
-/* Rule 10. One row of scores [n], the bias of choice [n] or NULL -> the experts' numbers [n_used],
+/* Rule 10. One row of scores [n], the op's vector [n] or NULL -> the experts' numbers [n_used],
  * then their weights. */
-bool lk_scalar_route(const struct lk_op *op, const float *scores, int n, const float *bias,
+bool lk_scalar_route(const struct lk_op *op, const float *scores, int n, const float *vector,
                      float *out);
 /* y[n_tokens * n_used][rows of an expert]: of each token's experts in order, the product with x, a
  * row a token or, if `routed`, a row an expert of a token. route: rows of lk_scalar_route. */

@@ -93,8 +93,9 @@ static void weigh(const struct lk_op *op, float *w)
     }
 }
 
-bool lk_scalar_route(const struct lk_op *op, const float *s, int n, const float *bias, float *out)
+bool lk_scalar_route(const struct lk_op *op, const float *s, int n, const float *vector, float *out)
 {
+    const float *bias = op->u.route.factors ? NULL : vector;
     int k = op->u.route.n_used;
     float p[LK_MAX_EXPERTS], score[LK_MAX_EXPERTS], w[LK_MAX_EXPERTS_USED];
     bool taken[LK_MAX_EXPERTS] = {false}, ok = true;
@@ -114,6 +115,7 @@ bool lk_scalar_route(const struct lk_op *op, const float *s, int n, const float 
     weigh(op, w);
     for (int j = 0; j < k; j++) {
         float y = op->u.route.scale != 1.0f ? w[j] * op->u.route.scale : w[j];
+        y = op->u.route.factors ? y * lk_flush(vector[(int)out[j]]) : y;
         ok &= !lk_out_of_range(y);
         out[k + j] = lk_flush(y);
     }

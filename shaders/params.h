@@ -162,7 +162,7 @@ struct lk_vk_route_push {
     LK_PARAMS_U32 n_rows, n, n_used;
     LK_PARAMS_U32 n_groups, n_groups_used;
     LK_PARAMS_U32 gate;   /* enum lk_gate */
-    LK_PARAMS_U32 biased; /* scores of choice have a bias */
+    LK_PARAMS_U32 vector; /* 1: scores of choice have a bias, 2: experts have factors; 0: neither */
     LK_PARAMS_U32 normalize;
     LK_PARAMS_U32 scale; /* bits */
     LK_PARAMS_U32 op;

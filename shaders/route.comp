@@ -12,9 +12,9 @@ layout(std430, binding = 0) readonly buffer Scores
 {
     float scores[];
 };
-layout(std430, binding = 1) readonly buffer Bias
+layout(std430, binding = 1) readonly buffer Vector
 {
-    float bias[];
+    float vector[]; /* a bias of choice, or factors */
 };
 layout(std430, binding = 2) writeonly buffer Out
 {
@@ -157,8 +157,8 @@ void main()
     barrier();
     for (uint i = lid; i < p.n; i += THREADS) {
         precise float s = scores[row * p.n + i];
-        if (p.biased != 0u) {
-            s = gated[i] + lk_flush(bias[i]);
+        if (p.vector == 1u) {
+            s = gated[i] + lk_flush(vector[i]);
         }
         choice[i] = s;
     }
@@ -190,6 +190,9 @@ void main()
         }
         if (p.scale != 0x3f800000u) { /* not 1 */
             w = w * lk_flt(p.scale);
+        }
+        if (p.vector == 2u) {
+            w = w * lk_flush(vector[chosen[lid]]);
         }
         out0[row * 2u * p.n_used + lid] = lk_f22(int(chosen[lid]));
         out0[row * 2u * p.n_used + p.n_used + lid] = store_value(w, p.op);

@@ -132,10 +132,16 @@ lk_status lk_plan_check_weights(const struct lk_plan *plan, lk_error *err)
             continue;
         }
         const struct lk_weight *w = &plan->weights[plan->ops[i].weight];
-        int64_t bad = lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols));
-        if (bad >= 0) {
-            return lk_fail(err, LK_E_FORMAT, "tensor '%s': %s in element %lld or its block's scale",
-                           w->name, lk_bad_text(w->type), (long long)bad);
+        int n = w->n_experts > 0 ? w->n_experts : 1;
+        for (int x = 0; x < n; x++) {
+            struct lk_weight one = w->n_experts > 0 ? lk_weight_of_expert(w, x) : *w;
+            int64_t each = one.rows * one.cols;
+            int64_t bad = lk_row_find_bad(one.type, one.data, (size_t)each);
+            if (bad >= 0) {
+                return lk_fail(err, LK_E_FORMAT,
+                               "tensor '%s': %s in element %lld or its block's scale", w->name,
+                               lk_bad_text(w->type), (long long)(x * each + bad));
+            }
         }
     }
     return LK_OK;

@@ -60,9 +60,12 @@ struct lk_arch {
                               rope.dimension_count_swa */
     bool factors_required; /* rope_freqs.weight must be there: layers without a window are turned
                               by it, the others as if it was not */
-    bool value_norm;  /* an RMS norm of each head of v without a weight; attn_v may be missing: v is
-                         what attn_k gives, before its norm */
-    bool layer_scale; /* layer_output_scale.weight, where it is there, multiplies a layer's rows */
+    bool value_norm; /* an RMS norm of each head of v without a weight; attn_v may be missing: v is
+                        what attn_k gives, before its norm */
+    bool dense_beside; /* layers of experts have a dense feed-forward too: each has norms of its own
+                          before and behind, and the two are added; the router reads the hidden
+                          rows in a norm with ffn_gate_inp.scale */
+    bool layer_scale;  /* layer_output_scale.weight, where it is there, multiplies a layer's rows */
 };
 
 /* NULL for an unknown name. */

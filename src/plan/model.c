@@ -711,22 +711,31 @@ lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t a
     return LK_OK;
 }
 
-lk_status lk_bind_experts(const struct lk_gguf *gguf, const char *name, int n, int64_t rows,
-                          int64_t cols, struct lk_weight *out, lk_error *err)
+lk_status lk_bind_experts(const struct lk_gguf *gguf, const char *name, int n, int64_t all,
+                          int64_t first, int64_t rows, int64_t cols, struct lk_weight *out,
+                          lk_error *err)
 {
     const struct lk_gguf_tensor *t = NULL;
-    lk_status status = find(gguf, name, n, rows, cols, &t, err);
-    if (!status) {
-        *out = (struct lk_weight){.type = (enum lk_type)t->type,
-                                  .rows = n * rows,
-                                  .cols = cols,
-                                  .n_experts = n,
-                                  .data = t->data,
-                                  .mapped = true};
-        out->n_bytes = (size_t)out->rows * lk_type_row_bytes((enum lk_type)t->type, (size_t)cols);
-        snprintf(out->name, sizeof out->name, "%s", name);
+    lk_status status = find(gguf, name, n, all, cols, &t, err);
+    if (status) {
+        return status;
     }
-    return status;
+    size_t row_bytes = lk_type_row_bytes((enum lk_type)t->type, (size_t)cols);
+    *out = (struct lk_weight){.type = (enum lk_type)t->type,
+                              .rows = n * rows,
+                              .cols = cols,
+                              .n_experts = n,
+                              .data = t->data + (size_t)first * row_bytes,
+                              .n_bytes = (size_t)(n * rows) * row_bytes,
+                              .mapped = true};
+    if (rows == all) {
+        snprintf(out->name, sizeof out->name, "%s", name);
+    } else {
+        out->apart = (size_t)all * row_bytes;
+        snprintf(out->name, sizeof out->name, "%.60s[%lld:%lld]", name, (long long)first,
+                 (long long)(first + rows));
+    }
+    return LK_OK;
 }
 
 /* A vector of 16-bit floats as F32, which is exact. */

@@ -67,9 +67,10 @@ bool lk_hparams_skip(const struct lk_hparams *h, struct lk_str tensor);
  * found and expected. */
 lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t all, int64_t first,
                          int64_t rows, int64_t cols, struct lk_weight *out, lk_error *err);
-/* Binds a tensor of n matrices of `rows` rows each. */
-lk_status lk_bind_experts(const struct lk_gguf *gguf, const char *name, int n, int64_t rows,
-                          int64_t cols, struct lk_weight *out, lk_error *err);
+/* Binds rows [first, first + rows) of each of the n matrices of `all` rows of a tensor. */
+lk_status lk_bind_experts(const struct lk_gguf *gguf, const char *name, int n, int64_t all,
+                          int64_t first, int64_t rows, int64_t cols, struct lk_weight *out,
+                          lk_error *err);
 /* Binds `count` vectors of n elements, one after the other: as they lie there, or, if it is F16 or
  * BF16, a copy in F32 that *copy then owns (lk_free; else NULL). */
 lk_status lk_bind_vector(const struct lk_gguf *gguf, const char *name, int64_t count, int64_t n,

@@ -23,7 +23,8 @@ struct lk_weight lk_weight_of_expert(const struct lk_weight *w, int expert)
     one.rows = w->rows / w->n_experts;
     one.n_bytes = w->n_bytes / (size_t)w->n_experts;
     one.n_experts = 0;
-    one.data = (const uint8_t *)w->data + (size_t)expert * one.n_bytes;
+    one.apart = 0;
+    one.data = (const uint8_t *)w->data + (size_t)expert * (w->apart ? w->apart : one.n_bytes);
     return one;
 }
 

@@ -62,7 +62,8 @@ struct lk_weight {
     char name[96]; /* of the tensor; a row range of a fused tensor says "name[a:b]" */
     enum lk_type type;
     int64_t rows, cols;
-    int n_experts; /* of EXPERTS: rows are those of so many matrices, one after the other; else 0 */
+    int n_experts; /* of EXPERTS: rows are those of so many matrices; else 0 */
+    size_t apart;  /* bytes from one of these to the next; 0: one follows the other */
     const void *data;
     size_t n_bytes;
     bool mapped; /* pages of a file: who has a copy of its own may drop them */
@@ -112,6 +113,7 @@ struct lk_op {
             float cap_in, cap_out; /* f32(1 / cap), f32(cap) */
         } softcap;
         struct {                         /* its weight, where there is one, is a bias of choice */
+            bool factors;                /* ... or a factor of each expert's weight */
             int n_used;                  /* the plan's */
             int n_groups, n_groups_used; /* experts of the best groups alone; 1, 1: all */
             enum lk_gate gate;

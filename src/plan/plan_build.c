@@ -111,13 +111,14 @@ static int matrix(struct builder *b, const char *name, int rows, int cols)
     return matrix_rows(b, name, rows, 0, rows, cols);
 }
 
-/* Matrices of all experts of a layer. */
-static int expert_matrices(struct builder *b, const char *name, int n, int rows, int cols)
+/* Rows [first, first + rows) of the matrices of all experts of a layer, which have `all`. */
+static int expert_matrices(struct builder *b, const char *name, int n, int all, int first, int rows,
+                           int cols)
 {
     int index = -1;
     struct lk_weight *w = add_weight(b, &index);
     if (w) {
-        b->status = lk_bind_experts(b->gguf, name, n, rows, cols, w, b->err);
+        b->status = lk_bind_experts(b->gguf, name, n, all, first, rows, cols, w, b->err);
         mark_bound(b, name);
     }
     return index;
@@ -483,23 +484,42 @@ static int dense(struct builder *b, int layer, int n, int n_ff, bool shared)
     return bias(b, layer, d, part_of(name, layer, "ffn_down", shared, "bias"), false);
 }
 
+/* The product of rows [first, first + rows) of the `all` of a row's expert. */
+static int rows_of_experts(struct builder *b, int layer, int in, int route, const char *part,
+                           int all, int first, int rows, int cols)
+{
+    int n = b->h.layers[layer].n_expert;
+    char name[96];
+    part_of(name, layer, part, false, "weight");
+    int w = expert_matrices(b, name, n, all, first, rows, cols);
+    int out = add_slot(b, rows, LK_ROWS_ROUTED);
+    add_op(b, LK_OP_EXPERTS, layer, in, route, out, w);
+    return out;
+}
+
 /* The product of a row's expert, and its bias where the file has one. */
 static int of_experts(struct builder *b, int layer, int in, int route, const char *part, int rows,
                       int cols)
 {
     int n = b->h.layers[layer].n_expert;
+    int out = rows_of_experts(b, layer, in, route, part, rows, 0, rows, cols);
     char name[96];
-    int w = expert_matrices(b, part_of(name, layer, part, false, "weight"), n, rows, cols);
-    int out = add_slot(b, rows, LK_ROWS_ROUTED);
-    add_op(b, LK_OP_EXPERTS, layer, in, route, out, w);
     part_of(name, layer, part, false, "bias");
     if (b->status || !has(b, name)) {
         return out;
     }
-    w = vectors(b, name, n, rows);
+    int w = vectors(b, name, n, rows);
     int sum = add_slot(b, rows, LK_ROWS_ROUTED);
     add_op(b, LK_OP_EXPERT_BIAS, layer, out, route, sum, w);
     return sum;
+}
+
+/* A vector with an element for each expert, where the file has it; else -1. */
+static int of_each_expert(struct builder *b, int layer, const char *suffix)
+{
+    char name[96];
+    bool there = !b->status && has(b, blk(name, layer, suffix));
+    return there ? vector(b, name, b->h.layers[layer].n_expert) : -1;
 }
 
 /* Which experts the tokens of n go to, and with which weights. */
@@ -507,22 +527,22 @@ static int route(struct builder *b, int layer, int n)
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_experts *x = &h->experts;
-    int n_expert = h->layers[layer].n_expert, choice = -1;
+    int n_expert = h->layers[layer].n_expert;
+    bool factors = h->arch->dense_beside;
     char name[96];
     int w = matrix(b, blk(name, layer, "ffn_gate_inp.weight"), n_expert, h->n_embd);
     int scores =
         bias(b, layer, matmul(b, layer, n, w), blk(name, layer, "ffn_gate_inp.bias"), false);
-    if (!b->status && has(b, blk(name, layer, "exp_probs_b.bias"))) {
-        choice = vector(b, name, n_expert);
-    }
+    int v = of_each_expert(b, layer, factors ? "ffn_down_exps.scale" : "exp_probs_b.bias");
     int out = add_slot(b, 2 * x->n_used, LK_ROWS_TOKENS);
-    struct lk_op *op = add_op(b, LK_OP_ROUTE, layer, scores, -1, out, choice);
+    struct lk_op *op = add_op(b, LK_OP_ROUTE, layer, scores, -1, out, v);
+    op->u.route.factors = factors && v >= 0;
     op->u.route.n_used = x->n_used;
     op->u.route.n_groups = x->n_groups;
     op->u.route.n_groups_used = x->n_groups_used;
     op->u.route.gate = x->gate;
     op->u.route.normalize = x->normalize && x->gate != LK_GATE_CHOSEN;
-    if (choice < 0 && x->gate == LK_GATE_SOFTMAX && x->normalize) {
+    if ((v < 0 || factors) && x->gate == LK_GATE_SOFTMAX && x->normalize) {
         op->u.route.gate = LK_GATE_CHOSEN; /* the same numbers */
         op->u.route.normalize = false;
     }
@@ -530,13 +550,19 @@ static int route(struct builder *b, int layer, int n)
     return out;
 }
 
-static int experts(struct builder *b, int layer, int n)
+/* The experts of rows n, and what all tokens share; routed: the rows that the router reads. */
+static int experts(struct builder *b, int layer, int n, int routed)
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_layer *l = &h->layers[layer];
-    int r = route(b, layer, n);
-    int g = of_experts(b, layer, n, r, "ffn_gate_exps", l->n_ff_exp, h->n_embd);
-    int u = of_experts(b, layer, n, r, "ffn_up_exps", l->n_ff_exp, h->n_embd);
+    int r = route(b, layer, routed), g, u, n_ff = l->n_ff_exp;
+    if (is_fused(b, layer, false, "ffn_gate_up_exps.weight", "ffn_gate_exps.weight")) {
+        g = rows_of_experts(b, layer, n, r, "ffn_gate_up_exps", 2 * n_ff, 0, n_ff, h->n_embd);
+        u = rows_of_experts(b, layer, n, r, "ffn_gate_up_exps", 2 * n_ff, n_ff, n_ff, h->n_embd);
+    } else {
+        g = of_experts(b, layer, n, r, "ffn_gate_exps", n_ff, h->n_embd);
+        u = of_experts(b, layer, n, r, "ffn_up_exps", n_ff, h->n_embd);
+    }
     int a = add_slot(b, l->n_ff_exp, LK_ROWS_ROUTED);
     add_op(b, LK_OP_GLU, layer, g, u, a, -1)->u.glu.act = h->arch->act;
     int d = of_experts(b, layer, a, r, "ffn_down_exps", h->n_embd, l->n_ff_exp);
@@ -555,7 +581,7 @@ static int experts(struct builder *b, int layer, int n)
 static int feed_forward(struct builder *b, int layer, int n)
 {
     const struct lk_layer *l = &b->h.layers[layer];
-    return l->n_expert > 0 ? experts(b, layer, n) : dense(b, layer, n, l->n_ff, false);
+    return l->n_expert > 0 ? experts(b, layer, n, n) : dense(b, layer, n, l->n_ff, false);
 }
 
 /* A norm of hidden rows or of a branch, where the layer has it. */
@@ -564,6 +590,34 @@ static int layer_norm(struct builder *b, int layer, int in, bool has_it, const c
     char name[96];
     int n = b->h.n_embd;
     return has_it ? norm(b, layer, in, n, n, blk(name, layer, suffix)) : in;
+}
+
+/* The hidden rows as a router beside a dense feed-forward reads them: x / rms(x) times
+ * ffn_gate_inp.scale / sqrt(n_embd). */
+static int norm_routed(struct builder *b, int layer, int x)
+{
+    int n = b->h.n_embd;
+    char name[96];
+    float *values;
+    int given = vector(b, blk(name, layer, "ffn_gate_inp.scale"), n);
+    int w = made_vector(b, name, n, &values);
+    for (int i = 0; i < n && !b->status; i++) {
+        const float *scale = b->plan->weights[given].data;
+        values[i] = (float)((double)scale[i] / lk_sqrt_f64(n));
+    }
+    return norm_by(b, layer, x, n, n, w);
+}
+
+/* A dense feed-forward and experts beside each other; x: the hidden rows. */
+static int beside(struct builder *b, int layer, int x)
+{
+    int n = layer_norm(b, layer, x, true, "ffn_norm.weight");
+    int one = dense(b, layer, n, b->h.layers[layer].n_ff, false);
+    one = layer_norm(b, layer, one, true, "post_ffw_norm_1.weight");
+    n = layer_norm(b, layer, x, true, "pre_ffw_norm_2.weight");
+    int other = experts(b, layer, n, norm_routed(b, layer, x));
+    other = layer_norm(b, layer, other, true, "post_ffw_norm_2.weight");
+    return add(b, layer, one, other);
 }
 
 /* What the file multiplies the rows of a layer by; 1: it does not. */
@@ -597,11 +651,15 @@ static int add_layer(struct builder *b, int layer, int x)
     branch = layer_norm(b, layer, branch, after, "post_attention_norm.weight");
     x = add(b, layer, x, branch);
     b->feed_forward = !arch->parallel;
-    if (!arch->parallel) {
-        n = layer_norm(b, layer, x, before,
-                       arch->ffn_norm_post ? "post_attention_norm.weight" : "ffn_norm.weight");
+    if (arch->dense_beside && b->h.layers[layer].n_expert > 0) {
+        branch = beside(b, layer, x);
+    } else {
+        if (!arch->parallel) {
+            n = layer_norm(b, layer, x, before,
+                           arch->ffn_norm_post ? "post_attention_norm.weight" : "ffn_norm.weight");
+        }
+        branch = feed_forward(b, layer, n);
     }
-    branch = feed_forward(b, layer, n);
     branch = layer_norm(b, layer, branch, after, "post_ffw_norm.weight");
     x = add(b, layer, x, branch);
     x = scale(b, layer, x, layer_scale(b, layer));

@@ -652,8 +652,9 @@ static void softmax(double *p, int n)
 
 /* s[n] -> numbers of the chosen experts, then their weights. A score with a bias is compared as
  * f32, as the contract compares it: what rounds to the same is a tie. */
-static void route(const struct lk_op *op, const double *s, int n, const float *bias, double *out)
+static void route(const struct lk_op *op, const double *s, int n, const float *vector, double *out)
 {
+    const float *bias = op->u.route.factors ? NULL : vector;
     int k = op->u.route.n_used;
     double p[LK_MAX_EXPERTS], score[LK_MAX_EXPERTS], *w = out + k, sum = 0;
     bool taken[LK_MAX_EXPERTS] = {false};
@@ -681,6 +682,7 @@ static void route(const struct lk_op *op, const double *s, int n, const float *b
     for (int j = 0; j < k; j++) {
         w[j] =
             (op->u.route.normalize ? w[j] / fmax(sum, 0x1p-50) : w[j]) * (double)op->u.route.scale;
+        w[j] *= op->u.route.factors ? (double)vector[(int)out[j]] : 1;
     }
 }
 

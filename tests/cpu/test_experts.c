@@ -90,6 +90,23 @@ Test(experts, weights_of_what_has_no_weight)
     cr_assert(lk_scalar_route(&op, lost, 3, NULL, out) && out[0] == 2 && out[1] == 2.5f);
 }
 
+/* Factors multiply the weights of the chosen at the end, and have no say in who they are. */
+Test(experts, factors_of_experts)
+{
+    static const float scores[4] = {1, 3, 2, 0}, factors[4] = {9, 0.5f, -4, 0x1p-60f};
+    struct lk_op op = route_op(LK_GATE_CHOSEN, 3, false);
+    float plain[6], out[6];
+    cr_assert(lk_scalar_route(&op, scores, 4, NULL, plain));
+    op.u.route.factors = true;
+    cr_assert(lk_scalar_route(&op, scores, 4, factors, out));
+    for (int j = 0; j < 3; j++) {
+        cr_assert_eq(out[j], plain[j]);
+        cr_assert_eq(out[3 + j], plain[3 + j] * factors[(int)out[j]]);
+    }
+    static const float last[4] = {0, 0, 0, 9}; /* a factor below 2^-50 counts as 0 */
+    cr_assert(lk_scalar_route(&op, last, 4, factors, out) && out[0] == 3 && lk_bits(out[3]) == 0);
+}
+
 /* ---- a layer ---- */
 
 enum { MOST = 70 };

@@ -73,6 +73,9 @@ def cases():
     yield "gemma4", "gemma4", tf.Gemma4TextConfig(
         **{**g4, "num_hidden_layers": 5, "layer_types": [*kinds(3, 3), *kinds(2, 2)], "attention_k_eq_v": True,
            "num_global_key_value_heads": 1, "final_logit_softcapping": 5.0}), T.F16
+    yield "gemma4-moe", "gemma4", tf.Gemma4TextConfig(
+        **{**g4, "num_hidden_layers": 2, "layer_types": kinds(2, 2), "enable_moe_block": True,
+           "num_experts": 5, "top_k_experts": 3, "moe_intermediate_size": 32}), T.F16
     yield "phi3", "phi3", tf.Phi3Config(**{**COMMON, "rope_theta": 10000.0, "sliding_window": 17,
                                            "partial_rotary_factor": 0.75, "tie_word_embeddings": False}), T.F16
     small = {**COMMON, "intermediate_size": 32, "tie_word_embeddings": True}
@@ -181,6 +184,10 @@ def gemma4_keys(writer, c):
                    (writer.add_rope_dimension_count_swa, c.head_dim)):
         add(n)
     writer.add_head_count_kv([c.num_key_value_heads if s else full.num_key_value_heads for s in swa])
+    if c.enable_moe_block:
+        writer.add_expert_count(c.num_experts)
+        writer.add_expert_used_count(c.top_k_experts)
+        writer.add_expert_feed_forward_length(c.moe_intermediate_size)
     writer.add_rope_freq_base(c.rope_parameters["full_attention"]["rope_theta"])
     writer.add_rope_freq_base_swa(c.rope_parameters["sliding_attention"]["rope_theta"])
     turned = int(full.head_dim * c.rope_parameters["full_attention"]["partial_rotary_factor"] / 2)
@@ -249,18 +256,22 @@ NAMES = {
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "mlp.gate_up_proj": "ffn_up", "input_layernorm": "attn_norm",
     "self_attn.query_layernorm": "attn_q_norm", "self_attn.key_layernorm": "attn_k_norm",
-    "mlp.gate": "ffn_gate_inp", "mlp.router": "ffn_gate_inp",
+    "mlp.gate": "ffn_gate_inp", "mlp.router": "ffn_gate_inp", "router.proj": "ffn_gate_inp",
+    "pre_feedforward_layernorm_2": "pre_ffw_norm_2", "post_feedforward_layernorm_1": "post_ffw_norm_1",
+    "post_feedforward_layernorm_2": "post_ffw_norm_2",
 }
+# tensors of layers whose whole name is another
+WHOLE = {"self_attn.sinks": "attn_sinks.weight", "layer_scalar": "layer_output_scale.weight",
+         "router.scale": "ffn_gate_inp.scale", "router.per_expert_scale": "ffn_down_exps.scale",
+         "experts.gate_up_proj": "ffn_gate_up_exps.weight", "experts.down_proj": "ffn_down_exps.weight"}
 
 
 def name_of(arch, key):
     if key in NAMES:
         return NAMES[key]
     _, _, layer, rest = key.split(".", 3)
-    if rest == "self_attn.sinks":
-        return f"blk.{layer}.attn_sinks.weight"
-    if rest == "layer_scalar":
-        return f"blk.{layer}.layer_output_scale.weight"
+    if rest in WHOLE:
+        return f"blk.{layer}.{WHOLE[rest]}"
     part, kind = rest.rsplit(".", 1)
     post = ("gemma2", "gemma3", "gemma4", "olmo2", "exaone4", "seed_oss", "gpt-oss")
     other = {"post_attention_layernorm": "post_attention_norm" if arch in post else "ffn_norm",
@@ -338,7 +349,8 @@ def make(out, name, arch, config, qtype):
         shape = tuple(t.shape)
         if len(shape) == 1:
             x = rng.normal(0, 0.1, shape)
-            if key.endswith(("norm.weight", "layer_scalar")) and arch not in PLUS_ONE:
+            if (key.endswith(("norm.weight", "layer_scalar", "scale")) or "layernorm" in key and arch == "gemma4") \
+                    and arch not in PLUS_ONE:
                 x += 1.0
         else:
             x = rng.normal(0, 1.0 if "embed" in key else 1.5 / shape[-1] ** 0.5, shape)
@@ -346,7 +358,7 @@ def make(out, name, arch, config, qtype):
         if "mlp.experts" in key:
             state[key] = torch.from_numpy(experts(w, arch, key, x, qtype).astype(np.float64))
             continue
-        kind_of_file = T.F32 if key.endswith(("mlp.gate.weight", "router.weight")) else qtype
+        kind_of_file = T.F32 if key.endswith(("mlp.gate.weight", "router.weight", "router.proj.weight")) else qtype
         is_norm = len(shape) == 1 and not key.endswith("bias")
         file_value = x + np.float32(1) if arch in PLUS_ONE and is_norm else x
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}

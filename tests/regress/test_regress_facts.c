@@ -84,3 +84,30 @@ Test(regress, layer_norm_everywhere)
     p.n_layer = 1;
     rg_everywhere(&p, NULL, NULL, 20, 15);
 }
+
+/* Gemma 4's values are normed without a weight, and its layers are turned by two tables. */
+Test(regress, values_normed_and_two_tables)
+{
+    struct model_params p = rg_small("gemma4", LK_TYPE_Q8_0);
+    struct rg_model m;
+    rg_model_open(&m, &p, NULL, NULL);
+    for (int k = 0; k < m.plan->n_ops; k++) {
+        const struct lk_op *op = &m.plan->ops[k];
+        bool full = model_is_full(&p, op->layer);
+        if (op->kind == LK_OP_ROPE) {
+            int n = m.plan->ropes[op->u.rope.rope].n_dims;
+            rg_debug("layer %d: %d dims turned\n", op->layer, n);
+            cr_assert_eq(n, full ? 64 : 32, "layer %d: %d dims turned", op->layer, n);
+        } else if (op->kind == LK_OP_KV_STORE) {
+            bool normed = false;
+            for (int i = 0; i < k; i++) {
+                const struct lk_op *by = &m.plan->ops[i];
+                normed |= by->out == op->in[1] && by->kind == LK_OP_NORM;
+            }
+            rg_debug("layer %d: values %s\n", op->layer, normed ? "normed" : "not normed");
+            cr_assert(normed, "layer %d: values are not normed", op->layer);
+        }
+    }
+    rg_model_close(&m);
+    rg_everywhere(&p, NULL, NULL, 40, 35);
+}

@@ -21,7 +21,7 @@ static const char *const PATHS[] = {
     TINY("granite"),    TINY("qwen3vl"),      TINY("olmo2"),      TINY("olmo3"),
     TINY("seed_oss"),   TINY("gemma2"),       TINY("glm4"),       TINY("exaone4"),
     TINY("cohere2"),    TINY("hunyuan"),      TINY("ernie4_5"),   TINY("qwen3moe"),
-    TINY("mixtral"),    TINY("gpt-oss"),      TINY("gemma4"),
+    TINY("mixtral"),    TINY("gpt-oss"),      TINY("gemma4"),     TINY("gemma4-moe"),
 };
 
 bool test_is_sanitized_sample(void)

@@ -15,6 +15,7 @@ struct way {
     bool normalize, biased;
     int groups, used_groups;
     float scale;
+    bool factors;
 };
 
 static int add_route(struct vk_bench *b, int scores, int n, int used, const struct way *w)
@@ -28,17 +29,20 @@ static int add_route(struct vk_bench *b, int scores, int n, int used, const stru
     op->u.route.gate = w->gate;
     op->u.route.normalize = w->normalize;
     op->u.route.scale = w->scale;
+    op->u.route.factors = w->factors;
     b->c.plan.n_routed = used;
     return out;
 }
 
 Test(vk_experts, route)
 {
-    static const struct way WAYS[] = {{LK_GATE_CHOSEN, false, false, 1, 1, 1.0f},
-                                      {LK_GATE_SOFTMAX, false, false, 1, 1, 2.5f},
-                                      {LK_GATE_SOFTMAX, true, true, 1, 1, 1.0f},
-                                      {LK_GATE_SIGMOID, true, true, 3, 2, 1.0f},
-                                      {LK_GATE_SIGMOID, false, false, 3, 1, 0.5f}};
+    static const struct way WAYS[] = {{LK_GATE_CHOSEN, false, false, 1, 1, 1.0f, false},
+                                      {LK_GATE_SOFTMAX, false, false, 1, 1, 2.5f, false},
+                                      {LK_GATE_SOFTMAX, true, true, 1, 1, 1.0f, false},
+                                      {LK_GATE_SIGMOID, true, true, 3, 2, 1.0f, false},
+                                      {LK_GATE_SIGMOID, false, false, 3, 1, 0.5f, false},
+                                      {LK_GATE_CHOSEN, false, true, 1, 1, 1.0f, true},
+                                      {LK_GATE_SOFTMAX, true, true, 1, 1, 0.5f, true}};
     static const struct {
         int n, used;
     } SIZES[] = {{129, 8}, {3, 1}, {LK_MAX_EXPERTS / 3 * 3, LK_MAX_EXPERTS_USED}, {6, 2}};
@@ -86,7 +90,7 @@ static int add_experts(struct vk_bench *b, enum lk_type type, int in, int route,
 static void layer(enum lk_type type, int n_embd, int n_ff, int n, int used, int n_tokens,
                   const char *variant)
 {
-    static const struct way chosen = {LK_GATE_CHOSEN, false, false, 1, 1, 1.0f};
+    static const struct way chosen = {LK_GATE_CHOSEN, false, false, 1, 1, 1.0f, false};
     struct vk_bench b;
     char what[120];
     snprintf(what, sizeof what, "experts %s %dx%d, %d of %d, %d tokens, without '%s'",

@@ -325,6 +325,41 @@ static const char *const BIASED[] = {
     NULL,
 };
 
+/* And with a dense feed-forward and experts beside each other. */
+static const char *const BESIDE[] = {
+    "norm by norm, to r13",
+    "matmul+matmul+matmul by matmul",
+    "norm by norm",
+    "norm by norm",
+    "norm by norm",
+    "rope by rope",
+    "rope by rope",
+    "kv_store by kv_store",
+    "attention by attention, split",
+    "by quantize, to r13",
+    "matmul by matmul",
+    "norm+add by norm",
+    "norm by norm, to r13",
+    "matmul+matmul+glu by matmul",
+    "by quantize, to r13",
+    "matmul by matmul",
+    "norm by norm",
+    "norm by norm, to r13",
+    "norm by norm",
+    "matmul by matmul",
+    "route by route",
+    "experts by experts",
+    "experts by experts",
+    "glu by elementwise",
+    "by quantize, to r13",
+    "experts by experts",
+    "combine by expert_rows",
+    "norm+add by norm",
+    "norm+add by norm",
+    "scale by elementwise",
+    NULL,
+};
+
 /* A layer in decode, with weights of floats: their input is made ready by steps of its own. */
 static struct lines float_layer(const struct arch *a, bool f32, const char *norm)
 {
@@ -375,11 +410,12 @@ static void decode_of_tiny(const struct lk_plan *plan, const char *path)
             at.decode = "bias+bias+bias+" ROPES;
         }
         struct lines l = float_layer(&at, f32, norm);
-        groups_are(plan, LK_VK_DECODE, true, i, path, biased ? BIASED : l.line);
+        bool beside = at.experts && arch_shape_of(a->name)->two_heads;
+        groups_are(plan, LK_VK_DECODE, true, i, path, biased ? BIASED : beside ? BESIDE : l.line);
     }
     static const char *const EMBED[] = {"embed by embed", NULL};
     const struct arch_shape *shape = arch_shape_of(a->name);
-    bool cap = strcmp(a->name, "gemma2") == 0 || strcmp(a->name, "gemma4") == 0;
+    bool cap = strcmp(a->name, "gemma2") == 0 || strstr(path, "tiny-gemma4.gguf");
     const char *last = shape->scales || shape->logit_scale ? "scale by elementwise"
                        : cap                               ? "softcap by elementwise"
                                                            : NULL;

@@ -28,7 +28,9 @@ void lk_vk_emit_route(struct lk_vk_builder *b, const struct lk_vk_group *g)
                                     .n_groups = (uint32_t)op->u.route.n_groups,
                                     .n_groups_used = (uint32_t)op->u.route.n_groups_used,
                                     .gate = (uint32_t)op->u.route.gate,
-                                    .biased = op->weight >= 0,
+                                    .vector = op->weight < 0        ? 0
+                                              : op->u.route.factors ? 2
+                                                                    : 1,
                                     .normalize = op->u.route.normalize,
                                     .scale = lk_bits(op->u.route.scale),
                                     .op = (uint32_t)g->lead};
