@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Attn_decode: attention in decode (a batch of one token) with what stands in front of it: bias,
- * norm and rope of q and k, bias of v, the store of k and v. A workgroup takes up to ROWS heads of
+ * norm and rope of q and k, bias and norm of v, the store of k and v. A workgroup takes up to ROWS heads of
  * one KV head and one chunk of 64 keys (rule 8). Several chunks meet in `part`: the workgroup that
  * finishes last folds them in rising order, so that nobody waits.
  *
@@ -67,7 +67,7 @@ layout(push_constant) uniform Push
 /* Rows 0 .. ROWS - 1 are q, ROWS is k, ROWS + 1 is v. */
 shared float tile[(ROWS + 2u) * DIM];
 shared uint most_tile[ROWS + 2u]; /* bits of the largest magnitude of each; of the largest w */
-shared float p_tile[(ROWS + 1u) * 64u];
+shared float p_tile[(ROWS + 2u) * 64u];
 shared uvec2 q_words[ROWS * DIM / 4u];
 shared float q_scale[ROWS];
 shared uvec2 k_own[DIM / 4u]; /* words of the token's key as the cache has them, low halves apart */
@@ -114,10 +114,10 @@ void load_rows(uint lid, uint head0, uint n_heads, uint kv_head)
     barrier();
 }
 
-/* Rule 7 over each head of q and k. */
+/* Rule 7 over each head of q, k and v. */
 void norm_rows(uint lid, uint n_heads)
 {
-    for (uint i = lid; i < (ROWS + 1u) * 64u; i += THREADS) {
+    for (uint i = lid; i < (ROWS + 2u) * 64u; i += THREADS) {
         uint at = i / 64u * DIM;
         precise float s[4];
         LK_UNROLL for (uint k = 0u; k < 4u; k++) {
@@ -131,23 +131,26 @@ void norm_rows(uint lid, uint n_heads)
     }
     for (uint h = 32u; h > 0u; h >>= 1) {
         barrier();
-        for (uint i = lid; i < (ROWS + 1u) * h; i += THREADS) {
+        for (uint i = lid; i < (ROWS + 2u) * h; i += THREADS) {
             uint at = i / h * 64u + i % h;
             precise float s = p_tile[at] + p_tile[at + h];
             p_tile[at] = s;
         }
     }
     barrier();
-    for (uint i = lid; i < (ROWS + 1u) * DIM; i += THREADS) {
+    for (uint i = lid; i < (ROWS + 2u) * DIM; i += THREADS) {
         uint row = i / DIM;
         uint d = i % DIM;
-        uint w = row < ROWS ? p.q_norm : p.k_norm;
-        if (d < p.head_dim && is_turned(row, n_heads) && w != LK_VK_NO_VECTOR) {
+        uint w = row < ROWS ? p.q_norm : row == ROWS ? p.k_norm : p.v_norm;
+        if (d < p.head_dim && (row < n_heads || row >= ROWS) && w != LK_VK_NO_VECTOR) {
             precise float m = p_tile[row * 64u] * lk_flt(p.inv_n);
-            m = m + lk_flt(row < ROWS ? p.q_eps : p.k_eps);
+            m = m + lk_flt(row < ROWS ? p.q_eps : row == ROWS ? p.k_eps : p.v_eps);
             precise float x = tile[i] * lk_rsqrt(m);
             x = x * lk_flush(vectors[w + d]);
-            tile[i] = store_value(x, row < ROWS ? p.op_bias_v_norm_q >> 16 : low16(p.op_norm_k_rope_q));
+            uint op = row < ROWS    ? p.op_bias_v_norm_q >> 16
+                      : row == ROWS ? low16(p.op_norm_k_rope_q)
+                                    : p.op_norm_v;
+            tile[i] = store_value(x, op);
         }
     }
     barrier();
@@ -339,7 +342,8 @@ void main()
     uint block = batch[p.table + batch[p.seq] * p.max_blocks + chunk];
 
     load_rows(lid, head0, n_heads, kv_head);
-    if (p.q_norm != LK_VK_NO_VECTOR || p.k_norm != LK_VK_NO_VECTOR) {
+    bool norms = p.q_norm != LK_VK_NO_VECTOR || p.k_norm != LK_VK_NO_VECTOR;
+    if (norms || p.v_norm != LK_VK_NO_VECTOR) {
         norm_rows(lid, n_heads);
     }
     if (p.n_dims != 0u) {

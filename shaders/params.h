@@ -150,9 +150,9 @@ struct lk_vk_attn_decode_push {
     LK_PARAMS_U32 counters;                        /* batch buffer: workgroups done, by tile */
     LK_PARAMS_U32 part_l;                          /* as in attention */
     LK_PARAMS_U32 n_dims;                          /* turned; + 65536: interleaved; 0: none */
-    LK_PARAMS_U32 q_bias, k_bias, v_bias, q_norm, k_norm;
-    LK_PARAMS_U32 q_eps, k_eps, inv_n; /* bits */
-    LK_PARAMS_U32 op_bias_qk, op_bias_v_norm_q, op_norm_k_rope_q, op_rope_k_attn;
+    LK_PARAMS_U32 q_bias, k_bias, v_bias, q_norm, k_norm, v_norm;
+    LK_PARAMS_U32 q_eps, k_eps, v_eps, inv_n; /* bits */
+    LK_PARAMS_U32 op_bias_qk, op_bias_v_norm_q, op_norm_k_rope_q, op_rope_k_attn, op_norm_v;
 };
 
 /* route: n scores -> n_used experts and their weights, both as f32 */

@@ -223,3 +223,24 @@ Test(answer_format, tokens_of_markers)
     close_format(&x);
     tok_done(&v);
 }
+
+/* What Gemma 4's files call user-defined is a mark like another: shown where the reader needs it.
+ */
+Test(answer_format, tokens_of_markers_that_files_call_text)
+{
+    static const struct tok_piece pieces[] = {{"<|tool_call>", 4, 0},     {"<tool_call|>", 4, 0},
+                                              {"<|\"|>", 4, 0},           {"<|channel>", 4, 0},
+                                              {"<|tool_response>", 4, 0}, {"<turn|>", 3, 0}};
+    struct tok_build b = tok_build_default("gemma4", NULL);
+    struct tok_test v;
+    struct open_format x = open_format(plain, "gemma4");
+    int32_t ids[16];
+    size_t n;
+    b.piece = pieces, b.n_pieces = LK_COUNT(pieces);
+    tok_make(&v, &b);
+    cr_assert_eq(lk_answer_tokens(x.f, v.tok, ids, 16, &n, NULL), LK_OK);
+    cr_assert_eq(n, 3);
+    cr_assert(ids[0] == 256 && ids[1] == 257 && ids[2] == 258);
+    close_format(&x);
+    tok_done(&v);
+}

@@ -74,11 +74,12 @@ static const struct arch ARCHS[] = {
     {.name = "hunyuan-dense", /* the kernel has norms in front of the rotation alone */
      .front = {"rope by rope", "rope by rope", "norm by norm", "norm by norm"}},
     {.name = "ernie4_5", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
-    {.name = "gemma4", /* the kernel knows no norm of v */
+    {.name = "gemma4",
+     .decode = "norm+norm+norm+" ROPES,
      .front = {"norm by norm", "norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
 };
 
-/* The same of a layer without a weight of v. */
+/* The same of a layer without a weight of v: what two norms read is no row of its own. */
 static const struct arch WITHOUT_V = {.name = "gemma4",
                                       .front = {"norm by norm", "norm by norm", "norm by norm",
                                                 "rope by rope", "rope by rope"},
@@ -329,13 +330,7 @@ static const char *const BIASED[] = {
 static const char *const BESIDE[] = {
     "norm by norm, to r13",
     "matmul+matmul+matmul by matmul",
-    "norm by norm",
-    "norm by norm",
-    "norm by norm",
-    "rope by rope",
-    "rope by rope",
-    "kv_store by kv_store",
-    "attention by attention, split",
+    "norm+norm+norm+" ROPES,
     "by quantize, to r13",
     "matmul by matmul",
     "norm+add by norm",

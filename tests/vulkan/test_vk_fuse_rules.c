@@ -410,13 +410,13 @@ Test(vk_fuse_rules, attention_in_decode_takes_all_in_front)
     ARE(&h, LK_VK_DECODE, "ropes", "matmul+matmul+matmul by matmul, quantizes",
         "rope+rope+kv_store+attention by attention_decode");
     a = (struct attention){.bias = {true, true, true},
-                           .norm = {true, true},
+                           .norm = {true, true, true},
                            .rope = {true, true},
                            .head_dim = 64,
                            .norm_group = 64};
     attention(&h, &a);
     ARE(&h, LK_VK_DECODE, "all there can be", "matmul+matmul+matmul by matmul, quantizes",
-        "bias+norm+rope+bias+norm+rope+bias+kv_store+attention by attention_decode");
+        "bias+norm+rope+bias+norm+rope+bias+norm+kv_store+attention by attention_decode");
     a = (struct attention){.head_dim = 64};
     attention(&h, &a);
     ARE(&h, LK_VK_DECODE, "nothing", "matmul+matmul+matmul by matmul, quantizes",
@@ -435,8 +435,6 @@ Test(vk_fuse_rules, attention_in_decode_leaves_what_its_kernel_cannot_do)
         const char *what;
         struct attention a;
     } CASE[] = {
-        {"a norm of v",
-         {.norm = {false, false, true}, .rope = {true, true}, .head_dim = 64, .norm_group = 64}},
         {"a norm of whole rows", {.norm = {true}, .head_dim = 64, .norm_group = 256}},
         {"a rope of q alone", {.rope = {true}, .head_dim = 64}},
         {"a rope of v", {.rope = {true, true, true}, .head_dim = 64}},

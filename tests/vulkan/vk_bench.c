@@ -102,6 +102,12 @@ void vk_bench_attention(struct vk_bench *b, char what[160], const struct vk_head
         o->u.norm.group = h->head_dim;
         o->u.norm.eps = 1e-5f;
         kn = to;
+        to = vk_bench_slot(b, nk, LK_ROWS_TOKENS);
+        o = vk_bench_op(b, LK_OP_NORM, vb, -1, to,
+                        vk_bench_weight(b, LK_TYPE_F32, 1, h->head_dim, 39));
+        o->u.norm.group = h->head_dim;
+        o->u.norm.eps = 1e-4f;
+        vb = to;
     }
     o = vk_bench_op(b, LK_OP_ROPE, qn, -1, qr, -1);
     o->u.rope.n_head = h->n_head;

@@ -35,8 +35,8 @@ struct vk_heads {
     int n_head, n_kv_head, head_dim, n_dims, window;
     bool interleaved;
     float cap;
-    bool bias, k_norm;
-    int k_bits; /* of a cell of K; 0: LK_KV_K_BITS */
+    bool bias, k_norm; /* k_norm: of v too; q has one */
+    int k_bits;        /* of a cell of K; 0: LK_KV_K_BITS */
 };
 
 /* q, k, v of a small hidden row, with bias, norm and rope, then the cache and attention. */

@@ -240,13 +240,16 @@ static void set_front(struct lk_vk_builder *b, const struct lk_vk_group *g,
     p->v_bias = vector(b, bias[2]);
     p->q_norm = vector(b, norm[0]);
     p->k_norm = vector(b, norm[1]);
+    p->v_norm = vector(b, norm[2]);
     p->q_eps = eps_of(b, norm[0]);
     p->k_eps = eps_of(b, norm[1]);
+    p->v_eps = eps_of(b, norm[2]);
     p->inv_n = lk_bits((float)(1.0 / (double)p->head_dim));
     p->op_bias_qk = pair(bias[0], bias[1]);
     p->op_bias_v_norm_q = pair(bias[2], norm[0]);
     p->op_norm_k_rope_q = pair(norm[1], rope[0]);
     p->op_rope_k_attn = pair(rope[1], g->lead);
+    p->op_norm_v = norm[2] < 0 ? 0 : (uint32_t)norm[2];
     if (rope[0] >= 0) {
         int table = b->plan->ops[rope[0]].u.rope.rope;
         const struct lk_rope *r = &b->plan->ropes[table];

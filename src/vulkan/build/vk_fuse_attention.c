@@ -27,12 +27,12 @@ static bool trace(const struct lk_vk_pass *p, struct lk_vk_group *g, int which, 
                   int head_dim)
 {
     if (which < 2) {
-        int norm = -1;
         g->u.decode.rope[which] = take(p, &slot, LK_OP_ROPE);
-        g->u.decode.norm[which] = norm = take(p, &slot, LK_OP_NORM);
-        if (norm >= 0 && p->plan->ops[norm].u.norm.group != head_dim) {
-            return false;
-        }
+    }
+    int norm = take(p, &slot, LK_OP_NORM);
+    g->u.decode.norm[which] = norm;
+    if (norm >= 0 && p->plan->ops[norm].u.norm.group != head_dim) {
+        return false;
     }
     g->u.decode.bias[which] = take(p, &slot, LK_OP_BIAS);
     lk_vk_pass_in(g, slot, LK_VK_PLAIN);
@@ -111,9 +111,9 @@ static void cover_ahead(struct lk_vk_pass *p, struct lk_vk_group *g)
 {
     for (int k = 0; k < 3; k++) {
         lk_vk_pass_cover(p, g, g->u.decode.bias[k]);
+        lk_vk_pass_cover(p, g, g->u.decode.norm[k]);
     }
     for (int k = 0; k < 2; k++) {
-        lk_vk_pass_cover(p, g, g->u.decode.norm[k]);
         lk_vk_pass_cover(p, g, g->u.decode.rope[k]);
     }
     lk_vk_pass_cover(p, g, g->u.decode.store);

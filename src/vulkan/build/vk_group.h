@@ -44,7 +44,7 @@ struct lk_vk_rows {
 };
 
 enum {
-    LK_VK_GROUP_OPS = 9, /* bias of q, k and v, norm and rope of q and k, store, attention */
+    LK_VK_GROUP_OPS = 10, /* bias and norm of q, k and v, rope of q and k, store, attention */
     LK_VK_GROUP_ROWS = 3
 };
 
@@ -75,7 +75,7 @@ struct lk_vk_group {
             bool split; /* one workgroup for each chunk of keys; another step folds them */
         } attention;
         struct {
-            int bias[3], norm[2], rope[2]; /* ops of q, k and v, of q and k; -1: none */
+            int bias[3], norm[3], rope[2]; /* ops of q, k and v, of q and k; -1: none */
             int store;
         } decode;
         struct {
