@@ -14,6 +14,7 @@ set(LK_KERNEL_SOURCES
   src/base/show.c
   src/base/utf8.c
   src/plan/kv_cells.c
+  src/quant/grid.c
   src/quant/quant.c
   src/quant/quant_check.c
 )

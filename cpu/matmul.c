@@ -13,7 +13,8 @@ void lk_packed_init(struct lk_packed *p, const struct lk_weight *w, enum lk_cpu_
                             .rows = w->rows,
                             .cols = w->cols,
                             .n_groups = (w->rows + LK_PACK_ROWS - 1) / LK_PACK_ROWS,
-                            .interleaved = lk_matmul_kernels(level) != &lk_matmul_generic};
+                            .interleaved = lk_matmul_kernels(level) != &lk_matmul_generic &&
+                                           !lk_type_info(w->type)->grid};
     p->group_bytes = lk_round_up(p->interleaved ? blocks * lk_pack_block_bytes(w->type)
                                                 : LK_PACK_ROWS * lk_type_row_bytes(w->type, k),
                                  64);

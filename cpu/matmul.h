@@ -7,7 +7,7 @@
  * Packed weights are groups of LK_PACK_ROWS rows, interleaved so that a SIMD lane owns an output
  * row; the last group is padded with zero rows. Any thread may multiply any groups. One interleaved
  * layout serves every SIMD level and every batch size; plain C takes the rows as they lie in the
- * file. Knows no plan and no threads.
+ * file, and so do all levels those of a grid (src/quant/grid.h). Knows no plan and no threads.
  */
 #ifndef LK_MATMUL_H
 #define LK_MATMUL_H

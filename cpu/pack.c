@@ -40,6 +40,8 @@ size_t lk_pack_block_bytes(enum lk_type type)
         return 40 * 64 + 16 * R + 4 * R;
     case LK_TYPE_IQ4_XS:
         return 32 * 64 + 8 * R + 2 * R;
+        LK_GRID_TYPES(LK_CASE)
+        break;
     }
     return 0;
 }
@@ -260,6 +262,8 @@ static void move_block(enum lk_type type, struct place p, union block *b)
     case LK_TYPE_MXFP4:
         move_chunks(&p, b->mxfp4.qs, 4);
         move_bytes(&p, &b->mxfp4.e, 1);
+        break;
+        LK_GRID_TYPES(LK_CASE)
         break;
     }
 }

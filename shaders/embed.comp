@@ -33,6 +33,8 @@ void store_element(uint token, uint e, float value)
 
 void main()
 {
+    Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
+    w_start(c, 64u);
     uint b = gl_GlobalInvocationID.x;
     uint token = gl_WorkGroupID.y;
     uint row = batch[p.tokens + token] - p.row0;
@@ -41,7 +43,6 @@ void main()
     }
     uint group = row >> 5;
     uint r = row & 31u;
-    Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
 #ifdef W_FLOAT
     for (uint e = b * 32u; e < min(b * 32u + 32u, p.cols); e += 4u) {
         vec4 y = w_floats(c, group, r, e);

@@ -227,6 +227,7 @@ vec2 run_all(Chunk c, uint group, uint r, uint worker, uint token)
     uint half0 = worker >= PANELS ? 1u : 0u;
     w_load(c, group + half0 * p.rg1, r, worker - half0 * PANELS);
 #endif
+    w_start(c, THREADS);
 #if !defined(W_FLOAT)
     if (PREP != LK_VK_PREP_NONE) {
         prepare();
@@ -279,6 +280,7 @@ void main()
     if (PANELS != 0u) {
         all = run_all(c, group, r, worker, x_row);
     } else {
+        w_start(c, THREADS);
         all.x = run_rows(c, group, r, worker, x_row);
         if (EPI >= LK_VK_EPI_SILU) {
             all.y = run_rows(c, p.rg1 + group, r, worker, x_row);

@@ -63,6 +63,7 @@ void main()
         own_row = expert_row(lid & (BN - 1u));
     }
     Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
+    w_start(c, 128u);
 
     precise float y[16];
     precise float g[16];

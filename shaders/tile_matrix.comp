@@ -18,6 +18,7 @@
 #extension GL_EXT_shader_explicit_arithmetic_types : require
 #endif
 #include "shaders/common.glsl"
+#define W_POINTS_IN_PLACE /* tiles take all shared memory, and unpack weights once for many tokens */
 #include "shaders/weights.glsl"
 
 layout(local_size_x_id = 3) in;
@@ -36,12 +37,13 @@ layout(std430, binding = 1) readonly buffer Act4
 };
 #include "shaders/tile_store.glsl"
 
-#if defined(LK_W_Q6_K)
+#if defined(LK_W_Q6_K) || defined(LK_W_IQ2_XS) || defined(LK_W_IQ2_S) || defined(LK_W_IQ1_M)
 #define LIMBS 2
 #else
 #define LIMBS 1
 #endif
-#if defined(LK_W_Q4_K) || defined(LK_W_Q5_K) || defined(LK_W_IQ4_XS)
+#if defined(LK_W_Q4_K) || defined(LK_W_Q5_K) || defined(LK_W_IQ4_XS) || defined(LK_W_IQ1_S) || \
+    defined(LK_W_IQ2_XXS) || defined(LK_W_IQ3_XXS) || defined(LK_W_IQ3_S) || defined(W_TRITS)
 #define W_STEP_SCALE
 #endif
 #ifdef W_MINS
@@ -81,7 +83,7 @@ shared float row_offset[4u * BM], token_sum[4u * BN];
 void scaled(uint q, int sc, out uint low, out uint high)
 {
     high = 0u;
-#if defined(LK_W_Q6_K)
+#if LIMBS == 2
     ivec4 v = sc * ivec4(bitfieldExtract(int(q), 0, 8), bitfieldExtract(int(q), 8, 8),
                          bitfieldExtract(int(q), 16, 8), int(q) >> 24);
     uvec4 w = uvec4(v + 64);
@@ -232,7 +234,7 @@ void put(uint to, uint b, uint q, uint row, uint part)
 #ifdef W_K
         [[unroll]] for (uint i = 0u; i < 2u; i++) {
             uint s = 2u * q + i;
-            uvec4 bytes = w_bytes(w_lows[min(i, w_lows.length() - 1u)], w_highs, s);
+            uvec4 bytes = w_bytes(w_lows[min(i, w_lows.length() - 1u)], w_highs, words, s, part);
 #ifndef W_STEP_SCALE
             ivec4 sc = w_groups(words, s);
             uvec4 upper;
@@ -447,6 +449,7 @@ void main()
         }
     }
     Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
+    w_start(c, THREADS);
     uint row = lid & (BM - 1u), part = lid / BM;
     uint group = expert_group + min(group0 + (row >> 5), n_groups - 1u), r = row & 31u;
     uint row0 = (lid >> 5) % SUBGROUPS_M * 32u; /* of this subgroup */

@@ -3,7 +3,8 @@
  * Weights: reads a packed weight chunk (src/vulkan/build/vk_pack.c writes it). Rows are interleaved by
  * 32: whatever lane r reads of its row lies beside what lane r + 1 reads of the next one. Sections:
  * body [group][block][W_BODY][32] of uvec4, mid [group][block][32] words, tail [group][...][32]
- * words: the scales of W_TAIL_BLOCKS blocks (four bytes, two f16 d, or d and m of one block).
+ * words: the scales of W_TAIL_BLOCKS blocks (four bytes, two f16 d, or d and m of one block), or once
+ * the points of a grid (grid.glsl).
  * The including file names the type by one LK_W_* define.
  */
 layout(std430, binding = 0) readonly buffer Weights4
@@ -23,6 +24,13 @@ layout(std430, binding = 0) readonly buffer Weights1
 #if defined(LK_W_Q2_K) || defined(LK_W_Q4_K) || defined(LK_W_Q5_K)
 #define W_MINS
 #endif
+#elif defined(LK_W_IQ1_S) || defined(LK_W_IQ1_M) || defined(LK_W_IQ2_XXS) || defined(LK_W_IQ2_XS) || \
+    defined(LK_W_IQ2_S) || defined(LK_W_IQ3_XXS) || defined(LK_W_IQ3_S)
+#define W_K
+#define W_GRID
+#elif defined(LK_W_TQ1_0) || defined(LK_W_TQ2_0)
+#define W_K
+#define W_TRITS
 #elif defined(LK_W_Q4_0) || defined(LK_W_Q4_1) || defined(LK_W_Q5_0) || defined(LK_W_Q5_1) || \
     defined(LK_W_Q8_0) || defined(LK_W_IQ4_NL) || defined(LK_W_MXFP4)
 #define W_32
@@ -41,7 +49,8 @@ layout(std430, binding = 0) readonly buffer Weights1
 #define W_TAIL_BLOCKS 2u
 #endif
 #if defined(LK_W_Q5_0) || defined(LK_W_Q5_1) || defined(LK_W_Q2_K) || defined(LK_W_Q6_K) || \
-    defined(LK_W_IQ4_XS)
+    defined(LK_W_IQ4_XS) || defined(LK_W_IQ1_S) || defined(LK_W_IQ2_XXS) || defined(LK_W_IQ2_S) || \
+    defined(LK_W_IQ3_XXS) || defined(W_TRITS)
 #define W_MID
 #endif
 
@@ -49,9 +58,15 @@ layout(std430, binding = 0) readonly buffer Weights1
 #define W_BODY 2u
 #elif defined(W_32) || defined(W_FLOAT)
 #define W_BODY 1u
-#elif defined(LK_W_Q2_K)
+#elif defined(LK_W_IQ1_S)
+#define W_BODY 3u
+#elif defined(LK_W_IQ1_M) || defined(LK_W_IQ2_XXS) || defined(W_TRITS)
+#define W_BODY 4u
+#elif defined(LK_W_IQ3_XXS)
+#define W_BODY 6u
+#elif defined(LK_W_Q2_K) || defined(LK_W_IQ2_XS) || defined(LK_W_IQ2_S)
 #define W_BODY 5u
-#elif defined(LK_W_Q3_K)
+#elif defined(LK_W_Q3_K) || defined(LK_W_IQ3_S)
 #define W_BODY 7u
 #elif defined(LK_W_IQ4_XS)
 #define W_BODY 8u
@@ -203,6 +218,14 @@ uvec4 w_table(uvec4 n)
 }
 #endif
 
+#ifdef W_GRID
+#include "shaders/grid.glsl"
+#else
+void w_start(Chunk c, uint threads)
+{
+}
+#endif
+
 #ifdef W_FLOAT
 /* Elements [first, first + 4) of a row as f32, rule 1's flush done; first is a multiple of 4. */
 vec4 w_floats(Chunk c, uint group, uint r, uint first)
@@ -312,7 +335,8 @@ vec2 w_scale(Chunk c, uint group, uint r, uint b)
 
 #ifdef W_K
 /* Elements [32 s + 16 h, 32 s + 16 h + 16) of a super-block: the lower bits of them (those of sub-blocks
- * 2 n and 2 n + 1 lie in the same words but in Q6_K), then the upper ones (in the same words for both). */
+ * 2 n and 2 n + 1 lie in the same words but in Q6_K), then the upper ones (in the same words for both).
+ * Of a grid: its indices, with signs in IQ2_*, then what else is not in w_scale_words. */
 uvec4 w_low(Chunk c, uint group, uint r, uint b, uint s, uint h)
 {
 #if defined(LK_W_Q2_K)
@@ -325,10 +349,18 @@ uvec4 w_low(Chunk c, uint group, uint r, uint b, uint s, uint h)
     uint first = 2u * (s >> 1);
 #elif defined(LK_W_Q5_K)
     uint first = 3u + 2u * (s >> 1);
+#elif defined(LK_W_IQ1_S) || defined(LK_W_IQ1_M)
+    return w_body(c, group, b, s >> 2, r);
+#elif defined(W_GRID)
+    return w_body(c, group, b, s >> 1, r);
+#elif defined(W_TRITS)
+    uint first = 2u * (s >> 2);
 #else
     uint first = 4u * (s >> 2) + 2u * (s & 1u);
 #endif
+#if !defined(W_GRID)
     return w_body(c, group, b, first + h, r);
+#endif
 }
 
 uvec4 w_high(Chunk c, uint group, uint r, uint b, uint s, uint h)
@@ -339,15 +371,23 @@ uvec4 w_high(Chunk c, uint group, uint r, uint b, uint s, uint h)
     return w_body(c, group, b, 1u + h, r);
 #elif defined(LK_W_Q6_K)
     return w_body(c, group, b, 8u + 2u * (s >> 2) + h, r);
+#elif defined(LK_W_IQ3_XXS) || defined(LK_W_IQ3_S)
+    return w_body(c, group, b, 4u + (s >> 2), r);
+#elif defined(LK_W_IQ1_M)
+    return w_body(c, group, b, 2u, r);
 #else
     return uvec4(0u);
 #endif
 }
 
-/* The integers of the 32 elements as signed bytes. */
-uvec4 w_bytes(uvec4 low, uvec4 high, uint s)
+/* The integers of these elements as signed bytes; words from w_scale_words. */
+uvec4 w_bytes(uvec4 low, uvec4 high, uvec4 words, uint s, uint h)
 {
-#if defined(LK_W_Q2_K)
+#if defined(W_GRID)
+    return grid_bytes(low, high, words, s, h);
+#elif defined(W_TRITS)
+    return centre((low >> (2u * (s & 3u))) & 0x03030303u, 0x01010101u);
+#elif defined(LK_W_Q2_K)
     return (low >> (2u * (s & 3u))) & 0x03030303u;
 #elif defined(LK_W_Q3_K)
     low = ((low >> (2u * (s & 3u))) & 0x03030303u) | (((high >> s) & 0x01010101u) << 2);
@@ -365,28 +405,56 @@ uvec4 w_bytes(uvec4 low, uvec4 high, uint s)
 #endif
 }
 
-void w_sub(Chunk c, uint group, uint r, uint b, uint s, out uint q[8])
-{
-    LK_UNROLL for (uint h = 0u; h < 2u; h++) {
-        uvec4 v = w_bytes(w_low(c, group, r, b, s, h), w_high(c, group, r, b, s, h), s);
-        LK_UNROLL for (int k = 0; k < 4; k++) {
-            q[h * 4u + uint(k)] = v[k];
-        }
-    }
-}
-
-/* What w_groups needs of a super-block: one uvec4 of scales. */
+/* What w_groups and w_bytes need of a super-block: one uvec4, of scales and, of a grid, of further bits
+ * of its indices. */
 uvec4 w_scale_words(Chunk c, uint group, uint r, uint b)
 {
-#if defined(LK_W_Q3_K)
+#if defined(LK_W_Q3_K) || defined(LK_W_IQ3_S)
     return w_body(c, group, b, 6u, r);
 #elif defined(LK_W_Q6_K)
     return w_body(c, group, b, 12u, r);
 #elif defined(LK_W_IQ4_XS)
     return uvec4(w_mid(c, group, b, r), w_tail(c, group, b, r), 0u, 0u);
+#elif defined(LK_W_IQ1_S)
+    return w_body(c, group, b, 2u, r);
+#elif defined(LK_W_IQ1_M)
+    return w_body(c, group, b, 3u, r);
+#elif defined(LK_W_IQ2_XS) || defined(LK_W_IQ2_S)
+    return w_body(c, group, b, 4u, r);
+#elif defined(LK_W_IQ2_XXS) || defined(LK_W_IQ3_XXS)
+    /* the upper four bits of eight words, to one */
+    uint all = 0u;
+    LK_UNROLL for (uint i = 0u; i < 4u; i++) {
+#ifdef LK_W_IQ2_XXS
+        uvec2 two = w_body(c, group, b, i, r).yw;
+#else
+        uvec4 four = w_body(c, group, b, 4u + (i >> 1), r);
+        uvec2 two = (i & 1u) == 0u ? four.xy : four.zw;
+#endif
+        all |= ((two.x >> 28) | ((two.y >> 28) << 4)) << (8u * i);
+    }
+    return uvec4(all, 0u, 0u, 0u);
+#elif defined(W_TRITS)
+    return uvec4(0u);
 #else
     return w_body(c, group, b, 0u, r);
 #endif
+}
+
+void w_sub(Chunk c, uint group, uint r, uint b, uint s, out uint q[8])
+{
+#ifdef W_GRID
+    uvec4 words = w_scale_words(c, group, r, b);
+#else
+    const uvec4 words = uvec4(0u);
+#endif
+    LK_UNROLL for (uint h = 0u; h < 2u; h++) {
+        uvec4 low = w_low(c, group, r, b, s, h);
+        uvec4 v = w_bytes(low, w_high(c, group, r, b, s, h), words, s, h);
+        LK_UNROLL for (int k = 0; k < 4; k++) {
+            q[h * 4u + uint(k)] = v[k];
+        }
+    }
 }
 
 /* Integer scales (x, y) and mins (z, w) of the two 16-element groups of sub-block s. */
@@ -417,6 +485,29 @@ ivec4 w_groups(uvec4 v, uint s)
 #elif defined(LK_W_IQ4_XS)
     int sc = int(((v.y >> (4u * s)) & 15u) | (((v.x >> (16u + 2u * s)) & 3u) << 4)) - 32;
     return ivec4(sc, sc, 0, 0);
+#elif defined(LK_W_IQ2_XXS) || defined(LK_W_IQ3_XXS) || defined(LK_W_IQ3_S)
+#ifdef LK_W_IQ3_S
+    uint nibble = (v.z >> (4u * s)) & 15u;
+#else
+    uint nibble = (v.x >> (4u * s)) & 15u;
+#endif
+    int sc = int(2u * nibble + 1u);
+    return ivec4(sc, sc, 0, 0);
+#elif defined(LK_W_IQ2_XS) || defined(LK_W_IQ2_S)
+#ifdef LK_W_IQ2_XS
+    uint pair = (s < 4u ? v.x : v.y) >> (8u * (s & 3u));
+#else
+    uint pair = (s < 4u ? v.z : v.w) >> (8u * (s & 3u));
+#endif
+    return ivec4(2u * (pair & 15u) + 1u, 2u * ((pair >> 4) & 15u) + 1u, 0, 0);
+#elif defined(LK_W_IQ1_S)
+    int sc = int(2u * ((v[s >> 1] >> (16u * (s & 1u) + 12u)) & 7u) + 1u);
+    return ivec4(sc, sc, 0, 0);
+#elif defined(LK_W_IQ1_M)
+    uint pair = (s < 4u ? v.x : v.y) >> (16u * ((s >> 1) & 1u) + 6u * (s & 1u));
+    return ivec4(2u * (pair & 7u) + 1u, 2u * ((pair >> 3) & 7u) + 1u, 0, 0);
+#elif defined(W_TRITS)
+    return ivec4(1, 1, 0, 0);
 #else
     int pair = int(v[s >> 1]);
     int at = int(16u * (s & 1u));
@@ -427,7 +518,7 @@ ivec4 w_groups(uvec4 v, uint s)
 /* The word with d where w_scale_words lacks it. */
 uint w_scale_mid(Chunk c, uint group, uint r, uint b)
 {
-#if defined(LK_W_Q2_K) || defined(LK_W_Q6_K)
+#if defined(W_MID) && !defined(LK_W_IQ4_XS)
     return w_mid(c, group, b, r);
 #else
     return 0u;
@@ -445,6 +536,16 @@ vec2 w_scale_of(uvec4 v, uint mid)
     return vec2(lk_f16_to_f32(mid), 0.0);
 #elif defined(LK_W_IQ4_XS)
     return vec2(lk_f16_to_f32(v.x), 0.0);
+#elif defined(LK_W_IQ1_S) || defined(LK_W_IQ2_XXS) || defined(LK_W_IQ2_S)
+    return vec2(lk_f16_to_f32(mid) * 0.125, 0.0);
+#elif defined(LK_W_IQ2_XS) || defined(LK_W_IQ1_M)
+    return vec2(lk_f16_to_f32(v.z) * 0.125, 0.0);
+#elif defined(LK_W_IQ3_XXS)
+    return vec2(lk_f16_to_f32(mid) * 0.25, 0.0);
+#elif defined(LK_W_IQ3_S)
+    return vec2(lk_f16_to_f32(v.w), 0.0);
+#elif defined(W_TRITS)
+    return vec2(lk_f16_to_f32(mid), 0.0);
 #else
     return vec2(lk_f16_to_f32(v[0]), lk_f16_to_f32(v[0] >> 16));
 #endif

@@ -14,7 +14,7 @@ import sys
 # name, folder, public headers, rooms it uses besides base and the public interface
 ROOMS = [
     ("base", "src/base", "base.h kept.h mem.h os.h utf8.h numerics.h real.h", ""),
-    ("quant", "src/quant", "quant.h", ""),
+    ("quant", "src/quant", "quant.h grid.h", ""),
     ("gguf", "src/gguf", "gguf.h model_file.h", "quant"),
     ("text/value", "src/text/value",
      "value.h json.h number.h decimal.h region.h text_buffer.h place.h", ""),

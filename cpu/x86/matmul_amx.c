@@ -12,6 +12,7 @@
 
 #include "cpu/x86/simd_avx512.h"
 
+#include "cpu/grid_panel.h"
 #include "cpu/matmul_types.h"
 #include "cpu/pack.h"
 #include "cpu/vec_words.h"
@@ -38,6 +39,9 @@ struct panel {
 struct products {
     int32_t c[MAX_BLOCKS][TILE * TILE];
 };
+
+/* Stands for every type of a grid: they are multiplied in one form. */
+#define A_GRID LK_TYPE_IQ2_S
 
 /* ---- unpacking ---- */
 
@@ -343,6 +347,21 @@ MM_INLINE sv_f panel_sum(enum lk_type type, const struct panel *p, const struct 
 
 /* ---- rows ---- */
 
+/* Block b of a group of rows that lie as in the file. */
+MM_INLINE void unpack_grid(const struct lk_packed *w, int64_t group, int64_t b,
+                           struct lk_grid_panel *rows, struct panel *p)
+{
+    lk_grid_panel_load(w, group, b, rows);
+    p->n_blocks = 0;
+    for (int s = 0; s < 16; s++) {
+        __m512i scale = both_halves(load(rows->sc[s]));
+        for (int g = 4 * s; g < 4 * s + 4; g++) {
+            put_scaled(p, g, load(rows->q + g * CHUNK), 128, scale, true);
+        }
+    }
+    p->d[0] = sv_load(rows->d);
+}
+
 MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks, struct panel *p)
 {
     size_t bytes = lk_pack_block_bytes(type);
@@ -374,6 +393,8 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks,
     case LK_TYPE_IQ4_NL:
     case LK_TYPE_MXFP4:
         break;
+        LK_GRID_TYPES(LK_CASE)
+        return;       /* unpack_grid */
     case LK_TYPE_F32: /* mul leaves them to the vector kernels */
     case LK_TYPE_F16:
     case LK_TYPE_BF16:
@@ -391,19 +412,28 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks,
 }
 
 /* y[t][16] of a group for n_tok tokens, a multiple of 16. */
-MM_INLINE void sum_group(enum lk_type type, const uint8_t *group, const struct lk_acts *a, int t0,
-                         int n_tok, float *y)
+MM_INLINE void sum_group(enum lk_type type, const struct lk_packed *w, int64_t group,
+                         const struct lk_acts *a, int t0, int n_tok, float *y)
 {
+    const uint8_t *data = w->data + (size_t)group * w->group_bytes;
     bool limbs = type == LK_TYPE_Q4_K || type == LK_TYPE_Q5_K || type == LK_TYPE_Q6_K ||
-                 type == LK_TYPE_IQ4_XS;
+                 type == LK_TYPE_IQ4_XS || type == A_GRID;
     int block = lk_type_info(type)->acts == LK_ACTS_Q32 ? 32 : 256, per_panel = LK_PANEL / block;
     int64_t n_blocks = a->k / block;
     struct panel p;
     struct products c[2];
+    struct lk_grid_panel rows;
+    if (type == A_GRID) {
+        lk_grid_panel_clear(&rows);
+    }
     memset(y, 0, (size_t)n_tok * TILE * sizeof *y);
     for (int64_t b = 0; b < n_blocks; b += per_panel) {
         int n = n_blocks - b < per_panel ? (int)(n_blocks - b) : per_panel;
-        unpack_panel(type, group + (size_t)b * lk_pack_block_bytes(type), n, &p);
+        if (type == A_GRID) {
+            unpack_grid(w, group, b, &rows, &p);
+        } else {
+            unpack_panel(type, data + (size_t)b * lk_pack_block_bytes(type), n, &p);
+        }
         __asm__ volatile("" ::: "memory");
         for (int t = -TILE; t < n_tok; t += TILE) {
             const int8_t *next = lk_acts_row(a, t0 + t + TILE).q + b * block;
@@ -433,7 +463,7 @@ MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const stru
         int64_t row = g * LK_PACK_ROWS, rows = w->rows - row < TILE ? w->rows - row : TILE;
         for (int t0 = 0; t0 < n_tok; t0 += MAX_TOK) {
             int n = n_tok - t0 < MAX_TOK ? n_tok - t0 : MAX_TOK;
-            sum_group(type, w->data + (size_t)g * w->group_bytes, a, t0, n, sum);
+            sum_group(type, w, g, a, t0, n, sum);
             for (int t = 0; t < n; t++) {
                 sv_f v = sv_load(sum + t * TILE);
                 bad = sv_mask_or(bad, sv_out_of_range(v));
@@ -447,13 +477,21 @@ MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const stru
     return !sv_any(bad);
 }
 
-LK_QUANTIZED_TYPES(MM_FUNCTION)
+LK_BLOCK_TYPES(MM_FUNCTION)
+
+static bool mul_grid(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
+                     int64_t last, float *y, size_t ldy)
+{
+    return mul_type(A_GRID, w, a, n_tok, first, last, y, ldy);
+}
 
 static bool mul_tiles(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
                       int64_t last, float *y, size_t ldy)
 {
     switch (w->type) {
-        LK_QUANTIZED_TYPES(MM_CASE)
+        LK_BLOCK_TYPES(MM_CASE)
+        LK_GRID_TYPES(LK_CASE)
+        return mul_grid(w, a, n_tok, first, last, y, ldy);
     default:
         return false;
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/numerics.h"
+#include "quant/grid.h"
 
 #define FLOATS(NAME, BYTES, ACTS)                                                                  \
     {                                                                                              \
@@ -18,16 +19,25 @@
     {                                                                                              \
         .type = LK_TYPE_##NAME, .name = #NAME, .block = (BLOCK), .block_bytes = sizeof(STRUCT),    \
         .quantized = true, .acts = (BLOCK) == 32 ? LK_ACTS_Q32 : LK_ACTS_Q256,                     \
-        .scales = LK_SCALE_F16, .n_scales = 1, .scale_at = {offsetof(STRUCT, d)},                  \
+        .scales = LK_SCALE_F16, .n_scales = 1, .unit = 1, .scale_at = {offsetof(STRUCT, d)},       \
         .sub_block = (SUB), .most_weight = (WEIGHT), .most_integer = (INTEGER)                     \
     }
 #define BLOCKS_TWO(NAME, STRUCT, SECOND, OFFSET, BLOCK, SUB, WEIGHT, INTEGER)                      \
     {                                                                                              \
         .type = LK_TYPE_##NAME, .name = #NAME, .block = (BLOCK), .block_bytes = sizeof(STRUCT),    \
         .quantized = true, .acts = (BLOCK) == 32 ? LK_ACTS_Q32 : LK_ACTS_Q256,                     \
-        .scales = LK_SCALE_F16, .n_scales = 2,                                                     \
+        .scales = LK_SCALE_F16, .n_scales = 2, .unit = 1,                                          \
         .scale_at = {offsetof(STRUCT, d), offsetof(STRUCT, SECOND)}, .sub_block = (SUB),           \
         .offset = (OFFSET), .most_weight = (WEIGHT), .most_integer = (INTEGER)                     \
+    }
+
+/* A type of src/quant/grid.c, by its first scale's place. */
+#define GRID(NAME, STRUCT, FORMAT, AT, UNIT, SUB, WEIGHT)                                          \
+    {                                                                                              \
+        .type = LK_TYPE_##NAME, .name = #NAME, .block = 256, .block_bytes = sizeof(STRUCT),        \
+        .quantized = true, .grid = true, .acts = LK_ACTS_Q256, .scales = (FORMAT), .n_scales = 1,  \
+        .unit = (UNIT), .scale_at = {offsetof(STRUCT, AT)}, .sub_block = (SUB),                    \
+        .most_weight = (WEIGHT), .most_integer = 256 * (WEIGHT)*127                                \
     }
 
 /* An activation is at most 127. The largest integer is that times the sum of the block's largest
@@ -45,9 +55,18 @@ static const struct lk_type_info types[] = {
     BLOCKS_TWO(Q4_K, struct lk_q4_k, dmin, LK_OFFSET_MINUS_MINS, 256, 32, 945, 256 * 945 * 127),
     BLOCKS_TWO(Q5_K, struct lk_q5_k, dmin, LK_OFFSET_MINUS_MINS, 256, 32, 1953, 256 * 1953 * 127),
     BLOCKS_ONE(Q6_K, struct lk_q6_k, 256, 16, 4096, 256 * 4096 * 127),
+    GRID(IQ2_XXS, struct lk_iq2_xxs, LK_SCALE_F16, d, 0.125f, 32, 43 * 31),
+    GRID(IQ2_XS, struct lk_iq2_xs, LK_SCALE_F16, d, 0.125f, 16, 43 * 31),
+    GRID(IQ3_XXS, struct lk_iq3_xxs, LK_SCALE_F16, d, 0.25f, 32, 62 * 31),
+    GRID(IQ1_S, struct lk_iq1_s, LK_SCALE_F16, d, 0.125f, 32, 9 * 15),
     BLOCKS_ONE(IQ4_NL, struct lk_iq4_nl, 32, 32, 127, 32 * 127 * 127),
+    GRID(IQ3_S, struct lk_iq3_s, LK_SCALE_F16, d, 1, 32, 15 * 31),
+    GRID(IQ2_S, struct lk_iq2_s, LK_SCALE_F16, d, 0.125f, 16, 43 * 31),
     BLOCKS_ONE(IQ4_XS, struct lk_iq4_xs, 256, 32, 4064, 256 * 4064 * 127),
+    GRID(IQ1_M, struct lk_iq1_m, LK_SCALE_F16_SPREAD, scales, 0.125f, 16, 9 * 15),
     FLOATS(BF16, 2, LK_ACTS_R16),
+    GRID(TQ1_0, struct lk_tq1_0, LK_SCALE_F16, d, 1, 32, 1),
+    GRID(TQ2_0, struct lk_tq2_0, LK_SCALE_F16, d, 1, 32, 2),
     {.type = LK_TYPE_MXFP4,
      .name = "MXFP4",
      .block = 32,
@@ -56,6 +75,7 @@ static const struct lk_type_info types[] = {
      .acts = LK_ACTS_Q32,
      .scales = LK_SCALE_E8M0,
      .n_scales = 1,
+     .unit = 1,
      .scale_at = {offsetof(struct lk_mxfp4, e)},
      .sub_block = 32,
      .most_weight = 12,
@@ -69,13 +89,9 @@ static const struct {
     const char *name;
     int block, block_bytes;
 } others[] = {
-    {9, "Q8_1", 32, 40},     {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66},
-    {17, "IQ2_XS", 256, 74}, {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},
-    {21, "IQ3_S", 256, 110}, {22, "IQ2_S", 256, 82},   {24, "I8", 1, 1},
-    {25, "I16", 1, 2},       {26, "I32", 1, 4},        {27, "I64", 1, 8},
-    {28, "F64", 1, 8},       {29, "IQ1_M", 256, 56},   {34, "TQ1_0", 256, 54},
-    {35, "TQ2_0", 256, 66},  {40, "NVFP4", 64, 36},    {41, "Q1_0", 128, 18},
-    {42, "Q2_0", 64, 18},
+    {9, "Q8_1", 32, 40},   {15, "Q8_K", 256, 292}, {24, "I8", 1, 1},  {25, "I16", 1, 2},
+    {26, "I32", 1, 4},     {27, "I64", 1, 8},      {28, "F64", 1, 8}, {40, "NVFP4", 64, 36},
+    {41, "Q1_0", 128, 18}, {42, "Q2_0", 64, 18},
 };
 
 const struct lk_type_info *lk_type_info(uint32_t type)
@@ -242,12 +258,28 @@ static void unpack_iq4_xs(const struct lk_iq4_xs *b, struct lk_block_ints *out)
     }
 }
 
+static void unpack_grid(enum lk_type type, const void *block, struct lk_block_ints *out)
+{
+    uint8_t q[256];
+    int32_t sc[16];
+    lk_grid_unpack(type, block, q, 4, sc);
+    for (int i = 0; i < 256; i++) {
+        out->q[i] = (int16_t)(q[i] - 128);
+    }
+    for (int i = 0; i < 256 / out->group; i++) {
+        out->sc[i] = (int16_t)sc[i * out->group / 16];
+    }
+}
+
 static float load_scale(const struct lk_type_info *info, const uint8_t *block, int i)
 {
     const uint8_t *p = block + info->scale_at[i];
     switch (info->scales) {
     case LK_SCALE_F16:
         return lk_f16_to_f32((uint32_t)p[0] | (uint32_t)p[1] << 8);
+    case LK_SCALE_F16_SPREAD:
+        return lk_f16_to_f32((uint32_t)p[1] >> 4 | (uint32_t)(p[3] & 0xf0) |
+                             (uint32_t)(p[5] & 0xf0) << 4 | (uint32_t)(p[7] & 0xf0) << 8);
     case LK_SCALE_E8M0:
         return p[0] < 78 ? 0.0f : lk_flt((p[0] - 1u) << 23);
     case LK_SCALE_NONE:
@@ -256,12 +288,18 @@ static float load_scale(const struct lk_type_info *info, const uint8_t *block, i
     return 0.0f;
 }
 
+float lk_block_scale(enum lk_type type, const void *block)
+{
+    const struct lk_type_info *info = lk_type_info((uint32_t)type);
+    return info->unit * load_scale(info, block, 0);
+}
+
 /* Common facts of a block; sub-scales are 1 and mins 0 until the type's own are read. */
 static void begin(const struct lk_type_info *info, const uint8_t *block, struct lk_block_ints *out)
 {
     float scale[2] = {0.0f, 0.0f};
     for (int i = 0; i < info->n_scales; i++) {
-        scale[i] = load_scale(info, block, i);
+        scale[i] = info->unit * load_scale(info, block, i);
     }
     out->n = info->block;
     out->group = info->sub_block;
@@ -329,6 +367,9 @@ void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints 
         break;
     case LK_TYPE_IQ4_XS:
         unpack_iq4_xs(block, out);
+        break;
+        LK_GRID_TYPES(LK_CASE)
+        unpack_grid(type, block, out);
         break;
     case LK_TYPE_MXFP4:
         unpack_table32(((const struct lk_mxfp4 *)block)->qs, nibbles_mxfp4, out->q);

@@ -23,9 +23,18 @@ enum lk_type {
     LK_TYPE_Q4_K = 12,
     LK_TYPE_Q5_K = 13,
     LK_TYPE_Q6_K = 14,
+    LK_TYPE_IQ2_XXS = 16,
+    LK_TYPE_IQ2_XS = 17,
+    LK_TYPE_IQ3_XXS = 18,
+    LK_TYPE_IQ1_S = 19,
     LK_TYPE_IQ4_NL = 20,
+    LK_TYPE_IQ3_S = 21,
+    LK_TYPE_IQ2_S = 22,
     LK_TYPE_IQ4_XS = 23,
+    LK_TYPE_IQ1_M = 29,
     LK_TYPE_BF16 = 30,
+    LK_TYPE_TQ1_0 = 34,
+    LK_TYPE_TQ2_0 = 35,
     LK_TYPE_MXFP4 = 39
 };
 
@@ -88,6 +97,55 @@ struct lk_iq4_xs {
     uint8_t scales_l[4];
     uint8_t qs[128];
 };
+/* The types of src/quant/grid.c. Of IQ2_XXS and IQ3_XXS a word of 32 elements has four 7-bit codes
+ * of signs and a scale of 4 bits; 2 s + 1 is the scale everywhere. */
+struct lk_iq2_xxs {
+    uint16_t d;
+    uint16_t qs[32]; /* of 32 elements: four bytes of indices, the word */
+};
+struct lk_iq2_xs {
+    uint16_t d;
+    uint16_t qs[32]; /* 9 bits of an index, a code of signs */
+    uint8_t scales[8];
+};
+struct lk_iq2_s {
+    uint16_t d;
+    uint8_t qs[32]; /* low 8 bits of indices */
+    uint8_t signs[32];
+    uint8_t qh[8];
+    uint8_t scales[8];
+};
+struct lk_iq3_xxs {
+    uint16_t d;
+    uint8_t qs[64];
+    uint8_t signs[32]; /* the words */
+};
+struct lk_iq3_s {
+    uint16_t d;
+    uint8_t qs[64];
+    uint8_t qh[8]; /* ninth bits of indices */
+    uint8_t signs[32];
+    uint8_t scales[4];
+};
+struct lk_iq1_s {
+    uint16_t d;
+    uint8_t qs[32];
+    uint16_t qh[8]; /* four times 3 bits of an index, a scale of 3 bits, the sign of 1/8 */
+};
+struct lk_iq1_m {
+    uint8_t qs[32];
+    uint8_t qh[16];    /* of 8 elements: 3 bits of an index, the sign of 1/8 */
+    uint8_t scales[8]; /* four u16: four scales of 3 bits, and 4 bits of an f16 d */
+};
+struct lk_tq1_0 {
+    uint8_t qs[48]; /* five trits a byte */
+    uint8_t qh[4];  /* four */
+    uint16_t d;
+}; /* (q - 1) d */
+struct lk_tq2_0 {
+    uint8_t qs[64];
+    uint16_t d;
+}; /* (q - 1) d */
 struct lk_mxfp4 {
     uint8_t e;
     uint8_t qs[16];
@@ -115,15 +173,30 @@ _Static_assert(sizeof(struct lk_q6_k) == 210, "q6_k");
 _Static_assert(sizeof(struct lk_iq4_nl) == 18, "iq4_nl");
 _Static_assert(sizeof(struct lk_iq4_xs) == 136, "iq4_xs");
 _Static_assert(sizeof(struct lk_mxfp4) == 17, "mxfp4");
+_Static_assert(sizeof(struct lk_iq2_xxs) == 66, "iq2_xxs");
+_Static_assert(sizeof(struct lk_iq2_xs) == 74, "iq2_xs");
+_Static_assert(sizeof(struct lk_iq2_s) == 82, "iq2_s");
+_Static_assert(sizeof(struct lk_iq3_xxs) == 98, "iq3_xxs");
+_Static_assert(sizeof(struct lk_iq3_s) == 110, "iq3_s");
+_Static_assert(sizeof(struct lk_iq1_s) == 50, "iq1_s");
+_Static_assert(sizeof(struct lk_iq1_m) == 56, "iq1_m");
+_Static_assert(sizeof(struct lk_tq1_0) == 54, "tq1_0");
+_Static_assert(sizeof(struct lk_tq2_0) == 66, "tq2_0");
 
 /* The types by name, one list: what a table of kernels, of shaders or of tests has a row for.
  * shaders/CMakeLists.txt reads them. */
 #define LK_FLOAT_TYPES(X) X(F32) X(F16) X(BF16)
-#define LK_QUANTIZED_TYPES(X)                                                                      \
-    X(Q4_0)                                                                                        \
-    X(Q4_1)                                                                                        \
-    X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(MXFP4)
-#define LK_COUNT_TYPE(name) +1
+// clang-format off
+#define LK_BLOCK_TYPES(X)                                                                          \
+    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL)      \
+    X(IQ4_XS) X(MXFP4)
+/* Those that src/quant/grid.h unpacks. */
+#define LK_GRID_TYPES(X)                                                                           \
+    X(IQ3_S) X(IQ3_XXS) X(IQ2_S) X(IQ2_XS) X(IQ2_XXS) X(IQ1_M) X(IQ1_S) X(TQ2_0) X(TQ1_0)
+// clang-format on
+#define LK_QUANTIZED_TYPES(X) LK_BLOCK_TYPES(X) LK_GRID_TYPES(X)
+#define LK_CASE(name)         case LK_TYPE_##name:
+#define LK_COUNT_TYPE(name)   +1
 enum {
     LK_N_FLOAT_TYPES = 0 LK_FLOAT_TYPES(LK_COUNT_TYPE),
     LK_N_QUANTIZED_TYPES = 0 LK_QUANTIZED_TYPES(LK_COUNT_TYPE),
@@ -144,7 +217,8 @@ enum lk_acts_kind {
 enum lk_scale_format {
     LK_SCALE_NONE, /* no block: elements are floats */
     LK_SCALE_F16,
-    LK_SCALE_E8M0 /* a byte e: 2^(e - 128), +0 below 2^-50 (e < 78); e > 167 is refused */
+    LK_SCALE_F16_SPREAD, /* in the highest four bits of four u16 */
+    LK_SCALE_E8M0        /* a byte e: 2^(e - 128), +0 below 2^-50 (e < 78); e > 167 is refused */
 };
 
 /* How a block's offset enters an element y = d * sc * q. */
@@ -161,9 +235,11 @@ struct lk_type_info {
     int block;        /* elements of a block: 1, 32 or 256 */
     int block_bytes;
     bool quantized; /* activations are quantized for it */
+    bool grid;      /* src/quant/grid.h unpacks it */
     enum lk_acts_kind acts;
     enum lk_scale_format scales;
     int n_scales;    /* of a block: d, or d and m (dmin) */
+    float unit;      /* the scale in the file times this is d; a power of two */
     int scale_at[2]; /* their byte offsets */
     int sub_block;   /* elements that a sub-scale spans; the block where there is none */
     enum lk_offset offset;
@@ -189,7 +265,7 @@ size_t lk_type_row_bytes(enum lk_type type, size_t n);
 struct lk_block_ints {
     int n;     /* 32 or 256 */
     int group; /* elements a sub-scale spans: 16 or 32 (n for 32-blocks) */
-    float d;   /* exactly; +0 for an E8M0 scale below 2^-50 (rule 1) */
+    float d;   /* unit times the file's, exactly; +0 for an E8M0 scale below 2^-50 (rule 1) */
     float m;   /* Q4_1, Q5_1: +m; Q2_K, Q4_K, Q5_K: dmin; else 0 */
     int16_t q[256];
     int16_t sc[16]; /* 1 for 32-blocks */
@@ -197,6 +273,9 @@ struct lk_block_ints {
 };
 /* `block` points at one block of a quantized type. */
 void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints *out);
+
+/* d of one block of a quantized type. */
+float lk_block_scale(enum lk_type type, const void *block);
 
 /* Dequantizes n elements (a multiple of the block), as the `gguf` Python package does, bit for bit
  * (f32 result; for the double form each element is the exact real value). F32 and BF16 are

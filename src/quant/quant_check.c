@@ -22,6 +22,8 @@ static bool bad_scale(const struct lk_type_info *info, const uint8_t *block, int
     switch (info->scales) {
     case LK_SCALE_F16:
         return (p[1] & 0x7c) == 0x7c;
+    case LK_SCALE_F16_SPREAD:
+        return (p[7] & 0x70) == 0x70 && (p[5] & 0xc0) == 0xc0;
     case LK_SCALE_E8M0:
         return p[0] > 167;
     case LK_SCALE_NONE:
@@ -63,6 +65,10 @@ void lk_block_small_scale(const struct lk_type_info *info, uint8_t *block, int i
     switch (info->scales) {
     case LK_SCALE_F16:
         p[1] &= tiny ? 0x83 : 0x9f;
+        break;
+    case LK_SCALE_F16_SPREAD:
+        p[7] &= tiny ? 0x8f : 0x9f;
+        p[5] &= tiny ? 0x3f : 0xff;
         break;
     case LK_SCALE_E8M0:
         p[0] = (uint8_t)(tiny ? p[0] & 63 : 105 + (p[0] & 15));

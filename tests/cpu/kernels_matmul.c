@@ -84,8 +84,7 @@ static void fill_weight(struct rng *r, enum lk_type type, enum weights kind, uin
                 to[info->scale_at[i]] = any_e8m0(r, kind);
                 continue;
             }
-            uint16_t half = any_half(r, kind);
-            memcpy(to + info->scale_at[i], &half, sizeof half);
+            put_f16_scale(info, to, i, any_half(r, kind));
         }
     }
 }

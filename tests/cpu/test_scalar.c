@@ -13,6 +13,7 @@
 #include "lockstep.h"
 #include "base/mem.h"
 #include "base/numerics.h"
+#include "tests/util/half.h"
 #include "tests/util/rng.h"
 
 /* ---- the processor's modes ---- */
@@ -318,12 +319,12 @@ Test(scalar, extreme_blocks_do_not_saturate)
             int n_blocks = K / types[i].block;
             for (int b = 0; b < n_blocks; b++) { /* every scale: 1 or -0.5 */
                 uint8_t *p = row + b * types[i].block_bytes;
-                static const uint8_t values[2][2] = {{0x00, 0x3c}, {0x00, 0xb8}};
+                static const uint16_t values[2] = {0x3c00, 0xb800};
                 for (int f = 0; f < types[i].n_scales; f++) {
                     if (types[i].scales == LK_SCALE_E8M0) {
                         p[types[i].scale_at[f]] = 128;
                     } else {
-                        memcpy(p + types[i].scale_at[f], values[f], 2);
+                        put_f16_scale(&types[i], p, f, values[f]);
                     }
                 }
             }

@@ -22,8 +22,11 @@ SCALES = {
     T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0],
     T.Q2_K: [80, 82], T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208],
     T.IQ4_NL: [0], T.IQ4_XS: [0], T.MXFP4: [0],
+    T.IQ3_S: [0], T.IQ3_XXS: [0], T.IQ2_S: [0], T.IQ2_XS: [0], T.IQ2_XXS: [0],
+    T.IQ1_S: [0], T.IQ1_M: [48], T.TQ2_0: [64], T.TQ1_0: [52],
 }
 E8M0 = (T.MXFP4,)  # scales of one byte
+SPREAD = (T.IQ1_M,)  # an f16 in the highest four bits of four u16
 N_RANDOM = 1024
 
 
@@ -41,6 +44,11 @@ def finite(blocks, qtype):
     if qtype in E8M0:
         for at in SCALES[qtype]:
             blocks[:, at] = 78 + blocks[:, at] % 90
+        return blocks
+    if qtype in SPREAD:
+        for at in SCALES[qtype]:
+            high, low = blocks[:, at + 7], blocks[:, at + 5]
+            high[((high & 0x70) == 0x70) & ((low & 0xC0) == 0xC0)] &= 0xBF
         return blocks
     for at in SCALES[qtype]:
         high = blocks[:, at + 1]
@@ -68,6 +76,11 @@ def extreme(qtype):
             for k, at in enumerate(SCALES[qtype]):
                 if qtype in E8M0:
                     block[at] = [78, 167, 128, 79, 127, 166, 100][j]
+                    continue
+                if qtype in SPREAD:
+                    for n in range(4):
+                        part = scales[j] >> (4 * n) & 15
+                        block[at + 2 * n + 1] = block[at + 2 * n + 1] & 15 | part << 4
                     continue
                 block[at:at + 2] = np.frombuffer(
                     struct.pack("<H", scales[(j + 3 * k) % len(scales)]), dtype=np.uint8)

@@ -59,7 +59,8 @@ static void fill_splitmix64(uint64_t seed, uint8_t *out, size_t n)
 static const int *scales_of(uint32_t type)
 {
     static const int none[] = {-1}, first[] = {0, -1}, two[] = {0, 2, -1}, q2_k[] = {80, 82, -1},
-                     q3_k[] = {108, -1}, q6_k[] = {208, -1};
+                     q3_k[] = {108, -1}, q6_k[] = {208, -1}, iq1_m[] = {48, -1}, tq1_0[] = {52, -1},
+                     tq2_0[] = {64, -1};
     switch (type) {
     case LK_TYPE_Q4_1:
     case LK_TYPE_Q5_1:
@@ -72,6 +73,12 @@ static const int *scales_of(uint32_t type)
         return q3_k;
     case LK_TYPE_Q6_K:
         return q6_k;
+    case LK_TYPE_IQ1_M:
+        return iq1_m;
+    case LK_TYPE_TQ1_0:
+        return tq1_0;
+    case LK_TYPE_TQ2_0:
+        return tq2_0;
     case LK_TYPE_BF16:
         return none;
     default:
@@ -85,6 +92,11 @@ static void make_finite(uint32_t type, uint8_t *block)
     for (const int *at = scales_of(type); *at >= 0; at++) {
         if (type == LK_TYPE_MXFP4) {
             block[*at] = (uint8_t)(78 + block[*at] % 90);
+            continue;
+        }
+        if (type == LK_TYPE_IQ1_M) {
+            uint8_t *high = block + *at + 7, *low = block + *at + 5;
+            *high &= (*high & 0x70) == 0x70 && (*low & 0xC0) == 0xC0 ? 0xBF : 0xFF;
             continue;
         }
         if ((block[*at + 1] & 0x7C) == 0x7C) {
@@ -115,9 +127,18 @@ Test(quant, types_agree_with_their_structs)
         {LK_TYPE_Q4_K, "Q4_K", 256, sizeof(struct lk_q4_k)},
         {LK_TYPE_Q5_K, "Q5_K", 256, sizeof(struct lk_q5_k)},
         {LK_TYPE_Q6_K, "Q6_K", 256, sizeof(struct lk_q6_k)},
+        {LK_TYPE_IQ2_XXS, "IQ2_XXS", 256, sizeof(struct lk_iq2_xxs)},
+        {LK_TYPE_IQ2_XS, "IQ2_XS", 256, sizeof(struct lk_iq2_xs)},
+        {LK_TYPE_IQ3_XXS, "IQ3_XXS", 256, sizeof(struct lk_iq3_xxs)},
+        {LK_TYPE_IQ1_S, "IQ1_S", 256, sizeof(struct lk_iq1_s)},
         {LK_TYPE_IQ4_NL, "IQ4_NL", 32, sizeof(struct lk_iq4_nl)},
+        {LK_TYPE_IQ3_S, "IQ3_S", 256, sizeof(struct lk_iq3_s)},
+        {LK_TYPE_IQ2_S, "IQ2_S", 256, sizeof(struct lk_iq2_s)},
         {LK_TYPE_IQ4_XS, "IQ4_XS", 256, sizeof(struct lk_iq4_xs)},
+        {LK_TYPE_IQ1_M, "IQ1_M", 256, sizeof(struct lk_iq1_m)},
         {LK_TYPE_BF16, "BF16", 1, 2},
+        {LK_TYPE_TQ1_0, "TQ1_0", 256, sizeof(struct lk_tq1_0)},
+        {LK_TYPE_TQ2_0, "TQ2_0", 256, sizeof(struct lk_tq2_0)},
         {LK_TYPE_MXFP4, "MXFP4", 32, sizeof(struct lk_mxfp4)},
     };
     size_t n;
@@ -165,7 +186,9 @@ Test(quant, facts_of_a_type_hold_for_every_byte)
                     }
                     int in_scale = 0;
                     for (int s = 0; s < info->n_scales; s++) {
-                        int bytes = info->scales == LK_SCALE_E8M0 ? 1 : 2;
+                        int bytes = info->scales == LK_SCALE_E8M0         ? 1
+                                    : info->scales == LK_SCALE_F16_SPREAD ? 8
+                                                                          : 2;
                         in_scale |= at >= info->scale_at[s] && at < info->scale_at[s] + bytes;
                     }
                     bool bad = lk_row_find_bad(info->type, block, (size_t)info->block) >= 0;

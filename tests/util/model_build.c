@@ -21,17 +21,13 @@ static void put16(uint8_t *p, uint32_t v)
     p[1] = (uint8_t)(v >> 8);
 }
 
-static void put_half(uint8_t *p, float v)
-{
-    put16(p, half_of((double)v));
-}
-
 static void put_scale(const struct lk_type_info *info, uint8_t *block, int i, float v)
 {
     uint8_t *p = block + info->scale_at[i];
     switch (info->scales) {
     case LK_SCALE_F16:
-        put_half(p, v);
+    case LK_SCALE_F16_SPREAD:
+        put_f16_scale(info, block, i, half_of((double)v));
         break;
     case LK_SCALE_E8M0: { /* the nearest power of two below */
         int e;
@@ -50,11 +46,14 @@ static const struct {
     enum lk_type type;
     float deviation, mean;
 } SPREAD[] = {
-    {LK_TYPE_Q4_0, 4.6f, 0.0f},    {LK_TYPE_Q4_1, 4.6f, -7.5f},   {LK_TYPE_Q5_0, 9.2f, 0.0f},
-    {LK_TYPE_Q5_1, 9.2f, -15.5f},  {LK_TYPE_Q8_0, 74.0f, 0.0f},   {LK_TYPE_Q2_K, 14.0f, 1.5f},
-    {LK_TYPE_Q3_K, 42.0f, 0.0f},   {LK_TYPE_Q4_K, 260.0f, 7.5f},  {LK_TYPE_Q5_K, 530.0f, 15.5f},
-    {LK_TYPE_Q6_K, 1370.0f, 0.0f}, {LK_TYPE_IQ4_NL, 67.0f, 0.0f}, {LK_TYPE_IQ4_XS, 1250.0f, 0.0f},
-    {LK_TYPE_MXFP4, 5.9f, 0.0f},
+    {LK_TYPE_Q4_0, 4.6f, 0.0f},    {LK_TYPE_Q4_1, 4.6f, -7.5f},     {LK_TYPE_Q5_0, 9.2f, 0.0f},
+    {LK_TYPE_Q5_1, 9.2f, -15.5f},  {LK_TYPE_Q8_0, 74.0f, 0.0f},     {LK_TYPE_Q2_K, 14.0f, 1.5f},
+    {LK_TYPE_Q3_K, 42.0f, 0.0f},   {LK_TYPE_Q4_K, 260.0f, 7.5f},    {LK_TYPE_Q5_K, 530.0f, 15.5f},
+    {LK_TYPE_Q6_K, 1370.0f, 0.0f}, {LK_TYPE_IQ4_NL, 67.0f, 0.0f},   {LK_TYPE_IQ4_XS, 1250.0f, 0.0f},
+    {LK_TYPE_MXFP4, 5.9f, 0.0f},   {LK_TYPE_IQ2_XXS, 53.0f, 0.0f},  {LK_TYPE_IQ2_XS, 56.0f, 0.0f},
+    {LK_TYPE_IQ2_S, 56.0f, 0.0f},  {LK_TYPE_IQ3_XXS, 142.0f, 0.0f}, {LK_TYPE_IQ3_S, 140.0f, 0.0f},
+    {LK_TYPE_IQ1_S, 7.2f, 0.0f},   {LK_TYPE_IQ1_M, 7.2f, 0.0f},     {LK_TYPE_TQ1_0, 0.82f, 0.0f},
+    {LK_TYPE_TQ2_0, 1.2f, 0.0f},
 };
 
 void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, struct rng *rng)

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "quant/grid.h"
 #include "quant/quant.h"
 #include "shaders/params.h"
 
@@ -42,6 +43,22 @@ struct lk_vk_layout lk_vk_layout_of(enum lk_type type)
         return (struct lk_vk_layout){256, 13, 1, 0};
     case LK_TYPE_IQ4_XS:
         return (struct lk_vk_layout){256, 8, 1, 4};
+    case LK_TYPE_IQ1_S:
+        return (struct lk_vk_layout){256, 3, 1, 0};
+    case LK_TYPE_IQ2_XXS:
+    case LK_TYPE_TQ1_0:
+    case LK_TYPE_TQ2_0:
+        return (struct lk_vk_layout){256, 4, 1, 0};
+    case LK_TYPE_IQ1_M:
+        return (struct lk_vk_layout){256, 4, 0, 0};
+    case LK_TYPE_IQ2_XS:
+        return (struct lk_vk_layout){256, 5, 0, 0};
+    case LK_TYPE_IQ2_S:
+        return (struct lk_vk_layout){256, 5, 1, 0};
+    case LK_TYPE_IQ3_XXS:
+        return (struct lk_vk_layout){256, 6, 1, 0};
+    case LK_TYPE_IQ3_S:
+        return (struct lk_vk_layout){256, 7, 0, 0};
     case LK_TYPE_MXFP4:
         return (struct lk_vk_layout){32, 1, 0, 1};
     }
@@ -69,6 +86,19 @@ struct lk_vk_sizes lk_vk_layout_sizes(enum lk_type type, int64_t cols, size_t n_
                                 lanes * tail * 4};
 }
 
+size_t lk_vk_sizes_sum(struct lk_vk_sizes s)
+{
+    return s.body + s.mid + s.tail;
+}
+
+const void *lk_vk_layout_points(enum lk_type type, size_t *n_bytes)
+{
+    size_t n;
+    const uint32_t *points = lk_grid_points(type, &n);
+    *n_bytes = n * sizeof *points;
+    return points;
+}
+
 size_t lk_vk_layout_groups(const struct lk_weight *w)
 {
     size_t n = w->n_experts > 0 ? (size_t)w->n_experts : 1;
@@ -77,8 +107,10 @@ size_t lk_vk_layout_groups(const struct lk_weight *w)
 
 size_t lk_vk_layout_most_groups(const struct lk_vk_facts *f, enum lk_type type, int64_t cols)
 {
-    struct lk_vk_sizes one = lk_vk_layout_sizes(type, cols, 1);
-    uint64_t n = lk_vk_facts_max_chunk(f) / (one.body + one.mid + one.tail);
+    uint64_t most = lk_vk_facts_max_chunk(f), n;
+    size_t points;
+    lk_vk_layout_points(type, &points);
+    n = most < points ? 0 : (most - points) / lk_vk_sizes_sum(lk_vk_layout_sizes(type, cols, 1));
     return (size_t)(n < f->max_groups ? n : f->max_groups); /* a workgroup a group */
 }
 
@@ -114,6 +146,56 @@ static void pair_nibbles(const uint8_t *qs, uint8_t *to)
             to[i / 2 + k] = (uint8_t)((from[0] >> shift & 15) | (from[16] >> shift & 15) << 4);
         }
     }
+}
+
+/* Bytes that follow each other, to the body; the block's d, a half, to the mid or the body. */
+static void put_d(uint8_t *to, const uint8_t *d)
+{
+    memcpy(to, d, 2);
+    memset(to + 2, 0, 2);
+}
+
+static void take_iq2_s(const struct lk_iq2_s *b, struct parts *p)
+{
+    for (int s = 0; s < 8; s++) {
+        memcpy(p->body + 8 * s, b->qs + 4 * s, 4);
+        memcpy(p->body + 8 * s + 4, b->signs + 4 * s, 4);
+    }
+    memcpy(p->body + 64, b->qh, 8);
+    memcpy(p->body + 72, b->scales, 8);
+    put_d(p->mid, (const uint8_t *)&b->d);
+}
+
+static void take_iq3_s(const struct lk_iq3_s *b, struct parts *p)
+{
+    memcpy(p->body, b->qs, 64);
+    memcpy(p->body + 64, b->signs, 32);
+    memcpy(p->body + 96, b->qh, 8);
+    memcpy(p->body + 104, b->scales, 4);
+    put_d(p->body + 108, (const uint8_t *)&b->d);
+}
+
+static void take_iq1_m(const struct lk_iq1_m *b, struct parts *p)
+{
+    memcpy(p->body, b, sizeof *b);
+    memset(p->body + 56, 0, 8);
+    for (int i = 0; i < 4; i++) {
+        p->body[56 + i / 2] |= (uint8_t)((b->scales[2 * i + 1] >> 4) << (i % 2 * 4));
+    }
+}
+
+/* Two bits an element, as TQ2_0: five trits of a byte take a division that mat-vecs have no time
+ * for. */
+static void take_tq1_0(const struct lk_tq1_0 *b, struct parts *p)
+{
+    uint8_t q[256];
+    int32_t sc[16];
+    lk_grid_unpack(LK_TYPE_TQ1_0, b, q, 4, sc);
+    memset(p->body, 0, 64);
+    for (int i = 0; i < 256; i++) {
+        p->body[i / 128 * 32 + i % 32] |= (uint8_t)((q[i] - 127) << (i / 32 % 4 * 2));
+    }
+    put_d(p->mid, (const uint8_t *)&b->d);
 }
 
 static void take(enum lk_type type, const uint8_t *b, size_t n_bytes, struct parts *p)
@@ -171,6 +253,39 @@ static void take(enum lk_type type, const uint8_t *b, size_t n_bytes, struct par
         pair_nibbles(b + 8, p->body);
         memcpy(p->mid, b, 4);
         memcpy(p->tail, b + 4, 4);
+        break;
+    case LK_TYPE_IQ1_S:
+        memcpy(p->body, b + 2, 48);
+        put_d(p->mid, b);
+        break;
+    case LK_TYPE_IQ1_M:
+        take_iq1_m((const void *)b, p);
+        break;
+    case LK_TYPE_IQ2_XXS:
+        memcpy(p->body, b + 2, 64);
+        put_d(p->mid, b);
+        break;
+    case LK_TYPE_IQ2_XS:
+        memcpy(p->body, b + 2, 72);
+        put_d(p->body + 72, b);
+        memset(p->body + 76, 0, 4);
+        break;
+    case LK_TYPE_IQ2_S:
+        take_iq2_s((const void *)b, p);
+        break;
+    case LK_TYPE_IQ3_XXS:
+        memcpy(p->body, b + 2, 96);
+        put_d(p->mid, b);
+        break;
+    case LK_TYPE_IQ3_S:
+        take_iq3_s((const void *)b, p);
+        break;
+    case LK_TYPE_TQ1_0:
+        take_tq1_0((const void *)b, p);
+        break;
+    case LK_TYPE_TQ2_0:
+        memcpy(p->body, b, 64);
+        put_d(p->mid, b + 64);
         break;
     case LK_TYPE_MXFP4:
         memcpy(p->body, b + 1, 16);

@@ -21,7 +21,12 @@ uint32_t lk_vk_layout_blocks(enum lk_type type, int64_t cols);
 struct lk_vk_sizes {
     size_t body, mid, tail; /* bytes of each section for a number of groups */
 };
+/* Bytes of them all. */
+size_t lk_vk_sizes_sum(struct lk_vk_sizes s);
 struct lk_vk_sizes lk_vk_layout_sizes(enum lk_type type, int64_t cols, size_t n_groups);
+/* What stands once behind the sections of a chunk, where its type has no tail: the points of a
+ * grid; NULL and 0 bytes: nothing. */
+const void *lk_vk_layout_points(enum lk_type type, size_t *n_bytes);
 /* Row groups of a weight; each expert begins one. */
 size_t lk_vk_layout_groups(const struct lk_weight *w);
 /* Row groups that a kernel can bind at once; 0: not even one. */

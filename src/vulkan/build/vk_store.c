@@ -17,8 +17,7 @@ static const size_t STAGING = 16u << 20;
 
 static size_t chunk_bytes(const struct lk_vk_matrix *m, size_t n_groups)
 {
-    struct lk_vk_sizes s = lk_vk_layout_sizes(m->type, m->cols, n_groups);
-    return s.body + s.mid + s.tail;
+    return lk_vk_sizes_sum(lk_vk_layout_sizes(m->type, m->cols, n_groups));
 }
 
 static bool same_parts(const struct lk_vk_matrix *m, const struct lk_plan *plan, const int *part,
@@ -64,6 +63,8 @@ static lk_status cut(struct lk_vk_matrix *m, size_t per_chunk, const char *name,
     if (!m->chunks) {
         return lk_fail(err, LK_E_NOMEM, "out of memory preparing '%s'", name);
     }
+    size_t points;
+    lk_vk_layout_points(m->type, &points);
     for (int i = 0; i < m->n_chunks; i++) {
         struct lk_vk_chunk *c = &m->chunks[i];
         c->group0 = (uint32_t)((size_t)i * per_chunk);
@@ -72,7 +73,7 @@ static lk_status cut(struct lk_vk_matrix *m, size_t per_chunk, const char *name,
         struct lk_vk_sizes s = lk_vk_layout_sizes(m->type, m->cols, c->n_groups);
         c->mid = (uint32_t)(s.body / 4);
         c->tail = (uint32_t)((s.body + s.mid) / 4);
-        c->size = s.body + s.mid + s.tail;
+        c->size = lk_vk_sizes_sum(s) + points;
     }
     return LK_OK;
 }
@@ -192,7 +193,7 @@ static lk_status fill_part(struct filler *f, const struct lk_vk_matrix *m,
     lo = lo > c->group0 ? lo : c->group0;
     hi = hi < c->group0 + c->n_groups ? hi : c->group0 + c->n_groups;
     struct lk_vk_sizes one = lk_vk_layout_sizes(m->type, m->cols, 1);
-    size_t per = (size_t)f->staging.size / (one.body + one.mid + one.tail);
+    size_t per = (size_t)f->staging.size / lk_vk_sizes_sum(one);
     struct lk_vk_buffer *block = &f->store->blocks[c->buffer];
     for (uint32_t g = lo; g < hi;) {
         size_t n = hi - g < per ? hi - g : per;
@@ -234,13 +235,27 @@ static lk_status fill_part(struct filler *f, const struct lk_vk_matrix *m,
                 return status;
             }
         }
-        lk_status status = progress(f, s.body + s.mid + s.tail, err);
+        lk_status status = progress(f, lk_vk_sizes_sum(s), err);
         if (status) {
             return status;
         }
         g += (uint32_t)n;
     }
     return LK_OK;
+}
+
+/* The points of a grid, behind each chunk. */
+static lk_status fill_points(struct filler *f, const struct lk_vk_matrix *m, lk_error *err)
+{
+    size_t n;
+    const void *points = lk_vk_layout_points(m->type, &n);
+    lk_status status = LK_OK;
+    for (int i = 0; i < m->n_chunks && points && !status; i++) {
+        const struct lk_vk_chunk *c = &m->chunks[i];
+        status = lk_vk_write(f->dev, &f->store->blocks[c->buffer],
+                             c->offset + (VkDeviceSize)c->tail * 4, points, n, &f->staging, err);
+    }
+    return status;
 }
 
 static lk_status check_weight(const struct lk_weight *w, lk_error *err)
@@ -269,6 +284,7 @@ static lk_status fill_all(struct filler *f, lk_error *err)
     }
     for (int i = 0; i < s->n_matrices && !status; i++) {
         const struct lk_vk_matrix *m = &s->matrices[i];
+        status = fill_points(f, m, err);
         for (int p = 0; p < m->n_parts && !status; p++) {
             const struct lk_weight *w = &f->plan->weights[m->part[p]];
             status = check_weight(w, err);

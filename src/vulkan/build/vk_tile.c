@@ -33,22 +33,24 @@ int lk_vk_variant_for(const struct lk_vk_facts *f, uint32_t rows)
                                                       : LK_VK_TILE;
 }
 
-struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type, int variant,
-                                 uint32_t n_groups, uint32_t k, uint32_t epilogue, uint32_t prep)
+static uint32_t matvec_parts(uint32_t panels, uint32_t epilogue)
+{
+    return epilogue >= LK_VK_EPI_SILU ? 2 * panels : panels;
+}
+
+/* `all`: whether all panels of a row meet at one barrier. */
+static struct lk_vk_kernel matvec_of(const struct lk_vk_facts *f, enum lk_type type, int variant,
+                                     uint32_t n_groups, uint32_t panels, uint32_t mode, bool all)
 {
     struct lk_vk_kernel kernel;
     uint32_t cols = lk_vk_variant_cols(f, variant);
-    uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL;
-    /* Panels that meet at one barrier; in decode only. */
-    uint32_t parts = epilogue >= LK_VK_EPI_SILU ? 2 * panels : panels;
-    bool all = variant == LK_VK_MV1 && parts <= LK_VK_MAX_PARTS;
     /* Large workgroups where there are few of them; else several share a core. */
     uint32_t workers = variant == LK_VK_MV1 && n_groups >= MANY_GROUPS ? 8 : 16;
     if (variant == LK_VK_MV1 && n_groups < MANY_GROUPS && panels > 16) {
         uint32_t rounds = (panels + MOST_WORKERS - 1) / MOST_WORKERS;
         workers = (panels + rounds - 1) / rounds; /* each of them takes as many panels */
     }
-    workers = least_of(workers, all ? parts : panels);
+    workers = least_of(workers, all ? matvec_parts(panels, mode & 15u) : panels);
     workers = least_of(workers, 64 / cols);
     workers = least_of(workers, f->max_threads / 32);
     workers = workers < cols ? cols : workers;
@@ -58,8 +60,21 @@ struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type,
              dot ? "_dot" : "", unrolled ? "_gpu" : "");
     kernel.spec[0] = workers * 32;
     kernel.spec[1] = cols;
-    kernel.spec[2] = epilogue | prep << 4;
+    kernel.spec[2] = mode;
     kernel.spec[3] = all ? panels : 0;
+    return kernel;
+}
+
+struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type, int variant,
+                                 uint32_t n_groups, uint32_t k, uint32_t epilogue, uint32_t prep)
+{
+    uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL, mode = epilogue | prep << 4;
+    /* In decode only, and where their sums leave room for the points of a grid. */
+    bool all = variant == LK_VK_MV1 && matvec_parts(panels, epilogue) <= LK_VK_MAX_PARTS;
+    struct lk_vk_kernel kernel = matvec_of(f, type, variant, n_groups, panels, mode, all);
+    if (all && prep == LK_VK_PREP_NONE && !lk_vk_facts_fit(f, kernel.shader, kernel.spec)) {
+        kernel = matvec_of(f, type, variant, n_groups, panels, mode, false);
+    }
     return kernel;
 }
 

@@ -40,7 +40,7 @@
  *   n_dims of a rope               | head_dim                  | src/plan/model.c     | error
  *   counters: a word a head tile   | n_head                    | lk_vk_batch_lay_out  | -
  * matvec, prep
- *   part[PANELS] of a token        | LK_VK_MAX_PARTS           | lk_vk_matvec         | in turns
+ *   part[PANELS] of a token        | LK_VK_MAX_PARTS, shared   | lk_vk_matvec         | in turns
  *   part[WORKERS * COLS]           | 64 panels                 | lk_vk_matvec         | -
  *   WORKERS >= COLS                | lk_vk_max_threads / 32    | lk_vk_variant_cols   | 4 columns
  *   prep_q, prep_max, prep_d ...   | shared memory             | can_prepare          | own step
