@@ -33,6 +33,7 @@ struct lk_backend_options {
     const char *cpu_level;             /* "auto" or a level's name */
     const struct lk_device_id *device; /* of a backend that lists some; see device_list.h */
     const char *vk_disable;            /* comma-separated features not to use, or NULL */
+    uint64_t types;                    /* quantized types that will run (lk_type_bit); 0: any */
     const char *cache_dir;             /* or NULL */
     struct lk_log log;
     lk_progress_fn progress; /* may be NULL */

@@ -7,8 +7,19 @@
 
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "gguf/model_file.h"
 
 enum { MAX_LOSSES = 8 }; /* of one device */
+
+/* The quantized types of the model's tensors, and one, since none would stand for all. */
+static uint64_t types_of(const lk_model *model)
+{
+    uint64_t types = lk_type_bit(LK_TYPE_Q8_0);
+    for (size_t i = 0; i < lk_gguf_n_tensors(model->gguf); i++) {
+        types |= lk_type_bit(lk_gguf_tensor_at(model->gguf, i)->type);
+    }
+    return types;
+}
 
 static struct lk_backend_options options_for(const struct lk_engine *e, const struct lk_opened *on)
 {
@@ -18,6 +29,7 @@ static struct lk_backend_options options_for(const struct lk_engine *e, const st
                                        .cpu_level = e->options.cpu_level,
                                        .device = on->impl->look ? &on->device : NULL,
                                        .vk_disable = e->options.vk_disable,
+                                       .types = types_of(e->model),
                                        .cache_dir = e->options.cache_dir,
                                        .log = e->log,
                                        .progress = e->options.progress,

@@ -81,7 +81,7 @@ static const struct lk_type_info types[] = {
      .most_weight = 12,
      .most_integer = 32 * 12 * 127},
 };
-_Static_assert(LK_COUNT(types) == LK_N_TYPES, "a row a type");
+_Static_assert(LK_COUNT(types) == LK_N_TYPES && LK_N_TYPES <= 64, "a row and a bit a type");
 
 /* Types that files may hold but no backend runs. Numbers that ggml has given up are not here. */
 static const struct {
@@ -108,6 +108,16 @@ const struct lk_type_info *lk_types(size_t *n)
 {
     *n = LK_COUNT(types);
     return types;
+}
+
+uint64_t lk_type_bit(uint32_t type)
+{
+    for (size_t i = 0; i < LK_COUNT(types); i++) {
+        if ((uint32_t)types[i].type == type && types[i].quantized) {
+            return (uint64_t)1 << i;
+        }
+    }
+    return 0;
 }
 
 const char *lk_type_name(uint32_t type)

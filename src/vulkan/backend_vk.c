@@ -36,7 +36,7 @@ lk_status lk_vk_open(const struct lk_backend_options *options, struct lk_backend
     if (!status) {
         b->dev.progress = options->progress;
         b->dev.progress_user = options->progress_user;
-        status = lk_vk_probe(b, exact, note, n_note, err);
+        status = lk_vk_probe(b, options->types, exact, note, n_note, err);
     }
     if (status) {
         lk_vk_close(b);

@@ -27,11 +27,13 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
 
 /* ---- probe (vk_probe.c) ---- */
 
-/* Runs the known-answer sets on the open device, small ones and whole kernels: switches off
+/* Runs the known-answer sets on the open device, small ones and whole kernels, these of the given
+ * types (lk_type_bit; 0: all): switches off
  * features that fail theirs (named in `note`), *exact says whether what is left agrees with the
- * CPU. Verdicts are kept in cache_dir. */
-lk_status lk_vk_probe(struct lk_backend *backend, bool *exact, char *note, size_t n_note,
-                      lk_error *err);
+ * CPU. Verdicts are kept in cache_dir, with the types that were tried; for a further one all are
+ * tried again. */
+lk_status lk_vk_probe(struct lk_backend *backend, uint64_t types, bool *exact, char *note,
+                      size_t n_note, lk_error *err);
 
 /* The hook speed of struct lk_backend_impl; kept with the verdict. */
 lk_status lk_vk_speed(struct lk_backend *backend, double *bytes_per_second, lk_error *err);

@@ -20,18 +20,18 @@ enum { N_HEAD = 4, N_KV_HEAD = 2, HEAD_DIM = 32, WINDOW = 100, KV_BLOCKS = 3 };
 static const int32_t BLOCKS[KV_BLOCKS] = {2, 0, 1};
 
 const uint64_t LK_VK_KNOWN[LK_VK_KNOWN_RUNS][LK_VK_KNOWN_CHECKS] = {
-    {0xf410c9d2135627f5u, 0xe8a2d2f5e8cb9653u, 0xc95ca04e9aa47ffbu, 0xc56412ba86fe50a6u,
-     0x8bbd56660b02d3b0u, 0x3417beb32664f31du, 0xb75a68b4183298e5u, 0x9ee11c13bb48469cu,
-     0x275661b3ef6ba7d6u, 0xc87fd02e5157ec45u, 0x58a59e98a183e308u, 0xf94f2374b5baa7bcu,
-     0x64e587fa6c239d9eu, 0xac58ed85e7dd1eadu, 0xe8dab5b50a238d97u, 0x7f048837ec9e3c3fu,
-     0x6dad148f75da01b8u, 0x4da32cdd86c00949u, 0x9060b7fa97de2941u, 0x1e8db81129bbf384u,
-     0xb365a4b96d3cb047u, 0x6a3532238c42ebcdu, 0x13ed1488636e7b84u, 0x409552cc30ba39dcu},
-    {0x89a494078696189bu, 0x80109c59b6238b6eu, 0xddc965db38e58d81u, 0xacb8ac72a4cb2a25u,
-     0x07a25124017345beu, 0x62c171fa464a4b43u, 0xc080c749a772fd44u, 0x0b5f011d5b9780cbu,
-     0xc966fc97a27f52a9u, 0x78bf2fc95f8147c9u, 0xf41010ffc8051c69u, 0xb78e76ccd7f79412u,
-     0x1eccd801eb049694u, 0xe53e60b74e77b379u, 0x4e7a4d201728a4cfu, 0x016de5a2fa98f204u,
-     0x47b06701381d8603u, 0xd5126708249e8165u, 0x9fa5340f097d6870u, 0x09259663454eaa6au,
-     0xc28aed8ca36558e2u, 0x598894b5cfe98b28u, 0x0c8dbe52f9b1cc59u, 0x7c98533a8e5b033du},
+    {0xf410c9d2135627f5u, 0xe8a2d2f5e8cb9653u, 0xb673a15b80ee6650u, 0x0469eaf6fb5fe171u,
+     0x729e55ff371c6f4fu, 0xaa976ade35e713bdu, 0xfd149aae72c0e70du, 0xff6dc5890479cbd6u,
+     0x1390a16d82b562b1u, 0x8586655272121554u, 0xe95073ff4ffd8dfdu, 0xa555c54c25a38dbau,
+     0x40143621306388c3u, 0xc1bd641f81c5c76bu, 0xebe1006e1af6af74u, 0xe91998a2874f96fdu,
+     0x340f67b2ec4a867cu, 0x9f5ecdebebd0094fu, 0x6d5ac2fbe29a9a23u, 0x6182771a500c5d89u,
+     0x873d1373b80780f4u, 0x13018c9568352dabu, 0x3678f93ca2087805u, 0xd898d1fb36b19080u},
+    {0x89a494078696189bu, 0x80109c59b6238b6eu, 0xc6a8dd120923f8beu, 0xdeabbd389f8b9c56u,
+     0xca8d222f3208c154u, 0x81f31addce1a1408u, 0x27d97ccb77b3b8f4u, 0x9a9dd8664b64c258u,
+     0x4ae07edb9cd12b2bu, 0x6cbddedc33b85a0cu, 0x99f1bb2f19a1cb42u, 0xf828b3f746a2bcd5u,
+     0x08b7434797b87982u, 0xda42cb1b4288ae6bu, 0x4fd8cd3fbde153ddu, 0x4f4f63868975f7eeu,
+     0xd846ff6f68e61518u, 0xeb14f9c2ed661520u, 0x622068647ce44c5au, 0x1bd286159dadc5d2u,
+     0x84a9ad9ac0652017u, 0xd568201a4d2bd64bu, 0x7909f53ff50ee899u, 0x864318ad9c26b8ebu},
 };
 
 static uint32_t next(uint64_t *state)
@@ -71,7 +71,7 @@ static struct lk_op *add_op(struct lk_vk_known *k, enum lk_op_kind kind, int in0
 }
 
 /* A matmul of a made-up weight; the slot of its result, or -1 without memory. */
-static int add_matmul(struct lk_vk_known *k, enum lk_type type, int in, int rows)
+static int add_matmul(struct lk_vk_known *k, enum lk_type type, int in, int rows, uint64_t seed)
 {
     struct lk_weight *w = &k->weights[k->plan.n_weights];
     *w = (struct lk_weight){.type = type, .rows = rows, .cols = k->slots[in].width};
@@ -81,7 +81,7 @@ static int add_matmul(struct lk_vk_known *k, enum lk_type type, int in, int rows
         return -1;
     }
     snprintf(w->name, sizeof w->name, "%s", lk_type_name((uint32_t)type));
-    fill_weight(w, data, (uint64_t)k->plan.n_weights + 1);
+    fill_weight(w, data, seed);
     w->data = data;
     int out = add_slot(k, rows);
     add_op(k, LK_OP_MATMUL, in, -1, out)->weight = k->plan.n_weights++;
@@ -91,9 +91,9 @@ static int add_matmul(struct lk_vk_known *k, enum lk_type type, int in, int rows
 /* q, k, v -> cache -> attention: check 0. */
 static bool add_attention(struct lk_vk_known *k)
 {
-    int q = add_matmul(k, LK_TYPE_Q8_0, 0, N_HEAD * HEAD_DIM);
-    int key = add_matmul(k, LK_TYPE_Q8_0, 0, N_KV_HEAD * HEAD_DIM);
-    int value = add_matmul(k, LK_TYPE_Q8_0, 0, N_KV_HEAD * HEAD_DIM);
+    int q = add_matmul(k, LK_TYPE_Q8_0, 0, N_HEAD * HEAD_DIM, 1);
+    int key = add_matmul(k, LK_TYPE_Q8_0, 0, N_KV_HEAD * HEAD_DIM, 2);
+    int value = add_matmul(k, LK_TYPE_Q8_0, 0, N_KV_HEAD * HEAD_DIM, 3);
     if (q < 0 || key < 0 || value < 0) {
         return false;
     }
@@ -111,15 +111,18 @@ static bool add_attention(struct lk_vk_known *k)
 }
 
 /* Blocks of 32 from the hidden row, blocks of 256 from a product of it. */
-static bool add_matmuls(struct lk_vk_known *k)
+static bool add_matmuls(struct lk_vk_known *k, uint64_t chosen)
 {
     size_t n;
     const struct lk_type_info *types = lk_types(&n);
-    int check = LK_VK_KNOWN_MATMULS, wide = add_matmul(k, LK_TYPE_Q8_0, 0, WIDE);
+    int check = LK_VK_KNOWN_MATMULS, wide = add_matmul(k, LK_TYPE_Q8_0, 0, WIDE, 4);
     k->slot[check++] = wide;
     for (size_t i = 0; i < n && wide >= 0; i++) {
-        if (types[i].quantized) {
-            int out = add_matmul(k, types[i].type, types[i].block == 32 ? 0 : wide, ROWS);
+        if (types[i].quantized && !(lk_type_bit(types[i].type) & chosen)) {
+            k->slot[check++] = -1;
+        } else if (types[i].quantized) {
+            int out = add_matmul(k, types[i].type, types[i].block == 32 ? 0 : wide, ROWS,
+                                 16 + (uint64_t)types[i].type);
             wide = out < 0 ? out : wide;
             k->slot[check++] = out;
         }
@@ -127,7 +130,7 @@ static bool add_matmuls(struct lk_vk_known *k)
     return wide >= 0;
 }
 
-lk_status lk_vk_known_open(struct lk_vk_known *k, lk_error *err)
+lk_status lk_vk_known_open(struct lk_vk_known *k, uint64_t types, lk_error *err)
 {
     memset(k, 0, sizeof *k);
     k->plan = (struct lk_plan){.ops = k->ops,
@@ -145,7 +148,8 @@ lk_status lk_vk_known_open(struct lk_vk_known *k, lk_error *err)
     k->out = lk_alloc_array(N_TOKENS * ROWS, sizeof *k->out);
     k->pos = lk_alloc_array(N_TOKENS, sizeof *k->pos);
     k->seq = lk_alloc_array(N_TOKENS, sizeof *k->seq);
-    if (!k->hidden || !k->out || !k->pos || !k->seq || !add_attention(k) || !add_matmuls(k)) {
+    if (!k->hidden || !k->out || !k->pos || !k->seq || !add_attention(k) ||
+        !add_matmuls(k, types)) {
         lk_vk_known_close(k);
         return lk_fail(err, LK_E_NOMEM, "out of memory: known answers");
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Vk_known: whole kernels on a small made-up plan whose answers are known: a matmul of every
- * quantized type and an attention over 130 keys with a window, as a batch (tiled matmuls) and as
+ * Vk_known: whole kernels on a small made-up plan whose answers are known: a matmul of each of some
+ * quantized types and an attention over 130 keys with a window, as a batch (tiled matmuls) and as
  * one more token in decode (mat-vecs). The answers are hashes of what the scalar contract gives.
  */
 #ifndef LK_VK_KNOWN_H
@@ -29,13 +29,13 @@ struct lk_vk_known {
     struct lk_exec_options options;
     struct lk_state states[2];
     struct lk_state_geom geom;
-    int slot[LK_VK_KNOWN_CHECKS]; /* that a check looks at */
+    int slot[LK_VK_KNOWN_CHECKS]; /* that a check looks at; -1: of a type that is left out */
     float *hidden, *out;          /* owned, as are the weights' data */
     int32_t *pos, *seq;           /* owned */
     struct lk_batch_seq batch_seq;
 };
-/* Makes the plan, its weights and rows. */
-lk_status lk_vk_known_open(struct lk_vk_known *k, lk_error *err);
+/* Makes the plan, its weights and rows, with matmuls of these types (lk_type_bit). */
+lk_status lk_vk_known_open(struct lk_vk_known *k, uint64_t types, lk_error *err);
 void lk_vk_known_close(struct lk_vk_known *k);
 /* The batch of a run; valid until the next call. */
 struct lk_batch lk_vk_known_batch(struct lk_vk_known *k, int run);

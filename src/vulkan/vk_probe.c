@@ -175,6 +175,7 @@ static lk_status probe_items(struct lk_vk_device *dev, struct verdict *v, lk_err
 struct wrong {
     uint32_t of[LK_VK_KNOWN_RUNS];
 };
+_Static_assert(LK_VK_KNOWN_CHECKS <= 32, "a bit a check");
 
 static lk_status check_run(struct lk_exec *e, struct lk_vk_known *k, int run, float *got,
                            struct wrong *wrong, lk_error *err)
@@ -182,6 +183,9 @@ static lk_status check_run(struct lk_exec *e, struct lk_vk_known *k, int run, fl
     const struct lk_vk_list *list = &e->list[run == LK_VK_KNOWN_BATCH ? LK_VK_MANY : LK_VK_DECODE];
     lk_status status = LK_OK;
     for (int c = 0; c < LK_VK_KNOWN_CHECKS && !status; c++) {
+        if (k->slot[c] < 0) {
+            continue;
+        }
         size_t n = lk_vk_known_floats(k, run, c);
         status = lk_vk_read(e->dev, &e->arena, list->pieces[k->slot[c]].offset, got,
                             n * sizeof *got, &e->readback, err);
@@ -212,7 +216,7 @@ static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct
     if (!status) {
         size_t most = 0;
         for (int c = 0; c < LK_VK_KNOWN_CHECKS; c++) {
-            size_t n = lk_vk_known_floats(k, LK_VK_KNOWN_BATCH, c);
+            size_t n = k->slot[c] < 0 ? 0 : lk_vk_known_floats(k, LK_VK_KNOWN_BATCH, c);
             most = n > most ? n : most;
         }
         got = lk_alloc_array(most, sizeof *got);
@@ -268,7 +272,7 @@ static void name_wrong(const struct lk_vk_known *k, const struct wrong *w, char 
     for (int run = 0; run < LK_VK_KNOWN_RUNS; run++) {
         for (int c = 0; c < LK_VK_KNOWN_CHECKS; c++) {
             char name[64];
-            if ((w->of[run] >> c & 1u) && count++ < 3) {
+            if ((w->of[run] >> c & 1u) && k->slot[c] >= 0 && count++ < 3) {
                 lk_vk_known_name(k, run, c, name, sizeof name);
                 at += (size_t)snprintf(out + at, n - at, "%s%s", at ? ", " : "", name);
             }
@@ -279,11 +283,12 @@ static void name_wrong(const struct lk_vk_known *k, const struct wrong *w, char 
     }
 }
 
-static lk_status probe_kernels(struct lk_backend *b, struct verdict *v, lk_error *err)
+static lk_status probe_kernels(struct lk_backend *b, uint64_t types, struct verdict *v,
+                               lk_error *err)
 {
     struct lk_vk_found *f = &b->dev.found;
     struct lk_vk_known k;
-    lk_status status = lk_vk_known_open(&k, err);
+    lk_status status = lk_vk_known_open(&k, types, err);
     for (bool again = true; again && !status;) {
         struct wrong wrong;
         char names[224];
@@ -323,10 +328,11 @@ struct kept {
     uint8_t shaders[32];
     uint32_t features; /* found and not disabled */
     uint32_t used;     /* of them, after the probe */
+    uint64_t types;    /* whose kernels were tried */
     struct verdict verdict;
     double speed; /* of its memory, in bytes per second; 0: nobody asked yet */
 };
-enum { KEPT_VERSION = 4 };
+enum { KEPT_VERSION = 5 };
 
 /* What a verdict stands on: the shaders, and the answers that are expected of them. */
 static void hash_shaders(uint8_t out[32])
@@ -368,7 +374,8 @@ static struct kept kept_of(uint32_t features)
     return k;
 }
 
-/* Fills k, which says whose verdict it is; false when none is kept. */
+/* Fills k, which says whose verdict it is and of which types; false when none is kept. Types that
+ * one was kept of are then among those of k. */
 static bool kept_read(const struct lk_vk_device *dev, const char *path, struct kept *k)
 {
     struct lk_kept file;
@@ -383,6 +390,10 @@ static bool kept_read(const struct lk_vk_device *dev, const char *path, struct k
         memcpy(&got, file.data, sizeof got);
         ok = memcmp(&got, k, offsetof(struct kept, used)) == 0 &&
              memchr(got.verdict.note, 0, sizeof got.verdict.note);
+    }
+    if (ok && (k->types & ~got.types)) {
+        k->types |= got.types;
+        ok = false;
     }
     if (ok) {
         *k = got;
@@ -399,12 +410,34 @@ static void kept_write(const struct lk_vk_device *dev, const char *path, const s
     }
 }
 
-lk_status lk_vk_probe(struct lk_backend *b, bool *exact, char *note, size_t n_note, lk_error *err)
+static uint64_t all_types(void)
+{
+    uint64_t set = 0;
+    size_t n;
+    const struct lk_type_info *types = lk_types(&n);
+    for (size_t i = 0; i < n; i++) {
+        set |= lk_type_bit(types[i].type);
+    }
+    return set;
+}
+
+static int count_bits(uint64_t set)
+{
+    int n = 0;
+    for (; set; set &= set - 1) {
+        n++;
+    }
+    return n;
+}
+
+lk_status lk_vk_probe(struct lk_backend *b, uint64_t types, bool *exact, char *note, size_t n_note,
+                      lk_error *err)
 {
     struct lk_vk_device *dev = &b->dev;
     char path[640];
     b->found_features = used(dev);
     struct kept kept = kept_of(b->found_features);
+    kept.types = types ? types : all_types();
     struct verdict *v = &kept.verdict;
     bool has_path = kept_path(dev, b->found_features, path, sizeof path);
     double start = lk_now(), compiling = dev->compiling;
@@ -414,10 +447,11 @@ lk_status lk_vk_probe(struct lk_backend *b, bool *exact, char *note, size_t n_no
             dev->found.use[i] = dev->found.has[i] && (kept.used >> i & 1u);
         }
     } else {
-        dev->probe_pipes = LK_VK_KNOWN_CHECKS * (dev->found.use[LK_VK_MATRIX] ? 4 : 3);
+        int checks = LK_VK_KNOWN_MATMULS + 1 + count_bits(kept.types);
+        dev->probe_pipes = checks * (dev->found.use[LK_VK_MATRIX] ? 4 : 3);
         lk_status status = probe_items(dev, v, err);
         if (!status) {
-            status = probe_kernels(b, v, err);
+            status = probe_kernels(b, kept.types, v, err);
         }
         dev->probe_pipes = 0;
         if (status) {

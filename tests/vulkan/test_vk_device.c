@@ -107,13 +107,13 @@ Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
     pclose(ls);
     struct lk_kept file;
     uint8_t kept[1024];
-    cr_assert_eq(lk_kept_open(&file, path, "probe", 4), LK_KEPT_WHOLE);
-    size_t n = file.n_bytes, exact = 40, note = exact + 1; /* behind shaders and features */
+    cr_assert_eq(lk_kept_open(&file, path, "probe", 5), LK_KEPT_WHOLE);
+    size_t n = file.n_bytes, exact = 48, note = exact + 1; /* behind shaders, features, types */
     cr_assert(n < sizeof kept && file.data[exact] == 1 && file.data[note] == 0);
     memcpy(kept, file.data, n);
     lk_kept_close(&file);
     strcpy((char *)kept + note, "known by its file");
-    cr_assert_eq(lk_kept_write(path, "probe", 4, kept, n, NULL), LK_OK);
+    cr_assert_eq(lk_kept_write(path, "probe", 5, kept, n, NULL), LK_OK);
     struct seen s = {0};
     lk_engine_options o = lk_engine_options_default();
     o.cache_dir = dir;
@@ -127,8 +127,62 @@ Test(vk_device, the_probe_says_exact_fresh_and_from_its_file)
     s = (struct seen){0};
     cr_assert_eq(lk_devices(&o, see, &s, NULL), LK_OK);
     cr_assert(s.first.exact && !strstr(s.first.note, "known by"), "%s", s.first.note);
-    cr_assert_eq(lk_kept_open(&file, path, "probe", 4), LK_KEPT_WHOLE);
+    cr_assert_eq(lk_kept_open(&file, path, "probe", 5), LK_KEPT_WHOLE);
     lk_kept_close(&file);
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    cr_assert_eq(system(command), 0);
+}
+
+/* Opens the device for types; the verdict's note. */
+static void open_for(const char *dir, uint64_t types, char *note, size_t n)
+{
+    struct lk_backend_options o = {.device = vk_pair_id(), .types = types, .cache_dir = dir};
+    struct lk_backend *b = NULL;
+    bool exact;
+    lk_error err = {0};
+    cr_assert_eq(lk_vk_open(&o, &b, &exact, note, n, &err), LK_OK, "%s", err.message);
+    cr_assert(exact, "%s", note);
+    lk_vk_close(b);
+}
+
+/* The kernels of a model's types are tried, and kept ones not again; a further type is, with them.
+ */
+Test(vk_device, the_types_of_a_model_are_tried)
+{
+    if (vk_pair_leaves("verdicts by types")) {
+        return;
+    }
+    const uint64_t k4 = lk_type_bit(LK_TYPE_Q4_K), s2 = lk_type_bit(LK_TYPE_IQ2_S);
+    char dir[] = "/tmp/lk-probe-XXXXXX", command[128], path[256], note[512];
+    uint8_t kept[1024];
+    struct lk_kept file;
+    cr_assert(mkdtemp(dir));
+    for (int step = 0; step < 4; step++) {
+        static const struct {
+            bool k4, s2, tried; /* asked for; whether kernels run for it */
+        } STEPS[] = {{true, false, true},
+                     {true, false, false},
+                     {false, true, true},
+                     {true, true, false}};
+        uint64_t types = (STEPS[step].k4 ? k4 : 0) | (STEPS[step].s2 ? s2 : 0), of;
+        open_for(dir, types, note, sizeof note);
+        cr_assert_eq(strcmp(note, "known by its file") != 0, STEPS[step].tried, "step %d: %s", step,
+                     note);
+        snprintf(command, sizeof command, "ls %s/*.probe", dir);
+        FILE *ls = popen(command, "r");
+        cr_assert(ls && fgets(path, sizeof path, ls));
+        path[strcspn(path, "\n")] = 0;
+        pclose(ls);
+        cr_assert_eq(lk_kept_open(&file, path, "probe", 5), LK_KEPT_WHOLE);
+        size_t n = file.n_bytes;
+        cr_assert(n < sizeof kept);
+        memcpy(kept, file.data, n);
+        lk_kept_close(&file);
+        memcpy(&of, kept + 40, sizeof of);
+        cr_assert_eq(of, step < 2 ? k4 : k4 | s2, "step %d", step);
+        strcpy((char *)kept + 49, "known by its file");
+        cr_assert_eq(lk_kept_write(path, "probe", 5, kept, n, NULL), LK_OK);
+    }
     snprintf(command, sizeof command, "rm -r %s", dir);
     cr_assert_eq(system(command), 0);
 }
@@ -145,7 +199,7 @@ Test(vk_device, known_answers_are_those_of_the_contract)
     struct lk_backend_options o = {.cpu_level = "auto"};
     const struct lk_backend_impl *impl = &lk_backend_scalar;
     int n_wrong = 0;
-    cr_assert_eq(lk_vk_known_open(&k, &err), LK_OK);
+    cr_assert_eq(lk_vk_known_open(&k, UINT64_MAX, &err), LK_OK);
     k.options.keep_ops = true;
     cr_assert_eq(impl->open(&o, &b, &caps, &err), LK_OK);
     cr_assert_eq(impl->prepare(b, &k.options, &exec, &err), LK_OK, "%s", err.message);
@@ -218,6 +272,8 @@ struct probed {
 
 static struct probed probe_broken(const char *const *names, const char *disable)
 {
+    uint64_t types = lk_type_bit(LK_TYPE_Q4_K) | lk_type_bit(LK_TYPE_Q3_K) |
+                     lk_type_bit(LK_TYPE_Q5_1) | lk_type_bit(LK_TYPE_IQ2_S);
     struct lk_backend *b = calloc(1, sizeof *b);
     struct lk_backend_options o = {.device = vk_pair_id(), .vk_disable = disable};
     struct probed p;
@@ -227,7 +283,8 @@ static struct probed probe_broken(const char *const *names, const char *disable)
     p.looped = b->dev.found.use[LK_VK_LOOPED];
     create_module = b->dev.vk.vkCreateShaderModule;
     b->dev.vk.vkCreateShaderModule = create_broken;
-    cr_assert_eq(lk_vk_probe(b, &p.exact, p.note, sizeof p.note, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_vk_probe(b, types, &p.exact, p.note, sizeof p.note, &err), LK_OK, "%s",
+                 err.message);
     p.int_dot = b->dev.found.use[LK_VK_INT_DOT];
     p.matrix = b->dev.found.use[LK_VK_MATRIX];
     lk_vk_device_close(&b->dev);
