@@ -24,7 +24,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "cpu/grid_panel.h"
 #include "cpu/matmul_types.h"
 #include "cpu/pack.h"
 
@@ -684,95 +683,7 @@ MM_INLINE bool mul_tile(enum lk_type type, int n_tok, const struct lk_packed *w,
     return !sv_any(bad);
 }
 
-/* ---- rows of a grid ---- */
-
-enum { MM_GRID_TOKENS = 64 }; /* between two unpackings of a panel */
-
-/* sum[t] = sum[t] + p: block b of the vector of rows v. */
-MM_INLINE void grid_block(int n_tok, const struct lk_grid_panel *u, int v, const struct mm_x *x,
-                          int64_t b, float (*sum)[LK_PACK_ROWS])
-{
-    const uint8_t *chunks = u->q + v * SV_LANES * 4;
-    sv_i tot[MM_TOKENS];
-    for (int t = 0; t < n_tok; t++) {
-        tot[t] = sv_iset(0);
-    }
-    for (int s = 0; s < 16; s++) {
-        sv_i dot[MM_TOKENS], scale = sv_iload(u->sc[s] + v * SV_LANES);
-        for (int t = 0; t < n_tok; t++) {
-            dot[t] = sv_iset((uint32_t)(-QV_BIAS8 * x->row[t].sum16[b * 16 + s]));
-        }
-#pragma GCC unroll 4
-        for (int g = 0; g < 4; g += QV_STEP) {
-            qv w[QV_STEP];
-            for (int i = 0; i < QV_STEP; i++) {
-                w[i] = qv_load(chunks + (s * 4 + g + i) * 64);
-            }
-            add_dots8(n_tok, w, x, (size_t)(b * 256 + s * 16 + 4 * g), dot);
-        }
-        end_dots(n_tok, dot);
-        for (int t = 0; t < n_tok; t++) {
-            tot[t] = sv_iadd(tot[t], sv_imul(dot[t], scale));
-        }
-    }
-    sv_f d = sv_load(u->d + v * SV_LANES);
-    for (int t = 0; t < n_tok; t++) {
-        float *to = sum[t] + v * SV_LANES;
-        sv_store(to, sv_add(sv_load(to), scale_product(d, x->row[t].d[b], tot[t])));
-    }
-}
-
-/* Block b of a group with n_tok tokens from t0. */
-MM_INLINE void grid_tiles(const struct lk_grid_panel *u, const struct lk_acts *a, int t0, int n_tok,
-                          int64_t b, float (*sum)[LK_PACK_ROWS])
-{
-    struct mm_x x;
-    for (int t = 0; t < n_tok;) {
-        int n = n_tok - t >= MM_TOKENS ? MM_TOKENS : 1;
-        for (int i = 0; i < n; i++) {
-            x.row[i] = lk_acts_row(a, t0 + t + i);
-        }
-        for (int v = 0; v < MM_VECS; v++) {
-            if (n == 1) {
-                grid_block(1, u, v, &x, b, sum + t);
-            } else {
-                grid_block(MM_TOKENS, u, v, &x, b, sum + t);
-            }
-        }
-        t += n;
-    }
-}
-
-/* Groups [first, last): each panel is unpacked once for many tokens. One function for all types. */
-static bool mul_grid(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
-                     int64_t last, float *y, size_t ldy)
-{
-    struct lk_grid_panel panel;
-    float sum[MM_GRID_TOKENS][LK_PACK_ROWS];
-    sv_mask bad = sv_mask_none();
-    for (int64_t g = first; g < last; g++) {
-        int64_t row = g * LK_PACK_ROWS, left = w->rows - row;
-        size_t rows = (size_t)(left < LK_PACK_ROWS ? left : LK_PACK_ROWS);
-        lk_grid_panel_clear(&panel);
-        for (int t0 = 0; t0 < n_tok; t0 += MM_GRID_TOKENS) {
-            int n = n_tok - t0 < MM_GRID_TOKENS ? n_tok - t0 : MM_GRID_TOKENS;
-            memset(sum, 0, sizeof sum);
-            for (int64_t b = 0; b < w->cols / 256; b++) {
-                lk_grid_panel_load(w, g, b, &panel);
-                grid_tiles(&panel, a, t0, n, b, sum);
-            }
-            for (int t = 0; t < n; t++) {
-                for (int v = 0; v < MM_VECS; v++) {
-                    sv_f s = sv_load(sum[t] + v * SV_LANES);
-                    bad = sv_mask_or(bad, sv_out_of_range(s));
-                    sv_store(sum[t] + v * SV_LANES, sv_flush(s));
-                }
-                memcpy(y + (size_t)(t0 + t) * ldy + row, sum[t], rows * sizeof(float));
-            }
-        }
-    }
-    return !sv_any(bad);
-}
+#include "cpu/matmul_grid.h"
 
 /* Weights stay in L1 while the tiles of tokens pass. */
 MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const struct lk_acts *a,

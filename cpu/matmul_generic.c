@@ -36,7 +36,7 @@ static void prepare(const struct lk_acts *a, const float *x, int first, int last
             lk_scalar_round_row(a->kind, xt, a->k, row.x);
             continue;
         }
-        int block = a->kind == LK_ACTS_Q32 ? 32 : 256;
+        int block = lk_acts_block(a->kind);
         for (int64_t at = 0; at < a->k; at += PART) {
             int32_t sum16[PART / 16];
             int64_t n = a->k - at < PART ? a->k - at : PART;
@@ -69,13 +69,13 @@ static float dot(enum lk_type type, const uint8_t *row, int64_t k, const struct 
         int64_t n = k - at < LK_PANEL ? k - at : LK_PANEL;
         int32_t sum[LK_PANEL / 16] = {0};
         for (int64_t i = 0; i < n / 16; i++) {
-            if (info->block == 256) {
+            if (info->acts == LK_ACTS_Q256) {
                 sum[i] = x->sum16[at / 16 + i];
             } else if (i % 2 == 0) {
                 sum[i] = x->sum[at / 32 + i / 2];
             }
         }
-        struct lk_qrow q = {x->q + at, x->d + at / info->block, sum};
+        struct lk_qrow q = {x->q + at, x->d + at / lk_acts_block(info->acts), sum};
         float g = lk_scalar_dot_q(type, row + at / info->block * info->block_bytes, n, &q);
         y = y + g;
     }

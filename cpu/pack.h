@@ -15,7 +15,7 @@
  *   Q6_K  32 chunks of ql, 16 chunks of qh, scales s8 [16][16], d
  *   IQ4_NL  as Q4_0; MXFP4 too, but d: e u8 [16]
  *   IQ4_XS  32 chunks of qs (of each 4, low = elements 0..15 of their 32), scales s8 [8][16], d
- *   IQ2_*, IQ3_*, IQ1_*, TQ*: rows one after the other, as in the file; see cpu/grid_panel.h
+ *   those of a grid: rows one after the other, as in the file; see cpu/grid_panel.h
  *   F32   per element of K: f32 [16]; F16, BF16: u16 [16]
  */
 #ifndef LK_PACK_H

@@ -48,15 +48,16 @@ void lk_scalar_round_row(enum lk_acts_kind kind, const float *x, int64_t k, floa
 
 /* ---- rows (rules 2, 3, 5) ---- */
 
-/* One block's contribution: integers exactly, then the float steps of rule 5. */
-static float block_product(enum lk_offset offset, const struct lk_block_ints *w, const int8_t *q,
-                           float dx, const int32_t *sum)
+/* What elements [from, from + n) of a block contribute: integers exactly, then the float steps of
+ * rule 5. */
+static float block_product(enum lk_offset offset, const struct lk_block_ints *w, int from, int n,
+                           const int8_t *q, float dx, const int32_t *sum)
 {
     int32_t dot = 0;
-    for (int g = 0; g < w->n / w->group; g++) {
+    for (int g = from / w->group; g < (from + n) / w->group; g++) {
         int32_t part = 0;
         for (int i = g * w->group; i < (g + 1) * w->group; i++) {
-            part += (int32_t)w->q[i] * q[i];
+            part += (int32_t)w->q[i] * q[i - from];
         }
         dot += w->sc[g] * part;
     }
@@ -83,16 +84,17 @@ static float block_product(enum lk_offset offset, const struct lk_block_ints *w,
     return p;
 }
 
-static float dot_blocks(enum lk_offset offset, const struct lk_block_ints *w, int64_t n_blocks,
-                        const struct lk_qrow *x)
+static float dot_blocks(const struct lk_type_info *info, const struct lk_block_ints *w,
+                        int64_t n_blocks, const struct lk_qrow *x)
 {
-    int n = w->n;
-    int per_panel = LK_PANEL / n;
+    int n = lk_acts_block(info->acts), per_block = info->block / n, per_panel = LK_PANEL / n;
+    int64_t n_steps = n_blocks * per_block;
     float y = 0.0f;
-    for (int64_t b = 0; b < n_blocks; b += per_panel) {
+    for (int64_t b = 0; b < n_steps; b += per_panel) {
         float g = 0.0f;
-        for (int64_t c = b; c < b + per_panel && c < n_blocks; c++) {
-            float p = block_product(offset, &w[c], x->q + c * n, x->d[c], x->sum + c * n / 16);
+        for (int64_t c = b; c < b + per_panel && c < n_steps; c++) {
+            float p = block_product(info->offset, &w[c / per_block], (int)(c % per_block) * n, n,
+                                    x->q + c * n, x->d[c], x->sum + c * n / 16);
             g = g + p;
         }
         y = y + g;
@@ -104,7 +106,7 @@ float lk_scalar_dot_q(enum lk_type type, const void *row, int64_t k, const struc
 {
     const struct lk_type_info *info = lk_type_info(type);
     const uint8_t *blocks = row;
-    int per_panel = LK_PANEL / info->block;
+    int per_panel = LK_PANEL / info->block, step = lk_acts_block(info->acts);
     int64_t n_blocks = k / info->block;
     float y = 0.0f;
     for (int64_t b = 0; b < n_blocks; b += per_panel) {
@@ -113,8 +115,9 @@ float lk_scalar_dot_q(enum lk_type type, const void *row, int64_t k, const struc
         for (int c = 0; c < n; c++) {
             lk_block_unpack(type, blocks + (b + c) * info->block_bytes, &w[c]);
         }
-        struct lk_qrow part = {x->q + b * info->block, x->d + b, x->sum + b * info->block / 16};
-        float g = dot_blocks(info->offset, w, n, &part);
+        int64_t at = b * info->block;
+        struct lk_qrow part = {x->q + at, x->d + at / step, x->sum + at / 16};
+        float g = dot_blocks(info, w, n, &part);
         y = y + g;
     }
     return y;
@@ -250,10 +253,10 @@ static struct matmul_scratch matmul_layout(const struct lk_weight *w, int n_rows
     size_t k = (size_t)w->cols, n = (size_t)n_rows;
     struct matmul_scratch s = {0};
     if (info->quantized) {
-        size_t blocks = k / (size_t)info->block;
+        size_t blocks = k / (size_t)info->block, steps = k / (size_t)lk_acts_block(info->acts);
         s.q = lk_round_up(blocks * sizeof(struct lk_block_ints), 64);
         s.d = s.q + lk_round_up(n * k, 64);
-        s.sum = s.d + lk_round_up(n * blocks * sizeof(float), 64);
+        s.sum = s.d + lk_round_up(n * steps * sizeof(float), 64);
         s.total = s.sum + lk_round_up(n * (k / 16) * sizeof(int32_t), 64);
     } else {
         s.q = lk_round_up(k * sizeof(float), 64);
@@ -274,11 +277,12 @@ static bool matmul_quantized(const struct lk_weight *w, const float *x, int n_ro
     struct matmul_scratch s = matmul_layout(w, n_rows);
     struct lk_block_ints *ints = (struct lk_block_ints *)(void *)scratch;
     int64_t k = w->cols, n_blocks = k / info->block;
+    int64_t n_steps = k / lk_acts_block(info->acts);
     struct lk_qrow all = {(int8_t *)(scratch + s.q), (float *)(void *)(scratch + s.d),
                           (int32_t *)(void *)(scratch + s.sum)};
     for (int t = 0; t < n_rows; t++) {
-        struct lk_qrow xq = {all.q + t * k, all.d + t * n_blocks, all.sum + t * (k / 16)};
-        lk_scalar_quantize(x + t * k, k, info->block, &xq);
+        struct lk_qrow xq = {all.q + t * k, all.d + t * n_steps, all.sum + t * (k / 16)};
+        lk_scalar_quantize(x + t * k, k, lk_acts_block(info->acts), &xq);
     }
     const uint8_t *row = w->data;
     size_t row_bytes = lk_type_row_bytes(w->type, (size_t)k);
@@ -288,8 +292,8 @@ static bool matmul_quantized(const struct lk_weight *w, const float *x, int n_ro
             lk_block_unpack(w->type, row + b * info->block_bytes, &ints[b]);
         }
         for (int t = 0; t < n_rows; t++) {
-            struct lk_qrow xq = {all.q + t * k, all.d + t * n_blocks, all.sum + t * (k / 16)};
-            ok &= store(dot_blocks(info->offset, ints, n_blocks, &xq), &y[t * w->rows + r]);
+            struct lk_qrow xq = {all.q + t * k, all.d + t * n_steps, all.sum + t * (k / 16)};
+            ok &= store(dot_blocks(info, ints, n_blocks, &xq), &y[t * w->rows + r]);
         }
     }
     return ok;

@@ -33,7 +33,7 @@ void store_element(uint token, uint e, float value)
 
 void main()
 {
-    Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
+    Chunk c = w_chunk(p.n_blocks, p.mid, p.tail);
     w_start(c, 64u);
     uint b = gl_GlobalInvocationID.x;
     uint token = gl_WorkGroupID.y;

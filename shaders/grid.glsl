@@ -52,12 +52,7 @@ uint w_point(uint i)
     return (w_points(i >> 1) >> (16u * (i & 1u))) & 0xffffu;
 }
 
-/* Four elements of 2 bits, or of 4, to bytes. */
-uint spread_2(uint x)
-{
-    uint v = ((x & 255u) | (x << 12)) & 0x000f000fu;
-    return (v | (v << 6)) & 0x03030303u;
-}
+/* Four elements of 4 bits to bytes. */
 uint spread_4(uint x)
 {
     uint v = (x | (x << 8)) & 0x00ff00ffu;

@@ -264,7 +264,7 @@ void main()
     uint group = gl_WorkGroupID.x;
     uint first = gl_WorkGroupID.y * COLS;
     uint token = first + worker;
-    Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
+    Chunk c = w_chunk(p.n_blocks, p.mid, p.tail);
     bool mine = worker < COLS && token < p.n_tokens;
     uint x_row = PANELS == 0u || EXPERTS ? first : 0u;
     if (EXPERTS) { /* one row a workgroup */

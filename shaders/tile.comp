@@ -62,7 +62,7 @@ void main()
         n_groups = p.rg1;
         own_row = expert_row(lid & (BN - 1u));
     }
-    Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
+    Chunk c = w_chunk(p.n_blocks, p.mid, p.tail);
     w_start(c, 128u);
 
     precise float y[16];

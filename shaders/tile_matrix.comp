@@ -448,7 +448,7 @@ void main()
             fetch_row[i] = expert_row((lid >> 2) + THREADS / 4u * i);
         }
     }
-    Chunk c = Chunk(p.n_blocks, p.mid, p.tail);
+    Chunk c = w_chunk(p.n_blocks, p.mid, p.tail);
     w_start(c, THREADS);
     uint row = lid & (BM - 1u), part = lid / BM;
     uint group = expert_group + min(group0 + (row >> 5), n_groups - 1u), r = row & 31u;

@@ -32,7 +32,8 @@ layout(std430, binding = 0) readonly buffer Weights1
 #define W_K
 #define W_TRITS
 #elif defined(LK_W_Q4_0) || defined(LK_W_Q4_1) || defined(LK_W_Q5_0) || defined(LK_W_Q5_1) || \
-    defined(LK_W_Q8_0) || defined(LK_W_IQ4_NL) || defined(LK_W_MXFP4)
+    defined(LK_W_Q8_0) || defined(LK_W_IQ4_NL) || defined(LK_W_MXFP4) || defined(LK_W_Q1_0) || \
+    defined(LK_W_Q2_0)
 #define W_32
 #if defined(LK_W_Q4_1) || defined(LK_W_Q5_1)
 #define W_OFFSET
@@ -78,13 +79,28 @@ layout(std430, binding = 0) readonly buffer Weights1
 #define W_BODY 13u
 #endif
 
+/* Blocks of 32 that share a body; elsewhere blocks are what the file has. */
+#if defined(LK_W_Q1_0)
+#define W_SHARE 4u
+#elif defined(LK_W_Q2_0)
+#define W_SHARE 2u
+#else
+#define W_SHARE 1u
+#endif
+
 struct Chunk {
     uint n_blocks, mid, tail;
 };
 
+/* From a push constant's numbers. */
+Chunk w_chunk(uint n_blocks, uint mid, uint tail)
+{
+    return Chunk(n_blocks * W_SHARE, mid, tail);
+}
+
 uvec4 w_body_at(Chunk c, uint group, uint block, uint i, uint r)
 {
-    return w4[((group * c.n_blocks + block) * W_BODY + i) * 32u + r];
+    return w4[((group * (c.n_blocks / W_SHARE) + block / W_SHARE) * W_BODY + i) * 32u + r];
 }
 
 uint w_mid_at(Chunk c, uint group, uint block, uint r)
@@ -105,16 +121,16 @@ uint w_tail_at(Chunk c, uint group, uint n, uint i, uint r)
 #else
 #define W_PANEL 1u
 #endif
-uvec4 w_raw[W_PANEL * W_BODY];
+uvec4 w_raw[W_PANEL / W_SHARE * W_BODY];
 uint w_raw_mid[W_PANEL];
 uint w_raw_tail[W_PANEL];
 
 void w_load(Chunk c, uint group, uint r, uint panel)
 {
-    [[unroll]] for (uint k = 0u; k < W_PANEL; k++) {
+    [[unroll]] for (uint k = 0u; k < W_PANEL; k += W_SHARE) {
         uint b = min(panel * W_PANEL + k, c.n_blocks - 1u); /* past the end: the last one again */
         [[unroll]] for (uint i = 0u; i < W_BODY; i++) {
-            w_raw[k * W_BODY + i] = w_body_at(c, group, b, i, r);
+            w_raw[k / W_SHARE * W_BODY + i] = w_body_at(c, group, b, i, r);
         }
 #ifdef W_MID
         w_raw_mid[k] = w_mid_at(c, group, b, r);
@@ -131,7 +147,7 @@ void w_load(Chunk c, uint group, uint r, uint panel)
 
 uvec4 w_body(Chunk c, uint group, uint block, uint i, uint r)
 {
-    return w_raw[block * W_BODY + i];
+    return w_raw[block / W_SHARE * W_BODY + i];
 }
 
 uint w_mid(Chunk c, uint group, uint block, uint r)
@@ -169,6 +185,13 @@ uint w_tail(Chunk c, uint group, uint block, uint r)
 uint spread4(uint x)
 {
     return (x * 0x00204081u) & 0x01010101u;
+}
+
+/* Four elements of 2 bits to bytes. */
+uint spread_2(uint x)
+{
+    uint v = ((x & 255u) | (x << 12)) & 0x000f000fu;
+    return (v | (v << 6)) & 0x03030303u;
 }
 
 /* each byte of v, below 128, less the byte n: signed bytes */
@@ -267,6 +290,10 @@ WSub w_sub_load(Chunk c, uint group, uint r, uint b)
 #endif
 #if defined(LK_W_Q5_0) || defined(LK_W_Q5_1)
     a.high = w_mid(c, group, b, r);
+#elif defined(LK_W_Q1_0)
+    a.high = a.v[0][b & 3u];
+#elif defined(LK_W_Q2_0)
+    a.v[0].xy = (b & 1u) == 0u ? a.v[0].xy : a.v[0].zw;
 #endif
     return a;
 }
@@ -278,6 +305,14 @@ void w_sub_bytes(WSub a, out uint q[8])
     LK_UNROLL for (int i = 0; i < 4; i++) {
         q[i] = a.v[0][i];
         q[i + 4] = a.v[1][i];
+    }
+#elif defined(LK_W_Q1_0)
+    LK_UNROLL for (int i = 0; i < 8; i++) {
+        q[i] = centre(spread4((a.high >> (4 * i)) & 15u) * 2u, 0x01010101u);
+    }
+#elif defined(LK_W_Q2_0)
+    LK_UNROLL for (int i = 0; i < 8; i++) {
+        q[i] = centre(spread_2(a.v[0][i >> 2] >> (8 * (i & 3))), 0x01010101u);
     }
 #else
     LK_UNROLL for (int i = 0; i < 4; i++) {

@@ -40,7 +40,7 @@ struct products {
     int32_t c[MAX_BLOCKS][TILE * TILE];
 };
 
-/* Stands for every type of a grid: they are multiplied in one form. */
+/* Stands for every type of a grid in blocks of 256: they are multiplied in one form. */
 #define A_GRID LK_TYPE_IQ2_S
 
 /* ---- unpacking ---- */
@@ -359,7 +359,7 @@ MM_INLINE void unpack_grid(const struct lk_packed *w, int64_t group, int64_t b,
             put_scaled(p, g, load(rows->q + g * CHUNK), 128, scale, true);
         }
     }
-    p->d[0] = sv_load(rows->d);
+    p->d[0] = sv_load(rows->d[0]);
 }
 
 MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks, struct panel *p)
@@ -505,7 +505,9 @@ static void prepare(const struct lk_acts *a, const float *x, int first, int last
 static bool mul(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
                 int64_t last, float *y, size_t ldy)
 {
-    int tiled = a->kind <= LK_ACTS_Q256 && first < last ? n_tok / TILE * TILE : 0;
+    bool tiles =
+        a->kind == LK_ACTS_Q256 || (a->kind == LK_ACTS_Q32 && !lk_type_info(w->type)->grid);
+    int tiled = tiles && first < last ? n_tok / TILE * TILE : 0;
     bool ok = tiled == 0 || mul_tiles(w, a, tiled, first, last, y, ldy);
     if (tiled < n_tok) {
         struct lk_acts rest = *a;

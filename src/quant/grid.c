@@ -215,6 +215,20 @@ static void unpack_tq2_0(const struct lk_tq2_0 *b, const struct out *o)
     }
 }
 
+static void unpack_q1_0(const struct lk_q1_0 *b, const struct out *o)
+{
+    for (int i = 0; i < 16; i++) {
+        put(o, 8 * i, spread_1(b->qs[i]) * 2 + EACH(127));
+    }
+}
+
+static void unpack_q2_0(const struct lk_q2_0 *b, const struct out *o)
+{
+    for (int i = 0; i < 8; i++) {
+        put(o, 8 * i, spread_2(load16(b->qs + 2 * i)) + EACH(127));
+    }
+}
+
 void lk_grid_unpack(enum lk_type type, const void *block, uint8_t *to, size_t step, int32_t sc[16])
 {
     struct out o = {to, step};
@@ -248,6 +262,12 @@ void lk_grid_unpack(enum lk_type type, const void *block, uint8_t *to, size_t st
         break;
     case LK_TYPE_TQ2_0:
         unpack_tq2_0(block, &o);
+        break;
+    case LK_TYPE_Q1_0:
+        unpack_q1_0(block, &o);
+        break;
+    case LK_TYPE_Q2_0:
+        unpack_q2_0(block, &o);
         break;
     default:
         break;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Grid: blocks of 256 whose elements are written as indices of a grid's points, or several to a
- * byte, as bytes: what the scalar contract and the CPU's kernels share of these types. Knows no
+ * Grid: blocks whose elements are written as indices of a grid's points, or several to a byte, as
+ * bytes: what the scalar contract and the CPU's kernels share of these types. Knows no
  * layout of theirs beyond a step.
  */
 #ifndef LK_GRID_H

@@ -40,6 +40,15 @@
         .most_weight = (WEIGHT), .most_integer = 256 * (WEIGHT)*127                                \
     }
 
+/* The same with activations in blocks of 32, several to a block. */
+#define GRID_32(NAME, STRUCT, BLOCK, WEIGHT)                                                       \
+    {                                                                                              \
+        .type = LK_TYPE_##NAME, .name = #NAME, .block = (BLOCK), .block_bytes = sizeof(STRUCT),    \
+        .quantized = true, .grid = true, .acts = LK_ACTS_Q32, .scales = LK_SCALE_F16,              \
+        .n_scales = 1, .unit = 1, .scale_at = {offsetof(STRUCT, d)}, .sub_block = 32,              \
+        .most_weight = (WEIGHT), .most_integer = 32 * (WEIGHT)*127                                 \
+    }
+
 /* An activation is at most 127. The largest integer is that times the sum of the block's largest
  * weights: 32 or 256 of them. */
 static const struct lk_type_info types[] = {
@@ -80,6 +89,8 @@ static const struct lk_type_info types[] = {
      .sub_block = 32,
      .most_weight = 12,
      .most_integer = 32 * 12 * 127},
+    GRID_32(Q1_0, struct lk_q1_0, 128, 1),
+    GRID_32(Q2_0, struct lk_q2_0, 64, 2),
 };
 _Static_assert(LK_COUNT(types) == LK_N_TYPES && LK_N_TYPES <= 64, "a row and a bit a type");
 
@@ -91,7 +102,6 @@ static const struct {
 } others[] = {
     {9, "Q8_1", 32, 40},   {15, "Q8_K", 256, 292}, {24, "I8", 1, 1},  {25, "I16", 1, 2},
     {26, "I32", 1, 4},     {27, "I64", 1, 8},      {28, "F64", 1, 8}, {40, "NVFP4", 64, 36},
-    {41, "Q1_0", 128, 18}, {42, "Q2_0", 64, 18},
 };
 
 const struct lk_type_info *lk_type_info(uint32_t type)
@@ -273,10 +283,10 @@ static void unpack_grid(enum lk_type type, const void *block, struct lk_block_in
     uint8_t q[256];
     int32_t sc[16];
     lk_grid_unpack(type, block, q, 4, sc);
-    for (int i = 0; i < 256; i++) {
+    for (int i = 0; i < out->n; i++) {
         out->q[i] = (int16_t)(q[i] - 128);
     }
-    for (int i = 0; i < 256 / out->group; i++) {
+    for (int i = 0; i < out->n / out->group; i++) {
         out->sc[i] = (int16_t)sc[i * out->group / 16];
     }
 }

@@ -35,7 +35,9 @@ enum lk_type {
     LK_TYPE_BF16 = 30,
     LK_TYPE_TQ1_0 = 34,
     LK_TYPE_TQ2_0 = 35,
-    LK_TYPE_MXFP4 = 39
+    LK_TYPE_MXFP4 = 39,
+    LK_TYPE_Q1_0 = 41,
+    LK_TYPE_Q2_0 = 42
 };
 
 struct lk_q4_0 {
@@ -146,6 +148,14 @@ struct lk_tq2_0 {
     uint8_t qs[64];
     uint16_t d;
 }; /* (q - 1) d */
+struct lk_q1_0 {
+    uint16_t d;
+    uint8_t qs[16];
+}; /* 128 elements: d, or -d where the bit is 0 */
+struct lk_q2_0 {
+    uint16_t d;
+    uint8_t qs[16];
+}; /* 64 elements: (q - 1) d */
 struct lk_mxfp4 {
     uint8_t e;
     uint8_t qs[16];
@@ -192,7 +202,8 @@ _Static_assert(sizeof(struct lk_tq2_0) == 66, "tq2_0");
     X(IQ4_XS) X(MXFP4)
 /* Those that src/quant/grid.h unpacks. */
 #define LK_GRID_TYPES(X)                                                                           \
-    X(IQ3_S) X(IQ3_XXS) X(IQ2_S) X(IQ2_XS) X(IQ2_XXS) X(IQ1_M) X(IQ1_S) X(TQ2_0) X(TQ1_0)
+    X(IQ3_S) X(IQ3_XXS) X(IQ2_S) X(IQ2_XS) X(IQ2_XXS) X(IQ1_M) X(IQ1_S) X(TQ2_0) X(TQ1_0) X(Q2_0)  \
+    X(Q1_0)
 // clang-format on
 #define LK_QUANTIZED_TYPES(X) LK_BLOCK_TYPES(X) LK_GRID_TYPES(X)
 #define LK_CASE(name)         case LK_TYPE_##name:
@@ -212,6 +223,12 @@ enum lk_acts_kind {
     LK_ACTS_R16,  /* f32 rounded to 16 significant bits */
     LK_ACTS_KINDS
 };
+/* Elements of a block of quantized activations, which are those of a float step too. A weight's
+ * block is one of them, or in Q1_0 and Q2_0 several that have a scale in common. */
+static inline int lk_acts_block(enum lk_acts_kind kind)
+{
+    return kind == LK_ACTS_Q32 ? 32 : 256;
+}
 
 /* How the scales of a block are written in the file. */
 enum lk_scale_format {
@@ -232,7 +249,7 @@ enum lk_offset {
 struct lk_type_info {
     enum lk_type type;
     const char *name; /* "Q4_K" */
-    int block;        /* elements of a block: 1, 32 or 256 */
+    int block;        /* elements of a block: 1, 32, 64, 128 or 256 */
     int block_bytes;
     bool quantized; /* activations are quantized for it */
     bool grid;      /* src/quant/grid.h unpacks it */
@@ -244,8 +261,8 @@ struct lk_type_info {
     int sub_block;   /* elements that a sub-scale spans; the block where there is none */
     enum lk_offset offset;
     int32_t most_weight;  /* largest |sub-scale * q| of an element */
-    int32_t most_integer; /* largest |I| of a block: sums of sub-scale * q * activation, and of min
-                           * activation (rule 5) */
+    int32_t most_integer; /* largest |I| of a float step: sums of sub-scale * q * activation, and of
+                           * min activation (rule 5) */
 };
 
 /* NULL for a type number that this build does not run. */
@@ -265,12 +282,12 @@ size_t lk_type_row_bytes(enum lk_type type, size_t n);
  * and the block's scales. y_i = d * sc[i/group] * q_i - dmin * m[i/group], or + m for Q4_1/Q5_1.
  * Centred already (Q4_0: q - 8, Q3_K: -4, Q6_K: -32), and looked up where the type has a table. */
 struct lk_block_ints {
-    int n;     /* 32 or 256 */
+    int n;     /* 32, 64, 128 or 256 */
     int group; /* elements a sub-scale spans: 16 or 32 (n for 32-blocks) */
     float d;   /* unit times the file's, exactly; +0 for an E8M0 scale below 2^-50 (rule 1) */
     float m;   /* Q4_1, Q5_1: +m; Q2_K, Q4_K, Q5_K: dmin; else 0 */
     int16_t q[256];
-    int16_t sc[16]; /* 1 for 32-blocks */
+    int16_t sc[16]; /* 1 where blocks have none */
     int16_t mn[16]; /* integer mins of Q2_K, Q4_K, Q5_K; else 0 */
 };
 /* `block` points at one block of a quantized type. */

@@ -358,7 +358,7 @@ static void layer_norm(const double *x, const float *w, int width, int group, do
 static void round_input(const struct lk_exec *e, const struct lk_weight *w, double *x)
 {
     const struct lk_type_info *info = lk_type_info((uint32_t)w->type);
-    size_t cols = (size_t)w->cols, block = (size_t)info->block;
+    size_t cols = (size_t)w->cols, block = (size_t)lk_acts_block(info->acts);
     int bits = info->acts == LK_ACTS_R13 ? 13 : info->acts == LK_ACTS_R16 ? 16 : 53;
     for (size_t k = 0; k < cols && bits < 53; k++) {
         x[k] = round_to(x[k], bits);

@@ -25,13 +25,15 @@ const uint64_t LK_VK_KNOWN[LK_VK_KNOWN_RUNS][LK_VK_KNOWN_CHECKS] = {
      0x1390a16d82b562b1u, 0x8586655272121554u, 0xe95073ff4ffd8dfdu, 0xa555c54c25a38dbau,
      0x40143621306388c3u, 0xc1bd641f81c5c76bu, 0xebe1006e1af6af74u, 0xe91998a2874f96fdu,
      0x340f67b2ec4a867cu, 0x9f5ecdebebd0094fu, 0x6d5ac2fbe29a9a23u, 0x6182771a500c5d89u,
-     0x873d1373b80780f4u, 0x13018c9568352dabu, 0x3678f93ca2087805u, 0xd898d1fb36b19080u},
+     0x873d1373b80780f4u, 0x13018c9568352dabu, 0x3678f93ca2087805u, 0xd898d1fb36b19080u,
+     0x07cac92d1a386b3cu, 0x071f7aa6862366bbu},
     {0x89a494078696189bu, 0x80109c59b6238b6eu, 0xc6a8dd120923f8beu, 0xdeabbd389f8b9c56u,
      0xca8d222f3208c154u, 0x81f31addce1a1408u, 0x27d97ccb77b3b8f4u, 0x9a9dd8664b64c258u,
      0x4ae07edb9cd12b2bu, 0x6cbddedc33b85a0cu, 0x99f1bb2f19a1cb42u, 0xf828b3f746a2bcd5u,
      0x08b7434797b87982u, 0xda42cb1b4288ae6bu, 0x4fd8cd3fbde153ddu, 0x4f4f63868975f7eeu,
      0xd846ff6f68e61518u, 0xeb14f9c2ed661520u, 0x622068647ce44c5au, 0x1bd286159dadc5d2u,
-     0x84a9ad9ac0652017u, 0xd568201a4d2bd64bu, 0x7909f53ff50ee899u, 0x864318ad9c26b8ebu},
+     0x84a9ad9ac0652017u, 0xd568201a4d2bd64bu, 0x7909f53ff50ee899u, 0x864318ad9c26b8ebu,
+     0xe1e5f61198941369u, 0x9e8952846fd3ae57u},
 };
 
 static uint32_t next(uint64_t *state)
@@ -121,7 +123,7 @@ static bool add_matmuls(struct lk_vk_known *k, uint64_t chosen)
         if (types[i].quantized && !(lk_type_bit(types[i].type) & chosen)) {
             k->slot[check++] = -1;
         } else if (types[i].quantized) {
-            int out = add_matmul(k, types[i].type, types[i].block == 32 ? 0 : wide, ROWS,
+            int out = add_matmul(k, types[i].type, types[i].block <= 32 ? 0 : wide, ROWS,
                                  16 + (uint64_t)types[i].type);
             wide = out < 0 ? out : wide;
             k->slot[check++] = out;

@@ -226,6 +226,7 @@ void test_matmul(struct report *rep, enum lk_cpu_level level)
     };
     static const int ROWS[] = {1, 7, 8, 9, 16, 17, 31, 40};
     static const int K32[] = {32, 64, 224, 256, 288, 576, 1056};
+    static const int K128[] = {128, 256, 384, 896};
     static const int K256[] = {256, 512, 768, 1280};
     static const int K1[] = {1, 3, 32, 255, 256, 257, 600};
     size_t n_types;
@@ -234,10 +235,14 @@ void test_matmul(struct report *rep, enum lk_cpu_level level)
         enum lk_type type = types[i].type;
         const struct lk_matmul_kernels *table = lk_matmul_kernels(level);
         struct rng rng = {rep->seed + (uint64_t)type};
-        const int *ks = types[i].block == 32 ? K32 : types[i].block == 256 ? K256 : K1;
-        int n_ks = types[i].block == 32    ? (int)LK_COUNT(K32)
+        const int *ks = types[i].block == 1     ? K1
+                        : types[i].block == 32  ? K32
+                        : types[i].block == 256 ? K256
+                                                : K128;
+        int n_ks = types[i].block == 1     ? (int)LK_COUNT(K1)
+                   : types[i].block == 32  ? (int)LK_COUNT(K32)
                    : types[i].block == 256 ? (int)LK_COUNT(K256)
-                                           : (int)LK_COUNT(K1);
+                                           : (int)LK_COUNT(K128);
         report_begin(rep, lk_cpu_level_name(level), "matmul", types[i].name);
         if (table->level != OWN[level] ||
             (level != LK_CPU_GENERIC && table->mul == lk_matmul_generic.mul)) {

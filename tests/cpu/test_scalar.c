@@ -338,13 +338,14 @@ Test(scalar, extreme_blocks_do_not_saturate)
             float d[K / 32];
             int32_t sum[K / 16];
             struct lk_qrow xq = {q, d, sum};
-            lk_scalar_quantize(x, K, types[i].block, &xq);
+            lk_scalar_quantize(x, K, lk_acts_block(types[i].acts), &xq);
             for (int k = 0; k < K; k++) {
                 cr_assert_eq(q[k], (int)x[k]);
             }
             double got = (double)lk_scalar_dot_q(type, row, K, &xq);
             /* scale, integer, product, panel and mins each round once */
-            cr_expect_leq(fabs(got - want), (size + fabs(want)) * 0x1p-24 * (5 + n_blocks),
+            cr_expect_leq(fabs(got - want),
+                          (size + fabs(want)) * 0x1p-24 * (5 + K / lk_acts_block(types[i].acts)),
                           "%s of bytes %02x: %.9g, expected %.9g", types[i].name, bytes[j / 2], got,
                           want);
         }
@@ -372,7 +373,7 @@ Test(scalar, matmul_is_dot_of_each_row)
         void *scratch = lk_alloc(lk_scalar_matmul_scratch(&w, 1));
         cr_assert(scratch && lk_scalar_matmul(&w, x, 1, y, scratch));
         if (types[i].quantized) {
-            lk_scalar_quantize(x, K, types[i].block, &xq);
+            lk_scalar_quantize(x, K, lk_acts_block(types[i].acts), &xq);
         } else {
             lk_scalar_round_row(types[i].acts, x, K, rounded);
         }

@@ -25,6 +25,9 @@ SCALES = {
     T.IQ3_S: [0], T.IQ3_XXS: [0], T.IQ2_S: [0], T.IQ2_XS: [0], T.IQ2_XXS: [0],
     T.IQ1_S: [0], T.IQ1_M: [48], T.TQ2_0: [64], T.TQ1_0: [52],
 }
+Q1_0, Q2_0 = 41, 42  # the package knows no values of theirs: see `values`
+SCALES.update({Q1_0: [0], Q2_0: [0]})
+SIZES = dict(GGML_QUANT_SIZES) | {Q1_0: (128, 18), Q2_0: (64, 18)}
 E8M0 = (T.MXFP4,)  # scales of one byte
 SPREAD = (T.IQ1_M,)  # an f16 in the highest four bits of four u16
 N_RANDOM = 1024
@@ -63,11 +66,11 @@ def extreme(qtype):
     """Every scale out of {0, -0, smallest and largest subnormal, largest, 1 + ulp} (of E8M0: the
     smallest, the largest and some between) over bodies of all zeros, all ones, sign bits, largest
     positive bytes and alternating nibbles."""
-    size = GGML_QUANT_SIZES[qtype][1]
+    size = SIZES[qtype][1]
     scales = [0x0000, 0x8000, 0x0001, 0x83FF, 0x7BFF, 0xFBFF, 0x3C01]
     bodies = [0x00, 0xFF, 0x80, 0x7F, 0xF0, 0x0F]
     out = []
-    few = GGML_QUANT_SIZES[qtype][0] == 256
+    few = SIZES[qtype][0] == 256
     for i, body in enumerate(bodies):
         for j, scale in enumerate(scales):
             if few and (i + j) % 3 != 0:
@@ -88,23 +91,35 @@ def extreme(qtype):
     return np.stack(out)
 
 
+def values_of(blocks, qtype):
+    """As ggml has them: bits that are d or -d, two bits that are q - 1 times d."""
+    if qtype not in (Q1_0, Q2_0):
+        return dequantize(blocks, qtype)
+    bits = 1 if qtype == Q1_0 else 2
+    d = blocks[:, :2].copy().view("<f2").astype(np.float32)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    q = (blocks[:, 2:, None] >> shifts & (1 << bits) - 1).reshape(len(blocks), -1)
+    q = q.astype(np.float32)
+    return d * (2 * q - 1 if qtype == Q1_0 else q - 1)
+
+
 def main():
     out = sys.stdout.buffer
     types = list(SCALES)
     out.write(b"LKQ1" + struct.pack("<I", len(types)))
     for qtype in types:
-        size = GGML_QUANT_SIZES[qtype][1]
+        size = SIZES[qtype][1]
         blocks = finite(splitmix64(1000 + qtype, 4 * size).reshape(4, size).copy(), qtype)
         if qtype not in (T.F16, T.BF16):
             blocks = np.concatenate([extreme(qtype), blocks])
         out.write(struct.pack("<II", qtype, len(blocks)) + blocks.tobytes())
-        out.write(dequantize(blocks, qtype).astype("<f4").tobytes())
+        out.write(values_of(blocks, qtype).astype("<f4").tobytes())
         n = N_RANDOM if qtype not in (T.F16, T.BF16) else 1 << 16
         if qtype in (T.F16, T.BF16):  # every pattern, non-finite ones changed as above
             blocks = np.arange(n, dtype="<u2").view(np.uint8).reshape(n, 2).copy()
         else:
             blocks = splitmix64(qtype, n * size).reshape(n, size).copy()
-        values = dequantize(finite(blocks, qtype), qtype).astype("<f4")
+        values = values_of(finite(blocks, qtype), qtype).astype("<f4")
         assert np.isfinite(values).all()
         out.write(struct.pack("<I", n) + hashlib.sha256(values.tobytes()).digest())
 

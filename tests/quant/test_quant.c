@@ -140,6 +140,8 @@ Test(quant, types_agree_with_their_structs)
         {LK_TYPE_TQ1_0, "TQ1_0", 256, sizeof(struct lk_tq1_0)},
         {LK_TYPE_TQ2_0, "TQ2_0", 256, sizeof(struct lk_tq2_0)},
         {LK_TYPE_MXFP4, "MXFP4", 32, sizeof(struct lk_mxfp4)},
+        {LK_TYPE_Q1_0, "Q1_0", 128, sizeof(struct lk_q1_0)},
+        {LK_TYPE_Q2_0, "Q2_0", 64, sizeof(struct lk_q2_0)},
     };
     size_t n;
     const struct lk_type_info *all = lk_types(&n);
@@ -171,7 +173,7 @@ Test(quant, facts_of_a_type_hold_for_every_byte)
             cr_assert(info->n_scales == 0 && info->sub_block == 1 && info->block == 1);
             continue;
         }
-        cr_assert(info->acts == (info->block == 32 ? LK_ACTS_Q32 : LK_ACTS_Q256));
+        cr_assert(info->acts == (info->block < 256 ? LK_ACTS_Q32 : LK_ACTS_Q256));
         cr_assert_eq(info->n_scales, info->offset == LK_OFFSET_NONE ? 1 : 2, "%s", info->name);
         for (int other = 0; other < 256; other += 51) {
             for (int at = 0; at < info->block_bytes; at++) {
@@ -199,7 +201,7 @@ Test(quant, facts_of_a_type_hold_for_every_byte)
             }
         }
         cr_assert_eq(largest, info->most_weight, "%s: %d", info->name, largest);
-        cr_assert_eq(info->most_integer, info->block * info->most_weight * 127);
+        cr_assert_eq(info->most_integer, lk_acts_block(info->acts) * info->most_weight * 127);
     }
 }
 

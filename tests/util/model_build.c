@@ -53,7 +53,7 @@ static const struct {
     {LK_TYPE_MXFP4, 5.9f, 0.0f},   {LK_TYPE_IQ2_XXS, 53.0f, 0.0f},  {LK_TYPE_IQ2_XS, 56.0f, 0.0f},
     {LK_TYPE_IQ2_S, 56.0f, 0.0f},  {LK_TYPE_IQ3_XXS, 142.0f, 0.0f}, {LK_TYPE_IQ3_S, 140.0f, 0.0f},
     {LK_TYPE_IQ1_S, 7.2f, 0.0f},   {LK_TYPE_IQ1_M, 7.2f, 0.0f},     {LK_TYPE_TQ1_0, 0.82f, 0.0f},
-    {LK_TYPE_TQ2_0, 1.2f, 0.0f},
+    {LK_TYPE_TQ2_0, 1.2f, 0.0f},   {LK_TYPE_Q1_0, 1.0f, 0.0f},      {LK_TYPE_Q2_0, 1.2f, 0.0f},
 };
 
 void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, struct rng *rng)

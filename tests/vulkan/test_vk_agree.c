@@ -30,9 +30,9 @@ static void matmuls(int v)
     for (size_t t = sample ? (size_t)v : 0; t < n_types; t += sample ? TYPES_OF_A_SAMPLE : 1) {
         int block = types[t].block;
         int cols[3] = {block,
-                       block == 256  ? 768
-                       : block == 32 ? 352
-                                     : 262,
+                       block == 256 ? 768
+                       : block == 1 ? 262
+                                    : block * 11,
                        block == 1 ? 7 : block * 20};
         /* only kernels of decode are unrolled; those of float weights take CPU drivers too
          * long to compile, and run where the device is a GPU */
@@ -45,6 +45,9 @@ static void matmuls(int v)
         for (size_t i = 0; i < (unrolled ? 1 : LK_COUNT(TOKENS)); i++) {
             if (wide && TOKENS[i] <= LK_VK_FEW_TOKENS) {
                 continue; /* tiles are for more */
+            }
+            if (sample && types[t].grid && (TOKENS[i] == 3 || TOKENS[i] == 8)) {
+                continue; /* one mat-vec and a tile: each is seconds to compile there */
             }
             bool some = unrolled || (i == 4 && sample);
             for (size_t k = some; k < (some ? 2 : LK_COUNT(cols)); k++) {

@@ -61,6 +61,10 @@ struct lk_vk_layout lk_vk_layout_of(enum lk_type type)
         return (struct lk_vk_layout){256, 7, 0, 0};
     case LK_TYPE_MXFP4:
         return (struct lk_vk_layout){32, 1, 0, 1};
+    case LK_TYPE_Q1_0:
+        return (struct lk_vk_layout){128, 1, 0, 8};
+    case LK_TYPE_Q2_0:
+        return (struct lk_vk_layout){64, 1, 0, 4};
     }
     return (struct lk_vk_layout){0};
 }
@@ -133,7 +137,7 @@ bool lk_vk_layout_together(const struct lk_vk_facts *f, const struct lk_plan *pl
 struct parts {
     uint8_t body[13 * 16];
     uint8_t mid[4];
-    uint8_t tail[4];
+    uint8_t tail[8];
 };
 
 /* Sub-blocks of 32 in pairs, element i of the first beside element i of the second: as Q4_K. */
@@ -287,6 +291,13 @@ static void take(enum lk_type type, const uint8_t *b, size_t n_bytes, struct par
         memcpy(p->body, b, 64);
         put_d(p->mid, b + 64);
         break;
+    case LK_TYPE_Q1_0:
+    case LK_TYPE_Q2_0: /* the scale for each 32 elements, as in blocks of 32 */
+        memcpy(p->body, b + 2, 16);
+        for (int i = 0; i < 4; i++) {
+            memcpy(p->tail + 2 * i, b, 2);
+        }
+        break;
     case LK_TYPE_MXFP4:
         memcpy(p->body, b + 1, 16);
         memcpy(p->tail, b, 1);
@@ -327,9 +338,9 @@ void lk_vk_pack(const struct lk_weight *w, size_t group, size_t n, uint8_t *body
                 if (l.mid) {
                     memcpy(mid + (at * ROWS + r) * 4, p.mid, 4);
                 }
-                if (l.tail) {
-                    size_t word = (g * words + b * l.tail / 4) * ROWS + r;
-                    memcpy(tail + word * 4 + b * l.tail % 4, p.tail, l.tail);
+                for (size_t i = 0; i < l.tail; i += 4) {
+                    size_t word = (g * words + (b * l.tail + i) / 4) * ROWS + r;
+                    memcpy(tail + word * 4 + b * l.tail % 4, p.tail + i, l.tail < 4 ? l.tail : 4);
                 }
             }
         }

@@ -14,7 +14,7 @@ struct lk_vk_layout {
     uint32_t block; /* elements of a block */
     uint32_t body;  /* uvec4s a block */
     uint32_t mid;   /* words a block: 0 or 1 */
-    uint32_t tail;  /* bytes a block: 0, 1, 2 or 4; whole words a row */
+    uint32_t tail;  /* bytes a block: 0, 1, 2, 4 or 8; whole words a row */
 };
 struct lk_vk_layout lk_vk_layout_of(enum lk_type type);
 uint32_t lk_vk_layout_blocks(enum lk_type type, int64_t cols);
