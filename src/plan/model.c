@@ -673,9 +673,9 @@ static lk_status find(const struct lk_gguf *gguf, const char *name, int64_t n, i
     if (!lk_type_info(t->type)) {
         const char *type = lk_type_name(t->type);
         return lk_fail(err, LK_E_UNSUPPORTED,
-                       "%s: tensor '%s' has type %s (%u), which is not "
-                       "supported",
-                       lk_gguf_path(gguf), name, type ? type : "unknown", t->type);
+                       "%s: tensor '%s' has type %s (%u), which is not supported: %s",
+                       lk_gguf_path(gguf), name, type ? type : "unknown", t->type,
+                       lk_type_why_not(t->type));
     }
     if ((uintptr_t)t->data % sizeof(float) != 0) {
         return lk_fail(err, LK_E_UNSUPPORTED,

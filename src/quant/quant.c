@@ -94,14 +94,32 @@ static const struct lk_type_info types[] = {
 };
 _Static_assert(LK_COUNT(types) == LK_N_TYPES && LK_N_TYPES <= 64, "a row and a bit a type");
 
-/* Types that files may hold but no backend runs. Numbers that ggml has given up are not here. */
+static const char ACTIVATIONS[] = "a form of activations, in which no weights are kept",
+                  INTEGERS[] = "integers without a scale, in which no model has its weights",
+                  DOUBLES[] = "doubles, in which no model has its weights",
+                  NO_INTEGER[] = "its scales of 16 elements have no exact sum in 32 bits",
+                  REPACKED[] = "Q4_0 or IQ4_NL repacked for one CPU, which ggml has given up",
+                  GIVEN_UP[] = "given up by ggml";
+
+/* Types that files may hold but no backend runs, and why. Numbers that ggml has given up are in the
+ * second table: they have neither names nor sizes. */
 static const struct {
     uint32_t type;
     const char *name;
     int block, block_bytes;
+    const char *why;
 } others[] = {
-    {9, "Q8_1", 32, 40},   {15, "Q8_K", 256, 292}, {24, "I8", 1, 1},  {25, "I16", 1, 2},
-    {26, "I32", 1, 4},     {27, "I64", 1, 8},      {28, "F64", 1, 8}, {40, "NVFP4", 64, 36},
+    {9, "Q8_1", 32, 40, ACTIVATIONS}, {15, "Q8_K", 256, 292, ACTIVATIONS},
+    {24, "I8", 1, 1, INTEGERS},       {25, "I16", 1, 2, INTEGERS},
+    {26, "I32", 1, 4, INTEGERS},      {27, "I64", 1, 8, INTEGERS},
+    {28, "F64", 1, 8, DOUBLES},       {40, "NVFP4", 64, 36, NO_INTEGER},
+};
+static const struct {
+    uint32_t type;
+    const char *why;
+} given_up[] = {
+    {4, GIVEN_UP},  {5, GIVEN_UP},  {31, REPACKED}, {32, REPACKED},
+    {33, REPACKED}, {36, REPACKED}, {37, REPACKED}, {38, REPACKED},
 };
 
 const struct lk_type_info *lk_type_info(uint32_t type)
@@ -142,6 +160,21 @@ const char *lk_type_name(uint32_t type)
         }
     }
     return NULL;
+}
+
+const char *lk_type_why_not(uint32_t type)
+{
+    for (size_t i = 0; i < LK_COUNT(others); i++) {
+        if (others[i].type == type) {
+            return others[i].why;
+        }
+    }
+    for (size_t i = 0; i < LK_COUNT(given_up); i++) {
+        if (given_up[i].type == type) {
+            return given_up[i].why;
+        }
+    }
+    return lk_type_info(type) ? NULL : "no type that ggml has";
 }
 
 bool lk_type_block(uint32_t type, int *block, int *block_bytes)

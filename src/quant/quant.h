@@ -271,6 +271,8 @@ const struct lk_type_info *lk_type_info(uint32_t type);
 const struct lk_type_info *lk_types(size_t *n);
 /* A set of quantized types has a bit for each; 0: the type is not one of them. */
 uint64_t lk_type_bit(uint32_t type);
+/* Why a type does not run, in a few words; NULL: it does. */
+const char *lk_type_why_not(uint32_t type);
 /* The usual name of any ggml type number, runnable or not; NULL for a number nobody knows. */
 const char *lk_type_name(uint32_t type);
 /* Elements and bytes of a block of any type that has a name; false for the others. */

@@ -211,6 +211,7 @@ Test(quant, types_that_do_not_run_have_names_and_sizes)
     for (uint32_t t = 0; t < 100; t++) {
         bool named = lk_type_name(t) != NULL;
         cr_assert_eq(lk_type_block(t, &block, &bytes), named, "type %u", t);
+        cr_assert_eq(lk_type_why_not(t) == NULL, lk_type_info(t) != NULL, "type %u", t);
         if (lk_type_info(t)) {
             cr_assert(named && block == lk_type_info(t)->block);
             cr_assert_eq(bytes, lk_type_info(t)->block_bytes);
