@@ -46,7 +46,7 @@ static void matmuls(int v)
             if (wide && TOKENS[i] <= LK_VK_FEW_TOKENS) {
                 continue; /* tiles are for more */
             }
-            if (sample && types[t].grid && (TOKENS[i] == 3 || TOKENS[i] == 8)) {
+            if (sample && types[t].grid && (TOKENS[i] == 3 || TOKENS[i] == 9)) {
                 continue; /* one mat-vec and a tile: each is seconds to compile there */
             }
             bool some = unrolled || (i == 4 && sample);
