@@ -24,6 +24,7 @@ struct lk_arch {
     bool rope_interleaved;   /* rotary pairs (2i, 2i+1); else (i, i + n/2) */
     bool qkv_bias;           /* attn_{q,k,v}.bias are required (elsewhere they are optional) */
     enum lk_qk_norm qk_norm; /* RMS norms */
+    bool qk_norm_optional;   /* where the file has them */
     bool no_pre_norms;       /* no norms before attention and the feed-forward */
     bool post_norms;         /* norms after attention and after the feed-forward, before the add */
     bool fused_qkv;          /* attn_qkv.weight = rows of q, k, v */
@@ -66,6 +67,9 @@ struct lk_arch {
                           before and behind, and the two are added; the router reads the hidden
                           rows in a norm with ffn_gate_inp.scale */
     bool layer_scale;  /* layer_output_scale.weight, where it is there, multiplies a layer's rows */
+    bool wide_expert;  /* one is as wide as feed_forward_length, where no key says; else as its part
+                          among those used */
+    bool wide_shared;  /* likewise what all tokens share beside them */
 };
 
 /* NULL for an unknown name. */

@@ -38,6 +38,7 @@ static const struct idle {
     {NULL, "attention.temperature_scale", false, 0},
     {NULL, "embedding_length_per_layer_input", false, 0},
     {"qwen3vl", "n_deepstack_layers", true, 0}, /* of images */
+    {"qwen3vlmoe", "n_deepstack_layers", true, 0},
     {"gemma3", "vision.", true, 0}, /* of the tensors of another part, which are refused */
     {"gemma3", "mm.", true, 0},
     {"gemma3", "mm_tokens_per_image", true, 0},

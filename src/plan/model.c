@@ -518,7 +518,8 @@ static void read_groups(struct reader *r, struct lk_experts *x, int n_expert)
     }
 }
 
-/* Layers of experts; those before leading_dense_block_count have none. */
+/* Layers of experts: every n-th by interleave_moe_layer_step, but none of those before
+ * leading_dense_block_count. */
 static void read_experts(struct reader *r, struct lk_hparams *h)
 {
     struct lk_experts *x = &h->experts;
@@ -529,10 +530,12 @@ static void read_experts(struct reader *r, struct lk_hparams *h)
     }
     int used = read_int(r, "expert_used_count", n > 0, 0, n > 0, LK_MAX_EXPERTS_USED);
     int dense = read_int(r, "leading_dense_block_count", false, 0, 0, h->n_layer);
+    int step = read_int(r, "interleave_moe_layer_step", false, 1, 1, MAX_LAYERS);
     int shared = read_int(r, "expert_shared_count", false, 0, 0, LK_MAX_EXPERTS);
     x->n_used = n > 0 ? used : 0;
-    for (int i = 0; i < h->n_layer; i++) { /* where no key says it, as wide as used ones are wide */
-        h->layers[i].n_ff_exp = n > 0 && used > 0 ? h->layers[i].n_ff / used : 0;
+    int parts = h->arch->wide_expert ? 1 : used;
+    for (int i = 0; i < h->n_layer; i++) { /* where no key says it */
+        h->layers[i].n_ff_exp = n > 0 && parts > 0 ? h->layers[i].n_ff / parts : 0;
     }
     read_layers(r, h, "expert_feed_forward_length", false, at_ff_exp, n > 0, MAX_DIM);
     read_gate(r, x);
@@ -543,7 +546,11 @@ static void read_experts(struct reader *r, struct lk_hparams *h)
     int wide = read_int(r, "expert_shared_feed_forward_length", false, 0, 0, MAX_DIM);
     for (int i = dense; i < h->n_layer; i++) {
         struct lk_layer *l = &h->layers[i];
-        int64_t all = wide > 0 ? wide : (int64_t)shared * l->n_ff_exp;
+        int64_t each = h->arch->wide_shared ? l->n_ff : (int64_t)shared * l->n_ff_exp;
+        int64_t all = wide > 0 ? wide : each;
+        if ((i + 1) % step != 0) {
+            continue;
+        }
         l->n_expert = n;
         l->n_ff_shared = all < MAX_DIM ? (int)all : MAX_DIM;
     }
@@ -624,7 +631,7 @@ lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_e
     }
     h->arch = lk_arch_find(name.ptr, name.len);
     if (!h->arch) {
-        char known[256];
+        char known[512];
         lk_arch_list(known, sizeof known);
         return lk_fail(err, LK_E_UNSUPPORTED,
                        "%s: architecture '%.*s' is not supported; known ones: %s",

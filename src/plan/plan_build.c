@@ -332,13 +332,17 @@ static void set_scores(const struct lk_hparams *h, const struct lk_layer *l, str
     }
 }
 
-/* Norms of q and k, where the architecture has them. */
+/* Norms of q and k, where the architecture has them, or the file, of one that may. */
 static void norm_qk(struct builder *b, int layer, int qk[2])
 {
     const struct lk_layer *l = &b->h.layers[layer];
     bool row = b->h.arch->qk_norm == LK_QK_ROW;
     int n[2] = {l->n_head * l->k_dim, l->n_kv_head * l->k_dim};
     char name[96];
+    if (b->h.arch->qk_norm_optional && !has(b, blk(name, layer, "attn_q_norm.weight")) &&
+        !has(b, blk(name, layer, "attn_k_norm.weight"))) {
+        return;
+    }
     qk[0] =
         norm(b, layer, qk[0], n[0], row ? n[0] : l->k_dim, blk(name, layer, "attn_q_norm.weight"));
     qk[1] =

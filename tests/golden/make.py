@@ -25,6 +25,7 @@ torch.set_default_dtype(torch.float64)
 # Routers ask for the softmax of f32; here everything is in double.
 softmax = torch.nn.functional.softmax
 torch.nn.functional.softmax = lambda x, dim=-1, **_: softmax(x, dim=dim)
+torch.Tensor.float = torch.Tensor.double
 
 HIDDEN, FF, VOCAB, LAYERS, N_TOKENS = 64, 96, 256, 2, 40
 COMMON = dict(hidden_size=HIDDEN, intermediate_size=FF, vocab_size=VOCAB, num_hidden_layers=LAYERS,
@@ -120,10 +121,47 @@ def cases():
                                                     "logit_scale": 0.25}), T.F16
     yield "hunyuan", "hunyuan-dense", tf.HunYuanDenseV1Config(**{**small, "head_dim": 24}), T.F16
     yield "ernie4_5", "ernie4_5", tf.Ernie4_5Config(**{**small, "head_dim": 24, "use_bias": False}), T.F16
+    yield from cases_of_experts(small)
+
+
+def cases_of_experts(small):
+    small = {**small, "experts_implementation": "eager"}
+    partial = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}
+    few = {"num_local_experts": 6, "num_experts_per_tok": 3}
+    scales = {"embedding_multiplier": 6.0, "residual_multiplier": 0.22, "attention_multiplier": 0.2, "logits_scaling": 8.0}
+    yield "granitemoe", "granitemoe", tf.GraniteMoeSharedConfig(
+        **{**small, **few, **scales, "shared_intermediate_size": 48}), T.F16
+    late = {"intermediate_size": 48, "moe_intermediate_size": 32, "n_routed_experts": 8, "num_experts_per_tok": 3,
+            "first_k_dense_replace": 1, "norm_topk_prob": True, "routed_scaling_factor": 1.5}
+    groups = {"n_group": 4, "topk_group": 2}
+    yield "glm4moe", "glm4moe", tf.Glm4MoeConfig(
+        **{**small, **late, **groups, **partial, "n_shared_experts": 2, "head_dim": 24, "use_qk_norm": True,
+           "attention_bias": True}), T.F16
+    yield "hunyuan-moe", "hunyuan-moe", tf.HunYuanMoEV1Config(
+        **{**small, "num_experts": 5, "moe_topk": 2, "head_dim": 24}), T.F16
+    yield "ernie4_5-moe", "ernie4_5-moe", tf.Ernie4_5_MoeConfig(
+        **{**small, "intermediate_size": 48, "num_hidden_layers": 4, "moe_intermediate_size": 32, "moe_k": 2,
+           "moe_num_experts": 6, "moe_num_shared_experts": 2, "moe_layer_start_index": 2, "moe_layer_end_index": 3,
+           "moe_layer_interval": 2, "use_bias": False}), T.F16
+    yield "minimax-m2", "minimax-m2", tf.MiniMaxM2Config(
+        **{**small, **few, **partial, "head_dim": 24}), T.F16
+    ones = {"embedding_multiplier": 1.0, "residual_multiplier": 1.0, "attention_multiplier": 0.25, "logits_scaling": 1.0}
+    yield "bailingmoe", "bailingmoe", tf.GraniteMoeSharedConfig( # the same mathematics
+        **{**small, **few, **ones, "shared_intermediate_size": 64}), T.F16
+    yield "bailingmoe2", "bailingmoe2", tf.SarvamMoEConfig(
+        **{**small, **late, **groups, "n_shared_experts": 1, "head_dim": 24}), T.F16
+    yield "qwen3vlmoe", "qwen3vlmoe", tf.Qwen3VLMoeTextConfig(
+        **{**small, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 32, "head_dim": 24,
+           "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [4, 4, 4]}}), T.F16
+    yield "dots1", "dots1", tf.Dots1Config(
+        **{**small, **late, "n_group": 1, "topk_group": 1, "n_shared_experts": 2, "head_dim": 24,
+           "layer_types": ["full_attention"] * LAYERS}), T.F16
+    yield "olmoe", "olmoe", tf.OlmoeConfig(
+        **{**small, "num_experts": 6, "num_experts_per_tok": 3, "norm_topk_prob": False}), T.F16
 
 
 # llama's rotary pairs are neighbours in the files of these, halves in transformers
-PERMUTED = ("llama", "smollm3", "mistral3", "granite")
+PERMUTED = ("llama", "smollm3", "mistral3", "granite", "granitemoe", "bailingmoe")
 # norm weights of these are kept without their 1 in transformers, and with it in the files
 PLUS_ONE = ("gemma2", "gemma3")
 
@@ -198,7 +236,10 @@ def gemma4_keys(writer, c):
 
 
 def keys(writer, arch, c):
-    writer.add_block_count(c.num_hidden_layers)
+    nextn = arch == "glm4moe" # a block that predicts one token more
+    writer.add_block_count(c.num_hidden_layers + nextn)
+    if nextn:
+        writer.add_nextn_predict_layers(1)
     writer.add_context_length(c.max_position_embeddings)
     writer.add_embedding_length(c.hidden_size)
     writer.add_feed_forward_length(c.intermediate_size)
@@ -218,7 +259,7 @@ def keys(writer, arch, c):
                       ("logit_scale", writer.add_logit_scale),
                       ("attn_logit_softcapping", writer.add_attn_logit_softcapping),
                       ("final_logit_softcapping", writer.add_final_logit_softcapping)):
-        if getattr(c, name, None) is not None and arch in ("granite", "cohere2", "gemma2"):
+        if getattr(c, name, None) is not None and arch in ("granite", "granitemoe", "cohere2", "gemma2"):
             add(getattr(c, name))
     rope = getattr(c, "rope_parameters", None) or {}
     rope = rope.get("full_attention", rope)
@@ -235,16 +276,45 @@ def keys(writer, arch, c):
             writer.add_sliding_window_pattern([t == "sliding_attention" for t in c.layer_types])
     if arch == "glm4":
         writer.add_rope_dimension_count(c.head_dim // 2)
-    if arch == "qwen3vl":
+    if arch in TEXT_MODELS:
         writer.add_rope_dimension_sections([*rope["mrope_section"], 0])
         writer.add_num_deepstack_layers(3)
-    n_expert = getattr(c, "num_experts", None) or getattr(c, "num_local_experts", None)
-    if n_expert:
-        writer.add_expert_count(n_expert)
-        writer.add_expert_used_count(c.num_experts_per_tok)
-        writer.add_expert_feed_forward_length(getattr(c, "moe_intermediate_size", c.intermediate_size))
+    if arch in ("glm4moe", "minimax-m2"):
+        writer.add_rope_dimension_count(c.head_dim // 2)
+    keys_of_experts(writer, arch, c)
     if arch == "phi3":
         writer.add_rope_dimension_count(int(0.75 * c.hidden_size // c.num_attention_heads))
+
+
+def keys_of_experts(writer, arch, c):
+    n_expert = getattr(c, "num_experts", None) or getattr(c, "num_local_experts", None)
+    if not n_expert:
+        return
+    writer.add_expert_count(n_expert)
+    writer.add_expert_used_count(getattr(c, "moe_topk", None) or c.num_experts_per_tok)
+    if arch not in ("llama", "granitemoe"):
+        writer.add_expert_feed_forward_length(
+            32 if arch == "bailingmoe" else getattr(c, "moe_intermediate_size", None) or c.intermediate_size)
+    shared = getattr(c, "n_shared_experts", None) or getattr(c, "moe_num_shared_experts", None)
+    if shared or arch in ("hunyuan-moe", "bailingmoe"):
+        writer.add_expert_shared_count(shared or (2 if arch == "bailingmoe" else 1))
+    wide = {"granitemoe": getattr(c, "shared_intermediate_size", 0), "hunyuan-moe": c.intermediate_size,
+            "ernie4_5-moe": 32 * (shared or 0), "bailingmoe2": 32 * (shared or 0)}
+    if arch in wide:
+        writer.add_expert_shared_feed_forward_length(wide[arch])
+    lead = getattr(c, "first_k_dense_replace", None) or getattr(c, "moe_layer_start_index", None)
+    if lead:
+        writer.add_leading_dense_block_count(lead)
+    if arch == "ernie4_5-moe":
+        writer.add_interleave_moe_layer_step(c.moe_layer_interval)
+    if getattr(c, "n_group", None):
+        writer.add_expert_group_count(c.n_group)
+        writer.add_expert_group_used_count(c.topk_group)
+    if arch in ("glm4moe", "minimax-m2", "bailingmoe2", "dots1"):
+        writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    if getattr(c, "routed_scaling_factor", None) or arch == "bailingmoe":
+        writer.add_expert_weights_scale(getattr(c, "routed_scaling_factor", 1.0))
+        writer.add_expert_weights_norm(True)
 
 
 NAMES = {
@@ -259,11 +329,19 @@ NAMES = {
     "mlp.gate": "ffn_gate_inp", "mlp.router": "ffn_gate_inp", "router.proj": "ffn_gate_inp",
     "pre_feedforward_layernorm_2": "pre_ffw_norm_2", "post_feedforward_layernorm_1": "post_ffw_norm_1",
     "post_feedforward_layernorm_2": "post_ffw_norm_2",
+    "mlp.gate.wg": "ffn_gate_inp",
+    "block_sparse_moe.router": "ffn_gate_inp", "shared_mlp.output_linear": "ffn_down_shexp",
+    **{f"mlp.{kind}.{part}_proj": f"ffn_{part}_shexp" for kind in ("shared_experts", "shared_mlp")
+       for part in ("gate", "up", "down")},
 }
 # tensors of layers whose whole name is another
 WHOLE = {"self_attn.sinks": "attn_sinks.weight", "layer_scalar": "layer_output_scale.weight",
          "router.scale": "ffn_gate_inp.scale", "router.per_expert_scale": "ffn_down_exps.scale",
          "experts.gate_up_proj": "ffn_gate_up_exps.weight", "experts.down_proj": "ffn_down_exps.weight"}
+
+
+def layer_of(key):
+    return key.split("layers.")[1].split(".")[0]
 
 
 def name_of(arch, key):
@@ -272,8 +350,10 @@ def name_of(arch, key):
     _, _, layer, rest = key.split(".", 3)
     if rest in WHOLE:
         return f"blk.{layer}.{WHOLE[rest]}"
+    if rest.endswith("e_score_correction_bias"):
+        return f"blk.{layer}.exp_probs_b.bias"
     part, kind = rest.rsplit(".", 1)
-    post = ("gemma2", "gemma3", "gemma4", "olmo2", "exaone4", "seed_oss", "gpt-oss")
+    post = ("gemma2", "gemma3", "gemma4", "olmo2", "exaone4", "seed_oss", "gpt-oss", "glm4moe")
     other = {"post_attention_layernorm": "post_attention_norm" if arch in post else "ffn_norm",
              "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
              "post_self_attn_layernorm": "post_attention_norm", "post_mlp_layernorm": "post_ffw_norm"}
@@ -283,7 +363,7 @@ def name_of(arch, key):
 def experts(writer, arch, key, x, qtype):
     """Writes the matrices, or biases, of all experts of a layer; the values they stand for. gpt-oss
     has columns where others have rows, and gate and up in turns."""
-    layer, part = key.split(".")[2], key.rsplit(".", 1)[1]
+    layer, part = layer_of(key), key.rsplit(".", 1)[1]
     names = ("ffn_gate_exps", "ffn_up_exps") if "gate_up" in part else ("ffn_down_exps",)
     bias, values = part.endswith("bias"), []
     x = x.swapaxes(1, 2) if arch == "gpt-oss" and not bias else x
@@ -310,6 +390,9 @@ def vocabulary(writer):
     writer.add_unk_token_id(0)
 
 
+# text parts of others, without heads of their own
+TEXT_MODELS = {"qwen3vl": "Qwen3VLTextModel", "qwen3vlmoe": "Qwen3VLMoeTextModel"}
+
 # models whose hidden rows after the last norm are written too, as a text's two points: the mean of
 # all rows and the last one, each divided by its length: u32 n_tokens, u32 n_embd, i32 tokens, f32 rows
 EMBEDDED = ("qwen3",)
@@ -326,7 +409,7 @@ def write_embeddings(path, model, ids):
 
 
 def make(out, name, arch, config, qtype):
-    text_model = tf.Qwen3VLTextModel if arch == "qwen3vl" else None # which has no head of its own
+    text_model = getattr(tf, TEXT_MODELS[arch]) if arch in TEXT_MODELS else None
     model = (text_model(config) if text_model else tf.AutoModelForCausalLM.from_config(config)).double().eval()
     rng = np.random.default_rng(sum(map(ord, name)))
     w = gguf.GGUFWriter(os.path.join(out, f"tiny-{name}.gguf"), arch)
@@ -342,12 +425,14 @@ def make(out, name, arch, config, qtype):
         plain = 500000.0 ** (-np.arange(0, n, 2) / n)
         factors = (plain / inv).astype(np.float32)
         w.add_tensor("rope_freqs.weight", factors)
-    state = model.state_dict()
+    if arch == "glm4moe": # of a block that nobody runs
+        w.add_tensor(f"blk.{config.num_hidden_layers}.nextn.enorm.weight", np.ones(HIDDEN, np.float32))
+    state, fused = model.state_dict(), []
     for key, t in state.items():
         if key == "lm_head.weight" and config.tie_word_embeddings:
             continue
         shape = tuple(t.shape)
-        if len(shape) == 1:
+        if len(shape) == 1 or "e_score" in key:
             x = rng.normal(0, 0.1, shape)
             if (key.endswith(("norm.weight", "layer_scalar", "scale")) or "layernorm" in key and arch == "gemma4") \
                     and arch not in PLUS_ONE:
@@ -355,10 +440,11 @@ def make(out, name, arch, config, qtype):
         else:
             x = rng.normal(0, 1.0 if "embed" in key else 1.5 / shape[-1] ** 0.5, shape)
         x = x.astype(np.float32)
-        if "mlp.experts" in key:
+        if ".experts." in key and arch != "gemma4":
             state[key] = torch.from_numpy(experts(w, arch, key, x, qtype).astype(np.float64))
             continue
-        kind_of_file = T.F32 if key.endswith(("mlp.gate.weight", "router.weight", "router.proj.weight")) else qtype
+        router = key.endswith(("mlp.gate.weight", "router.weight", "gate.wg.weight", "router.proj.weight"))
+        kind_of_file = T.F32 if router or "e_score" in key else qtype
         is_norm = len(shape) == 1 and not key.endswith("bias")
         file_value = x + np.float32(1) if arch in PLUS_ONE and is_norm else x
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
@@ -371,7 +457,16 @@ def make(out, name, arch, config, qtype):
         if arch in PLUS_ONE and is_norm:
             value = value.astype(np.float64) - 1.0
         kind = kind_of_file if x.ndim > 1 and kind_of_file != T.F32 else None
-        w.add_tensor(name_of(arch, key if not text_model else "model." + key), data, raw_dtype=kind)
+        data = data.reshape(-1) if "e_score" in key else data
+        if key.endswith("shared_mlp.input_linear.weight"): # gate and up in one
+            for part, half in zip(("gate", "up"), np.split(data, 2)):
+                w.add_tensor(f"blk.{layer_of(key)}.ffn_{part}_shexp.weight", half, raw_dtype=kind)
+        elif arch == "bailingmoe2" and proj in ("q_proj", "k_proj", "v_proj"):
+            fused.append(data)
+            if proj == "v_proj":
+                w.add_tensor(f"blk.{layer_of(key)}.attn_qkv.weight", np.concatenate(fused[-3:]), raw_dtype=kind)
+        else:
+            w.add_tensor(name_of(arch, key if not text_model else "model." + key), data, raw_dtype=kind)
         state[key] = torch.from_numpy(value.astype(np.float64))
     model.load_state_dict(state)
     w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()

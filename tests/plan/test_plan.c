@@ -67,6 +67,7 @@ static bool is_turned(const char *arch, int layer)
 #define BARE_FFN  "matmul matmul glu matmul "
 #define FFN       "norm " BARE_FFN
 #define EXPERTS   "norm matmul route experts experts glu experts combine "
+#define SHARED    EXPERTS BARE_FFN "add "
 #define BIASED                                                                                     \
     "norm matmul bias route experts expert_bias experts expert_bias glu experts expert_bias "      \
     "combine "
@@ -77,6 +78,7 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         const char *arch, *layer;
         const char *unturned; /* a layer without rotation, where some have none */
         const char *full;     /* one without a window, where v is made of k */
+        const char *plain;    /* a layer without experts, likewise */
     } want[] = {
         {.arch = "llama", .layer = QKV ATTENTION "add " FFN "add"},
         {.arch = "qwen2", .layer = QKV "bias bias bias " ATTENTION "add " FFN "add"},
@@ -107,6 +109,25 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         {.arch = "gemma4",
          .layer = QKV "norm norm norm " ATTENTION "norm add " FFN "norm add scale",
          .full = "norm matmul matmul norm norm norm " ATTENTION "norm add " FFN "norm add scale"},
+        {.arch = "granitemoe", .layer = QKV ATTENTION "scale add " SHARED "scale add"},
+        {.arch = "glm4moe",
+         .layer = QKV "norm norm " ATTENTION "add " SHARED "add",
+         .plain = QKV "norm norm " ATTENTION "add " FFN "add"},
+        {.arch = "hunyuan-moe",
+         .layer = QKV "rope rope norm norm kv_store attention matmul add " SHARED "add"},
+        {.arch = "ernie4_5-moe",
+         .layer = QKV ATTENTION "add " SHARED "add",
+         .plain = QKV ATTENTION "add " FFN "add"},
+        {.arch = "minimax-m2", .layer = QKV "norm norm " ATTENTION "add " EXPERTS "add"},
+        {.arch = "bailingmoe", .layer = QKV ATTENTION "add " SHARED "add"},
+        {.arch = "bailingmoe2",
+         .layer = QKV "norm norm " ATTENTION "add " SHARED "add",
+         .plain = QKV "norm norm " ATTENTION "add " FFN "add"},
+        {.arch = "qwen3vlmoe", .layer = QKV "norm norm " ATTENTION "add " EXPERTS "add"},
+        {.arch = "dots1",
+         .layer = QKV "norm norm " ATTENTION "add " SHARED "add",
+         .plain = QKV "norm norm " ATTENTION "add " FFN "add"},
+        {.arch = "olmoe", .layer = QKV "norm norm " ATTENTION "add " EXPERTS "add"},
     };
     for (size_t i = 0; i < LK_COUNT(want); i++) {
         struct model_params p = model_params_default(want[i].arch, LK_TYPE_Q4_0, 1);
@@ -119,7 +140,10 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
             bool turned = find_kind(f.plan, LK_OP_ROPE, layer);
             op_names(f.plan, layer, text, sizeof text);
             bool full = want[i].full && model_is_full(&p, layer);
-            cr_assert_str_eq(text, full ? want[i].full : turned ? want[i].layer : want[i].unturned);
+            const char *usual = full                                          ? want[i].full
+                                : !p.n_expert || model_has_experts(&p, layer) ? want[i].layer
+                                                                              : want[i].plain;
+            cr_assert_str_eq(text, turned ? usual : want[i].unturned);
             cr_assert_eq(turned, is_turned(want[i].arch, layer));
         }
         op_names(f.plan, -1, text, sizeof text);
@@ -315,7 +339,7 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
             const struct lk_weight *wq = &plan->weights[q->weight], *wk = &plan->weights[k->weight],
                                    *wv = &plan->weights[v->weight];
             cr_assert(wq->rows == nq && wk->rows == nk && wv->rows == nk);
-            bool routed = p.n_expert > 0;
+            bool routed = model_has_experts(&p, layer);
             const struct lk_op *gate = find_op(plan, routed ? LK_OP_EXPERTS : LK_OP_MATMUL, layer,
                                                routed  ? 0
                                                : has_v ? 4

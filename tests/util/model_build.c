@@ -120,8 +120,13 @@ static const struct arch_shape SHAPES[] = {
      .no_pre_norms = true,
      .post_norms = true},
     {.name = "seed_oss", .ffn_norm_post = true},
-    {.name = "qwen3moe", .qk_norm = 1},
-    {.name = "gpt-oss", .window = 24, .window_step = 2, .qkv_bias = true, .ffn_norm_post = true},
+    {.name = "qwen3moe", .qk_norm = 1, .experts = true},
+    {.name = "gpt-oss",
+     .window = 24,
+     .window_step = 2,
+     .qkv_bias = true,
+     .ffn_norm_post = true,
+     .experts = true},
     {.name = "gemma2",
      .n_layer = 3,
      .window = 24,
@@ -164,6 +169,50 @@ static const struct arch_shape SHAPES[] = {
      .wide = true,
      .layer_scale = true,
      .unscaled = true},
+    {.name = "granitemoe",
+     .interleaved = true,
+     .scales = true,
+     .tied = true,
+     .experts = true,
+     .shared = true},
+    {.name = "glm4moe",
+     .n_rot = 32,
+     .qk_norm = 1,
+     .ffn_norm_post = true,
+     .experts = true,
+     .first_moe = 1,
+     .groups = 3,
+     .shared = true,
+     .choice_bias = true},
+    {.name = "hunyuan-moe", .qk_norm = 1, .norms_turned = true, .experts = true, .shared = true},
+    {.name = "ernie4_5-moe",
+     .n_layer = 3,
+     .interleaved = true,
+     .tied = true,
+     .experts = true,
+     .first_moe = 1,
+     .moe_step = 2,
+     .shared = true,
+     .choice_bias = true},
+    {.name = "minimax-m2", .n_rot = 32, .qk_norm = 2, .experts = true, .choice_bias = true},
+    {.name = "bailingmoe", .interleaved = true, .experts = true, .shared = true},
+    {.name = "bailingmoe2",
+     .n_rot = 32,
+     .qk_norm = 1,
+     .fused = true,
+     .experts = true,
+     .first_moe = 1,
+     .groups = 2,
+     .shared = true,
+     .choice_bias = true},
+    {.name = "qwen3vlmoe", .qk_norm = 1, .experts = true},
+    {.name = "dots1",
+     .qk_norm = 1,
+     .experts = true,
+     .first_moe = 1,
+     .shared = true,
+     .choice_bias = true},
+    {.name = "olmoe", .qk_norm = 2, .experts = true},
 };
 
 const struct arch_shape *arch_shape_of(const char *arch)
@@ -180,7 +229,7 @@ const struct arch_shape *arch_shape_of(const char *arch)
 struct model_params model_params_default(const char *arch, enum lk_type type, unsigned seed)
 {
     const struct arch_shape *shape = arch_shape_of(arch);
-    bool oss = strcmp(arch, "gpt-oss") == 0, moe = oss || strcmp(arch, "qwen3moe") == 0;
+    bool oss = strcmp(arch, "gpt-oss") == 0, moe = shape->experts;
     return (struct model_params){.arch = arch,
                                  .type = type,
                                  .embed_type = type,
@@ -194,7 +243,7 @@ struct model_params model_params_default(const char *arch, enum lk_type type, un
                                  .n_rot = shape->n_rot ? shape->n_rot : 64,
                                  .n_vocab = 320,
                                  .n_ctx = 512,
-                                 .n_expert = moe ? 5 : 0,
+                                 .n_expert = moe ? shape->groups > 0 ? 6 : 5 : 0,
                                  .n_used = moe ? 2 : 0,
                                  .n_ff_exp = moe ? 256 : 0,
                                  .window = shape->window,
@@ -227,6 +276,13 @@ int model_kv_heads(const struct model_params *p, int layer)
 bool model_has_v(const struct model_params *p, int layer)
 {
     return !has_other_heads(p, layer);
+}
+
+bool model_has_experts(const struct model_params *p, int layer)
+{
+    const struct arch_shape *shape = arch_shape_of(p->arch);
+    int step = shape->moe_step ? shape->moe_step : 1;
+    return p->n_expert > 0 && layer >= shape->first_moe && (layer + 1) % step == 0;
 }
 
 /* A tensor of the directory, collected before anything is written. */
@@ -357,6 +413,26 @@ static void key_f32(struct writer *w, const char *suffix, float v)
     }
 }
 
+static void expert_keys(struct writer *w, const struct arch_shape *shape)
+{
+    if (shape->first_moe) {
+        key_u32(w, "leading_dense_block_count", (uint32_t)shape->first_moe);
+    }
+    if (shape->moe_step) {
+        key_u32(w, "interleave_moe_layer_step", (uint32_t)shape->moe_step);
+    }
+    if (shape->groups) {
+        key_u32(w, "expert_group_count", (uint32_t)shape->groups);
+        key_u32(w, "expert_group_used_count", (uint32_t)shape->groups - 1);
+    }
+    if (shape->shared) {
+        key_u32(w, "expert_shared_feed_forward_length", (uint32_t)w->p->n_ff);
+    }
+    if (shape->choice_bias) {
+        key_f32(w, "expert_weights_scale", 1.5f);
+    }
+}
+
 static void keys(struct writer *w)
 {
     const struct model_params *p = w->p;
@@ -394,6 +470,7 @@ static void keys(struct writer *w)
         key_u32(w, "expert_count", (uint32_t)p->n_expert);
         key_u32(w, "expert_used_count", (uint32_t)p->n_used);
         key_u32(w, "expert_feed_forward_length", (uint32_t)p->n_ff_exp);
+        expert_keys(w, shape);
     }
     if (p->window) {
         key_u32(w, "attention.sliding_window", (uint32_t)p->window);
@@ -449,6 +526,56 @@ static const char *blk(char buf[64], int layer, const char *suffix)
     return buf;
 }
 
+/* Gate, up and down; `one`: gate and up in one tensor; `end` of their names: "_shexp" or "". */
+static void feed_forward(struct writer *w, int i, bool one, const char *end)
+{
+    const struct model_params *p = w->p;
+    int rows = one ? 2 * p->n_ff : p->n_ff;
+    char name[64];
+    if (!one) {
+        snprintf(name, sizeof name, "blk.%d.ffn_gate%s.weight", i, end);
+        matrix(w, name, p->n_ff, p->n_embd);
+    }
+    snprintf(name, sizeof name, "blk.%d.ffn_up%s.weight", i, end);
+    matrix(w, name, rows, p->n_embd);
+    if (p->ffn_biases) {
+        if (!one) {
+            snprintf(name, sizeof name, "blk.%d.ffn_gate%s.bias", i, end);
+            vector(w, name, p->n_ff, 0.0f, 0.5f);
+        }
+        snprintf(name, sizeof name, "blk.%d.ffn_up%s.bias", i, end);
+        vector(w, name, rows, 0.0f, 0.5f);
+        snprintf(name, sizeof name, "blk.%d.ffn_down%s.bias", i, end);
+        vector(w, name, p->n_embd, 0.0f, 0.1f);
+    }
+    snprintf(name, sizeof name, "blk.%d.ffn_down%s.weight", i, end);
+    matrix(w, name, p->n_embd, p->n_ff);
+}
+
+static void expert_tensors(struct writer *w, int i, const struct arch_shape *shape)
+{
+    const struct model_params *p = w->p;
+    int e = p->n_embd, n_ff = p->wide_layer > 0 && i == p->wide_layer ? p->n_ff : p->n_ff_exp;
+    char s[64];
+    add(w, blk(s, i, "ffn_gate_inp.weight"), LK_TYPE_F32, p->n_expert, e, 0.0f,
+        1.0f / sqrtf((float)e));
+    experts(w, blk(s, i, "ffn_gate_exps.weight"), n_ff, e);
+    experts(w, blk(s, i, "ffn_up_exps.weight"), n_ff, e);
+    experts(w, blk(s, i, "ffn_down_exps.weight"), e, n_ff);
+    if (p->ffn_biases) {
+        vector(w, blk(s, i, "ffn_gate_inp.bias"), p->n_expert, 0.0f, 0.5f);
+        biases_of_experts(w, blk(s, i, "ffn_gate_exps.bias"), n_ff);
+        biases_of_experts(w, blk(s, i, "ffn_up_exps.bias"), n_ff);
+        biases_of_experts(w, blk(s, i, "ffn_down_exps.bias"), e);
+    }
+    if (shape->choice_bias) {
+        vector(w, blk(s, i, "exp_probs_b.bias"), p->n_expert, 0.0f, 0.1f);
+    }
+    if (shape->shared) {
+        feed_forward(w, i, false, "_shexp");
+    }
+}
+
 static void layer_tensors(struct writer *w, int i)
 {
     const struct model_params *p = w->p;
@@ -481,7 +608,7 @@ static void layer_tensors(struct writer *w, int i)
             vector(w, blk(s, i, "attn_output.bias"), e, 0.0f, 0.1f);
         }
     }
-    if (shape->qk_norm) {
+    if (shape->qk_norm && !p->no_qk_norms) {
         bool row = shape->qk_norm == 2;
         float mean = shape->unscaled ? 1.0f / sqrtf(sqrtf((float)hd)) : 1.0f;
         vector(w, blk(s, i, "attn_q_norm.weight"), row ? nq : hd, mean, 0.2f * mean);
@@ -503,33 +630,11 @@ static void layer_tensors(struct writer *w, int i)
     if (strcmp(p->arch, "gpt-oss") == 0) {
         vector(w, blk(s, i, "attn_sinks.weight"), p->n_head, 0.5f, 1.0f);
     }
-    if (p->n_expert) {
-        add(w, blk(s, i, "ffn_gate_inp.weight"), LK_TYPE_F32, p->n_expert, e, 0.0f,
-            1.0f / sqrtf((float)e));
-        experts(w, blk(s, i, "ffn_gate_exps.weight"), p->n_ff_exp, e);
-        experts(w, blk(s, i, "ffn_up_exps.weight"), p->n_ff_exp, e);
-        experts(w, blk(s, i, "ffn_down_exps.weight"), e, p->n_ff_exp);
-        if (p->ffn_biases) {
-            vector(w, blk(s, i, "ffn_gate_inp.bias"), p->n_expert, 0.0f, 0.5f);
-            biases_of_experts(w, blk(s, i, "ffn_gate_exps.bias"), p->n_ff_exp);
-            biases_of_experts(w, blk(s, i, "ffn_up_exps.bias"), p->n_ff_exp);
-            biases_of_experts(w, blk(s, i, "ffn_down_exps.bias"), e);
-        }
+    if (model_has_experts(p, i)) {
+        expert_tensors(w, i, shape);
         return;
     }
-    bool one = shape->fused_gate_up != (shape->fused_gate_up && p->other_layout);
-    if (!one) {
-        matrix(w, blk(s, i, "ffn_gate.weight"), p->n_ff, e);
-    }
-    matrix(w, blk(s, i, "ffn_up.weight"), one ? 2 * p->n_ff : p->n_ff, e);
-    if (p->ffn_biases) {
-        if (!one) {
-            vector(w, blk(s, i, "ffn_gate.bias"), p->n_ff, 0.0f, 0.5f);
-        }
-        vector(w, blk(s, i, "ffn_up.bias"), one ? 2 * p->n_ff : p->n_ff, 0.0f, 0.5f);
-        vector(w, blk(s, i, "ffn_down.bias"), e, 0.0f, 0.1f);
-    }
-    matrix(w, blk(s, i, "ffn_down.weight"), e, p->n_ff);
+    feed_forward(w, i, shape->fused_gate_up != (shape->fused_gate_up && p->other_layout), "");
 }
 
 static void tensors(struct writer *w)

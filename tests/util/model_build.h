@@ -15,7 +15,9 @@
     {                                                                                              \
         "llama", "qwen2", "qwen3", "gemma3", "phi3", "smollm3", "mistral3", "granite", "qwen3vl",  \
             "olmo2", "seed_oss", "gemma2", "glm4", "exaone4", "cohere2", "hunyuan-dense",          \
-            "ernie4_5", "qwen3moe", "gpt-oss", "gemma4"                                            \
+            "ernie4_5", "qwen3moe", "gpt-oss", "gemma4", "granitemoe", "glm4moe", "hunyuan-moe",   \
+            "ernie4_5-moe", "minimax-m2", "bailingmoe", "bailingmoe2", "qwen3vlmoe", "dots1",      \
+            "olmoe"                                                                                \
     }
 
 /* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
@@ -49,6 +51,11 @@ struct arch_shape {
                           and V, and no weight of v; they alone are turned by rope_freqs */
     bool layer_scale;  /* rows are multiplied at the end of a layer */
     bool unscaled;     /* scores are not: the norms of q and k keep them small */
+    bool experts;
+    int first_moe, moe_step; /* layers before it have no experts, and each n-th alone; 0: all */
+    int groups;              /* of experts, all but one used; 0: none */
+    bool shared;             /* something that all tokens share beside experts */
+    bool choice_bias;
 };
 const struct arch_shape *arch_shape_of(const char *arch);
 
@@ -74,7 +81,9 @@ struct model_params {
     enum lk_type vector_type; /* of norms and biases: F32 (0), F16, BF16 */
     enum lk_type vector_values; /* they have values of this type, however they are stored */
     bool columns;               /* vectors are [n, 1] */
-    int n_tokens;               /* so many texts of tokens; 0: no key */
+    bool no_qk_norms;
+    int wide_layer; /* its experts are n_ff wide; 0: none */
+    int n_tokens;   /* so many texts of tokens; 0: no key */
 
     /* Mischief. */
     const char *drop;   /* leave out the key or tensor of this full name */
@@ -96,6 +105,8 @@ bool model_is_full(const struct model_params *p, int layer);
 int model_head_dim(const struct model_params *p, int layer);
 int model_kv_heads(const struct model_params *p, int layer);
 bool model_has_v(const struct model_params *p, int layer);
+/* Whether a layer of it has experts. */
+bool model_has_experts(const struct model_params *p, int layer);
 /* b is filled from nothing; gb_free it. Its bytes start aligned to 16, data is aligned to 32. */
 void model_build(struct gguf_build *b, const struct model_params *p);
 /* Fills n elements (whole blocks) of any type with random values of this standard deviation. */

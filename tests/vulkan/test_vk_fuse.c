@@ -36,8 +36,8 @@ struct arch {
     const char *name;     /* what else its layers have: arch_shape_of */
     const char *decode;   /* attention in decode; NULL: as in batches of few tokens */
     const char *front[6]; /* what stands in front of it else */
-    bool experts;
-    bool no_v; /* v is made of k */
+    bool experts, shared; /* of a layer; shared: beside experts */
+    bool no_v;            /* v is made of k */
 };
 #define ROPES "rope+rope+kv_store+attention by attention_decode"
 static const struct arch ARCHS[] = {
@@ -52,8 +52,7 @@ static const struct arch ARCHS[] = {
      .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
     {.name = "qwen3moe",
      .decode = "norm+norm+" ROPES,
-     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"},
-     .experts = true},
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
     {.name = "gemma3",
      .decode = "norm+norm+" ROPES,
      .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
@@ -77,6 +76,26 @@ static const struct arch ARCHS[] = {
     {.name = "gemma4",
      .decode = "norm+norm+norm+" ROPES,
      .front = {"norm by norm", "norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "granitemoe", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "glm4moe",
+     .decode = "norm+norm+" ROPES,
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "hunyuan-moe",
+     .front = {"rope by rope", "rope by rope", "norm by norm", "norm by norm"}},
+    {.name = "ernie4_5-moe", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "minimax-m2",
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "bailingmoe", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
+    {.name = "bailingmoe2",
+     .decode = "norm+norm+" ROPES,
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "qwen3vlmoe",
+     .decode = "norm+norm+" ROPES,
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "dots1",
+     .decode = "norm+norm+" ROPES,
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "olmoe", .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
 };
 
 /* The same of a layer without a weight of v: what two norms read is no row of its own. */
@@ -94,28 +113,38 @@ static const struct arch UNTURNED[] = {
      .front = {"norm by norm", "norm by norm"}},
 };
 
-static const struct arch *arch_at(const struct lk_plan *plan, const struct arch *a, int layer)
+static int n_of(const struct lk_plan *plan, int layer, enum lk_op_kind kind)
 {
-    bool turned = false, has_v = !arch_shape_of(a->name)->two_heads;
+    int n = 0;
+    for (int i = 0; i < plan->n_ops; i++) {
+        n += plan->ops[i].layer == layer && plan->ops[i].kind == kind;
+    }
+    return n;
+}
+
+static struct arch arch_at(const struct lk_plan *plan, const struct arch *a, int layer)
+{
+    bool turned = n_of(plan, layer, LK_OP_ROPE) > 0;
+    bool has_v = !arch_shape_of(a->name)->two_heads;
+    struct arch at = *a;
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
-        bool here = op->layer == layer;
-        turned |= here && op->kind == LK_OP_ROPE;
-        has_v |= here && op->weight >= 0 && strstr(plan->weights[op->weight].name, "attn_v.weight");
+        has_v |= op->layer == layer && op->weight >= 0 &&
+                 strstr(plan->weights[op->weight].name, "attn_v.weight");
     }
-    if (!has_v) {
-        return &WITHOUT_V;
-    }
+    at = has_v ? at : WITHOUT_V;
     for (size_t i = 0; i < LK_COUNT(UNTURNED) && !turned; i++) {
         if (strcmp(UNTURNED[i].name, a->name) == 0) {
-            return &UNTURNED[i];
+            at = UNTURNED[i];
         }
     }
-    return a;
+    at.experts = n_of(plan, layer, LK_OP_ROUTE) > 0;
+    at.shared = n_of(plan, layer, LK_OP_GLU) == 2;
+    return at;
 }
 
 struct lines {
-    const char *line[24];
+    const char *line[32];
     int n;
 };
 
@@ -200,9 +229,12 @@ static void add_decode(struct lines *l, const struct arch *a)
     }
 }
 
-/* A router, and experts that are as many kernels for one token as for many. */
-static void add_experts(struct lines *l, bool floats)
+/* A router, and experts that are as many kernels for one token as for many; beside them one
+ * feed-forward, whose input is the experts'. */
+enum input { FLOATS, BY_ITSELF, FEW, MANY }; /* weights of floats; who quantizes for the others */
+static void add_experts(struct lines *l, const struct arch *a, enum input input)
 {
+    bool floats = input == FLOATS;
     add(l, "norm by norm");
     add(l, "matmul by matmul");
     add(l, "route by route");
@@ -215,6 +247,18 @@ static void add_experts(struct lines *l, bool floats)
     }
     add(l, "experts by experts");
     add(l, "combine by expert_rows");
+    if (a->shared) {
+        add(l, input == MANY ? "matmul+matmul by matmul" : "matmul+matmul+glu by matmul");
+        if (input != BY_ITSELF) {
+            add(l, floats          ? "by quantize, to r13"
+                   : input == MANY ? "glu by quantize, to q256"
+                                   : "by quantize, to q256");
+        }
+        add(l, input == BY_ITSELF ? "matmul+add by matmul, quantizes" : "matmul+add by matmul");
+    }
+    if (arch_shape_of(a->name)->scales) {
+        add(l, "scale by elementwise");
+    }
     add(l, "add by elementwise");
 }
 
@@ -230,7 +274,7 @@ static struct lines decode_layer(const struct arch *a)
     add_decode(&l, a);
     add_residual(&l, a, "matmul+add by matmul, quantizes", "matmul by matmul, quantizes");
     if (a->experts) {
-        add_experts(&l, false);
+        add_experts(&l, a, BY_ITSELF);
         return l;
     }
     add_input(&l, a, true, NULL, "matmul+matmul+glu by matmul, quantizes",
@@ -250,7 +294,7 @@ static struct lines batch_layer(const struct arch *a, bool few)
     add(&l, "by quantize, to q256");
     add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
     if (a->experts) {
-        add_experts(&l, false);
+        add_experts(&l, a, few ? FEW : MANY);
         return l;
     }
     add_input(&l, a, true, "norm by norm, to q256", "by quantize, to q256",
@@ -292,9 +336,9 @@ Test(vk_fuse, a_layer_of_every_architecture)
         const struct arch *a = &ARCHS[i];
         struct made m = make(a->name, LK_TYPE_Q4_K);
         for (int layer = 0; layer < m.plan->n_layer; layer++) {
-            const struct arch *at = arch_at(m.plan, a, layer);
-            struct lines want[LK_VK_LISTS] = {decode_layer(at), batch_layer(at, true),
-                                              batch_layer(at, false)};
+            struct arch at = arch_at(m.plan, a, layer);
+            struct lines want[LK_VK_LISTS] = {decode_layer(&at), batch_layer(&at, true),
+                                              batch_layer(&at, false)};
             for (int k = 0; k < LK_VK_LISTS; k++) {
                 groups_are(m.plan, (enum lk_vk_list_kind)k, true, layer, a->name, want[k].line);
             }
@@ -367,7 +411,7 @@ static struct lines float_layer(const struct arch *a, bool f32, const char *norm
         }
         add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
         if (half == 0 && a->experts) {
-            add_experts(&l, true);
+            add_experts(&l, a, FLOATS);
             break;
         }
         if (half == 0) {
@@ -377,15 +421,6 @@ static struct lines float_layer(const struct arch *a, bool f32, const char *norm
     }
     add_end(&l, a);
     return l;
-}
-
-static int n_biases(const struct lk_plan *plan, int layer)
-{
-    int n = 0;
-    for (int i = 0; i < plan->n_ops; i++) {
-        n += plan->ops[i].layer == layer && plan->ops[i].kind == LK_OP_BIAS;
-    }
-    return n;
 }
 
 static void decode_of_tiny(const struct lk_plan *plan, const char *path)
@@ -399,10 +434,11 @@ static void decode_of_tiny(const struct lk_plan *plan, const char *path)
     const char *norm = f32 ? "norm by norm" : "norm by norm, to r13";
     bool biased = strstr(path, "-bias.") != NULL;
     for (int i = 0; i < plan->n_layer; i++) {
-        struct arch at = *arch_at(plan, a, i);
-        at.experts = plan->n_routed > 0;
-        if (n_biases(plan, i) == 3) { /* which the files of some models have, and others not */
-            at.decode = "bias+bias+bias+" ROPES;
+        struct arch at = arch_at(plan, a, i);
+        char decode[128];
+        if (n_of(plan, i, LK_OP_BIAS) == 3 && !strstr(at.decode, "bias")) { /* of some files */
+            snprintf(decode, sizeof decode, "bias+bias+bias+%s", at.decode);
+            at.decode = decode;
         }
         struct lines l = float_layer(&at, f32, norm);
         bool beside = at.experts && arch_shape_of(a->name)->two_heads;
