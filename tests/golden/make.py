@@ -58,6 +58,11 @@ def cases():
     yield "gpt-oss", "gpt-oss", tf.GptOssConfig(
         **{**few, "num_local_experts": 5, "head_dim": 24, "num_experts_per_tok": 4, "sliding_window": 9,
            "rope_parameters": {"rope_type": "default", "rope_theta": 150000.0}}), T.F16
+    yield "gpt-oss-yarn", "gpt-oss", tf.GptOssConfig( # the ramp of 24 wide heads is from pair 0.5 to 4.0
+        **{**few, "num_local_experts": 3, "head_dim": 24, "num_experts_per_tok": 2, "sliding_window": 9,
+           "tie_word_embeddings": True, "rope_parameters": {
+               "rope_type": "yarn", "rope_theta": 150000.0, "factor": 8.0, "beta_fast": 3.0, "beta_slow": 0.1,
+               "truncate": False, "original_max_position_embeddings": 32}}), T.F16
     g = {**COMMON, "num_hidden_layers": 7, "intermediate_size": 16, "num_attention_heads": 2,
          "num_key_value_heads": 1}
     yield "gemma3", "gemma3", tf.Gemma3TextConfig(

@@ -6,6 +6,7 @@
  */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -114,6 +115,12 @@ Test(ref_models, scalar_stays_near_ideal_mathematics)
             p.n_layer = layers;
             p.n_ff = 256;
             p.n_used = p.n_expert; /* a choice among them is no continuous function of a row */
+            char groups[64];
+            if (arch_shape_of(archs[a])->groups > 0) {
+                snprintf(groups, sizeof groups, "%s.expert_group_used_count", archs[a]);
+                p.set_key = groups;
+                p.set_u32 = (uint32_t)arch_shape_of(archs[a])->groups;
+            }
             model_build(&b, &p);
             gb_save(&b, path);
             gb_free(&b);

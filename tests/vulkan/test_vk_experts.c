@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tests/vulkan/vk_bench.h"
+#include "vulkan/vk.h"
 
 struct way {
     enum lk_gate gate;
@@ -142,6 +143,42 @@ Test(vk_experts, layers_without_features, .timeout = 600)
                 layer(LK_TYPE_Q6_K, 256, 256, 5, 2, TOKENS[i], VK_VARIANTS[v]);
             }
         }
+    }
+    vk_pair_close();
+}
+
+/* Matrices of experts that are more than a buffer may be are cut between experts. */
+Test(vk_experts, matrices_beyond_the_devices_range)
+{
+    enum { ROWS = 128, COLS = 512, N = 5, USED = 3 };
+    static const struct way chosen = {LK_GATE_CHOSEN, false, false, 1, 1, 1.0f};
+    const uint32_t each = ROWS * COLS / 32 * 34; /* bytes of one of Q8_0 */
+    static const struct {
+        int tokens, experts, chunks; /* experts that fit a buffer */
+    } CASES[] = {{1, 5, 1}, {3, 2, 3}, {3, 1, 5}, {40, 2, 3}};
+    VkPhysicalDeviceLimits *limits = &vk_pair_device("")->dev.found.props.limits;
+    for (size_t i = 0; i < LK_COUNT(CASES); i++) {
+        struct vk_bench b;
+        struct lk_exec *e = NULL;
+        lk_error err = {0};
+        vk_bench_begin(&b, COLS, CASES[i].tokens, "chunks of experts");
+        int scores = vk_bench_slot(&b, N, LK_ROWS_TOKENS);
+        vk_bench_op(&b, LK_OP_MATMUL, 0, -1, scores, vk_bench_weight(&b, LK_TYPE_F32, N, COLS, 3));
+        int route = add_route(&b, scores, N, USED, &chosen);
+        int x = add_experts(&b, LK_TYPE_Q8_0, 0, route, N, ROWS);
+        vk_bench_op(&b, LK_OP_COMBINE, x, route, vk_bench_slot(&b, ROWS, LK_ROWS_TOKENS), -1);
+        limits->maxStorageBufferRange = (uint32_t)CASES[i].experts * each + each / 4 * 3;
+        cr_assert_eq(vk_pair_prepare(vk_pair_device(""), &b.c, &e, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(e->store.matrices[1].n_chunks, CASES[i].chunks);
+        lk_backend_vulkan.exec_free(e);
+        if (i == 2) {
+            limits->maxStorageBufferRange = each - 1;
+            cr_assert_eq(vk_pair_status(vk_pair_device(""), &b.c, &err), LK_E_UNSUPPORTED);
+            cr_assert(strstr(err.message, "128 rows of 512 elements are beyond"), "%s",
+                      err.message);
+            limits->maxStorageBufferRange = each;
+        }
+        vk_bench_end(&b, "");
     }
     vk_pair_close();
 }
