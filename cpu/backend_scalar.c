@@ -166,15 +166,16 @@ static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
                                .score_cap = op->u.attention.score_cap};
     bool ok = true;
     for (int t = 0; t < b->n_tokens; t++) {
+        const struct lk_batch_seq *seq = &b->seqs[b->seq[t]];
+        p.more = lk_last_key(op, b->pos[t], seq->pos + seq->n_tokens - 1) - b->pos[t];
         for (int h = 0; h < s.n_head; h++) {
             size_t at = ((size_t)t * (size_t)s.n_head + (size_t)h) * (size_t)s.head_dim;
             p.sink =
                 op->weight >= 0 ? (const float *)e->o.plan->weights[op->weight].data + h : NULL;
             ok &= lk_scalar_attention(&p, slot_of(e, op->in[0]) + at,
                                       lk_host_state_at(states, op->u.attention.k),
-                                      lk_host_state_at(states, op->u.attention.v),
-                                      b->seqs[b->seq[t]].blocks, b->pos[t], h / s.group,
-                                      slot_of(e, op->out) + at);
+                                      lk_host_state_at(states, op->u.attention.v), seq->blocks,
+                                      b->pos[t], h / s.group, slot_of(e, op->out) + at);
         }
     }
     return ok;

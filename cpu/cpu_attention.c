@@ -30,12 +30,6 @@ struct attn {
     int tile; /* tokens of a unit */
 };
 
-static int first_key(const struct attn *a, int pos)
-{
-    int window = a->op->u.attention.window;
-    return window > 0 && pos - window + 1 > 0 ? pos - window + 1 : 0;
-}
-
 /* Query heads of a KV head at token t, as integers, into rows [row, row + group). */
 static void load_queries(const struct attn *a, int t, size_t kv_head, size_t row)
 {
@@ -48,10 +42,11 @@ static void load_queries(const struct attn *a, int t, size_t kv_head, size_t row
     }
 }
 
-/* Rows of a token at `pos` against chunk c: the slots they take part in. */
-static void set_range(const struct attn *a, int pos, int c, size_t row)
+/* Rows of a token at `pos` against chunk c: the slots they take part in. end: see lk_last_key. */
+static void set_range(const struct attn *a, int pos, int end, int c, size_t row)
 {
-    int from = first_key(a, pos) - c * LK_KV_BLOCK, to = pos - c * LK_KV_BLOCK;
+    int from = lk_first_key(a->op, pos) - c * LK_KV_BLOCK;
+    int to = lk_last_key(a->op, pos, end) - c * LK_KV_BLOCK;
     from = from > 0 ? from : 0;
     to = to < LK_KV_BLOCK - 1 ? to : LK_KV_BLOCK - 1;
     if (from >= LK_KV_BLOCK || to < 0) {
@@ -105,6 +100,7 @@ static bool run_tile(const struct attn *a, const struct lk_batch_seq *seq, int t
 {
     struct lk_attn_work *w = a->work;
     int n_rows = n * (int)a->group, pos0 = seq->pos + t0 - seq->first;
+    int end = seq->pos + seq->n_tokens - 1, last = lk_last_key(a->op, pos0 + n - 1, end);
     bool ok = true;
     for (int i = 0; i < n; i++) {
         load_queries(a, t0 + i, kv_head, (size_t)i * a->group);
@@ -112,9 +108,9 @@ static bool run_tile(const struct attn *a, const struct lk_batch_seq *seq, int t
     for (int r = 0; r < n_rows; r++) {
         start_row(a, (size_t)r, kv_head * a->group + (size_t)r % a->group);
     }
-    for (int c = first_key(a, pos0) / LK_KV_BLOCK; c <= (pos0 + n - 1) / LK_KV_BLOCK; c++) {
+    for (int c = lk_first_key(a->op, pos0) / LK_KV_BLOCK; c <= last / LK_KV_BLOCK; c++) {
         for (int i = 0; i < n; i++) {
-            set_range(a, pos0 + i, c, (size_t)i * a->group);
+            set_range(a, pos0 + i, end, c, (size_t)i * a->group);
         }
         ok &= run_chunk(a, kv_head, seq->blocks[c], n_rows, w->n_c, w->l_c, w->o_c);
         for (int r = 0; r < n_rows; r++) {
@@ -156,7 +152,8 @@ static bool run_decode(const struct attn *a, int thread, int n_threads)
 {
     const struct lk_exec *e = a->e;
     const struct lk_batch_seq *seq = &e->batch->seqs[0];
-    int pos = seq->pos, c0 = first_key(a, pos) / LK_KV_BLOCK, n_chunks = pos / LK_KV_BLOCK - c0 + 1;
+    int pos = seq->pos, c0 = lk_first_key(a->op, pos) / LK_KV_BLOCK;
+    int n_chunks = pos / LK_KV_BLOCK - c0 + 1;
     int units = n_chunks * (int)a->n_kv_head;
     struct lk_attn_work *w = a->work;
     bool ok = true;
@@ -168,7 +165,7 @@ static bool run_decode(const struct attn *a, int thread, int n_threads)
             load_queries(a, 0, (size_t)h, 0);
             loaded = h;
         }
-        set_range(a, pos, c0 + c, 0);
+        set_range(a, pos, pos, c0 + c, 0);
         ok &= run_chunk(a, (size_t)h, seq->blocks[c0 + c], (int)a->group, w->n_c, w->l_c, w->o_c);
         for (size_t g = 0; g < a->group; g++) {
             size_t at = ((size_t)h * a->group + g) * (size_t)e->o.max_blocks + (size_t)c;

@@ -491,6 +491,7 @@ bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const u
 {
     const struct lk_kv_shape *shape = &p->shape;
     int first = p->window > 0 && pos - p->window + 1 > 0 ? pos - p->window + 1 : 0;
+    int last = pos + p->more;
     int16_t qi[LK_MAX_HEAD_DIM] = {0};
     float o[LK_MAX_HEAD_DIM], o_c[LK_MAX_HEAD_DIM], l = 0.0f, l_c;
     float scale = lk_kv_quantize(q, (size_t)shape->head_dim, LK_Q_MOST, qi);
@@ -502,9 +503,10 @@ bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const u
         l = lk_sink_weight(*p->sink);
         memset(o, 0, sizeof o);
     }
-    for (int i = first / LK_KV_BLOCK; i <= pos / LK_KV_BLOCK; i++) {
+    for (int i = first / LK_KV_BLOCK; i <= last / LK_KV_BLOCK; i++) {
         int from = first > i * LK_KV_BLOCK ? first - i * LK_KV_BLOCK : 0;
-        int to = pos - i * LK_KV_BLOCK < LK_KV_BLOCK - 1 ? pos - i * LK_KV_BLOCK : LK_KV_BLOCK - 1;
+        int to = last - i * LK_KV_BLOCK;
+        to = to < LK_KV_BLOCK - 1 ? to : LK_KV_BLOCK - 1;
         ok &= lk_scalar_attn_chunk(shape, qi, scale, p->score_cap,
                                    k + lk_kv_head(shape, shape->k_bits, blocks[i], head),
                                    v + lk_kv_head(shape, LK_KV_V_BITS, blocks[i], head), from, to,

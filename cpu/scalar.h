@@ -74,11 +74,11 @@ bool lk_scalar_attn_chunk(const struct lk_kv_shape *shape, const int16_t *q, flo
                           float score_cap, const uint32_t *k, const uint32_t *v, int from, int to,
                           int32_t *n, float *l, float *o);
 /* One query head (rule 8) at position pos: q[head_dim] -> out[head_dim]; `head` is the KV head.
- * Keys from max(0, pos - window + 1) (window 0: from 0) to pos, in the blocks of the table. False
- * also when a score is out of range. */
+ * Keys from max(0, pos - window + 1) (window 0: from 0) to pos + more, in the blocks of the table.
+ * False also when a score is out of range. */
 struct lk_attn_params {
     struct lk_kv_shape shape;
-    int window;
+    int window, more;
     float score_in, score_cap; /* lk_op.u.attention */
     const float *sink;         /* of this query head, or NULL */
 };

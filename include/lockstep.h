@@ -421,7 +421,9 @@ typedef enum lk_pooling {
  * lk_engine_n_embd floats to out: the row that stands for them, divided by its length unless
  * `plain`. Tokenize with LK_TOKENIZE_BOS | LK_TOKENIZE_EOS: many models end their texts with a
  * token whose row counts. The sum and the length are computed in double, in order, with + - * /
- * alone: the same bits everywhere. One session's room is taken for as long as the call lasts. */
+ * alone: the same bits everywhere. One session's room is taken for as long as the call lasts. A
+ * model whose tokens attend to those behind them (gemma-embedding) reads a text in one batch:
+ * LK_E_INVALID where n_batch is less than n. */
 LK_API lk_status lk_embed(lk_engine *engine, const int32_t *tokens, size_t n, lk_pooling pooling,
                           bool plain, float *out, lk_error *err);
 

@@ -109,7 +109,9 @@ void main()
     uint n_rows = n_tile_tokens * n_heads;
     head0 += kv_head * group;
     uint pos0 = batch[p.pos + first_token];
+    uint seq_end = batch[tile + 3u];
     uint last = pos0 + n_tile_tokens - 1u;
+    last += min(p.ahead, seq_end - last);
     uint low = p.window != 0u && pos0 + 1u > p.window ? pos0 + 1u - p.window : 0u;
     uint row0 = (lid >> 5) * OWN; /* the first of this invocation's rows */
     bool busy = row0 < n_rows;
@@ -186,11 +188,12 @@ void main()
                                         lk_flt(k_cache[k_at + LK_KV_SCALE_AT(DIM, BITS, lane + 32u)]));
             for (uint i = 0u; i < OWN; i++) {
                 uint row = row0 + i, pos = pos0 + row / n_heads;
+                uint most = pos + min(p.ahead, seq_end - pos);
                 kj[i] = ivec2(NO_KEY);
                 [[unroll]] for (uint e = 0u; e < 2u; e++) {
                     uint key = chunk * LK_KV_BLOCK + lane + 32u * e;
                     bool used =
-                        row < n_rows && key <= pos && (p.window == 0u || key + p.window > pos);
+                        row < n_rows && key <= most && (p.window == 0u || key + p.window > pos);
                     s[i][e] = score_of(whole(dot[2u * i + e], BITS), k_scale[e], q_scale[row],
                                        (FLAGS & LK_VK_ATTN_CAP) != 0u ? p.score_cap : 0u, used, far);
                     if (used) {

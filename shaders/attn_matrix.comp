@@ -196,7 +196,9 @@ void main()
     uint n_rows = n_tile_tokens * n_heads;
     head0 += kv_head * group;
     uint pos0 = batch[p.pos + first_token];
+    uint seq_end = batch[tile_at + 3u];
     uint last = pos0 + n_tile_tokens - 1u;
+    last += min(p.ahead, seq_end - last);
     uint low_key = p.window != 0u && pos0 + 1u > p.window ? pos0 + 1u - p.window : 0u;
     uint r = lid >> 1, part = lid & 1u; /* this invocation's row, and half of its keys */
     uint row0 = (lid >> 5) * 16u; /* of the subgroup */
@@ -204,7 +206,7 @@ void main()
 
     Row row;
     int pos = int(pos0 + r / n_heads);
-    row.last = r < n_rows ? pos : -1;
+    row.last = r < n_rows ? pos + min(int(p.ahead), int(seq_end) - pos) : -1;
     row.first = p.window != 0u ? max(pos + 1 - int(p.window), 0) : 0;
     row.n = NO_KEY;
     row.l = 0.0;

@@ -36,8 +36,9 @@ void main()
     }
     /* the chunks that attn counted for this token's tile: tiles of a split run have one token */
     uint pos = batch[p.pos + token];
+    uint last = pos + min(p.ahead, batch[p.tiles + token * 4u + 3u] - pos);
     uint low = p.window != 0u && pos + 1u > p.window ? pos + 1u - p.window : 0u;
-    uint count = pos / LK_KV_BLOCK - low / LK_KV_BLOCK + 1u;
+    uint count = last / LK_KV_BLOCK - low / LK_KV_BLOCK + 1u;
     precise float l = 0.0;
     precise float o = 0.0;
     int n = NO_KEY;

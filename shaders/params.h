@@ -126,7 +126,8 @@ struct lk_vk_kv_push {
     LK_PARAMS_U32 pos, seq, table, max_blocks; /* batch buffer */
 };
 
-/* attention: tiles of the batch buffer: {first token, tokens, sequence, 0} */
+/* attention: tiles of the batch buffer: {first token, tokens, sequence, position of the last token
+ * that the batch has of it} */
 struct lk_vk_attn_push {
     LK_PARAMS_U32 n_head, n_kv_head, head_dim, dim;
     LK_PARAMS_U32 window, score_in, score_cap;
@@ -135,6 +136,7 @@ struct lk_vk_attn_push {
     LK_PARAMS_U32 n_tokens;
     LK_PARAMS_U32 max_splits; /* partial results a row can have */
     LK_PARAMS_U32 part_l;     /* word offset of {n, l} pairs in the partial buffer */
+    LK_PARAMS_U32 ahead;      /* keys behind a token that take part, within the batch */
     LK_PARAMS_U32 op;
 };
 

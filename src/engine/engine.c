@@ -440,6 +440,9 @@ static lk_status take_context(struct lk_engine *e, lk_error *err)
         rows = e->n_batch;
     }
     e->max_outputs = (int)rows;
+    if (e->plan->whole) { /* every token's row, of one batch */
+        e->n_batch = (uint32_t)rows;
+    }
     e->max_seqs = (int)(e->n_batch < 256 ? e->n_batch : 256);
     e->rows = lk_pages_alloc(rows * row);
     e->token = lk_alloc_array(e->n_batch, sizeof *e->token);
@@ -499,7 +502,14 @@ lk_status lk_engine_open(const lk_model *model, const lk_engine_options *options
     if (!status) {
         if (e->options.embeddings) {
             lk_plan_end_at_norm(e->plan);
+        } else if (e->plan->whole) {
+            status = lk_fail(err, LK_E_UNSUPPORTED,
+                             "%s: architecture '%s' reads a text as a whole: it makes embeddings "
+                             "('lockstep embed', the engine's option 'embeddings') and no text",
+                             lk_gguf_path(model->gguf), e->plan->arch);
         }
+    }
+    if (!status) {
         note_vocabulary(e);
         note_narrow_keys(e);
         status = take_context(e, err);

@@ -45,6 +45,9 @@ static void part_free(struct lk_engine *e, struct lk_part *part)
 static int n_micro_of(const struct lk_engine *e)
 {
     int n = ((int)e->n_batch + MICRO_BATCHES - 1) / MICRO_BATCHES;
+    if (e->plan->whole) {
+        return (int)e->n_batch;
+    }
     n = n > LEAST_MICRO ? n : LEAST_MICRO;
     return n < (int)e->n_batch ? n : (int)e->n_batch;
 }
@@ -268,6 +271,9 @@ static void set_sizes(const struct lk_engine *e, struct lk_lane *lane)
             *tokens = n < *tokens ? n : *tokens;
             lane->n_outputs = outputs < lane->n_outputs ? outputs : lane->n_outputs;
         }
+    }
+    if (e->plan->whole && lane->n_micro < lane->n_batch) { /* no text is cut */
+        lane->n_batch = lane->n_micro;
     }
     if (*tokens < (lane->n_parts > 1 ? n_micro_of(e) : (int)e->n_batch) ||
         lane->n_outputs < e->max_outputs) {

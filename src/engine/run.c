@@ -28,6 +28,20 @@ static void fail(struct lk_work *w, lk_status status, const lk_error *why)
 
 /* ---- a batch ---- */
 
+/* Rows that are wanted of a piece of work whose text is evaluated at once. */
+static int rows_of(const struct lk_work *w)
+{
+    return w->rows_from < w->end ? (int)(w->end - w->rows_from) : w->last;
+}
+
+/* Whether a text that must not be cut has room in the rest of a batch. */
+static bool fits_whole(const struct lk_batch *b, const struct lk_work *w)
+{
+    const struct lk_lane *lane = w->session->lane;
+    return w->end <= (size_t)(lane->n_batch - b->n_tokens) &&
+           rows_of(w) <= lane->n_outputs - b->n_outputs;
+}
+
 /* Adds what fits of a session's tokens: at most n_outputs of those that want rows. */
 static void add(struct lk_engine *e, struct lk_batch *b, struct lk_work *w)
 {
@@ -70,7 +84,7 @@ static struct lk_batch collect(struct lk_engine *e, const struct lk_lane *lane,
     for (size_t i = 0; i < n; i++) {
         work[i].in_batch = false;
         if (is_pending(&work[i]) && work[i].session->lane == lane && b.n_tokens < lane->n_batch &&
-            b.n_seqs < e->max_seqs) {
+            b.n_seqs < e->max_seqs && (!e->plan->whole || fits_whole(&b, &work[i]))) {
             add(e, &b, &work[i]);
         }
     }
@@ -137,6 +151,26 @@ lk_status lk_session_leave_lost(struct lk_session *s, lk_error *err)
     return LK_OK;
 }
 
+/* Where tokens attend to those behind them a batch has a text from its first token to its last. */
+static lk_status check_whole(const struct lk_work *w, lk_error *err)
+{
+    static const struct lk_batch none = {0};
+    const struct lk_lane *lane = w->session->lane;
+    if (w->session->seq.n_tokens > 0) {
+        return lk_fail(err, LK_E_INVALID,
+                       "%zu tokens behind %d that are held: this model reads a text as a whole",
+                       w->end - (size_t)w->session->seq.n_tokens, w->session->seq.n_tokens);
+    }
+    if (!fits_whole(&none, w)) {
+        int most = lane->n_batch < lane->n_outputs ? lane->n_batch : lane->n_outputs;
+        return lk_fail(err, LK_E_INVALID,
+                       "a text of %zu tokens: this model reads a text as a whole, and a batch has "
+                       "room for %d (n_batch, --batch)",
+                       w->end, most);
+    }
+    return LK_OK;
+}
+
 /* Makes room for all that is to come; away from a lost lane first. */
 static void begin(struct lk_work *w)
 {
@@ -152,6 +186,9 @@ static void begin(struct lk_work *w)
         if (!status && w->yields) {
             status = lk_fail(&why, LK_E_DEVICE_LOST, "a device was lost");
         }
+    }
+    if (!status && s->engine->plan->whole) {
+        status = check_whole(w, &why);
     }
     if (!status) {
         status = lk_session_reserve(s, (int)(w->end - (size_t)s->seq.n_tokens), &why);

@@ -153,7 +153,7 @@ static lk_status sync_rows(lk_session *s, const int32_t *tokens, size_t n, size_
     }
     /* The last token is evaluated again when its row is missing. */
     size_t keep = same < n - 1 ? same : n - 1;
-    keep = keep < from ? keep : from;
+    keep = s->engine->plan->whole ? 0 : keep < from ? keep : from;
     lk_mutex_lock(s->engine->lock);
     s->has_logits &= lk_state_seq_truncate(&s->seq, &s->lane->pool, (int)keep) == (int)held;
     memmove(s->tokens, tokens, n * sizeof *tokens);

@@ -41,6 +41,7 @@ struct lk_arch {
     bool ffn_norm_post; /* post_attention_norm is the norm before the feed-forward */
     bool parallel;      /* attention and feed-forward have one norm and are added together */
     bool layer_norm;    /* layer norms; else RMS norms */
+    bool both_ways;     /* tokens attend to those behind them too, a window to half on each side */
     bool scales;        /* embedding_scale and residual_scale are read */
     enum lk_logit_scale logits; /* by logit_scale */
     double attn_cap, final_cap; /* softcaps where the file says nothing */

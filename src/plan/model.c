@@ -454,6 +454,16 @@ static void read_scales(struct reader *r, struct lk_hparams *h)
     h->residual_scale = h->residual_scale > 0.0 ? h->residual_scale : 1.0;
 }
 
+/* dense_2 and dense_3: n_embd to n_dense and back. */
+static void read_dense(struct reader *r, struct lk_hparams *h)
+{
+    int n = h->n_embd;
+    h->n_dense = read_int(r, "dense_2_feat_out", false, 0, 0, MAX_DIM);
+    (void)read_int(r, "dense_2_feat_in", false, n, n, n);
+    (void)read_int(r, "dense_3_feat_in", h->n_dense > 0, h->n_dense, h->n_dense, h->n_dense);
+    (void)read_int(r, "dense_3_feat_out", false, n, n, n);
+}
+
 static void read_attention(struct reader *r, struct lk_hparams *h)
 {
     char full[128];
@@ -468,13 +478,13 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
                                             : "attention.layer_norm_rms_epsilon",
                         true, 1e-5f, 0x1p-60f, 1.0f);
     read_turns(r, h);
-    bool causal = true;
+    bool both_ways = h->arch->both_ways, causal = !both_ways;
     if (!r->status) {
         r->status =
             lk_gguf_bool(r->gguf, key_of(r, "attention.causal", full), false, &causal, r->err);
     }
-    if (!causal) {
-        refuse(r, "attention.causal", "false", "true");
+    if (causal == both_ways) {
+        refuse(r, "attention.causal", causal ? "true" : "false", causal ? "false" : "true");
     }
     h->attn_softcap = (double)read_float(r, "attn_logit_softcapping", false,
                                          (float)h->arch->attn_cap, 0.0f, 1e4f);
@@ -619,6 +629,9 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
     read_attention(r, h);
     read_rope(r, h);
     read_scales(r, h);
+    if (h->arch->both_ways) {
+        read_dense(r, h);
+    }
 }
 
 lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_error *err)

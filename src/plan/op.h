@@ -100,6 +100,7 @@ struct lk_op {
             int k, v;        /* states of the plan */
             int n_head;      /* of queries, a multiple of the states' */
             int window;      /* keys at p - window < j <= p take part; 0: all j <= p */
+            int ahead;       /* and those behind p, so many of what the batch has of the sequence */
             double scale;    /* of q.k, before any softcap */
             double softcap;  /* 0: none */
             float score_in;  /* f32(scale * log2 e); with softcap f32(scale / softcap) */
@@ -122,6 +123,20 @@ struct lk_op {
         } route;
     } u;
 };
+
+/* The first and the last key that a token at pos attends to; end: the last token that the batch has
+ * of its sequence. */
+static inline int lk_first_key(const struct lk_op *op, int pos)
+{
+    int window = op->u.attention.window;
+    return window > 0 && pos - window + 1 > 0 ? pos - window + 1 : 0;
+}
+
+static inline int lk_last_key(const struct lk_op *op, int pos, int end)
+{
+    int ahead = op->u.attention.ahead;
+    return end - pos < ahead ? end : pos + ahead;
+}
 
 /* Of a row of ROUTE, the expert of rank j. */
 static inline int lk_routed_to(const float *route, int j)

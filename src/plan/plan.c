@@ -133,11 +133,12 @@ void lk_plan_set_context(struct lk_plan *plan, uint32_t n_ctx)
 
 void lk_plan_end_at_norm(struct lk_plan *plan)
 {
-    for (int i = 0; i < plan->n_ops; i++) {
+    for (int i = plan->n_ops - 1; i >= 0; i--) {
         const struct lk_op *op = &plan->ops[i];
         if (op->layer == plan->n_layer && op->kind == LK_OP_MATMUL) {
             plan->out_slot = op->in[0];
             plan->n_ops = i;
+            return;
         }
     }
 }

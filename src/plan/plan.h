@@ -54,6 +54,8 @@ struct lk_plan {
     char arch[32];
     int n_layer, n_embd, n_vocab;
     uint32_t n_ctx_max; /* positions the model can be run to */
+    bool whole;         /* tokens attend to those behind them: a text is evaluated in one batch, and
+                           from its hidden rows no next token follows */
     int n_routed;       /* experts that a token goes to in a layer that has them; 0: none has */
 
     /* What this plan covers: stages [first, last) of the model, with the embedding when
@@ -89,7 +91,8 @@ bool lk_plan_has_experts(const struct lk_plan *plan, int layer);
 lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
                         struct lk_plan **out, lk_error *err);
 void lk_plan_free(struct lk_plan **plan);
-/* Ends a whole plan that no backend has prepared yet with its last norm: rows are hidden rows. */
+/* Ends a whole plan that no backend has prepared yet in front of the matrix of logits: rows are
+ * hidden rows after the last norm (and after what an architecture of embeddings has behind it). */
 void lk_plan_end_at_norm(struct lk_plan *plan);
 /* Floats of a row of its result. */
 int lk_plan_row_width(const struct lk_plan *plan);

@@ -3,6 +3,7 @@
  * Plan_build: a model file -> the flat op array of the whole model. The order of ops here is the
  * order of execution everywhere.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -445,6 +446,10 @@ static int attention(struct builder *b, int layer, int n)
     op->u.attention.v = vs;
     op->u.attention.n_head = l->n_head;
     op->u.attention.window = l->window;
+    if (arch->both_ways) { /* half of a window before a token, and half behind it */
+        op->u.attention.ahead = l->window > 0 ? l->window / 2 : INT_MAX;
+        op->u.attention.window = l->window > 0 ? l->window / 2 + 1 : 0;
+    }
     set_scores(h, l, op);
     int o = matmul(b, layer, a, matrix(b, blk(name, layer, "attn_output.weight"), h->n_embd, no));
     return bias(b, layer, o, blk(name, layer, "attn_output.bias"), false);
@@ -677,6 +682,10 @@ static void head(struct builder *b, int x, int embd)
     int rows = add_slot(b, h->n_embd, LK_ROWS_OUTPUTS);
     add_op(b, LK_OP_GATHER, h->n_layer, x, -1, rows, -1);
     int n = norm(b, h->n_layer, rows, h->n_embd, h->n_embd, "output_norm.weight");
+    if (h->n_dense > 0) {
+        n = matmul(b, h->n_layer, n, matrix(b, "dense_2.weight", h->n_dense, h->n_embd));
+        n = matmul(b, h->n_layer, n, matrix(b, "dense_3.weight", h->n_embd, h->n_dense));
+    }
     int w = embd; /* tied to the embeddings unless the file has a matrix of its own */
     if (has(b, "output.weight")) {
         w = matrix_rows(b, "output.weight", h->n_rows, 0, h->n_vocab, h->n_embd);
@@ -809,6 +818,7 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
     p->n_ctx_max = h->n_ctx;
     p->last_stage = lk_stage_of(h->n_layer);
     p->n_routed = h->experts.n_used;
+    p->whole = h->arch->both_ways;
     p->head = true;
     p->in_slot = -1;
     make_ropes(&b);

@@ -502,10 +502,10 @@ static void kv_store(const struct lk_exec *e, const struct lk_op *op,
     }
 }
 
-/* Base-2 scores of keys first..pos, into e->scores. */
+/* Base-2 scores of keys first..last, into e->scores. */
 static void score(const struct lk_exec *e, const struct lk_op *op,
                   const struct lk_state_mem *states, const struct lk_batch *b, int t, int head,
-                  int first)
+                  int first, int last)
 {
     const double log2e = 1.4426950408889634;
     struct lk_attn_shape s = lk_attn_shape_of(e->o.plan, op);
@@ -518,7 +518,7 @@ static void score(const struct lk_exec *e, const struct lk_op *op,
         quantized(q, hd, LK_Q_MOST, rounded);
         q = rounded;
     }
-    for (int j = first; j <= b->pos[t]; j++) {
+    for (int j = first; j <= last; j++) {
         const double *k = cells_at(states, op->u.attention.k) +
                           cell_at(ks, (size_t)blocks[j / LK_KV_BLOCK], (size_t)(head / s.group),
                                   (size_t)(j % LK_KV_BLOCK));
@@ -565,28 +565,29 @@ static void attention(const struct lk_exec *e, const struct lk_op *op,
 {
     struct lk_attn_shape s = lk_attn_shape_of(e->o.plan, op);
     const struct lk_state *vs = &e->o.plan->states[op->u.attention.v];
-    int pos = b->pos[t], window = op->u.attention.window;
-    int first = window > 0 && pos - window + 1 > 0 ? pos - window + 1 : 0;
+    const struct lk_batch_seq *seq = &b->seqs[b->seq[t]];
+    int first = lk_first_key(op, b->pos[t]);
+    int last = lk_last_key(op, b->pos[t], seq->pos + seq->n_tokens - 1);
     size_t hd = (size_t)s.head_dim;
     double *out = slot_of(e, op->out) + ((size_t)t * (size_t)s.n_head + (size_t)head) * hd;
-    const int32_t *blocks = b->seqs[b->seq[t]].blocks;
+    const int32_t *blocks = seq->blocks;
     const float *sinks = op->weight >= 0 ? e->o.plan->weights[op->weight].data : NULL;
     double sink = sinks ? (double)sinks[head] * 1.4426950408889634 : 0;
     double best = sinks ? nearbyint(sink) : -INFINITY, sum = 0;
-    score(e, op, states, b, t, head, first);
-    for (int j = first; j <= pos; j++) {
+    score(e, op, states, b, t, head, first, last);
+    for (int j = first; j <= last; j++) {
         best = fmax(best, nearbyint(e->scores[j - first])); /* whole, as chunks have it */
     }
-    for (int j = first; j <= pos; j++) {
+    for (int j = first; j <= last; j++) {
         e->scores[j - first] = exp2(e->scores[j - first] - best);
         sum += e->scores[j - first];
     }
     sum += sinks ? exp2(sink - best) : 0;
     if (e->rounded) {
-        round_weights(states, op, blocks, head / s.group, first, pos, e->scores);
+        round_weights(states, op, blocks, head / s.group, first, last, e->scores);
     }
     memset(out, 0, hd * sizeof *out);
-    for (int j = first; j <= pos; j++) {
+    for (int j = first; j <= last; j++) {
         const double *v = cells_at(states, op->u.attention.v) +
                           cell_at(vs, (size_t)blocks[j / LK_KV_BLOCK], (size_t)(head / s.group),
                                   (size_t)(j % LK_KV_BLOCK));

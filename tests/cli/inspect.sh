@@ -55,3 +55,11 @@ differ "embed --plain" "$(lk embed $tiny --pooling last --plain one)" "$(lk embe
 differ "embed --pooling" "$(lk embed $tiny --pooling first one two)" "$(lk embed $tiny --pooling last one two)"
 expect 3 "embed without a pooling" embed $tiny one; holds "embed names the key" "$(err)" "qwen3.pooling_type"
 expect 2 "embed without a text" embed $tiny
+
+# A model that reads a text as a whole: it makes embeddings alone, of texts that fit a batch.
+tiny=tests/golden/tiny-gemma-embedding.gguf
+same "embed a text as a whole" "$(lk embed $tiny --backend cpu one two three)" \
+    "$(lk embed $tiny --backend scalar one two three)"
+expect 2 "embed a text longer than a batch" embed $tiny --batch 8 "a text of more than eight tokens"
+holds "embed names the batch" "$(err)" "--batch"
+expect 3 "text of a model of embeddings" run $tiny one; holds "it names embed" "$(err)" "lockstep embed"

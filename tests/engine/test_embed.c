@@ -35,21 +35,25 @@ static void embed(lk_engine *e, const int32_t *ids, size_t n, lk_pooling pooling
     cr_assert_eq(lk_embed(e, ids, n, pooling, plain, out, &err), LK_OK, "%s", err.message);
 }
 
-Test(embed, ref_says_what_transformers_says)
+/* `batch`: the first size of batches that it runs with. */
+static void is_golden(const char *name, uint32_t batch)
 {
     uint32_t shape[2];
     int32_t ids[MAX_TOKENS];
+    char path[512];
     float want[2][MAX_EMBD], got[MAX_EMBD];
-    FILE *f = fopen(LK_TEST_DIR "/golden/embed-qwen3.bin", "rb");
+    snprintf(path, sizeof path, LK_TEST_DIR "/golden/embed-%s.bin", name);
+    FILE *f = fopen(path, "rb");
     cr_assert(f && fread(shape, 4, 2, f) == 2 && shape[0] <= MAX_TOKENS && shape[1] <= MAX_EMBD);
     cr_assert_eq(fread(ids, 4, shape[0], f), shape[0]);
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(fread(want[i], 4, shape[1], f), shape[1]);
     }
     fclose(f);
-    for (uint32_t batch = 1; batch <= 64; batch += 63) {
+    snprintf(path, sizeof path, LK_TEST_DIR "/golden/tiny-%s.gguf", name);
+    for (; batch <= 64; batch += 63) {
         lk_model *m;
-        lk_engine *e = open_engine(LK_TEST_DIR "/golden/tiny-qwen3.gguf", "ref", batch, &m);
+        lk_engine *e = open_engine(path, "ref", batch, &m);
         cr_assert_eq(lk_engine_n_embd(e), shape[1]);
         for (int i = 0; i < 2; i++) {
             double worst = 0;
@@ -58,12 +62,19 @@ Test(embed, ref_says_what_transformers_says)
                 worst = fmax(worst, fabs((double)got[k] - (double)want[i][k]));
             }
             /* a point's length is 1: its numbers spread by 1 / sqrt(n) */
-            cr_log_info("batches of %u, pooling %d: %.2e", batch, i, worst * sqrt(shape[1]));
+            cr_log_info("%s, batches of %u, pooling %d: %.2e", name, batch, i,
+                        worst * sqrt(shape[1]));
             cr_expect_lt(worst * sqrt(shape[1]), TOL_REF_GOLDEN);
         }
         lk_engine_close(&e);
         lk_model_close(&m);
     }
+}
+
+Test(embed, ref_says_what_transformers_says)
+{
+    is_golden("qwen3", 1);
+    is_golden("gemma-embedding", 64); /* a text is a batch */
 }
 
 Test(embed, rows_are_pooled_and_scaled)
@@ -129,6 +140,130 @@ Test(embed, bits_of_every_way)
             lk_model_close(&m);
         }
     }
+}
+
+/* ---- texts that are read as a whole ---- */
+
+#define WHOLE LK_TEST_DIR "/golden/tiny-gemma-embedding.gguf"
+
+/* Bits over backends, alone and in parts, and beside others in a batch. */
+Test(embed, bits_of_texts_read_as_a_whole)
+{
+    enum { N = 50, SHORT = 13 };
+    static const struct {
+        const char *backend, *placement;
+        uint32_t n_batch;
+    } ways[] = {{"scalar", NULL, 64},
+                {"cpu", NULL, 64},
+                {"cpu", NULL, 50},
+                {"auto", "cpu:0-2,scalar:3-6", 64},
+                {"auto", "scalar:0-4,cpu:5-6", 50}};
+    int32_t ids[N];
+    float want[3][MAX_EMBD], got[MAX_EMBD];
+    tiny_tokens(ids, N, test_model_n_vocab(WHOLE), 5);
+    for (size_t w = 0; w < LK_COUNT(ways); w++) {
+        lk_engine_options o = lk_engine_options_default();
+        lk_model *m;
+        o.backend = ways[w].backend;
+        o.placement = ways[w].placement;
+        o.n_ctx = MAX_TOKENS;
+        o.n_batch = ways[w].n_batch;
+        o.embeddings = true;
+        lk_engine *e = tiny_engine_with(WHOLE, &o, &m);
+        for (int i = 0; i < 3; i++) {
+            embed(e, ids, i == 2 ? SHORT : N, i == 1 ? LK_POOLING_LAST : LK_POOLING_MEAN, false,
+                  w ? got : want[i]);
+            if (w) {
+                tiny_same(got, want[i], lk_engine_n_embd(e), "a text read as a whole");
+            }
+        }
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
+    cr_assert_neq(memcmp(want[0], want[2], sizeof want[0]), 0);
+}
+
+struct kept {
+    float row[MAX_EMBD];
+    size_t n;
+};
+
+static bool keep_first(void *user, size_t pos, const float *row)
+{
+    struct kept *k = user;
+    if (pos == 0) {
+        memcpy(k->row, row, k->n * sizeof *row);
+    }
+    return true;
+}
+
+/* Several texts in a step: a batch has as many whole ones as it has room for. */
+Test(embed, texts_share_batches_and_are_not_cut)
+{
+    enum { TEXTS = 4, N = 23 };
+    lk_engine_options o = lk_engine_options_default();
+    lk_session *s[TEXTS];
+    lk_item items[TEXTS];
+    struct kept kept[TEXTS];
+    int32_t ids[TEXTS * N];
+    float want[MAX_EMBD];
+    lk_model *m;
+    lk_error err;
+    o.backend = "cpu";
+    o.n_ctx = MAX_TOKENS;
+    o.n_batch = 50; /* two of them, and a part of a third that must wait */
+    o.n_sessions = TEXTS + 1;
+    o.embeddings = true;
+    lk_engine *e = tiny_engine_with(WHOLE, &o, &m);
+    tiny_tokens(ids, TEXTS * N, test_model_n_vocab(WHOLE), 8);
+    for (int i = 0; i < TEXTS; i++) {
+        cr_assert_eq(lk_session_open(e, &s[i], &err), LK_OK);
+        kept[i].n = lk_engine_n_embd(e);
+        items[i] = (lk_item){.session = s[i],
+                             .tokens = ids + i * N,
+                             .n_tokens = N,
+                             .rows = LK_ROWS_ALL,
+                             .on_row = keep_first,
+                             .user = &kept[i]};
+    }
+    cr_assert_eq(lk_engine_run(e, items, TEXTS, &err), LK_OK, "%s", err.message);
+    for (int i = 0; i < TEXTS; i++) {
+        embed(e, ids + i * N, N, LK_POOLING_FIRST, true, want);
+        tiny_same(kept[i].row, want, kept[i].n, "a text beside others");
+    }
+    items[0].n_tokens = 1; /* behind what is held */
+    cr_assert_eq(lk_engine_run(e, items, 1, &err), LK_E_INVALID);
+    cr_assert(strstr(err.message, "reads a text as a whole"), "%s", err.message);
+    cr_assert_eq(lk_session_n_tokens(s[0]), N);
+    cr_assert_eq(lk_session_truncate(s[0], N - 1, &err), LK_OK);
+    cr_assert_eq(lk_session_sync(s[0], ids, N, &err), LK_OK, "%s", err.message); /* all anew */
+    for (int i = 0; i < TEXTS; i++) {
+        lk_session_close(&s[i]);
+    }
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
+Test(embed, a_text_longer_than_a_batch_is_refused)
+{
+    int32_t ids[MAX_TOKENS];
+    float out[MAX_EMBD];
+    lk_error err;
+    lk_model *m;
+    lk_engine *e = open_engine(WHOLE, "cpu", 20, &m), *other = NULL;
+    tiny_tokens(ids, MAX_TOKENS, test_model_n_vocab(WHOLE), 8);
+    embed(e, ids, 20, LK_POOLING_MEAN, false, out);
+    cr_assert_eq(lk_embed(e, ids, 21, LK_POOLING_MEAN, false, out, &err), LK_E_INVALID);
+    cr_assert(strstr(err.message, "21 tokens") && strstr(err.message, "room for 20") &&
+                  strstr(err.message, "--batch"),
+              "%s", err.message);
+    embed(e, ids, 20, LK_POOLING_LAST, false, out);
+    lk_engine_options o = lk_engine_options_default();
+    o.backend = "cpu";
+    cr_assert_eq(lk_engine_open(m, &o, &other, &err), LK_E_UNSUPPORTED);
+    cr_assert(!other && strstr(err.message, "lockstep embed"), "%s", err.message);
+    lk_engine_close(&e);
+    lk_model_close(&m);
 }
 
 static void write_pooling(struct gguf_build *b, const void *kind)

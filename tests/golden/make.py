@@ -82,6 +82,11 @@ def cases():
     yield "gemma4-moe", "gemma4", tf.Gemma4TextConfig(
         **{**g4, "num_hidden_layers": 2, "layer_types": kinds(2, 2), "enable_moe_block": True,
            "num_experts": 5, "top_k_experts": 3, "moe_intermediate_size": 32}), T.F16
+    yield "gemma-embedding", "gemma-embedding", tf.Gemma3TextConfig(
+        **{**g, "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 10, "use_bidirectional_attention": True,
+           "rope_theta": 1e6, "rope_local_base_freq": 10000.0, "tie_word_embeddings": True,
+           "layer_types": ["full_attention" if i % 6 == 5 else "sliding_attention"
+                           for i in range(7)]}), T.F16
     yield "phi3", "phi3", tf.Phi3Config(**{**COMMON, "rope_theta": 10000.0, "sliding_window": 17,
                                            "partial_rotary_factor": 0.75, "tie_word_embeddings": False}), T.F16
     small = {**COMMON, "intermediate_size": 32, "tie_word_embeddings": True}
@@ -168,7 +173,7 @@ def cases_of_experts(small):
 # llama's rotary pairs are neighbours in the files of these, halves in transformers
 PERMUTED = ("llama", "smollm3", "mistral3", "granite", "granitemoe", "bailingmoe")
 # norm weights of these are kept without their 1 in transformers, and with it in the files
-PLUS_ONE = ("gemma2", "gemma3")
+PLUS_ONE = ("gemma2", "gemma3", "gemma-embedding")
 
 
 def interleave(w, n_head):
@@ -268,7 +273,12 @@ def keys(writer, arch, c):
             add(getattr(c, name))
     rope = getattr(c, "rope_parameters", None) or {}
     rope = rope.get("full_attention", rope)
-    if arch == "gemma3":
+    if arch == "gemma-embedding": # of which transformers keeps what it has on a side of a token
+        writer.add_sliding_window(2 * (c.sliding_window - 1))
+        writer.add_pooling_type(gguf.PoolingType.MEAN)
+        writer.add_dense_features_dims("dense_2", c.hidden_size, DENSE)
+        writer.add_dense_features_dims("dense_3", DENSE, c.hidden_size)
+    if arch in ("gemma3", "gemma-embedding"):
         writer.add_rope_freq_base(1e6)
     else:
         writer.add_rope_freq_base(float(rope.get("rope_theta", getattr(c, "rope_theta", 10000.0))))
@@ -281,7 +291,7 @@ def keys(writer, arch, c):
             writer.add_sliding_window_pattern([t == "sliding_attention" for t in c.layer_types])
     if arch == "glm4":
         writer.add_rope_dimension_count(c.head_dim // 2)
-    if arch in TEXT_MODELS:
+    if arch in ("qwen3vl", "qwen3vlmoe"):
         writer.add_rope_dimension_sections([*rope["mrope_section"], 0])
         writer.add_num_deepstack_layers(3)
     if arch in ("glm4moe", "minimax-m2"):
@@ -358,7 +368,7 @@ def name_of(arch, key):
     if rest.endswith("e_score_correction_bias"):
         return f"blk.{layer}.exp_probs_b.bias"
     part, kind = rest.rsplit(".", 1)
-    post = ("gemma2", "gemma3", "gemma4", "olmo2", "exaone4", "seed_oss", "gpt-oss", "glm4moe")
+    post = ("gemma2", "gemma3", "gemma4", "gemma-embedding", "olmo2", "exaone4", "seed_oss", "gpt-oss", "glm4moe")
     other = {"post_attention_layernorm": "post_attention_norm" if arch in post else "ffn_norm",
              "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
              "post_self_attn_layernorm": "post_attention_norm", "post_mlp_layernorm": "post_ffw_norm"}
@@ -396,21 +406,36 @@ def vocabulary(writer):
 
 
 # text parts of others, without heads of their own
-TEXT_MODELS = {"qwen3vl": "Qwen3VLTextModel", "qwen3vlmoe": "Qwen3VLMoeTextModel"}
+TEXT_MODELS = {"qwen3vl": "Qwen3VLTextModel", "qwen3vlmoe": "Qwen3VLMoeTextModel",
+               "gemma-embedding": "Gemma3TextModel"}
 
 # models whose hidden rows after the last norm are written too, as a text's two points: the mean of
 # all rows and the last one, each divided by its length: u32 n_tokens, u32 n_embd, i32 tokens, f32 rows
-EMBEDDED = ("qwen3",)
+EMBEDDED = ("qwen3", "gemma-embedding")
+DENSE = 96 # between the two matrices that gemma-embedding has behind its rows
 
 
-def write_embeddings(path, model, ids):
+def write_embeddings(path, model, ids, dense):
     with torch.no_grad():
-        rows = model.model(torch.from_numpy(ids)[None]).last_hidden_state[0].numpy()
+        rows = getattr(model, "model", model)(torch.from_numpy(ids)[None]).last_hidden_state[0].numpy()
+    for w in dense:
+        rows = rows @ w.T
     with open(path, "wb") as f:
         f.write(struct.pack("<II", *rows.shape))
         f.write(ids.astype("<i4").tobytes())
         for point in (rows.mean(axis=0), rows[-1]):
             f.write((point / np.linalg.norm(point)).astype("<f4").tobytes())
+
+
+def write_logits(path, model, ids, state):
+    """state: of a model without a head, whose logits are by the embeddings."""
+    with torch.no_grad():
+        rows = model(torch.from_numpy(ids)[None])
+        logits = rows.last_hidden_state[0] @ state["embed_tokens.weight"].T if state else rows.logits[0]
+    with open(path, "wb") as f:
+        f.write(struct.pack("<II", N_TOKENS, VOCAB))
+        f.write(ids.astype("<i4").tobytes())
+        f.write(logits.numpy().astype("<f4").tobytes())
 
 
 def make(out, name, arch, config, qtype):
@@ -474,21 +499,19 @@ def make(out, name, arch, config, qtype):
             w.add_tensor(name_of(arch, key if not text_model else "model." + key), data, raw_dtype=kind)
         state[key] = torch.from_numpy(value.astype(np.float64))
     model.load_state_dict(state)
+    dense = []
+    for i, shape in ((2, (DENSE, HIDDEN)), (3, (HIDDEN, DENSE))):
+        if arch == "gemma-embedding":
+            data, value = store(rng.normal(0, 1.5 / shape[1] ** 0.5, shape).astype(np.float32), qtype)
+            w.add_tensor(f"dense_{i}.weight", data, raw_dtype=qtype)
+            dense.append(value.astype(np.float64))
     w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
     ids = rng.integers(3, VOCAB, N_TOKENS)
-    with torch.no_grad():
-        out_rows = model(torch.from_numpy(ids)[None])
-        if text_model:
-            logits = (out_rows.last_hidden_state[0] @ state["embed_tokens.weight"].T).numpy()
-        else:
-            logits = out_rows.logits[0].numpy()
-    with open(os.path.join(out, f"tiny-{name}.bin"), "wb") as f:
-        f.write(struct.pack("<II", N_TOKENS, VOCAB))
-        f.write(ids.astype("<i4").tobytes())
-        f.write(logits.astype("<f4").tobytes())
+    if arch != "gemma-embedding":
+        write_logits(os.path.join(out, f"tiny-{name}.bin"), model, ids, state if text_model else None)
     if name in EMBEDDED:
-        write_embeddings(os.path.join(out, f"embed-{name}.bin"), model, ids)
-    print(name, os.path.getsize(os.path.join(out, f"tiny-{name}.gguf")), logits.std())
+        write_embeddings(os.path.join(out, f"embed-{name}.bin"), model, ids, dense)
+    print(name, os.path.getsize(os.path.join(out, f"tiny-{name}.gguf")))
 
 
 if __name__ == "__main__":

@@ -304,6 +304,67 @@ Test(arch_facts, sections_are_all_pairs)
     plan_fixture_close(&f);
 }
 
+/* ---- attention in both directions ---- */
+
+static void write_causal(struct gguf_build *b, const void *causal)
+{
+    gb_key_bool(b, "gemma-embedding.attention.causal", *(const bool *)causal);
+}
+
+Test(arch_facts, tokens_attend_to_those_behind_them)
+{
+    static const bool no = false, yes = true;
+    struct model_params p = model_params_default("gemma-embedding", LK_TYPE_Q4_0, 6);
+    struct plan_fixture f;
+    plan_fixture_open(&f, &p);
+    const struct lk_op *windowed = find_op(f.plan, LK_OP_ATTENTION, 0, 0);
+    const struct lk_op *full = find_op(f.plan, LK_OP_ATTENTION, 5, 0);
+    cr_assert(f.plan->whole && windowed->u.attention.window == 13 &&
+              windowed->u.attention.ahead == 12); /* half of 24 on each side */
+    cr_assert(full->u.attention.window == 0 && lk_last_key(full, 3, 400) == 400);
+    cr_assert(lk_first_key(windowed, 20) == 8 && lk_last_key(windowed, 20, 400) == 32 &&
+              lk_last_key(windowed, 20, 25) == 25 && lk_first_key(windowed, 5) == 0);
+    plan_fixture_close(&f);
+    p.add_keys = write_causal;
+    p.keys = &no;
+    plan_fixture_open(&f, &p);
+    plan_fixture_close(&f);
+    p.keys = &yes;
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_UNSUPPORTED);
+    cr_assert(strstr(f.err.message, "attention.causal") && strstr(f.err.message, "expected false"),
+              "%s", f.err.message);
+    plan_fixture_close(&f);
+    p = model_params_default("gemma3", LK_TYPE_Q4_0, 6);
+    plan_fixture_open(&f, &p);
+    const struct lk_op *op = find_op(f.plan, LK_OP_ATTENTION, 0, 0);
+    cr_assert(!f.plan->whole && op->u.attention.window == 24 && lk_last_key(op, 3, 9) == 3);
+    plan_fixture_close(&f);
+}
+
+static void write_dense(struct gguf_build *b, const void *back)
+{
+    gb_key_u32(b, "gemma-embedding.dense_2_feat_out", 512);
+    gb_key_u32(b, "gemma-embedding.dense_3_feat_in", *(const uint32_t *)back);
+}
+
+Test(arch_facts, matrices_behind_the_rows_of_embeddings)
+{
+    static const uint32_t same = 512, other = 511;
+    struct model_params p = model_params_default("gemma-embedding", LK_TYPE_Q4_0, 6);
+    struct plan_fixture f;
+    p.add_keys = write_dense;
+    p.keys = &same;
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_FORMAT);
+    cr_assert(strstr(f.err.message, "'dense_2.weight' is missing, expected [256, 512]"), "%s",
+              f.err.message);
+    plan_fixture_close(&f);
+    p.keys = &other;
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_FORMAT);
+    cr_assert(strstr(f.err.message, "dense_3_feat_in") && strstr(f.err.message, "512"), "%s",
+              f.err.message);
+    plan_fixture_close(&f);
+}
+
 /* ---- blocks behind the last layer ---- */
 
 static void write_nextn(struct gguf_build *b, const void *n)

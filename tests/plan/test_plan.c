@@ -84,6 +84,7 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         {.arch = "qwen2", .layer = QKV "bias bias bias " ATTENTION "add " FFN "add"},
         {.arch = "qwen3", .layer = QKV "norm norm " ATTENTION "add " FFN "add"},
         {.arch = "gemma3", .layer = QKV "norm norm " ATTENTION "norm add " FFN "norm add"},
+        {.arch = "gemma-embedding", .layer = QKV "norm norm " ATTENTION "norm add " FFN "norm add"},
         {.arch = "phi3", .layer = QKV ATTENTION "add " FFN "add"},
         {.arch = "smollm3",
          .layer = QKV ATTENTION "add " FFN "add",

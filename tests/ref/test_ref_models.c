@@ -107,6 +107,9 @@ Test(ref_models, scalar_stays_near_ideal_mathematics)
     close(fd);
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         double first = 0, factor = arch_shape_of(archs[a])->post_norms ? TOL_POST_NORM : 1.0;
+        if (arch_shape_of(archs[a])->both_ways) {
+            continue; /* its rows are not next tokens': tests/engine/test_embed.c */
+        }
         int most = test_is_full() || a < 5 ? 8 : 4;
         for (int layers = 1; layers <= most; layers *= 2) {
             struct model_params p = model_params_default(archs[a], LK_TYPE_F32, (unsigned)a + 7);

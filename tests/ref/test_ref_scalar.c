@@ -469,11 +469,16 @@ Test(ref_scalar, attention)
 {
     static const struct {
         double scale, softcap;
-        int window;
+        int window, ahead;
         const char *what;
-    } cases[] = {{0.144, 0, 0, "plain"},     {0.144, 0, 70, "window"},
-                 {0.144, 20, 0, "softcap"},  {1e-6, 0, 0, "even"},
-                 {30, 0, 0, "one key wins"}, {200, 0, 65, "scores near 2^19"}};
+    } cases[] = {{0.144, 0, 0, 0, "plain"},
+                 {0.144, 0, 70, 0, "window"},
+                 {0.144, 20, 0, 0, "softcap"},
+                 {1e-6, 0, 0, 0, "even"},
+                 {30, 0, 0, 0, "one key wins"},
+                 {200, 0, 65, 0, "scores near 2^19"},
+                 {0.144, 0, 0, KEYS, "both directions"},
+                 {0.144, 20, 33, 32, "a window on both sides"}};
     static float x[KEYS * MAX_IN], m[3][MAX_IN * MAX_IN];
     static double allowed[KEYS * HEADS * HD], q[HD], k[KEYS * HD], v[KEYS * HD];
     int from[3][MAX_IN];
@@ -497,6 +502,7 @@ Test(ref_scalar, attention)
         op->u.attention.v = 1;
         op->u.attention.n_head = HEADS;
         op->u.attention.window = cases[c].window;
+        op->u.attention.ahead = cases[c].ahead;
         op->u.attention.scale = cases[c].scale;
         op->u.attention.softcap = cases[c].softcap;
         double log2e = 1.4426950408889634, cap = cases[c].softcap;
@@ -504,17 +510,18 @@ Test(ref_scalar, attention)
         op->u.attention.score_cap = (float)(cap * log2e);
         for (int t = 0; t < KEYS; t++) {
             int first = cases[c].window && t >= cases[c].window ? t - cases[c].window + 1 : 0;
+            int last = t + cases[c].ahead < KEYS - 1 ? t + cases[c].ahead : KEYS - 1;
             for (int h = 0; h < HEADS; h++) {
                 for (int d = 0; d < HD; d++) {
                     int iq = h * HD + d, ik = h / (HEADS / KV_HEADS) * HD + d;
                     q[d] = factor[0][iq] * (double)x[t * MAX_IN + from[0][iq]];
-                    for (int j = first; j <= t; j++) {
+                    for (int j = first; j <= last; j++) {
                         const float *xj = x + j * MAX_IN;
                         k[(j - first) * HD + d] = factor[1][ik] * (double)xj[from[1][ik]];
                         v[(j - first) * HD + d] = factor[2][ik] * (double)xj[from[2][ik]];
                     }
                 }
-                attention_bound(q, k, v, t - first + 1, cases[c].scale, cap,
+                attention_bound(q, k, v, last - first + 1, cases[c].scale, cap,
                                 allowed + (t * HEADS + h) * HD);
             }
         }

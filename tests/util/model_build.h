@@ -15,9 +15,9 @@
     {                                                                                              \
         "llama", "qwen2", "qwen3", "gemma3", "phi3", "smollm3", "mistral3", "granite", "qwen3vl",  \
             "olmo2", "seed_oss", "gemma2", "glm4", "exaone4", "cohere2", "hunyuan-dense",          \
-            "ernie4_5", "qwen3moe", "gpt-oss", "gemma4", "granitemoe", "glm4moe", "hunyuan-moe",   \
-            "ernie4_5-moe", "minimax-m2", "bailingmoe", "bailingmoe2", "qwen3vlmoe", "dots1",      \
-            "olmoe"                                                                                \
+            "ernie4_5", "gemma-embedding", "qwen3moe", "gpt-oss", "gemma4", "granitemoe",          \
+            "glm4moe", "hunyuan-moe", "ernie4_5-moe", "minimax-m2", "bailingmoe", "bailingmoe2",   \
+            "qwen3vlmoe", "dots1", "olmoe"                                                         \
     }
 
 /* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
@@ -51,6 +51,7 @@ struct arch_shape {
                           and V, and no weight of v; they alone are turned by rope_freqs */
     bool layer_scale;  /* rows are multiplied at the end of a layer */
     bool unscaled;     /* scores are not: the norms of q and k keep them small */
+    bool both_ways;    /* tokens attend to those behind them: no next token follows */
     bool experts;
     int first_moe, moe_step; /* layers before it have no experts, and each n-th alone; 0: all */
     int groups;              /* of experts, all but one used; 0: none */

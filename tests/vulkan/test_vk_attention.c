@@ -4,6 +4,7 @@
  * scalar contract, by bits: over chunks and windows, in both widths of keys, in prefill and decode.
  */
 #include <criterion/criterion.h>
+#include <limits.h>
 
 #include "tests/vulkan/vk_bench.h"
 
@@ -107,6 +108,43 @@ Test(vk_attention, values_share_words_with_their_neighbours)
         vk_attention_case(&H, 6, 2, pos, "");
         vk_attention_case(&H, 6, 6, pos, "");
         vk_attention_case(&H, 13, 4, 57 + pos, "");
+    }
+    vk_pair_close();
+}
+
+static void ahead_case(const struct vk_heads *h, int ahead, int n_tokens, int n_seqs, int pos0,
+                       const char *variant)
+{
+    struct vk_bench b;
+    char what[160];
+    vk_bench_attention(&b, what, h, n_tokens, n_seqs, pos0);
+    b.c.plan.ops[b.c.plan.n_ops - 1].u.attention.ahead = ahead;
+    vk_bench_end(&b, variant);
+    lk_rope_free(&b.c.plan.ropes[0]);
+}
+
+/* Tokens that attend to those behind them: some, or all that the batch has of their sequence. */
+Test(vk_attention, both_directions)
+{
+    static const struct vk_heads HEADS[] = {
+        {3, 1, 64, 64, 0, false, 0.0f, false, true, 0},
+        {8, 2, 32, 32, 13, true, 0.0f, true, true, 0},
+        {4, 1, 256, 256, 66, false, 0.0f, false, true, 0},
+        {2, 2, 40, 40, 0, false, 20.0f, false, false, LK_KV_K8_BITS},
+    };
+    static const int AHEAD[] = {INT_MAX, 12, 65, 3};
+    static const char *const WAYS[] = {"", "narrow,matrix", "int-dot", "matrix"};
+    bool sample = vk_pair_samples();
+    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+        const char *way = WAYS[h];
+        ahead_case(&HEADS[h], AHEAD[h], 1, 1, 70, way);
+        ahead_case(&HEADS[h], AHEAD[h], 6, 2, 0, way);
+        ahead_case(&HEADS[h], AHEAD[h], 7, 1, 61, way);
+        ahead_case(&HEADS[h], AHEAD[h], 140, 1, 0, way);
+        if (!sample) {
+            ahead_case(&HEADS[h], AHEAD[h], 75, 3, 0, way);
+            ahead_case(&HEADS[h], AHEAD[h], 200, 1, 30, WAYS[(h + 1) % 4]);
+        }
     }
     vk_pair_close();
 }

@@ -56,6 +56,9 @@ static const struct arch ARCHS[] = {
     {.name = "gemma3",
      .decode = "norm+norm+" ROPES,
      .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
+    {.name = "gemma-embedding",
+     .decode = "norm+norm+" ROPES,
+     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
     {.name = "smollm3", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},
     {.name = "mistral3", .front = {"rope by rope", "rope by rope"}}, /* by two tables */
     {.name = "granite", .decode = ROPES, .front = {"rope by rope", "rope by rope"}},

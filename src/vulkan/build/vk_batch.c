@@ -90,19 +90,22 @@ static uint32_t write_tiles(const struct lk_vk_attn *attn, const struct lk_batch
             tile[0] = (uint32_t)q->first + t;
             tile[1] = left < attn->tokens ? left : attn->tokens;
             tile[2] = (uint32_t)s;
+            tile[3] = (uint32_t)(q->pos + q->n_tokens - 1);
         }
     }
     return n_tiles;
 }
 
 /* Chunks of keys that the token with most of them attends to. */
-static uint32_t most_chunks(int window, const struct lk_batch *b)
+static uint32_t most_chunks(const struct lk_vk_attn *attn, const struct lk_batch *b)
 {
+    struct lk_op op = {.u.attention = {.window = attn->window, .ahead = attn->ahead}};
     uint32_t most = 1;
     for (int t = 0; t < b->n_tokens; t++) {
-        int low = window ? b->pos[t] - window + 1 : 0;
-        low = low > 0 ? low : 0;
-        uint32_t n = (uint32_t)(b->pos[t] / LK_KV_BLOCK - low / LK_KV_BLOCK + 1);
+        const struct lk_batch_seq *seq = &b->seqs[b->seq[t]];
+        int last = lk_last_key(&op, b->pos[t], seq->pos + seq->n_tokens - 1);
+        int chunks = last / LK_KV_BLOCK - lk_first_key(&op, b->pos[t]) / LK_KV_BLOCK + 1;
+        uint32_t n = (uint32_t)chunks;
         most = n > most ? n : most;
     }
     return most;
@@ -116,7 +119,7 @@ static void write_attention(struct lk_exec *e, const struct lk_batch *b, int lis
         uint32_t *d = (uint32_t *)(void *)e->sizes.map + 4 * (uint32_t)i;
         d[0] = write_tiles(attn, b, w + e->at.tiles + (uint32_t)i * e->at.tiles_each);
         d[1] = attn->y;
-        d[2] = list == LK_VK_MANY ? 1 : most_chunks(attn->window, b);
+        d[2] = list == LK_VK_MANY ? 1 : most_chunks(attn, b);
     }
 }
 

@@ -48,8 +48,8 @@ static uint32_t attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *att
     struct lk_vk_attn *have = b->e->attn[b->kind];
     int n = b->e->n_attn[b->kind];
     for (int i = 0; i < n; i++) {
-        if (have[i].window == attn->window && have[i].tokens == attn->tokens &&
-            have[i].y == attn->y) {
+        if (have[i].window == attn->window && have[i].ahead == attn->ahead &&
+            have[i].tokens == attn->tokens && have[i].y == attn->y) {
             return (uint32_t)i;
         }
     }
@@ -115,6 +115,7 @@ static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
     c.y = c.n_kv_head * c.head_tiles;
     c.attn =
         attn_index(b, &(struct lk_vk_attn){.window = op->u.attention.window,
+                                           .ahead = op->u.attention.ahead,
                                            .tokens = few || group > c.rows ? 1 : c.rows / group,
                                            .y = c.y});
     return c;
@@ -147,6 +148,7 @@ static struct lk_vk_attn_push push_of(const struct lk_vk_builder *b, int i, cons
                                     .head_dim = c->head_dim,
                                     .dim = c->dim,
                                     .window = (uint32_t)op->u.attention.window,
+                                    .ahead = (uint32_t)op->u.attention.ahead,
                                     .score_in = lk_bits(op->u.attention.score_in),
                                     .score_cap = lk_bits(op->u.attention.score_cap),
                                     .head_tiles = c->head_tiles,

@@ -20,7 +20,7 @@ struct lk_vk_batch_at {
 };
 /* A dispatch of attention whose size depends on the batch: layers of one shape share it. */
 struct lk_vk_attn {
-    int window;
+    int window, ahead;
     uint32_t tokens; /* of a tile */
     uint32_t y;      /* workgroups a tile of tokens */
 };
