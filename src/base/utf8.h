@@ -18,6 +18,11 @@ size_t lk_utf8_open_end(const char *text, size_t len);
 bool lk_utf8_is_space(int32_t cp);
 /* Unicode's General_Category as two letters: 'L' and 'u'. */
 void lk_utf8_category(int32_t cp, char out[2]);
+enum { LK_UTF8_NFD_MOST = 18 }; /* characters that one is made of */
+/* The canonical decomposition of a character; how many there are, at least one. */
+size_t lk_utf8_nfd(int32_t cp, int32_t out[LK_UTF8_NFD_MOST]);
+/* The small letter of a character, where that is one. */
+int32_t lk_utf8_lower(int32_t cp);
 bool lk_utf8_is_ascii(const char *text, size_t len);
 /* Normalization form C of text; bytes that are no UTF-8 stay. *out is NULL when text is normal
  * already, else owned by the caller (lk_free). Linear in len. */

@@ -25,6 +25,23 @@ void lk_utf8_category(int32_t cp, char out[2])
     memcpy(out, utf8proc_category_string(cp), 2);
 }
 
+size_t lk_utf8_nfd(int32_t cp, int32_t out[LK_UTF8_NFD_MOST])
+{
+    int last = 0;
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char(cp, out, LK_UTF8_NFD_MOST, UTF8PROC_DECOMPOSE, &last);
+    if (n < 1 || n > LK_UTF8_NFD_MOST) {
+        out[0] = cp;
+        n = 1;
+    }
+    return (size_t)n;
+}
+
+int32_t lk_utf8_lower(int32_t cp)
+{
+    return utf8proc_tolower(cp);
+}
+
 /* Stable order by combining class of each run of marks: a counting sort, since text may hold
  * runs of any length. `sorted` has room for n. */
 static void order_marks(int32_t *cp, size_t n, int32_t *sorted)

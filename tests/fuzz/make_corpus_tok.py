@@ -70,7 +70,7 @@ def main():
                                     add_space_prefix=False)
     files["spm-none"] = vocabulary("llama", "default", spm)
     files["spm-phi3"] = vocabulary("llama", "default", spm, arch="phi3", unknown_token_id=0)
-    files["bert"] = vocabulary("bert", "default", spm)
+    files["bert"] = vocabulary("bert", "default", spm, bos_token_id=1, unknown_token_id=0)
     for i, (name, file) in enumerate(files.items()):
         text = TEXTS[i % len(TEXTS)].encode() + (b"\xff\xc3" if i % 3 == 0 else b"")
         with open(os.path.join(sys.argv[1], name), "wb") as f:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tok: lk_tokenizer. Reads and checks the vocabulary, finds special tokens in text, decodes ids.
- * How plain text becomes ids is tok_bpe.c's and tok_spm.c's.
+ * How plain text becomes ids is tok_bpe.c's, tok_spm.c's and tok_wpm.c's.
  */
 #include "text/token/tok.h"
 
@@ -91,10 +91,12 @@ static lk_status read_kind(struct lk_tokenizer *t, lk_error *err)
         t->kind = LK_TOK_SPM;
     } else if (model.len == 6 && memcmp(model.ptr, "gemma4", 6) == 0) {
         t->kind = LK_TOK_RAW;
+    } else if (model.len == 4 && memcmp(model.ptr, "bert", 4) == 0) {
+        t->kind = LK_TOK_WPM;
     } else {
         return lk_fail(err, LK_E_UNSUPPORTED,
-                       "%s: key 'tokenizer.ggml.model' is '%.*s', expected gpt2, llama or "
-                       "gemma4",
+                       "%s: key 'tokenizer.ggml.model' is '%.*s', expected gpt2, llama, "
+                       "gemma4 or bert",
                        lk_gguf_path(t->gguf), (int)(model.len < 64 ? model.len : 64), model.ptr);
     }
     return LK_OK;
@@ -435,6 +437,13 @@ static int32_t match_special(const struct lk_tokenizer *t, const struct lk_tok_s
 
 /* ---- open and close ---------------------------------------------------------------------- */
 
+static lk_status open_kind(struct lk_tokenizer *t, lk_error *err)
+{
+    return t->kind == LK_TOK_SPM   ? lk_spm_open(t, err)
+           : t->kind == LK_TOK_WPM ? lk_wpm_open(t, err)
+                                   : lk_bpe_open(t, err);
+}
+
 lk_status lk_tokenizer_open(const lk_model *model, lk_tokenizer **out, lk_error *err)
 {
     *out = NULL;
@@ -455,9 +464,8 @@ lk_status lk_tokenizer_open(const lk_model *model, lk_tokenizer **out, lk_error 
     lk_status status;
     if ((status = read_kind(t, err)) || (status = read_texts(t, err)) ||
         (status = read_types(t, err)) || (status = lk_tok_read_ends(t, err)) ||
-        (status = t->kind == LK_TOK_SPM ? lk_spm_open(t, err) : lk_bpe_open(t, err)) ||
-        (status = read_flags(t, err)) || (status = read_bytes(t, err)) ||
-        (status = list_specials(t, false, &t->special, err)) ||
+        (status = open_kind(t, err)) || (status = read_flags(t, err)) ||
+        (status = read_bytes(t, err)) || (status = list_specials(t, false, &t->special, err)) ||
         (status = list_specials(t, true, &t->user, err))) {
         lk_tokenizer_close(&t);
         return status;
@@ -555,8 +563,9 @@ static lk_status encode_text(const lk_tokenizer *t, const char *text, size_t len
     if (len == 0) {
         return LK_OK;
     }
-    return t->kind == LK_TOK_SPM ? lk_spm_encode(t, text, len, prefix, out, err)
-                                 : lk_bpe_encode(t, text, len, out, err);
+    return t->kind == LK_TOK_SPM   ? lk_spm_encode(t, text, len, prefix, out, err)
+           : t->kind == LK_TOK_WPM ? lk_wpm_encode(t, text, len, out)
+                                   : lk_bpe_encode(t, text, len, out, err);
 }
 
 lk_status lk_tok_encode(const struct lk_tokenizer *t, const char *text, size_t len,

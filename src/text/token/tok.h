@@ -17,7 +17,8 @@
 enum lk_tok_kind {
     LK_TOK_BPE, /* merges of bytes, which tokens spell as GPT-2's do */
     LK_TOK_SPM, /* SentencePiece's: scores; U+2581 spells a space, <0xNN> a byte */
-    LK_TOK_RAW  /* merges of characters; spelt as SentencePiece's */
+    LK_TOK_RAW, /* merges of characters; spelt as SentencePiece's */
+    LK_TOK_WPM  /* WordPiece: the longest tokens; U+2581 begins a word */
 };
 
 /* As in tokenizer.ggml.token_type. */
@@ -76,6 +77,7 @@ struct lk_tokenizer {
     int32_t byte_id[256];                 /* -1: no token for this byte */
     int32_t bos, eos, unk;
     bool add_bos, add_eos, add_space_prefix;
+    bool lowercase; /* WPM: accents and capitals are dropped */
     bool has_unused;
     struct lk_pre *pre;        /* BPE */
     struct lk_trie_cell *trie; /* for constraints */
@@ -118,11 +120,13 @@ lk_status lk_tok_read_ends(struct lk_tokenizer *t, lk_error *err);
 /* The control token of that text, or -1. */
 int32_t lk_tok_find_control(const struct lk_tokenizer *t, const char *text);
 
-/* tok_bpe.c (LK_TOK_RAW too) and tok_spm.c: what only one kind has. `encode` takes text without
- * special tokens; the work area is reused from one call to the next and freed with lk_free(*area).
+/* tok_bpe.c (LK_TOK_RAW too), tok_spm.c and tok_wpm.c: what only one kind has. `encode` takes text
+ * without special tokens; the work area is reused from one call to the next and freed with
+ * lk_free(*area).
  */
 lk_status lk_bpe_open(struct lk_tokenizer *t, lk_error *err);
 lk_status lk_spm_open(struct lk_tokenizer *t, lk_error *err);
+lk_status lk_wpm_open(struct lk_tokenizer *t, lk_error *err);
 /* What normal token i stands for, written to `out` (at most its text's length); the length. */
 size_t lk_bpe_token_bytes(const struct lk_tok_entry *e, char *out);
 size_t lk_spm_token_bytes(const struct lk_tok_entry *e, char *out);
@@ -134,5 +138,7 @@ lk_status lk_bpe_encode(const struct lk_tokenizer *t, const char *text, size_t l
 /* space_prefix: the text starts as if a space stood before it. */
 lk_status lk_spm_encode(const struct lk_tokenizer *t, const char *text, size_t len,
                         bool space_prefix, struct lk_tok_out *out, lk_error *err);
+lk_status lk_wpm_encode(const struct lk_tokenizer *t, const char *text, size_t len,
+                        struct lk_tok_out *out);
 
 #endif

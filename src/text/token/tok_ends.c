@@ -173,13 +173,28 @@ static lk_status mark_texts(struct lk_tokenizer *t, lk_error *err)
                        lk_gguf_path(t->gguf), first->text, more);
 }
 
+/* BERT's names of what stands in front of a text and behind it. */
+static lk_status read_frame(struct lk_tokenizer *t, lk_error *err)
+{
+    lk_status status = LK_OK;
+    if (t->kind == LK_TOK_WPM && t->bos < 0) {
+        status = read_id(t, "tokenizer.ggml.cls_token_id", &t->bos, err);
+    }
+    if (t->kind == LK_TOK_WPM && !status) { /* the format's spelling */
+        int32_t separator;
+        status = read_id(t, "tokenizer.ggml.seperator_token_id", &separator, err);
+        t->eos = separator >= 0 ? separator : t->eos;
+    }
+    return status;
+}
+
 lk_status lk_tok_read_ends(struct lk_tokenizer *t, lk_error *err)
 {
     lk_status status;
     if ((status = read_id(t, "tokenizer.ggml.bos_token_id", &t->bos, err)) ||
         (status = read_id(t, "tokenizer.ggml.eos_token_id", &t->eos, err)) ||
         (status = read_id(t, "tokenizer.ggml.unknown_token_id", &t->unk, err)) ||
-        (status = mark_texts(t, err)) ||
+        (status = read_frame(t, err)) || (status = mark_texts(t, err)) ||
         (status = mark_ids(t, "tokenizer.ggml.eos_token_ids", err))) {
         return status;
     }
