@@ -121,14 +121,14 @@ Test(arch_experts, routers_by_architecture)
         {"qwen3moe", LK_GATE_CHOSEN, false, 1, 1, 1.0f}, /* softmax, made to sum to 1 */
         {"gpt-oss", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
         {"granitemoe", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
-        {"glm4moe", LK_GATE_SIGMOID, false, 3, 2, 1.5f},
+        {"glm4moe", LK_GATE_SIGMOID, true, 3, 2, 1.5f},
         {"hunyuan-moe", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
         {"ernie4_5-moe", LK_GATE_SOFTMAX, true, 1, 1, 1.5f}, /* it has a bias of choice */
         {"minimax-m2", LK_GATE_SIGMOID, true, 1, 1, 1.5f},
         {"bailingmoe", LK_GATE_SOFTMAX, false, 1, 1, 1.0f},
-        {"bailingmoe2", LK_GATE_SIGMOID, false, 2, 1, 1.5f},
+        {"bailingmoe2", LK_GATE_SIGMOID, true, 2, 1, 1.5f},
         {"qwen3vlmoe", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
-        {"dots1", LK_GATE_SIGMOID, false, 1, 1, 1.5f},
+        {"dots1", LK_GATE_SIGMOID, true, 1, 1, 1.5f},
         {"olmoe", LK_GATE_SOFTMAX, false, 1, 1, 1.0f},
     };
     for (size_t i = 0; i < LK_COUNT(cases); i++) {

@@ -439,7 +439,10 @@ static void expert_keys(struct writer *w, const struct arch_shape *shape)
         key_u32(w, "expert_shared_feed_forward_length", (uint32_t)w->p->n_ff);
     }
     if (shape->choice_bias) {
+        char key[96];
         key_f32(w, "expert_weights_scale", 1.5f);
+        snprintf(key, sizeof key, "%s.expert_weights_norm", w->p->arch);
+        gb_key_bool(w->b, key, true);
     }
 }
 
