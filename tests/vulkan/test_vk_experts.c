@@ -151,7 +151,7 @@ Test(vk_experts, layers_without_features, .timeout = 600)
 Test(vk_experts, matrices_beyond_the_devices_range)
 {
     enum { ROWS = 128, COLS = 512, N = 5, USED = 3 };
-    static const struct way chosen = {LK_GATE_CHOSEN, false, false, 1, 1, 1.0f};
+    static const struct way chosen = {LK_GATE_CHOSEN, false, false, 1, 1, 1.0f, false};
     const uint32_t each = ROWS * COLS / 32 * 34; /* bytes of one of Q8_0 */
     static const struct {
         int tokens, experts, chunks; /* experts that fit a buffer */
