@@ -336,6 +336,9 @@ static bool vec_attn_end(int head_dim, float l, const float *o, float *out)
         .bias = vec_bias,                                                                          \
         .scale = vec_scale,                                                                        \
         .combine = vec_combine,                                                                    \
+        .conv = vec_conv,                                                                          \
+        .l2_norm = vec_l2_norm,                                                                    \
+        .delta = vec_delta,                                                                        \
         .glu = vec_glu,                                                                            \
         .softcap = vec_softcap,                                                                    \
         .rope = vec_rope,                                                                          \

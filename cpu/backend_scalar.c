@@ -211,6 +211,73 @@ static bool run_combine(const struct lk_exec *e, const struct lk_op *op)
     return ok;
 }
 
+static void run_pick(const struct lk_exec *e, const struct lk_op *op)
+{
+    const struct lk_plan *plan = e->o.plan;
+    size_t width = (size_t)op->u.pick.width, stride = (size_t)op->u.pick.stride;
+    size_t n = (size_t)rows_of(e, op->out) * (size_t)plan->slots[op->out].width / width;
+    for (size_t i = 0; i < n; i++) { /* rows of `in` are whole groups */
+        memcpy(slot_of(e, op->out) + i * width,
+               slot_of(e, op->in[0]) + i * stride + (size_t)op->u.pick.at, width * sizeof(float));
+    }
+}
+
+static bool run_conv(const struct lk_exec *e, const struct lk_op *op,
+                     const struct lk_state_mem *states, const struct lk_batch *b)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_state *st = &plan->states[op->u.conv.state];
+    size_t width = (size_t)st->dim;
+    int taps = op->u.conv.taps;
+    bool ok = true;
+    for (int s = 0; s < b->n_seqs; s++) {
+        const struct lk_batch_seq *q = &b->seqs[s];
+        const float *in = slot_of(e, op->in[0]) + (size_t)q->first * width;
+        float *out = slot_of(e, op->out) + (size_t)q->first * width;
+        float *state = (float *)lk_host_state_at(states, op->u.conv.state) +
+                       (size_t)q->slot * (size_t)st->rows * width;
+        for (int i = 0; i < q->n_tokens; i++) {
+            const float *x[LK_MAX_TAPS];
+            for (int k = 0; k < taps; k++) {
+                x[k] = lk_conv_row(state, in, width, taps, i, k);
+            }
+            ok &= lk_scalar_conv(x, plan->weights[op->weight].data, width, taps, st->dim,
+                                 op->u.conv.silu, out + (size_t)i * width);
+        }
+        lk_conv_keep(state, in, width, taps, q->n_tokens, 0, width);
+    }
+    return ok;
+}
+
+static bool run_delta(const struct lk_exec *e, const struct lk_op *op,
+                      const struct lk_state_mem *states, const struct lk_batch *b)
+{
+    const struct lk_plan *plan = e->o.plan;
+    size_t n_head = (size_t)op->u.delta.n_head, n_k = (size_t)op->u.delta.n_k_head;
+    size_t kd = (size_t)op->u.delta.k_dim, vd = (size_t)op->u.delta.v_dim;
+    size_t width = (size_t)plan->slots[op->in[0]].width;
+    float *all = lk_host_state_at(states, op->u.delta.state);
+    bool ok = true;
+    for (int t = 0; t < b->n_tokens; t++) {
+        const float *row = slot_of(e, op->in[0]) + (size_t)t * width;
+        const float *gates = slot_of(e, op->in[1]) + (size_t)t * 2 * n_head;
+        size_t slot = (size_t)b->seqs[b->seq[t]].slot;
+        for (size_t h = 0; h < n_head; h++) {
+            struct lk_delta_token d = {.k_dim = (int)kd,
+                                       .stride = (int)vd,
+                                       .q = row + h % n_k * kd,
+                                       .k = row + (n_k + h % n_k) * kd,
+                                       .keep = gates[h],
+                                       .take = gates[n_head + h],
+                                       .scale = op->u.delta.scale};
+            ok &= lk_scalar_delta(&d, row + 2 * n_k * kd + h * vd, (int)vd,
+                                  all + (slot * n_head + h) * kd * vd,
+                                  slot_of(e, op->out) + ((size_t)t * n_head + h) * vd);
+        }
+    }
+    return ok;
+}
+
 static bool run_op(const struct lk_exec *e, const struct lk_op *op,
                    const struct lk_state_mem *states, const struct lk_batch *b)
 {
@@ -283,6 +350,27 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
         return run_expert_bias(e, op);
     case LK_OP_COMBINE:
         return run_combine(e, op);
+    case LK_OP_PICK:
+        run_pick(e, op);
+        return true;
+    case LK_OP_CONV:
+        return run_conv(e, op, states, b);
+    case LK_OP_L2_NORM:
+        for (int r = 0; r < rows; r++) {
+            size_t at = (size_t)r * (size_t)width;
+            ok &= lk_scalar_l2_norm(x + at, width, op->u.l2_norm.group, op->u.l2_norm.n_groups,
+                                    op->u.l2_norm.eps, y + at);
+        }
+        return ok;
+    case LK_OP_DELTA_GATES:
+        for (int r = 0; r < rows; r++) {
+            size_t n = (size_t)width / 2, at = (size_t)r * n;
+            ok &= lk_scalar_delta_gates(x + at, slot_of(e, op->in[1]) + at, w->data, (int)n,
+                                        y + 2 * at);
+        }
+        return ok;
+    case LK_OP_DELTA:
+        return run_delta(e, op, states, b);
     case LK_OP_KINDS:
         break;
     }

@@ -7,7 +7,7 @@
  * a barrier where the cut changes:
  *   tokens   each thread has some rows of the batch
  *   columns  each thread has some groups of 16 output columns of every row
- *   heads    attention: units of (KV head, tokens)
+ *   heads    attention: units of (KV head, tokens); states: units of (sequence, head, columns)
  *   none     one thread does it
  * In decode, a batch of one token, the work cut by tokens is done by every thread on memory of its
  * own: cheaper than to wait for each other.
@@ -134,6 +134,11 @@ bool lk_cpu_expert_bias(const struct lk_exec *e, const struct lk_op *op, int thr
 /* Rows [first, last) of COMBINE. */
 bool lk_cpu_combine(const struct lk_exec *e, const struct lk_op *op, int thread, int first,
                     int last);
+/* cpu/cpu_recurrent.c: ops of layers with a state: a row of PICK, L2_NORM or DELTA_GATES; columns
+ * [first, last) of CONV; the thread's share of DELTA. */
+bool lk_cpu_recurrent_row(const struct lk_exec *e, const struct lk_op *op, int thread, int row);
+bool lk_cpu_conv(const struct lk_exec *e, const struct lk_op *op, int thread, int first, int last);
+bool lk_cpu_delta(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads);
 /* The packed matrix of an expert, of an ordinary weight expert 0. */
 struct lk_packed lk_cpu_packed_expert(const struct lk_exec *e, int weight, int expert);
 

@@ -9,6 +9,8 @@ set(LK_KERNEL_SOURCES
   cpu/pack.c
   cpu/scalar.c
   cpu/scalar_experts.c
+  cpu/scalar_recurrent.c
+  cpu/cpu_recurrent.c
   cpu/vec_generic.c
   src/base/base.c
   src/base/show.c

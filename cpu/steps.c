@@ -20,8 +20,10 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
     case LK_OP_SCALE:
     case LK_OP_EXPERTS:
     case LK_OP_EXPERT_BIAS:
+    case LK_OP_CONV:
         return LK_CUT_COLUMNS;
     case LK_OP_ATTENTION:
+    case LK_OP_DELTA:
         return LK_CUT_HEADS;
     case LK_OP_EMBED:
     case LK_OP_NORM:
@@ -32,6 +34,9 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
     case LK_OP_GATHER:
     case LK_OP_ROUTE:
     case LK_OP_COMBINE:
+    case LK_OP_PICK:
+    case LK_OP_L2_NORM:
+    case LK_OP_DELTA_GATES:
     case LK_OP_KINDS:
         break;
     }
@@ -261,6 +266,13 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         case LK_OP_COMBINE:
             ok &= lk_cpu_combine(e, op, thread, r, r + 1);
             break;
+        case LK_OP_PICK:
+        case LK_OP_L2_NORM:
+        case LK_OP_DELTA_GATES:
+            ok &= lk_cpu_recurrent_row(e, op, thread, r);
+            break;
+        case LK_OP_CONV:
+        case LK_OP_DELTA:
         case LK_OP_EXPERTS:
         case LK_OP_EXPERT_BIAS:
         case LK_OP_MATMUL:
@@ -303,6 +315,9 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
     if (op->kind == LK_OP_EXPERT_BIAS) {
         return lk_cpu_expert_bias(e, op, thread, cols.first, cols.last);
     }
+    if (op->kind == LK_OP_CONV) {
+        return n <= 0 || lk_cpu_conv(e, op, thread, cols.first, cols.last);
+    }
     for (int r = 0; r < rows && n > 0; r++) {
         size_t at = (size_t)r * (size_t)width + (size_t)cols.first;
         switch (op->kind) {
@@ -331,6 +346,11 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
         case LK_OP_EXPERTS:
         case LK_OP_EXPERT_BIAS:
         case LK_OP_COMBINE:
+        case LK_OP_PICK:
+        case LK_OP_CONV:
+        case LK_OP_L2_NORM:
+        case LK_OP_DELTA_GATES:
+        case LK_OP_DELTA:
         case LK_OP_KINDS:
             return false; /* cut in another way, or done above */
         }
@@ -409,6 +429,8 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
             ok = run_tokens(e, op, thread, n_threads);
         } else if (s->cut == LK_CUT_COLUMNS) {
             ok = run_columns(e, op, thread, n_threads);
+        } else if (op->kind == LK_OP_DELTA) {
+            ok = lk_cpu_delta(e, op, thread, n_threads);
         } else {
             ok = lk_cpu_attention(e, op, thread, n_threads);
         }

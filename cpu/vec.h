@@ -29,6 +29,7 @@ struct lk_attn_chunk {
     int16_t *wide; /* scratch, [2][64 * dim]: for the kernel's own use */
 };
 
+struct lk_delta_token; /* cpu/scalar.h */
 struct lk_vec_kernels {
     enum lk_cpu_level level;
     bool (*norm)(const float *x, const float *w, int n, int group, float eps, float *y);
@@ -38,6 +39,11 @@ struct lk_vec_kernels {
     bool (*scale)(const float *x, int n, float factor, float *y);
     /* y[n] = the sum of k rows x[k][n], each times its weight. */
     bool (*combine)(const float *x, const float *w, int k, int n, float *y);
+    /* Rule 12: lk_scalar_conv, lk_scalar_l2_norm, lk_scalar_delta. */
+    bool (*conv)(const float *const *x, const float *w, size_t stride, int taps, int n, bool silu,
+                 float *y);
+    bool (*l2_norm)(const float *x, int n, int group, int n_groups, float eps, float *y);
+    bool (*delta)(const struct lk_delta_token *t, const float *v, int n, float *s, float *o);
     bool (*glu)(enum lk_act act, const float *g, const float *u, int n, float *y);
     bool (*softcap)(const float *x, int n, float cap_in, float cap_out, float *y);
     bool (*rope)(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,

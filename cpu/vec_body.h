@@ -48,6 +48,11 @@ static inline sv_f gelu_lanes(sv_f g, sv_f u)
     return sv_mul(sv_gelu(g), u);
 }
 
+static inline sv_f sigmoid_lanes(sv_f g, sv_f u)
+{
+    return sv_mul(sv_sigmoid(g), u);
+}
+
 static bool vec_add(const float *a, const float *b, int n, float *y)
 {
     return map2(sv_add, a, b, n, y);
@@ -95,7 +100,9 @@ static bool vec_glu(enum lk_act act, const float *g, const float *u, int n, floa
         }
         return ok;
     }
-    return act == LK_ACT_SILU ? map2(silu_lanes, g, u, n, y) : map2(gelu_lanes, g, u, n, y);
+    return act == LK_ACT_SILU   ? map2(silu_lanes, g, u, n, y)
+           : act == LK_ACT_GELU ? map2(gelu_lanes, g, u, n, y)
+                                : map2(sigmoid_lanes, g, u, n, y);
 }
 
 static bool vec_softcap(const float *x, int n, float cap_in, float cap_out, float *y)

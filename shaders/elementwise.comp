@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Elementwise: add, bias, GLU, scale and softcap over all elements of a slot.
+ * Elementwise: add, bias, GLU, scale, softcap and parts of groups over all elements of a slot.
  */
 #version 450
 #include "shaders/common.glsl"
@@ -30,6 +30,10 @@ void main()
     if (i >= p.n) {
         return;
     }
+    if (KIND == LK_VK_ELT_PICK) {
+        out0[i] = in0[i / p.width * p.cap_in + p.cap_out + i % p.width];
+        return;
+    }
     precise float x = in0[i];
     precise float y;
     if (KIND == LK_VK_ELT_ADD) {
@@ -46,6 +50,8 @@ void main()
         y = lk_silu(x) * in1[i];
     } else if (KIND == LK_VK_ELT_GELU) {
         y = lk_gelu(x) * in1[i];
+    } else if (KIND == LK_VK_ELT_SIGMOID) {
+        y = lk_sigmoid(x) * in1[i];
     } else if (KIND == LK_VK_ELT_CLAMPED) {
         y = lk_glu_clamped(x, in1[i]);
     } else {

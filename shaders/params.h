@@ -60,6 +60,8 @@
 #define LK_VK_ELT_SOFTCAP 4
 #define LK_VK_ELT_SCALE   5 /* by cap_in */
 #define LK_VK_ELT_CLAMPED 6
+#define LK_VK_ELT_SIGMOID 7
+#define LK_VK_ELT_PICK    8 /* of each cap_in columns those from cap_out on */
 
 /* embed: row token[t] of a weight chunk -> out[t] */
 struct lk_vk_embed_push {
@@ -187,6 +189,38 @@ struct lk_vk_experts_push {
     LK_PARAMS_U32 n, width, n_used, op;
 };
 
+/* conv, delta: sequences of the batch buffer: {first token, tokens, slot, 0} */
+#define LK_VK_CONV_OUTPUTS 1
+#define LK_VK_CONV_KEEP    2
+struct lk_vk_conv_push {
+    LK_PARAMS_U32 n_rows, width, taps;
+    LK_PARAMS_U32 seq, seqs, n_seqs; /* batch buffer */
+    LK_PARAMS_U32 op;
+};
+#define LK_VK_DELTA_CHAINS  8 /* = LK_DELTA_CHAINS */
+#define LK_VK_DELTA_COLUMNS 16
+#define LK_VK_MAX_DELTA_DIM 256
+struct lk_vk_delta_push {
+    LK_PARAMS_U32 n_rows, n_head, n_k_head, v_dim;
+    LK_PARAMS_U32 width;        /* of a row of q, k and v */
+    LK_PARAMS_U32 seqs, n_seqs; /* batch buffer */
+    LK_PARAMS_U32 scale;        /* bits */
+    LK_PARAMS_U32 op;
+};
+
+/* l2_norm: a workgroup copies so many of the elements behind the groups */
+#define LK_VK_COPIED 512
+struct lk_vk_l2_push {
+    LK_PARAMS_U32 n_rows, width, group, n_groups;
+    LK_PARAMS_U32 eps; /* bits */
+    LK_PARAMS_U32 op;
+};
+
+/* delta_gates */
+struct lk_vk_gates_push {
+    LK_PARAMS_U32 n_rows, n_head, op;
+};
+
 /* gather: out[i] = in[outputs[i]] */
 struct lk_vk_gather_push {
     LK_PARAMS_U32 n_rows, width, outputs;
@@ -219,6 +253,10 @@ _Static_assert(sizeof(struct lk_vk_attn_decode_push) <= LK_VK_PUSH_BYTES, "push 
 _Static_assert(sizeof(struct lk_vk_route_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_sort_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_experts_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_conv_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_delta_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_l2_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_gates_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_gather_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_elt_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_stream_push) <= LK_VK_PUSH_BYTES, "push constants");

@@ -43,7 +43,9 @@ void main()
                     if (ACT == LK_VK_ELT_CLAMPED) {
                         y = lk_glu_clamped(x[i], up[i]);
                     } else {
-                        y = ACT == LK_VK_ELT_SILU ? lk_silu(x[i]) : lk_gelu(x[i]);
+                        y = ACT == LK_VK_ELT_SILU   ? lk_silu(x[i])
+                            : ACT == LK_VK_ELT_GELU ? lk_gelu(x[i])
+                                                    : lk_sigmoid(x[i]);
                         y = y * up[i];
                     }
                     x[i] = store_value(y, p.op);

@@ -8,6 +8,8 @@
 
 #include "cpu/vec_body.h"
 
+#include "cpu/recurrent_body.h"
+
 #include "cpu/attn_body.h"
 
 LK_VEC_TABLE(lk_vec_avx512, LK_CPU_AVX512);

@@ -327,6 +327,30 @@ LK_FN float lk_tanh(float x)
     return lk_flt(lk_bits(y) | (lk_bits(x) & 0x80000000u));
 }
 
+/* ln(1 + e^x), by 2 atanh(e / (2 + e)) of e = e^-|x|, which does not cancel. */
+LK_FN float lk_softplus(float x)
+{
+    LK_F32 e = lk_exp(lk_flt(lk_bits(x) | 0x80000000u));
+    LK_F32 d = 2.0f + e;
+    LK_F32 s = e * lk_rcp(d);
+    LK_F32 z = s * s;
+    LK_F32 p = lk_flt(0x3E6DF7C7u);
+    p = p * z;
+    p = p + lk_flt(0x3E5E3DF0u);
+    p = p * z;
+    p = p + lk_flt(0x3E9264DFu);
+    p = p * z;
+    p = p + lk_flt(0x3ECCCC69u);
+    p = p * z;
+    p = p + lk_flt(0x3F2AAAABu);
+    p = p * z;
+    p = p * s;
+    LK_F32 y = s + s;
+    y = y + p;
+    LK_F32 t = x + y;
+    return (lk_bits(x) >> 31) != 0u ? y : t;
+}
+
 /* A sink of attention in base 2: its whole exponent, and its weight without that power (rule 8). */
 LK_FN LK_I32 lk_sink_exponent(float s)
 {

@@ -65,6 +65,16 @@ const char *lk_op_name(enum lk_op_kind kind)
         return "expert_bias";
     case LK_OP_COMBINE:
         return "combine";
+    case LK_OP_PICK:
+        return "pick";
+    case LK_OP_CONV:
+        return "conv";
+    case LK_OP_L2_NORM:
+        return "l2_norm";
+    case LK_OP_DELTA_GATES:
+        return "delta_gates";
+    case LK_OP_DELTA:
+        return "delta";
     case LK_OP_KINDS:
         break;
     }

@@ -38,17 +38,29 @@ enum lk_op_kind {
                          or in[0][r k + j] if that is routed; in[1] = rows of ROUTE */
     LK_OP_EXPERT_BIAS, /* out = in[0] + the vector of w of the row's expert; in[1] as above */
     LK_OP_COMBINE,     /* out[r] = sum over j of weight j of row r times in[0][r k + j] */
+    LK_OP_PICK,        /* out = a part of each group of in's columns */
+    LK_OP_CONV,    /* a sum over each column of the last `taps` rows of the row's sequence, times
+                      w [taps][width], oldest first; then SiLU, if `silu` */
+    LK_OP_L2_NORM, /* the first groups of a row divided by their lengths; what is behind them as
+                      it is */
+    LK_OP_DELTA_GATES, /* in[0], in[1] = [r][n] -> [r][2 n]: what states keep, e^(w
+                          softplus(in[0])), then how much of the new they take, sigmoid(in[1]) */
+    LK_OP_DELTA,       /* gated delta rule: in[0] = rows of q, k and v of all heads, in[1] = rows of
+                          DELTA_GATES -> [r][n_head * v_dim], and the row's state after it */
     LK_OP_KINDS
 };
 
 enum lk_act {
     LK_ACT_SILU,
     LK_ACT_GELU,
-    LK_ACT_CLAMPED /* both clamped to 7, sigmoid of 1.702 g, u + 1: lk_glu_clamped */
+    LK_ACT_CLAMPED, /* both clamped to 7, sigmoid of 1.702 g, u + 1: lk_glu_clamped */
+    LK_ACT_SIGMOID
 };
 
 /* Bounds of ROUTE that every backend has. */
 enum { LK_MAX_EXPERTS = 512, LK_MAX_EXPERTS_USED = 64 };
+/* Bounds of CONV and DELTA that every backend has. Rows of a state are cut into chains. */
+enum { LK_MAX_TAPS = 16, LK_MAX_DELTA_DIM = 256, LK_DELTA_CHAINS = 8 };
 /* What an expert's weight is made of its score by. */
 enum lk_gate {
     LK_GATE_CHOSEN,  /* softmax over the chosen experts */
@@ -121,6 +133,25 @@ struct lk_op {
             bool normalize; /* weights are divided by their sum; not of LK_GATE_CHOSEN */
             float scale;    /* of weights; 1: none */
         } route;
+        struct {
+            int width, stride, at; /* [at, at + width) of each `stride` columns */
+        } pick;
+        struct {
+            int state; /* of the plan: the last taps - 1 rows, oldest first */
+            int taps;
+            bool silu;
+        } conv;
+        struct {
+            int group, n_groups;
+            float eps; /* >= 2^-60 */
+        } l2_norm;
+        struct {
+            int state;        /* of the plan: [n_head][k_dim][v_dim] */
+            int n_head;       /* of v; head h has q and k of head h mod n_k_head */
+            int n_k_head;     /* of q and k, a divisor of n_head */
+            int k_dim, v_dim; /* k_dim: a multiple of LK_DELTA_CHAINS */
+            float scale;      /* of the result: f32(1 / sqrt(k_dim)) */
+        } delta;
     } u;
 };
 

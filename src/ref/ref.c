@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/numerics.h"
 #include "base/os.h"
+#include "ref/ref_ops.h"
 
 #define TILE         8 /* tokens that share a pass over a row of weights */
 #define MOST_THREADS 64
@@ -602,91 +603,6 @@ static void attention(const struct lk_exec *e, const struct lk_op *op,
 
 /* ---- experts ---- */
 
-/* The best of n that are free; ties to the first. */
-static int best_of(const double *score, const bool *taken, int n)
-{
-    int best = -1;
-    for (int i = 0; i < n; i++) {
-        if (!taken[i] && (best < 0 || score[i] > score[best])) {
-            best = i;
-        }
-    }
-    return best;
-}
-
-static void leave_groups(const struct lk_op *op, const double *score, int n, bool *taken)
-{
-    int n_groups = op->u.route.n_groups, each = n / n_groups;
-    double of_group[LK_MAX_EXPERTS];
-    bool used[LK_MAX_EXPERTS] = {false};
-    for (int g = 0; g < n_groups; g++) {
-        bool two[LK_MAX_EXPERTS] = {false};
-        const double *s = score + g * each;
-        int first = best_of(s, two, each);
-        two[first] = true;
-        int second = best_of(s, two, each);
-        of_group[g] = s[first] + (second < 0 ? 0.0 : s[second]);
-    }
-    for (int i = 0; i < op->u.route.n_groups_used; i++) {
-        used[best_of(of_group, used, n_groups)] = true;
-    }
-    for (int i = 0; i < n; i++) {
-        taken[i] = !used[i / each];
-    }
-}
-
-/* p[n] -> e^p, divided by the sum of them. */
-static void softmax(double *p, int n)
-{
-    double most = -INFINITY, sum = 0;
-    for (int i = 0; i < n; i++) {
-        most = fmax(most, p[i]);
-    }
-    for (int i = 0; i < n; i++) {
-        p[i] = exp(p[i] - most);
-        sum += p[i];
-    }
-    for (int i = 0; i < n; i++) {
-        p[i] /= sum;
-    }
-}
-
-/* s[n] -> numbers of the chosen experts, then their weights. A score with a bias is compared as
- * f32, as the contract compares it: what rounds to the same is a tie. */
-static void route(const struct lk_op *op, const double *s, int n, const float *vector, double *out)
-{
-    const float *bias = op->u.route.factors ? NULL : vector;
-    int k = op->u.route.n_used;
-    double p[LK_MAX_EXPERTS], score[LK_MAX_EXPERTS], *w = out + k, sum = 0;
-    bool taken[LK_MAX_EXPERTS] = {false};
-    memcpy(p, s, (size_t)n * sizeof *p);
-    if (op->u.route.gate == LK_GATE_SOFTMAX) {
-        softmax(p, n);
-    }
-    for (int i = 0; i < n; i++) {
-        p[i] = op->u.route.gate == LK_GATE_SIGMOID ? 1 / (1 + exp(-p[i])) : p[i];
-        score[i] = bias ? (double)(float)(p[i] + (double)bias[i]) : s[i];
-    }
-    if (op->u.route.n_groups > 1) {
-        leave_groups(op, score, n, taken);
-    }
-    for (int j = 0; j < k; j++) {
-        int i = best_of(score, taken, n);
-        taken[i] = true;
-        out[j] = i;
-        w[j] = p[i];
-        sum += p[i];
-    }
-    if (op->u.route.gate == LK_GATE_CHOSEN) {
-        softmax(w, k);
-    }
-    for (int j = 0; j < k; j++) {
-        w[j] =
-            (op->u.route.normalize ? w[j] / fmax(sum, 0x1p-50) : w[j]) * (double)op->u.route.scale;
-        w[j] *= op->u.route.factors ? (double)vector[(int)out[j]] : 1;
-    }
-}
-
 /* The expert of a routed row. */
 static int expert_of(const struct lk_exec *e, const struct lk_op *op, int row)
 {
@@ -708,6 +624,32 @@ static void experts(const struct lk_exec *e, const struct lk_op *op, const struc
     }
 }
 
+/* ---- layers with a state: rows come in the order of their tokens ---- */
+
+static void conv(const struct lk_exec *e, const struct lk_op *op, const struct lk_state_mem *states,
+                 const struct lk_batch *b, int r)
+{
+    const struct lk_state *s = &e->o.plan->states[op->u.conv.state];
+    const struct lk_batch_seq *q = &b->seqs[b->seq[r]];
+    size_t width = (size_t)s->dim, at = (size_t)r * width;
+    lk_ref_conv(op, e->o.plan->weights[op->weight].data, slot_of(e, op->in[0]) + at, width,
+                cells_at(states, op->u.conv.state) + (size_t)q->slot * unit_cells(s),
+                slot_of(e, op->out) + at);
+}
+
+static void delta(const struct lk_exec *e, const struct lk_op *op,
+                  const struct lk_state_mem *states, const struct lk_batch *b, int r)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_state *s = &plan->states[op->u.delta.state];
+    const struct lk_batch_seq *q = &b->seqs[b->seq[r]];
+    size_t row = (size_t)r;
+    lk_ref_delta(op, slot_of(e, op->in[0]) + row * (size_t)plan->slots[op->in[0]].width,
+                 slot_of(e, op->in[1]) + row * (size_t)plan->slots[op->in[1]].width,
+                 cells_at(states, op->u.delta.state) + (size_t)q->slot * unit_cells(s),
+                 slot_of(e, op->out) + row * (size_t)plan->slots[op->out].width);
+}
+
 static double act(enum lk_act kind, double x)
 {
     double u = 0.7978845608028654 * (x + 0.044715 * x * x * x);
@@ -719,6 +661,9 @@ static double glu(enum lk_act kind, double g, double u)
     if (kind == LK_ACT_CLAMPED) {
         g = fmin(g, 7);
         return g / (1 + exp(-1.702 * g)) * (fmax(fmin(u, 7), -7) + 1);
+    }
+    if (kind == LK_ACT_SIGMOID) {
+        return u / (1 + exp(-g));
     }
     return act(kind, g) * u;
 }
@@ -796,7 +741,7 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
             break;
         case LK_OP_ROUTE: {
             int n = plan->slots[op->in[0]].width;
-            route(op, x + (size_t)r * (size_t)n, n, vec, y + at);
+            lk_ref_route(op, x + (size_t)r * (size_t)n, n, vec, y + at);
             break;
         }
         case LK_OP_EXPERT_BIAS:
@@ -812,6 +757,24 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
                                  x[((size_t)r * n_used + j) * width + i];
                 }
             }
+            break;
+        case LK_OP_PICK:
+            for (size_t i = 0, n = (size_t)op->u.pick.width; i < width; i++) {
+                size_t from = (at + i) / n * (size_t)op->u.pick.stride + (at + i) % n;
+                y[at + i] = x[from + (size_t)op->u.pick.at];
+            }
+            break;
+        case LK_OP_L2_NORM:
+            lk_ref_l2_norm(op, x + at, width, y + at);
+            break;
+        case LK_OP_DELTA_GATES:
+            lk_ref_delta_gates(x + at / 2, x1 + at / 2, vec, width / 2, y + at);
+            break;
+        case LK_OP_CONV:
+            conv(e, op, states, b, r);
+            break;
+        case LK_OP_DELTA:
+            delta(e, op, states, b, r);
             break;
         case LK_OP_MATMUL:
         case LK_OP_EXPERTS:

@@ -267,6 +267,21 @@ Test(numerics, sigmoid_silu_gelu_tanh)
               lk_tanh(-100.0f) == -1.0f);
 }
 
+static double softplus_f64(double x)
+{
+    return fmax(x, 0) + log1p(exp(-fabs(x)));
+}
+
+Test(numerics, softplus)
+{
+    for (uint32_t sign = 0; sign <= 0x80000000u && sign != 1; sign = sign ? 1 : 0x80000000u) {
+        double worst = worst_error(lk_softplus, softplus_f64, NULL, P_MIN, P_MAX, sign);
+        report("softplus", worst, TOL_SOFTPLUS);
+    }
+    cr_assert(fabsf(lk_softplus(0.0f) - 0.6931472f) < 1e-7f && lk_softplus(100.0f) == 100.0f &&
+              lk_bits(lk_softplus(-100.0f)) == 0);
+}
+
 /* Rule 8: every fraction of a score. */
 Test(numerics, powers_of_two_in_attention)
 {

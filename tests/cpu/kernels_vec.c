@@ -76,7 +76,8 @@ static const int LOWS[RANGES] = {-50, -20, -50}, HIGHS[RANGES] = {-20, 8, 39};
 static void test_elementwise(struct report *rep, enum lk_cpu_level level,
                              const struct lk_vec_kernels *t)
 {
-    static const char *const NAMES[] = {"add", "bias", "silu", "gelu", "softcap", "scale"};
+    static const char *const NAMES[] = {"add",     "bias",  "silu",   "gelu",
+                                        "softcap", "scale", "sigmoid"};
     for (int f = 0; f < (int)LK_COUNT(NAMES); f++) {
         struct rng rng = {rep->seed + (uint64_t)f};
         report_begin(rep, lk_cpu_level_name(level), NAMES[f], "");
@@ -101,8 +102,8 @@ static void test_elementwise(struct report *rep, enum lk_cpu_level level,
                 }
                 got = t->bias(c.fa, c.fb, n, c.fgot);
                 want = lk_scalar_bias(c.fa, c.fb, n, c.fwant);
-            } else if (f < 4) {
-                enum lk_act act = f == 2 ? LK_ACT_SILU : LK_ACT_GELU;
+            } else if (f < 4 || f == 6) {
+                enum lk_act act = f == 2 ? LK_ACT_SILU : f == 3 ? LK_ACT_GELU : LK_ACT_SIGMOID;
                 got = t->glu(act, c.fa, c.fb, n, c.fgot);
                 want = lk_scalar_glu(act, c.fa, c.fb, n, c.fwant);
             } else if (f == 5) {
@@ -209,6 +210,83 @@ static void test_kv_store(struct report *rep, enum lk_cpu_level level,
     report_end(rep);
 }
 
+/* ---- layers with a state ---- */
+
+static void test_conv(struct report *rep, enum lk_cpu_level level, const struct lk_vec_kernels *t)
+{
+    struct rng rng = {rep->seed};
+    report_begin(rep, lk_cpu_level_name(level), "conv", "");
+    for (int round = 0; round < 300; round++) {
+        int n = 1 + rng_below(&rng, 90), taps = 2 + round % (LK_MAX_TAPS - 1), all = n * taps;
+        int range = round % RANGES;
+        struct vec_case c = case_new(&rng, all, LOWS[range], HIGHS[range]);
+        const float *x[LK_MAX_TAPS];
+        for (int k = 0; k < taps; k++) {
+            x[k] = c.fa + k * n;
+        }
+        for (int i = 0; i < all; i += 5) { /* a file may hold what no op stores */
+            c.fb[i] = lk_flt(rng_u32(&rng) & 0x867fffffu);
+        }
+        char what[64];
+        snprintf(what, sizeof what, "%d taps of %d columns", taps, n);
+        memset(c.fgot, 0, c.got.n_bytes);
+        memset(c.fwant, 0, c.want.n_bytes);
+        bool got = t->conv(x, c.fb, (size_t)n, taps, n, round & 1, c.fgot);
+        bool want = lk_scalar_conv(x, c.fb, (size_t)n, taps, n, round & 1, c.fwant);
+        case_end(rep, &c, what, got, want);
+    }
+    report_end(rep);
+}
+
+static void test_l2_norm(struct report *rep, enum lk_cpu_level level,
+                         const struct lk_vec_kernels *t)
+{
+    static const int GROUPS[] = {1, 8, 17, 32, 100, 128, 256, 300};
+    struct rng rng = {rep->seed};
+    report_begin(rep, lk_cpu_level_name(level), "l2_norm", "");
+    for (int round = 0; round < 200; round++) {
+        int group = GROUPS[round % (int)LK_COUNT(GROUPS)], range = round % RANGES;
+        int groups = 1 + rng_below(&rng, 2), n = groups * group + rng_below(&rng, 40);
+        struct vec_case c = case_new(&rng, n, LOWS[range], HIGHS[range]);
+        char what[64];
+        snprintf(what, sizeof what, "%d groups of %d, %d in all", groups, group, n);
+        bool got = t->l2_norm(c.fa, n, group, groups, round % 4 ? 1e-6f : 0x1p-60f, c.fgot);
+        bool want =
+            lk_scalar_l2_norm(c.fa, n, group, groups, round % 4 ? 1e-6f : 0x1p-60f, c.fwant);
+        case_end(rep, &c, what, got, want);
+    }
+    report_end(rep);
+}
+
+static void test_delta(struct report *rep, enum lk_cpu_level level, const struct lk_vec_kernels *t)
+{
+    enum { MOST_K = 128, MOST_V = 70 };
+    static float q[MOST_K], k[MOST_K];
+    struct rng rng = {rep->seed};
+    report_begin(rep, lk_cpu_level_name(level), "delta", "");
+    for (int round = 0; round < 300; round++) {
+        int n = 1 + rng_below(&rng, MOST_V), kd = LK_DELTA_CHAINS * (1 + rng_below(&rng, 16));
+        int all = n * (kd + 1), high = round % 9 == 8 ? 39 : round % 3 * 4 - 8;
+        struct vec_case c = case_new(&rng, all, round % 2 ? -50 : high - 20, high);
+        struct lk_delta_token d = {.k_dim = kd, .stride = n, .q = q, .k = k, .scale = 0.0883883f};
+        for (int i = 0; i < kd; i++) {
+            q[i] = any_value(&rng, -20, 0);
+            k[i] = any_value(&rng, -20, 0);
+        }
+        d.keep = round % 7 ? rng_float(&rng, -3, 0) : 0.0f;
+        d.keep = lk_flt(lk_bits(d.keep) & 0x7fffffffu);
+        d.take = lk_sigmoid(rng_float(&rng, -3, 3));
+        memcpy(c.fgot, c.fa, c.got.n_bytes); /* the state, and room for the results */
+        memcpy(c.fwant, c.fa, c.want.n_bytes);
+        char what[64];
+        snprintf(what, sizeof what, "%d columns of %d", n, kd);
+        bool got = t->delta(&d, c.fb, n, c.fgot, c.fgot + kd * n);
+        bool want = lk_scalar_delta(&d, c.fb, n, c.fwant, c.fwant + kd * n);
+        case_end(rep, &c, what, got, want);
+    }
+    report_end(rep);
+}
+
 void test_vec(struct report *rep, enum lk_cpu_level level)
 {
     /* Levels that differ in integer dots alone share these kernels. */
@@ -231,4 +309,7 @@ void test_vec(struct report *rep, enum lk_cpu_level level)
     test_norm(rep, level, t, true);
     test_rope(rep, level, t);
     test_kv_store(rep, level, t);
+    test_conv(rep, level, t);
+    test_l2_norm(rep, level, t);
+    test_delta(rep, level, t);
 }

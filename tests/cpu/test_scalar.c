@@ -167,6 +167,35 @@ static void hash_attention(lk_sha256 *h, float *y)
     }
 }
 
+static void hash_recurrent(lk_sha256 *h, float *y)
+{
+    enum { K = 48, V = 33, TAPS = 4 };
+    static float s[K * V], x[2 * K + V], w[TAPS * WIDTH], in[TAPS * WIDTH];
+    memset(s, 0, sizeof s);
+    for (uint32_t i = 0; i < 40; i++) {
+        fill(x, LK_COUNT(x), i % 3 ? 1 : -30, i);
+        struct lk_delta_token t = {.k_dim = K, .stride = V, .q = x, .k = x + K, .scale = 0.1f};
+        t.keep = i % 5 ? 0.9f : 0x1p-45f;
+        t.take = i % 7 ? 0.5f : 0x1p-40f;
+        cr_assert(lk_scalar_delta(&t, x + 2 * K, V, s, y));
+        add_floats(h, y, V);
+        add_floats(h, s, K * V);
+        fill(in, LK_COUNT(in), 4, i + 50);
+        fill(w, LK_COUNT(w), -20, i + 90);
+        w[3] = lk_flt(0x00000123u);
+        const float *rows[TAPS] = {in, in + WIDTH, in + 2 * WIDTH, in + 3 * WIDTH};
+        cr_assert(lk_scalar_conv(rows, w, WIDTH, TAPS, WIDTH, i % 2, y));
+        add_floats(h, y, WIDTH);
+        cr_assert(lk_scalar_l2_norm(in, WIDTH, 80, 5, 1e-6f, y));
+        add_floats(h, y, WIDTH);
+        for (int k = 0; k < WIDTH; k++) {
+            w[k] = -lk_flt(lk_bits(w[k]) & 0x7fffffffu);
+        }
+        cr_assert(lk_scalar_delta_gates(in, in + WIDTH, w, WIDTH, y));
+        add_floats(h, y, 2 * WIDTH);
+    }
+}
+
 static void hash_all(uint8_t out[32])
 {
     static float a[WIDTH * 8], b[WIDTH * 8], y[WIDTH * 8];
@@ -174,6 +203,7 @@ static void hash_all(uint8_t out[32])
     lk_sha256_init(&h);
     hash_matmuls(&h, y);
     hash_attention(&h, y);
+    hash_recurrent(&h, y);
     for (uint32_t seed = 0; seed < 16; seed++) {
         size_t n = WIDTH * 8;
         fill(a, n, 19, seed);
@@ -208,11 +238,11 @@ static void hash_all(uint8_t out[32])
     struct rng s = {5};
     for (int i = 0; i < 1 << 16; i++) {
         float x = lk_flt((rng_u32(&s) & 0x807fffffu) | (30 + rng_u32(&s) % 130) << 23);
-        float f[] = {lk_tanh(x), lk_silu(x), lk_gelu(x), lk_sigmoid(x)};
-        for (int j = 0; j < 4; j++) {
+        float f[] = {lk_tanh(x), lk_silu(x), lk_gelu(x), lk_sigmoid(x), lk_softplus(x)};
+        for (size_t j = 0; j < LK_COUNT(f); j++) {
             f[j] = lk_flush(f[j]);
         }
-        lk_sha256_floats(&h, f, 4);
+        lk_sha256_floats(&h, f, LK_COUNT(f));
     }
     lk_sha256_final(&h, out);
 }

@@ -189,6 +189,14 @@ static const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind k
     return NULL;
 }
 
+/* A recurrent state of an op. */
+static void check_recurrent(const struct lk_plan *p, int layer, int state, int rows, int dim)
+{
+    const struct lk_state *s = &p->states[state];
+    cr_assert(state >= 0 && state < p->n_states && s->kind == LK_STATE_RECURRENT &&
+              s->layer == layer && s->rows == rows && s->dim == dim && s->bits == 32);
+}
+
 /* K and V of an op: states of its layer, as wide as the rows that go in. */
 static void check_states(const struct lk_plan *p, int layer, int k, int v, int k_width, int v_width)
 {
@@ -290,6 +298,29 @@ static void check_wiring(const struct lk_plan *p)
         case LK_OP_COMBINE:
             cr_assert(in == out && in1 == 2 * p->n_routed &&
                       p->slots[op->in[0]].rows == LK_ROWS_ROUTED);
+            break;
+        case LK_OP_PICK:
+            cr_assert(in % op->u.pick.stride == 0 &&
+                      out == in / op->u.pick.stride * op->u.pick.width &&
+                      op->u.pick.at + op->u.pick.width <= op->u.pick.stride);
+            break;
+        case LK_OP_CONV:
+            check_recurrent(p, op->layer, op->u.conv.state, op->u.conv.taps - 1, in);
+            cr_assert(in == out && w->cols == op->u.conv.taps * in && w->type == LK_TYPE_F32);
+            break;
+        case LK_OP_L2_NORM:
+            cr_assert(in == out && op->u.l2_norm.n_groups * op->u.l2_norm.group < in &&
+                      op->u.l2_norm.eps == 1e-5f);
+            break;
+        case LK_OP_DELTA_GATES:
+            cr_assert(in == in1 && out == 2 * in && w->cols == in);
+            break;
+        case LK_OP_DELTA:
+            check_recurrent(p, op->layer, op->u.delta.state, op->u.delta.n_head * op->u.delta.k_dim,
+                            op->u.delta.v_dim);
+            cr_assert(out == op->u.delta.n_head * op->u.delta.v_dim &&
+                      in == 2 * op->u.delta.n_k_head * op->u.delta.k_dim + out &&
+                      in1 == 2 * op->u.delta.n_head);
             break;
         case LK_OP_KINDS:
             cr_assert(false);

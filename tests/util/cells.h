@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cells: fills whole units of K and V states, with numbers that a store could have written or with
+ * Cells: fills whole units of states, with numbers that a store could have written or with
  * what nobody wrote; the same bytes for the same seed.
  */
 #ifndef LK_TEST_CELLS_H
@@ -28,6 +28,12 @@ static inline void cells_random(const struct lk_state *s, void *units, size_t n_
 {
     struct rng rng = {seed};
     uint32_t *word = (uint32_t *)units;
+    if (!lk_state_is_paged(s)) {
+        for (size_t i = 0; i < n_bytes / sizeof *word; i++) {
+            word[i] = lk_bits((float)(int32_t)rng_u32(&rng) * 0x1p-31f);
+        }
+        return;
+    }
     size_t head = lk_state_unit_bytes(s) / sizeof *word / (size_t)s->n_head;
     size_t keys = s->bits == LK_KV_K_BITS ? (size_t)s->dim * LK_KV_BLOCK / 4 : 0;
     int least = s->bits == LK_KV_K_BITS ? 127 - 9 : 127 - 5; /* 4 / LK_Q_MOST, 4 / LK_BYTE_MOST */
@@ -52,10 +58,11 @@ static inline void cells_stale(const struct lk_state *s, void *units, size_t n_b
                                       0x7f7fffffu, 0xbf800000u, 0xffc00001u};
     struct rng rng = {seed};
     uint32_t *word = (uint32_t *)units;
-    size_t head = lk_state_unit_bytes(s) / sizeof *word / (size_t)s->n_head;
+    bool paged = lk_state_is_paged(s);
+    size_t head = paged ? lk_state_unit_bytes(s) / sizeof *word / (size_t)s->n_head : 1;
     for (size_t i = 0; i < n_bytes / sizeof *word; i++) {
         uint32_t u = rng_u32(&rng);
-        word[i] = i % head >= head - LK_KV_BLOCK ? SCALES[u % 6] : u;
+        word[i] = !paged || i % head >= head - LK_KV_BLOCK ? SCALES[u % 6] : u;
     }
 }
 

@@ -174,7 +174,9 @@ enum { MAX_BLOCKS = 8 };
 
 static struct lk_state_geom geom_of(const struct vk_case *c)
 {
-    return (struct lk_state_geom){.plan = &c->plan, .n_blocks = c->n_seqs * MAX_BLOCKS + 1};
+    return (struct lk_state_geom){.plan = &c->plan,
+                                  .n_blocks = c->n_seqs * MAX_BLOCKS + 1,
+                                  .n_slots = c->n_seqs + 1};
 }
 
 static struct lk_exec_options options_of(const struct vk_case *c, bool fuse, bool keep)
@@ -188,7 +190,23 @@ static struct lk_exec_options options_of(const struct vk_case *c, bool fuse, boo
                                     .keep_ops = keep};
 }
 
-/* Opens a side and fills its cache, the same for both sides. */
+/* Fills the states, the same on both sides. */
+static void fill_states(struct side *s, const struct vk_case *c)
+{
+    struct lk_state_geom g = geom_of(c);
+    lk_error err;
+    for (int i = 0; i < c->plan.n_states; i++) {
+        size_t n = lk_state_bytes(&g, i);
+        uint8_t *cells = malloc(n);
+        cr_assert(cells);
+        cells_random(&c->plan.states[i], cells, n, 77u + (uint64_t)i);
+        cr_assert_eq(s->impl->state_write(s->states, i, 0, cells, n, &err), LK_OK, "%s",
+                     err.message);
+        free(cells);
+    }
+}
+
+/* Opens a side and fills its states. */
 static lk_status side_open(struct side *s, const struct vk_case *c, bool fuse, bool keep,
                            lk_error *err)
 {
@@ -205,15 +223,7 @@ static lk_status side_open(struct side *s, const struct vk_case *c, bool fuse, b
         return status;
     }
     cr_assert_eq(s->impl->state_alloc(s->backend, &g, &s->states, err), LK_OK, "%s", err->message);
-    for (int i = 0; i < c->plan.n_states; i++) {
-        size_t n = lk_state_bytes(&g, i);
-        uint8_t *cells = malloc(n);
-        cr_assert(cells);
-        cells_random(&c->plan.states[i], cells, n, 77u + (uint64_t)i);
-        cr_assert_eq(s->impl->state_write(s->states, i, 0, cells, n, err), LK_OK, "%s",
-                     err->message);
-        free(cells);
-    }
+    fill_states(s, c);
     return LK_OK;
 }
 
@@ -248,7 +258,8 @@ static void make_batch(struct batch *m, const struct vk_case *c, float *out)
         m->seqs[s] = (struct lk_batch_seq){.blocks = m->blocks[s],
                                            .first = first,
                                            .n_tokens = n,
-                                           .pos = pos};
+                                           .pos = pos,
+                                           .slot = c->n_seqs - s};
         for (int t = 0; t < n; t++) {
             m->pos[first + t] = pos + t;
             m->seq[first + t] = s;
@@ -341,6 +352,7 @@ void vk_pair_compare(struct lk_backend *device, const struct vk_case *c)
                      err.message);
         for (int again = 0; again < 2; again++) {
             memset(got, 0xA5, n * sizeof *got);
+            fill_states(&dev, c);
             make_batch(&m, c, got);
             cr_assert_eq(dev.impl->run(dev.exec, dev.states, &m.b, &err), LK_OK, "%s, %s: %s",
                          c->what, way[i].name, err.message);

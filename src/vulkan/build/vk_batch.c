@@ -39,6 +39,8 @@ static uint64_t lay_out(struct lk_exec *e, uint64_t n)
     at->pos = take_words(&next, n);
     at->seq = take_words(&next, n);
     at->outputs = take_words(&next, n);
+    at->n_seqs = take_words(&next, 1);
+    at->seqs = take_words(&next, 4 * (uint64_t)e->o.max_seqs);
     at->tiles_each = 4 * (uint32_t)n;
     at->tiles = take_words(&next, LK_VK_MAX_ATTN * (uint64_t)at->tiles_each);
     at->table = take_words(&next, (uint64_t)e->o.max_seqs * (uint64_t)e->o.max_blocks);
@@ -133,8 +135,13 @@ void lk_vk_batch_write(struct lk_exec *e, const struct lk_batch *b, int list)
     memcpy(w + e->at.pos, b->pos, n);
     memcpy(w + e->at.seq, b->seq, n);
     memcpy(w + e->at.outputs, b->outputs, (size_t)b->n_outputs * 4);
+    w[e->at.n_seqs] = (uint32_t)b->n_seqs;
     for (int s = 0; s < b->n_seqs; s++) {
         const struct lk_batch_seq *q = &b->seqs[s];
+        uint32_t *seq = w + e->at.seqs + 4 * s;
+        seq[0] = (uint32_t)q->first;
+        seq[1] = (uint32_t)q->n_tokens;
+        seq[2] = (uint32_t)q->slot;
         size_t blocks = (size_t)((q->pos + q->n_tokens - 1) / LK_KV_BLOCK + 1);
         memcpy(w + e->at.table + (size_t)s * (size_t)e->o.max_blocks, q->blocks, blocks * 4);
     }

@@ -8,6 +8,7 @@
 #include "vulkan/build/vk_emit_attention.h"
 #include "vulkan/build/vk_emit_experts.h"
 #include "vulkan/build/vk_emit_matmul.h"
+#include "vulkan/build/vk_emit_recurrent.h"
 #include "vulkan/build/vk_emit_rows.h"
 
 /* Gives what a group reads places side by side, each at a multiple of LK_VK_ALIGN. */
@@ -62,6 +63,18 @@ static void emit_group(struct lk_vk_builder *b, const struct lk_vk_group *g)
         break;
     case LK_VK_GROUP_EXPERTS:
         lk_vk_emit_experts(b, g);
+        break;
+    case LK_VK_GROUP_CONV:
+        lk_vk_emit_conv(b, g);
+        break;
+    case LK_VK_GROUP_L2_NORM:
+        lk_vk_emit_l2_norm(b, g);
+        break;
+    case LK_VK_GROUP_DELTA_GATES:
+        lk_vk_emit_delta_gates(b, g);
+        break;
+    case LK_VK_GROUP_DELTA:
+        lk_vk_emit_delta(b, g);
         break;
     case LK_VK_GROUP_EXPERT_ROWS:
         lk_vk_emit_expert_rows(b, g);

@@ -146,6 +146,11 @@ void lk_vk_emit_elementwise(struct lk_vk_builder *b, const struct lk_vk_group *g
     if (kind == LK_VK_ELT_SCALE) {
         push.cap_in = lk_bits(op->u.scale.factor);
     }
+    if (kind == LK_VK_ELT_PICK) {
+        push.width = (uint32_t)op->u.pick.width;
+        push.cap_in = (uint32_t)op->u.pick.stride;
+        push.cap_out = (uint32_t)op->u.pick.at;
+    }
     if (kind == LK_VK_ELT_SOFTCAP) {
         push.cap_in = lk_bits(op->u.softcap.cap_in);
         push.cap_out = lk_bits(op->u.softcap.cap_out);

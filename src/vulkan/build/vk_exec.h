@@ -13,7 +13,7 @@
 
 /* Word offsets of the batch buffer. */
 struct lk_vk_batch_at {
-    uint32_t token, pos, seq, outputs, table, cs[LK_PLAN_ROPES], cs_stride, n_words;
+    uint32_t token, pos, seq, seqs, n_seqs, outputs, table, cs[LK_PLAN_ROPES], cs_stride, n_words;
     uint32_t tiles; /* a table for each dispatch of attention, tiles_each words apart */
     uint32_t tiles_each;
     uint32_t counters; /* a word a head, zero between runs: see attn_decode */

@@ -61,6 +61,21 @@ static void fuse_op(struct lk_vk_pass *p, int i)
     case LK_OP_COMBINE:
         lk_vk_fuse_plain(p, i, LK_VK_GROUP_EXPERT_ROWS);
         break;
+    case LK_OP_PICK:
+        lk_vk_fuse_elementwise(p, i, LK_VK_ELT_PICK);
+        break;
+    case LK_OP_CONV:
+        lk_vk_fuse_plain(p, i, LK_VK_GROUP_CONV);
+        break;
+    case LK_OP_L2_NORM:
+        lk_vk_fuse_plain(p, i, LK_VK_GROUP_L2_NORM);
+        break;
+    case LK_OP_DELTA_GATES:
+        lk_vk_fuse_plain(p, i, LK_VK_GROUP_DELTA_GATES);
+        break;
+    case LK_OP_DELTA:
+        lk_vk_fuse_plain(p, i, LK_VK_GROUP_DELTA);
+        break;
     case LK_OP_KINDS:
         break;
     }

@@ -37,7 +37,7 @@ static bool take_glu(const struct lk_vk_pass *p, int i, struct matmuls *m)
         return false;
     }
     const struct lk_op *glu = &plan->ops[g];
-    if (glu->u.glu.act == LK_ACT_CLAMPED) { /* no epilogue does it */
+    if (glu->u.glu.act != LK_ACT_SILU && glu->u.glu.act != LK_ACT_GELU) { /* no epilogue does it */
         return false;
     }
     int other = glu->in[0] == op->out ? glu->in[1] : glu->in[0], j = p->producer[other];

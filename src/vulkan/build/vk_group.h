@@ -32,7 +32,11 @@ enum lk_vk_group_kind {
     LK_VK_GROUP_ELEMENTWISE,
     LK_VK_GROUP_GATHER,
     LK_VK_GROUP_ROUTE,
-    LK_VK_GROUP_EXPERTS,     /* products of one matrix of each expert */
+    LK_VK_GROUP_EXPERTS, /* products of one matrix of each expert */
+    LK_VK_GROUP_CONV,
+    LK_VK_GROUP_L2_NORM,
+    LK_VK_GROUP_DELTA_GATES,
+    LK_VK_GROUP_DELTA,
     LK_VK_GROUP_EXPERT_ROWS, /* a bias of experts, or the rows of a token combined */
 };
 

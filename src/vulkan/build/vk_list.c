@@ -262,6 +262,9 @@ static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uin
     case LK_VK_GRID_ONE:
         *x = *y = 1;
         break;
+    case LK_VK_GRID_SEQS:
+        *y = rows < s->y ? rows : s->y;
+        break;
     case LK_VK_GRID_SORTED: /* a last tile that is not full, of each expert, and the full ones */
         *x = ceil_div(s->x, s->tile_groups);
         *y = lk_vk_sorted_tiles(rows, s->y, s->tile_cols);

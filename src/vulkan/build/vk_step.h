@@ -41,6 +41,7 @@ enum lk_vk_grid {
     LK_VK_GRID_ATTN,   /* (1, y, z), or where z is 0 what lies at word x of the sizes */
     LK_VK_GRID_MERGE,  /* (x, rows * y) */
     LK_VK_GRID_ONE,    /* one workgroup */
+    LK_VK_GRID_SEQS,   /* (x, as many sequences as rows can be of, at most y) */
     LK_VK_GRID_SORTED  /* (x / tile_groups, the most tiles of rows of y experts) */
 };
 

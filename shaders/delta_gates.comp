@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Delta_gates: the two gates of each head's state (rule 12).
+ */
+#version 450
+#include "shaders/common.glsl"
+
+layout(local_size_x = 128) in;
+layout(std430, binding = 0) readonly buffer In0
+{
+    float in0[];
+};
+layout(std430, binding = 1) readonly buffer Weight
+{
+    float weight[];
+};
+layout(std430, binding = 2) writeonly buffer Out
+{
+    float out0[];
+};
+layout(std430, binding = 3) readonly buffer In1
+{
+    float in1[];
+};
+layout(push_constant) uniform Push
+{
+    lk_vk_gates_push p;
+};
+
+void main()
+{
+    uint row = gl_WorkGroupID.y;
+    uint h = gl_GlobalInvocationID.x;
+    if (h >= p.n_head) {
+        return;
+    }
+    precise float g = lk_flush(lk_softplus(in0[row * p.n_head + h]));
+    g = g * lk_flush(weight[h]);
+    g = store_value(g, p.op);
+    precise float y = lk_exp(g);
+    out0[row * 2u * p.n_head + h] = store_value(y, p.op);
+    y = lk_sigmoid(in1[row * p.n_head + h]);
+    out0[(row * 2u + 1u) * p.n_head + h] = store_value(y, p.op);
+}
