@@ -263,10 +263,11 @@ static bool run_delta(const struct lk_exec *e, const struct lk_op *op,
         const float *gates = slot_of(e, op->in[1]) + (size_t)t * 2 * n_head;
         size_t slot = (size_t)b->seqs[b->seq[t]].slot;
         for (size_t h = 0; h < n_head; h++) {
+            size_t k_head = (size_t)lk_delta_k_head(op, (int)h);
             struct lk_delta_token d = {.k_dim = (int)kd,
                                        .stride = (int)vd,
-                                       .q = row + h % n_k * kd,
-                                       .k = row + (n_k + h % n_k) * kd,
+                                       .q = row + k_head * kd,
+                                       .k = row + (n_k + k_head) * kd,
                                        .keep = gates[h],
                                        .take = gates[n_head + h],
                                        .scale = op->u.delta.scale};
@@ -350,6 +351,12 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
         return run_expert_bias(e, op);
     case LK_OP_COMBINE:
         return run_combine(e, op);
+    case LK_OP_GATE:
+        for (int r = 0; r < rows; r++) {
+            size_t at = (size_t)r * (size_t)width;
+            ok &= lk_scalar_gate(x + at, slot_of(e, op->in[1])[r], width, y + at);
+        }
+        return ok;
     case LK_OP_PICK:
         run_pick(e, op);
         return true;

@@ -67,6 +67,7 @@ static bool walk(const struct lk_exec *e, const struct lk_op *op, int thread,
     size_t n_head = (size_t)op->u.delta.n_head, n_k = (size_t)op->u.delta.n_k_head;
     size_t kd = (size_t)op->u.delta.k_dim, vd = (size_t)op->u.delta.v_dim;
     size_t width = (size_t)e->o.plan->slots[op->in[0]].width;
+    size_t k_head = (size_t)lk_delta_k_head(op, (int)h);
     float *s = (float *)lk_host_state_at(e->states, op->u.delta.state) +
                ((size_t)q->slot * n_head + h) * kd * vd + from;
     bool ok = true;
@@ -76,8 +77,8 @@ static bool walk(const struct lk_exec *e, const struct lk_op *op, int thread,
         const float *gates = lk_cpu_slot(e, thread, op->in[1]) + t * 2 * n_head;
         struct lk_delta_token d = {.k_dim = (int)kd,
                                    .stride = (int)vd,
-                                   .q = row + h % n_k * kd,
-                                   .k = row + (n_k + h % n_k) * kd,
+                                   .q = row + k_head * kd,
+                                   .k = row + (n_k + k_head) * kd,
                                    .keep = gates[h],
                                    .take = gates[n_head + h],
                                    .scale = op->u.delta.scale};

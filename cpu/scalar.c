@@ -369,6 +369,11 @@ bool lk_scalar_scale(const float *x, int n, float factor, float *y)
     return ok;
 }
 
+bool lk_scalar_gate(const float *x, float g, int n, float *y)
+{
+    return lk_scalar_scale(x, n, lk_flush(lk_sigmoid(g)), y);
+}
+
 bool lk_scalar_softcap(const float *x, int n, float cap_in, float cap_out, float *y)
 {
     bool ok = true;

@@ -55,6 +55,9 @@ bool lk_scalar_experts(const struct lk_weight *w, const float *x, bool routed, c
 /* y[n] = the sum of k rows x[k][n], each times its weight. */
 bool lk_scalar_combine(const float *x, const float *w, int k, int n, float *y);
 
+/* y[n] = x[n] times the sigmoid of g. */
+bool lk_scalar_gate(const float *x, float g, int n, float *y);
+
 /* ---- layers with a state (rule 12); cpu/scalar_recurrent.c ---- */
 
 /* y[n] = the sum of x[taps][n], oldest first, times w, whose taps are `stride` apart; then SiLU. x:

@@ -34,6 +34,7 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
     case LK_OP_GATHER:
     case LK_OP_ROUTE:
     case LK_OP_COMBINE:
+    case LK_OP_GATE:
     case LK_OP_PICK:
     case LK_OP_L2_NORM:
     case LK_OP_DELTA_GATES:
@@ -266,6 +267,11 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         case LK_OP_COMBINE:
             ok &= lk_cpu_combine(e, op, thread, r, r + 1);
             break;
+        case LK_OP_GATE: {
+            float g = lk_flush(lk_sigmoid(lk_cpu_slot(e, thread, op->in[1])[r]));
+            ok &= vec->scale(x + at, (int)width, g, y + at);
+            break;
+        }
         case LK_OP_PICK:
         case LK_OP_L2_NORM:
         case LK_OP_DELTA_GATES:
@@ -346,6 +352,7 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
         case LK_OP_EXPERTS:
         case LK_OP_EXPERT_BIAS:
         case LK_OP_COMBINE:
+        case LK_OP_GATE:
         case LK_OP_PICK:
         case LK_OP_CONV:
         case LK_OP_L2_NORM:

@@ -69,7 +69,7 @@ void main()
     }
     uint parts = (p.v_dim + 15u) / 16u;
     uint head = gl_WorkGroupID.x / parts;
-    uint k_head = head % p.n_k_head;
+    uint k_head = p.each > 0u ? head / p.each : head % p.n_k_head;
     uint chain = lid / 16u;
     uint j = lid % 16u;
     uint col = gl_WorkGroupID.x % parts * 16u + j;

@@ -50,6 +50,8 @@ void main()
         y = lk_silu(x) * in1[i];
     } else if (KIND == LK_VK_ELT_GELU) {
         y = lk_gelu(x) * in1[i];
+    } else if (KIND == LK_VK_ELT_GATE) {
+        y = x * lk_flush(lk_sigmoid(in1[i / p.width]));
     } else if (KIND == LK_VK_ELT_SIGMOID) {
         y = lk_sigmoid(x) * in1[i];
     } else if (KIND == LK_VK_ELT_CLAMPED) {

@@ -61,6 +61,7 @@
 #define LK_VK_ELT_SCALE   5 /* by cap_in */
 #define LK_VK_ELT_CLAMPED 6
 #define LK_VK_ELT_SIGMOID 7
+#define LK_VK_ELT_GATE    9
 #define LK_VK_ELT_PICK    8 /* of each cap_in columns those from cap_out on */
 
 /* embed: row token[t] of a weight chunk -> out[t] */
@@ -202,6 +203,7 @@ struct lk_vk_conv_push {
 #define LK_VK_MAX_DELTA_DIM 256
 struct lk_vk_delta_push {
     LK_PARAMS_U32 n_rows, n_head, n_k_head, v_dim;
+    LK_PARAMS_U32 each;         /* heads side by side that share one of k; 0: they do in turns */
     LK_PARAMS_U32 width;        /* of a row of q, k and v */
     LK_PARAMS_U32 seqs, n_seqs; /* batch buffer */
     LK_PARAMS_U32 scale;        /* bits */

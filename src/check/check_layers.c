@@ -341,12 +341,26 @@ static void close_units(struct comparison *m)
     }
 }
 
+/* The recurrent states of the base before it runs a feed, which the reference begins with; NULL
+ * where there are none. */
+static lk_status keep_recurrent(struct comparison *m, void **out, lk_error *err)
+{
+    size_t n = m->reference ? lk_unit_recurrent_bytes(&m->base) : 0;
+    lk_free(*out);
+    *out = n ? lk_alloc(n) : NULL;
+    if (n && !*out) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: states before a feed");
+    }
+    return n ? lk_unit_move_recurrent(&m->base, *out, false, err) : LK_OK;
+}
+
 /* Every feed, every op. */
 static lk_status compare_unit(struct lk_check_run *c, struct comparison *m, int layer,
                               lk_error *err)
 {
     double from = lk_now();
     bool ran = true;
+    void *before = NULL;
     lk_status status = open_units(c, m, layer, err);
     m->seconds += lk_now() - from;
     for (int f = 0; f < LK_FEEDS && !status && ran; f++) {
@@ -355,7 +369,10 @@ static lk_status compare_unit(struct lk_check_run *c, struct comparison *m, int 
             continue;
         }
         from = lk_now();
-        status = run_base(c, m, feed, &ran, err);
+        status = keep_recurrent(m, &before, err);
+        if (!status) {
+            status = run_base(c, m, feed, &ran, err);
+        }
         m->seconds += lk_now() - from;
         if (!status && ran && feed == LK_FEED_PREFILL && m->main) {
             hand_on(c, layer, c->y);
@@ -372,9 +389,10 @@ static lk_status compare_unit(struct lk_check_run *c, struct comparison *m, int 
             }
         }
         if (!status && ran && m->reference) {
-            status = lk_check_reference_ops(c, &m->base, feed, err);
+            status = lk_check_reference_ops(c, &m->base, feed, before, err);
         }
     }
+    lk_free(before);
     close_units(m);
     return status;
 }

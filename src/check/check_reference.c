@@ -30,6 +30,9 @@ static double bound_of(const struct lk_plan *plan, const struct lk_op *op)
                    ? LK_BOUND_QUANT_MATMUL
                    : LK_BOUND_FLOAT_MATMUL;
     }
+    if (op->kind == LK_OP_DELTA) {
+        return LK_BOUND_FLOAT_MATMUL;
+    }
     return op->kind == LK_OP_ATTENTION ? LK_BOUND_ATTENTION : LK_BOUND_ELEMENT;
 }
 
@@ -111,7 +114,7 @@ static lk_status reference_op(struct lk_check_run *c, struct lk_unit *base, stru
 /* The new ops of a unit that has just run a small feed: the last tokens, the head's one token, and
  * for what knows positions those far ones. */
 lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
-                                 enum lk_feed_kind feed, lk_error *err)
+                                 enum lk_feed_kind feed, void *before, lk_error *err)
 {
     int layer = base->spec.layer, first = 0;
     bool head = layer == c->plan->n_layer;
@@ -132,6 +135,9 @@ lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
     }
     if (!status) {
         status = lk_unit_copy_states(&ref, base, &c->feeds, c->x, err);
+    }
+    if (!status && before) { /* what an op has changed is not what it begins with */
+        status = lk_unit_move_recurrent(&ref, before, true, err);
     }
     for (int i = 0; i < base->slice->n_ops && !status; i++) {
         const struct lk_op *op = &base->slice->ops[i];

@@ -83,9 +83,10 @@ lk_status lk_check_levels(struct lk_check_run *c, lk_error *err);
 /* Whether a unit has an op of a new kind or shape. */
 bool lk_check_is_new(const struct lk_check_run *c, int layer);
 
-/* check_reference.c: the new ops of a unit that has just run a feed; the depths. */
+/* check_reference.c: the new ops of a unit that has just run a feed, before which its recurrent
+ * states were `before`, or NULL; the depths. */
 lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
-                                 enum lk_feed_kind feed, lk_error *err);
+                                 enum lk_feed_kind feed, void *before, lk_error *err);
 lk_status lk_check_depths(struct lk_check_run *c, lk_error *err);
 uint64_t lk_check_depth_steps(const struct lk_check_run *c);
 /* How far an approximate device may be from the base after so many layers. */

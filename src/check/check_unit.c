@@ -338,6 +338,33 @@ static lk_status move_states(struct lk_unit *u, const struct lk_feeds *f, void *
     return status;
 }
 
+size_t lk_unit_recurrent_bytes(const struct lk_unit *u)
+{
+    struct lk_state_geom geom = {.plan = u->slice, .n_slots = LK_FEED_SEQS};
+    size_t n = 0;
+    for (int i = 0; i < u->slice->n_states; i++) {
+        n += lk_state_bytes(&geom, i); /* without blocks: of the others alone */
+    }
+    return n;
+}
+
+lk_status lk_unit_move_recurrent(struct lk_unit *u, void *data, bool in, lk_error *err)
+{
+    const struct lk_backend_impl *impl = u->side->impl;
+    struct lk_state_geom geom = {.plan = u->slice, .n_slots = LK_FEED_SEQS};
+    uint8_t *at = data;
+    lk_status status = LK_OK;
+    for (int i = 0; i < u->slice->n_states && !status; i++) {
+        size_t n = lk_state_bytes(&geom, i);
+        if (n > 0) {
+            status = in ? impl->state_write(u->states, i, 0, at, n, err)
+                        : impl->state_read(u->states, i, 0, at, n, err);
+            at += n;
+        }
+    }
+    return status;
+}
+
 lk_status lk_unit_copy_states(struct lk_unit *to, struct lk_unit *from, const struct lk_feeds *f,
                               void *room, lk_error *err)
 {

@@ -89,6 +89,9 @@ size_t lk_unit_state_floats(const struct lk_unit *unit, const struct lk_feeds *f
 /* Copies the states of one unit to another of the same layer, bit by bit; room: as many floats. */
 lk_status lk_unit_copy_states(struct lk_unit *to, struct lk_unit *from,
                               const struct lk_feeds *feeds, void *room, lk_error *err);
+/* The recurrent states of a unit to memory (in: from there); n_bytes of them, 0: it has none. */
+size_t lk_unit_recurrent_bytes(const struct lk_unit *unit);
+lk_status lk_unit_move_recurrent(struct lk_unit *unit, void *data, bool in, lk_error *err);
 /* Largest slot of any feed, in floats (at least those of a layer's states). */
 size_t lk_feeds_most_floats(const struct lk_feeds *feeds, const struct lk_plan *plan);
 

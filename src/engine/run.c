@@ -200,6 +200,27 @@ static void begin(struct lk_work *w)
 
 /* ---- all of it ---- */
 
+/* A batch that failed may have moved recurrent states on: what they held before it is evaluated
+ * again. Its rows were delivered. */
+static void restore_states(struct lk_work *w)
+{
+    struct lk_session *s = w->session;
+    lk_progress_fn progress = s->progress;
+    size_t held = (size_t)s->seq.n_tokens;
+    lk_error why;
+    if (s->seq.slot < 0) {
+        return;
+    }
+    if (w->rows_from != SIZE_MAX && w->rows_from < held) {
+        w->rows_from = held;
+    }
+    (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, 0);
+    s->has_logits = false;
+    s->progress = NULL;
+    (void)lk_run_one(s, held, SIZE_MAX, NULL, NULL, &why);
+    s->progress = progress;
+}
+
 /* A batch failed. Of several sessions each is tried alone, so that the one to blame fails alone. */
 static void batch_failed(struct lk_engine *e, struct lk_work *work, size_t n, lk_status status,
                          const lk_error *why)
@@ -215,10 +236,14 @@ static void batch_failed(struct lk_engine *e, struct lk_work *work, size_t n, lk
         }
         if (status == LK_E_DEVICE_LOST) {
             begin(w); /* and so on, until a device was lost too often and is no longer opened */
-        } else if (n_in > 1) {
-            lk_run(e, w, 1);
-        } else {
+            continue;
+        }
+        if (n_in == 1) {
             fail(w, status, why);
+        }
+        restore_states(w);
+        if (n_in > 1) {
+            lk_run(e, w, 1);
         }
     }
 }

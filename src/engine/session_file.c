@@ -382,8 +382,14 @@ static lk_status check_content(const struct lk_session *s, const char *path,
 struct lent {
     const int32_t *blocks;
     int n;            /* blocks of each paged state */
+    int slot;         /* of recurrent states; -1: none */
     uint8_t *content; /* what they held; NULL while nothing was overwritten */
 };
+
+static int lent_units(const struct lent *lent, const struct lk_state *s)
+{
+    return lk_state_is_paged(s) ? lent->n : lent->slot >= 0;
+}
 
 /* Keeps what the lent blocks hold, or brings it back. */
 static lk_status copy_lent(struct lk_session *s, struct lent *lent, bool back, lk_error *err)
@@ -393,26 +399,53 @@ static lk_status copy_lent(struct lk_session *s, struct lent *lent, bool back, l
     lk_status status = LK_OK;
     for (int i = 0; i < plan->n_states; i++) {
         size_t bytes = lk_state_unit_bytes(&plan->states[i]);
-        for (int b = 0; lk_state_is_paged(&plan->states[i]) && b < lent->n && !status; b++) {
-            status = back ? lk_lane_write(s->lane, plan, i, lent->blocks[b], at, err)
-                          : lk_lane_read(s->lane, plan, i, lent->blocks[b], at, err);
+        bool paged = lk_state_is_paged(&plan->states[i]);
+        for (int u = 0; u < lent_units(lent, &plan->states[i]) && !status; u++) {
+            int unit = paged ? lent->blocks[u] : lent->slot;
+            status = back ? lk_lane_write(s->lane, plan, i, unit, at, err)
+                          : lk_lane_read(s->lane, plan, i, unit, at, err);
             at += bytes;
         }
     }
     return status;
 }
 
-/* Blocks for n tokens: free ones first, then those that the old timeline has alone. */
-static lk_status make_room(struct lk_session *s, const struct lk_state_seq *old, int n,
-                           struct lent *lent, lk_error *err)
+/* Keeps what the lent units hold. */
+static lk_status keep_lent(struct lk_session *s, struct lent *lent, lk_error *err)
+{
+    const struct lk_plan *plan = s->engine->plan;
+    size_t n = 0;
+    for (int i = 0; i < plan->n_states; i++) {
+        n += (size_t)lent_units(lent, &plan->states[i]) * lk_state_unit_bytes(&plan->states[i]);
+    }
+    uint8_t *content = lk_alloc(n);
+    if (!content) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory keeping %zu bytes of states", n);
+    }
+    lent->content = content;
+    lk_status status = copy_lent(s, lent, false, err);
+    if (status) { /* nothing to bring back */
+        lk_free(content);
+        lent->content = NULL;
+    }
+    return status;
+}
+
+/* Units for n tokens: free ones first, then those that the old timeline has alone. */
+static lk_status make_room(struct lk_session *s, struct lk_state_seq *old, int n, struct lent *lent,
+                           lk_error *err)
 {
     struct lk_state_pool *pool = &s->lane->pool;
     int have = pool->n_free, want = (int)n_blocks_of((uint32_t)n) - have;
+    if (pool->n_slots > 0 && pool->n_free_slots == 0) {
+        lent->slot = s->seq.slot = old->slot;
+        old->slot = -1;
+    }
     lk_status status = lk_session_reserve(s, want > 0 ? have * LK_KV_BLOCK : n, err);
-    if (status || want <= 0) {
+    if (status || (want <= 0 && lent->slot < 0)) {
         return status;
     }
-    lent->n = lk_state_seq_borrow(old, &s->seq, pool, want);
+    lent->n = want > 0 ? lk_state_seq_borrow(old, &s->seq, pool, want) : 0;
     lent->blocks = s->seq.blocks + s->seq.n_blocks - lent->n;
     if (lent->n < want) {
         return lk_fail(err, LK_E_FULL,
@@ -420,17 +453,7 @@ static lk_status make_room(struct lk_session *s, const struct lk_state_seq *old,
                        "session's own",
                        want + have, LK_KV_BLOCK, have, lent->n);
     }
-    uint8_t *content = lk_alloc_array((size_t)lent->n, (size_t)unit_bytes(s->engine->plan));
-    if (!content) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory keeping %d KV blocks", lent->n);
-    }
-    lent->content = content;
-    status = copy_lent(s, lent, false, err);
-    if (status) { /* nothing to bring back */
-        lk_free(content);
-        lent->content = NULL;
-    }
-    return status;
+    return keep_lent(s, lent, err);
 }
 
 static lk_status load_states(struct lk_session *s, const struct lk_map *map, size_t at, uint32_t n,
@@ -454,7 +477,12 @@ static lk_status load_states(struct lk_session *s, const struct lk_map *map, siz
 static void bring_back(struct lk_session *s, struct lk_state_seq *old, struct lent *lent)
 {
     lk_error err;
-    if (lent->content && copy_lent(s, lent, true, &err)) {
+    bool lost = lent->content && copy_lent(s, lent, true, &err);
+    if (lent->slot >= 0) {
+        old->slot = lent->slot;
+        s->seq.slot = -1;
+    }
+    if (lost) {
         int whole = old->n_blocks;
         for (int i = 0; i < lent->n; i++) {
             for (int b = 0; b < whole; b++) {
@@ -473,7 +501,7 @@ static lk_status adopt(struct lk_session *s, const struct lk_map *map, const str
                        size_t states_at, lk_error *err)
 {
     struct lk_state_seq old = s->seq;
-    struct lent lent = {0};
+    struct lent lent = {.slot = -1};
     lk_status status = lk_state_seq_init(&s->seq, (int)s->engine->n_ctx, err);
     if (!status) {
         status = make_room(s, &old, (int)h->n_tokens, &lent, err);

@@ -108,7 +108,7 @@ lk_status lk_state_seq_reserve(struct lk_state_seq *seq, struct lk_state_pool *p
                        "KV cache full: %d more blocks of %d tokens needed, %d of %d free",
                        fresh + (shared ? 1 : 0), LK_KV_BLOCK, pool->n_free, pool->n_blocks);
     }
-    bool slot = pool->n_slots > 0 && seq->slot < 0;
+    bool slot = pool->n_slots > 0 && seq->slot < 0 && n > 0;
     if (slot && pool->n_free_slots == 0) {
         return lk_fail(err, LK_E_FULL, "recurrent states full: %d sequences hold one each",
                        pool->n_slots);

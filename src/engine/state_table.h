@@ -32,7 +32,8 @@ void lk_state_seq_free(struct lk_state_seq *seq, struct lk_state_pool *pool);
 
 /* Makes room for n more tokens: new blocks are taken, and a shared last block that would be
  * written is replaced by a private one; then copy->from >= 0 and the caller copies that block
- * of every paged state before anything is written. A sequence without a slot takes one: then
+ * of every paged state before anything is written. A sequence without a slot takes one for its
+ * first token: then
  * copy->new_slot, and the caller zeroes that unit of every recurrent state. LK_E_FULL, and nothing
  * changed, when the pool has too few blocks or slots or the sequence would pass its cap. n_tokens
  * is not changed. */

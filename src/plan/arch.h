@@ -71,6 +71,12 @@ struct lk_arch {
     bool wide_expert;  /* one is as wide as feed_forward_length, where no key says; else as its part
                           among those used */
     bool wide_shared;  /* likewise what all tokens share beside them */
+    bool shared_gate;  /* the feed-forward that all tokens share beside experts is multiplied by the
+                          sigmoid of a number a token, by ffn_gate_inp_shexp */
+    bool delta_groups; /* of delta: ssm_ba has rows of beta, then alpha, for each head of k, whose
+                          heads of v lie side by side */
+    bool delta;        /* layers of the gated delta rule among those of attention, whose results are
+                          multiplied by the sigmoid of a gate that lies beside each head of q */
 };
 
 /* NULL for an unknown name. */

@@ -566,6 +566,51 @@ static void read_experts(struct reader *r, struct lk_hparams *h)
     }
 }
 
+/* Which layers have the gated delta rule: the key has a bool a layer, or all but each n-th do. */
+static void read_delta_layers(struct reader *r, struct lk_hparams *h)
+{
+    char full[128];
+    int step = read_int(r, "full_attention_interval", false, 4, 1, MAX_LAYERS);
+    const struct lk_gguf_value *v =
+        lk_gguf_find(r->gguf, key_of(r, "attention.recurrent_layers", full));
+    bool listed = v && v->type == LK_GGUF_ARRAY && v->elem == LK_GGUF_BOOL &&
+                  v->count == (uint64_t)h->n_blocks;
+    if (v && !listed) {
+        refuse(r, "attention.recurrent_layers", lk_gguf_value_type_name(v),
+               "an array with a bool for each block");
+        return;
+    }
+    for (int i = 0; i < h->n_layer; i++) {
+        h->layers[i].delta = listed ? lk_gguf_array_int(v, (uint64_t)i) != 0 : (i + 1) % step != 0;
+    }
+}
+
+static void read_delta(struct reader *r, struct lk_hparams *h)
+{
+    struct lk_delta *d = &h->delta;
+    char found[64];
+    d->taps = read_int(r, "ssm.conv_kernel", true, 2, 2, LK_MAX_TAPS);
+    d->k_dim = read_int(r, "ssm.state_size", true, LK_DELTA_CHAINS, 1, LK_MAX_DELTA_DIM);
+    d->n_k_head = read_int(r, "ssm.group_count", true, 1, 1, MAX_LAYERS);
+    d->n_head = read_int(r, "ssm.time_step_rank", true, 1, 1, MAX_LAYERS);
+    int inner = read_int(r, "ssm.inner_size", true, d->n_head, 1, MAX_DIM);
+    d->v_dim = inner / d->n_head;
+    if (r->status) {
+        return;
+    }
+    if (d->k_dim % LK_DELTA_CHAINS != 0) {
+        snprintf(found, sizeof found, "%d", d->k_dim);
+        refuse(r, "ssm.state_size", found, "a multiple of 8");
+    } else if (d->n_head % d->n_k_head != 0) {
+        snprintf(found, sizeof found, "%d, with %d heads", d->n_k_head, d->n_head);
+        refuse(r, "ssm.group_count", found, "a divisor of the heads");
+    } else if (inner % d->n_head != 0 || d->v_dim > LK_MAX_DELTA_DIM) {
+        snprintf(found, sizeof found, "%d, with %d heads", inner, d->n_head);
+        refuse(r, "ssm.inner_size", found, "a multiple of the heads, at most 256 times as many");
+    }
+    read_delta_layers(r, h);
+}
+
 void lk_hparams_free(struct lk_hparams *h)
 {
     lk_free(h->layers);
@@ -623,7 +668,10 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
         r->status = lk_fail(r->err, LK_E_NOMEM, "out of memory reading %d layers", h->n_layer);
         return;
     }
-    read_layers(r, h, "feed_forward_length", true, at_ff, 1, MAX_DIM);
+    for (int i = 0; i < h->n_layer; i++) {
+        h->layers[i].n_ff = 1; /* where no layer has one of its own: see below */
+    }
+    read_layers(r, h, "feed_forward_length", !h->arch->shared_gate, at_ff, 1, MAX_DIM);
     read_experts(r, h);
     h->n_ctx = (uint32_t)read_int(r, "context_length", true, 1, 1, INT32_MAX);
     read_attention(r, h);
@@ -631,6 +679,9 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
     read_scales(r, h);
     if (h->arch->both_ways) {
         read_dense(r, h);
+    }
+    if (h->arch->delta) {
+        read_delta(r, h);
     }
 }
 

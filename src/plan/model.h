@@ -19,6 +19,14 @@ struct lk_layer {
     int n_ff_exp, n_ff_shared; /* of an expert; of the one that all tokens share, 0: none */
     int window;                /* 0: it attends to all */
     bool rope;                 /* its heads are turned by position */
+    bool delta;                /* the gated delta rule, not attention */
+};
+
+/* The gated delta rule, in the layers that have it. */
+struct lk_delta {
+    int n_head, n_k_head; /* of v; of q and k */
+    int k_dim, v_dim;
+    int taps; /* of the convolution in front of it */
 };
 
 /* How tokens are routed to experts, in the layers that have them. */
@@ -40,6 +48,7 @@ struct lk_hparams {
     struct lk_layer *layers; /* owned, [n_layer] */
     uint32_t n_ctx;          /* positions the model can be run to */
     struct lk_experts experts;
+    struct lk_delta delta;
     float eps;
     double local_rope_base; /* of layers with a window; 0: as the others */
     float embed_scale;      /* 1: none */

@@ -65,6 +65,8 @@ const char *lk_op_name(enum lk_op_kind kind)
         return "expert_bias";
     case LK_OP_COMBINE:
         return "combine";
+    case LK_OP_GATE:
+        return "gate";
     case LK_OP_PICK:
         return "pick";
     case LK_OP_CONV:

@@ -38,6 +38,7 @@ enum lk_op_kind {
                          or in[0][r k + j] if that is routed; in[1] = rows of ROUTE */
     LK_OP_EXPERT_BIAS, /* out = in[0] + the vector of w of the row's expert; in[1] as above */
     LK_OP_COMBINE,     /* out[r] = sum over j of weight j of row r times in[0][r k + j] */
+    LK_OP_GATE,        /* out = in[0] times the sigmoid of the row's one number in in[1] */
     LK_OP_PICK,        /* out = a part of each group of in's columns */
     LK_OP_CONV,    /* a sum over each column of the last `taps` rows of the row's sequence, times
                       w [taps][width], oldest first; then SiLU, if `silu` */
@@ -147,8 +148,9 @@ struct lk_op {
         } l2_norm;
         struct {
             int state;        /* of the plan: [n_head][k_dim][v_dim] */
-            int n_head;       /* of v; head h has q and k of head h mod n_k_head */
+            int n_head;       /* of v */
             int n_k_head;     /* of q and k, a divisor of n_head */
+            bool beside;      /* heads of v that share one of k lie side by side; else in turns */
             int k_dim, v_dim; /* k_dim: a multiple of LK_DELTA_CHAINS */
             float scale;      /* of the result: f32(1 / sqrt(k_dim)) */
         } delta;
@@ -173,6 +175,13 @@ static inline int lk_last_key(const struct lk_op *op, int pos, int end)
 static inline int lk_routed_to(const float *route, int j)
 {
     return (int)route[j];
+}
+
+/* The head of q and k that head h of v of DELTA has. */
+static inline int lk_delta_k_head(const struct lk_op *op, int h)
+{
+    return op->u.delta.beside ? h / (op->u.delta.n_head / op->u.delta.n_k_head)
+                              : h % op->u.delta.n_k_head;
 }
 
 /* The matrix of one expert. */

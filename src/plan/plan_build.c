@@ -12,309 +12,41 @@
 #include "base/real.h"
 #include "plan/model.h"
 #include "gguf/model_file.h"
-#include "plan/plan.h"
+#include "plan/plan_builder.h"
 
 static const double LOG2_E = 1.4426950408889634;
 
-/* A plan under construction; the first failure stays and later calls do nothing. */
-struct builder {
-    const struct lk_gguf *gguf;
-    struct lk_hparams h;
-    struct lk_plan *plan;
-    size_t cap_ops, cap_slots, cap_weights, cap_states, cap_copies;
-    uint8_t *bound;    /* [n_tensors]: tensors that found their meaning */
-    bool feed_forward; /* of the ops to come */
-    struct lk_op sink; /* what an op is written to after a failure; never read */
-    lk_status status;
-    lk_error *err;
-};
-
-static int add_slot(struct builder *b, int width, enum lk_rows rows)
-{
-    struct lk_plan *p = b->plan;
-    if (!b->status) {
-        b->status =
-            lk_grow(&p->slots, &b->cap_slots, (size_t)p->n_slots + 1, sizeof *p->slots, b->err);
-    }
-    if (b->status) {
-        return -1;
-    }
-    p->slots[p->n_slots] = (struct lk_slot){width, rows};
-    return p->n_slots++;
-}
-
-static struct lk_op *add_op(struct builder *b, enum lk_op_kind kind, int layer, int in0, int in1,
-                            int out, int weight)
-{
-    struct lk_plan *p = b->plan;
-    if (!b->status) {
-        b->status = lk_grow(&p->ops, &b->cap_ops, (size_t)p->n_ops + 1, sizeof *p->ops, b->err);
-    }
-    if (b->status) {
-        return &b->sink;
-    }
-    p->ops[p->n_ops] = lk_op_make(kind, in0, in1, out, weight);
-    p->ops[p->n_ops].layer = layer;
-    p->ops[p->n_ops].feed_forward = b->feed_forward;
-    return &p->ops[p->n_ops++];
-}
-
-static struct lk_weight *add_weight(struct builder *b, int *index)
-{
-    struct lk_plan *p = b->plan;
-    if (!b->status) {
-        b->status = lk_grow(&p->weights, &b->cap_weights, (size_t)p->n_weights + 1,
-                            sizeof *p->weights, b->err);
-    }
-    if (b->status) {
-        return NULL;
-    }
-    *index = p->n_weights;
-    return &p->weights[p->n_weights++];
-}
-
-static int add_state(struct builder *b, struct lk_state state)
-{
-    struct lk_plan *p = b->plan;
-    if (!b->status) {
-        b->status =
-            lk_grow(&p->states, &b->cap_states, (size_t)p->n_states + 1, sizeof *p->states, b->err);
-    }
-    if (b->status) {
-        return -1;
-    }
-    p->states[p->n_states] = state;
-    return p->n_states++;
-}
-
-static void mark_bound(struct builder *b, const char *name)
-{
-    const struct lk_gguf_tensor *t = lk_gguf_find_tensor(b->gguf, name);
-    if (t) {
-        b->bound[t - lk_gguf_tensor_at(b->gguf, 0)] = 1;
-    }
-}
-
-/* Rows [first, first + rows) of a matrix with `all` rows. Returns the weight's index. */
-static int matrix_rows(struct builder *b, const char *name, int all, int first, int rows, int cols)
-{
-    int index = -1;
-    struct lk_weight *w = add_weight(b, &index);
-    if (w) {
-        b->status = lk_bind_matrix(b->gguf, name, all, first, rows, cols, w, b->err);
-        mark_bound(b, name);
-    }
-    return index;
-}
-
-static int matrix(struct builder *b, const char *name, int rows, int cols)
-{
-    return matrix_rows(b, name, rows, 0, rows, cols);
-}
-
-/* Rows [first, first + rows) of the matrices of all experts of a layer, which have `all`. */
-static int expert_matrices(struct builder *b, const char *name, int n, int all, int first, int rows,
-                           int cols)
-{
-    int index = -1;
-    struct lk_weight *w = add_weight(b, &index);
-    if (w) {
-        b->status = lk_bind_experts(b->gguf, name, n, all, first, rows, cols, w, b->err);
-        mark_bound(b, name);
-    }
-    return index;
-}
-
-/* The plan owns a copy from now on. */
-static void own(struct builder *b, void *copy)
-{
-    struct lk_plan *p = b->plan;
-    if (!copy) {
-        return;
-    }
-    if (!b->status) {
-        b->status =
-            lk_grow(&p->copies, &b->cap_copies, (size_t)p->n_copies + 1, sizeof *p->copies, b->err);
-    }
-    if (b->status) {
-        lk_free(copy);
-    } else {
-        p->copies[p->n_copies++] = copy;
-    }
-}
-
-/* `count` vectors of `all` elements, one after the other. */
-static int vectors(struct builder *b, const char *name, int count, int all)
-{
-    int index = -1;
-    struct lk_weight *w = add_weight(b, &index);
-    if (w) {
-        void *copy;
-        b->status = lk_bind_vector(b->gguf, name, count, all, w, &copy, b->err);
-        own(b, copy);
-        mark_bound(b, name);
-    }
-    return index;
-}
-
-/* Elements [first, first + n) of a vector of `all`. */
-static int vector_part(struct builder *b, const char *name, int all, int first, int n)
-{
-    int index = vectors(b, name, 1, all);
-    if (!b->status && n < all) {
-        struct lk_weight *w = &b->plan->weights[index];
-        w->data = (const float *)w->data + first;
-        w->cols = n;
-        w->n_bytes = (size_t)n * sizeof(float);
-        snprintf(w->name, sizeof w->name, "%.60s[%d:%d]", name, first, first + n);
-    }
-    return index;
-}
-
-static int vector(struct builder *b, const char *name, int n)
-{
-    return vector_part(b, name, n, 0, n);
-}
-
-/* A vector that no file has: n floats, 1 until *values are set. */
-static int made_vector(struct builder *b, const char *name, int n, float **values)
-{
-    int index = -1;
-    struct lk_weight *w = add_weight(b, &index);
-    float *v = w ? lk_alloc_array((size_t)n, sizeof *v) : NULL;
-    if (w && !v) {
-        b->status = lk_fail(b->err, LK_E_NOMEM, "out of memory for vector '%s'", name);
-    }
-    for (int i = 0; v && i < n; i++) {
-        v[i] = 1.0f;
-    }
-    own(b, v);
-    if (b->status) {
-        return -1;
-    }
-    *w = (struct lk_weight){
-        .type = LK_TYPE_F32, .rows = 1, .cols = n, .data = v, .n_bytes = (size_t)n * sizeof *v};
-    snprintf(w->name, sizeof w->name, "%s", name);
-    *values = v;
-    return index;
-}
-
-static bool has(const struct builder *b, const char *name)
-{
-    return lk_gguf_find_tensor(b->gguf, name) != NULL;
-}
-
-/* "blk.LAYER.suffix" */
-static const char *blk(char buf[96], int layer, const char *suffix)
-{
-    snprintf(buf, 96, "blk.%d.%s", layer, suffix);
-    return buf;
-}
-
-/* The norm of each group of a row, times the vector w. */
-static int norm_by(struct builder *b, int layer, int in, int width, int group, int w)
-{
-    enum lk_rows rows = b->status ? LK_ROWS_TOKENS : b->plan->slots[in].rows;
-    int out = add_slot(b, width, rows);
-    enum lk_op_kind kind = b->h.arch->layer_norm ? LK_OP_LAYER_NORM : LK_OP_NORM;
-    struct lk_op *op = add_op(b, kind, layer, in, -1, out, w);
-    op->u.norm.group = group;
-    op->u.norm.eps = b->h.eps;
-    return out;
-}
-
-static int norm(struct builder *b, int layer, int in, int width, int group, const char *name)
-{
-    return norm_by(b, layer, in, width, group, vector(b, name, group));
-}
-
-static int matmul(struct builder *b, int layer, int in, int weight)
-{
-    if (b->status) {
-        return -1;
-    }
-    int out = add_slot(b, (int)b->plan->weights[weight].rows, b->plan->slots[in].rows);
-    add_op(b, LK_OP_MATMUL, layer, in, -1, out, weight);
-    return out;
-}
-
-/* Adds elements [first, first + width) of the bias of that name where the file has it, or must. */
-static int bias_part(struct builder *b, int layer, int in, const char *name, int all, int first,
-                     bool required)
-{
-    if (b->status || (!required && !has(b, name))) {
-        return in;
-    }
-    int width = b->plan->slots[in].width;
-    int w = vector_part(b, name, all, first, width);
-    int out = add_slot(b, width, LK_ROWS_TOKENS);
-    add_op(b, LK_OP_BIAS, layer, in, -1, out, w);
-    return out;
-}
-
-static int bias(struct builder *b, int layer, int in, const char *name, bool required)
-{
-    return bias_part(b, layer, in, name, b->status ? 0 : b->plan->slots[in].width, 0, required);
-}
-
-static int rope(struct builder *b, int layer, int in, int n_head, int head_dim, int table)
-{
-    int out = add_slot(b, n_head * head_dim, LK_ROWS_TOKENS);
-    struct lk_op *op = add_op(b, LK_OP_ROPE, layer, in, -1, out, -1);
-    op->u.rope.rope = table;
-    op->u.rope.n_head = n_head;
-    op->u.rope.head_dim = head_dim;
-    return out;
-}
-
-/* in times a factor; in itself where that is 1. */
-static int scale(struct builder *b, int layer, int in, double factor)
-{
-    if (b->status || factor == 1.0) {
-        return in;
-    }
-    const struct lk_slot *slot = &b->plan->slots[in];
-    int out = add_slot(b, slot->width, slot->rows);
-    add_op(b, LK_OP_SCALE, layer, in, -1, out, -1)->u.scale.factor = (float)factor;
-    return out;
-}
-
-/* The hidden rows x and a branch. */
-static int add(struct builder *b, int layer, int x, int branch)
-{
-    int y = scale(b, layer, branch, b->h.residual_scale);
-    int out = add_slot(b, b->h.n_embd, LK_ROWS_TOKENS);
-    add_op(b, LK_OP_ADD, layer, x, y, out, -1);
-    return out;
-}
-
 /* Whether the file has one fused tensor, as the architecture has it, or those that others have. */
-static bool is_fused(const struct builder *b, int layer, bool usual, const char *fused,
+static bool is_fused(const struct lk_builder *b, int layer, bool usual, const char *fused,
                      const char *apart)
 {
     char name[96];
-    return usual ? !has(b, blk(name, layer, apart)) : has(b, blk(name, layer, fused));
+    return usual ? !lk_build_has(b, lk_build_blk(name, layer, apart))
+                 : lk_build_has(b, lk_build_blk(name, layer, fused));
 }
 
 /* The three weights of attention, from one fused tensor or from three; w[2] is -1 where v is what
  * the weight of k gives. */
-static bool bind_qkv(struct builder *b, int layer, int w[3])
+static bool bind_qkv(struct lk_builder *b, int layer, int w[3])
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_layer *l = &h->layers[layer];
     char name[96];
-    int nq = l->n_head * l->k_dim, nk = l->n_kv_head * l->k_dim, nv = l->n_kv_head * l->v_dim;
+    int nq = l->n_head * l->k_dim * (h->arch->delta ? 2 : 1); /* with gates */
+    int nk = l->n_kv_head * l->k_dim, nv = l->n_kv_head * l->v_dim;
     bool fused = is_fused(b, layer, h->arch->fused_qkv, "attn_qkv.weight", "attn_q.weight");
     if (fused) {
-        blk(name, layer, "attn_qkv.weight");
-        w[0] = matrix_rows(b, name, nq + nk + nv, 0, nq, h->n_embd);
-        w[1] = matrix_rows(b, name, nq + nk + nv, nq, nk, h->n_embd);
-        w[2] = matrix_rows(b, name, nq + nk + nv, nq + nk, nv, h->n_embd);
+        lk_build_blk(name, layer, "attn_qkv.weight");
+        w[0] = lk_build_matrix_rows(b, name, nq + nk + nv, 0, nq, h->n_embd);
+        w[1] = lk_build_matrix_rows(b, name, nq + nk + nv, nq, nk, h->n_embd);
+        w[2] = lk_build_matrix_rows(b, name, nq + nk + nv, nq + nk, nv, h->n_embd);
     } else {
-        w[0] = matrix(b, blk(name, layer, "attn_q.weight"), nq, h->n_embd);
-        w[1] = matrix(b, blk(name, layer, "attn_k.weight"), nk, h->n_embd);
-        bool of_k = h->arch->value_norm && !has(b, blk(name, layer, "attn_v.weight"));
-        w[2] = of_k ? -1 : matrix(b, blk(name, layer, "attn_v.weight"), nv, h->n_embd);
+        w[0] = lk_build_matrix(b, lk_build_blk(name, layer, "attn_q.weight"), nq, h->n_embd);
+        w[1] = lk_build_matrix(b, lk_build_blk(name, layer, "attn_k.weight"), nk, h->n_embd);
+        bool of_k =
+            h->arch->value_norm && !lk_build_has(b, lk_build_blk(name, layer, "attn_v.weight"));
+        w[2] = of_k ? -1
+                    : lk_build_matrix(b, lk_build_blk(name, layer, "attn_v.weight"), nv, h->n_embd);
     }
     return fused;
 }
@@ -334,24 +66,25 @@ static void set_scores(const struct lk_hparams *h, const struct lk_layer *l, str
 }
 
 /* Norms of q and k, where the architecture has them, or the file, of one that may. */
-static void norm_qk(struct builder *b, int layer, int qk[2])
+static void norm_qk(struct lk_builder *b, int layer, int qk[2])
 {
     const struct lk_layer *l = &b->h.layers[layer];
     bool row = b->h.arch->qk_norm == LK_QK_ROW;
     int n[2] = {l->n_head * l->k_dim, l->n_kv_head * l->k_dim};
     char name[96];
-    if (b->h.arch->qk_norm_optional && !has(b, blk(name, layer, "attn_q_norm.weight")) &&
-        !has(b, blk(name, layer, "attn_k_norm.weight"))) {
+    if (b->h.arch->qk_norm_optional &&
+        !lk_build_has(b, lk_build_blk(name, layer, "attn_q_norm.weight")) &&
+        !lk_build_has(b, lk_build_blk(name, layer, "attn_k_norm.weight"))) {
         return;
     }
-    qk[0] =
-        norm(b, layer, qk[0], n[0], row ? n[0] : l->k_dim, blk(name, layer, "attn_q_norm.weight"));
-    qk[1] =
-        norm(b, layer, qk[1], n[1], row ? n[1] : l->k_dim, blk(name, layer, "attn_k_norm.weight"));
+    qk[0] = lk_build_norm(b, layer, qk[0], n[0], row ? n[0] : l->k_dim,
+                          lk_build_blk(name, layer, "attn_q_norm.weight"));
+    qk[1] = lk_build_norm(b, layer, qk[1], n[1], row ? n[1] : l->k_dim,
+                          lk_build_blk(name, layer, "attn_k_norm.weight"));
 }
 
 /* q and k as attention takes them. */
-static void finish_qk(struct builder *b, int layer, int qk[2])
+static void finish_qk(struct lk_builder *b, int layer, int qk[2])
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_layer *l = &h->layers[layer];
@@ -362,8 +95,8 @@ static void finish_qk(struct builder *b, int layer, int qk[2])
     if (l->rope) {
         int table = l->window > 0 && h->local_rope_base > 0 ? 1 : 0;
         int of_q = h->temperature > 0 ? b->plan->n_ropes - 1 : table;
-        qk[0] = rope(b, layer, qk[0], l->n_head, l->k_dim, of_q);
-        qk[1] = rope(b, layer, qk[1], l->n_kv_head, l->k_dim, table);
+        qk[0] = lk_build_rope(b, layer, qk[0], l->n_head, l->k_dim, of_q);
+        qk[1] = lk_build_rope(b, layer, qk[1], l->n_kv_head, l->k_dim, table);
     }
     if (turned_first) {
         norm_qk(b, layer, qk);
@@ -371,9 +104,9 @@ static void finish_qk(struct builder *b, int layer, int qk[2])
 }
 
 /* Sinks of the heads of a layer. What is far beyond any score has no place among them. */
-static int sinks(struct builder *b, const char *name, int n_head)
+static int sinks(struct lk_builder *b, const char *name, int n_head)
 {
-    int index = vector(b, name, n_head);
+    int index = lk_build_vector(b, name, n_head);
     const float *s = b->status ? NULL : b->plan->weights[index].data;
     for (int i = 0; i < n_head && !b->status; i++) {
         if (!(s[i] >= -1e5f && s[i] <= 1e5f)) {
@@ -386,32 +119,33 @@ static int sinks(struct builder *b, const char *name, int n_head)
 }
 
 /* Rows of q, k and v with their biases; n: the rows that they are made of. */
-static void project_qkv(struct builder *b, int layer, int n, int qkv[3])
+static void project_qkv(struct lk_builder *b, int layer, int n, int qkv[3])
 {
     static const char *const BIASES[] = {"attn_q.bias", "attn_k.bias", "attn_v.bias"};
     const struct lk_layer *l = &b->h.layers[layer];
     bool must = b->h.arch->qkv_bias;
-    int nq = l->n_head * l->k_dim, nk = l->n_kv_head * l->k_dim, w[3];
+    int nq = l->n_head * l->k_dim * (b->h.arch->delta ? 2 : 1); /* with gates */
+    int nk = l->n_kv_head * l->k_dim, w[3];
     int first[3] = {0, nq, nq + nk};
     char name[96];
     bool fused = bind_qkv(b, layer, w);
     int n_rows = w[2] < 0 ? 2 : 3;
     for (int i = 0; i < n_rows; i++) {
-        qkv[i] = matmul(b, layer, n, w[i]);
+        qkv[i] = lk_build_matmul(b, layer, n, w[i]);
     }
     for (int i = 0; i < n_rows; i++) {
         if (fused) {
-            blk(name, layer, "attn_qkv.bias");
-            qkv[i] = bias_part(b, layer, qkv[i], name, nq + 2 * nk, first[i], must);
+            lk_build_blk(name, layer, "attn_qkv.bias");
+            qkv[i] = lk_build_bias_part(b, layer, qkv[i], name, nq + 2 * nk, first[i], must);
         } else {
-            qkv[i] = bias(b, layer, qkv[i], blk(name, layer, BIASES[i]), must);
+            qkv[i] = lk_build_bias(b, layer, qkv[i], lk_build_blk(name, layer, BIASES[i]), must);
         }
     }
     qkv[2] = qkv[n_rows - 1];
 }
 
 /* v as attention takes it. */
-static int finish_v(struct builder *b, int layer, int v)
+static int finish_v(struct lk_builder *b, int layer, int v)
 {
     const struct lk_layer *l = &b->h.layers[layer];
     char name[96];
@@ -419,29 +153,34 @@ static int finish_v(struct builder *b, int layer, int v)
     if (!b->h.arch->value_norm) {
         return v;
     }
-    int w = made_vector(b, blk(name, layer, "attn_v_norm"), l->v_dim, &ones);
-    return norm_by(b, layer, v, l->n_kv_head * l->v_dim, l->v_dim, w);
+    int w = lk_build_made_vector(b, lk_build_blk(name, layer, "attn_v_norm"), l->v_dim, &ones);
+    return lk_build_norm_by(b, layer, v, l->n_kv_head * l->v_dim, l->v_dim, w);
 }
 
 /* The branch of attention; n: the rows that it reads. */
-static int attention(struct builder *b, int layer, int n)
+static int attention(struct lk_builder *b, int layer, int n)
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_arch *arch = h->arch;
     const struct lk_layer *l = &h->layers[layer];
-    int no = l->n_head * l->v_dim, qk[3];
+    int no = l->n_head * l->v_dim, gate = -1, qk[3];
     char name[96];
     project_qkv(b, layer, n, qk);
     int v = finish_v(b, layer, qk[2]);
+    if (arch->delta) {
+        gate = lk_build_pick(b, layer, qk[0], l->n_head, l->k_dim, 2 * l->k_dim, l->k_dim);
+        qk[0] = lk_build_pick(b, layer, qk[0], l->n_head, l->k_dim, 2 * l->k_dim, 0);
+    }
     finish_qk(b, layer, qk);
-    struct lk_op *op = add_op(b, LK_OP_KV_STORE, layer, qk[1], v, -1, -1);
-    int ks = add_state(b, lk_state_paged(LK_STATE_K, layer, l->n_kv_head, l->k_dim));
-    int vs = add_state(b, lk_state_paged(LK_STATE_V, layer, l->n_kv_head, l->v_dim));
+    struct lk_op *op = lk_build_op(b, LK_OP_KV_STORE, layer, qk[1], v, -1, -1);
+    int ks = lk_build_state(b, lk_state_paged(LK_STATE_K, layer, l->n_kv_head, l->k_dim));
+    int vs = lk_build_state(b, lk_state_paged(LK_STATE_V, layer, l->n_kv_head, l->v_dim));
     op->u.kv_store.k = ks;
     op->u.kv_store.v = vs;
-    int a = add_slot(b, no, LK_ROWS_TOKENS);
-    int sink = arch->sinks ? sinks(b, blk(name, layer, "attn_sinks.weight"), l->n_head) : -1;
-    op = add_op(b, LK_OP_ATTENTION, layer, qk[0], -1, a, sink);
+    int a = lk_build_slot(b, no, LK_ROWS_TOKENS);
+    int sink =
+        arch->sinks ? sinks(b, lk_build_blk(name, layer, "attn_sinks.weight"), l->n_head) : -1;
+    op = lk_build_op(b, LK_OP_ATTENTION, layer, qk[0], -1, a, sink);
     op->u.attention.k = ks;
     op->u.attention.v = vs;
     op->u.attention.n_head = l->n_head;
@@ -451,8 +190,13 @@ static int attention(struct builder *b, int layer, int n)
         op->u.attention.window = l->window > 0 ? l->window / 2 + 1 : 0;
     }
     set_scores(h, l, op);
-    int o = matmul(b, layer, a, matrix(b, blk(name, layer, "attn_output.weight"), h->n_embd, no));
-    return bias(b, layer, o, blk(name, layer, "attn_output.bias"), false);
+    if (arch->delta) {
+        a = lk_build_glu(b, layer, LK_ACT_SIGMOID, gate, a, no, LK_ROWS_TOKENS);
+    }
+    int o = lk_build_matmul(b, layer, a,
+                            lk_build_matrix(b, lk_build_blk(name, layer, "attn_output.weight"),
+                                            h->n_embd, no));
+    return lk_build_bias(b, layer, o, lk_build_blk(name, layer, "attn_output.bias"), false);
 }
 
 /* "blk.LAYER.PART" with the end that names the weights that all tokens share beside experts. */
@@ -463,88 +207,91 @@ static const char *part_of(char buf[96], int layer, const char *part, bool share
 }
 
 /* Gate, up and down over n_ff, of every token of n; `shared`: beside experts. */
-static int dense(struct builder *b, int layer, int n, int n_ff, bool shared)
+static int dense(struct lk_builder *b, int layer, int n, int n_ff, bool shared)
 {
     const struct lk_hparams *h = &b->h;
     char name[96];
     int gate, up;
-    bool fused = h->arch->fused_gate_up && !shared && !has(b, blk(name, layer, "ffn_gate.weight"));
+    bool fused = h->arch->fused_gate_up && !shared &&
+                 !lk_build_has(b, lk_build_blk(name, layer, "ffn_gate.weight"));
     if (fused) {
-        blk(name, layer, "ffn_up.weight");
-        gate = matrix_rows(b, name, 2 * n_ff, 0, n_ff, h->n_embd);
-        up = matrix_rows(b, name, 2 * n_ff, n_ff, n_ff, h->n_embd);
+        lk_build_blk(name, layer, "ffn_up.weight");
+        gate = lk_build_matrix_rows(b, name, 2 * n_ff, 0, n_ff, h->n_embd);
+        up = lk_build_matrix_rows(b, name, 2 * n_ff, n_ff, n_ff, h->n_embd);
     } else {
-        gate = matrix(b, part_of(name, layer, "ffn_gate", shared, "weight"), n_ff, h->n_embd);
-        up = matrix(b, part_of(name, layer, "ffn_up", shared, "weight"), n_ff, h->n_embd);
+        gate =
+            lk_build_matrix(b, part_of(name, layer, "ffn_gate", shared, "weight"), n_ff, h->n_embd);
+        up = lk_build_matrix(b, part_of(name, layer, "ffn_up", shared, "weight"), n_ff, h->n_embd);
     }
-    int g = matmul(b, layer, n, gate);
-    int u = matmul(b, layer, n, up);
+    int g = lk_build_matmul(b, layer, n, gate);
+    int u = lk_build_matmul(b, layer, n, up);
     if (fused) {
-        g = bias_part(b, layer, g, blk(name, layer, "ffn_up.bias"), 2 * n_ff, 0, false);
-        u = bias_part(b, layer, u, name, 2 * n_ff, n_ff, false);
+        g = lk_build_bias_part(b, layer, g, lk_build_blk(name, layer, "ffn_up.bias"), 2 * n_ff, 0,
+                               false);
+        u = lk_build_bias_part(b, layer, u, name, 2 * n_ff, n_ff, false);
     } else {
-        g = bias(b, layer, g, part_of(name, layer, "ffn_gate", shared, "bias"), false);
-        u = bias(b, layer, u, part_of(name, layer, "ffn_up", shared, "bias"), false);
+        g = lk_build_bias(b, layer, g, part_of(name, layer, "ffn_gate", shared, "bias"), false);
+        u = lk_build_bias(b, layer, u, part_of(name, layer, "ffn_up", shared, "bias"), false);
     }
-    int a = add_slot(b, n_ff, LK_ROWS_TOKENS);
-    add_op(b, LK_OP_GLU, layer, g, u, a, -1)->u.glu.act = h->arch->act;
+    int a = lk_build_glu(b, layer, h->arch->act, g, u, n_ff, LK_ROWS_TOKENS);
     part_of(name, layer, "ffn_down", shared, "weight");
-    int d = matmul(b, layer, a, matrix(b, name, h->n_embd, n_ff));
-    return bias(b, layer, d, part_of(name, layer, "ffn_down", shared, "bias"), false);
+    int d = lk_build_matmul(b, layer, a, lk_build_matrix(b, name, h->n_embd, n_ff));
+    return lk_build_bias(b, layer, d, part_of(name, layer, "ffn_down", shared, "bias"), false);
 }
 
 /* The product of rows [first, first + rows) of the `all` of a row's expert. */
-static int rows_of_experts(struct builder *b, int layer, int in, int route, const char *part,
+static int rows_of_experts(struct lk_builder *b, int layer, int in, int route, const char *part,
                            int all, int first, int rows, int cols)
 {
     int n = b->h.layers[layer].n_expert;
     char name[96];
     part_of(name, layer, part, false, "weight");
-    int w = expert_matrices(b, name, n, all, first, rows, cols);
-    int out = add_slot(b, rows, LK_ROWS_ROUTED);
-    add_op(b, LK_OP_EXPERTS, layer, in, route, out, w);
+    int w = lk_build_expert_matrices(b, name, n, all, first, rows, cols);
+    int out = lk_build_slot(b, rows, LK_ROWS_ROUTED);
+    lk_build_op(b, LK_OP_EXPERTS, layer, in, route, out, w);
     return out;
 }
 
 /* The product of a row's expert, and its bias where the file has one. */
-static int of_experts(struct builder *b, int layer, int in, int route, const char *part, int rows,
-                      int cols)
+static int of_experts(struct lk_builder *b, int layer, int in, int route, const char *part,
+                      int rows, int cols)
 {
     int n = b->h.layers[layer].n_expert;
     int out = rows_of_experts(b, layer, in, route, part, rows, 0, rows, cols);
     char name[96];
     part_of(name, layer, part, false, "bias");
-    if (b->status || !has(b, name)) {
+    if (b->status || !lk_build_has(b, name)) {
         return out;
     }
-    int w = vectors(b, name, n, rows);
-    int sum = add_slot(b, rows, LK_ROWS_ROUTED);
-    add_op(b, LK_OP_EXPERT_BIAS, layer, out, route, sum, w);
+    int w = lk_build_vectors(b, name, n, rows);
+    int sum = lk_build_slot(b, rows, LK_ROWS_ROUTED);
+    lk_build_op(b, LK_OP_EXPERT_BIAS, layer, out, route, sum, w);
     return sum;
 }
 
 /* A vector with an element for each expert, where the file has it; else -1. */
-static int of_each_expert(struct builder *b, int layer, const char *suffix)
+static int of_each_expert(struct lk_builder *b, int layer, const char *suffix)
 {
     char name[96];
-    bool there = !b->status && has(b, blk(name, layer, suffix));
-    return there ? vector(b, name, b->h.layers[layer].n_expert) : -1;
+    bool there = !b->status && lk_build_has(b, lk_build_blk(name, layer, suffix));
+    return there ? lk_build_vector(b, name, b->h.layers[layer].n_expert) : -1;
 }
 
 /* Which experts the tokens of n go to, and with which weights. */
-static int route(struct builder *b, int layer, int n)
+static int route(struct lk_builder *b, int layer, int n)
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_experts *x = &h->experts;
     int n_expert = h->layers[layer].n_expert;
     bool factors = h->arch->dense_beside;
     char name[96];
-    int w = matrix(b, blk(name, layer, "ffn_gate_inp.weight"), n_expert, h->n_embd);
-    int scores =
-        bias(b, layer, matmul(b, layer, n, w), blk(name, layer, "ffn_gate_inp.bias"), false);
+    int w =
+        lk_build_matrix(b, lk_build_blk(name, layer, "ffn_gate_inp.weight"), n_expert, h->n_embd);
+    int scores = lk_build_bias(b, layer, lk_build_matmul(b, layer, n, w),
+                               lk_build_blk(name, layer, "ffn_gate_inp.bias"), false);
     int v = of_each_expert(b, layer, factors ? "ffn_down_exps.scale" : "exp_probs_b.bias");
-    int out = add_slot(b, 2 * x->n_used, LK_ROWS_TOKENS);
-    struct lk_op *op = add_op(b, LK_OP_ROUTE, layer, scores, -1, out, v);
+    int out = lk_build_slot(b, 2 * x->n_used, LK_ROWS_TOKENS);
+    struct lk_op *op = lk_build_op(b, LK_OP_ROUTE, layer, scores, -1, out, v);
     op->u.route.factors = factors && v >= 0;
     op->u.route.n_used = x->n_used;
     op->u.route.n_groups = x->n_groups;
@@ -560,7 +307,7 @@ static int route(struct builder *b, int layer, int n)
 }
 
 /* The experts of rows n, and what all tokens share; routed: the rows that the router reads. */
-static int experts(struct builder *b, int layer, int n, int routed)
+static int experts(struct lk_builder *b, int layer, int n, int routed)
 {
     const struct lk_hparams *h = &b->h;
     const struct lk_layer *l = &h->layers[layer];
@@ -572,53 +319,61 @@ static int experts(struct builder *b, int layer, int n, int routed)
         g = of_experts(b, layer, n, r, "ffn_gate_exps", n_ff, h->n_embd);
         u = of_experts(b, layer, n, r, "ffn_up_exps", n_ff, h->n_embd);
     }
-    int a = add_slot(b, l->n_ff_exp, LK_ROWS_ROUTED);
-    add_op(b, LK_OP_GLU, layer, g, u, a, -1)->u.glu.act = h->arch->act;
+    int a = lk_build_glu(b, layer, h->arch->act, g, u, n_ff, LK_ROWS_ROUTED);
     int d = of_experts(b, layer, a, r, "ffn_down_exps", h->n_embd, l->n_ff_exp);
-    int y = add_slot(b, h->n_embd, LK_ROWS_TOKENS);
-    add_op(b, LK_OP_COMBINE, layer, d, r, y, -1);
+    int y = lk_build_slot(b, h->n_embd, LK_ROWS_TOKENS);
+    lk_build_op(b, LK_OP_COMBINE, layer, d, r, y, -1);
     if (l->n_ff_shared == 0) {
         return y;
     }
     int shared = dense(b, layer, n, l->n_ff_shared, true);
-    int sum = add_slot(b, h->n_embd, LK_ROWS_TOKENS);
-    add_op(b, LK_OP_ADD, layer, y, shared, sum, -1);
+    if (h->arch->shared_gate) {
+        char name[96];
+        int w = lk_build_matrix(b, lk_build_blk(name, layer, "ffn_gate_inp_shexp.weight"), 1,
+                                h->n_embd);
+        int gate = lk_build_matmul(b, layer, n, w),
+            gated = lk_build_slot(b, h->n_embd, LK_ROWS_TOKENS);
+        lk_build_op(b, LK_OP_GATE, layer, shared, gate, gated, -1);
+        shared = gated;
+    }
+    int sum = lk_build_slot(b, h->n_embd, LK_ROWS_TOKENS);
+    lk_build_op(b, LK_OP_ADD, layer, y, shared, sum, -1);
     return sum;
 }
 
 /* The branch of the feed-forward; n: the rows that it reads. */
-static int feed_forward(struct builder *b, int layer, int n)
+static int feed_forward(struct lk_builder *b, int layer, int n)
 {
     const struct lk_layer *l = &b->h.layers[layer];
     return l->n_expert > 0 ? experts(b, layer, n, n) : dense(b, layer, n, l->n_ff, false);
 }
 
 /* A norm of hidden rows or of a branch, where the layer has it. */
-static int layer_norm(struct builder *b, int layer, int in, bool has_it, const char *suffix)
+static int layer_norm(struct lk_builder *b, int layer, int in, bool has_it, const char *suffix)
 {
     char name[96];
     int n = b->h.n_embd;
-    return has_it ? norm(b, layer, in, n, n, blk(name, layer, suffix)) : in;
+    return has_it ? lk_build_norm(b, layer, in, n, n, lk_build_blk(name, layer, suffix)) : in;
 }
 
 /* The hidden rows as a router beside a dense feed-forward reads them: x / rms(x) times
  * ffn_gate_inp.scale / sqrt(n_embd). */
-static int norm_routed(struct builder *b, int layer, int x)
+static int norm_routed(struct lk_builder *b, int layer, int x)
 {
     int n = b->h.n_embd;
     char name[96];
     float *values;
-    int given = vector(b, blk(name, layer, "ffn_gate_inp.scale"), n);
-    int w = made_vector(b, name, n, &values);
+    int given = lk_build_vector(b, lk_build_blk(name, layer, "ffn_gate_inp.scale"), n);
+    int w = lk_build_made_vector(b, name, n, &values);
     for (int i = 0; i < n && !b->status; i++) {
         const float *scale = b->plan->weights[given].data;
         values[i] = (float)((double)scale[i] / lk_sqrt_f64(n));
     }
-    return norm_by(b, layer, x, n, n, w);
+    return lk_build_norm_by(b, layer, x, n, n, w);
 }
 
 /* A dense feed-forward and experts beside each other; x: the hidden rows. */
-static int beside(struct builder *b, int layer, int x)
+static int beside(struct lk_builder *b, int layer, int x)
 {
     int n = layer_norm(b, layer, x, true, "ffn_norm.weight");
     int one = dense(b, layer, n, b->h.layers[layer].n_ff, false);
@@ -626,21 +381,21 @@ static int beside(struct builder *b, int layer, int x)
     n = layer_norm(b, layer, x, true, "pre_ffw_norm_2.weight");
     int other = experts(b, layer, n, norm_routed(b, layer, x));
     other = layer_norm(b, layer, other, true, "post_ffw_norm_2.weight");
-    return add(b, layer, one, other);
+    return lk_build_add(b, layer, one, other);
 }
 
 /* What the file multiplies the rows of a layer by; 1: it does not. */
-static double layer_scale(struct builder *b, int layer)
+static double layer_scale(struct lk_builder *b, int layer)
 {
     char name[96];
     if (!b->h.arch->layer_scale || b->status ||
-        !has(b, blk(name, layer, "layer_output_scale.weight"))) {
+        !lk_build_has(b, lk_build_blk(name, layer, "layer_output_scale.weight"))) {
         return 1.0;
     }
     struct lk_weight w = {0};
     void *copy;
     b->status = lk_bind_vector(b->gguf, name, 1, 1, &w, &copy, b->err);
-    mark_bound(b, name);
+    lk_build_mark(b, name);
     float value = b->status ? 1.0f : *(const float *)w.data;
     lk_free(copy);
     if (!(value >= -0x1p40f && value <= 0x1p40f)) {
@@ -651,14 +406,14 @@ static double layer_scale(struct builder *b, int layer)
     return (double)lk_flush(value);
 }
 
-static int add_layer(struct builder *b, int layer, int x)
+static int add_layer(struct lk_builder *b, int layer, int x)
 {
     const struct lk_arch *arch = b->h.arch;
     bool before = !arch->no_pre_norms, after = arch->post_norms;
     int n = layer_norm(b, layer, x, before, "attn_norm.weight");
-    int branch = attention(b, layer, n);
+    int branch = b->h.layers[layer].delta ? lk_build_delta(b, layer, n) : attention(b, layer, n);
     branch = layer_norm(b, layer, branch, after, "post_attention_norm.weight");
-    x = add(b, layer, x, branch);
+    x = lk_build_add(b, layer, x, branch);
     b->feed_forward = !arch->parallel;
     if (arch->dense_beside && b->h.layers[layer].n_expert > 0) {
         branch = beside(b, layer, x);
@@ -670,30 +425,32 @@ static int add_layer(struct builder *b, int layer, int x)
         branch = feed_forward(b, layer, n);
     }
     branch = layer_norm(b, layer, branch, after, "post_ffw_norm.weight");
-    x = add(b, layer, x, branch);
-    x = scale(b, layer, x, layer_scale(b, layer));
+    x = lk_build_add(b, layer, x, branch);
+    x = lk_build_scale(b, layer, x, layer_scale(b, layer));
     b->feed_forward = false;
     return x;
 }
 
-static void head(struct builder *b, int x, int embd)
+static void head(struct lk_builder *b, int x, int embd)
 {
     const struct lk_hparams *h = &b->h;
-    int rows = add_slot(b, h->n_embd, LK_ROWS_OUTPUTS);
-    add_op(b, LK_OP_GATHER, h->n_layer, x, -1, rows, -1);
-    int n = norm(b, h->n_layer, rows, h->n_embd, h->n_embd, "output_norm.weight");
+    int rows = lk_build_slot(b, h->n_embd, LK_ROWS_OUTPUTS);
+    lk_build_op(b, LK_OP_GATHER, h->n_layer, x, -1, rows, -1);
+    int n = lk_build_norm(b, h->n_layer, rows, h->n_embd, h->n_embd, "output_norm.weight");
     if (h->n_dense > 0) {
-        n = matmul(b, h->n_layer, n, matrix(b, "dense_2.weight", h->n_dense, h->n_embd));
-        n = matmul(b, h->n_layer, n, matrix(b, "dense_3.weight", h->n_embd, h->n_dense));
+        n = lk_build_matmul(b, h->n_layer, n,
+                            lk_build_matrix(b, "dense_2.weight", h->n_dense, h->n_embd));
+        n = lk_build_matmul(b, h->n_layer, n,
+                            lk_build_matrix(b, "dense_3.weight", h->n_embd, h->n_dense));
     }
     int w = embd; /* tied to the embeddings unless the file has a matrix of its own */
-    if (has(b, "output.weight")) {
-        w = matrix_rows(b, "output.weight", h->n_rows, 0, h->n_vocab, h->n_embd);
+    if (lk_build_has(b, "output.weight")) {
+        w = lk_build_matrix_rows(b, "output.weight", h->n_rows, 0, h->n_vocab, h->n_embd);
     }
-    int y = scale(b, h->n_layer, matmul(b, h->n_layer, n, w), h->logit_scale);
+    int y = lk_build_scale(b, h->n_layer, lk_build_matmul(b, h->n_layer, n, w), h->logit_scale);
     if (h->final_softcap > 0) {
-        int out = add_slot(b, h->n_vocab, LK_ROWS_OUTPUTS);
-        struct lk_op *op = add_op(b, LK_OP_SOFTCAP, h->n_layer, y, -1, out, -1);
+        int out = lk_build_slot(b, h->n_vocab, LK_ROWS_OUTPUTS);
+        struct lk_op *op = lk_build_op(b, LK_OP_SOFTCAP, h->n_layer, y, -1, out, -1);
         op->u.softcap.cap = h->final_softcap;
         op->u.softcap.cap_in = (float)(1.0 / h->final_softcap);
         op->u.softcap.cap_out = (float)h->final_softcap;
@@ -703,7 +460,7 @@ static void head(struct builder *b, int x, int embd)
 }
 
 /* Frequency factors of a tensor, NULL where there is no name. */
-static const float *factors_of(struct builder *b, const char *name)
+static const float *factors_of(struct lk_builder *b, const char *name)
 {
     int n = b->h.n_rot / 2;
     struct lk_weight w = {0};
@@ -712,7 +469,7 @@ static const float *factors_of(struct builder *b, const char *name)
         return NULL;
     }
     b->status = lk_bind_vector(b->gguf, name, 1, n, &w, &copy, b->err);
-    own(b, copy);
+    lk_build_own(b, copy);
     const float *factors = w.data;
     for (int i = 0; i < n && !b->status; i++) {
         /* 1e30 is how files write that a pair is not turned at all. */
@@ -726,7 +483,7 @@ static const float *factors_of(struct builder *b, const char *name)
 }
 
 /* A table of layers whose angles are scaled as the file says, checked for all its positions. */
-static void make_rope(struct builder *b, struct lk_rope *rope, int n_rot, double base,
+static void make_rope(struct lk_builder *b, struct lk_rope *rope, int n_rot, double base,
                       double linear, const float *factors)
 {
     const struct lk_hparams *h = &b->h;
@@ -745,7 +502,7 @@ static void make_rope(struct builder *b, struct lk_rope *rope, int n_rot, double
     }
 }
 
-static void make_scaled_rope(struct builder *b, struct lk_rope *rope, const char *factors)
+static void make_scaled_rope(struct lk_builder *b, struct lk_rope *rope, const char *factors)
 {
     const struct lk_hparams *h = &b->h;
     make_rope(b, rope, h->n_rot, h->rope_base, h->rope_linear, factors_of(b, factors));
@@ -755,7 +512,7 @@ static void make_scaled_rope(struct builder *b, struct lk_rope *rope, const char
     }
 }
 
-static void make_ropes(struct builder *b)
+static void make_ropes(struct lk_builder *b)
 {
     const struct lk_hparams *h = &b->h;
     struct lk_plan *p = b->plan;
@@ -777,12 +534,12 @@ static void make_ropes(struct builder *b)
 
 /* A tensor that no op uses would be left out of the sum in silence: refuse it by name. Those of the
  * blocks behind the last layer make no logits of the next token. */
-static void refuse_leftovers(struct builder *b)
+static void refuse_leftovers(struct lk_builder *b)
 {
     static const char *const KNOWN[] = {"rope_freqs.weight", "rope_factors_short.weight",
                                         "rope_factors_long.weight"};
     for (size_t i = 0; i < LK_COUNT(KNOWN); i++) {
-        mark_bound(b, KNOWN[i]);
+        lk_build_mark(b, KNOWN[i]);
     }
     for (size_t i = 0; i < lk_gguf_n_tensors(b->gguf) && !b->status; i++) {
         const struct lk_gguf_tensor *t = lk_gguf_tensor_at(b->gguf, i);
@@ -797,7 +554,7 @@ static void refuse_leftovers(struct builder *b)
 
 lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_error *err)
 {
-    struct builder b = {.gguf = gguf, .err = err};
+    struct lk_builder b = {.gguf = gguf, .err = err};
     *out = NULL;
     lk_status status = lk_hparams_read(gguf, &b.h, err);
     if (status) {
@@ -822,9 +579,9 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
     p->head = true;
     p->in_slot = -1;
     make_ropes(&b);
-    int embd = matrix_rows(&b, "token_embd.weight", h->n_rows, 0, h->n_vocab, h->n_embd);
-    int x = add_slot(&b, h->n_embd, LK_ROWS_TOKENS);
-    add_op(&b, LK_OP_EMBED, -1, -1, -1, x, embd)->u.embed.scale = h->embed_scale;
+    int embd = lk_build_matrix_rows(&b, "token_embd.weight", h->n_rows, 0, h->n_vocab, h->n_embd);
+    int x = lk_build_slot(&b, h->n_embd, LK_ROWS_TOKENS);
+    lk_build_op(&b, LK_OP_EMBED, -1, -1, -1, x, embd)->u.embed.scale = h->embed_scale;
     for (int layer = 0; layer < h->n_layer && !b.status; layer++) {
         x = add_layer(&b, layer, x);
     }

@@ -758,6 +758,11 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
                 }
             }
             break;
+        case LK_OP_GATE:
+            for (size_t i = at; i < at + width; i++) {
+                y[i] = x[i] / (1 + exp(-x1[r]));
+            }
+            break;
         case LK_OP_PICK:
             for (size_t i = 0, n = (size_t)op->u.pick.width; i < width; i++) {
                 size_t from = (at + i) / n * (size_t)op->u.pick.stride + (at + i) % n;

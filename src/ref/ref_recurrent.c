@@ -70,7 +70,7 @@ void lk_ref_delta(const struct lk_op *op, const double *x, const double *gates, 
     size_t n_head = (size_t)op->u.delta.n_head, n_k = (size_t)op->u.delta.n_k_head;
     const double *v = x + 2 * n_k * kd;
     for (size_t h = 0; h < n_head; h++) {
-        const double *q = x + h % n_k * kd, *k = q + n_k * kd;
+        const double *q = x + (size_t)lk_delta_k_head(op, (int)h) * kd, *k = q + n_k * kd;
         for (size_t j = 0; j < vd; j++) {
             y[h * vd + j] = column(op, q, k, v[h * vd + j], gates[h], gates[n_head + h],
                                    state + h * kd * vd + j);

@@ -46,6 +46,8 @@ static lk_token_cost cost_of_tensors(const lk_model *m)
             bool experts = t.n_dims == 3;
             bool bias =
                 memcmp(t.name + t.name_len - 4, "bias", 4) == 0; /* of experts: a row each */
+            bias |=
+                t.name_len > 17 && memcmp(t.name + t.name_len - 17, "ssm_conv1d.weight", 17) == 0;
             cost.weight_bytes += experts ? t.n_bytes / t.dims[2] * n_used(m) : t.n_bytes;
             cost.mul_adds += experts                  ? t.dims[0] * t.dims[1] * n_used(m)
                              : t.n_dims == 2 && !bias ? t.dims[0] * t.dims[1]
@@ -87,7 +89,7 @@ static void add_time(void *user, const lk_op_time *t)
     struct sums *s = user;
     cr_assert(t->seconds >= 0.0);
     s->seconds += t->seconds;
-    if (strcmp(t->kind, "attention") == 0) {
+    if (strcmp(t->kind, "attention") == 0 || strcmp(t->kind, "delta") == 0) {
         s->attention += t->calls;
     } else if (strcmp(t->kind, "matmul") == 0) {
         cr_assert(t->name[0] && t->type[0] && !strstr(t->name, "blk."), "'%s' '%s'", t->name,

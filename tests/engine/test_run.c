@@ -158,10 +158,10 @@ Test(run, one_that_fails_fails_alone)
 }
 
 /* A token whose embedding is beyond the range fails the session that has it, not its neighbours. */
-Test(run, a_value_out_of_range_is_one_sessions_own)
+static void poisoned(const char *arch, int held)
 {
     enum { POISON = 7, N = 30, VOCAB = 320 };
-    struct model_params p = model_params_default("llama", LK_TYPE_Q8_0, 4);
+    struct model_params p = model_params_default(arch, LK_TYPE_Q8_0, 4);
     struct gguf_build b;
     char path[] = "/tmp/lockstep-run-XXXXXX";
     int fd = mkstemp(path);
@@ -180,7 +180,7 @@ Test(run, a_value_out_of_range_is_one_sessions_own)
     gb_save(&b, path);
     cr_assert(fd >= 0);
     close(fd);
-    lk_engine *e = tiny_engine(path, "cpu", 64, 64, 3, &model);
+    lk_engine *e = tiny_engine(path, "cpu", 64, 64, 4, &model);
     lk_session *s[3];
     int32_t ids[3][N];
     lk_item items[3];
@@ -190,9 +190,14 @@ Test(run, a_value_out_of_range_is_one_sessions_own)
             ids[i][t] = ids[i][t] == POISON ? POISON + 1 : ids[i][t];
         }
         cr_assert_eq(lk_session_open(e, &s[i], &err), LK_OK, "%s", err.message);
-        items[i] =
-            (lk_item){.session = s[i], .tokens = ids[i], .n_tokens = N, .rows = LK_ROWS_LAST};
+        cr_assert(held == 0 || !lk_session_sync(s[i], ids[i], (size_t)held, &err), "%s",
+                  err.message);
+        items[i] = (lk_item){.session = s[i],
+                             .tokens = ids[i] + held,
+                             .n_tokens = (size_t)(N - held),
+                             .rows = LK_ROWS_LAST};
     }
+    int32_t good = ids[1][20];
     ids[1][20] = POISON;
     cr_assert_eq(lk_engine_run(e, items, 3, &err), LK_E_RANGE);
     cr_assert(strstr(err.message, "item 1: embed"), "%s", err.message);
@@ -202,7 +207,12 @@ Test(run, a_value_out_of_range_is_one_sessions_own)
         tiny_same(lk_session_logits(s[i]), alone + (N - 1) * VOCAB, VOCAB, "a neighbour");
         free(alone);
     }
-    cr_assert_eq(lk_session_n_tokens(s[1]), 0);
+    cr_assert_eq(lk_session_n_tokens(s[1]), (size_t)held);
+    ids[1][20] = good; /* and it goes on from what it held */
+    float *alone = tiny_rows(e, ids[1], N);
+    cr_assert_eq(lk_session_sync(s[1], ids[1], N, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(s[1]), alone + (N - 1) * VOCAB, VOCAB, "the one that failed");
+    free(alone);
     for (int i = 0; i < 3; i++) {
         lk_session_close(&s[i]);
     }
@@ -210,6 +220,14 @@ Test(run, a_value_out_of_range_is_one_sessions_own)
     lk_model_close(&model);
     gb_free(&b);
     unlink(path);
+}
+
+Test(run, a_value_out_of_range_is_one_sessions_own)
+{
+    poisoned("llama", 0);
+    poisoned("llama", 11);
+    poisoned("qwen35", 0); /* whose states are not those of a batch that failed */
+    poisoned("qwen35", 11);
 }
 
 Test(run, items_that_make_no_sense_run_nothing)

@@ -118,6 +118,8 @@ Test(state_table, a_recurrent_state_is_a_slot_a_sequence)
         cr_assert_eq(lk_state_seq_init(&seq[i], 100, &err), LK_OK);
         cr_assert_eq(seq[i].slot, -1);
     }
+    cr_assert_eq(lk_state_seq_reserve(&seq[0], &pool, 0, &copy, &err), LK_OK);
+    cr_assert(!copy.new_slot && seq[0].slot < 0, "no token has a state");
     cr_assert_eq(lk_state_seq_reserve(&seq[0], &pool, 70, &copy, &err), LK_OK);
     cr_assert(copy.new_slot && seq[0].slot >= 0);
     seq[0].n_tokens = 70;

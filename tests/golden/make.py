@@ -26,6 +26,8 @@ torch.set_default_dtype(torch.float64)
 softmax = torch.nn.functional.softmax
 torch.nn.functional.softmax = lambda x, dim=-1, **_: softmax(x, dim=dim)
 torch.Tensor.float = torch.Tensor.double
+narrow, wide = torch.Tensor.to, lambda x: torch.float64 if x is torch.float32 else x
+widened = lambda x, *a, **k: narrow(x, *map(wide, a), **{key: wide(v) for key, v in k.items()})
 
 HIDDEN, FF, VOCAB, LAYERS, N_TOKENS = 64, 96, 256, 2, 40
 COMMON = dict(hidden_size=HIDDEN, intermediate_size=FF, vocab_size=VOCAB, num_hidden_layers=LAYERS,
@@ -130,6 +132,22 @@ def cases():
     yield "cohere2", "cohere2", tf.Cohere2Config(**{**small, **windows(5, 4), "layer_norm_eps": 1e-5,
                                                     "logit_scale": 0.25}), T.F16
     yield "hunyuan", "hunyuan-dense", tf.HunYuanDenseV1Config(**{**small, "head_dim": 24}), T.F16
+    yield "qwen35", "qwen35", tf.Qwen3_5TextConfig(**{
+        **small, "num_hidden_layers": 3, "head_dim": 32, "vocab_size": VOCAB, "linear_conv_kernel_dim": 4,
+        "rms_norm_eps": 1e-6, "linear_key_head_dim": 16, "linear_value_head_dim": 24, "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4, "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "partial_rotary_factor": 0.5,
+                            "mrope_section": [3, 3, 2], "mrope_interleaved": True}}), T.F16
+    linear = {"linear_conv_kernel_dim": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 16,
+              "linear_num_key_heads": 2, "linear_num_value_heads": 4, "vocab_size": VOCAB, "head_dim": 24,
+              "num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"],
+              "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+              "shared_expert_intermediate_size": 32, "experts_implementation": "eager", "norm_topk_prob": True,
+              "decoder_sparse_step": 1, "mlp_only_layers": [], "rms_norm_eps": 1e-6}
+    part = {"rope_type": "default", "rope_theta": 1e6, "partial_rotary_factor": 0.5}
+    yield "qwen35moe", "qwen35moe", tf.Qwen3_5MoeTextConfig(**{**small, **linear, "rope_parameters": {
+        **part, "mrope_section": [2, 2, 2], "mrope_interleaved": True}}), T.F16
+    yield "qwen3next", "qwen3next", tf.Qwen3NextConfig(**{**small, **linear, "rope_parameters": part}), T.F16
     yield "ernie4_5", "ernie4_5", tf.Ernie4_5Config(**{**small, "head_dim": 24, "use_bias": False}), T.F16
     yield from cases_of_experts(small)
 
@@ -173,7 +191,9 @@ def cases_of_experts(small):
 # llama's rotary pairs are neighbours in the files of these, halves in transformers
 PERMUTED = ("llama", "smollm3", "mistral3", "granite", "granitemoe", "bailingmoe")
 # norm weights of these are kept without their 1 in transformers, and with it in the files
-PLUS_ONE = ("gemma2", "gemma3", "gemma-embedding")
+PLUS_ONE = ("gemma2", "gemma3", "gemma-embedding", "qwen35", "qwen35moe", "qwen3next")
+# layers of the gated delta rule among those of attention
+DELTA = ("qwen35", "qwen35moe", "qwen3next")
 
 
 def interleave(w, n_head):
@@ -252,7 +272,8 @@ def keys(writer, arch, c):
         writer.add_nextn_predict_layers(1)
     writer.add_context_length(c.max_position_embeddings)
     writer.add_embedding_length(c.hidden_size)
-    writer.add_feed_forward_length(c.intermediate_size)
+    if getattr(c, "intermediate_size", None):
+        writer.add_feed_forward_length(c.intermediate_size)
     writer.add_head_count(c.num_attention_heads)
     if arch == "gemma4":
         writer.add_layer_norm_rms_eps(c.rms_norm_eps)
@@ -294,6 +315,18 @@ def keys(writer, arch, c):
     if arch in ("qwen3vl", "qwen3vlmoe"):
         writer.add_rope_dimension_sections([*rope["mrope_section"], 0])
         writer.add_num_deepstack_layers(3)
+    if arch in DELTA:
+        writer.add_ssm_conv_kernel(c.linear_conv_kernel_dim)
+        writer.add_ssm_state_size(c.linear_key_head_dim)
+        writer.add_ssm_group_count(c.linear_num_key_heads)
+        writer.add_ssm_time_step_rank(c.linear_num_value_heads)
+        writer.add_ssm_inner_size(c.linear_value_head_dim * c.linear_num_value_heads)
+        writer.add_array(f"{arch}.attention.recurrent_layers", [t == "linear_attention" for t in c.layer_types])
+        writer.add_rope_dimension_count(int(c.head_dim * rope["partial_rotary_factor"]))
+    if arch in ("qwen35", "qwen35moe"):
+        writer.add_rope_dimension_sections([*rope["mrope_section"], 0])
+    if getattr(c, "shared_expert_intermediate_size", None):
+        writer.add_expert_shared_feed_forward_length(c.shared_expert_intermediate_size)
     if arch in ("glm4moe", "minimax-m2"):
         writer.add_rope_dimension_count(c.head_dim // 2)
     keys_of_experts(writer, arch, c)
@@ -348,6 +381,12 @@ NAMES = {
     "block_sparse_moe.router": "ffn_gate_inp", "shared_mlp.output_linear": "ffn_down_shexp",
     **{f"mlp.{kind}.{part}_proj": f"ffn_{part}_shexp" for kind in ("shared_experts", "shared_mlp")
        for part in ("gate", "up", "down")},
+    "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+    "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    "linear_attn.in_proj_ba": "ssm_ba",
+    "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate",
+    "linear_attn.in_proj_b": "ssm_beta", "linear_attn.in_proj_a": "ssm_alpha",
+    "linear_attn.conv1d": "ssm_conv1d", "linear_attn.norm": "ssm_norm", "linear_attn.out_proj": "ssm_out",
 }
 # tensors of layers whose whole name is another
 WHOLE = {"self_attn.sinks": "attn_sinks.weight", "layer_scalar": "layer_output_scale.weight",
@@ -363,16 +402,58 @@ def name_of(arch, key):
     if key in NAMES:
         return NAMES[key]
     _, _, layer, rest = key.split(".", 3)
+    if rest in ("linear_attn.A_log", "linear_attn.dt_bias"):
+        return f"blk.{layer}." + ("ssm_a" if rest.endswith("A_log") else "ssm_dt.bias")
     if rest in WHOLE:
         return f"blk.{layer}.{WHOLE[rest]}"
     if rest.endswith("e_score_correction_bias"):
         return f"blk.{layer}.exp_probs_b.bias"
     part, kind = rest.rsplit(".", 1)
-    post = ("gemma2", "gemma3", "gemma4", "gemma-embedding", "olmo2", "exaone4", "seed_oss", "gpt-oss", "glm4moe")
+    post = ("gemma2", "gemma3", "gemma4", "gemma-embedding", "olmo2", "exaone4", "seed_oss", "gpt-oss", "glm4moe", *DELTA)
     other = {"post_attention_layernorm": "post_attention_norm" if arch in post else "ffn_norm",
              "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
              "post_self_attn_layernorm": "post_attention_norm", "post_mlp_layernorm": "post_ffw_norm"}
     return f"blk.{layer}.{NAMES.get(part) or other[part]}.{kind}"
+
+
+def tile_heads(key, x, c):
+    """Heads of v (rows, or columns of what reads them) in the order of the files: those of all heads of
+    k in turns, where transformers has those of each head of k side by side."""
+    n, dim = c.linear_num_key_heads, c.linear_value_head_dim
+    each = c.linear_num_value_heads // n
+    tile = lambda w, dim: w.reshape(n, each, dim, *w.shape[1:]).swapaxes(0, 1).reshape(w.shape)
+    if "in_proj_qkv" in key or "conv1d" in key:
+        before = 2 * n * c.linear_key_head_dim
+        return np.concatenate([x[:before], tile(x[before:], dim)])
+    if "in_proj_z" in key:
+        return tile(x, dim)
+    if "out_proj" in key:
+        return np.ascontiguousarray(tile(np.ascontiguousarray(x.T), dim).T)
+    return x if "norm" in key else tile(x, 1)
+
+
+def delta(writer, arch, key, x, c, qtype):
+    """Writes a tensor of a layer of the gated delta rule; the values it stands for."""
+    x = np.abs(x) * 8 - 1 if key.endswith("A_log") else x
+    if "in_proj_qkvz" in key: # q, k, v, z of each head of k; the files have them apart
+        sizes = [c.linear_key_head_dim] * 2 + [c.linear_value_head_dim * c.linear_num_value_heads
+                                              // c.linear_num_key_heads] * 2
+        parts = np.split(x.reshape(c.linear_num_key_heads, sum(sizes), -1), np.cumsum(sizes)[:3], axis=1)
+        parts = [p.reshape(-1, x.shape[1]) for p in parts]
+        layer = key.split(".")[2]
+        for name, w in (("attn_qkv", np.concatenate(parts[:3])), ("attn_gate", parts[3])):
+            writer.add_tensor(f"blk.{layer}.{name}.weight", store(np.ascontiguousarray(w), qtype)[0], raw_dtype=qtype)
+        return store(x, qtype)[1]
+    file_value = x.squeeze(1) if "conv1d" in key else x
+    if arch != "qwen3next": # which has the heads of v side by side
+        file_value = tile_heads(key, file_value, c)
+    if key.endswith("A_log"):
+        file_value = -np.exp(file_value)
+        x = np.log(np.exp(x).astype(np.float32))
+    plain = x.ndim == 1 or "conv1d" in key
+    data, _ = store(np.ascontiguousarray(file_value), T.F32 if plain else qtype)
+    writer.add_tensor(name_of(arch, key), data, raw_dtype=None if plain else qtype)
+    return x if plain else store(x, qtype)[1]
 
 
 def experts(writer, arch, key, x, qtype):
@@ -439,6 +520,7 @@ def write_logits(path, model, ids, state):
 
 
 def make(out, name, arch, config, qtype):
+    torch.Tensor.to = widened if arch in DELTA else narrow # recurrent layers ask for f32
     text_model = getattr(tf, TEXT_MODELS[arch]) if arch in TEXT_MODELS else None
     model = (text_model(config) if text_model else tf.AutoModelForCausalLM.from_config(config)).double().eval()
     rng = np.random.default_rng(sum(map(ord, name)))
@@ -465,13 +547,16 @@ def make(out, name, arch, config, qtype):
         if len(shape) == 1 or "e_score" in key:
             x = rng.normal(0, 0.1, shape)
             if (key.endswith(("norm.weight", "layer_scalar", "scale")) or "layernorm" in key and arch == "gemma4") \
-                    and arch not in PLUS_ONE:
+                    and (arch not in PLUS_ONE or "linear_attn" in key):
                 x += 1.0
         else:
             x = rng.normal(0, 1.0 if "embed" in key else 1.5 / shape[-1] ** 0.5, shape)
         x = x.astype(np.float32)
         if ".experts." in key and arch != "gemma4":
             state[key] = torch.from_numpy(experts(w, arch, key, x, qtype).astype(np.float64))
+            continue
+        if "linear_attn" in key:
+            state[key] = torch.from_numpy(delta(w, arch, key, x, config, qtype).astype(np.float64))
             continue
         router = key.endswith(("mlp.gate.weight", "router.weight", "gate.wg.weight", "router.proj.weight"))
         kind_of_file = T.F32 if router or "e_score" in key else qtype

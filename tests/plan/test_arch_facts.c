@@ -553,3 +553,76 @@ Test(arch_facts, gemma4_has_experts_beside_a_feed_forward)
     lk_plan_free(&plan);
     lk_gguf_close(&g);
 }
+
+/* ---- layers of the gated delta rule ---- */
+
+struct kinds {
+    uint64_t n;
+    uint8_t delta[8];
+};
+
+static void write_kinds(struct gguf_build *b, const void *keys)
+{
+    const struct kinds *k = keys;
+    gb_array(b, "qwen35.attention.recurrent_layers", LK_GGUF_BOOL, k->n);
+    gb_bytes(b, k->delta, k->n);
+}
+
+static bool is_delta(const struct lk_plan *plan, int layer)
+{
+    bool delta = false;
+    for (int i = 0; i < plan->n_ops; i++) {
+        delta |= plan->ops[i].layer == layer && plan->ops[i].kind == LK_OP_DELTA;
+    }
+    return delta;
+}
+
+Test(arch_facts, which_layers_have_states)
+{
+    static const struct kinds as_every_second = {4, {1, 0, 1, 0}}, short_one = {3, {1, 0, 1}};
+    struct model_params p = model_params_default("qwen35", LK_TYPE_Q4_0, 6);
+    struct plan_fixture f;
+    for (int listed = 0; listed < 2; listed++) {
+        p.set_key = listed ? "qwen35.full_attention_interval" : NULL;
+        p.set_u32 = 3; /* the list is right, whatever the interval is */
+        p.add_keys = listed ? write_kinds : NULL;
+        p.keys = &as_every_second;
+        plan_fixture_open(&f, &p);
+        for (int i = 0; i < 4; i++) {
+            cr_assert_eq(is_delta(f.plan, i), i % 2 == 0, "layer %d", i);
+        }
+        cr_assert_eq(f.plan->n_states, 8);
+        plan_fixture_close(&f);
+    }
+    p.keys = &short_one;
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_UNSUPPORTED);
+    cr_assert(strstr(f.err.message, "recurrent_layers"), "%s", f.err.message);
+    plan_fixture_close(&f);
+}
+
+Test(arch_facts, shapes_of_states_that_do_not_fit_are_named)
+{
+    static const struct {
+        const char *key;
+        uint32_t value;
+        const char *says;
+    } CASES[] = {{"qwen35.ssm.conv_kernel", 1, "expected 2 to 16"},
+                 {"qwen35.ssm.conv_kernel", 17, "expected 2 to 16"},
+                 {"qwen35.ssm.state_size", 36, "a multiple of 8"},
+                 {"qwen35.ssm.state_size", 264, "expected 1 to 256"},
+                 {"qwen35.ssm.group_count", 3, "a divisor of the heads"},
+                 {"qwen35.ssm.time_step_rank", 0, "expected 1 to"},
+                 {"qwen35.ssm.inner_size", 258, "a multiple of the heads"},
+                 {"qwen35.ssm.inner_size", 4096, "at most 256 times"},
+                 {"qwen35.full_attention_interval", 0, "expected 1 to"}};
+    for (size_t i = 0; i < LK_COUNT(CASES); i++) {
+        struct model_params p = model_params_default("qwen35", LK_TYPE_Q4_0, 6);
+        struct plan_fixture f;
+        p.set_key = CASES[i].key;
+        p.set_u32 = CASES[i].value;
+        cr_assert_neq(plan_fixture_try(&f, &p), LK_OK, "%s", CASES[i].key);
+        cr_assert(strstr(f.err.message, CASES[i].key) && strstr(f.err.message, CASES[i].says), "%s",
+                  f.err.message);
+        plan_fixture_close(&f);
+    }
+}

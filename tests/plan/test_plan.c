@@ -57,17 +57,20 @@ static bool is_turned(const char *arch, int layer)
 {
     const struct arch_shape *shape = arch_shape_of(arch);
     int step = shape->full_still ? shape->window_step : shape->no_rope_step;
-    return step == 0 || (layer + 1) % step != 0;
+    return shape->delta ? layer % 2 == 1 : step == 0 || (layer + 1) % step != 0;
 }
 
-#define BARE_QKV  "matmul matmul matmul "
-#define QKV       "norm " BARE_QKV
-#define UNTURNED  "kv_store attention matmul "
-#define ATTENTION "rope rope " UNTURNED
-#define BARE_FFN  "matmul matmul glu matmul "
-#define FFN       "norm " BARE_FFN
-#define EXPERTS   "norm matmul route experts experts glu experts combine "
-#define SHARED    EXPERTS BARE_FFN "add "
+#define BARE_QKV        "matmul matmul matmul "
+#define QKV             "norm " BARE_QKV
+#define UNTURNED        "kv_store attention matmul "
+#define ATTENTION       "rope rope " UNTURNED
+#define BARE_FFN        "matmul matmul glu matmul "
+#define FFN             "norm " BARE_FFN
+#define EXPERTS         "norm matmul route experts experts glu experts combine "
+#define SHARED          EXPERTS BARE_FFN "add "
+#define GATED           EXPERTS "matmul matmul glu matmul matmul gate add add"
+#define GATED_ATTENTION QKV "pick pick norm norm rope rope kv_store attention glu matmul add "
+#define RULE            "bias delta_gates conv l2_norm delta norm glu matmul add "
 #define BIASED                                                                                     \
     "norm matmul bias route experts expert_bias experts expert_bias glu experts expert_bias "      \
     "combine "
@@ -105,6 +108,15 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         {.arch = "hunyuan-dense",
          .layer = QKV "rope rope norm norm kv_store attention matmul add " FFN "add"},
         {.arch = "ernie4_5", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "qwen35",
+         .layer = GATED_ATTENTION FFN "add",
+         .unturned = "norm matmul matmul matmul matmul " RULE FFN "add"},
+        {.arch = "qwen35moe",
+         .layer = GATED_ATTENTION GATED,
+         .unturned = "norm matmul matmul matmul matmul " RULE GATED},
+        {.arch = "qwen3next",
+         .layer = GATED_ATTENTION GATED,
+         .unturned = "norm matmul matmul matmul pick pick " RULE GATED},
         {.arch = "qwen3moe", .layer = QKV "norm norm " ATTENTION "add " EXPERTS "add"},
         {.arch = "gpt-oss", .layer = QKV "bias bias bias " ATTENTION "bias add " BIASED "add"},
         {.arch = "gemma4",
@@ -193,8 +205,8 @@ static const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind k
 static void check_recurrent(const struct lk_plan *p, int layer, int state, int rows, int dim)
 {
     const struct lk_state *s = &p->states[state];
-    cr_assert(state >= 0 && state < p->n_states && s->kind == LK_STATE_RECURRENT &&
-              s->layer == layer && s->rows == rows && s->dim == dim && s->bits == 32);
+    cr_assert(s->kind == LK_STATE_RECURRENT && s->layer == layer);
+    cr_assert(s->rows == rows && s->dim == dim && s->bits == 32);
 }
 
 /* K and V of an op: states of its layer, as wide as the rows that go in. */
@@ -312,8 +324,10 @@ static void check_wiring(const struct lk_plan *p)
             cr_assert(in == out && op->u.l2_norm.n_groups * op->u.l2_norm.group < in &&
                       op->u.l2_norm.eps == 1e-5f);
             break;
-        case LK_OP_DELTA_GATES:
-            cr_assert(in == in1 && out == 2 * in && w->cols == in);
+        case LK_OP_GATE:
+        case LK_OP_DELTA_GATES: /* a number a row; as many as there are rows of the other */
+            cr_assert(op->kind == LK_OP_GATE ? in == out && in1 == 1
+                                             : in == in1 && out == 2 * in && w->cols == in);
             break;
         case LK_OP_DELTA:
             check_recurrent(p, op->layer, op->u.delta.state, op->u.delta.n_head * op->u.delta.k_dim,
@@ -360,8 +374,9 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
         struct plan_fixture f;
         plan_fixture_open(&f, &p);
         const struct lk_plan *plan = f.plan;
-        for (int layer = 0; layer < p.n_layer; layer++) {
-            int hd = model_head_dim(&p, layer), nq = p.n_head * hd;
+        bool delta = arch_shape_of(archs[a])->delta; /* q has gates, in each second layer */
+        for (int layer = delta; layer < p.n_layer; layer += delta ? 2 : 1) {
+            int hd = model_head_dim(&p, layer), nq = p.n_head * hd * (delta ? 2 : 1);
             int n_kv_head = model_kv_heads(&p, layer), nk = n_kv_head * hd;
             bool has_v = model_has_v(&p, layer);
             const struct lk_op *q = find_op(plan, LK_OP_MATMUL, layer, 0), *k = q + 1;
@@ -377,7 +392,7 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
                                                : has_v ? 4
                                                        : 3),
                                *up = gate + 1;
-            const struct lk_op *glu = find_op(plan, LK_OP_GLU, layer, 0);
+            const struct lk_op *glu = find_op(plan, LK_OP_GLU, layer, delta);
             if (p.ffn_biases) { /* behind each product */
                 up++;
                 cr_assert(up[1].kind == LK_OP_EXPERT_BIAS && up[1].in[0] == up->out);
@@ -597,7 +612,7 @@ static bool is_optional(const struct model_params *p, const char *name)
     return strcmp(name, "output.weight") == 0 || strstr(name, "layer_output_scale") ||
            (strncmp(name, "rope_", 5) == 0 && !shape->two_heads) ||
            (shape->two_heads && strstr(name, "attn_v.weight")) ||
-           (strstr(name, ".bias") &&
+           (strstr(name, ".bias") && !strstr(name, "ssm_dt") &&
             !(shape->qkv_bias &&
               (strstr(name, "attn_q") || strstr(name, "attn_k") || strstr(name, "attn_v"))));
 }
@@ -637,7 +652,7 @@ Test(plan, each_missing_or_wrong_tensor_is_named)
             }
             q.retype = name;
             q.retype_to = t->n_dims == 1 ? LK_TYPE_Q8_0 : 15; /* Q8_K: known, not run */
-            if (t->n_dims > 1 || t->ne[0] % 32 == 0) {
+            if (t->ne[0] % (t->n_dims > 1 ? 256 : 32) == 0) {
                 refused(&q, LK_E_UNSUPPORTED, quoted, t->n_dims == 1 ? "Q8_0" : "Q8_K");
             }
         }

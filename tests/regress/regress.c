@@ -232,7 +232,8 @@ static lk_status open_part(struct rg_chain *c, int i, const struct rg_way *way, 
     }
     c->part[i].last_layer = last;
     struct lk_state_geom geom = {.plan = c->part[i].slice ? c->part[i].slice : plan,
-                                 .n_blocks = c->n_blocks + 1};
+                                 .n_blocks = c->n_blocks + 1,
+                                 .n_slots = 1};
     struct lk_exec_options o = {.plan = geom.plan,
                                 .max_tokens = c->n_batch,
                                 .max_outputs = c->n_batch,
@@ -373,7 +374,8 @@ static int part_of(const struct rg_chain *c, int state)
 
 static size_t state_bytes(const struct rg_chain *c, int state)
 {
-    return (size_t)(c->n_blocks + 1) * lk_state_unit_bytes(&c->m->plan->states[state]);
+    const struct lk_state *s = &c->m->plan->states[state];
+    return (size_t)(lk_state_is_paged(s) ? c->n_blocks + 1 : 1) * lk_state_unit_bytes(s);
 }
 
 uint8_t *rg_cache(struct rg_chain *c, int state, size_t *n)
@@ -403,8 +405,12 @@ void rg_move(struct rg_chain *from, struct rg_chain *to)
         size_t n, m;
         uint8_t *bytes = rg_cache(from, s, &n);
         uint8_t *other = rg_cache(to, s, &m);
-        size_t block = rg_cell(from, s, 1, 0, 0, 0).high;
-        for (int b = 0; b < from->n_blocks && b < to->n_blocks; b++) {
+        bool paged = lk_state_is_paged(&from->m->plan->states[s]);
+        size_t block = paged ? rg_cell(from, s, 1, 0, 0, 0).high : 0;
+        if (!paged) {
+            memcpy(other, bytes, n);
+        }
+        for (int b = 0; paged && b < from->n_blocks && b < to->n_blocks; b++) {
             memcpy(other + (size_t)to->blocks[b] * block, bytes + (size_t)from->blocks[b] * block,
                    block);
         }
@@ -561,7 +567,7 @@ void rg_same_cache(const char *what, struct rg_chain *got, struct rg_chain *want
         uint8_t *x = rg_cache(got, s, &n_got);
         uint8_t *y = rg_cache(want, s, &n_want);
         bool same = n_got == n_want && memcmp(x, y, n_got) == 0;
-        if (!same || rg_debug_on()) {
+        if ((!same || rg_debug_on()) && lk_state_is_paged(state)) {
             printf("%s: cache\n", what);
             show_strides(got, s);
             show_cells(got, s, x, y, n);

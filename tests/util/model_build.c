@@ -223,6 +223,29 @@ static const struct arch_shape SHAPES[] = {
      .shared = true,
      .choice_bias = true},
     {.name = "olmoe", .qk_norm = 2, .experts = true},
+    {.name = "qwen35",
+     .n_layer = 4,
+     .n_rot = 32,
+     .qk_norm = 1,
+     .ffn_norm_post = true,
+     .delta = true},
+    {.name = "qwen35moe",
+     .n_rot = 32,
+     .qk_norm = 1,
+     .ffn_norm_post = true,
+     .experts = true,
+     .shared = true,
+     .shared_gate = true,
+     .delta = true},
+    {.name = "qwen3next",
+     .n_rot = 32,
+     .qk_norm = 1,
+     .ffn_norm_post = true,
+     .experts = true,
+     .shared = true,
+     .shared_gate = true,
+     .delta_groups = true,
+     .delta = true},
 };
 
 const struct arch_shape *arch_shape_of(const char *arch)
@@ -485,6 +508,14 @@ static void keys(struct writer *w)
         key_u32(w, "expert_feed_forward_length", (uint32_t)p->n_ff_exp);
         expert_keys(w, shape);
     }
+    if (shape->delta) {
+        key_u32(w, "full_attention_interval", 2);
+        key_u32(w, "ssm.conv_kernel", DELTA_TAPS);
+        key_u32(w, "ssm.state_size", DELTA_K_DIM);
+        key_u32(w, "ssm.group_count", DELTA_K_HEADS);
+        key_u32(w, "ssm.time_step_rank", DELTA_HEADS);
+        key_u32(w, "ssm.inner_size", DELTA_HEADS * DELTA_V_DIM);
+    }
     if (p->window) {
         key_u32(w, "attention.sliding_window", (uint32_t)p->window);
     }
@@ -539,6 +570,26 @@ static const char *blk(char buf[64], int layer, const char *suffix)
     return buf;
 }
 
+static void delta_tensors(struct writer *w, int i)
+{
+    int e = w->p->n_embd, nv = DELTA_HEADS * DELTA_V_DIM;
+    int all = 2 * DELTA_K_HEADS * DELTA_K_DIM + nv;
+    char s[64];
+    matrix(w, blk(s, i, "attn_qkv.weight"), all, e);
+    matrix(w, blk(s, i, "attn_gate.weight"), nv, e);
+    if (arch_shape_of(w->p->arch)->delta_groups) {
+        matrix(w, blk(s, i, "ssm_ba.weight"), 2 * DELTA_HEADS, e);
+    } else {
+        matrix(w, blk(s, i, "ssm_alpha.weight"), DELTA_HEADS, e);
+        matrix(w, blk(s, i, "ssm_beta.weight"), DELTA_HEADS, e);
+    }
+    vector(w, blk(s, i, "ssm_dt.bias"), DELTA_HEADS, 0.0f, 0.5f);
+    vector(w, blk(s, i, "ssm_a"), DELTA_HEADS, -0.5f, 0.2f);
+    add(w, blk(s, i, "ssm_conv1d.weight"), LK_TYPE_F32, all, DELTA_TAPS, 0.0f, 0.6f);
+    vector(w, blk(s, i, "ssm_norm.weight"), DELTA_V_DIM, 1.0f, 0.2f);
+    matrix(w, blk(s, i, "ssm_out.weight"), e, nv);
+}
+
 /* Gate, up and down; `one`: gate and up in one tensor; `end` of their names: "_shexp" or "". */
 static void feed_forward(struct writer *w, int i, bool one, const char *end)
 {
@@ -587,18 +638,19 @@ static void expert_tensors(struct writer *w, int i, const struct arch_shape *sha
     if (shape->shared) {
         feed_forward(w, i, false, "_shexp");
     }
+    if (shape->shared_gate) {
+        add(w, blk(s, i, "ffn_gate_inp_shexp.weight"), LK_TYPE_F32, 1, e, 0.0f,
+            1.0f / sqrtf((float)e));
+    }
 }
 
-static void layer_tensors(struct writer *w, int i)
+static void attention_tensors(struct writer *w, int i)
 {
     const struct model_params *p = w->p;
     const struct arch_shape *shape = arch_shape_of(p->arch);
-    int hd = model_head_dim(p, i), nq = p->n_head * hd, nk = model_kv_heads(p, i) * hd;
-    int e = p->n_embd;
+    int hd = model_head_dim(p, i), no = p->n_head * hd, nk = model_kv_heads(p, i) * hd;
+    int e = p->n_embd, nq = shape->delta ? 2 * no : no; /* with gates */
     char s[64];
-    if (!shape->no_pre_norms) {
-        vector(w, blk(s, i, "attn_norm.weight"), e, 1.0f, 0.2f);
-    }
     bool fused = shape->fused != p->other_layout;
     if (fused) {
         matrix(w, blk(s, i, "attn_qkv.weight"), nq + 2 * nk, e);
@@ -627,7 +679,23 @@ static void layer_tensors(struct writer *w, int i)
         vector(w, blk(s, i, "attn_q_norm.weight"), row ? nq : hd, mean, 0.2f * mean);
         vector(w, blk(s, i, "attn_k_norm.weight"), row ? nk : hd, mean, 0.2f * mean);
     }
-    matrix(w, blk(s, i, "attn_output.weight"), e, nq);
+    matrix(w, blk(s, i, "attn_output.weight"), e, no);
+}
+
+static void layer_tensors(struct writer *w, int i)
+{
+    const struct model_params *p = w->p;
+    const struct arch_shape *shape = arch_shape_of(p->arch);
+    int e = p->n_embd;
+    char s[64];
+    if (!shape->no_pre_norms) {
+        vector(w, blk(s, i, "attn_norm.weight"), e, 1.0f, 0.2f);
+    }
+    if (shape->delta && i % 2 == 0) {
+        delta_tensors(w, i);
+    } else {
+        attention_tensors(w, i);
+    }
     if (shape->layer_scale) {
         vector(w, blk(s, i, "layer_output_scale.weight"), 1, 0.8f, 0.1f);
     }

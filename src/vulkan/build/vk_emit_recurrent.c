@@ -104,6 +104,9 @@ void lk_vk_emit_delta(struct lk_vk_builder *b, const struct lk_vk_group *g)
     struct lk_vk_delta_push push = {.n_head = n_head,
                                     .n_k_head = (uint32_t)op->u.delta.n_k_head,
                                     .v_dim = v_dim,
+                                    .each = op->u.delta.beside
+                                                ? n_head / (uint32_t)op->u.delta.n_k_head
+                                                : 0,
                                     .width = lk_vk_width(b, g->in[0].slot),
                                     .seqs = b->e->at.seqs,
                                     .n_seqs = b->e->at.n_seqs,

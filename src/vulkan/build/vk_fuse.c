@@ -61,6 +61,9 @@ static void fuse_op(struct lk_vk_pass *p, int i)
     case LK_OP_COMBINE:
         lk_vk_fuse_plain(p, i, LK_VK_GROUP_EXPERT_ROWS);
         break;
+    case LK_OP_GATE:
+        lk_vk_fuse_elementwise(p, i, LK_VK_ELT_GATE);
+        break;
     case LK_OP_PICK:
         lk_vk_fuse_elementwise(p, i, LK_VK_ELT_PICK);
         break;

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Plan_builder: a plan under construction: slots, ops, weights bound by name, states, and the ops
+ * that every kind of layer is made of. Knows no layer; plan_build.c has those of all architectures,
+ * plan_delta.c those with the gated delta rule.
+ */
+#ifndef LK_PLAN_BUILDER_H
+#define LK_PLAN_BUILDER_H
+
+#include "plan/model.h"
+#include "plan/plan.h"
+
+/* A plan under construction; the first failure stays and later calls do nothing. */
+struct lk_builder {
+    const struct lk_gguf *gguf;
+    struct lk_hparams h;
+    struct lk_plan *plan;
+    size_t cap_ops, cap_slots, cap_weights, cap_states, cap_copies;
+    uint8_t *bound;    /* [n_tensors]: tensors that found their meaning */
+    bool feed_forward; /* of the ops to come */
+    struct lk_op sink; /* what an op is written to after a failure; never read */
+    lk_status status;
+    lk_error *err;
+};
+
+int lk_build_slot(struct lk_builder *b, int width, enum lk_rows rows);
+struct lk_op *lk_build_op(struct lk_builder *b, enum lk_op_kind kind, int layer, int in0, int in1,
+                          int out, int weight);
+int lk_build_state(struct lk_builder *b, struct lk_state state);
+void lk_build_mark(struct lk_builder *b, const char *name);
+/* Rows [first, first + rows) of a matrix with `all` rows. Returns the weight's index. */
+int lk_build_matrix_rows(struct lk_builder *b, const char *name, int all, int first, int rows,
+                         int cols);
+int lk_build_matrix(struct lk_builder *b, const char *name, int rows, int cols);
+/* Rows [first, first + rows) of the matrices of all experts of a layer, which have `all`. */
+int lk_build_expert_matrices(struct lk_builder *b, const char *name, int n, int all, int first,
+                             int rows, int cols);
+/* The plan owns a copy from now on. */
+void lk_build_own(struct lk_builder *b, void *copy);
+/* `count` vectors of `all` elements, one after the other. */
+int lk_build_vectors(struct lk_builder *b, const char *name, int count, int all);
+/* Elements [first, first + n) of a vector of `all`. */
+int lk_build_vector_part(struct lk_builder *b, const char *name, int all, int first, int n);
+int lk_build_vector(struct lk_builder *b, const char *name, int n);
+/* A vector that no file has: n floats, 1 until *values are set. */
+int lk_build_made_vector(struct lk_builder *b, const char *name, int n, float **values);
+bool lk_build_has(const struct lk_builder *b, const char *name);
+/* "blk.LAYER.suffix" */
+const char *lk_build_blk(char buf[96], int layer, const char *suffix);
+/* The norm of each group of a row, times the vector w. */
+int lk_build_norm_by(struct lk_builder *b, int layer, int in, int width, int group, int w);
+int lk_build_norm(struct lk_builder *b, int layer, int in, int width, int group, const char *name);
+int lk_build_matmul(struct lk_builder *b, int layer, int in, int weight);
+/* Adds elements [first, first + width) of the bias of that name where the file has it, or must. */
+int lk_build_bias_part(struct lk_builder *b, int layer, int in, const char *name, int all,
+                       int first, bool required);
+int lk_build_bias(struct lk_builder *b, int layer, int in, const char *name, bool required);
+int lk_build_rope(struct lk_builder *b, int layer, int in, int n_head, int head_dim, int table);
+/* in times a factor; in itself where that is 1. */
+int lk_build_scale(struct lk_builder *b, int layer, int in, double factor);
+/* The hidden rows x and a branch. */
+int lk_build_add(struct lk_builder *b, int layer, int x, int branch);
+/* [at, at + width) of each `stride` columns, in groups. */
+int lk_build_pick(struct lk_builder *b, int layer, int in, int groups, int width, int stride,
+                  int at);
+int lk_build_glu(struct lk_builder *b, int layer, enum lk_act act, int gate, int up, int width,
+                 enum lk_rows rows);
+
+/* plan_delta.c: the branch of the gated delta rule; n: the rows that it reads. */
+int lk_build_delta(struct lk_builder *b, int layer, int n);
+
+#endif

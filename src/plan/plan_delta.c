@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Plan_delta: the ops of a layer of the gated delta rule (rule 12), in their order.
+ */
+#include "base/mem.h"
+#include "base/real.h"
+#include "plan/plan_builder.h"
+
+/* Taps of a convolution [n][taps] as [taps][n], which a copy holds. */
+static int conv_taps(struct lk_builder *b, const char *name, int n, int taps)
+{
+    int index = lk_build_vectors(b, name, n, taps);
+    float *copy = b->status ? NULL : lk_alloc_array((size_t)n * (size_t)taps, sizeof *copy);
+    if (!copy) {
+        b->status = b->status ? b->status
+                              : lk_fail(b->err, LK_E_NOMEM, "%s: out of memory for tensor '%s'",
+                                        lk_gguf_path(b->gguf), name);
+        return index;
+    }
+    struct lk_weight *w = &b->plan->weights[index];
+    const float *from = w->data;
+    for (int c = 0; c < n; c++) {
+        for (int k = 0; k < taps; k++) {
+            copy[(size_t)k * (size_t)n + (size_t)c] = from[(size_t)c * (size_t)taps + (size_t)k];
+        }
+    }
+    w->data = copy;
+    w->mapped = false;
+    lk_build_own(b, copy);
+    return index;
+}
+
+/* The short convolution of rows of q, k and v of all heads, which are `n` wide. */
+static int conv(struct lk_builder *b, int layer, int in, int n)
+{
+    int taps = b->h.delta.taps;
+    char name[96];
+    int w = conv_taps(b, lk_build_blk(name, layer, "ssm_conv1d.weight"), n, taps);
+    int state = lk_build_state(b, (struct lk_state){.kind = LK_STATE_RECURRENT,
+                                                    .layer = layer,
+                                                    .rows = taps - 1,
+                                                    .dim = n,
+                                                    .bits = 32});
+    int out = lk_build_slot(b, n, LK_ROWS_TOKENS);
+    struct lk_op *op = lk_build_op(b, LK_OP_CONV, layer, in, -1, out, w);
+    op->u.conv.state = state;
+    op->u.conv.taps = taps;
+    op->u.conv.silu = true;
+    return out;
+}
+
+/* Weights of decays, of which none may make a state grow. */
+static int decays(struct lk_builder *b, const char *name, int n)
+{
+    int index = lk_build_vector(b, name, n);
+    const float *w = b->status ? NULL : b->plan->weights[index].data;
+    for (int i = 0; i < n && !b->status; i++) {
+        if (!(w[i] >= -1e6f && w[i] <= 0.0f)) {
+            b->status =
+                lk_fail(b->err, LK_E_FORMAT, "%s: tensor '%s' element %d is %g, expected -1e6 to 0",
+                        lk_gguf_path(b->gguf), name, i, (double)w[i]);
+        }
+    }
+    return index;
+}
+
+/* What the states of the heads keep, and how much of the new they take. */
+static int delta_gates(struct lk_builder *b, int layer, int n)
+{
+    int n_head = b->h.delta.n_head;
+    char name[96];
+    int a, beta;
+    if (b->h.arch->delta_groups) {
+        int n_k = b->h.delta.n_k_head, each = n_head / n_k;
+        int w =
+            lk_build_matrix(b, lk_build_blk(name, layer, "ssm_ba.weight"), 2 * n_head, b->h.n_embd);
+        int both = lk_build_matmul(b, layer, n, w);
+        beta = lk_build_pick(b, layer, both, n_k, each, 2 * each, 0);
+        a = lk_build_pick(b, layer, both, n_k, each, 2 * each, each);
+    } else {
+        a = lk_build_matmul(b, layer, n,
+                            lk_build_matrix(b, lk_build_blk(name, layer, "ssm_alpha.weight"),
+                                            n_head, b->h.n_embd));
+        beta = lk_build_matmul(b, layer, n,
+                               lk_build_matrix(b, lk_build_blk(name, layer, "ssm_beta.weight"),
+                                               n_head, b->h.n_embd));
+    }
+    a = lk_build_bias(b, layer, a, lk_build_blk(name, layer, "ssm_dt.bias"), true);
+    int w = decays(b, lk_build_blk(name, layer, "ssm_a"), n_head);
+    int out = lk_build_slot(b, 2 * n_head, LK_ROWS_TOKENS);
+    lk_build_op(b, LK_OP_DELTA_GATES, layer, a, beta, out, w);
+    return out;
+}
+
+/* Rows of q, k and v -> the heads' results. */
+static int delta_rule(struct lk_builder *b, int layer, int qkv, int gates)
+{
+    const struct lk_delta *d = &b->h.delta;
+    int width = (2 * d->n_k_head * d->k_dim + d->n_head * d->v_dim);
+    int x = lk_build_slot(b, width, LK_ROWS_TOKENS);
+    struct lk_op *op = lk_build_op(b, LK_OP_L2_NORM, layer, qkv, -1, x, -1);
+    op->u.l2_norm.group = d->k_dim;
+    op->u.l2_norm.n_groups = 2 * d->n_k_head;
+    op->u.l2_norm.eps = b->h.eps;
+    int state = lk_build_state(b, (struct lk_state){.kind = LK_STATE_RECURRENT,
+                                                    .layer = layer,
+                                                    .rows = d->n_head * d->k_dim,
+                                                    .dim = d->v_dim,
+                                                    .bits = 32});
+    int out = lk_build_slot(b, d->n_head * d->v_dim, LK_ROWS_TOKENS);
+    op = lk_build_op(b, LK_OP_DELTA, layer, x, gates, out, -1);
+    op->u.delta.state = state;
+    op->u.delta.n_head = d->n_head;
+    op->u.delta.n_k_head = d->n_k_head;
+    op->u.delta.beside = b->h.arch->delta_groups;
+    op->u.delta.k_dim = d->k_dim;
+    op->u.delta.v_dim = d->v_dim;
+    op->u.delta.scale = (float)(1.0 / lk_sqrt_f64(d->k_dim));
+    return out;
+}
+
+int lk_build_delta(struct lk_builder *b, int layer, int n)
+{
+    const struct lk_delta *d = &b->h.delta;
+    int n_embd = b->h.n_embd, nv = d->n_head * d->v_dim, all = 2 * d->n_k_head * d->k_dim + nv;
+    char name[96];
+    int qkv = lk_build_matmul(b, layer, n,
+                              lk_build_matrix(b, lk_build_blk(name, layer, "attn_qkv.weight"), all,
+                                              n_embd));
+    int z = lk_build_matmul(b, layer, n,
+                            lk_build_matrix(b, lk_build_blk(name, layer, "attn_gate.weight"), nv,
+                                            n_embd));
+    int gates = delta_gates(b, layer, n);
+    int y = delta_rule(b, layer, conv(b, layer, qkv, all), gates);
+    y = lk_build_norm(b, layer, y, nv, d->v_dim, lk_build_blk(name, layer, "ssm_norm.weight"));
+    y = lk_build_glu(b, layer, LK_ACT_SILU, z, y, nv, LK_ROWS_TOKENS);
+    return lk_build_matmul(b, layer, y,
+                           lk_build_matrix(b, lk_build_blk(name, layer, "ssm_out.weight"), n_embd,
+                                           nv));
+}

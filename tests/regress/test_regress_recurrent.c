@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Regress, recurrent: entries of layers with a state (tests/regress/REGISTRY.md).
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/regress/regress.h"
+#include "tests/util/tiny.h"
+
+/* Tokens of a sequence change its states in order, whoever walks them and however they are cut. */
+Test(regress, states_walk_their_tokens_everywhere)
+{
+    struct model_params p = rg_small("qwen35", LK_TYPE_Q8_0);
+    rg_everywhere(&p, NULL, NULL, 40, 23);
+}
+
+/* What the layers compute is the model: the convolution's window, the gates, which head has whose
+ * keys. One layer, so that little else is in the way. */
+Test(regress, layers_with_states_are_the_models)
+{
+    struct model_params p = rg_small("qwen35", LK_TYPE_F16);
+    struct rg_model m;
+    double rms;
+    p.n_layer = 1;
+    rg_model_open(&m, &p, NULL, NULL);
+    double far = rg_distance(&m, 40, &rms);
+    rg_debug("one layer with a state: %.2e of a row's deviation\n", far);
+    cr_assert_lt(far, 5e-3, "%.2e of a row's deviation from the reference", far);
+    rg_model_close(&m);
+}
+
+/* A conversation's states are nobody else's: the next one that has its slot begins at zero. */
+Test(regress, a_sequence_begins_with_states_of_zero)
+{
+    enum { N = 20 };
+    const struct rg_way *ways;
+    size_t n_ways = rg_ways(&ways);
+    struct model_params p = rg_small("qwen35", LK_TYPE_Q8_0);
+    struct rg_model m;
+    int32_t ids[2][N];
+    lk_error err;
+    rg_model_open(&m, &p, NULL, NULL);
+    tiny_tokens(ids[0], N, 96, 3);
+    tiny_tokens(ids[1], N, 96, 4);
+    for (size_t w = 0; w < n_ways; w++) {
+        lk_engine_options o = rg_options(&ways[w], 64, 8);
+        lk_engine *e;
+        lk_session *s;
+        float *want = NULL;
+        cr_assert_eq(lk_engine_open(m.model, &o, &e, &err), LK_OK, "%s", err.message);
+        for (int run = 0; run < 3; run++) { /* the same, another, the same again */
+            cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
+            cr_assert_eq(lk_session_sync(s, ids[run % 2], N, &err), LK_OK, "%s", err.message);
+            if (run == 0) {
+                want = malloc(96 * sizeof *want);
+                memcpy(want, lk_session_logits(s), 96 * sizeof *want);
+            } else if (run == 2) {
+                rg_same_rows(ways[w].name, lk_session_logits(s), want, 1, 96);
+            }
+            lk_session_close(&s);
+        }
+        free(want);
+        lk_engine_close(&e);
+    }
+    rg_model_close(&m);
+}
