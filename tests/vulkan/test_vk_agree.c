@@ -802,7 +802,7 @@ Test(vk_agree, buffers_beyond_the_devices_range)
                  "tensor 'Q8_0': 32 rows of 2048 elements are beyond the device's buffer "
                  "range of 69631 bytes");
     vk_bench_release(&b);
-    /* ids, positions, tables and angles of a batch */
+    /* ids, positions, sequences, tables and angles of a batch */
     vk_bench_begin(&b, 4, 70, "a batch");
     lk_error err = {0};
     cr_assert_eq(lk_rope_init(&b.c.plan.ropes[0], 256, false, 10000.0, 1.0, NULL, &err), LK_OK);
@@ -810,15 +810,15 @@ Test(vk_agree, buffers_beyond_the_devices_range)
     vk_bench_op(&b, LK_OP_BIAS, 0, -1, vk_bench_slot(&b, 4, LK_ROWS_TOKENS),
                 vk_bench_weight(&b, LK_TYPE_F32, 1, 4, 5));
     struct lk_exec *e = NULL;
-    uint32_t words = 4 * 70 + LK_VK_MAX_ATTN * 4 * 70 + 8 + 70 * 256;
+    uint32_t words = 4 * 70 + 1 + 4 + LK_VK_MAX_ATTN * 4 * 70 + 8 + 70 * 256;
     l->maxStorageBufferRange = words * 4;
     cr_assert_eq(vk_pair_prepare(vk_pair_device(""), &b.c, &e, &err), LK_OK, "%s", err.message);
     cr_assert_eq(e->at.n_words, words);
     lk_backend_vulkan.exec_free(e);
     l->maxStorageBufferRange--;
     expect_error(&b, "",
-                 "batch of 70 tokens, 1 sequences of 8 blocks: 77312 bytes are beyond the "
-                 "device's buffer range of 77311");
+                 "batch of 70 tokens, 1 sequences of 8 blocks: 77332 bytes are beyond the "
+                 "device's buffer range of 77331");
     /* far beyond 32 bits */
     struct lk_exec_options o = {.plan = &b.c.plan,
                                 .max_tokens = 1,
