@@ -21,10 +21,10 @@ static lk_status no_part(const struct lk_engine *e, lk_error *err)
     return lk_fail(err, LK_E_DEVICE_LOST, "%s: a device of it was lost", e->home->describe);
 }
 
-/* Bytes of weights that one token makes an op read. */
+/* Bytes of the file's weights that one token makes an op read. */
 static uint64_t op_bytes(const struct lk_plan *plan, const struct lk_op *op)
 {
-    if (op->weight < 0) {
+    if (op->weight < 0 || plan->weights[op->weight].made) {
         return 0;
     }
     const struct lk_weight *w = &plan->weights[op->weight];

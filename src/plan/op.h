@@ -80,6 +80,7 @@ struct lk_weight {
     const void *data;
     size_t n_bytes;
     bool mapped; /* pages of a file: who has a copy of its own may drop them */
+    bool made;   /* of no file: the plan wrote it */
 };
 
 enum { LK_OP_MAX_IN = 2 };

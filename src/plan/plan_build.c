@@ -369,6 +369,9 @@ static int norm_routed(struct lk_builder *b, int layer, int x)
         const float *scale = b->plan->weights[given].data;
         values[i] = (float)((double)scale[i] / lk_sqrt_f64(n));
     }
+    if (!b->status) {
+        b->plan->weights[w].made = false; /* it stands for the file's */
+    }
     return lk_build_norm_by(b, layer, x, n, n, w);
 }
 

@@ -167,8 +167,12 @@ int lk_build_made_vector(struct lk_builder *b, const char *name, int n, float **
     if (b->status) {
         return -1;
     }
-    *w = (struct lk_weight){
-        .type = LK_TYPE_F32, .rows = 1, .cols = n, .data = v, .n_bytes = (size_t)n * sizeof *v};
+    *w = (struct lk_weight){.type = LK_TYPE_F32,
+                            .rows = 1,
+                            .cols = n,
+                            .data = v,
+                            .n_bytes = (size_t)n * sizeof *v,
+                            .made = true};
     snprintf(w->name, sizeof w->name, "%s", name);
     *values = v;
     return index;
