@@ -244,8 +244,8 @@ Test(regress_device, rows_that_a_device_cannot_hold)
     p = rg_small("llama", LK_TYPE_F16); /* activations are padded to panels of 256 */
     rg_model_open(&m, &p, NULL, NULL);
     expect_held(&m, 256 * 4 * 96, 1, (const int[]){88, 96, 96}, (const int[]){50, 50, 50});
-    /* 37 tokens beside 26000 words of tables and 4 counters */
-    uint32_t each = 4 + 4 * LK_VK_MAX_ATTN + 32, words = 26000 + 4;
+    /* 37 tokens beside 26000 words of tables, 4 of each sequence and their number, 4 counters */
+    uint32_t each = 4 + 4 * LK_VK_MAX_ATTN + 32, words = 26000 + 4001 + 4;
     expect_held(&m, (words + 37 * each) * 4, 1000, (const int[]){36, 37, 37},
                 (const int[]){50, 50, 50});
     found->props.limits.maxComputeWorkGroupCount[1] = 21; /* of rows; 4 heads of a token */
