@@ -70,6 +70,13 @@ static bool is_dropped(int32_t cp)
     return cp == 0xFFFD || (other && cp != '\t' && cp != '\n' && cp != '\r');
 }
 
+/* The token of n bytes; control tokens are never made of text. */
+static int32_t find(const struct lk_tokenizer *t, const char *text, size_t n)
+{
+    int32_t id = lk_tok_find(t, text, n);
+    return id >= 0 && lk_token_is_control(t, id) ? -1 : id;
+}
+
 /* The tokens of a word, or the unknown one; the next word begins. */
 static void end_word(struct word *w)
 {
@@ -79,7 +86,7 @@ static void end_word(struct word *w)
     for (size_t at = 0; known && w->n_chars > 0 && at < w->len;) {
         size_t n = w->len - at < t->max_text ? w->len - at : t->max_text;
         int32_t id = -1;
-        while (n > 0 && (id = lk_tok_find(t, w->text + at, n)) < 0) {
+        while (n > 0 && (id = find(t, w->text + at, n)) < 0) {
             n--;
         }
         known = id >= 0 && !(at == 0 && n == BEGIN_LEN); /* a beginning alone is no token */

@@ -478,16 +478,16 @@ function openSettings() {
 
 $("settings").addEventListener("close", () => {
     const key = $("key").value.trim(), again = key !== settings.key;
-    if (current.system !== $("system").value) {
-        current.system = $("system").value;
-        if (conversations.includes(current)) {
-            save(current);
-        }
-    }
     settings.key = key;
     panel.keep();
     if (again) {
         readModels();
+    }
+});
+$("system").addEventListener("input", () => {
+    current.system = $("system").value;
+    if (conversations.includes(current)) {
+        save(current);
     }
 });
 $("hashed").addEventListener("change", () => {
