@@ -40,17 +40,7 @@ static bool vec_l2_norm(const float *x, int n, int group, int n_groups, float ep
     bool ok = true;
     int whole = group / SV_LANES * SV_LANES;
     for (int g = 0; g < n_groups; g++, x += group, y += group) {
-        float s[256] = {0};
-        for (int i = 0; i < whole; i += SV_LANES) {
-            sv_f v = sv_load(x + i);
-            float *at = s + i % 256;
-            sv_store(at, sv_add(sv_load(at), sv_mul(v, v)));
-        }
-        for (int i = whole; i < group; i++) {
-            float p = x[i] * x[i];
-            s[i % 256] = s[i % 256] + p;
-        }
-        float sum = fold(s) + eps;
+        float sum = squares(x, group) + eps;
         float r = lk_rsqrt(sum);
         for (int i = 0; i < whole; i += SV_LANES) {
             sv_f v = sv_mul(sv_load(x + i), sv_set(r));

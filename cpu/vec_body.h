@@ -152,25 +152,32 @@ static float fold(float s[256])
     return s[0];
 }
 
+/* The sum of squares of n elements, in 256 chains (rule 7). */
+static float squares(const float *x, int n)
+{
+    float s[256] = {0};
+    int whole = n / SV_LANES * SV_LANES;
+    for (int i = 0; i < whole; i += SV_LANES) {
+        sv_f v = sv_load(x + i);
+        float *at = s + i % 256;
+        sv_store(at, sv_add(sv_load(at), sv_mul(v, v)));
+    }
+    for (int i = whole; i < n; i++) {
+        float sq = x[i] * x[i];
+        s[i % 256] = s[i % 256] + sq;
+    }
+    return fold(s);
+}
+
 static bool vec_norm(const float *x, const float *w, int n, int group, float eps, float *y)
 {
     sv_mask bad = sv_mask_none();
     bool ok = true;
     float inv_n = (float)(1.0 / group);
     for (int base = 0; base < n; base += group) {
-        float s[256] = {0};
         const float *xg = x + base;
         int whole = group / SV_LANES * SV_LANES;
-        for (int i = 0; i < whole; i += SV_LANES) {
-            sv_f v = sv_load(xg + i);
-            float *at = s + i % 256;
-            sv_store(at, sv_add(sv_load(at), sv_mul(v, v)));
-        }
-        for (int i = whole; i < group; i++) {
-            float sq = xg[i] * xg[i];
-            s[i % 256] = s[i % 256] + sq;
-        }
-        float mean = fold(s) * inv_n;
+        float mean = squares(xg, group) * inv_n;
         mean = mean + eps;
         float r = lk_rsqrt(mean);
         for (int i = 0; i < whole; i += SV_LANES) {

@@ -317,14 +317,11 @@ lk_status lk_unit_states(struct lk_unit *u, const struct lk_feeds *f, float *x, 
     return status;
 }
 
-/* All states of the unit as they lie, one after the other. */
-static lk_status move_states(struct lk_unit *u, const struct lk_feeds *f, void *data, bool in,
-                             lk_error *err)
+/* The states of a unit as they lie, one after the other: of paged ones n_blocks blocks. */
+static lk_status move_states(struct lk_unit *u, int n_blocks, void *data, bool in, lk_error *err)
 {
     const struct lk_backend_impl *impl = u->side->impl;
-    struct lk_state_geom geom = {.plan = u->slice,
-                                 .n_blocks = f->n_blocks,
-                                 .n_slots = LK_FEED_SEQS};
+    struct lk_state_geom geom = {.plan = u->slice, .n_blocks = n_blocks, .n_slots = LK_FEED_SEQS};
     uint8_t *at = data;
     lk_status status = LK_OK;
     for (int i = 0; i < u->slice->n_states && !status; i++) {
@@ -350,26 +347,14 @@ size_t lk_unit_recurrent_bytes(const struct lk_unit *u)
 
 lk_status lk_unit_move_recurrent(struct lk_unit *u, void *data, bool in, lk_error *err)
 {
-    const struct lk_backend_impl *impl = u->side->impl;
-    struct lk_state_geom geom = {.plan = u->slice, .n_slots = LK_FEED_SEQS};
-    uint8_t *at = data;
-    lk_status status = LK_OK;
-    for (int i = 0; i < u->slice->n_states && !status; i++) {
-        size_t n = lk_state_bytes(&geom, i);
-        if (n > 0) {
-            status = in ? impl->state_write(u->states, i, 0, at, n, err)
-                        : impl->state_read(u->states, i, 0, at, n, err);
-            at += n;
-        }
-    }
-    return status;
+    return move_states(u, 0, data, in, err);
 }
 
 lk_status lk_unit_copy_states(struct lk_unit *to, struct lk_unit *from, const struct lk_feeds *f,
                               void *room, lk_error *err)
 {
-    lk_status status = move_states(from, f, room, false, err);
-    return status ? status : move_states(to, f, room, true, err);
+    lk_status status = move_states(from, f->n_blocks, room, false, err);
+    return status ? status : move_states(to, f->n_blocks, room, true, err);
 }
 
 size_t lk_feeds_most_floats(const struct lk_feeds *f, const struct lk_plan *plan)

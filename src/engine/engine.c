@@ -410,8 +410,9 @@ static void note_vocabulary(const struct lk_engine *e)
 static void note_narrow_keys(const struct lk_engine *e)
 {
     enum { LARGE = 32 }; /* other dimensions of a key are about 1 */
-    float bias = lk_plan_key_bias(e->plan);
-    if (lk_plan_k_bits(e->plan) < LK_KV_K_BITS && bias > LARGE) {
+    bool narrow = lk_plan_k_bits(e->plan) < LK_KV_K_BITS;
+    float bias = narrow ? lk_plan_key_bias(e->plan) : 0.0f;
+    if (bias > LARGE) {
         lk_log_line(&e->log, LK_LOG_WARN,
                     "%s: biases of keys go up to %.0f: with 8 bits a key (kv i8) this model's "
                     "answers get worse, the default (k12v8) keeps them",

@@ -30,12 +30,18 @@ static void sharing_free(struct lk_engine *e, struct sharing *s)
     lk_free(s->shares);
 }
 
-/* Layers with experts that can be apart from the rest of their layer. */
+/* Whether a layer has experts that can be apart from the rest of it. */
+static bool can_move(const struct lk_plan *plan, int layer)
+{
+    return lk_plan_has_experts(plan, layer) && lk_plan_has_stages(plan, layer);
+}
+
+/* How many such layers there are. */
 static int n_expert_layers(const struct lk_plan *plan)
 {
     int n = 0;
     for (int i = 0; i < plan->n_layer; i++) {
-        n += lk_plan_has_experts(plan, i) && lk_plan_has_stages(plan, i);
+        n += can_move(plan, i);
     }
     return n;
 }
@@ -56,7 +62,7 @@ static int guess_experts(const struct lk_engine *e, const struct sharing *s)
     }
     bool fits = want <= room;
     for (int i = 0; i < n_layer && (i < first || want > room); i++) {
-        if (lk_plan_has_experts(e->plan, i) && lk_plan_has_stages(e->plan, i)) {
+        if (can_move(e->plan, i)) {
             want -= i < first ? 0 : lk_stage_bytes(&geom, lk_stage_of(i) + 1);
             n++;
         }
@@ -127,7 +133,7 @@ static lk_status sharing_place(const struct lk_engine *e, const struct sharing *
     }
     int moved = 0;
     for (int i = 0; i < e->plan->n_layer && moved < s->cpu_experts && !status; i++) {
-        if (lk_plan_has_experts(e->plan, i) && lk_plan_has_stages(e->plan, i)) {
+        if (can_move(e->plan, i)) {
             status = lk_placement_move_ffn(p, i, i + 1, lk_backend_find("cpu"), err);
             moved++;
         }

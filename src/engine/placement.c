@@ -368,7 +368,7 @@ uint64_t lk_stage_bytes(const struct lk_state_geom *geom, int stage)
     uint64_t bytes = 0;
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
-        bool is_here = lk_stage_of(op->layer) + op->feed_forward == stage;
+        bool is_here = lk_op_stage(op) == stage;
         bytes += is_here && op->weight >= 0 ? plan->weights[op->weight].n_bytes : 0;
     }
     for (int i = 0; i < plan->n_states; i++) {

@@ -33,16 +33,11 @@ void lk_plan_free(struct lk_plan **plan)
     *plan = NULL;
 }
 
-static int stage_of(const struct lk_op *op)
-{
-    return lk_stage_of(op->layer) + op->feed_forward;
-}
-
 /* The slot that holds the hidden rows before a stage, or before the head. */
 static int hidden_before(const struct lk_plan *whole, int stage)
 {
     for (int i = 0; i < whole->n_ops; i++) {
-        if (stage_of(&whole->ops[i]) == stage) {
+        if (lk_op_stage(&whole->ops[i]) == stage) {
             return whole->ops[i].in[0];
         }
     }
@@ -106,7 +101,7 @@ lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool e
     p->n_ops = 0;
     for (int i = 0; i < whole->n_ops; i++) {
         const struct lk_op *op = &whole->ops[i];
-        bool within = stage_of(op) >= first && stage_of(op) < last;
+        bool within = lk_op_stage(op) >= first && lk_op_stage(op) < last;
         if (op->layer < 0 ? embed : op->layer == whole->n_layer ? head : within) {
             p->ops[p->n_ops++] = *op;
         }

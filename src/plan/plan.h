@@ -80,6 +80,11 @@ static inline int lk_stage_of(int layer)
 {
     return 2 * layer;
 }
+/* The stage of an op of a layer, or of the head. */
+static inline int lk_op_stage(const struct lk_op *op)
+{
+    return lk_stage_of(op->layer) + op->feed_forward;
+}
 /* Whether a plan can be cut between the stages of a layer. */
 bool lk_plan_has_stages(const struct lk_plan *plan, int layer);
 /* Whether a layer has experts. */

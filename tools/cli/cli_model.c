@@ -205,32 +205,19 @@ int cli_open_tokenizer(struct cli *cli, const lk_model *model, lk_tokenizer **to
     return CLI_DONE;
 }
 
-static int gpu_layers_of(const struct cli *cli, const char *text, int *out)
+/* The value of an option that counts layers: `none` where it was not given or is auto, `all`, or a
+ * number. */
+static int layers_of(const struct cli *cli, const char *option, const char *text, int none, int all,
+                     int *out)
 {
     char *end;
-    long n = strtol(text, &end, 10);
-    if (strcmp(text, "auto") == 0) {
-        *out = LK_GPU_LAYERS_AUTO;
+    long n = text ? strtol(text, &end, 10) : 0;
+    if (!text || strcmp(text, "auto") == 0) {
+        *out = none;
     } else if (strcmp(text, "all") == 0) {
-        *out = LK_GPU_LAYERS_ALL;
+        *out = all;
     } else if (end == text || *end || n < 0 || n > 1 << 20) {
-        return cli_fail(cli, CLI_USAGE, "--gpu-layers: '%s', expected auto, all or a number", text);
-    } else {
-        *out = (int)n;
-    }
-    return CLI_DONE;
-}
-
-static int cpu_experts_of(const struct cli *cli, const char *text, int *out)
-{
-    char *end;
-    long n = strtol(text, &end, 10);
-    if (strcmp(text, "auto") == 0) {
-        *out = LK_CPU_EXPERTS_AUTO;
-    } else if (strcmp(text, "all") == 0) {
-        *out = INT_MAX;
-    } else if (end == text || *end || n < 0 || n > 1 << 20) {
-        return cli_fail(cli, CLI_USAGE, "--cpu-moe: '%s', expected auto, all or a number", text);
+        return cli_fail(cli, CLI_USAGE, "--%s: '%s', expected auto, all or a number", option, text);
     } else {
         *out = (int)n;
     }
@@ -245,10 +232,11 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
     if (args->device && !*args->device) {
         return cli_fail(cli, CLI_USAGE, "--device: '', expected a number or a part of a name");
     }
-    int code = args->gpu_layers ? gpu_layers_of(cli, args->gpu_layers, &o->gpu_layers) : CLI_DONE;
-    if (!code && args->cpu_moe) {
-        code = cpu_experts_of(cli, args->cpu_moe, &o->cpu_experts);
-    }
+    int code = layers_of(cli, "gpu-layers", args->gpu_layers, LK_GPU_LAYERS_AUTO, LK_GPU_LAYERS_ALL,
+                         &o->gpu_layers);
+    code = code ? code
+                : layers_of(cli, "cpu-moe", args->cpu_moe, LK_CPU_EXPERTS_AUTO, INT_MAX,
+                            &o->cpu_experts);
     if (code) {
         return code;
     }
