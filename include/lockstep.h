@@ -312,6 +312,11 @@ typedef struct lk_engine_options {
      * those that have experts: a number, or LK_CPU_EXPERTS_AUTO: as many as it takes for the rest
      * to fit. */
     int cpu_experts;
+    /* Most bytes of host memory for checkpoints of recurrent states (models such as Qwen 3.5): what
+     * they held at ends of blocks, so that a timeline that is cut, or shares its beginning with
+     * another, is not evaluated from its beginning. 0: none are taken. Default 1 GiB; memory is
+     * taken as they are made, and other models take none. */
+    uint64_t checkpoint_bytes;
 } lk_engine_options;
 
 LK_API lk_engine_options lk_engine_options_default(void);
@@ -377,7 +382,9 @@ LK_API lk_status lk_engine_run(lk_engine *engine, lk_item *items, size_t n, lk_e
 LK_API lk_status lk_engine_step(lk_engine *engine, lk_session *const *sessions,
                                 const int32_t *tokens, size_t n, lk_error *err);
 
-/* Keeps the first n tokens (n <= n_tokens). Logits become NULL unless nothing was dropped. */
+/* Keeps the first n tokens (n <= n_tokens). Logits become NULL unless nothing was dropped. With
+ * recurrent states the tokens since the last checkpoint before n are evaluated again (options.
+ * checkpoint_bytes): an error of that leaves the session with fewer. */
 LK_API lk_status lk_session_truncate(lk_session *session, size_t n, lk_error *err);
 /* A second session with the same timeline; full KV blocks are shared, not copied. */
 LK_API lk_status lk_session_fork(lk_session *session, lk_session **out, lk_error *err);

@@ -7,6 +7,7 @@
 #ifndef LK_ENGINE_H
 #define LK_ENGINE_H
 
+#include "engine/checkpoint.h"
 #include "engine/crew.h"
 #include "engine/lanes.h"
 
@@ -29,6 +30,7 @@ struct lk_engine {
     uint32_t n_ctx, n_batch, n_sessions;
     struct lk_crew *crew; /* for work between batches, on up to n_cpus threads */
     int n_cpus;
+    struct lk_checkpoint_store checkpoints;
     int n_open;  /* sessions */
     bool closed; /* it goes with the last of them */
     int max_outputs, max_seqs;
@@ -42,10 +44,11 @@ struct lk_session {
     struct lk_engine *engine;
     struct lk_lane *lane;
     struct lk_state_seq seq; /* its units on the lane; seq.n_tokens are evaluated */
-    int32_t *tokens;         /* [n_ctx] */
-    float *logits;           /* [lk_plan_row_width] */
-    bool has_logits;         /* of the last token */
-    void *data;              /* [n_data] the program's, or NULL */
+    struct lk_checkpoint_list checkpoints;
+    int32_t *tokens; /* [n_ctx] */
+    float *logits;   /* [lk_plan_row_width] */
+    bool has_logits; /* of the last token */
+    void *data;      /* [n_data] the program's, or NULL */
     size_t n_data;
     bool listed; /* among the items that are being checked */
     lk_progress_fn progress;

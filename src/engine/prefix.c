@@ -19,6 +19,7 @@ struct node {
     int32_t next;   /* of the same bucket, or of those that are free */
     int32_t newer, older;
     int32_t block;
+    struct lk_checkpoint *checkpoint; /* a reference, or NULL; of recurrent states behind it */
     int32_t n_children;
     int32_t depth; /* blocks, this one too */
     uint32_t n_hits;
@@ -176,6 +177,7 @@ static void drop(struct lk_prefix_tree *t, int32_t i)
     }
     unlink_node(t, i);
     lk_state_block_give(&t->lane->pool, x->block);
+    lk_checkpoint_give(t->engine, x->checkpoint);
     x->next = t->free;
     t->free = i;
     t->n_kept--;
@@ -186,6 +188,7 @@ static void drop_all(struct lk_prefix_tree *t)
 {
     for (int32_t i = t->oldest; i != NONE; i = t->node[i].newer) {
         lk_state_block_give(&t->lane->pool, t->node[i].block);
+        lk_checkpoint_give(t->engine, t->node[i].checkpoint);
     }
     clear(t);
 }
@@ -222,20 +225,42 @@ static bool is_idle(const struct lk_prefix_tree *t, int32_t i)
     return t->lane->pool.refs[t->node[i].block] == 1;
 }
 
-int lk_prefix_find(const struct lk_prefix_tree *t, uint64_t salt, const int32_t *ids, size_t n,
-                   int *n_idle)
+static bool has_slots(const struct lk_prefix_tree *t)
 {
-    int n_blocks = 0;
+    return t->lane->pool.n_slots > 0;
+}
+
+/* Whether a timeline can begin with all up to this node. */
+static bool can_be_taken(const struct lk_prefix_tree *t, const struct node *x)
+{
+    return !has_slots(t) || (x->checkpoint && x->checkpoint->data);
+}
+
+/* Blocks of ids[0..n) behind a node that a session can take; *n_idle: those that none holds. */
+static int reach(const struct lk_prefix_tree *t, uint64_t salt, int32_t i, const int32_t *ids,
+                 size_t n, int *n_idle)
+{
+    int n_blocks = 0, known = 0, idle = 0;
     *n_idle = 0;
-    for (int32_t i = NONE; n >= LK_KV_BLOCK; n -= LK_KV_BLOCK, ids += LK_KV_BLOCK) {
+    for (; n >= LK_KV_BLOCK; n -= LK_KV_BLOCK, ids += LK_KV_BLOCK) {
         i = child_of(t, salt, i, ids);
         if (i == NONE) {
             break;
         }
-        n_blocks++;
-        *n_idle += is_idle(t, i);
+        known++;
+        idle += is_idle(t, i);
+        if (can_be_taken(t, &t->node[i])) {
+            n_blocks = known;
+            *n_idle = idle;
+        }
     }
     return n_blocks;
+}
+
+int lk_prefix_find(const struct lk_prefix_tree *t, uint64_t salt, const int32_t *ids, size_t n,
+                   int *n_idle)
+{
+    return reach(t, salt, NONE, ids, n, n_idle);
 }
 
 static int32_t node_at(const struct lk_prefix_at *at)
@@ -248,6 +273,15 @@ static void check_at(const struct lk_prefix_tree *t, const lk_session *s, struct
 {
     if (at->epoch != t->epoch || at->n_blocks > s->seq.n_tokens / LK_KV_BLOCK) {
         *at = (struct lk_prefix_at){.epoch = t->epoch};
+    }
+}
+
+static void keep_checkpoint(struct lk_prefix_tree *t, int32_t i, const lk_session *s, int n_tokens)
+{
+    struct lk_checkpoint **has = &t->node[i].checkpoint, *c = lk_checkpoint_at(s, n_tokens);
+    if (c && !(*has && (*has)->data)) {
+        lk_checkpoint_give(t->engine, *has);
+        *has = lk_checkpoint_share(c);
     }
 }
 
@@ -267,13 +301,14 @@ static bool advance(struct lk_prefix_tree *t, uint64_t salt, lk_session *s, stru
     if (i != NONE) {
         at->node = i;
         at->n_blocks++;
+        keep_checkpoint(t, i, s, at->n_blocks * LK_KV_BLOCK);
     }
     return i != NONE;
 }
 
 void lk_prefix_keep(struct lk_prefix_tree *t, uint64_t salt, lk_session *s, struct lk_prefix_at *at)
 {
-    if (s->lane != t->lane || t->lane->lost || t->lane->pool.n_slots > 0) {
+    if (s->lane != t->lane || t->lane->lost || (has_slots(t) && !lk_checkpoints_kept(t->engine))) {
         return;
     }
     lk_mutex_lock(t->engine->lock);
@@ -287,16 +322,33 @@ void lk_prefix_keep(struct lk_prefix_tree *t, uint64_t salt, lk_session *s, stru
     lk_mutex_unlock(t->engine->lock);
 }
 
+/* The session's recurrent states become those behind the node it is at; it held `from` tokens. */
+static bool take_states(struct lk_prefix_tree *t, lk_session *s, int from,
+                        const struct lk_prefix_at *at)
+{
+    struct lk_checkpoint *c = t->node[at->node].checkpoint;
+    lk_error why;
+    if (s->seq.slot < 0 && !lk_state_seq_take_slot(&s->seq, &t->lane->pool)) {
+        lk_state_seq_go_back(&s->seq, &t->lane->pool, from);
+        return false;
+    }
+    if (lk_checkpoint_restore(s, c, &why)) { /* nobody knows what they hold */
+        (void)lk_session_rewind(s, from);
+        return false;
+    }
+    lk_checkpoint_add(s, c);
+    return true;
+}
+
 /* Blocks of ids that follow what the session holds. */
 static size_t take(struct lk_prefix_tree *t, uint64_t salt, lk_session *s, const int32_t *ids,
                    size_t n, struct lk_prefix_at *at)
 {
     size_t held = (size_t)s->seq.n_tokens, from = held;
-    for (; held + LK_KV_BLOCK <= n; held += LK_KV_BLOCK) {
+    struct lk_prefix_at before = *at;
+    int idle, most = reach(t, salt, node_at(at), ids + held, n - held, &idle);
+    for (; most > 0; most--, held += LK_KV_BLOCK) {
         int32_t i = child_of(t, salt, node_at(at), ids + held);
-        if (i == NONE) {
-            break;
-        }
         lk_state_block_share(&t->lane->pool, t->node[i].block);
         s->seq.blocks[s->seq.n_blocks++] = t->node[i].block;
         s->seq.n_tokens += LK_KV_BLOCK;
@@ -305,13 +357,17 @@ static size_t take(struct lk_prefix_tree *t, uint64_t salt, lk_session *s, const
         at->node = i;
         at->n_blocks++;
     }
+    if (held > from && has_slots(t) && !take_states(t, s, (int)from, at)) {
+        *at = before;
+        return 0;
+    }
     return held - from;
 }
 
 static bool is_takable(const struct lk_prefix_tree *t, const lk_session *s)
 {
-    return s->lane == t->lane && !t->lane->lost && t->lane->pool.n_slots == 0 &&
-           s->seq.n_tokens % LK_KV_BLOCK == 0 && s->seq.n_tokens == s->seq.n_blocks * LK_KV_BLOCK;
+    return s->lane == t->lane && !t->lane->lost && s->seq.n_tokens % LK_KV_BLOCK == 0 &&
+           s->seq.n_tokens == s->seq.n_blocks * LK_KV_BLOCK;
 }
 
 size_t lk_prefix_adopt(struct lk_prefix_tree *t, uint64_t salt, lk_session *s, const int32_t *ids,
@@ -363,7 +419,7 @@ static void tell_leaving(struct lk_prefix_tree *t, int32_t i)
 {
     struct node *x = &t->node[i];
     size_t n = (size_t)x->depth * LK_KV_BLOCK, at = n;
-    if (!t->leaving || n > t->engine->n_ctx) {
+    if (!t->leaving || n > t->engine->n_ctx || !can_be_taken(t, x)) {
         return;
     }
     for (int32_t k = i; k != NONE; k = t->node[k].parent) {

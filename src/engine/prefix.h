@@ -5,7 +5,8 @@
  * sessions do. Sessions that begin alike take them and evaluate the rest. Two beginnings are the
  * same when their ids and their salts are; a hash only finds them. Trees are for one thread.
  *
- * Models with recurrent states have no beginnings to share: their tree stays empty.
+ * Of models with recurrent states a beginning can be taken where one of its sessions had a
+ * checkpoint (engine/checkpoint.h), which the tree shares; without checkpoints their tree is empty.
  */
 #ifndef LK_PREFIX_H
 #define LK_PREFIX_H
@@ -28,7 +29,7 @@ void lk_prefix_close(struct lk_prefix_tree **tree); /* gives all of it back */
  * one is dropped. */
 void lk_prefix_settle(struct lk_prefix_tree *tree);
 
-/* How many whole blocks of ids[0..n) there are; *n_idle: those of them that no session holds. */
+/* How many whole blocks of ids[0..n) can be taken; *n_idle: those of them that no session holds. */
 int lk_prefix_find(const struct lk_prefix_tree *tree, uint64_t salt, const int32_t *ids, size_t n,
                    int *n_idle);
 /* A session that holds whole blocks, or nothing, of ids[0..n) takes those that follow and are

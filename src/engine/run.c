@@ -49,6 +49,7 @@ static void add(struct lk_engine *e, struct lk_batch *b, struct lk_work *w)
     size_t pos = (size_t)s->seq.n_tokens, n = w->end - pos;
     size_t room = (size_t)(s->lane->n_batch - b->n_tokens);
     n = n < room ? n : room;
+    n = (size_t)lk_checkpoint_stop(s, (int)pos, (int)n, (int)w->end, w->last);
     w->first = b->n_tokens;
     w->count = 0;
     for (size_t i = 0; i < n; i++, w->count++) {
@@ -98,6 +99,9 @@ static void deliver(struct lk_engine *e, const struct lk_batch *b, struct lk_wor
     size_t width = (size_t)lk_plan_row_width(e->plan);
     s->seq.n_tokens += w->count;
     s->has_logits = false;
+    if (s->seq.n_tokens % LK_KV_BLOCK == 0) {
+        lk_checkpoint_take(s, w->last && w->end - (size_t)s->seq.n_tokens <= LK_KV_BLOCK);
+    }
     for (int i = 0; i < b->n_outputs && !w->status; i++) {
         int t = b->outputs[i];
         if (t < w->first || t >= w->first + w->count) {
@@ -146,6 +150,7 @@ lk_status lk_session_leave_lost(struct lk_session *s, lk_error *err)
         e->home = to;
     }
     (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, 0);
+    lk_checkpoints_cut(s, 0);
     s->has_logits = false;
     s->lane = to;
     return LK_OK;
@@ -214,7 +219,7 @@ static void restore_states(struct lk_work *w)
     if (w->rows_from != SIZE_MAX && w->rows_from < held) {
         w->rows_from = held;
     }
-    (void)lk_state_seq_truncate(&s->seq, &s->lane->pool, 0);
+    (void)lk_session_rewind(s, (int)held);
     s->has_logits = false;
     s->progress = NULL;
     (void)lk_run_one(s, held, SIZE_MAX, NULL, NULL, &why);

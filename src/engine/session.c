@@ -20,6 +20,7 @@ lk_status lk_session_open(lk_engine *engine, lk_session **out, lk_error *err)
     lk_mutex_unlock(engine->lock);
     s->engine = engine;
     s->lane = engine->home;
+    s->checkpoints.step = LK_KV_BLOCK;
     s->tokens = lk_alloc_array(engine->n_ctx, sizeof *s->tokens);
     s->logits = lk_alloc_array((size_t)lk_plan_row_width(engine->plan), sizeof *s->logits);
     lk_status status = LK_OK;
@@ -46,6 +47,7 @@ void lk_session_close(lk_session **session)
     lk_session *s = *session;
     struct lk_engine *e = s->engine;
     lk_mutex_lock(e->lock);
+    lk_checkpoints_free(s);
     lk_state_seq_free(&s->seq, &s->lane->pool);
     lk_free(s->tokens);
     lk_free(s->logits);
@@ -155,7 +157,7 @@ static lk_status sync_rows(lk_session *s, const int32_t *tokens, size_t n, size_
     size_t keep = same < n - 1 ? same : n - 1;
     keep = s->engine->plan->whole ? 0 : keep < from ? keep : from;
     lk_mutex_lock(s->engine->lock);
-    s->has_logits &= lk_state_seq_truncate(&s->seq, &s->lane->pool, (int)keep) == (int)held;
+    s->has_logits &= lk_session_cut(s, (int)keep) == (int)held;
     memmove(s->tokens, tokens, n * sizeof *tokens);
     status = lk_run_one(s, n, fn ? from : SIZE_MAX, fn, user, err);
     lk_mutex_unlock(s->engine->lock);
@@ -341,7 +343,7 @@ lk_status lk_session_truncate(lk_session *s, size_t n, lk_error *err)
         lk_status status = LK_OK;
         lk_mutex_lock(s->engine->lock);
         s->has_logits = false;
-        if (lk_state_seq_truncate(&s->seq, &s->lane->pool, (int)n) < (int)n) {
+        if (lk_session_cut(s, (int)n) < (int)n) {
             status = lk_run_one(s, n, SIZE_MAX, NULL, NULL, err);
             s->has_logits = false;
         }
@@ -394,6 +396,9 @@ lk_status lk_session_fork(lk_session *s, lk_session **out, lk_error *err)
     if (!status) {
         status = copy_units(s, s->lane, &f->seq, false, err);
     }
+    if (!status) {
+        lk_checkpoints_fork(s, f);
+    }
     lk_mutex_unlock(s->engine->lock);
     if (status) {
         lk_session_close(&f);
@@ -442,6 +447,7 @@ lk_status lk_session_move(lk_session *s, const char *backend, lk_error *err)
             status = LK_OK;
             if (s->seq.n_tokens < n) {
                 (void)lk_state_seq_truncate(&s->seq, &to->pool, 0); /* blocks that were reserved */
+                lk_checkpoints_cut(s, 0);
                 status = lk_run_one(s, (size_t)n, SIZE_MAX, NULL, NULL, err);
             }
         }

@@ -494,6 +494,7 @@ static void bring_back(struct lk_session *s, struct lk_state_seq *old, struct le
     }
     lk_state_seq_free(&s->seq, &s->lane->pool);
     s->seq = *old;
+    lk_checkpoints_cut(s, s->seq.n_tokens);
 }
 
 /* Swaps in the saved timeline; on failure the old one is back. */
@@ -517,6 +518,8 @@ static lk_status adopt(struct lk_session *s, const struct lk_map *map, const str
     lk_state_seq_free(&old, &s->lane->pool);
     lk_free(lent.content);
     s->seq.n_tokens = (int)h->n_tokens;
+    lk_checkpoints_cut(s, 0);
+    lk_checkpoint_take(s, true);
     size_t at = sizeof *h, n = h->n_tokens * sizeof *s->tokens;
     memcpy(s->tokens, map->data + at, n);
     if (h->has_logits) {

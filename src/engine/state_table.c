@@ -143,11 +143,8 @@ void lk_state_seq_unreserve(struct lk_state_seq *seq, struct lk_state_pool *pool
     lk_state_seq_truncate(seq, pool, seq->n_tokens);
 }
 
-int lk_state_seq_truncate(struct lk_state_seq *seq, struct lk_state_pool *pool, int n)
+void lk_state_seq_go_back(struct lk_state_seq *seq, struct lk_state_pool *pool, int n)
 {
-    if (seq->slot >= 0 && n < seq->n_tokens) {
-        n = 0; /* a recurrent state does not go back */
-    }
     int keep = (n + LK_KV_BLOCK - 1) / LK_KV_BLOCK;
     while (seq->n_blocks > keep) {
         lk_state_block_give(pool, seq->blocks[--seq->n_blocks]);
@@ -156,7 +153,23 @@ int lk_state_seq_truncate(struct lk_state_seq *seq, struct lk_state_pool *pool, 
         give_slot(seq, pool);
     }
     seq->n_tokens = n;
+}
+
+int lk_state_seq_truncate(struct lk_state_seq *seq, struct lk_state_pool *pool, int n)
+{
+    if (seq->slot >= 0 && n < seq->n_tokens) {
+        n = 0; /* a recurrent state does not go back by itself */
+    }
+    lk_state_seq_go_back(seq, pool, n);
     return n;
+}
+
+bool lk_state_seq_take_slot(struct lk_state_seq *seq, struct lk_state_pool *pool)
+{
+    if (pool->n_free_slots > 0) {
+        take_slot(seq, pool);
+    }
+    return seq->slot >= 0;
 }
 
 int lk_state_seq_borrow(const struct lk_state_seq *from, struct lk_state_seq *to,

@@ -50,6 +50,10 @@ void lk_state_seq_unreserve(struct lk_state_seq *seq, struct lk_state_pool *pool
  * beyond, and the slot of a sequence without tokens, are given back. n <= n_tokens. Returns how
  * many tokens are kept. */
 int lk_state_seq_truncate(struct lk_state_seq *seq, struct lk_state_pool *pool, int n);
+/* Keeps the first n tokens: the caller has brought the recurrent states back to what they were. */
+void lk_state_seq_go_back(struct lk_state_seq *seq, struct lk_state_pool *pool, int n);
+/* A slot for a sequence that has none, whose content the caller writes; false: none is free. */
+bool lk_state_seq_take_slot(struct lk_state_seq *seq, struct lk_state_pool *pool);
 /* Up to n blocks of `from` that no other sequence shares, the last ones first, are shared with
  * `to`, at its end, whose content is to be written anew. Returns how many. */
 int lk_state_seq_borrow(const struct lk_state_seq *from, struct lk_state_seq *to,

@@ -31,6 +31,40 @@ Test(regress, layers_with_states_are_the_models)
     rg_model_close(&m);
 }
 
+/* A text that is cut goes back to a checkpoint and walks the rest again: what follows is the bits
+ * of the whole, wherever it was cut. */
+Test(regress, a_cut_goes_back_to_a_checkpoint)
+{
+    enum { N = 150 };
+    static const size_t CUTS[] = {149, 128, 127, 64, 63};
+    const struct rg_way *ways;
+    size_t n_ways = rg_ways(&ways);
+    struct model_params p = rg_small("qwen35", LK_TYPE_Q8_0);
+    struct rg_model m;
+    int32_t ids[N];
+    lk_error err;
+    rg_model_open(&m, &p, NULL, NULL);
+    tiny_tokens(ids, N, 96, 3);
+    for (size_t w = 0; w < n_ways; w++) {
+        lk_engine_options o = rg_options(&ways[w], 192, 64);
+        lk_engine *e;
+        lk_session *s;
+        float want[96];
+        cr_assert_eq(lk_engine_open(m.model, &o, &e, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);
+        memcpy(want, lk_session_logits(s), sizeof want);
+        for (size_t i = 0; i < LK_COUNT(CUTS); i++) {
+            cr_assert_eq(lk_session_truncate(s, CUTS[i], &err), LK_OK, "%s", err.message);
+            cr_assert_eq(lk_session_sync(s, ids, N, &err), LK_OK, "%s", err.message);
+            rg_same_rows(ways[w].name, lk_session_logits(s), want, 1, 96);
+        }
+        lk_session_close(&s);
+        lk_engine_close(&e);
+    }
+    rg_model_close(&m);
+}
+
 /* A conversation's states are nobody else's: the next one that has its slot begins at zero. */
 Test(regress, a_sequence_begins_with_states_of_zero)
 {

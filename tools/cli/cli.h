@@ -211,12 +211,14 @@ const char *cli_did_you_mean(struct cli_suggestion *s);
 struct cli_engine_args {
     const char *backend, *device, *place, *gpu_layers, *cpu_moe, *kv, *cpu_level, *vk_disable;
     int64_t threads, threads_batch, ctx, batch;
+    int64_t checkpoints; /* MB; of commands whose timelines are cut */
     bool pin, no_fuse;
 };
-/* Tables of those that count: where it computes; a device; layers and batches; threads and context.
+/* Tables of those that count: where it computes; a device; layers and batches; threads and context;
+ * timelines that are cut.
  * A command names the tables whose options do something in it. */
 extern const struct cli_option cli_backend_options[], cli_device_options[], cli_layer_options[],
-    cli_compute_options[];
+    cli_compute_options[], cli_checkpoint_options[];
 
 /* A path (it has a `/` or ends in .gguf), the name of a model that is known or in the cache, an
  * address or hf:OWNER/REPO/FILE.gguf; what is not in the cache, or broken there, is fetched.

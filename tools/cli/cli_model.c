@@ -43,6 +43,13 @@ const struct cli_option cli_layer_options[] = {
     CLI_END,
 };
 
+const struct cli_option cli_checkpoint_options[] = {
+    {"checkpoints", 0, CLI_INT, "MB", THIS(checkpoints), "1024", 0, 1 << 24,
+     .help = "memory for recurrent states (Qwen 3.5 and the like) as they were in mid-text, so "
+             "that a text that is cut is not read again from its beginning (changes no result)"},
+    CLI_END,
+};
+
 const struct cli_option cli_compute_options[] = {
     {"ctx", 'c', CLI_INT, "N", THIS(ctx), "0", 0, 1 << 24,
      .help = "tokens of context; 0: what the model was made for, at most 4096"},
@@ -245,6 +252,7 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
     o->device = args->device;
     o->placement = args->place;
     o->kv = args->kv;
+    o->checkpoint_bytes = (uint64_t)args->checkpoints << 20;
     o->n_ctx = (uint32_t)args->ctx;
     o->n_batch = args->batch ? (uint32_t)args->batch : o->n_batch;
     o->threads = (int)args->threads;

@@ -307,6 +307,6 @@ const struct cli_command cli_serve = {
     .words = CLI_WORDS_MODELS,
     .args_size = sizeof(struct arguments),
     .options = {options, cli_backend_options, cli_device_options, cli_layer_options,
-                cli_compute_options},
+                cli_compute_options, cli_checkpoint_options},
     .run = run,
 };
