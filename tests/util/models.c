@@ -28,13 +28,18 @@ static const char *const PATHS[] = {
     TINY("qwen35moe"),    TINY("qwen3next"),
 };
 
-bool test_is_sanitized_sample(void)
+static bool is_sanitized(void)
 {
 #ifdef __SANITIZE_ADDRESS__
-    return !test_is_full();
+    return true;
 #else
     return false;
 #endif
+}
+
+bool test_is_sanitized_sample(void)
+{
+    return is_sanitized() && !test_is_full();
 }
 
 size_t test_n_models(void)
@@ -81,7 +86,7 @@ const char *test_real_file(size_t i)
 
 const char *test_real_model_path(size_t i)
 {
-    return test_is_full() && i < REAL_FILES ? test_real_file(i) : NULL;
+    return test_is_full() && !is_sanitized() && i < REAL_FILES ? test_real_file(i) : NULL;
 }
 
 size_t test_n_real_models(void)
