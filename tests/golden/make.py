@@ -52,6 +52,10 @@ def cases():
            "moe_intermediate_size": 32, "num_experts": 6, "num_experts_per_tok": 3,
            "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [],
            "experts_implementation": "eager"}
+    yield "qwen2moe", "qwen2moe", tf.Qwen2MoeConfig(
+        **{**COMMON, "rope_theta": 1e6, "tie_word_embeddings": False, "moe_intermediate_size": 32, "num_experts": 5,
+           "num_experts_per_tok": 3, "shared_expert_intermediate_size": 48, "norm_topk_prob": False,
+           "decoder_sparse_step": 1, "mlp_only_layers": [], "experts_implementation": "eager"}), T.F16
     yield "qwen3moe", "qwen3moe", tf.Qwen3MoeConfig(**moe), T.F16
     few = {**COMMON, "intermediate_size": 32, "experts_implementation": "eager",
            "tie_word_embeddings": False, "num_local_experts": 6}

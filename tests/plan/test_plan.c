@@ -140,6 +140,7 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         {.arch = "dots1",
          .layer = QKV "norm norm " ATTENTION "add " SHARED "add",
          .plain = QKV "norm norm " ATTENTION "add " FFN "add"},
+        {.arch = "qwen2moe", .layer = QKV "bias bias bias " ATTENTION "add " GATED},
         {.arch = "olmoe", .layer = QKV "norm norm " ATTENTION "add " EXPERTS "add"},
     };
     for (size_t i = 0; i < LK_COUNT(want); i++) {

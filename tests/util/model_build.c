@@ -130,6 +130,7 @@ static const struct arch_shape SHAPES[] = {
      .no_pre_norms = true,
      .post_norms = true},
     {.name = "seed_oss", .ffn_norm_post = true},
+    {.name = "qwen2moe", .qkv_bias = true, .experts = true, .shared = true, .shared_gate = true},
     {.name = "qwen3moe", .qk_norm = 1, .experts = true},
     {.name = "gpt-oss",
      .window = 24,

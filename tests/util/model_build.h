@@ -17,7 +17,7 @@
             "olmo2", "seed_oss", "gemma2", "glm4", "exaone4", "cohere2", "hunyuan-dense",          \
             "ernie4_5", "gemma-embedding", "qwen3moe", "gpt-oss", "gemma4", "granitemoe",          \
             "glm4moe", "hunyuan-moe", "ernie4_5-moe", "minimax-m2", "bailingmoe", "bailingmoe2",   \
-            "qwen3vlmoe", "dots1", "olmoe", "qwen35", "qwen35moe", "qwen3next"                     \
+            "qwen3vlmoe", "dots1", "olmoe", "qwen2moe", "qwen35", "qwen35moe", "qwen3next"         \
     }
 
 /* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
