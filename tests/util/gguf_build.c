@@ -9,25 +9,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-void gb_bytes(struct gguf_build *b, const void *data, size_t n)
+static uint8_t *room_for(struct gguf_build *b, size_t n)
 {
     if (n > b->cap - b->n) {
         b->cap = (b->n + n) * 2 + 256;
         b->data = realloc(b->data, b->cap);
         cr_assert(b->data);
     }
-    if (n) {
-        memcpy(b->data + b->n, data, n);
-    }
     b->n += n;
+    return b->data + b->n - n;
+}
+
+void gb_bytes(struct gguf_build *b, const void *data, size_t n)
+{
+    uint8_t *to = room_for(b, n);
+    if (n) {
+        memcpy(to, data, n);
+    }
 }
 
 void gb_fill(struct gguf_build *b, int byte, size_t n)
 {
-    unsigned char c = (unsigned char)byte;
-    for (size_t i = 0; i < n; i++) {
-        gb_bytes(b, &c, 1);
-    }
+    memset(room_for(b, n), byte, n);
 }
 
 void gb_u32(struct gguf_build *b, uint32_t v)

@@ -799,6 +799,10 @@ void model_build(struct gguf_build *b, const struct model_params *p)
         struct entry *e = &w.entries[i];
         size_t n = (size_t)(e->ne[0] * e->ne[1] * e->ne[2]),
                n_bytes = lk_type_row_bytes(e->type, n);
+        if (p->no_matrices && !e->vector) {
+            gb_fill(b, 0, start + e->offset - b->n + n_bytes);
+            continue;
+        }
         uint8_t *data = malloc(e->vector ? n * sizeof(float) : n_bytes);
         cr_assert(data);
         if (e->vector && (e->type == LK_TYPE_F32 || !lk_type_info(e->type)->quantized)) {

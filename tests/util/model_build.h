@@ -102,6 +102,7 @@ struct model_params {
     void (*add_keys)(struct gguf_build *b, const void *keys); /* writes more keys */
     const void *keys;
     const char *extra; /* one more tensor of this name: F32 [n_embd] */
+    bool no_matrices;  /* these are zeros: for tests of what a file says, which build thousands */
 };
 
 /* Sizes that every type can have (256 | n_embd, n_ff, n_head * head_dim), 2 layers (gemma3: 7, so
