@@ -10,7 +10,7 @@
 
 bool test_is_full(void); /* LK_FULL=1: every proof, however long */
 /* Whether architecture number `arch` is not tested with type number `type`: without LK_FULL those
- * that differ from the first five in the order of the same ops have every fourth type. */
+ * that differ from the first five in the order of the same ops have every eighth type. */
 bool test_skips_pair(size_t arch, size_t type);
 /* Under AddressSanitizer and not LK_FULL=1: code that other tests run without it is sampled. */
 bool test_is_sanitized_sample(void);

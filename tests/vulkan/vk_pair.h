@@ -16,8 +16,9 @@ struct lk_backend *vk_pair_device(const char *disable); /* opened on first use *
 void vk_pair_close(void);
 /* A driver that runs shaders on the CPU compiles each of them for long, and hardly anything else
  * takes time there, so that without LK_FULL=1 fewer cases run. Every kernel of every type runs on
- * lavapipe; SwiftShader has a sample of them. tools/test_vk names the driver in LK_TEST_DRIVER;
- * without it all run. */
+ * lavapipe; SwiftShader has a sample of them, and with LK_FULL=1 what lavapipe has without: it
+ * compiles unrolled kernels for minutes, into gigabytes. tools/test_vk names the driver in
+ * LK_TEST_DRIVER; without it all run. */
 bool vk_pair_few(void);     /* on either of them: fewer cases */
 bool vk_pair_samples(void); /* on SwiftShader: of what lavapipe has a sample */
 /* The same of a test of the host, which gains nothing from a second driver: it says that it is left
