@@ -33,7 +33,8 @@ ODD = [OK + b"Content-Length: \xb2\r\n\r\nGG", OK + b"Content-Length: " + b"9" *
        b"HTTP/1.1 206 Part\r\nContent-Range: bytes " + b"9" * 5000 + b"-1/2\r\n\r\nGG",
        FOUND + b"http://[::1\r\n\r\n", FOUND + b"ftp://127.0.0.1/x.gguf\r\n\r\n",
        FOUND + b"http://host.invalid/x.gguf\r\n\r\n", FOUND + b"http://127.0.0.1:99999/x.gguf\r\n\r\n",
-       b"HTTP/1.1 404 \x1b[31m\x9b\r\nContent-Length: 0\r\n\r\n", b"\0\xff" * 100, b""]
+       b"HTTP/1.1 404 \x1b[31m\x9b\r\nContent-Length: 0\r\n\r\n", b"\0\xff" * 100, b"",
+       OK + b"Content-Length: 4\r\nContent-Length: 2\r\n\r\nGGUF"]
 
 
 class Site(http.server.BaseHTTPRequestHandler):
@@ -275,7 +276,7 @@ def servers_that_answer_something_else():
 def answers_that_make_no_sense():
     env = environment("odd")
     for i, why in enumerate(("Content-Length", "Content-Length", "", "another part", "makes no sense",
-                             "expected https://HOST", "anyone on the way", "", "404", "", "")):
+                             "expected https://HOST", "anyone on the way", "", "404", "", "", "Content-Length 4, 2")):
         found = run(env, "pull", URL + "/odd/%d/x.gguf" % i)
         one_line(found, 3, "pull: ", why)
         check("Traceback" not in found[2] and "\x1b" not in found[2], found)
