@@ -133,10 +133,10 @@ for signal in TERM KILL INT; do
     rm -f "$dir/pid"
     (exec "$program" -q bench $model -p 2 -n 2 -r 1 --warm-up 0 --stream-mb 0 --peer "$dir/llama-server") >/dev/null 2>&1 </dev/null &
     started=$!
-    for _ in $(seq 100); do [ -s "$dir/pid" ] && break; sleep 0.1; done
+    for _ in $(seq 300); do [ -s "$dir/pid" ] && break; sleep 0.1; done
     kill -$signal $started
     wait $started 2>/dev/null
     gone=1
-    for _ in $(seq 50); do kill -0 "$(cat "$dir/pid")" 2>/dev/null || { gone=0; break; }; sleep 0.1; done
+    for _ in $(seq 200); do kill -0 "$(cat "$dir/pid")" 2>/dev/null || { gone=0; break; }; sleep 0.1; done
     verdict "a peer ends with us: SIG$signal" $gone
 done

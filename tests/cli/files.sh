@@ -20,7 +20,7 @@ cmp -s "$dir/out.d/s" "$dir/through"; verdict "a FIFO is written through" $?
 same "and stays one" "$(stat -c %F "$dir/out.d/fifo")" fifo
 save "$dir/out.d/fifo"; same "a FIFO without a reader is refused: exit code" $? 3
 holds "and by name" "$(err)" "$dir/out.d/fifo: found a pipe that nobody reads"
-save >(cat >"$dir/through") && for _ in $(seq 50); do cmp -s "$dir/out.d/s" "$dir/through" && break; sleep 0.1; done
+save >(cat >"$dir/through") && for _ in $(seq 200); do cmp -s "$dir/out.d/s" "$dir/through" && break; sleep 0.1; done
 cmp -s "$dir/out.d/s" "$dir/through"; verdict "so is a pipe of the shell" $?
 if mknod -m 666 "$dir/out.d/null" c 1 3 2>/dev/null; then
     save "$dir/out.d/null"

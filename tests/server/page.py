@@ -369,6 +369,7 @@ def narrow(b, mock):
     say(b, "hello")
     for width in (320, 390, 760, 1280):
         b.size(width, 800)
+        b.wait("innerWidth === %d" % width)
         time.sleep(0.3)
         equal((width, b.js("document.documentElement.scrollWidth")), (width, width))
     b.size(390, 800)
