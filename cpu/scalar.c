@@ -352,9 +352,10 @@ bool lk_scalar_glu(enum lk_act act, const float *g, const float *u, int n, float
             ok &= store(lk_glu_clamped(g[i], u[i]), &y[i]);
             continue;
         }
-        float a = act == LK_ACT_SILU   ? lk_silu(g[i])
-                  : act == LK_ACT_GELU ? lk_gelu(g[i])
-                                       : lk_sigmoid(g[i]);
+        float a = act == LK_ACT_SILU      ? lk_silu(g[i])
+                  : act == LK_ACT_GELU    ? lk_gelu(g[i])
+                  : act == LK_ACT_SIGMOID ? lk_sigmoid(g[i])
+                                          : g[i];
         ok &= store(a * u[i], &y[i]);
     }
     return ok;

@@ -100,9 +100,10 @@ static bool vec_glu(enum lk_act act, const float *g, const float *u, int n, floa
         }
         return ok;
     }
-    return act == LK_ACT_SILU   ? map2(silu_lanes, g, u, n, y)
-           : act == LK_ACT_GELU ? map2(gelu_lanes, g, u, n, y)
-                                : map2(sigmoid_lanes, g, u, n, y);
+    return act == LK_ACT_SILU      ? map2(silu_lanes, g, u, n, y)
+           : act == LK_ACT_GELU    ? map2(gelu_lanes, g, u, n, y)
+           : act == LK_ACT_SIGMOID ? map2(sigmoid_lanes, g, u, n, y)
+                                   : map2(sv_mul, g, u, n, y);
 }
 
 static bool vec_softcap(const float *x, int n, float cap_in, float cap_out, float *y)

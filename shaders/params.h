@@ -62,6 +62,7 @@
 #define LK_VK_ELT_CLAMPED 6
 #define LK_VK_ELT_SIGMOID 7
 #define LK_VK_ELT_GATE    9
+#define LK_VK_ELT_PRODUCT 10
 #define LK_VK_ELT_PICK    8 /* of each cap_in columns those from cap_out on */
 
 /* embed: row token[t] of a weight chunk -> out[t] */

@@ -8,7 +8,7 @@
 #include "shaders/quant.glsl"
 
 layout(local_size_x = 128) in;
-layout(constant_id = 1) const uint ACT = 0; /* LK_VK_ELT_SILU, GELU or CLAMPED; 0: none */
+layout(constant_id = 1) const uint ACT = 0; /* LK_VK_ELT_SILU, GELU, ...; 0: none */
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -43,9 +43,10 @@ void main()
                     if (ACT == LK_VK_ELT_CLAMPED) {
                         y = lk_glu_clamped(x[i], up[i]);
                     } else {
-                        y = ACT == LK_VK_ELT_SILU   ? lk_silu(x[i])
-                            : ACT == LK_VK_ELT_GELU ? lk_gelu(x[i])
-                                                    : lk_sigmoid(x[i]);
+                        y = ACT == LK_VK_ELT_SILU      ? lk_silu(x[i])
+                            : ACT == LK_VK_ELT_GELU    ? lk_gelu(x[i])
+                            : ACT == LK_VK_ELT_SIGMOID ? lk_sigmoid(x[i])
+                                                       : x[i];
                         y = y * up[i];
                     }
                     x[i] = store_value(y, p.op);

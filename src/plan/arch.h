@@ -75,6 +75,8 @@ struct lk_arch {
                           sigmoid of a number a token, by ffn_gate_inp_shexp */
     bool delta_groups; /* of delta: ssm_ba has rows of beta, then alpha, for each head of k, whose
                           heads of v lie side by side */
+    bool short_conv;   /* layers without heads of K and V are gated short convolutions; the last
+                          norm is token_embd_norm */
     bool delta;        /* layers of the gated delta rule among those of attention, whose results are
                           multiplied by the sigmoid of a gate that lies beside each head of q */
 };

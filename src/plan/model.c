@@ -373,7 +373,13 @@ static void read_heads(struct reader *r, struct lk_hparams *h)
             refuse(r, "embedding_length", found, "a multiple of the heads");
         }
     }
-    read_layers(r, h, "attention.head_count_kv", false, at_kv_head, 1, MAX_LAYERS);
+    bool conv = h->arch->short_conv;
+    read_layers(r, h, "attention.head_count_kv", conv, at_kv_head, !conv, MAX_LAYERS);
+    for (int i = 0; i < h->n_layer && !r->status; i++) {
+        struct lk_layer *l = &h->layers[i];
+        l->mixer = l->n_kv_head == 0 ? LK_MIX_SHORT_CONV : LK_MIX_ATTENTION;
+        l->n_kv_head = l->n_kv_head == 0 ? l->n_head : l->n_kv_head; /* nobody asks */
+    }
     read_layers(r, h, "attention.key_length", false, at_k_dim, 2, LK_MAX_HEAD_DIM);
     for (int i = 0; i < h->n_layer; i++) {
         h->layers[i].v_dim = h->layers[i].k_dim;
@@ -581,7 +587,8 @@ static void read_delta_layers(struct reader *r, struct lk_hparams *h)
         return;
     }
     for (int i = 0; i < h->n_layer; i++) {
-        h->layers[i].delta = listed ? lk_gguf_array_int(v, (uint64_t)i) != 0 : (i + 1) % step != 0;
+        bool delta = listed ? lk_gguf_array_int(v, (uint64_t)i) != 0 : (i + 1) % step != 0;
+        h->layers[i].mixer = delta ? LK_MIX_DELTA : LK_MIX_ATTENTION;
     }
 }
 
@@ -682,6 +689,9 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
     }
     if (h->arch->delta) {
         read_delta(r, h);
+    }
+    if (h->arch->short_conv) {
+        h->conv_taps = read_int(r, "shortconv.l_cache", true, 2, 2, LK_MAX_TAPS);
     }
 }
 

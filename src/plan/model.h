@@ -10,6 +10,13 @@
 #include "plan/rope.h"
 #include "gguf/gguf.h"
 
+/* What a layer mixes tokens by. */
+enum lk_mixer {
+    LK_MIX_ATTENTION,
+    LK_MIX_DELTA,     /* the gated delta rule */
+    LK_MIX_SHORT_CONV /* a gated short convolution */
+};
+
 /* What may differ from layer to layer. */
 struct lk_layer {
     int n_head, n_kv_head;
@@ -19,7 +26,7 @@ struct lk_layer {
     int n_ff_exp, n_ff_shared; /* of an expert; of the one that all tokens share, 0: none */
     int window;                /* 0: it attends to all */
     bool rope;                 /* its heads are turned by position */
-    bool delta;                /* the gated delta rule, not attention */
+    enum lk_mixer mixer;
 };
 
 /* The gated delta rule, in the layers that have it. */
@@ -49,6 +56,7 @@ struct lk_hparams {
     uint32_t n_ctx;          /* positions the model can be run to */
     struct lk_experts experts;
     struct lk_delta delta;
+    int conv_taps; /* of layers with LK_MIX_SHORT_CONV */
     float eps;
     double local_rope_base; /* of layers with a window; 0: as the others */
     float embed_scale;      /* 1: none */

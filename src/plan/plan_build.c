@@ -414,7 +414,10 @@ static int add_layer(struct lk_builder *b, int layer, int x)
     const struct lk_arch *arch = b->h.arch;
     bool before = !arch->no_pre_norms, after = arch->post_norms;
     int n = layer_norm(b, layer, x, before, "attn_norm.weight");
-    int branch = b->h.layers[layer].delta ? lk_build_delta(b, layer, n) : attention(b, layer, n);
+    enum lk_mixer mixer = b->h.layers[layer].mixer;
+    int branch = mixer == LK_MIX_DELTA        ? lk_build_delta(b, layer, n)
+                 : mixer == LK_MIX_SHORT_CONV ? lk_build_short_conv(b, layer, n)
+                                              : attention(b, layer, n);
     branch = layer_norm(b, layer, branch, after, "post_attention_norm.weight");
     x = lk_build_add(b, layer, x, branch);
     b->feed_forward = !arch->parallel;
@@ -439,7 +442,8 @@ static void head(struct lk_builder *b, int x, int embd)
     const struct lk_hparams *h = &b->h;
     int rows = lk_build_slot(b, h->n_embd, LK_ROWS_OUTPUTS);
     lk_build_op(b, LK_OP_GATHER, h->n_layer, x, -1, rows, -1);
-    int n = lk_build_norm(b, h->n_layer, rows, h->n_embd, h->n_embd, "output_norm.weight");
+    int n = lk_build_norm(b, h->n_layer, rows, h->n_embd, h->n_embd,
+                          h->arch->short_conv ? "token_embd_norm.weight" : "output_norm.weight");
     if (h->n_dense > 0) {
         n = lk_build_matmul(b, h->n_layer, n,
                             lk_build_matrix(b, "dense_2.weight", h->n_dense, h->n_embd));

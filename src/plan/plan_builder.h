@@ -2,7 +2,7 @@
  *
  * Plan_builder: a plan under construction: slots, ops, weights bound by name, states, and the ops
  * that every kind of layer is made of. Knows no layer; plan_build.c has those of all architectures,
- * plan_delta.c those with the gated delta rule.
+ * plan_recurrent.c those with recurrent states.
  */
 #ifndef LK_PLAN_BUILDER_H
 #define LK_PLAN_BUILDER_H
@@ -66,7 +66,8 @@ int lk_build_pick(struct lk_builder *b, int layer, int in, int groups, int width
 int lk_build_glu(struct lk_builder *b, int layer, enum lk_act act, int gate, int up, int width,
                  enum lk_rows rows);
 
-/* plan_delta.c: the branch of the gated delta rule; n: the rows that it reads. */
+/* plan_recurrent.c: branches of layers with a state; n: the rows that they read. */
 int lk_build_delta(struct lk_builder *b, int layer, int n);
+int lk_build_short_conv(struct lk_builder *b, int layer, int n);
 
 #endif

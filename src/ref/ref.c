@@ -665,6 +665,9 @@ static double glu(enum lk_act kind, double g, double u)
     if (kind == LK_ACT_SIGMOID) {
         return u / (1 + exp(-g));
     }
+    if (kind == LK_ACT_NONE) {
+        return g * u;
+    }
     return act(kind, g) * u;
 }
 

@@ -136,6 +136,13 @@ def cases():
     yield "cohere2", "cohere2", tf.Cohere2Config(**{**small, **windows(5, 4), "layer_norm_eps": 1e-5,
                                                     "logit_scale": 0.25}), T.F16
     yield "hunyuan", "hunyuan-dense", tf.HunYuanDenseV1Config(**{**small, "head_dim": 24}), T.F16
+    mixers = {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3, "conv_L_cache": 3,
+              "norm_eps": 1e-5, "conv_bias": False}
+    yield "lfm2", "lfm2", tf.Lfm2Config(**{**small, **mixers, "block_auto_adjust_ff_dim": False}), T.F16
+    yield "lfm2moe", "lfm2moe", tf.Lfm2MoeConfig(
+        **{**small, **mixers, "moe_intermediate_size": 32, "num_dense_layers": 1, "num_experts": 4,
+           "num_experts_per_tok": 2, "norm_topk_prob": True, "use_expert_bias": True, "routed_scaling_factor": 1.0,
+           "experts_implementation": "eager"}), T.F16
     yield "qwen35", "qwen35", tf.Qwen3_5TextConfig(**{
         **small, "num_hidden_layers": 3, "head_dim": 32, "vocab_size": VOCAB, "linear_conv_kernel_dim": 4,
         "rms_norm_eps": 1e-6, "linear_key_head_dim": 16, "linear_value_head_dim": 24, "linear_num_key_heads": 2,
@@ -198,6 +205,8 @@ PERMUTED = ("llama", "smollm3", "mistral3", "granite", "granitemoe", "bailingmoe
 PLUS_ONE = ("gemma2", "gemma3", "gemma-embedding", "qwen35", "qwen35moe", "qwen3next")
 # layers of the gated delta rule among those of attention
 DELTA = ("qwen35", "qwen35moe", "qwen3next")
+# layers of gated short convolutions among those of attention
+SHORT_CONV = ("lfm2", "lfm2moe")
 
 
 def interleave(w, n_head):
@@ -283,7 +292,12 @@ def keys(writer, arch, c):
         writer.add_layer_norm_rms_eps(c.rms_norm_eps)
         gemma4_keys(writer, c)
         return
-    writer.add_head_count_kv(c.num_key_value_heads)
+    if arch in SHORT_CONV:
+        writer.add_head_count_kv([0 if t == "conv" else c.num_key_value_heads for t in c.layer_types])
+        writer.add_shortconv_l_cache(c.conv_L_cache)
+        c.rms_norm_eps = c.norm_eps
+    else:
+        writer.add_head_count_kv(c.num_key_value_heads)
     if arch == "cohere2":
         writer.add_layer_norm_eps(c.layer_norm_eps)
     else:
@@ -362,7 +376,9 @@ def keys_of_experts(writer, arch, c):
     if getattr(c, "n_group", None):
         writer.add_expert_group_count(c.n_group)
         writer.add_expert_group_used_count(c.topk_group)
-    if arch in ("glm4moe", "minimax-m2", "bailingmoe2", "dots1"):
+    if arch == "lfm2moe":
+        writer.add_leading_dense_block_count(c.num_dense_layers)
+    if arch in ("glm4moe", "minimax-m2", "bailingmoe2", "dots1", "lfm2moe"):
         writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
     if getattr(c, "routed_scaling_factor", None) or arch == "bailingmoe":
         writer.add_expert_weights_scale(getattr(c, "routed_scaling_factor", 1.0))
@@ -387,6 +403,11 @@ NAMES = {
        for part in ("gate", "up", "down")},
     "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
     "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    "model.embedding_norm.weight": "token_embd_norm.weight", "self_attn.out_proj": "attn_output",
+    "operator_norm": "attn_norm", "feed_forward.w1": "ffn_gate", "feed_forward.w2": "ffn_down",
+    "feed_forward.w3": "ffn_up", "feed_forward.gate": "ffn_gate_inp", "self_attn.q_layernorm": "attn_q_norm",
+    "self_attn.k_layernorm": "attn_k_norm", "ffn_norm": "ffn_norm", "conv.in_proj": "shortconv.in_proj",
+    "conv.out_proj": "shortconv.out_proj", "conv.conv": "shortconv.conv",
     "linear_attn.in_proj_ba": "ssm_ba",
     "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate",
     "linear_attn.in_proj_b": "ssm_beta", "linear_attn.in_proj_a": "ssm_alpha",
@@ -410,7 +431,7 @@ def name_of(arch, key):
         return f"blk.{layer}." + ("ssm_a" if rest.endswith("A_log") else "ssm_dt.bias")
     if rest in WHOLE:
         return f"blk.{layer}.{WHOLE[rest]}"
-    if rest.endswith("e_score_correction_bias"):
+    if rest.endswith(("e_score_correction_bias", "expert_bias")):
         return f"blk.{layer}.exp_probs_b.bias"
     part, kind = rest.rsplit(".", 1)
     post = ("gemma2", "gemma3", "gemma4", "gemma-embedding", "olmo2", "exaone4", "seed_oss", "gpt-oss", "glm4moe", *DELTA)
@@ -558,6 +579,10 @@ def make(out, name, arch, config, qtype):
         x = x.astype(np.float32)
         if ".experts." in key and arch != "gemma4":
             state[key] = torch.from_numpy(experts(w, arch, key, x, qtype).astype(np.float64))
+            continue
+        if "conv.conv" in key:
+            w.add_tensor(name_of(arch, key), x.squeeze(1))
+            state[key] = torch.from_numpy(x.astype(np.float64))
             continue
         if "linear_attn" in key:
             state[key] = torch.from_numpy(delta(w, arch, key, x, config, qtype).astype(np.float64))

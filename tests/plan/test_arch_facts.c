@@ -10,18 +10,6 @@
 #include "plan/plan.h"
 #include "tests/util/plan_fixture.h"
 
-static const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind kind, int layer,
-                                   int nth)
-{
-    for (int i = 0; i < plan->n_ops; i++) {
-        const struct lk_op *op = &plan->ops[i];
-        if (op->kind == kind && op->layer == layer && nth-- == 0) {
-            return op;
-        }
-    }
-    return NULL;
-}
-
 /* ---- YaRN ---- */
 
 static void write_yarn(struct gguf_build *b, const void *more)

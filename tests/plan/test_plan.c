@@ -57,7 +57,8 @@ static bool is_turned(const char *arch, int layer)
 {
     const struct arch_shape *shape = arch_shape_of(arch);
     int step = shape->full_still ? shape->window_step : shape->no_rope_step;
-    return shape->delta ? layer % 2 == 1 : step == 0 || (layer + 1) % step != 0;
+    return shape->delta || shape->short_conv ? layer % 2 == 1
+                                             : step == 0 || (layer + 1) % step != 0;
 }
 
 #define BARE_QKV        "matmul matmul matmul "
@@ -71,6 +72,7 @@ static bool is_turned(const char *arch, int layer)
 #define GATED           EXPERTS "matmul matmul glu matmul matmul gate add add"
 #define GATED_ATTENTION QKV "pick pick norm norm rope rope kv_store attention glu matmul add "
 #define RULE            "bias delta_gates conv l2_norm delta norm glu matmul add "
+#define SHORT_CONV      "norm matmul pick pick pick glu conv glu matmul add "
 #define BIASED                                                                                     \
     "norm matmul bias route experts expert_bias experts expert_bias glu experts expert_bias "      \
     "combine "
@@ -108,6 +110,12 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         {.arch = "hunyuan-dense",
          .layer = QKV "rope rope norm norm kv_store attention matmul add " FFN "add"},
         {.arch = "ernie4_5", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "lfm2",
+         .layer = QKV "norm norm " ATTENTION "add " FFN "add",
+         .unturned = SHORT_CONV FFN "add"},
+        {.arch = "lfm2moe",
+         .layer = QKV "norm norm " ATTENTION "add " EXPERTS "add",
+         .unturned = SHORT_CONV FFN "add"},
         {.arch = "qwen35",
          .layer = GATED_ATTENTION FFN "add",
          .unturned = "norm matmul matmul matmul matmul " RULE FFN "add"},
@@ -187,21 +195,6 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
     plan_fixture_close(&f);
 }
 
-/* Every op reads what was written before, writes a slot of its own, and the widths of slots and
- * weights fit the op's meaning. */
-static const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind kind, int layer,
-                                   int nth)
-{
-    for (int i = 0; i < plan->n_ops; i++) {
-        const struct lk_op *op = &plan->ops[i];
-        if (op->kind == kind && op->layer == layer && nth-- == 0) {
-            return op;
-        }
-    }
-    cr_assert(false, "layer %d has no such %s", layer, lk_op_name(kind));
-    return NULL;
-}
-
 /* A recurrent state of an op. */
 static void check_recurrent(const struct lk_plan *p, int layer, int state, int rows, int dim)
 {
@@ -221,6 +214,8 @@ static void check_states(const struct lk_plan *p, int layer, int k, int v, int k
     cr_assert(ks->dim % LK_KV_DIM_ALIGN == 0 && ks->dim >= ks->head_dim);
 }
 
+/* Every op reads what was written before, writes a slot of its own, and the widths of slots and
+ * weights fit the op's meaning. */
 static void check_wiring(const struct lk_plan *p)
 {
     bool *written = calloc((size_t)p->n_slots, sizeof *written);
@@ -355,8 +350,9 @@ Test(plan, wiring_and_shapes_of_every_architecture_and_type)
             struct model_params p = model_params_default(archs[a], types[t].type, (unsigned)t);
             struct plan_fixture f;
             plan_fixture_open(&f, &p);
+            int lone = arch_shape_of(archs[a])->short_conv ? (p.n_layer + 1) / 2 : 0;
             cr_assert(f.plan->n_layer == p.n_layer && f.plan->n_embd == p.n_embd &&
-                      f.plan->n_states == 2 * p.n_layer && f.plan->n_vocab == p.n_vocab &&
+                      f.plan->n_states == 2 * p.n_layer - lone && f.plan->n_vocab == p.n_vocab &&
                       f.plan->n_ctx_max == (uint32_t)p.n_ctx);
             check_wiring(f.plan);
             struct lk_attn_shape s =
@@ -376,7 +372,8 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
         plan_fixture_open(&f, &p);
         const struct lk_plan *plan = f.plan;
         bool delta = arch_shape_of(archs[a])->delta; /* q has gates, in each second layer */
-        for (int layer = delta; layer < p.n_layer; layer += delta ? 2 : 1) {
+        bool some = delta || arch_shape_of(archs[a])->short_conv; /* attend, each second */
+        for (int layer = some; layer < p.n_layer; layer += some ? 2 : 1) {
             int hd = model_head_dim(&p, layer), nq = p.n_head * hd * (delta ? 2 : 1);
             int n_kv_head = model_kv_heads(&p, layer), nk = n_kv_head * hd;
             bool has_v = model_has_v(&p, layer);

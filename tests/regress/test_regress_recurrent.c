@@ -31,6 +31,57 @@ Test(regress, layers_with_states_are_the_models)
     rg_model_close(&m);
 }
 
+/* The op that made a slot. */
+static const struct lk_op *maker_of(const struct lk_plan *plan, int slot)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        if (plan->ops[i].out == slot) {
+            return &plan->ops[i];
+        }
+    }
+    cr_assert(false, "nothing writes slot %d", slot);
+    return NULL;
+}
+
+/* Where the part of in_proj's columns that a slot is begins. */
+static int part_of(const struct lk_plan *plan, int slot)
+{
+    const struct lk_op *op = maker_of(plan, slot);
+    cr_assert_eq(op->kind, LK_OP_PICK);
+    return op->u.pick.at / op->u.pick.width;
+}
+
+/* Of in_proj's three parts the first gates before the convolution, the second behind it, and the
+ * third is convolved. */
+static void check_parts(const struct lk_plan *plan)
+{
+    const struct lk_op *conv = plan->ops;
+    while (conv->kind != LK_OP_CONV) {
+        conv++;
+    }
+    const struct lk_op *before = maker_of(plan, conv->in[0]), *behind = conv + 1;
+    rg_debug("parts %d and %d before the convolution, %d behind it\n", part_of(plan, before->in[0]),
+             part_of(plan, before->in[1]), part_of(plan, behind->in[0]));
+    cr_assert(part_of(plan, before->in[0]) == 0 && part_of(plan, before->in[1]) == 2);
+    cr_assert(behind->kind == LK_OP_GLU && part_of(plan, behind->in[0]) == 1 &&
+              behind->in[1] == conv->out);
+}
+
+Test(regress, short_convolutions_are_the_models)
+{
+    struct model_params p = rg_small("lfm2", LK_TYPE_F16);
+    struct rg_model m;
+    double rms;
+    rg_everywhere(&p, NULL, NULL, 40, 23);
+    p.n_layer = 1;
+    rg_model_open(&m, &p, NULL, NULL);
+    check_parts(m.plan);
+    double far = rg_distance(&m, 40, &rms);
+    rg_debug("one layer with a short convolution: %.2e of a row's deviation\n", far);
+    cr_assert_lt(far, 5e-3, "%.2e of a row's deviation from the reference", far);
+    rg_model_close(&m);
+}
+
 /* A text that is cut goes back to a checkpoint and walks the rest again: what follows is the bits
  * of the whole, wherever it was cut. */
 Test(regress, a_cut_goes_back_to_a_checkpoint)

@@ -224,6 +224,13 @@ static const struct arch_shape SHAPES[] = {
      .shared = true,
      .choice_bias = true},
     {.name = "olmoe", .qk_norm = 2, .experts = true},
+    {.name = "lfm2", .n_layer = 4, .qk_norm = 1, .short_conv = true, .tied = true},
+    {.name = "lfm2moe",
+     .qk_norm = 1,
+     .short_conv = true,
+     .experts = true,
+     .first_moe = 1,
+     .choice_bias = true},
     {.name = "qwen35",
      .n_layer = 4,
      .n_rot = 32,
@@ -418,24 +425,32 @@ static bool is_written(struct writer *w, const char *suffix, char key[128])
     return !dropped(w, key) && !(w->p->set_key && strcmp(w->p->set_key, key) == 0);
 }
 
+/* Heads of K and V; 0: a layer has none. */
+static void heads_by_layer(struct writer *w)
+{
+    const struct model_params *p = w->p;
+    char key[128];
+    if (is_written(w, "attention.head_count_kv", key)) {
+        gb_array(w->b, key, LK_GGUF_U32, (uint64_t)p->n_layer);
+        for (int i = 0; i < p->n_layer; i++) {
+            bool none = arch_shape_of(p->arch)->short_conv && i % 2 == 0;
+            uint32_t n = none ? 0 : (uint32_t)model_kv_heads(p, i);
+            gb_bytes(w->b, &n, sizeof n);
+        }
+    }
+}
+
 /* Sizes of heads by kind of layer, as arrays and as keys of their own. */
 static void keys_of_two_heads(struct writer *w)
 {
     const struct model_params *p = w->p;
-    char key[128];
     key_u32(w, "attention.key_length", 2 * (uint32_t)p->head_dim);
     key_u32(w, "attention.value_length", 2 * (uint32_t)p->head_dim);
     key_u32(w, "rope.dimension_count", 2 * (uint32_t)p->head_dim);
     key_u32(w, "attention.key_length_swa", (uint32_t)p->head_dim);
     key_u32(w, "attention.value_length_swa", (uint32_t)p->head_dim);
     key_u32(w, "rope.dimension_count_swa", (uint32_t)p->n_rot);
-    if (is_written(w, "attention.head_count_kv", key)) {
-        gb_array(w->b, key, LK_GGUF_U32, (uint64_t)p->n_layer);
-        for (int i = 0; i < p->n_layer; i++) {
-            uint32_t n = (uint32_t)model_kv_heads(p, i);
-            gb_bytes(w->b, &n, sizeof n);
-        }
-    }
+    heads_by_layer(w);
 }
 
 static void key_f32(struct writer *w, const char *suffix, float v)
@@ -486,7 +501,12 @@ static void keys(struct writer *w)
     if (shape->two_heads) {
         keys_of_two_heads(w);
     } else {
-        key_u32(w, "attention.head_count_kv", (uint32_t)p->n_kv_head);
+        if (shape->short_conv) {
+            heads_by_layer(w);
+            key_u32(w, "shortconv.l_cache", CONV_TAPS);
+        } else {
+            key_u32(w, "attention.head_count_kv", (uint32_t)p->n_kv_head);
+        }
         key_u32(w, "attention.key_length", (uint32_t)p->head_dim);
         key_u32(w, "attention.value_length", (uint32_t)p->head_dim);
         key_u32(w, "rope.dimension_count", (uint32_t)p->n_rot);
@@ -692,7 +712,11 @@ static void layer_tensors(struct writer *w, int i)
     if (!shape->no_pre_norms) {
         vector(w, blk(s, i, "attn_norm.weight"), e, 1.0f, 0.2f);
     }
-    if (shape->delta && i % 2 == 0) {
+    if (shape->short_conv && i % 2 == 0) {
+        matrix(w, blk(s, i, "shortconv.in_proj.weight"), 3 * e, e);
+        add(w, blk(s, i, "shortconv.conv.weight"), LK_TYPE_F32, e, CONV_TAPS, 0.0f, 0.5f);
+        matrix(w, blk(s, i, "shortconv.out_proj.weight"), e, e);
+    } else if (shape->delta && i % 2 == 0) {
         delta_tensors(w, i);
     } else {
         attention_tensors(w, i);
@@ -727,7 +751,8 @@ static void tensors(struct writer *w)
     for (int i = 0; i < p->n_layer; i++) {
         layer_tensors(w, i);
     }
-    vector(w, "output_norm.weight", p->n_embd, 1.0f, 0.2f);
+    vector(w, arch_shape_of(p->arch)->short_conv ? "token_embd_norm.weight" : "output_norm.weight",
+           p->n_embd, 1.0f, 0.2f);
     if (!p->tied) {
         add(w, "output.weight", p->embed_type, p->n_vocab, p->n_embd, 0.0f,
             2.0f / sqrtf((float)p->n_embd));

@@ -17,7 +17,8 @@
             "olmo2", "seed_oss", "gemma2", "glm4", "exaone4", "cohere2", "hunyuan-dense",          \
             "ernie4_5", "gemma-embedding", "qwen3moe", "gpt-oss", "gemma4", "granitemoe",          \
             "glm4moe", "hunyuan-moe", "ernie4_5-moe", "minimax-m2", "bailingmoe", "bailingmoe2",   \
-            "qwen3vlmoe", "dots1", "olmoe", "qwen2moe", "qwen35", "qwen35moe", "qwen3next"         \
+            "qwen3vlmoe", "dots1", "olmoe", "qwen2moe", "lfm2", "lfm2moe", "qwen35", "qwen35moe",  \
+            "qwen3next"                                                                            \
     }
 
 /* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
@@ -57,13 +58,21 @@ struct arch_shape {
     int groups;              /* of experts, all but one used; 0: none */
     bool shared;             /* something that all tokens share beside experts */
     bool choice_bias;
+    bool short_conv;   /* each second layer attends, the others have a gated short convolution */
     bool delta;        /* each second layer attends, the others have the gated delta rule; queries
                           have gates */
     bool shared_gate;  /* beside experts, what all tokens share has a gate */
     bool delta_groups; /* ssm_ba */
 };
 /* Shapes of the gated delta rule in these models: heads of v and of k, their sizes, taps. */
-enum { DELTA_HEADS = 4, DELTA_K_HEADS = 2, DELTA_K_DIM = 32, DELTA_V_DIM = 64, DELTA_TAPS = 4 };
+enum {
+    DELTA_HEADS = 4,
+    DELTA_K_HEADS = 2,
+    DELTA_K_DIM = 32,
+    DELTA_V_DIM = 64,
+    DELTA_TAPS = 4,
+    CONV_TAPS = 3
+};
 const struct arch_shape *arch_shape_of(const char *arch);
 
 struct model_params {

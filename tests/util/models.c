@@ -25,7 +25,8 @@ static const char *const PATHS[] = {
     TINY("gemma4-moe"),   TINY("granitemoe"),   TINY("glm4moe"),      TINY("hunyuan-moe"),
     TINY("ernie4_5-moe"), TINY("minimax-m2"),   TINY("bailingmoe"),   TINY("bailingmoe2"),
     TINY("qwen3vlmoe"),   TINY("dots1"),        TINY("olmoe"),        TINY("qwen2moe"),
-    TINY("qwen35"),       TINY("qwen35moe"),    TINY("qwen3next"),
+    TINY("lfm2"),         TINY("lfm2moe"),      TINY("qwen35"),       TINY("qwen35moe"),
+    TINY("qwen3next"),
 };
 
 static bool is_sanitized(void)

@@ -34,3 +34,14 @@ void plan_fixture_close(struct plan_fixture *f)
     lk_gguf_close(&f->g);
     gb_free(&f->b);
 }
+
+const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind kind, int layer, int nth)
+{
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->kind == kind && op->layer == layer && nth-- == 0) {
+            return op;
+        }
+    }
+    return NULL;
+}

@@ -18,5 +18,7 @@ struct plan_fixture {
 lk_status plan_fixture_try(struct plan_fixture *f, const struct model_params *p);
 void plan_fixture_open(struct plan_fixture *f, const struct model_params *p); /* it has to build */
 void plan_fixture_close(struct plan_fixture *f);
+/* The op of a kind in a layer, number nth from 0; NULL where there are not so many. */
+const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind kind, int layer, int nth);
 
 #endif

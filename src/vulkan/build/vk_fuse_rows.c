@@ -85,7 +85,8 @@ void lk_vk_fuse_glu(struct lk_vk_pass *p, int i)
     static const uint32_t ACTS[] = {[LK_ACT_SILU] = LK_VK_ELT_SILU,
                                     [LK_ACT_GELU] = LK_VK_ELT_GELU,
                                     [LK_ACT_CLAMPED] = LK_VK_ELT_CLAMPED,
-                                    [LK_ACT_SIGMOID] = LK_VK_ELT_SIGMOID};
+                                    [LK_ACT_SIGMOID] = LK_VK_ELT_SIGMOID,
+                                    [LK_ACT_NONE] = LK_VK_ELT_PRODUCT};
     uint32_t act = ACTS[op->u.glu.act];
     int form = p->fuse ? lk_vk_pass_only_form(p, op->out) : LK_VK_PLAIN;
     if (form != LK_VK_X_Q32 && form != LK_VK_X_Q256) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Plan_delta: the ops of a layer of the gated delta rule (rule 12), in their order.
+ * Plan_recurrent: the ops of layers with a state, in their order: the gated delta rule (rule 12),
+ * gated short convolutions.
  */
 #include "base/mem.h"
 #include "base/real.h"
@@ -30,12 +31,12 @@ static int conv_taps(struct lk_builder *b, const char *name, int n, int taps)
     return index;
 }
 
-/* The short convolution of rows of q, k and v of all heads, which are `n` wide. */
-static int conv(struct lk_builder *b, int layer, int in, int n)
+/* The short convolution of rows that are `n` wide. */
+static int conv(struct lk_builder *b, int layer, int in, int n, const char *part, int taps,
+                bool silu)
 {
-    int taps = b->h.delta.taps;
     char name[96];
-    int w = conv_taps(b, lk_build_blk(name, layer, "ssm_conv1d.weight"), n, taps);
+    int w = conv_taps(b, lk_build_blk(name, layer, part), n, taps);
     int state = lk_build_state(b, (struct lk_state){.kind = LK_STATE_RECURRENT,
                                                     .layer = layer,
                                                     .rows = taps - 1,
@@ -45,7 +46,7 @@ static int conv(struct lk_builder *b, int layer, int in, int n)
     struct lk_op *op = lk_build_op(b, LK_OP_CONV, layer, in, -1, out, w);
     op->u.conv.state = state;
     op->u.conv.taps = taps;
-    op->u.conv.silu = true;
+    op->u.conv.silu = silu;
     return out;
 }
 
@@ -131,10 +132,31 @@ int lk_build_delta(struct lk_builder *b, int layer, int n)
                             lk_build_matrix(b, lk_build_blk(name, layer, "attn_gate.weight"), nv,
                                             n_embd));
     int gates = delta_gates(b, layer, n);
-    int y = delta_rule(b, layer, conv(b, layer, qkv, all), gates);
+    int x = conv(b, layer, qkv, all, "ssm_conv1d.weight", d->taps, true);
+    int y = delta_rule(b, layer, x, gates);
     y = lk_build_norm(b, layer, y, nv, d->v_dim, lk_build_blk(name, layer, "ssm_norm.weight"));
     y = lk_build_glu(b, layer, LK_ACT_SILU, z, y, nv, LK_ROWS_TOKENS);
     return lk_build_matmul(b, layer, y,
                            lk_build_matrix(b, lk_build_blk(name, layer, "ssm_out.weight"), n_embd,
                                            nv));
+}
+
+int lk_build_short_conv(struct lk_builder *b, int layer, int n)
+{
+    int e = b->h.n_embd, part[3]; /* two gates, then what is convolved */
+    char name[96];
+    int in =
+        lk_build_matmul(b, layer, n,
+                        lk_build_matrix(b, lk_build_blk(name, layer, "shortconv.in_proj.weight"),
+                                        3 * e, e));
+    for (int i = 0; i < 3; i++) {
+        part[i] = lk_build_pick(b, layer, in, 1, e, 3 * e, i * e);
+    }
+    int x = lk_build_glu(b, layer, LK_ACT_NONE, part[0], part[2], e, LK_ROWS_TOKENS);
+    x = conv(b, layer, x, e, "shortconv.conv.weight", b->h.conv_taps, false);
+    x = lk_build_glu(b, layer, LK_ACT_NONE, part[1], x, e, LK_ROWS_TOKENS);
+    return lk_build_matmul(b, layer, x,
+                           lk_build_matrix(b,
+                                           lk_build_blk(name, layer, "shortconv.out_proj.weight"),
+                                           e, e));
 }
