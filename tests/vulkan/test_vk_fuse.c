@@ -51,12 +51,6 @@ static const struct arch ARCHS[] = {
      .decode = "bias+bias+bias+" ROPES,
      .front = {"bias by elementwise", "bias by elementwise", "bias by elementwise", "rope by rope",
                "rope by rope"}},
-    {.name = "lfm2",
-     .decode = "norm+norm+" ROPES,
-     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
-    {.name = "lfm2moe",
-     .decode = "norm+norm+" ROPES,
-     .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
     {.name = "qwen3",
      .decode = "norm+norm+" ROPES,
      .front = {"norm by norm", "norm by norm", "rope by rope", "rope by rope"}},
@@ -247,9 +241,9 @@ static void add_decode(struct lines *l, const struct arch *a)
 enum input { FLOATS, BY_ITSELF, FEW, MANY }; /* weights of floats; who quantizes for the others */
 static void add_experts(struct lines *l, const struct arch *a, enum input input)
 {
-    bool floats = input == FLOATS;
+    bool floats = input == FLOATS, gated = arch_shape_of(a->name)->shared_gate;
     add(l, "norm by norm");
-    add(l, "matmul by matmul");
+    add(l, gated && !floats ? "matmul+matmul by matmul" : "matmul by matmul"); /* router, gate */
     add(l, "route by route");
     add(l, floats ? "by quantize, to r13" : "by quantize, to q256");
     add(l, "experts by experts");
@@ -267,7 +261,17 @@ static void add_experts(struct lines *l, const struct arch *a, enum input input)
                    : input == MANY ? "glu by quantize, to q256"
                                    : "by quantize, to q256");
         }
-        add(l, input == BY_ITSELF ? "matmul+add by matmul, quantizes" : "matmul+add by matmul");
+        const char *down = gated ? "matmul by matmul" : "matmul+add by matmul";
+        const char *itself =
+            gated ? "matmul by matmul, quantizes" : "matmul+add by matmul, quantizes";
+        add(l, input == BY_ITSELF ? itself : down);
+    }
+    if (gated) {
+        if (floats) {
+            add(l, "matmul by matmul");
+        }
+        add(l, "gate by elementwise");
+        add(l, "add by elementwise");
     }
     if (arch_shape_of(a->name)->scales) {
         add(l, "scale by elementwise");
@@ -520,6 +524,19 @@ Test(vk_fuse, tiny_models_in_every_list)
  * for each op between the matmuls. */
 Test(vk_fuse, layers_with_states)
 {
+    static const char *const CONV[2][12] = {
+        {"norm+matmul by matmul, norms", "pick by elementwise", "pick by elementwise",
+         "pick by elementwise", "glu by elementwise", "conv by conv", "glu by quantize, to q256",
+         "matmul+add by matmul", "norm+matmul+matmul+glu by matmul, norms",
+         "matmul+add by matmul, quantizes", NULL},
+        {"norm+matmul+matmul+matmul by matmul, norms", "norm+norm+" ROPES,
+         "matmul+add by matmul, quantizes", "norm+matmul+matmul+glu by matmul, norms",
+         "matmul+add by matmul, quantizes", NULL}};
+    struct made lfm2 = make("lfm2", LK_TYPE_Q4_K);
+    for (int layer = 0; layer < 4; layer++) {
+        groups_are(lfm2.plan, LK_VK_DECODE, true, layer, "lfm2", CONV[layer % 2]);
+    }
+    unmake(&lfm2);
     struct made m = make("qwen35", LK_TYPE_Q4_K);
     static const char *const WANT[2][20] = {
         {"norm+matmul+matmul+matmul by matmul, norms", "norm+matmul by matmul, norms",
