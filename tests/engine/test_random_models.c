@@ -61,7 +61,7 @@ Test(random_models, every_architecture_and_type)
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         for (size_t t = 0; t < n_types; t++) {
             if (arch_shape_of(archs[a])->both_ways || test_skips_pair(a, t) ||
-                (test_is_sanitized_sample() && (a + t) % 16)) {
+                (test_is_sanitized_sample() && (a + t) % 48)) {
                 continue;
             }
             struct model_params p =
