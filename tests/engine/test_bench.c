@@ -53,7 +53,7 @@ static lk_token_cost cost_of_tensors(const lk_model *m)
                    !ends_with(&t, "layer_output_scale.weight")) { /* a constant of the plan */
             bool experts = t.n_dims == 3;
             bool bias = ends_with(&t, "bias"); /* of experts: a row each */
-            bias |= ends_with(&t, "ssm_conv1d.weight");
+            bias |= ends_with(&t, "ssm_conv1d.weight") || ends_with(&t, "shortconv.conv.weight");
             cost.weight_bytes += experts ? t.n_bytes / t.dims[2] * n_used(m) : t.n_bytes;
             cost.mul_adds += experts                  ? t.dims[0] * t.dims[1] * n_used(m)
                              : t.n_dims == 2 && !bias ? t.dims[0] * t.dims[1]
@@ -86,7 +86,7 @@ Test(bench, a_token_costs_every_tensor_once)
 }
 
 struct sums {
-    uint64_t attention, matmul, matmul_bytes;
+    uint64_t attention, conv, matmul, matmul_bytes;
     double seconds;
 };
 
@@ -97,6 +97,8 @@ static void add_time(void *user, const lk_op_time *t)
     s->seconds += t->seconds;
     if (strcmp(t->kind, "attention") == 0 || strcmp(t->kind, "delta") == 0) {
         s->attention += t->calls;
+    } else if (strcmp(t->kind, "conv") == 0) {
+        s->conv += t->calls;
     } else if (strcmp(t->kind, "matmul") == 0) {
         cr_assert(t->name[0] && t->type[0] && !strstr(t->name, "blk."), "'%s' '%s'", t->name,
                   t->type);
@@ -138,6 +140,7 @@ static void profiled(const char *path, uint32_t n_batch, int threads)
     tiny_same(timed, plain, TOKENS * n_vocab, path);
     struct sums s = op_sums(e);
     uint64_t batches = (TOKENS + n_batch - 1) / n_batch;
+    s.attention += strstr(path, "lfm2") ? s.conv : 0; /* instead of attention, not beside a rule */
     cr_assert_eq(s.attention, batches * lk_engine_n_layers(e), "%s: %llu attentions", path,
                  (unsigned long long)s.attention);
     cr_assert(s.matmul > batches * lk_engine_n_layers(e));
