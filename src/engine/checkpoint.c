@@ -72,8 +72,7 @@ void lk_checkpoint_give(struct lk_engine *e, struct lk_checkpoint *c)
 
 /* ---- a session's ---- */
 
-/* Drops those that were dropped for want of memory, and those beyond n tokens. */
-static void settle(struct lk_session *s, int n)
+void lk_checkpoints_cut(struct lk_session *s, int n)
 {
     struct lk_checkpoint_list *l = &s->checkpoints;
     size_t kept = 0;
@@ -89,14 +88,9 @@ static void settle(struct lk_session *s, int n)
     l->step = kept > 0 ? l->step : LK_KV_BLOCK;
 }
 
-void lk_checkpoints_cut(struct lk_session *s, int n)
-{
-    settle(s, n);
-}
-
 void lk_checkpoints_free(struct lk_session *s)
 {
-    settle(s, -1);
+    lk_checkpoints_cut(s, -1);
     lk_free(s->checkpoints.at);
     s->checkpoints = (struct lk_checkpoint_list){0};
 }
@@ -160,7 +154,7 @@ static void make_room(struct lk_session *s)
     size_t size = size_of(e->plan), all = e->options.checkpoint_bytes / size;
     size_t most = all / (size_t)(e->n_open > 0 ? e->n_open : 1);
     most = most > 0 ? most : 1;
-    settle(s, s->seq.n_tokens);
+    lk_checkpoints_cut(s, s->seq.n_tokens);
     while (l->n >= most) {
         l->step *= 2;
         thin(s, most > N_NEWEST ? N_NEWEST : most - 1);

@@ -52,7 +52,7 @@ lk_status lk_checkpoint_restore(struct lk_session *session, struct lk_checkpoint
 struct lk_checkpoint *lk_checkpoint_share(struct lk_checkpoint *c);
 void lk_checkpoint_give(struct lk_engine *engine, struct lk_checkpoint *c); /* NULL: nothing */
 
-/* Drops the session's beyond n tokens. */
+/* Drops the session's beyond n tokens, and those whose data went for want of memory. */
 void lk_checkpoints_cut(struct lk_session *session, int n);
 /* `to` has none; it shares those of `from`. Where memory ends it has fewer. */
 void lk_checkpoints_fork(const struct lk_session *from, struct lk_session *to);
