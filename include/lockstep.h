@@ -314,7 +314,7 @@ typedef struct lk_engine_options {
     int cpu_experts;
     /* Most bytes of host memory for checkpoints of recurrent states (models such as Qwen 3.5): what
      * they held at ends of blocks, so that a timeline that is cut, or shares its beginning with
-     * another, is not evaluated from its beginning. 0: none are taken. Default 1 GiB; memory is
+     * another, is not evaluated from its beginning. 0: none are taken. Default 2 GiB; memory is
      * taken as they are made, and other models take none. */
     uint64_t checkpoint_bytes;
 } lk_engine_options;

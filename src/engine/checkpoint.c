@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Checkpoint: see checkpoint.h. A session may hold its share of the budget. Where it has that many,
- * its step doubles and those that are closer together go, but for the newest: a cut goes back by
- * less than two steps, and one near the end, as edits are, by less than two blocks. Where the
- * engine's memory ends, those that were not used for longest lose their data, whoever holds them.
+ * Checkpoint: see checkpoint.h. Where the engine's memory ends, the one that is worth least loses
+ * its data, whoever holds it: what a cut behind it would have to evaluate again, g tokens to the
+ * one before, for as long as nobody came near, a tokens evaluated; its worth is g * g / a. So those
+ * of a timeline that grows lie closer together towards its end, where edits are (at a distance d
+ * some sqrt(d) apart), and those of timelines that rest become fewer.
  */
 #include "engine/checkpoint.h"
 
@@ -11,8 +12,6 @@
 
 #include "base/mem.h"
 #include "engine/engine.h"
-
-enum { N_NEWEST = 2 }; /* so many are not thinned out */
 
 /* Bytes of one. */
 static size_t size_of(const struct lk_plan *plan)
@@ -32,26 +31,51 @@ bool lk_checkpoints_kept(const struct lk_engine *e)
 
 /* ---- the store ---- */
 
-static void unlink_checkpoint(struct lk_checkpoint_store *store, struct lk_checkpoint *c)
+static void link_checkpoint(struct lk_checkpoint_store *store, struct lk_checkpoint *c)
 {
-    *(c->newer ? &c->newer->older : &store->newest) = c->older;
-    *(c->older ? &c->older->newer : &store->oldest) = c->newer;
-}
-
-static void link_newest(struct lk_checkpoint_store *store, struct lk_checkpoint *c)
-{
-    c->newer = NULL;
-    c->older = store->newest;
-    *(store->newest ? &store->newest->newer : &store->oldest) = c;
-    store->newest = c;
+    c->prev = NULL;
+    c->next = store->first;
+    if (store->first) {
+        store->first->prev = c;
+    }
+    store->first = c;
 }
 
 static void drop_data(struct lk_engine *e, struct lk_checkpoint *c)
 {
-    unlink_checkpoint(&e->checkpoints, c);
-    e->checkpoints.n_bytes -= size_of(e->plan);
+    struct lk_checkpoint_store *store = &e->checkpoints;
+    *(c->prev ? &c->prev->next : &store->first) = c->next;
+    if (c->next) {
+        c->next->prev = c->prev;
+    }
+    for (struct lk_checkpoint *k = store->first; k; k = k->next) {
+        k->before = k->before == c ? c->before : k->before;
+    }
+    store->n_bytes -= size_of(e->plan);
     lk_free(c->data);
     c->data = NULL;
+}
+
+/* What is lost with a checkpoint of n tokens, the one before it and the time it was last used. */
+static double worth(const struct lk_checkpoint_store *store, int n,
+                    const struct lk_checkpoint *before, uint64_t used)
+{
+    double gap = n - (before ? before->n_tokens : 0);
+    return gap * gap / ((double)(store->clock - used) + LK_KV_BLOCK);
+}
+
+/* The one that is worth least, or NULL. */
+static struct lk_checkpoint *least(const struct lk_checkpoint_store *store, double *its_worth)
+{
+    struct lk_checkpoint *found = NULL;
+    for (struct lk_checkpoint *c = store->first; c; c = c->next) {
+        double w = worth(store, c->n_tokens, c->before, c->used);
+        if (!found || w < *its_worth) {
+            found = c;
+            *its_worth = w;
+        }
+    }
+    return found;
 }
 
 struct lk_checkpoint *lk_checkpoint_share(struct lk_checkpoint *c)
@@ -85,7 +109,6 @@ void lk_checkpoints_cut(struct lk_session *s, int n)
         }
     }
     l->n = kept;
-    l->step = kept > 0 ? l->step : LK_KV_BLOCK;
 }
 
 void lk_checkpoints_free(struct lk_session *s)
@@ -125,43 +148,24 @@ void lk_checkpoints_fork(const struct lk_session *from, struct lk_session *to)
     for (size_t i = 0; i < from->checkpoints.n; i++) {
         lk_checkpoint_add(to, from->checkpoints.at[i]);
     }
-    to->checkpoints.step = from->checkpoints.step;
 }
 
-/* Those closer than the step to the one before go, but for the newest. */
-static void thin(struct lk_session *s, size_t n_newest)
+/* Room for one more, if it is due or worth more than another: it will be as old as it is far from
+ * the one before when the next one comes. */
+static bool make_room(struct lk_engine *e, int n, const struct lk_checkpoint *before, bool due)
 {
-    struct lk_checkpoint_list *l = &s->checkpoints;
-    size_t kept = 0;
-    int before = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        struct lk_checkpoint *c = l->at[i];
-        if (c->n_tokens - before >= l->step || i + n_newest >= l->n) {
-            before = c->n_tokens;
-            l->at[kept++] = c;
-        } else {
-            lk_checkpoint_give(s->engine, c);
+    struct lk_checkpoint_store *store = &e->checkpoints;
+    size_t size = size_of(e->plan);
+    int since = n - (before ? before->n_tokens : 0);
+    while (store->n_bytes + size > e->options.checkpoint_bytes) {
+        double its_worth = 0;
+        struct lk_checkpoint *c = least(store, &its_worth);
+        if (!due && worth(store, n, before, store->clock - (uint64_t)since) < its_worth) {
+            return false;
         }
+        drop_data(e, c);
     }
-    l->n = kept;
-}
-
-/* Room for one more among the session's. */
-static void make_room(struct lk_session *s)
-{
-    struct lk_checkpoint_list *l = &s->checkpoints;
-    struct lk_engine *e = s->engine;
-    size_t size = size_of(e->plan), all = e->options.checkpoint_bytes / size;
-    size_t most = all / (size_t)(e->n_open > 0 ? e->n_open : 1);
-    most = most > 0 ? most : 1;
-    lk_checkpoints_cut(s, s->seq.n_tokens);
-    while (l->n >= most) {
-        l->step *= 2;
-        thin(s, most > N_NEWEST ? N_NEWEST : most - 1);
-    }
-    while (e->checkpoints.n_bytes + size > e->options.checkpoint_bytes) {
-        drop_data(e, e->checkpoints.oldest);
-    }
+    return true;
 }
 
 /* ---- when ---- */
@@ -197,12 +201,11 @@ void lk_checkpoint_take(struct lk_session *s, bool due)
     if (s->seq.slot < 0 || n == 0 || !lk_checkpoints_kept(e)) {
         return;
     }
-    const struct lk_checkpoint *before = last_before(s, n);
-    int since = n - (before ? before->n_tokens : 0);
-    if (since == 0 || (!due && since < s->checkpoints.step)) {
+    struct lk_checkpoint *before = last_before(s, n);
+    if ((before && before->n_tokens == n) || !make_room(e, n, before, due)) {
         return;
     }
-    make_room(s);
+    lk_checkpoints_cut(s, n); /* some of them may have gone */
     struct lk_checkpoint *c = lk_alloc(sizeof *c);
     uint8_t *data = c ? lk_alloc(size_of(e->plan)) : NULL;
     lk_error why;
@@ -210,8 +213,12 @@ void lk_checkpoint_take(struct lk_session *s, bool due)
         lk_free(c);
         return;
     }
-    *c = (struct lk_checkpoint){.n_tokens = n, .refs = 1, .data = data};
-    link_newest(&e->checkpoints, c);
+    *c = (struct lk_checkpoint){.n_tokens = n,
+                                .refs = 1,
+                                .data = data,
+                                .before = last_before(s, n),
+                                .used = e->checkpoints.clock};
+    link_checkpoint(&e->checkpoints, c);
     e->checkpoints.n_bytes += size_of(e->plan);
     if (copy(s, c, false, &why) == LK_OK) {
         lk_checkpoint_add(s, c);
@@ -223,8 +230,7 @@ void lk_checkpoint_take(struct lk_session *s, bool due)
 
 lk_status lk_checkpoint_restore(struct lk_session *s, struct lk_checkpoint *c, lk_error *err)
 {
-    unlink_checkpoint(&s->engine->checkpoints, c);
-    link_newest(&s->engine->checkpoints, c);
+    c->used = s->engine->checkpoints.clock;
     return copy(s, c, true, err);
 }
 

@@ -18,20 +18,22 @@ struct lk_checkpoint {
     int n_tokens; /* from the timeline's beginning on */
     int refs;
     uint8_t *data; /* owned: a unit of each recurrent state, in the plan's order; NULL: dropped */
-    struct lk_checkpoint *newer, *older; /* by their last use, of those with data */
+    struct lk_checkpoint *before; /* the one before it in its timeline that has data, or NULL */
+    uint64_t used;                /* the store's clock when it was last taken or brought back */
+    struct lk_checkpoint *next, *prev; /* of those with data, in no order */
 };
 
 /* An engine's. */
 struct lk_checkpoint_store {
-    struct lk_checkpoint *newest, *oldest;
+    struct lk_checkpoint *first; /* of those with data */
     size_t n_bytes;
+    uint64_t clock; /* tokens that the engine has evaluated */
 };
 
 /* A session's, by position. */
 struct lk_checkpoint_list {
     struct lk_checkpoint **at; /* owned, [n]; a reference each */
     size_t n, cap;
-    int step; /* none is taken sooner than this after the one before */
 };
 
 /* Whether the engine takes checkpoints: its model has recurrent states, and one fits. */
@@ -40,8 +42,8 @@ bool lk_checkpoints_kept(const struct lk_engine *engine);
  * where a checkpoint may be taken, at a block's end. The text ends at `end`; `last`: no more of it
  * follows in a later call, and its last whole block is such an end. */
 int lk_checkpoint_stop(const struct lk_session *session, int pos, int n, int end, bool last);
-/* Takes one of the session as it is, where it is due or a step after the one before. Taking none
- * is no failure: it costs time only. */
+/* Takes one of the session as it is, where it is due or worth more than what would go for it.
+ * Taking none is no failure: it costs time only. */
 void lk_checkpoint_take(struct lk_session *session, bool due);
 /* The session's at exactly n tokens that has data, or NULL. */
 struct lk_checkpoint *lk_checkpoint_at(const struct lk_session *session, int n);

@@ -19,7 +19,7 @@ lk_engine_options lk_engine_options_default(void)
                                .backend = "auto",
                                .gpu_layers = LK_GPU_LAYERS_AUTO,
                                .cpu_experts = LK_CPU_EXPERTS_AUTO,
-                               .checkpoint_bytes = (uint64_t)1 << 30,
+                               .checkpoint_bytes = (uint64_t)2 << 30,
                                .n_sessions = 1,
                                .n_batch = DEFAULT_BATCH,
                                .cpu_level = "auto",

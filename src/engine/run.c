@@ -98,6 +98,7 @@ static void deliver(struct lk_engine *e, const struct lk_batch *b, struct lk_wor
     struct lk_session *s = w->session;
     size_t width = (size_t)lk_plan_row_width(e->plan);
     s->seq.n_tokens += w->count;
+    e->checkpoints.clock += (uint64_t)w->count;
     s->has_logits = false;
     if (s->seq.n_tokens % LK_KV_BLOCK == 0) {
         lk_checkpoint_take(s, w->last && w->end - (size_t)s->seq.n_tokens <= LK_KV_BLOCK);

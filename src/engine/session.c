@@ -20,7 +20,6 @@ lk_status lk_session_open(lk_engine *engine, lk_session **out, lk_error *err)
     lk_mutex_unlock(engine->lock);
     s->engine = engine;
     s->lane = engine->home;
-    s->checkpoints.step = LK_KV_BLOCK;
     s->tokens = lk_alloc_array(engine->n_ctx, sizeof *s->tokens);
     s->logits = lk_alloc_array((size_t)lk_plan_row_width(engine->plan), sizeof *s->logits);
     lk_status status = LK_OK;

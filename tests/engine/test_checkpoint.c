@@ -33,19 +33,20 @@ struct text {
     size_t n_vocab;
 };
 
-static void open_text(struct text *x, const char *arch, const char *backend, uint32_t n_batch)
+static void open_text_of(struct text *x, const char *arch, const char *backend, uint32_t n_batch,
+                         uint32_t n_ctx)
 {
     struct model_params p = model_params_default(arch, LK_TYPE_Q8_0, 3);
     struct gguf_build b = {0};
     char path[] = "/tmp/lk-test-XXXXXX";
     close(mkstemp(path));
-    p.n_ctx = CTX;
+    p.n_ctx = (int)n_ctx;
     model_build(&b, &p);
     gb_save(&b, path);
     gb_free(&b);
     lk_engine_options o = lk_engine_options_default();
     o.backend = backend;
-    o.n_ctx = CTX;
+    o.n_ctx = n_ctx;
     o.n_batch = n_batch;
     o.n_sessions = 3;
     o.threads = 1;
@@ -57,10 +58,15 @@ static void open_text(struct text *x, const char *arch, const char *backend, uin
     cr_assert_eq(x->engine->checkpoints.n_bytes, 0, "the session that is gone has left some");
 }
 
+static void open_text(struct text *x, const char *arch, const char *backend, uint32_t n_batch)
+{
+    open_text_of(x, arch, backend, n_batch, CTX);
+}
+
 static void close_text(struct text *x)
 {
     cr_assert_eq(x->engine->checkpoints.n_bytes, 0);
-    cr_assert_null(x->engine->checkpoints.newest);
+    cr_assert_null(x->engine->checkpoints.first);
     lk_engine_close(&x->engine);
     lk_model_close(&x->model);
     free(x->rows);
@@ -183,6 +189,45 @@ Test(checkpoint, any_budget_is_kept_to)
         lk_session_close(&s);
         close_text(&x);
     }
+}
+
+/* A long text has all of the budget, though other sessions are open; it has to go back furthest
+ * where it begins, and what rests makes room. */
+Test(checkpoint, they_lie_closer_towards_the_end)
+{
+    enum { LONG = 40 * BLOCK, MOST = 10 };
+    struct text x;
+    lk_error err;
+    static int32_t ids[LONG];
+    size_t held = 0;
+    open_text_of(&x, MODELS[3], "cpu", BLOCK, LONG);
+    lk_session *rests = session_of(&x, N), *s;
+    cr_assert_eq(lk_session_open(x.engine, &s, &err), LK_OK, "%s", err.message);
+    x.engine->options.checkpoint_bytes = MOST * size_of_one(&x);
+    tiny_tokens(ids, LONG, x.n_vocab, 5);
+    cr_assert_eq(lk_session_sync(s, ids, LONG, &err), LK_OK, "%s", err.message);
+    for (size_t i = 0; i < rests->checkpoints.n; i++) {
+        held += rests->checkpoints.at[i]->data != NULL;
+    }
+    cr_assert_leq(held, 1, "%zu", held);
+    int end = LONG, first = 0, last = 0, n = 0;
+    for (size_t i = 0; i < s->checkpoints.n; i++) {
+        const struct lk_checkpoint *c = s->checkpoints.at[i];
+        if (c->data) {
+            int gap = c->n_tokens - (c->before ? c->before->n_tokens : 0);
+            cr_assert_leq(gap, LONG / 4, "%d before %d", gap, c->n_tokens);
+            first = first ? first : gap;
+            last = gap;
+            n++;
+            end = c->n_tokens;
+        }
+    }
+    cr_assert_eq(n + (int)held, MOST);
+    cr_assert_gt(end, LONG - 2 * BLOCK);
+    cr_assert_gt(first, 2 * last, "%d and %d", first, last);
+    lk_session_close(&s);
+    lk_session_close(&rests);
+    close_text(&x);
 }
 
 /* Sessions share a budget: the newest of each are there, and those of one that rests go first. */

@@ -44,7 +44,7 @@ const struct cli_option cli_layer_options[] = {
 };
 
 const struct cli_option cli_checkpoint_options[] = {
-    {"checkpoints", 0, CLI_INT, "MB", THIS(checkpoints), "1024", 0, 1 << 24,
+    {"checkpoints", 0, CLI_INT, "MB", THIS(checkpoints), "2048", 0, 1 << 24,
      .help = "memory for recurrent states (Qwen 3.5 and the like) as they were in mid-text, so "
              "that a text that is cut is not read again from its beginning (changes no result)"},
     CLI_END,
