@@ -3,11 +3,12 @@
  * Attn_matrix: attention of many tokens by products of int8 matrices (rule 8). A workgroup owns 64
  * query rows (heads of one KV head, tokens of one sequence), each of its four subgroups 16 of them,
  * and walks the chunks of 64 keys in rising order. Queries stay in registers as limbs, a chunk of K
- * and V goes through shared memory.
+ * and V goes through shared memory. Where heads are larger than 128, what registers hold of outputs
+ * is halved: two subgroups have the same rows, each half of the keys and of the outputs.
  *
- * Scores leave the matrices through shared memory, where two invocations take a row: its maxima,
- * its weights, and these as limbs back into the same place. Outputs are joined where they are: a
- * row's factors are matrices whose columns are equal.
+ * Scores leave the matrices through shared memory, where the invocations of a row take it: its
+ * maxima, its weights, and these as limbs back into the same place. Outputs are joined where they
+ * are: a row's factors are matrices whose columns are equal.
  */
 #version 450
 #ifdef LK_MATRIX
@@ -18,12 +19,14 @@
 #include "shaders/common.glsl"
 #include "shaders/attention.glsl"
 
-const uint THREADS = 128u;
-layout(local_size_x = 128) in;
-layout(constant_id = 1) const uint DIM = 128; /* padded head dimension, a multiple of 32 */
+layout(local_size_x_id = 3) in; /* THREADS */
+layout(constant_id = 1) const uint DIM = 128; /* padded head dimension, a multiple of 32 PARTS */
 layout(constant_id = 2) const uint FLAGS = 0; /* LK_VK_ATTN_* */
 const uint BITS = (FLAGS & LK_VK_ATTN_K8) != 0u ? LK_KV_K8_BITS : LK_KV_K_BITS;
 const uint LIMBS = BITS == LK_KV_K_BITS ? 2u : 1u;
+const uint PARTS = LK_VK_ATTN_MATRIX_PARTS(DIM); /* subgroups that have the same rows */
+const uint THREADS = 128u * PARTS;
+const uint OF_ROW = 2u * PARTS; /* invocations of a row between the matrices */
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -55,13 +58,13 @@ const uint K_STRIDE = DIM / 16u + 1u; /* uvec4s of a key: one more, so that bank
 const uint V_STRIDE = 5u;             /* of a dimension's 64 values */
 const uint S_STRIDE = 17u;            /* of a row's 64 scores */
 const uint K_LOW = 64u * K_STRIDE;    /* where the low limbs of keys begin */
-const uint V_TILE = 0u;
-const uint K_TILE = DIM * V_STRIDE;
-const uint S_TILE = K_TILE; /* scores take the place of keys */
-const uint K_WORDS = 2u * K_LOW, S_WORDS = ROWS * S_STRIDE;
-const uint TILE = K_TILE + (K_WORDS > S_WORDS ? K_WORDS : S_WORDS);
+const uint K_TILE = 0u;
+const uint K_WORDS = 2u * K_LOW, S_WORDS = ROWS * S_STRIDE, V_WORDS = DIM * V_STRIDE;
+const uint S_TILE = 0u; /* scores and values take the place of keys */
+const uint V_TILE = S_WORDS;
+const uint TILE = K_WORDS > S_WORDS + V_WORDS ? K_WORDS : S_WORDS + V_WORDS;
 
-/* Values, then queries, keys, scores and weights in turn. */
+/* Queries, then keys, and in turn with them scores, weights and values. */
 shared uvec4 tile[TILE];
 shared float k_scale[64], v_scale[64];
 shared float f_old[ROWS], f_new[ROWS], down[ROWS];
@@ -70,8 +73,9 @@ shared uint pair_most[THREADS];
 
 #include "shaders/matrix.glsl"
 
-const uint STEPS = DIM / 32u; /* of a dot */
-const uint COLUMNS = DIM / 16u; /* matrices of a row of outputs */
+const uint STEPS = DIM / 32u;           /* of a dot */
+const uint OWN_KEYS = 64u / OF_ROW;     /* of a row's keys, those of an invocation, in fours */
+const uint COLUMNS = DIM / 16u / PARTS; /* a subgroup's matrices of a row of outputs */
 
 /* Where row `r` of all lies in q and in the output. */
 uint place_of(uint r, uint first_token, uint head0, uint n_heads)
@@ -102,7 +106,7 @@ void put_query(uint r, uint n_rows, uint place, uint d, uint a, float factor)
 
 /* What an invocation holds of a chunk on its way from the cache to the tiles: FETCH times 16
  * dimensions of a key and 16 keys of a dimension, and a scale. */
-const uint FETCH = DIM / 32u;
+const uint FETCH = DIM / 32u / PARTS;
 uvec4 k_high[FETCH];
 uvec2 k_low[FETCH];
 uvec4 v_words[FETCH];
@@ -113,7 +117,7 @@ void fetch_keys(uint block, uint kv_head)
     uint lid = gl_LocalInvocationIndex, key = lid & 63u;
     uint at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, BITS);
     [[unroll]] for (uint i = 0u; i < FETCH; i++) {
-        uint d = 16u * (2u * i + lid / 64u);
+        uint d = 16u * (OF_ROW * i + lid / 64u);
         [[unroll]] for (uint k = 0u; k < 4u; k++) {
             k_high[i][k] = k_cache[at + LK_KV_K_HIGH(d + 4u * k, key)];
         }
@@ -129,7 +133,7 @@ void put_keys()
 {
     uint lid = gl_LocalInvocationIndex, key = lid & 63u;
     [[unroll]] for (uint i = 0u; i < FETCH; i++) {
-        uint at = K_TILE + key * K_STRIDE + 2u * i + lid / 64u;
+        uint at = K_TILE + key * K_STRIDE + OF_ROW * i + lid / 64u;
         tile[at] = k_high[i];
         if (LIMBS == 2u) {
             uvec2 low = k_low[i];
@@ -166,7 +170,7 @@ void put_values()
     }
 }
 
-/* What the two invocations of a row know of it. */
+/* What the invocations of a row know of it. */
 struct Row {
     int first, last; /* keys it takes part in; last < first: none */
     float q_scale, l;
@@ -200,8 +204,8 @@ void main()
     uint last = pos0 + n_tile_tokens - 1u;
     last += min(p.ahead, seq_end - last);
     uint low_key = p.window != 0u && pos0 + 1u > p.window ? pos0 + 1u - p.window : 0u;
-    uint r = lid >> 1, part = lid & 1u; /* this invocation's row, and half of its keys */
-    uint row0 = (lid >> 5) * 16u; /* of the subgroup */
+    uint r = lid / OF_ROW, part = lid % OF_ROW; /* this invocation's row, and part of its keys */
+    uint row0 = (lid >> 5) / PARTS * 16u, side = (lid >> 5) % PARTS; /* of the subgroup */
     uint place = place_of(r, first_token, head0, n_heads);
 
     Row row;
@@ -216,16 +220,18 @@ void main()
         row.l = lk_sink_weight(sink);
     }
     uint a = 0u;
-    for (uint d = part * (DIM / 2u); d < (part + 1u) * (DIM / 2u); d++) {
+    for (uint d = part * (DIM / OF_ROW); d < (part + 1u) * (DIM / OF_ROW); d++) {
         a = max(a, lk_magnitude(q_at(r, n_rows, place, d)));
     }
     pair_most[lid] = a;
     barrier();
-    a = max(a, pair_most[lid ^ 1u]);
+    [[unroll]] for (uint k = 1u; k < OF_ROW; k++) {
+        a = max(a, pair_most[lid ^ k]);
+    }
     precise float factor = lk_cell_factor(lk_flt(a), float(LK_Q_MOST));
     precise float scale = lk_cell_scale(lk_flt(a), LK_Q_MOST) * lk_flt(p.score_in);
     row.q_scale = a == 0u ? 0.0 : scale;
-    for (uint d = part * 16u; d < DIM; d += 32u) {
+    for (uint d = part * 16u; d < DIM; d += 16u * OF_ROW) {
         put_query(r, n_rows, place, d, a, factor);
     }
     barrier();
@@ -250,16 +256,17 @@ void main()
         fetch_values(batch[table + chunk], kv_head);
         barrier();
         uint s_at = S_TILE + row0 * S_STRIDE;
-        INTS scores[4];
-        [[unroll]] for (uint j = 0u; j < 4u; j++) { /* 16 keys */
+        INTS scores[4u / PARTS];
+        [[unroll]] for (uint j = 0u; j < 4u / PARTS; j++) { /* 16 keys */
+            uint key0 = 16u * (4u / PARTS * side + j);
             INTS high = ZERO_INTS, middle = ZERO_INTS, low = ZERO_INTS;
             [[unroll]] for (uint k = 0u; k < STEPS; k++) {
                 RIGHT x;
-                LOAD_RIGHT(x, K_TILE + 16u * j * K_STRIDE + 2u * k, K_STRIDE);
+                LOAD_RIGHT(x, K_TILE + key0 * K_STRIDE + 2u * k, K_STRIDE);
                 high = MULTIPLY(q_high[k], x, high);
                 middle = MULTIPLY(q_low[k], x, middle);
                 if (LIMBS == 2u) {
-                    LOAD_RIGHT(x, K_TILE + K_LOW + 16u * j * K_STRIDE + 2u * k, K_STRIDE);
+                    LOAD_RIGHT(x, K_TILE + K_LOW + key0 * K_STRIDE + 2u * k, K_STRIDE);
                     middle = MULTIPLY(q_high[k], x, middle);
                     low = MULTIPLY(q_low[k], x, low);
                 }
@@ -271,39 +278,42 @@ void main()
             }
             scores[j] = high;
         }
-        put_values();
         barrier();
-        [[unroll]] for (uint j = 0u; j < 4u; j++) {
-            STORE_ROWS(scores[j], s_at + 4u * j, S_STRIDE);
+        put_values();
+        [[unroll]] for (uint j = 0u; j < 4u / PARTS; j++) {
+            STORE_ROWS(scores[j], s_at + 4u * (4u / PARTS * side + j), S_STRIDE);
         }
         barrier();
 
-        /* keys 8 t + 4 part + 0 .. 3 of the row */
-        precise float s[32];
+        /* keys 4 (OF_ROW t + part) + 0 .. 3 of the row */
+        precise float s[OWN_KEYS];
         int top = NO_KEY;
         /* slots of the chunk that the row takes part in: from .. from + span - 1 */
         int base = int(chunk * LK_KV_BLOCK);
         int from = clamp(row.first - base, 0, 64) - int(4u * part);
         int to = clamp(row.last - base, -1, 63) - int(4u * part);
         uint span = uint(max(to - from + 1, 0));
-        [[unroll]] for (uint t = 0u; t < 8u; t++) {
-            ivec4 dot = ivec4(tile[S_TILE + r * S_STRIDE + 2u * t + part]);
+        [[unroll]] for (uint t = 0u; t < OWN_KEYS / 4u; t++) {
+            ivec4 dot = ivec4(tile[S_TILE + r * S_STRIDE + OF_ROW * t + part]);
             [[unroll]] for (uint e = 0u; e < 4u; e++) {
-                bool used = uint(int(8u * t + e) - from) < span;
-                s[4u * t + e] = score_of(dot[e], k_scale[8u * t + 4u * part + e], row.q_scale,
+                uint key = 4u * (OF_ROW * t + part) + e;
+                bool used = uint(int(4u * OF_ROW * t + e) - from) < span;
+                s[4u * t + e] = score_of(dot[e], k_scale[key], row.q_scale,
                                          (FLAGS & LK_VK_ATTN_CAP) != 0u ? p.score_cap : 0u, used, far);
                 top = used ? max(top, lk_rte(s[4u * t + e])) : top;
             }
         }
         pair_top[lid] = top;
         barrier();
-        top = max(top, pair_top[lid ^ 1u]);
+        [[unroll]] for (uint k = 1u; k < OF_ROW; k++) {
+            top = max(top, pair_top[lid ^ k]);
+        }
         int count = 0;
         uint most = 0u;
-        [[unroll]] for (uint i = 0u; i < 32u; i++) {
-            uint key = (i >> 2) * 8u + 4u * part + (i & 3u);
+        [[unroll]] for (uint i = 0u; i < OWN_KEYS; i++) {
+            uint key = 4u * (OF_ROW * (i >> 2) + part) + (i & 3u);
             precise float w = 0.0;
-            if (uint(int(8u * (i >> 2) + (i & 3u)) - from) < span) {
+            if (uint(int(4u * OF_ROW * (i >> 2) + (i & 3u)) - from) < span) {
                 precise float pj = weight_of(s[i], lk_rte(s[i]), top);
                 count += count_of(pj);
                 w = pj * v_scale[key];
@@ -314,21 +324,26 @@ void main()
         pair_count[lid] = count;
         pair_most[lid] = most;
         barrier();
-        int e_most = lk_weight_exponent(max(most, pair_most[lid ^ 1u]));
+        [[unroll]] for (uint k = 1u; k < OF_ROW; k++) {
+            count += pair_count[lid ^ k];
+            most = max(most, pair_most[lid ^ k]);
+        }
+        int e_most = lk_weight_exponent(most);
         precise float up = lk_weight_up(e_most);
         uint p_at = S_TILE + row0 * S_STRIDE + (r - row0) * V_STRIDE;
-        [[unroll]] for (uint t = 0u; t < 8u; t++) {
+        [[unroll]] for (uint t = 0u; t < OWN_KEYS / 4u; t++) {
+            uint four = OF_ROW * t + part;
             precise vec4 w = vec4(s[4u * t], s[4u * t + 1u], s[4u * t + 2u], s[4u * t + 3u]);
             w = w * up;
             ivec4 x = ivec4(lk_rte(w.x), lk_rte(w.y), lk_rte(w.z), lk_rte(w.w));
-            tile[p_at + (t >> 1)][2u * (t & 1u) + part] = pack4((x + 128) >> 8);
-            tile[p_at + 16u * V_STRIDE + (t >> 1)][2u * (t & 1u) + part] = pack4(x);
+            tile[p_at + (four >> 2)][four & 3u] = pack4((x + 128) >> 8);
+            tile[p_at + 16u * V_STRIDE + (four >> 2)][four & 3u] = pack4(x);
         }
         int nn = max(row.n, top);
         precise float old = row.n == NO_KEY ? lk_flt(0u) : merge_factor(row.n - nn);
         precise float new = top == NO_KEY ? lk_flt(0u) : merge_factor(top - nn);
         precise float la = row.l * old;
-        precise float lb = l_of(count + pair_count[lid ^ 1u]) * new;
+        precise float lb = l_of(count) * new;
         row.l = la + lb;
         row.n = nn;
         if (part == 0u) {
@@ -353,7 +368,7 @@ void main()
             INTS high = ZERO_INTS, low = ZERO_INTS;
             [[unroll]] for (uint k = 0u; k < 2u; k++) {
                 RIGHT v;
-                LOAD_RIGHT(v, V_TILE + 16u * c * V_STRIDE + 2u * k, V_STRIDE);
+                LOAD_RIGHT(v, V_TILE + 16u * (COLUMNS * side + c) * V_STRIDE + 2u * k, V_STRIDE);
                 high = MULTIPLY(w_high[k], v, high);
                 low = MULTIPLY(w_low[k], v, low);
             }
@@ -378,20 +393,23 @@ void main()
     barrier();
     FLOATS by_l;
     LOAD_BY_ROW(by_l, f_old, row0);
-    /* four matrices at a time leave through the scores */
+    /* four matrices of a subgroup at a time leave through the scores, those of the second half through
+     * the values */
     STEP_UNROLL for (uint c0 = 0u; c0 < COLUMNS; c0 += 4u) {
         [[unroll]] for (uint c = 0u; c < 4u && c0 + c < COLUMNS; c++) {
             [[unroll]] for (int e = 0; e < N_OWN(o[c0 + c]); e++) {
                 precise float y = OWN(o[c0 + c], e) * OWN(by_l, e);
                 OWN(o[c0 + c], e) = y;
             }
-            STORE_ROWS(o[c0 + c], S_TILE + row0 * S_STRIDE + 4u * c, S_STRIDE);
+            STORE_ROWS(o[c0 + c], S_TILE + side * S_WORDS + row0 * S_STRIDE + 4u * c, S_STRIDE);
         }
         barrier();
-        for (uint i = lid; i < ROWS * 64u; i += THREADS) {
-            uint row_i = i / 64u, d = c0 * 16u + i % 64u;
-            if (row_i < n_rows && d < p.head_dim) {
-                uint word = tile[S_TILE + row_i * S_STRIDE + i % 64u / 4u][i & 3u];
+        for (uint i = lid; i < ROWS * 64u * PARTS; i += THREADS) {
+            uint row_i = i / 64u % ROWS, half_i = i / (64u * ROWS), own = c0 * 16u + i % 64u;
+            uint d = half_i * COLUMNS * 16u + own;
+            if (row_i < n_rows && own < COLUMNS * 16u && d < p.head_dim) {
+                uint word =
+                    tile[S_TILE + half_i * S_WORDS + row_i * S_STRIDE + i % 64u / 4u][i & 3u];
                 out0[place_of(row_i, first_token, head0, n_heads) + d] =
                     store_value(lk_flt(word), p.op);
             }

@@ -25,11 +25,13 @@
 #define LK_VK_ATTN_OWN         4   /* of them, those of 32 invocations */
 #define LK_VK_ATTN_FEW_ROWS    8   /* rows of a workgroup of 32 invocations, for few tokens */
 #define LK_VK_ATTN_MATRIX_ROWS 64  /* of a workgroup of attention by matrices */
-#define LK_VK_ATTN_SPLIT       1u
-#define LK_VK_ATTN_CAP         4u /* scores have a soft cap */
-#define LK_VK_ATTN_SINK        8u /* softmax has a sink for each head */
-#define LK_VK_ATTN_K8          2u /* cells of K have 8 bits */
-#define LK_VK_MAX_COLS         8  /* tokens of one mat-vec workgroup */
+/* Its subgroups of 32 for 16 rows: a head's padded dimension is a multiple of 32 of them. */
+#define LK_VK_ATTN_MATRIX_PARTS(dim) ((dim) > 128u ? 2u : 1u)
+#define LK_VK_ATTN_SPLIT             1u
+#define LK_VK_ATTN_CAP               4u /* scores have a soft cap */
+#define LK_VK_ATTN_SINK              8u /* softmax has a sink for each head */
+#define LK_VK_ATTN_K8                2u /* cells of K have 8 bits */
+#define LK_VK_MAX_COLS               8  /* tokens of one mat-vec workgroup */
 
 /* How activations are handed to a matmul. */
 #define LK_VK_X_F32  0 /* as they are */

@@ -16,10 +16,11 @@
 /* Float sums in f32 over a row of K products: K/256 panels of 256, errors that mostly cancel; and
  * rows whose terms cancel to a tenth of their size. */
 #define LK_BOUND_FLOAT_MATMUL 1e-5
-/* Attention: a weight so near a tie of its 14 bits that it goes to the other side moves an output
- * by 2^-13 of that key's share; where scores are large that is every one, two roundings of half a
- * step (4e-5). */
-#define LK_BOUND_ATTENTION 1e-4
+/* Attention: where scores are large every weight of a chunk's 64 may go to the other side of a tie
+ * of its 14 bits. A weight is off by half a step of 2^-13 of the chunk's largest on either side,
+ * 5e-5 (root mean square) of it; where one key has most of the weight, 63 others are off by as much
+ * and add sqrt(64) times that to a row of its size. */
+#define LK_BOUND_ATTENTION 4e-4
 /* Matrices of quantized weights: sums in f32 as above, and one element of the input so near a tie
  * of its 8 bits that it goes to the other side, 1/127 of the largest of its block, which may be
  * most of the row. */

@@ -37,6 +37,25 @@ static bool may_lack(const char *path, const char *column)
     return lacks;
 }
 
+/* Other tokens and positions than those of a whole check. */
+Test(check, no_alarm_when_quick)
+{
+    lk_engine_options o = cpu();
+    lk_check_options co = lk_check_options_default();
+    size_t step = test_is_sanitized_sample() ? 9 : 1;
+    co.quick = true;
+    for (size_t i = 0; i < test_n_models(); i += step) {
+        lk_model *m;
+        lk_error err;
+        lk_check_report *r;
+        cr_assert_eq(lk_model_open(test_model_path(i), &m, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_check(m, &o, &co, &r, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(r->verdict, LK_CHECK_EQUAL, "%s: %s", test_model_path(i), r->sentence);
+        lk_check_free(&r);
+        lk_model_close(&m);
+    }
+}
+
 Test(check, no_alarm_on_any_architecture)
 {
     lk_engine_options o = cpu();

@@ -37,6 +37,7 @@ struct cut {
     uint32_t flags;      /* LK_VK_ATTN_* of the shape */
     const char *shader;  /* of lk_vk_emit_attention */
     uint32_t rows;       /* query rows of a workgroup */
+    uint32_t threads;    /* of a workgroup, but for those of decode */
     uint32_t head_tiles; /* tiles of heads of one KV head */
     uint32_t y;          /* workgroups a tile of tokens */
     uint32_t attn;       /* dispatch of the list */
@@ -70,9 +71,12 @@ static uint32_t attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *att
 static const char *matrix_shader(const struct lk_vk_facts *f, const struct cut *c)
 {
     const char *shader = f->matrix ? "attn_matrix" : "attn_wide";
-    uint32_t spec[4] = {0, c->dim, c->flags, 0};
+    uint32_t parts = LK_VK_ATTN_MATRIX_PARTS(c->dim);
+    uint32_t spec[4] = {0, c->dim, c->flags, 128 * parts};
     bool loops = !f->narrow && !f->looped; /* which a driver on the CPU compiles for minutes */
-    return (f->matrix || loops) && lk_vk_facts_fit(f, shader, spec) ? shader : NULL;
+    return (f->matrix || loops) && c->dim % (32 * parts) == 0 && lk_vk_facts_fit(f, shader, spec)
+               ? shader
+               : NULL;
 }
 
 /* Query rows of a workgroup of many: what shared memory holds of them. */
@@ -111,6 +115,9 @@ static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
     uint32_t few_rows = LK_VK_ATTN_FEW_ROWS / (c.dim > LK_VK_DECODE_DIM ? 2 : 1);
     c.rows = few ? few_rows : by_matrix ? LK_VK_ATTN_MATRIX_ROWS : many_rows(b->facts, &c);
     c.rows = few && group < c.rows ? group : c.rows;
+    c.threads = few         ? 32
+                : by_matrix ? 128 * LK_VK_ATTN_MATRIX_PARTS(c.dim)
+                            : c.rows / LK_VK_ATTN_OWN * 32;
     c.head_tiles = (group + c.rows - 1) / c.rows;
     c.y = c.n_kv_head * c.head_tiles;
     c.attn =
@@ -200,8 +207,7 @@ void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
     }
     struct lk_vk_step *s = attention_step(b, g->lead, &c);
     uint32_t more = split ? LK_VK_ATTN_SPLIT : bind_sinks(b, s, op);
-    lk_vk_set_pipe(b, s, 0, c.shader, c.rows, c.dim, c.flags | more,
-                   split ? 32 : c.rows / LK_VK_ATTN_OWN * 32);
+    lk_vk_set_pipe(b, s, 0, c.shader, c.rows, c.dim, c.flags | more, c.threads);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_STATE, op->u.attention.k, false);
     lk_vk_bind(s, 2, LK_VK_BIND_STATE, op->u.attention.v, false);
