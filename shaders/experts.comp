@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Experts: the vector of its expert added to each routed row; the rows of a token combined (rule
- * 10).
+ * 10), and a residual added.
  */
 #version 450
 #include "shaders/common.glsl"
@@ -24,6 +24,10 @@ layout(std430, binding = 3) readonly buffer Route
 {
     float route[];
 };
+layout(std430, binding = 4) readonly buffer Residual
+{
+    float residual[];
+};
 layout(push_constant) uniform Push
 {
     lk_vk_experts_push p;
@@ -38,7 +42,7 @@ void main()
     uint row = i / p.width;
     uint col = i - row * p.width;
     precise float y = 0.0;
-    if (KIND == LK_VK_EXPERTS_COMBINE) {
+    if (KIND != LK_VK_EXPERTS_BIAS) {
         for (uint j = 0u; j < p.n_used; j++) {
             precise float t = route[(row * 2u + 1u) * p.n_used + j];
             t = t * in0[(row * p.n_used + j) * p.width + col];
@@ -49,5 +53,10 @@ void main()
         int expert = lk_rte(route[token * 2u * p.n_used + (row - token * p.n_used)]);
         y = in0[i] + lk_flush(bias[uint(expert) * p.width + col]);
     }
-    out0[i] = store_value(y, p.op);
+    y = store_value(y, p.op);
+    if (KIND == LK_VK_EXPERTS_ADD) {
+        y = residual[i] + y;
+        y = store_value(y, p.op_next);
+    }
+    out0[i] = y;
 }

@@ -81,16 +81,20 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
         g[n] = 0.0;
     }
 #if defined(W_FLOAT)
-    /* 32 elements at a time, their loads under way at once; past the end lie zeros, or the last
-     * elements again with w = 0 */
+    /* 32 elements at a time, their loads under way at once, those of the next beside the sums of
+     * these; past the end lie zeros, or the last elements again with w = 0 */
     const uint STEP = 32u;
     uint end = min(panel * 256u + 256u, p.k);
+    precise vec4 next[STEP / 4u];
+    LK_UNROLL for (uint i = 0u; i < STEP / 4u; i++) {
+        next[i] = w_floats(c, group, r, min(panel * 256u + 4u * i, (p.k - 1u) & ~3u));
+    }
     for (uint first = panel * 256u; first < end; first += STEP) {
         precise vec4 w[STEP / 4u];
         LK_UNROLL for (uint i = 0u; i < STEP / 4u; i++) {
             uint e = first + 4u * i;
-            w[i] = w_floats(c, group, r, min(e, (p.k - 1u) & ~3u));
-            w[i] = e < end ? w[i] : vec4(0.0);
+            w[i] = e < end ? next[i] : vec4(0.0);
+            next[i] = w_floats(c, group, r, min(e + STEP, (p.k - 1u) & ~3u));
         }
         LK_UNROLL for (uint n = 0u; n < COLS; n++) {
             LK_UNROLL for (uint i = 0u; i < STEP / 4u; i++) {
@@ -219,18 +223,25 @@ float run_rows(Chunk c, uint group, uint r, uint worker, uint token)
     return y;
 }
 
+/* Row groups between those of gate and those of up. */
+uint to_other()
+{
+    return EXPERTS ? p.n1 : p.rg1;
+}
+
 /* Decode: the 32 rows of `group` for one token in x, with a GLU those of the other half in y; valid
  * in worker 0. The weights of the first panel are on their way while the activations are made ready. */
 vec2 run_all(Chunk c, uint group, uint r, uint worker, uint token)
 {
 #ifdef W_PRELOADED
     uint half0 = worker >= PANELS ? 1u : 0u;
-    w_load(c, group + half0 * p.rg1, r, worker - half0 * PANELS);
+    w_load(c, group + half0 * to_other(), r, worker - half0 * PANELS);
 #endif
     w_start(c, THREADS);
 #if !defined(W_FLOAT)
     if (PREP != LK_VK_PREP_NONE) {
-        prepare();
+        prepare(token * (p.x_stride >> 2));
+        token = 0u;
     }
 #endif
     for (uint i = worker; i < PARTS; i += WORKERS) {
@@ -238,10 +249,10 @@ vec2 run_all(Chunk c, uint group, uint r, uint worker, uint token)
         uint other = i >= PANELS ? 1u : 0u;
 #ifdef W_PRELOADED
         if (i != worker) {
-            w_load(c, group + other * p.rg1, r, i - other * PANELS);
+            w_load(c, group + other * to_other(), r, i - other * PANELS);
         }
 #endif
-        run_panel(c, group + other * p.rg1, r, i - other * PANELS, token, g);
+        run_panel(c, group + other * to_other(), r, i - other * PANELS, token, g);
         part[i * 32u + r] = g[0];
     }
     barrier();
@@ -283,13 +294,13 @@ void main()
         w_start(c, THREADS);
         all.x = run_rows(c, group, r, worker, x_row);
         if (EPI >= LK_VK_EPI_SILU) {
-            all.y = run_rows(c, p.rg1 + group, r, worker, x_row);
+            all.y = run_rows(c, to_other() + group, r, worker, x_row);
         }
     }
     precise float y = all.x;
     if (EPI >= LK_VK_EPI_SILU) {
         precise float u = all.y;
-        uint row = group * 32u + r;
+        uint row = (EXPERTS ? gl_WorkGroupID.x : group) * 32u + r;
         if (mine && row < p.n0) {
             y = store_value(y, p.op0);
             u = store_value(u, p.op1);

@@ -189,8 +189,9 @@ struct lk_vk_sort_push {
 /* experts: the vector of its expert added to each row, or the rows of a token combined */
 #define LK_VK_EXPERTS_BIAS    0
 #define LK_VK_EXPERTS_COMBINE 1
+#define LK_VK_EXPERTS_ADD     2 /* combined, and a residual added */
 struct lk_vk_experts_push {
-    LK_PARAMS_U32 n, width, n_used, op;
+    LK_PARAMS_U32 n, width, n_used, op, op_next;
 };
 
 /* conv, delta: sequences of the batch buffer: {first token, tokens, slot, 0} */

@@ -104,8 +104,9 @@ void quantize(uint quad, vec4 x)
 #endif
 }
 
-/* Called by all invocations; ends with a barrier. */
-void prepare()
+/* Called by all invocations; ends with a barrier. The row begins at quad `row` of the input; that of
+ * a norm is the first. */
+void prepare(uint row)
 {
     uint lid = gl_LocalInvocationIndex;
     for (uint i = lid; i < SUBS; i += THREADS) {
@@ -118,7 +119,7 @@ void prepare()
     precise vec4 w[PER];
     LK_UNROLL for (uint j = 0u; j < PER; j++) {
         uint at = min(lid + j * THREADS, (p.k >> 2) - 1u);
-        uvec4 u = x4[at];
+        uvec4 u = x4[row + at];
         x[j] = vec4(lk_flt(u.x), lk_flt(u.y), lk_flt(u.z), lk_flt(u.w));
         if (PREP == LK_VK_PREP_NORM) {
             w[j] = norm_weight[at];

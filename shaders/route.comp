@@ -25,15 +25,18 @@ layout(push_constant) uniform Push
     lk_vk_route_push p;
 };
 
+const int NONE = int(0x80000000u); /* no finite number has this key */
 const uint CHOSEN = 0u; /* enum lk_gate */
 const uint SOFTMAX = 1u;
 const uint SIGMOID = 2u;
 
 shared float gated[LK_VK_MAX_EXPERTS];  /* p of each expert */
 shared float choice[LK_VK_MAX_EXPERTS]; /* what experts are compared by */
+shared ivec4 keys[LK_VK_MAX_EXPERTS / 4]; /* the same as order keys; NONE: it can't be chosen */
 shared float of_group[LK_VK_MAX_EXPERTS];
 shared uint used[LK_VK_MAX_EXPERTS]; /* groups that experts are taken from */
 shared uint chosen[LK_VK_MAX_EXPERTS_USED];
+const uint AT_ONCE = 8u; /* numbers that are read at once */
 shared float term[LK_VK_MAX_EXPERTS];
 shared int most;
 shared float factor;
@@ -58,8 +61,15 @@ float find_factor(uint n)
     barrier();
     if (gl_LocalInvocationIndex == 0u) {
         precise float sum = 0.0;
-        for (uint i = 0u; i < n; i++) {
-            sum = sum + term[i];
+        for (uint i = 0u; i < n; i += AT_ONCE) { /* +0 past the end changes no sum */
+            float t[AT_ONCE];
+            [[unroll]] for (uint k = 0u; k < AT_ONCE; k++) {
+                t[k] = term[i + k];
+                t[k] = i + k < n ? t[k] : 0.0;
+            }
+            [[unroll]] for (uint k = 0u; k < AT_ONCE; k++) {
+                sum = sum + t[k];
+            }
         }
         sum = lk_bits(sum) < LK_MIN_BITS ? lk_flt(LK_MIN_BITS) : sum;
         factor = lk_rcp(sum);
@@ -68,11 +78,9 @@ float find_factor(uint n)
     return factor;
 }
 
-/* Whether a stands before b: the larger one, or the first of equal ones. */
-bool before(float a, uint i, float b, uint j)
+/* Whether i with key x stands before j with key y: the larger one, or the first of equal ones. */
+bool before(int x, uint i, int y, uint j)
 {
-    int x = lk_order_key(a);
-    int y = lk_order_key(b);
     return x > y || (x == y && i < j);
 }
 
@@ -100,7 +108,7 @@ void choose_groups()
     for (uint g = gl_LocalInvocationIndex; g < p.n_groups; g += THREADS) {
         uint rank = 0u;
         for (uint i = 0u; i < p.n_groups; i++) {
-            rank += before(of_group[i], i, of_group[g], g) ? 1u : 0u;
+            rank += before(lk_order_key(of_group[i]), i, lk_order_key(of_group[g]), g) ? 1u : 0u;
         }
         used[g] = rank < p.n_groups_used ? 1u : 0u;
     }
@@ -113,17 +121,24 @@ void choose()
     if (p.n_groups > 1u) {
         choose_groups();
     }
+    for (uint e = gl_LocalInvocationIndex; e < LK_VK_MAX_EXPERTS; e += THREADS) {
+        bool can = e < p.n && (p.n_groups == 1u || used[e / each] != 0u);
+        keys[e / 4u][e % 4u] = can ? lk_order_key(choice[e]) : NONE;
+    }
+    barrier();
     for (uint e = gl_LocalInvocationIndex; e < p.n; e += THREADS) {
-        if (p.n_groups > 1u && used[e / each] == 0u) {
-            continue;
-        }
+        int own = keys[e / 4u][e % 4u];
         uint rank = 0u;
-        for (uint i = 0u; i < p.n; i++) {
-            if (p.n_groups == 1u || used[i / each] != 0u) {
-                rank += before(choice[i], i, choice[e], e) ? 1u : 0u;
+        for (uint i = 0u; i < p.n; i += 4u * AT_ONCE) {
+            ivec4 key[AT_ONCE];
+            [[unroll]] for (uint k = 0u; k < AT_ONCE; k++) {
+                key[k] = keys[i / 4u + k];
+            }
+            [[unroll]] for (uint k = 0u; k < 4u * AT_ONCE; k++) {
+                rank += before(key[k / 4u][k % 4u], i + k, own, e) ? 1u : 0u;
             }
         }
-        if (rank < p.n_used) {
+        if (own != NONE && rank < p.n_used) {
             chosen[rank] = e;
         }
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tile: matmul for many tokens without matrix units. A workgroup of 128 owns 64 rows x 32 tokens,
- * an invocation 4 x 4 of them; K goes through shared memory in steps of 32, every output keeps
+ * an invocation 4 x 4 of them, or of floats half as many of each; K goes through shared memory in steps of 32, every output keeps
  * its own chain (rule 3).
  */
 #version 450
@@ -10,6 +10,11 @@
 #include "shaders/weights.glsl"
 
 layout(local_size_x = 128) in;
+#ifdef W_FLOAT
+layout(constant_id = 0) const uint OWN = 4; /* rows and tokens of an invocation */
+#else
+const uint OWN = 4u;
+#endif
 layout(constant_id = 2) const uint EPI = 0;
 
 layout(std430, binding = 1) readonly buffer Act1
@@ -20,8 +25,8 @@ layout(std430, binding = 1) readonly buffer Act4
 {
     uvec4 x4[];
 };
-const uint BM = 64u;
-const uint BN = 32u;
+const uint BM = 16u * OWN;
+const uint BN = 8u * OWN;
 #include "shaders/tile_store.glsl"
 
 #ifdef W_FLOAT
@@ -38,7 +43,7 @@ shared int b_pair[BN];
 #endif
 #endif
 
-/* The 4 rows and 4 tokens of this invocation: strides keep shared reads free of conflicts. */
+/* The rows and tokens of this invocation: strides keep shared reads free of conflicts. */
 uint my_row(uint i)
 {
     return (gl_LocalInvocationIndex & 15u) + 16u * i;
@@ -51,7 +56,7 @@ uint my_token(uint j)
 void main()
 {
     uint lid = gl_LocalInvocationIndex;
-    uint group0 = gl_WorkGroupID.x * 2u;
+    uint group0 = gl_WorkGroupID.x * (BM / 32u);
     uint token0 = gl_WorkGroupID.y * BN;
     uint n_groups = p.n_groups, own_row = 0u; /* of activations that this invocation fetches */
     if (EXPERTS) {
@@ -65,12 +70,12 @@ void main()
     Chunk c = w_chunk(p.n_blocks, p.mid, p.tail);
     w_start(c, 128u);
 
-    precise float y[16];
-    precise float g[16];
+    precise float y[OWN * OWN];
+    precise float g[OWN * OWN];
 #ifdef W_K
     int dots[16], mins[16];
 #endif
-    for (int i = 0; i < 16; i++) {
+    for (uint i = 0u; i < OWN * OWN; i++) {
         y[i] = 0.0;
         g[i] = 0.0;
 #ifdef W_K
@@ -81,13 +86,14 @@ void main()
     uint steps = (p.k + 31u) / 32u;
     for (uint step = 0u; step < steps; step++) {
         barrier();
-        /* each half has 64 invocations, one for each row; the halves split the 8 words (32 floats) */
-        uint row = lid & 63u;
-        uint part = lid >> 6;
+        /* an invocation fetches of one row; a row's share the 8 words (32 floats) */
+        uint row = lid & (BM - 1u);
+        uint part = lid / BM;
         uint group = expert_group + min(group0 + (row >> 5), n_groups - 1u);
         uint r = row & 31u;
 #ifdef W_FLOAT
-        for (uint e = part * 16u; e < part * 16u + 16u; e += 4u) {
+        const uint EACH = 32u * BM / 128u;
+        for (uint e = part * EACH; e < part * EACH + EACH; e += 4u) {
             vec4 w = vec4(0.0);
             if (step * 32u + e < p.k) {
                 w = w_floats(c, group, r, step * 32u + e);
@@ -111,18 +117,18 @@ void main()
         barrier();
         uint end = min(32u, p.k - step * 32u);
         for (uint e = 0u; e < end; e++) {
-            float a[4], b[4];
-            for (uint i = 0u; i < 4u; i++) {
+            float a[OWN], b[OWN];
+            for (uint i = 0u; i < OWN; i++) {
                 a[i] = a_tile[e * BM + my_row(i)];
                 b[i] = b_tile[e * BN + my_token(i)];
             }
-            for (int i = 0; i < 4; i++) {
-                for (int j = 0; j < 4; j++) {
+            for (uint i = 0u; i < OWN; i++) {
+                for (uint j = 0u; j < OWN; j++) {
 #ifdef LK_W_F32
                     precise float t = a[i] * b[j];
-                    g[i * 4 + j] = g[i * 4 + j] + t;
+                    g[i * OWN + j] = g[i * OWN + j] + t;
 #else
-                    g[i * 4 + j] = fma(a[i], b[j], g[i * 4 + j]);
+                    g[i * OWN + j] = fma(a[i], b[j], g[i * OWN + j]);
 #endif
                 }
             }
@@ -248,16 +254,16 @@ void main()
 #endif
 #endif
         if ((step & 7u) == 7u || step + 1u == steps) {
-            for (int i = 0; i < 16; i++) {
+            for (uint i = 0u; i < OWN * OWN; i++) {
                 y[i] = y[i] + g[i];
                 g[i] = 0.0;
             }
         }
     }
-    for (int i = 0; i < 4; i++) {
-        uint row = my_row(uint(i));
-        for (int j = 0; j < 4; j++) {
-            store_row(group0 + (row >> 5), row & 31u, token0 + my_token(uint(j)), y[i * 4 + j]);
+    for (uint i = 0u; i < OWN; i++) {
+        uint row = my_row(i);
+        for (uint j = 0u; j < OWN; j++) {
+            store_row(group0 + (row >> 5), row & 31u, token0 + my_token(j), y[i * OWN + j]);
         }
     }
 }

@@ -236,8 +236,7 @@ static void add_decode(struct lines *l, const struct arch *a)
     }
 }
 
-/* A router, and experts that are as many kernels for one token as for many; beside them one
- * feed-forward, whose input is the experts'. */
+/* A router and experts; beside them one feed-forward, whose input is the experts'. */
 enum input { FLOATS, BY_ITSELF, FEW, MANY }; /* weights of floats; who quantizes for the others */
 static void add_experts(struct lines *l, const struct arch *a, enum input input)
 {
@@ -245,26 +244,41 @@ static void add_experts(struct lines *l, const struct arch *a, enum input input)
     add(l, "norm by norm");
     add(l, gated && !floats ? "matmul+matmul by matmul" : "matmul by matmul"); /* router, gate */
     add(l, "route by route");
-    add(l, floats ? "by quantize, to r13" : "by quantize, to q256");
-    add(l, "experts by experts");
-    add(l, "experts by experts");
-    add(l, floats ? "glu by elementwise" : "glu by quantize, to q256");
-    if (floats) {
-        add(l, "by quantize, to r13");
+    const char *quantize = floats ? "by quantize, to r13" : "by quantize, to q256";
+    bool scales = arch_shape_of(a->name)->scales, itself = input == BY_ITSELF;
+    if (itself) {
+        add(l, "experts+experts+glu by experts, quantizes");
+        add(l, "experts by experts, quantizes");
+    } else {
+        add(l, quantize);
+        if (input == MANY) {
+            add(l, "experts by experts");
+            add(l, "experts by experts");
+            add(l, "glu by quantize, to q256");
+        } else {
+            add(l, "experts+experts+glu by experts");
+            add(l, quantize);
+        }
+        add(l, "experts by experts");
     }
-    add(l, "experts by experts");
+    if (!a->shared && !gated && !scales) {
+        add(l, "combine+add by expert_rows");
+        return;
+    }
     add(l, "combine by expert_rows");
     if (a->shared) {
-        add(l, input == MANY ? "matmul+matmul by matmul" : "matmul+matmul+glu by matmul");
+        add(l, itself          ? "matmul+matmul+glu by matmul, quantizes"
+               : input == MANY ? "matmul+matmul by matmul"
+                               : "matmul+matmul+glu by matmul");
         if (input != BY_ITSELF) {
             add(l, floats          ? "by quantize, to r13"
                    : input == MANY ? "glu by quantize, to q256"
                                    : "by quantize, to q256");
         }
         const char *down = gated ? "matmul by matmul" : "matmul+add by matmul";
-        const char *itself =
+        const char *by_itself =
             gated ? "matmul by matmul, quantizes" : "matmul+add by matmul, quantizes";
-        add(l, input == BY_ITSELF ? itself : down);
+        add(l, itself ? by_itself : down);
     }
     if (gated) {
         if (floats) {
@@ -273,7 +287,7 @@ static void add_experts(struct lines *l, const struct arch *a, enum input input)
         add(l, "gate by elementwise");
         add(l, "add by elementwise");
     }
-    if (arch_shape_of(a->name)->scales) {
+    if (scales) {
         add(l, "scale by elementwise");
     }
     add(l, "add by elementwise");
@@ -404,9 +418,7 @@ static const char *const BESIDE[] = {
     "norm by norm",
     "matmul by matmul",
     "route by route",
-    "experts by experts",
-    "experts by experts",
-    "glu by elementwise",
+    "experts+experts+glu by experts",
     "by quantize, to r13",
     "experts by experts",
     "combine by expert_rows",
@@ -574,16 +586,14 @@ Test(vk_fuse, a_layer_with_sinks_and_biases_of_experts)
                                        "matmul by matmul",
                                        "bias by elementwise",
                                        "route by route",
-                                       "by quantize, to q256",
-                                       "experts by experts",
+                                       "experts by experts, quantizes",
                                        "expert_bias by expert_rows",
-                                       "experts by experts",
+                                       "experts by experts, quantizes",
                                        "expert_bias by expert_rows",
                                        "glu by quantize, to q256",
                                        "experts by experts",
                                        "expert_bias by expert_rows",
-                                       "combine by expert_rows",
-                                       "add by elementwise",
+                                       "combine+add by expert_rows",
                                        NULL};
     groups_are(m.plan, LK_VK_DECODE, true, 1, "gpt-oss", WANT);
     unmake(&m);

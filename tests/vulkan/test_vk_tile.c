@@ -76,8 +76,9 @@ static void is_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_g
                     uint32_t tokens, const char *shader, uint32_t groups, uint32_t cols)
 {
     struct lk_vk_tile t = lk_vk_tile_for(f, type, n_groups, tokens, LK_VK_EPI_ADD);
-    uint32_t wide = groups == 2 && cols == 32 ? 0 : cols;
-    is_kernel(t.kernel, shader, wide, wide, LK_VK_EPI_ADD, 2 * wide);
+    bool floats = !lk_type_info((uint32_t)type)->quantized;
+    uint32_t wide = (groups == 2 && cols == 32) || floats ? 0 : cols;
+    is_kernel(t.kernel, shader, floats ? 2 * groups : wide, wide, LK_VK_EPI_ADD, 2 * wide);
     cr_assert(t.groups == groups && t.cols == cols, "%s: %u x %u", shader, t.groups, t.cols);
 }
 
@@ -89,7 +90,14 @@ Test(vk_tile, tiles_are_large_where_many_of_them_fit)
     is_tile(&f, LK_TYPE_Q4_K, 128, 512, "tile_Q4_K_dot", 2, 32);
     is_tile(&f, LK_TYPE_F16, 128, 512, "tile_F16", 2, 32);
     f.narrow = false;
+    /* 64 x 16 tiles of 64 x 32, then too few: those of floats are halved each way */
     is_tile(&f, LK_TYPE_F16, 128, 512, "tile_F16", 2, 32);
+    is_tile(&f, LK_TYPE_F32, 32, 512, "tile_F32", 2, 32);
+    is_tile(&f, LK_TYPE_F32, 30, 512, "tile_F32", 1, 16);
+    is_tile(&f, LK_TYPE_BF16, 4, 512, "tile_BF16", 1, 16);
+    f.looped = true;
+    is_tile(&f, LK_TYPE_F32, 30, 512, "tile_F32", 2, 32);
+    f.looped = false;
     /* 32 x 4 tiles of 128 x 128, then as many as count as many */
     is_tile(&f, LK_TYPE_Q4_K, 128, 512, "tile_Q4_K_wide", 2, 64);
     is_tile(&f, LK_TYPE_Q4_K, 512, 512, "tile_Q4_K_wide", 4, 128);

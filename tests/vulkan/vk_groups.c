@@ -209,6 +209,7 @@ void vk_group_text(const struct lk_plan *plan, const struct lk_vk_group *g, char
     append(out, n, g->n_ops ? " by " : "by ");
     append(out, n, KIND[g->kind]);
     append(out, n, g->kind == LK_VK_GROUP_MATMUL ? PREP[g->u.matmul.prep] : "");
+    append(out, n, g->kind == LK_VK_GROUP_EXPERTS ? PREP[g->u.experts.prep] : "");
     append(out, n, g->kind == LK_VK_GROUP_ATTENTION && g->u.attention.split ? ", split" : "");
     append(out, n, g->out[0].form != LK_VK_PLAIN && g->n_out ? FORM[g->out[0].form] : "");
 }

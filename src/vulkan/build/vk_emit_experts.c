@@ -42,9 +42,13 @@ void lk_vk_emit_expert_rows(struct lk_vk_builder *b, const struct lk_vk_group *g
     const struct lk_op *op = &b->plan->ops[g->lead];
     uint32_t width = lk_vk_width(b, op->out);
     bool bias = op->kind == LK_OP_EXPERT_BIAS;
+    int add = g->u.expert_rows.add;
+    uint32_t kind = bias       ? LK_VK_EXPERTS_BIAS
+                    : add >= 0 ? LK_VK_EXPERTS_ADD
+                               : LK_VK_EXPERTS_COMBINE;
     struct lk_vk_step *s = lk_vk_add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ELEMS, 0);
     s->y = width;
-    lk_vk_set_pipe(b, s, 0, "experts", bias ? LK_VK_EXPERTS_BIAS : LK_VK_EXPERTS_COMBINE, 0, 0, 0);
+    lk_vk_set_pipe(b, s, 0, "experts", kind, 0, 0, 0);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     if (bias) {
         lk_vk_vector(b, op->weight);
@@ -52,9 +56,13 @@ void lk_vk_emit_expert_rows(struct lk_vk_builder *b, const struct lk_vk_group *g
     }
     lk_vk_bind(s, 2, LK_VK_BIND_PIECE, g->out[0].slot, true);
     lk_vk_bind(s, 3, LK_VK_BIND_PIECE, g->in[1].slot, false);
+    if (add >= 0) {
+        lk_vk_bind(s, 4, LK_VK_BIND_PIECE, g->in[2].slot, false);
+    }
     struct lk_vk_experts_push push = {.width = width,
                                       .n_used = (uint32_t)b->plan->n_routed,
-                                      .op = (uint32_t)g->lead};
+                                      .op = (uint32_t)g->lead,
+                                      .op_next = add >= 0 ? (uint32_t)add : 0};
     lk_vk_set_push(s, &push, sizeof push);
 }
 
@@ -112,6 +120,8 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
     const struct lk_vk_chunk *chunk = &mx->chunks[c];
     const struct lk_op *op = &b->plan->ops[g->lead];
     uint32_t used = (uint32_t)b->plan->n_routed, width = lk_vk_width(b, op->out);
+    uint32_t epilogue = g->u.experts.epilogue;
+    const int *part = g->u.experts.part;
     uint32_t experts = (uint32_t)b->plan->weights[op->weight].n_experts, k = (uint32_t)mx->cols;
     bool routed = b->plan->slots[op->in[0]].rows == LK_ROWS_ROUTED, few = b->kind != LK_VK_MANY;
     int route = g->in[1].slot, list = route;
@@ -126,13 +136,20 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
                                   .w0 = width,
                                   .w1 = 2 * used,
                                   .w2 = used,
-                                  .at0 = chunk->group0,
+                                  .at0 = chunk->group0 - mx->first_group[g->u.experts.which],
+                                  .n1 = mx->first_group[1],
                                   .op0 = (uint32_t)g->lead};
+    if (g->u.experts.next >= 0) {
+        p.op0 = (uint32_t)part[0];
+        p.op1 = (uint32_t)part[1];
+        p.op_next = (uint32_t)g->u.experts.next;
+        p.at0 = chunk->group0;
+    }
     struct lk_vk_kernel kernel;
     struct lk_vk_tile tile = {0};
     if (few) {
-        kernel = lk_vk_matvec(b->facts, mx->type, LK_VK_MV1, mx->expert_groups * used, k,
-                              LK_VK_EPI_STORE, LK_VK_PREP_NONE);
+        kernel = lk_vk_matvec(b->facts, mx->type, LK_VK_MV1, mx->expert_groups * used, k, epilogue,
+                              g->u.experts.prep);
     } else {
         uint32_t each = lk_vk_most_rows(b, LK_ROWS_ROUTED) / experts; /* as even as they can be */
         tile = lk_vk_tile_for(b->facts, mx->type, mx->expert_groups, each > 0 ? each : 1,
@@ -145,6 +162,12 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
         lk_vk_add_step(b, LK_ROWS_ROUTED, few ? LK_VK_GRID_ROWS : LK_VK_GRID_SORTED,
                        mx->expert_groups);
     s->work = (uint64_t)mx->expert_groups * LK_VK_ROWS * (uint64_t)mx->cols;
+    if (g->u.experts.next >= 0) {
+        s->work *= 2;
+        s->n_ops = 2;
+        s->op[0] = part[0];
+        s->op[1] = part[1];
+    }
     s->y = experts;
     s->tile_groups = tile.groups;
     s->tile_cols = tile.cols;
@@ -163,7 +186,11 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
 
 void lk_vk_emit_experts(struct lk_vk_builder *b, const struct lk_vk_group *g)
 {
-    int m = lk_vk_matrix(b, &b->plan->ops[g->lead].weight, 1);
+    int weight[2], n = g->u.experts.n_parts;
+    for (int i = 0; i < n; i++) {
+        weight[i] = b->plan->ops[g->u.experts.part[i]].weight;
+    }
+    int m = lk_vk_matrix(b, weight, n);
     for (int c = 0; m >= 0 && c < b->e->store.matrices[m].n_chunks && !b->status; c++) {
         chunk_step(b, g, m, c);
     }

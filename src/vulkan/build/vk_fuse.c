@@ -59,7 +59,7 @@ static void fuse_op(struct lk_vk_pass *p, int i)
         break;
     case LK_OP_EXPERT_BIAS:
     case LK_OP_COMBINE:
-        lk_vk_fuse_plain(p, i, LK_VK_GROUP_EXPERT_ROWS);
+        lk_vk_fuse_expert_rows(p, i);
         break;
     case LK_OP_GATE:
         lk_vk_fuse_elementwise(p, i, LK_VK_ELT_GATE);

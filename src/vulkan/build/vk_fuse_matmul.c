@@ -149,18 +149,90 @@ void lk_vk_fuse_matmul(struct lk_vk_pass *p, int i)
     }
 }
 
+/* Gate and up of the same experts and rows, of which `i` is one: their weights lie together in
+ * every list. Returns their GLU, or -1. */
+static int expert_pair(const struct lk_vk_pass *p, int i, int part[2])
+{
+    const struct lk_plan *plan = p->plan;
+    const struct lk_op *op = &plan->ops[i];
+    int g = p->fuse ? lk_vk_pass_sole_reader(p, op->out, LK_OP_GLU) : -1;
+    if (g < 0) {
+        return -1;
+    }
+    for (int k = 0; k < 2; k++) {
+        part[k] = p->producer[plan->ops[g].in[k]];
+        const struct lk_op *o = part[k] >= 0 ? &plan->ops[part[k]] : NULL;
+        if (!o || o->kind != LK_OP_EXPERTS || o->in[0] != op->in[0] || o->in[1] != op->in[1] ||
+            p->uses[o->out] != 1) {
+            return -1;
+        }
+    }
+    bool pair = part[0] != part[1] && rows_of(p, part[0]) == rows_of(p, part[1]);
+    return pair && lie_together(p, part, 2) ? g : -1;
+}
+
+/* Which of the two matrices, or both and the GLU that a mat-vec's epilogue does. */
+static void set_experts(const struct lk_vk_pass *p, struct lk_vk_group *g, int i)
+{
+    int *part = g->u.experts.part, glu = expert_pair(p, i, part);
+    g->u.experts.n_parts = glu < 0 ? 1 : 2;
+    g->u.experts.next = -1;
+    g->u.experts.epilogue = LK_VK_EPI_STORE;
+    if (glu < 0) {
+        part[0] = i;
+        return;
+    }
+    enum lk_act act = p->plan->ops[glu].u.glu.act;
+    g->u.experts.which = part[1] == i;
+    if (p->few && (act == LK_ACT_SILU || act == LK_ACT_GELU)) {
+        g->u.experts.next = glu;
+        g->u.experts.epilogue = act == LK_ACT_SILU ? LK_VK_EPI_SILU : LK_VK_EPI_GELU;
+    }
+}
+
 void lk_vk_fuse_experts(struct lk_vk_pass *p, int i)
 {
-    const struct lk_op *op = &p->plan->ops[i];
-    int in = op->in[0];
-    uint32_t form = lk_vk_form_of(p->plan->weights[op->weight].type);
-    bool plain = lk_vk_form_is_plain(p->plan, in, form);
-    if (!plain && !p->ready[in * LK_ACTS_KINDS + (int)form]) {
-        make_ready(p, i, in, form);
+    const struct lk_plan *plan = p->plan;
+    const struct lk_op *op = &plan->ops[i];
+    const struct lk_weight *w = &plan->weights[op->weight];
+    struct lk_vk_group e = {0};
+    int in = op->in[0], form = (int)lk_vk_form_of(w->type), out = op->out;
+    set_experts(p, &e, i);
+    bool ready = p->ready[in * LK_ACTS_KINDS + form];
+    bool own = p->fuse && !ready && plan->slots[in].width % 4 == 0 &&
+               lk_vk_pass_can_prepare(p, w, e.u.experts.next < 0 ? 1 : 2);
+    bool plain = own || lk_vk_form_is_plain(plan, in, (uint32_t)form);
+    if (!plain && !ready) {
+        make_ready(p, i, in, (uint32_t)form);
     }
     struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_EXPERTS, i);
-    lk_vk_pass_cover(p, g, i);
-    lk_vk_pass_in(g, in, plain ? LK_VK_PLAIN : (int)form);
+    g->u.experts = e.u.experts;
+    g->u.experts.prep = own ? LK_VK_PREP_QUANT : LK_VK_PREP_NONE;
+    if (g->u.experts.next >= 0) {
+        lk_vk_pass_cover(p, g, g->u.experts.part[0]);
+        lk_vk_pass_cover(p, g, g->u.experts.part[1]);
+        lk_vk_pass_cover(p, g, g->u.experts.next);
+        out = plan->ops[g->u.experts.next].out;
+    } else {
+        lk_vk_pass_cover(p, g, i);
+    }
+    lk_vk_pass_in(g, in, plain ? LK_VK_PLAIN : form);
     lk_vk_pass_in(g, op->in[1], LK_VK_PLAIN);
-    lk_vk_pass_out(p, g, op->out, LK_VK_PLAIN);
+    lk_vk_pass_out(p, g, out, LK_VK_PLAIN);
+}
+
+void lk_vk_fuse_expert_rows(struct lk_vk_pass *p, int i)
+{
+    const struct lk_op *op = &p->plan->ops[i];
+    int other, add = op->kind == LK_OP_COMBINE ? lk_vk_pass_add_of(p, i, &other) : -1;
+    struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_EXPERT_ROWS, i);
+    g->u.expert_rows.add = add;
+    lk_vk_pass_cover(p, g, i);
+    lk_vk_pass_in(g, op->in[0], LK_VK_PLAIN);
+    lk_vk_pass_in(g, op->in[1], LK_VK_PLAIN);
+    if (add >= 0) {
+        lk_vk_pass_cover(p, g, add);
+        lk_vk_pass_in(g, other, LK_VK_PLAIN);
+    }
+    lk_vk_pass_out(p, g, p->plan->ops[add >= 0 ? add : i].out, LK_VK_PLAIN);
 }

@@ -10,8 +10,10 @@
 
 /* The group of matmul op `i`, after one that makes its input ready where that is a step of its own.
  */
-/* The products of experts. */
+/* The products of experts: of gate and up with their GLU for few tokens. */
 void lk_vk_fuse_experts(struct lk_vk_pass *pass, int i);
+/* What is done with their rows: a bias; or combined, and a residual added. */
+void lk_vk_fuse_expert_rows(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_matmul(struct lk_vk_pass *pass, int i);
 
 #endif

@@ -32,12 +32,13 @@ enum lk_vk_group_kind {
     LK_VK_GROUP_ELEMENTWISE,
     LK_VK_GROUP_GATHER,
     LK_VK_GROUP_ROUTE,
-    LK_VK_GROUP_EXPERTS, /* products of one matrix of each expert */
+    LK_VK_GROUP_EXPERTS, /* products of one matrix of each expert, or of gate and up and their GLU
+                          */
     LK_VK_GROUP_CONV,
     LK_VK_GROUP_L2_NORM,
     LK_VK_GROUP_DELTA_GATES,
     LK_VK_GROUP_DELTA,
-    LK_VK_GROUP_EXPERT_ROWS, /* a bias of experts, or the rows of a token combined */
+    LK_VK_GROUP_EXPERT_ROWS, /* a bias of experts; or the rows of a token combined, and an add */
 };
 
 enum { LK_VK_PLAIN = -1 }; /* a form: rows of f32 as the plan has them */
@@ -75,6 +76,17 @@ struct lk_vk_group {
             uint32_t prep;     /* LK_VK_PREP_...: what every workgroup does to in[0] first */
             int norm;          /* op of LK_VK_PREP_NORM, or -1 */
         } matmul;
+        struct {
+            int part[2]; /* ops whose weights lie together: gate and up, or one */
+            int n_parts;
+            int which;         /* of them, where the epilogue does not take both */
+            uint32_t epilogue; /* LK_VK_EPI_STORE or a GLU */
+            int next;          /* op of the GLU, or -1 */
+            uint32_t prep;     /* LK_VK_PREP_NONE or _QUANT: what every workgroup does to in[0] */
+        } experts;
+        struct {
+            int add; /* op of the residual in[2], or -1 */
+        } expert_rows;
         struct {
             bool split; /* one workgroup for each chunk of keys; another step folds them */
         } attention;

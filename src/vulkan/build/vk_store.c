@@ -51,7 +51,7 @@ static struct lk_vk_matrix describe(const struct lk_plan *plan, const int *part,
     for (int i = n_parts; i < 4; i++) {
         m.first_group[i] = m.n_groups;
     }
-    m.expert_groups = first->n_experts > 0 ? m.n_groups / (uint32_t)first->n_experts : 0;
+    m.expert_groups = first->n_experts > 0 ? m.first_group[1] / (uint32_t)first->n_experts : 0;
     return m;
 }
 
