@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Delta_gates: the two gates of each head's state (rule 12).
+ * Delta_gates: the two gates of each head's state (rule 12); with BIAS one is added in front.
  */
 #version 450
 #include "shaders/common.glsl"
 
 layout(local_size_x = 128) in;
+layout(constant_id = 0) const uint BIAS = 0;
 layout(std430, binding = 0) readonly buffer In0
 {
     float in0[];
@@ -22,6 +23,10 @@ layout(std430, binding = 3) readonly buffer In1
 {
     float in1[];
 };
+layout(std430, binding = 4) readonly buffer Bias
+{
+    float bias[];
+};
 layout(push_constant) uniform Push
 {
     lk_vk_gates_push p;
@@ -34,7 +39,12 @@ void main()
     if (h >= p.n_head) {
         return;
     }
-    precise float g = lk_flush(lk_softplus(in0[row * p.n_head + h]));
+    precise float a = in0[row * p.n_head + h];
+    if (BIAS != 0u) {
+        a = a + lk_flush(bias[h]);
+        a = store_value(a, p.op_bias);
+    }
+    precise float g = lk_flush(lk_softplus(a));
     g = g * lk_flush(weight[h]);
     g = store_value(g, p.op);
     precise float y = lk_exp(g);

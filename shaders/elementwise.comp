@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Elementwise: add, bias, GLU, scale, softcap and parts of groups over all elements of a slot.
+ * Elementwise: add, bias, GLU, scale, softcap and parts of groups over all elements of a slot; and
+ * as many residuals as ADDS says added to the result.
  */
 #version 450
 #include "shaders/common.glsl"
 
 layout(local_size_x = 128) in;
 layout(constant_id = 0) const uint KIND = 0;
+layout(constant_id = 1) const uint ADDS = 0;
 layout(std430, binding = 0) readonly buffer In0
 {
     float in0[];
@@ -18,6 +20,14 @@ layout(std430, binding = 1) readonly buffer In1
 layout(std430, binding = 2) writeonly buffer Out
 {
     float out0[];
+};
+layout(std430, binding = 3) readonly buffer First
+{
+    float first[];
+};
+layout(std430, binding = 4) readonly buffer Second
+{
+    float second[];
 };
 layout(push_constant) uniform Push
 {
@@ -61,5 +71,14 @@ void main()
     } else {
         y = lk_flt(0x7fc00000u); /* no kind that this kernel has: an error that names the op */
     }
-    out0[i] = store_value(y, p.op);
+    y = store_value(y, p.op);
+    if (ADDS >= 1u) {
+        y = first[i] + y;
+        y = store_value(y, p.op_add[0]);
+    }
+    if (ADDS >= 2u) {
+        y = second[i] + y;
+        y = store_value(y, p.op_add[1]);
+    }
+    out0[i] = y;
 }

@@ -2,7 +2,7 @@
  *
  * Norm: RMS norm (rule 7) of one group of a row by a workgroup of 128: invocation t runs the
  * chains t and t + 128. With QUANT the result goes to the activation buffer in the same pass; with
- * ADD it is added to a row of another slot; with CENTRE it is a layer norm, of the rest without the mean.
+ * ADD it is added to a row of another slot, or multiplied by its SiLU; with CENTRE it is a layer norm, of the rest without the mean.
  */
 #version 450
 #include "shaders/common.glsl"
@@ -10,7 +10,7 @@
 
 layout(local_size_x = 128) in;
 layout(constant_id = 1) const uint QUANT = 0;
-layout(constant_id = 2) const uint ADD = 0;
+layout(constant_id = 2) const uint ADD = 0; /* LK_VK_NORM_ADD, LK_VK_NORM_GLU */
 layout(constant_id = 3) const uint CENTRE = 0;
 
 layout(std430, binding = 0) readonly buffer In
@@ -135,8 +135,11 @@ void main()
                 precise float v = d * r;
                 v = v * lk_flush(w[i]);
                 v = store_value(v, p.op);
-                if (ADD != 0u) {
+                if (ADD == LK_VK_NORM_ADD) {
                     v = residual[base + e + i] + v;
+                    v = store_value(v, p.op_next);
+                } else if (ADD == LK_VK_NORM_GLU) {
+                    v = lk_silu(residual[base + e + i]) * v;
                     v = store_value(v, p.op_next);
                 }
                 y[i] = v;

@@ -79,6 +79,8 @@ struct lk_vk_embed_push {
 };
 
 /* norm: rows of `width` in groups of `group`; then quantize into x when the variant does */
+#define LK_VK_NORM_ADD 1
+#define LK_VK_NORM_GLU 2
 struct lk_vk_norm_push {
     LK_PARAMS_U32 n_rows, width, group;
     LK_PARAMS_U32 eps, inv_n; /* bits */
@@ -224,7 +226,7 @@ struct lk_vk_l2_push {
 
 /* delta_gates */
 struct lk_vk_gates_push {
-    LK_PARAMS_U32 n_rows, n_head, op;
+    LK_PARAMS_U32 n_rows, n_head, op, op_bias;
 };
 
 /* gather: out[i] = in[outputs[i]] */
@@ -233,8 +235,10 @@ struct lk_vk_gather_push {
 };
 
 /* elementwise */
+#define LK_VK_ELT_ADDS 2
 struct lk_vk_elt_push {
-    LK_PARAMS_U32 n, width, cap_in, cap_out, op;
+    LK_PARAMS_U32 n, width, cap_in, cap_out;
+    LK_PARAMS_U32 op, op_add[LK_VK_ELT_ADDS]; /* of residuals that are added to the result */
 };
 
 /* stream: n uvec4s to read */

@@ -168,8 +168,7 @@ static void add_residual(struct lines *l, const struct arch *a, const char *with
     if (shape->post_norms) {
         add(l, "norm+add by norm");
     } else if (shape->scales) {
-        add(l, "scale by elementwise");
-        add(l, "add by elementwise");
+        add(l, "scale+add by elementwise");
     }
 }
 
@@ -284,13 +283,10 @@ static void add_experts(struct lines *l, const struct arch *a, enum input input)
         if (floats) {
             add(l, "matmul by matmul");
         }
-        add(l, "gate by elementwise");
-        add(l, "add by elementwise");
+        add(l, "gate+add+add by elementwise");
+    } else {
+        add(l, scales ? "scale+add by elementwise" : "add by elementwise");
     }
-    if (scales) {
-        add(l, "scale by elementwise");
-    }
-    add(l, "add by elementwise");
 }
 
 /* Five kernels a layer, two more where norms stand behind. */
@@ -387,8 +383,7 @@ static const char *const BIASED[] = {
     "bias+bias+bias+rope+rope+kv_store+attention by attention_decode",
     "by quantize, to r13",
     "matmul by matmul",
-    "bias by elementwise",
-    "add by elementwise",
+    "bias+add by elementwise",
     "norm by norm, to r13",
     "matmul+matmul by matmul",
     "bias by elementwise",
@@ -396,8 +391,7 @@ static const char *const BIASED[] = {
     "glu by elementwise",
     "by quantize, to r13",
     "matmul by matmul",
-    "bias by elementwise",
-    "add by elementwise",
+    "bias+add by elementwise",
     NULL,
 };
 
@@ -552,8 +546,8 @@ Test(vk_fuse, layers_with_states)
     struct made m = make("qwen35", LK_TYPE_Q4_K);
     static const char *const WANT[2][20] = {
         {"norm+matmul+matmul+matmul by matmul, norms", "norm+matmul by matmul, norms",
-         "bias by elementwise", "delta_gates by delta_gates", "conv by conv", "l2_norm by l2_norm",
-         "delta by delta", "norm by norm", "glu by quantize, to q256", "matmul+add by matmul",
+         "bias+delta_gates by delta_gates", "conv by conv", "l2_norm by l2_norm", "delta by delta",
+         "norm+glu by norm", "matmul+add by matmul, quantizes",
          "norm+matmul+matmul+glu by matmul, norms", "matmul+add by matmul, quantizes", NULL},
         {"norm+matmul+matmul+matmul by matmul, norms", "pick by elementwise", "pick by elementwise",
          "norm by norm", "norm by norm", "rope by rope", "rope by rope", "kv_store by kv_store",
@@ -565,8 +559,6 @@ Test(vk_fuse, layers_with_states)
     unmake(&m);
 }
 
-/* Parts of a model of every type of weight, on a small and a large device: what must hold of any
- * groups is checked where they are made. */
 /* Biases behind every product, and sinks, which leave attention to the kernels of few tokens. */
 Test(vk_fuse, a_layer_with_sinks_and_biases_of_experts)
 {
@@ -580,8 +572,7 @@ Test(vk_fuse, a_layer_with_sinks_and_biases_of_experts)
                                        "kv_store by kv_store",
                                        "attention by attention, split",
                                        "matmul by matmul, quantizes",
-                                       "bias by elementwise",
-                                       "add by elementwise",
+                                       "bias+add by elementwise",
                                        "norm by norm",
                                        "matmul by matmul",
                                        "bias by elementwise",
@@ -599,6 +590,8 @@ Test(vk_fuse, a_layer_with_sinks_and_biases_of_experts)
     unmake(&m);
 }
 
+/* Parts of a model of every type of weight, on a small and a large device: what must hold of any
+ * groups is checked where they are made. */
 Test(vk_fuse, parts_of_models_of_every_type)
 {
     size_t n_types;

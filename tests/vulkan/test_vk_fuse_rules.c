@@ -149,7 +149,7 @@ Test(vk_fuse_rules, a_glu_is_left_where_gate_or_up_is_wanted_elsewhere)
     gate_up(&h, LK_TYPE_Q4_K, LK_TYPE_Q4_K, false);
     add(&h, 2, 3);
     ARE(&h, LK_VK_FEW, "up is read twice", "by quantize, to q256", "matmul+matmul by matmul",
-        "glu by elementwise", "add by elementwise");
+        "glu+add by elementwise");
     begin(&h, WIDTH);
     int g = bias(&h, matmul(&h, 0, LK_TYPE_Q4_K, 512)), u = matmul(&h, 0, LK_TYPE_Q4_K, 512);
     glu(&h, g, u);
@@ -305,8 +305,8 @@ Test(vk_fuse_rules, an_input_is_made_ready_once_a_form)
     add(&h, e, add(&h, bias(&h, c), bias(&h, d)));
     ARE(&h, LK_VK_MANY, "four types", "by quantize, to q256", "matmul by matmul",
         "by quantize, to q32", "matmul by matmul", "matmul by matmul", "matmul by matmul",
-        "bias by elementwise", "bias by elementwise", "add by elementwise", "bias by elementwise",
-        "bias by elementwise", "add by elementwise", "add by elementwise");
+        "bias by elementwise", "bias+add by elementwise", "bias by elementwise",
+        "bias+add+add by elementwise");
     /* Rows of f32 are read as they are where they are whole uvec4s. */
     begin(&h, 6);
     matmul(&h, 0, LK_TYPE_F32, 64);

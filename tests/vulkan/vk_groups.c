@@ -73,7 +73,7 @@ static int before_gather(const struct lk_plan *plan, int slot)
 static void check_reads(const struct lk_plan *plan, const struct lk_vk_group *g, bool decode,
                         const char *what)
 {
-    bool wanted[LK_VK_GROUP_ROWS] = {false};
+    bool wanted[LK_VK_GROUP_IN] = {false};
     for (int i = 0; i < g->n_ops; i++) {
         const struct lk_op *op = &plan->ops[g->op[i]];
         for (int k = 0; k < op->n_in; k++) {

@@ -78,12 +78,19 @@ void lk_vk_emit_delta_gates(struct lk_vk_builder *b, const struct lk_vk_group *g
     uint32_t n = lk_vk_width(b, g->in[0].slot);
     lk_vk_vector(b, op->weight);
     struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (n + 127) / 128);
-    lk_vk_set_pipe(b, s, 0, "delta_gates", 0, 0, 0, 0);
+    int bias = g->u.gates.bias;
+    lk_vk_set_pipe(b, s, 0, "delta_gates", bias >= 0, 0, 0, 0);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
     lk_vk_bind(s, 2, LK_VK_BIND_PIECE, g->out[0].slot, true);
     lk_vk_bind(s, 3, LK_VK_BIND_PIECE, g->in[1].slot, false);
     struct lk_vk_gates_push push = {.n_head = n, .op = (uint32_t)g->lead};
+    if (bias >= 0) {
+        int weight = b->plan->ops[bias].weight;
+        lk_vk_vector(b, weight);
+        lk_vk_bind(s, 4, LK_VK_BIND_VECTOR, weight, false);
+        push.op_bias = (uint32_t)bias;
+    }
     lk_vk_set_push(s, &push, sizeof push);
 }
 

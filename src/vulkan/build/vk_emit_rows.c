@@ -55,12 +55,12 @@ void lk_vk_emit_norm(struct lk_vk_builder *b, const struct lk_vk_group *g)
     const struct lk_op *op = &b->plan->ops[g->lead];
     uint32_t width = lk_vk_width(b, op->out), group = (uint32_t)op->u.norm.group;
     const struct lk_vk_rows out = g->out[0];
-    bool quant = out.form != LK_VK_PLAIN, add = g->u.norm.add >= 0;
+    bool quant = out.form != LK_VK_PLAIN;
     lk_vk_vector(b, op->weight);
     int piece = quant ? lk_vk_acts_piece(b, out.slot, (uint32_t)out.form) : -1;
     struct lk_vk_step *s =
         lk_vk_add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ROWS, width / group);
-    lk_vk_set_pipe(b, s, 0, "norm", quant ? (uint32_t)out.form : 0, quant, add,
+    lk_vk_set_pipe(b, s, 0, "norm", quant ? (uint32_t)out.form : 0, quant, g->u.norm.by_next,
                    op->kind == LK_OP_LAYER_NORM);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
@@ -78,9 +78,9 @@ void lk_vk_emit_norm(struct lk_vk_builder *b, const struct lk_vk_group *g)
         push.x_d = x.d;
         push.x_s = x.s;
     }
-    if (add) {
+    if (g->u.norm.next >= 0) {
         lk_vk_bind(s, 4, LK_VK_BIND_PIECE, g->in[1].slot, false);
-        push.op_next = (uint32_t)g->u.norm.add;
+        push.op_next = (uint32_t)g->u.norm.next;
     }
     lk_vk_set_push(s, &push, sizeof push);
 }
@@ -131,17 +131,22 @@ void lk_vk_emit_elementwise(struct lk_vk_builder *b, const struct lk_vk_group *g
 {
     const struct lk_op *op = &b->plan->ops[g->lead];
     uint32_t kind = g->u.elementwise.kind, width = lk_vk_width(b, op->out);
+    int n_adds = g->u.elementwise.n_adds, n_in = g->n_in - n_adds;
     struct lk_vk_step *s = lk_vk_add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ELEMS, 0);
     s->y = width;
     struct lk_vk_elt_push push = {.width = width, .op = (uint32_t)g->lead};
-    lk_vk_set_pipe(b, s, 0, "elementwise", kind, 0, 0, 0);
+    lk_vk_set_pipe(b, s, 0, "elementwise", kind, (uint32_t)n_adds, 0, 0);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 2, LK_VK_BIND_PIECE, g->out[0].slot, true);
     if (kind == LK_VK_ELT_BIAS) {
         lk_vk_vector(b, op->weight);
         lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
     } else {
-        lk_vk_bind(s, 1, LK_VK_BIND_PIECE, g->in[g->n_in - 1].slot, false);
+        lk_vk_bind(s, 1, LK_VK_BIND_PIECE, g->in[n_in - 1].slot, false);
+    }
+    for (int i = 0; i < n_adds; i++) {
+        lk_vk_bind(s, 3 + i, LK_VK_BIND_PIECE, g->in[n_in + i].slot, false);
+        push.op_add[i] = (uint32_t)g->u.elementwise.add[i];
     }
     if (kind == LK_VK_ELT_SCALE) {
         push.cap_in = lk_bits(op->u.scale.factor);

@@ -25,7 +25,7 @@ static void fuse_op(struct lk_vk_pass *p, int i)
         lk_vk_fuse_matmul(p, i);
         break;
     case LK_OP_BIAS:
-        lk_vk_fuse_elementwise(p, i, LK_VK_ELT_BIAS);
+        lk_vk_fuse_bias(p, i);
         break;
     case LK_OP_ROPE:
         lk_vk_fuse_plain(p, i, LK_VK_GROUP_ROPE);
@@ -74,7 +74,7 @@ static void fuse_op(struct lk_vk_pass *p, int i)
         lk_vk_fuse_plain(p, i, LK_VK_GROUP_L2_NORM);
         break;
     case LK_OP_DELTA_GATES:
-        lk_vk_fuse_plain(p, i, LK_VK_GROUP_DELTA_GATES);
+        lk_vk_fuse_gates(p, i);
         break;
     case LK_OP_DELTA:
         lk_vk_fuse_plain(p, i, LK_VK_GROUP_DELTA);

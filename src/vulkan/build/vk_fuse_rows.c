@@ -18,9 +18,54 @@ struct lk_vk_group *lk_vk_fuse_plain(struct lk_vk_pass *p, int i, enum lk_vk_gro
     return g;
 }
 
+/* The adds of its result to residuals, one after the other, become part of an elementwise group. */
+static void take_adds(struct lk_vk_pass *p, struct lk_vk_group *g)
+{
+    int at = g->lead, other;
+    while (g->u.elementwise.n_adds < LK_VK_ELT_ADDS) {
+        int add = lk_vk_pass_add_of(p, at, &other);
+        if (add < 0 || p->producer[other] > g->lead) {
+            break;
+        }
+        lk_vk_pass_cover(p, g, add);
+        lk_vk_pass_in(g, other, LK_VK_PLAIN);
+        g->u.elementwise.add[g->u.elementwise.n_adds++] = add;
+        at = add;
+    }
+    g->n_out = 0;
+    lk_vk_pass_out(p, g, p->plan->ops[at].out, LK_VK_PLAIN);
+}
+
 void lk_vk_fuse_elementwise(struct lk_vk_pass *p, int i, uint32_t kind)
 {
-    lk_vk_fuse_plain(p, i, LK_VK_GROUP_ELEMENTWISE)->u.elementwise.kind = kind;
+    struct lk_vk_group *g = lk_vk_fuse_plain(p, i, LK_VK_GROUP_ELEMENTWISE);
+    g->u.elementwise.kind = kind;
+    if (kind != LK_VK_ELT_PICK) {
+        take_adds(p, g);
+    }
+}
+
+void lk_vk_fuse_bias(struct lk_vk_pass *p, int i)
+{
+    const struct lk_op *op = &p->plan->ops[i];
+    int gates = p->fuse ? lk_vk_pass_sole_reader(p, op->out, LK_OP_DELTA_GATES) : -1;
+    const struct lk_op *by = gates < 0 ? NULL : &p->plan->ops[gates];
+    if (!by || by->in[0] != op->out || p->producer[by->in[1]] > i) {
+        lk_vk_fuse_elementwise(p, i, LK_VK_ELT_BIAS);
+        return;
+    }
+    struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_DELTA_GATES, gates);
+    g->u.gates.bias = i;
+    lk_vk_pass_cover(p, g, i);
+    lk_vk_pass_cover(p, g, gates);
+    lk_vk_pass_in(g, op->in[0], LK_VK_PLAIN);
+    lk_vk_pass_in(g, by->in[1], LK_VK_PLAIN);
+    lk_vk_pass_out(p, g, by->out, LK_VK_PLAIN);
+}
+
+void lk_vk_fuse_gates(struct lk_vk_pass *p, int i)
+{
+    lk_vk_fuse_plain(p, i, LK_VK_GROUP_DELTA_GATES)->u.gates.bias = -1;
 }
 
 /* ---- norms ---- */
@@ -50,6 +95,19 @@ static bool leave_to_readers(const struct lk_vk_pass *p, int i)
     return true;
 }
 
+/* The GLU of a norm's rows and the SiLU of others that are there, or -1. */
+static int glu_of(const struct lk_vk_pass *p, int i, int *other)
+{
+    int out = p->plan->ops[i].out, g = lk_vk_pass_sole_reader(p, out, LK_OP_GLU);
+    const struct lk_op *glu = g < 0 ? NULL : &p->plan->ops[g];
+    if (!glu || glu->u.glu.act != LK_ACT_SILU || glu->in[1] != out || glu->in[0] == out ||
+        p->producer[glu->in[0]] > i) {
+        return -1;
+    }
+    *other = glu->in[0];
+    return g;
+}
+
 void lk_vk_fuse_norm(struct lk_vk_pass *p, int i)
 {
     const struct lk_plan *plan = p->plan;
@@ -60,19 +118,21 @@ void lk_vk_fuse_norm(struct lk_vk_pass *p, int i)
         return;
     }
     bool whole = is_whole_row(p, i);
-    int add = whole ? lk_vk_pass_add_of(p, i, &other) : -1;
+    int glu = p->decode && plan->ops[i].kind == LK_OP_NORM ? glu_of(p, i, &other) : -1;
+    int next = whole && glu < 0 ? lk_vk_pass_add_of(p, i, &other) : glu;
     int form = p->fuse && whole ? lk_vk_pass_only_form(p, out) : LK_VK_PLAIN;
     if (form >= 0 && lk_vk_form_is_plain(plan, out, (uint32_t)form)) {
         form = LK_VK_PLAIN;
     }
     struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_NORM, i);
-    g->u.norm.add = add;
+    g->u.norm.next = next;
+    g->u.norm.by_next = glu >= 0 ? LK_VK_NORM_GLU : next >= 0 ? LK_VK_NORM_ADD : 0;
     lk_vk_pass_cover(p, g, i);
     lk_vk_pass_in(g, lk_vk_pass_norm_input(p, i), LK_VK_PLAIN);
-    if (add >= 0) {
-        lk_vk_pass_cover(p, g, add);
+    if (next >= 0) {
+        lk_vk_pass_cover(p, g, next);
         lk_vk_pass_in(g, other, LK_VK_PLAIN);
-        out = plan->ops[add].out;
+        out = plan->ops[next].out;
     }
     lk_vk_pass_out(p, g, out, form);
 }

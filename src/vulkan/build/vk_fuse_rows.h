@@ -12,6 +12,9 @@
 void lk_vk_fuse_norm(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_glu(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_elementwise(struct lk_vk_pass *pass, int i, uint32_t kind);
+/* A bias: in front of the gates of the delta rule it is part of theirs. */
+void lk_vk_fuse_bias(struct lk_vk_pass *pass, int i);
+void lk_vk_fuse_gates(struct lk_vk_pass *pass, int i);
 /* Adds the group of an op whose kernel does it and nothing else; valid until the next group. */
 struct lk_vk_group *lk_vk_fuse_plain(struct lk_vk_pass *pass, int i, enum lk_vk_group_kind kind);
 

@@ -21,7 +21,7 @@ enum {
 /* A new kind needs a rule that makes it (vk_fuse_*.c) and an emitter (vk_emit_*.c). */
 enum lk_vk_group_kind {
     LK_VK_GROUP_EMBED,
-    LK_VK_GROUP_NORM,     /* a norm; then the add of a residual, or quantization for matmuls */
+    LK_VK_GROUP_NORM,     /* a norm; then the add of a residual, a GLU, or quantization */
     LK_VK_GROUP_QUANTIZE, /* in[0], or the GLU of in[0] and in[1], as matmuls take it */
     LK_VK_GROUP_MATMUL,   /* one to three matmuls of the same input, what stands in front of them
                              and what is done with their results */
@@ -29,14 +29,14 @@ enum lk_vk_group_kind {
     LK_VK_GROUP_KV_STORE,
     LK_VK_GROUP_ATTENTION,
     LK_VK_GROUP_ATTENTION_DECODE, /* all between the matmuls of q, k and v and attention's result */
-    LK_VK_GROUP_ELEMENTWISE,
+    LK_VK_GROUP_ELEMENTWISE,      /* and adds of what it makes to residuals */
     LK_VK_GROUP_GATHER,
     LK_VK_GROUP_ROUTE,
     LK_VK_GROUP_EXPERTS, /* products of one matrix of each expert, or of gate and up and their GLU
                           */
     LK_VK_GROUP_CONV,
     LK_VK_GROUP_L2_NORM,
-    LK_VK_GROUP_DELTA_GATES,
+    LK_VK_GROUP_DELTA_GATES, /* a bias in front of them */
     LK_VK_GROUP_DELTA,
     LK_VK_GROUP_EXPERT_ROWS, /* a bias of experts; or the rows of a token combined, and an add */
 };
@@ -50,7 +50,8 @@ struct lk_vk_rows {
 
 enum {
     LK_VK_GROUP_OPS = 10, /* bias and norm of q, k and v, rope of q and k, store, attention */
-    LK_VK_GROUP_ROWS = 3
+    LK_VK_GROUP_ROWS = 3,
+    LK_VK_GROUP_IN = 4 /* a gate's two, and two residuals */
 };
 
 struct lk_vk_group {
@@ -58,12 +59,13 @@ struct lk_vk_group {
     int lead;                /* op whose operands name the kernel's and which its time counts for */
     int op[LK_VK_GROUP_OPS]; /* ops it carries out, rising; none: it makes lead's input ready */
     int n_ops;
-    struct lk_vk_rows in[LK_VK_GROUP_ROWS], out[LK_VK_GROUP_ROWS];
+    struct lk_vk_rows in[LK_VK_GROUP_IN], out[LK_VK_GROUP_ROWS];
     int n_in, n_out;
     bool in_beside; /* in[] lie side by side in one piece of memory, which nobody else reads */
     union {
         struct {
-            int add; /* op of the residual in[1], or -1 */
+            int next;         /* op of the add or GLU with in[1], or -1 */
+            uint32_t by_next; /* LK_VK_NORM_..., or 0 */
         } norm;
         struct {
             uint32_t act; /* LK_VK_ELT_SILU, ...; 0: rows as they are */
@@ -95,8 +97,13 @@ struct lk_vk_group {
             int store;
         } decode;
         struct {
-            uint32_t kind; /* LK_VK_ELT_... */
+            uint32_t kind;           /* LK_VK_ELT_... */
+            int add[LK_VK_ELT_ADDS]; /* ops of residuals, the last of in[] */
+            int n_adds;
         } elementwise;
+        struct {
+            int bias; /* op in front, or -1 */
+        } gates;
     } u;
 };
 
