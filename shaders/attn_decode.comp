@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Attn_decode: attention in decode (a batch of one token) with what stands in front of it: bias,
- * norm and rope of q and k, bias and norm of v, the store of k and v. A workgroup takes up to ROWS heads of
+ * Attn_decode: attention in decode (a batch of one token), sinks too, with what stands in front of
+ * it: bias, norm and rope of q and k, bias and norm of v, the store of k and v. A workgroup takes up to ROWS heads of
  * one KV head and one chunk of 64 keys (rule 8). Several chunks meet in `part`: the workgroup that
  * finishes last folds them in rising order, so that nobody waits.
  *
@@ -99,7 +99,8 @@ void load_rows(uint lid, uint head0, uint n_heads, uint kv_head)
         if (d < p.head_dim && (row < n_heads || row >= ROWS)) {
             uint which = row < ROWS ? 0u : row - ROWS + 1u;
             uint e = (row < ROWS ? head0 + row : kv_head) * p.head_dim + d;
-            x = rows[(which == 0u ? 0u : which == 1u ? p.k_at : p.v_at) + e];
+            uint at = which == 1u ? p.k_at + e : p.v_at + e;
+            x = rows[which == 0u ? (head0 + row) * (p.tiles >> 16) + d : at];
             uint bias = which == 0u ? p.q_bias : which == 1u ? p.k_bias : p.v_bias;
             if (bias != LK_VK_NO_VECTOR) {
                 x = x + lk_flush(vectors[bias + e]);
@@ -229,8 +230,8 @@ void quantize_rows(uint lid, uint block, uint slot, uint kv_head, bool write)
     if (!write) {
         return;
     }
-    uint k_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, BITS);
-    uint v_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, LK_KV_V_BITS);
+    uint k_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, BITS);
+    uint v_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, LK_KV_V_BITS);
     for (uint g = lid; g < DIM / 4u; g += THREADS) {
         k_cache[k_at + LK_KV_K_HIGH(4u * g, slot)] = k_own[g].x;
         if (BITS == LK_KV_K_BITS && g % 2u == 0u) {
@@ -274,15 +275,49 @@ void score(uint k_at, uint j, bool own, uint row0, out SUM dot[SET_ROWS])
     }
 }
 
+/* What a head begins with: its sink, or nothing. */
+void begin_head(uint head, out int n, out float l)
+{
+    n = NO_KEY;
+    l = 0.0;
+    if (p.sinks != LK_VK_NO_VECTOR) {
+        float sink = vectors[p.sinks + head];
+        n = lk_sink_exponent(sink);
+        l = lk_sink_weight(sink);
+    }
+}
+
+/* Adds a chunk to what came before it. */
+void add_chunk(inout int n, inout float l, inout float o, int nk, float lk, float ok)
+{
+    int nn = max(n, nk);
+    if (n == NO_KEY) {
+        l = lk;
+        o = ok;
+    } else {
+        precise float f_old = merge_factor(n - nn);
+        precise float f_new = merge_factor(nk - nn);
+        precise float a = l * f_old;
+        precise float b = lk * f_new;
+        l = a + b;
+        a = o * f_old;
+        b = ok * f_new;
+        a = a + b;
+        o = lk_flush(a);
+    }
+    n = nn;
+}
+
 /* Folds the chunks of the tile's heads in rising order. */
 void merge(uint lid, uint head0, uint n_heads, uint count)
 {
     for (uint i = lid; i < n_heads * p.head_dim; i += THREADS) {
         uint at_row = (head0 + i / p.head_dim) * p.max_blocks;
         uint d = i % p.head_dim;
-        precise float l = 0.0;
+        precise float l;
         precise float o = 0.0;
-        int n = NO_KEY;
+        int n;
+        begin_head(head0 + i / p.head_dim, n, l);
         for (uint first = 0u; first < count; first += 8u) {
             int nk[8];
             precise float lk[8];
@@ -294,25 +329,9 @@ void merge(uint lid, uint head0, uint n_heads, uint count)
                 ok[k] = lk_flt(part[c * DIM + d]);
             }
             LK_UNROLL for (uint k = 0u; k < 8u; k++) {
-                if (first + k >= count) {
-                    continue;
+                if (first + k < count) {
+                    add_chunk(n, l, o, nk[k], lk[k], ok[k]);
                 }
-                int nn = max(n, nk[k]);
-                precise float f_old = n == NO_KEY ? 0.0 : merge_factor(n - nn);
-                precise float f_new = merge_factor(nk[k] - nn);
-                if (n == NO_KEY) {
-                    l = lk[k];
-                    o = ok[k];
-                } else {
-                    precise float a = l * f_old;
-                    precise float b = lk[k] * f_new;
-                    l = a + b;
-                    a = o * f_old;
-                    b = ok[k] * f_new;
-                    a = a + b;
-                    o = lk_flush(a);
-                }
-                n = nn;
             }
         }
         o = o * lk_rcp(l);
@@ -323,9 +342,10 @@ void merge(uint lid, uint head0, uint n_heads, uint count)
 void main()
 {
     uint lid = gl_LocalInvocationIndex;
-    uint kv_head = gl_WorkGroupID.y / p.head_tiles;
-    uint group = p.n_head / p.n_kv_head;
-    uint head0 = (gl_WorkGroupID.y % p.head_tiles) * ROWS;
+    uint head_tiles = p.tiles & 0xffffu;
+    uint kv_head = gl_WorkGroupID.y / head_tiles;
+    uint group = (p.heads & 0xffffu) / (p.heads >> 16);
+    uint head0 = (gl_WorkGroupID.y % head_tiles) * ROWS;
     uint n_heads = min(group - head0, ROWS);
     bool write = head0 == 0u;
     head0 += kv_head * group;
@@ -366,8 +386,8 @@ void main()
     SUM dot[SET_ROWS];
     precise float s[SET_ROWS];
     int kj[SET_ROWS];
-    uint k_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, BITS);
-    uint v_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, LK_KV_V_BITS);
+    uint k_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, BITS);
+    uint v_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, LK_KV_V_BITS);
     score(k_at, j, own, row0, dot);
     bool used = key >= low && key <= pos;
     precise float k_scale =
@@ -459,7 +479,6 @@ void main()
                 continue;
             }
             precise float lc = l_of(l_tile[row]);
-            precise float r = lk_rcp(lc);
             precise float down = lk_weight_down(lk_weight_exponent(most_tile[row]));
             uint at_part = (head0 + row) * p.max_blocks + gl_WorkGroupID.z;
             if (count > 1u && d0 == 0u) {
@@ -476,7 +495,12 @@ void main()
                 if (count > 1u) {
                     part[at_part * DIM + d] = lk_bits(y);
                 } else {
-                    y = y * r;
+                    int n;
+                    precise float l;
+                    precise float o = 0.0;
+                    begin_head(head0 + row, n, l);
+                    add_chunk(n, l, o, n_tile[row], lc, y);
+                    y = o * lk_rcp(l);
                     out0[(head0 + row) * p.head_dim + d] = store_value(y, p.op_rope_k_attn >> 16);
                 }
             }

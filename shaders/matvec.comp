@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Matvec: matmul for few tokens. A workgroup owns 32 rows (one for each lane) and COLS tokens; its workers
- * of 32 lanes take a panel each, and worker c folds the panels of column c in order (rule 3).
+ * Matvec: matmul for few tokens. A workgroup owns 32 rows (one for each lane), or 8 of floats where
+ * there are few, and COLS tokens; its workers of as many lanes take a panel each, and worker c folds the panels of column c in order (rule 3).
  *
  * In decode PANELS says how many panels there are: then all of them meet at one barrier, gate
  * and up of a GLU as well, and with PREP every workgroup makes the activations ready for itself.
@@ -22,7 +22,8 @@ layout(constant_id = 3) const uint PANELS = 0; /* of a row; with COLS = 1; 0: an
 const uint EPI = MODE & 15u;
 const uint PREP = (MODE >> 4) & 15u;
 const bool EXPERTS = (MODE & LK_VK_EPI_EXPERTS) != 0u;
-const uint WORKERS = THREADS / 32u;
+const uint LANES = (MODE & LK_VK_EPI_NARROW) != 0u ? 8u : 32u; /* of a worker */
+const uint WORKERS = THREADS / LANES;
 const uint PARTS = PANELS == 0u ? WORKERS * COLS : EPI >= LK_VK_EPI_SILU ? 2u * PANELS : PANELS;
 
 layout(std430, binding = 1) readonly buffer Act1
@@ -62,7 +63,7 @@ layout(push_constant) uniform Push
     lk_vk_matmul_push p;
 };
 
-shared float part[PARTS * 32u];
+shared float part[PARTS * LANES];
 
 #if defined(W_FLOAT)
 uvec4 act4(uint at)
@@ -81,9 +82,9 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
         g[n] = 0.0;
     }
 #if defined(W_FLOAT)
-    /* 32 elements at a time, their loads under way at once, those of the next beside the sums of
+    /* STEP elements at a time, their loads under way at once, those of the next beside the sums of
      * these; past the end lie zeros, or the last elements again with w = 0 */
-    const uint STEP = 32u;
+    const uint STEP = LANES == 8u ? 64u : 32u;
     uint end = min(panel * 256u + 256u, p.k);
     precise vec4 next[STEP / 4u];
     LK_UNROLL for (uint i = 0u; i < STEP / 4u; i++) {
@@ -253,16 +254,16 @@ vec2 run_all(Chunk c, uint group, uint r, uint worker, uint token)
         }
 #endif
         run_panel(c, group + other * to_other(), r, i - other * PANELS, token, g);
-        part[i * 32u + r] = g[0];
+        part[i * LANES + r % LANES] = g[0];
     }
     barrier();
     precise vec2 y = vec2(0.0);
     if (worker == 0u) {
         LK_UNROLL for (uint i = 0u; i < PANELS; i++) {
-            y.x = y.x + part[i * 32u + r];
+            y.x = y.x + part[i * LANES + r % LANES];
         }
         LK_UNROLL for (uint i = PANELS; i < PARTS; i++) {
-            y.y = y.y + part[i * 32u + r];
+            y.y = y.y + part[i * LANES + r % LANES];
         }
     }
     return y;
@@ -270,9 +271,9 @@ vec2 run_all(Chunk c, uint group, uint r, uint worker, uint token)
 
 void main()
 {
-    uint r = gl_LocalInvocationIndex & 31u;
-    uint worker = gl_LocalInvocationIndex >> 5;
-    uint group = gl_WorkGroupID.x;
+    uint worker = gl_LocalInvocationIndex / LANES;
+    uint group = gl_WorkGroupID.x * LANES / 32u;
+    uint r = (gl_WorkGroupID.x * LANES + gl_LocalInvocationIndex % LANES) % 32u;
     uint first = gl_WorkGroupID.y * COLS;
     uint token = first + worker;
     Chunk c = w_chunk(p.n_blocks, p.mid, p.tail);

@@ -48,6 +48,8 @@
 /* The rows are those that go to experts, and the weights those of all experts; see matmul_push. A
  * bit above what a kernel keeps of its epilogue. */
 #define LK_VK_EPI_EXPERTS 256
+/* 8 rows a workgroup of a mat-vec of floats, a quarter of a row group: for few of them. */
+#define LK_VK_EPI_NARROW 512
 
 /* What a mat-vec of decode does to its input first, in every workgroup. */
 #define LK_VK_PREP_NONE  0 /* nothing: it is an activation buffer */
@@ -153,14 +155,16 @@ struct lk_vk_attn_push {
 #define LK_VK_NO_VECTOR 0xffffffffu
 #define LK_VK_MAX_OP    65535
 struct lk_vk_attn_decode_push {
-    LK_PARAMS_U32 n_head, n_kv_head, head_dim;
-    LK_PARAMS_U32 window, score_in, score_cap, head_tiles;
+    LK_PARAMS_U32 heads; /* n_head + 65536 n_kv_head */
+    LK_PARAMS_U32 head_dim, window, score_in, score_cap;
+    LK_PARAMS_U32 tiles;                           /* head_tiles + 65536 words from q to q */
     LK_PARAMS_U32 k_at, v_at;                      /* words, in the piece that begins with q */
     LK_PARAMS_U32 pos, seq, table, max_blocks, cs; /* batch buffer */
     LK_PARAMS_U32 counters;                        /* batch buffer: workgroups done, by tile */
     LK_PARAMS_U32 part_l;                          /* as in attention */
     LK_PARAMS_U32 n_dims;                          /* turned; + 65536: interleaved; 0: none */
     LK_PARAMS_U32 q_bias, k_bias, v_bias, q_norm, k_norm, v_norm;
+    LK_PARAMS_U32 sinks;                      /* of heads, or LK_VK_NO_VECTOR */
     LK_PARAMS_U32 q_eps, k_eps, v_eps, inv_n; /* bits */
     LK_PARAMS_U32 op_bias_qk, op_bias_v_norm_q, op_norm_k_rope_q, op_rope_k_attn, op_norm_v;
 };

@@ -89,6 +89,20 @@ Test(vk_agree, matmul_in_wide_tiles)
     matmuls(3);
 }
 
+/* Tiles of floats are halved each way where fewer than 256 of them are wanted. */
+Test(vk_agree, floats_in_many_tiles)
+{
+    static const enum lk_type TYPES[] = {LK_TYPE_F32, LK_TYPE_F16, LK_TYPE_BF16};
+    for (size_t t = 0; t < LK_COUNT(TYPES); t++) {
+        struct vk_bench b;
+        vk_bench_begin(&b, 9, 256, "floats in many tiles");
+        int w = vk_bench_weight(&b, TYPES[t], 2040, 9, 5);
+        vk_bench_op(&b, LK_OP_MATMUL, 0, -1, vk_bench_slot(&b, 2040, LK_ROWS_TOKENS), w);
+        vk_bench_end(&b, VK_VARIANTS[0]);
+    }
+    vk_pair_close();
+}
+
 /* Which a device takes of its own accord only where there are many. */
 Test(vk_agree, matmul_in_large_tiles)
 {

@@ -95,9 +95,6 @@ Test(vk_tile, tiles_are_large_where_many_of_them_fit)
     is_tile(&f, LK_TYPE_F32, 32, 512, "tile_F32", 2, 32);
     is_tile(&f, LK_TYPE_F32, 30, 512, "tile_F32", 1, 16);
     is_tile(&f, LK_TYPE_BF16, 4, 512, "tile_BF16", 1, 16);
-    f.looped = true;
-    is_tile(&f, LK_TYPE_F32, 30, 512, "tile_F32", 2, 32);
-    f.looped = false;
     /* 32 x 4 tiles of 128 x 128, then as many as count as many */
     is_tile(&f, LK_TYPE_Q4_K, 128, 512, "tile_Q4_K_wide", 2, 64);
     is_tile(&f, LK_TYPE_Q4_K, 512, 512, "tile_Q4_K_wide", 4, 128);

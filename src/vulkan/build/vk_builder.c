@@ -157,13 +157,24 @@ void lk_vk_bind(struct lk_vk_step *s, int at, enum lk_vk_bind_kind kind, int ind
     s->bind[at] = (struct lk_vk_bind){.kind = kind, .index = index, .write = write};
 }
 
-void lk_vk_bind_out(const struct lk_vk_builder *b, struct lk_vk_step *s, int at, int slot)
+static void bind_home(const struct lk_vk_builder *b, struct lk_vk_step *s, int at, int slot,
+                      bool write)
 {
-    lk_vk_bind(s, at, LK_VK_BIND_PIECE, b->home[slot].piece, true);
+    lk_vk_bind(s, at, LK_VK_BIND_PIECE, b->home[slot].piece, write);
     if (b->home[slot].piece != slot) {
         s->bind[at].at = b->home[slot].at;
         s->bind[at].bytes = (VkDeviceSize)lk_vk_width(b, slot) * 4;
     }
+}
+
+void lk_vk_bind_out(const struct lk_vk_builder *b, struct lk_vk_step *s, int at, int slot)
+{
+    bind_home(b, s, at, slot, true);
+}
+
+void lk_vk_bind_in(const struct lk_vk_builder *b, struct lk_vk_step *s, int at, int slot)
+{
+    bind_home(b, s, at, slot, false);
 }
 
 /* ---- weights ---- */

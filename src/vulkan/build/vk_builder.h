@@ -70,6 +70,8 @@ void lk_vk_set_push(struct lk_vk_step *s, const void *push, size_t n);
 void lk_vk_bind(struct lk_vk_step *s, int at, enum lk_vk_bind_kind kind, int index, bool write);
 /* Binds a slot for writing where it lies. */
 void lk_vk_bind_out(const struct lk_vk_builder *b, struct lk_vk_step *s, int at, int slot);
+/* The same where it is read. */
+void lk_vk_bind_in(const struct lk_vk_builder *b, struct lk_vk_step *s, int at, int slot);
 
 /* ---- weights ---- */
 

@@ -272,13 +272,14 @@ static struct lk_vk_attn_decode_push decode_push(struct lk_vk_builder *b,
     const struct lk_op *op = &b->plan->ops[g->lead];
     const struct lk_vk_batch_at *at = &b->e->at;
     uint32_t blocks = (uint32_t)b->e->o.max_blocks;
-    struct lk_vk_attn_decode_push p = {.n_head = c->n_head,
-                                       .n_kv_head = c->n_kv_head,
+    int pick = g->u.decode.pick;
+    uint32_t stride = pick < 0 ? c->head_dim : (uint32_t)b->plan->ops[pick].u.pick.stride;
+    struct lk_vk_attn_decode_push p = {.heads = c->n_head | c->n_kv_head << 16,
                                        .head_dim = c->head_dim,
                                        .window = (uint32_t)op->u.attention.window,
                                        .score_in = lk_bits(op->u.attention.score_in),
                                        .score_cap = lk_bits(op->u.attention.score_cap),
-                                       .head_tiles = c->head_tiles,
+                                       .tiles = c->head_tiles | stride << 16,
                                        .k_at = b->home[g->in[1].slot].at / 4,
                                        .v_at = b->home[g->in[2].slot].at / 4,
                                        .pos = at->pos,
@@ -286,7 +287,9 @@ static struct lk_vk_attn_decode_push decode_push(struct lk_vk_builder *b,
                                        .table = at->table,
                                        .max_blocks = blocks,
                                        .counters = at->counters,
-                                       .part_l = c->n_head * blocks * c->dim};
+                                       .part_l = c->n_head * blocks * c->dim,
+                                       .sinks = op->weight < 0 ? LK_VK_NO_VECTOR
+                                                               : lk_vk_vector(b, op->weight)};
     set_front(b, g, &p);
     return p;
 }

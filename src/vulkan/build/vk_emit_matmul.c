@@ -11,6 +11,18 @@ static bool is_glu(const struct lk_vk_group *g)
     return g->u.matmul.epilogue >= LK_VK_EPI_SILU;
 }
 
+enum { NARROW_GROUPS = 16, NARROW_PANELS = 4 };
+
+/* Few rows of floats in decode: as many workgroups as a quarter of a row group each makes. */
+static bool takes_narrow(const struct lk_vk_builder *b, const struct lk_vk_group *g,
+                         const struct lk_vk_matrix *m)
+{
+    uint32_t panels = ((uint32_t)m->cols + LK_VK_PANEL - 1) / LK_VK_PANEL;
+    return b->kind == LK_VK_DECODE && m->n_groups <= NARROW_GROUPS &&
+           !lk_type_info((uint32_t)m->type)->quantized && !is_glu(g) && panels >= NARROW_PANELS &&
+           panels <= LK_VK_MAX_PARTS;
+}
+
 static void set_kernel(struct lk_vk_builder *b, struct lk_vk_step *s, int variant,
                        const struct lk_vk_kernel *k)
 {
@@ -30,6 +42,10 @@ static void set_kernels(struct lk_vk_builder *b, struct lk_vk_step *s, const str
         }
         struct lk_vk_kernel k = lk_vk_matvec(f, m->type, v, s->x, (uint32_t)m->cols,
                                              g->u.matmul.epilogue, g->u.matmul.prep);
+        if (takes_narrow(b, g, m)) {
+            k.spec[0] = (k.spec[0] / 4 + 31) / 32 * 32;
+            k.spec[2] |= LK_VK_EPI_NARROW;
+        }
         set_kernel(b, s, v, &k);
     }
     if (most > LK_VK_FEW_TOKENS) {
@@ -123,6 +139,9 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
                        is_glu(g) ? mx->first_group[1] : chunk->n_groups);
     s->work = (uint64_t)chunk->n_groups * LK_VK_ROWS * (uint64_t)mx->cols;
     set_kernels(b, s, g, mx);
+    if (takes_narrow(b, g, mx)) {
+        s->x *= 4;
+    }
     lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
     s->bind[0].sub = c;
     struct lk_vk_matmul_push p = {.n_groups = chunk->n_groups,

@@ -136,13 +136,13 @@ void lk_vk_emit_elementwise(struct lk_vk_builder *b, const struct lk_vk_group *g
     s->y = width;
     struct lk_vk_elt_push push = {.width = width, .op = (uint32_t)g->lead};
     lk_vk_set_pipe(b, s, 0, "elementwise", kind, (uint32_t)n_adds, 0, 0);
-    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
+    lk_vk_bind_in(b, s, 0, g->in[0].slot);
     lk_vk_bind(s, 2, LK_VK_BIND_PIECE, g->out[0].slot, true);
     if (kind == LK_VK_ELT_BIAS) {
         lk_vk_vector(b, op->weight);
         lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
     } else {
-        lk_vk_bind(s, 1, LK_VK_BIND_PIECE, g->in[n_in - 1].slot, false);
+        lk_vk_bind_in(b, s, 1, g->in[n_in - 1].slot);
     }
     for (int i = 0; i < n_adds; i++) {
         lk_vk_bind(s, 3 + i, LK_VK_BIND_PIECE, g->in[n_in + i].slot, false);

@@ -22,6 +22,29 @@ static int take(const struct lk_vk_pass *p, int *slot, enum lk_op_kind kind)
     return i;
 }
 
+/* Steps back over the pick of q out of what a matmul made, which other picks may read: its heads'
+ * first elements; -1: none. */
+static int take_pick(const struct lk_vk_pass *p, int *slot, int head_dim)
+{
+    int i = maker(p, *slot, LK_OP_PICK);
+    const struct lk_op *op = i < 0 ? NULL : &p->plan->ops[i];
+    if (!op || op->u.pick.at != 0 || op->u.pick.width != head_dim ||
+        op->u.pick.stride > LK_VK_MAX_OP) {
+        return -1;
+    }
+    for (int j = 0; j < p->plan->n_ops; j++) {
+        if (lk_op_reads(&p->plan->ops[j], op->in[0]) && p->plan->ops[j].kind != LK_OP_PICK) {
+            return -1;
+        }
+    }
+    int by = p->producer[op->in[0]];
+    if (by < 0 || p->plan->ops[by].kind != LK_OP_MATMUL || op->in[0] == p->plan->out_slot) {
+        return -1;
+    }
+    *slot = op->in[0];
+    return i;
+}
+
 /* What stands between row `which` (q, k or v) and its matmul; false: not what one kernel can do. */
 static bool trace(const struct lk_vk_pass *p, struct lk_vk_group *g, int which, int slot,
                   int head_dim)
@@ -35,8 +58,10 @@ static bool trace(const struct lk_vk_pass *p, struct lk_vk_group *g, int which, 
         return false;
     }
     g->u.decode.bias[which] = take(p, &slot, LK_OP_BIAS);
+    int pick = which == 0 ? take_pick(p, &slot, head_dim) : -1;
+    g->u.decode.pick = which == 0 ? pick : g->u.decode.pick;
     lk_vk_pass_in(g, slot, LK_VK_PLAIN);
-    return maker(p, slot, LK_OP_MATMUL) >= 0;
+    return pick >= 0 || maker(p, slot, LK_OP_MATMUL) >= 0;
 }
 
 static bool same_turn(const struct lk_plan *plan, const int rope[2])
@@ -96,7 +121,7 @@ static bool decode_group(const struct lk_vk_pass *p, int i, struct lk_vk_group *
     const struct lk_plan *plan = p->plan;
     const struct lk_op *op = &plan->ops[i];
     int store = p->decode ? store_of(plan, i) : -1;
-    if (store < 0 || op->weight >= 0) { /* the kernel knows no sinks */
+    if (store < 0) {
         return false;
     }
     const int *kv = plan->ops[store].in;
@@ -117,6 +142,7 @@ static void cover_ahead(struct lk_vk_pass *p, struct lk_vk_group *g)
     for (int k = 0; k < 2; k++) {
         lk_vk_pass_cover(p, g, g->u.decode.rope[k]);
     }
+    lk_vk_pass_cover(p, g, g->u.decode.pick);
     lk_vk_pass_cover(p, g, g->u.decode.store);
 }
 

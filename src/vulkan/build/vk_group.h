@@ -49,7 +49,8 @@ struct lk_vk_rows {
 };
 
 enum {
-    LK_VK_GROUP_OPS = 10, /* bias and norm of q, k and v, rope of q and k, store, attention */
+    LK_VK_GROUP_OPS = 11, /* pick of q, bias and norm of q, k and v, rope of q and k, store,
+                             attention */
     LK_VK_GROUP_ROWS = 3,
     LK_VK_GROUP_IN = 4 /* a gate's two, and two residuals */
 };
@@ -61,7 +62,7 @@ struct lk_vk_group {
     int n_ops;
     struct lk_vk_rows in[LK_VK_GROUP_IN], out[LK_VK_GROUP_ROWS];
     int n_in, n_out;
-    bool in_beside; /* in[] lie side by side in one piece of memory, which nobody else reads */
+    bool in_beside; /* in[] lie side by side in one piece of memory, which only picks read too */
     union {
         struct {
             int next;         /* op of the add or GLU with in[1], or -1 */
@@ -94,6 +95,7 @@ struct lk_vk_group {
         } attention;
         struct {
             int bias[3], norm[3], rope[2]; /* ops of q, k and v, of q and k; -1: none */
+            int pick;                      /* of q out of rows with its gate, or -1 */
             int store;
         } decode;
         struct {

@@ -151,6 +151,7 @@ bool lk_vk_pass_can_prepare(const struct lk_vk_pass *p, const struct lk_weight *
     char name[48];
     snprintf(name, sizeof name, "matvec_%s", lk_type_name((uint32_t)w->type));
     uint32_t spec[4] = {32, 1, epilogue | LK_VK_PREP_NORM << 4, panels};
-    return p->decode && lk_type_info((uint32_t)w->type)->quantized && w->rows <= PREPARE_ROWS &&
+    int64_t rows = w->n_experts > 0 ? w->rows / w->n_experts : w->rows; /* of a step, some times */
+    return p->decode && lk_type_info((uint32_t)w->type)->quantized && rows <= PREPARE_ROWS &&
            n_parts * panels <= LK_VK_MAX_PARTS && lk_vk_facts_fit(p->facts, name, spec);
 }

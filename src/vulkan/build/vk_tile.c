@@ -106,14 +106,12 @@ struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *f, enum lk_type type,
              : dot  ? "_dot"
                     : "");
     tile.kernel.spec[2] = epilogue;
-    if (!quantized && !f->looped) { /* half as large each way where there are few */
+    if (!quantized) { /* half as large each way where there are few */
         uint32_t n = (n_groups + 1) / 2 * ((tokens + tile.cols - 1) / tile.cols);
         uint32_t own = n >= MANY_GROUPS ? 4 : 2;
         tile.kernel.spec[0] = own;
         tile.groups = own / 2;
         tile.cols = 8 * own;
-    } else if (!quantized) {
-        tile.kernel.spec[0] = 4;
     }
     if (wide) {
         tile.cols = takes_large(f, shader, n_groups, tokens) ? LARGE : SMALL;
