@@ -41,7 +41,8 @@ static void link_checkpoint(struct lk_checkpoint_store *store, struct lk_checkpo
     store->first = c;
 }
 
-static void drop_data(struct lk_engine *e, struct lk_checkpoint *c)
+/* Takes its data out of the store: the caller's to free or to write anew. */
+static uint8_t *take_data(struct lk_engine *e, struct lk_checkpoint *c)
 {
     struct lk_checkpoint_store *store = &e->checkpoints;
     *(c->prev ? &c->prev->next : &store->first) = c->next;
@@ -52,8 +53,9 @@ static void drop_data(struct lk_engine *e, struct lk_checkpoint *c)
         k->before = k->before == c ? c->before : k->before;
     }
     store->n_bytes -= size_of(e->plan);
-    lk_free(c->data);
+    uint8_t *data = c->data;
     c->data = NULL;
+    return data;
 }
 
 /* What is lost with a checkpoint of n tokens, the one before it and the time it was last used. */
@@ -88,7 +90,7 @@ void lk_checkpoint_give(struct lk_engine *e, struct lk_checkpoint *c)
 {
     if (c && --c->refs == 0) {
         if (c->data) {
-            drop_data(e, c);
+            lk_free(take_data(e, c));
         }
         lk_free(c);
     }
@@ -150,9 +152,10 @@ void lk_checkpoints_fork(const struct lk_session *from, struct lk_session *to)
     }
 }
 
-/* Room for one more, if it is due or worth more than another: it will be as old as it is far from
- * the one before when the next one comes. */
-static bool make_room(struct lk_engine *e, int n, const struct lk_checkpoint *before, bool due)
+/* Room for one more, with memory for it where there is some to spare, if it is due or worth more
+ * than another: it will be as old as it is far from the one before when the next one comes. */
+static bool make_room(struct lk_engine *e, int n, const struct lk_checkpoint *before, bool due,
+                      uint8_t **spare)
 {
     struct lk_checkpoint_store *store = &e->checkpoints;
     size_t size = size_of(e->plan);
@@ -163,7 +166,8 @@ static bool make_room(struct lk_engine *e, int n, const struct lk_checkpoint *be
         if (!due && worth(store, n, before, store->clock - (uint64_t)since) < its_worth) {
             return false;
         }
-        drop_data(e, c);
+        lk_free(*spare);
+        *spare = take_data(e, c);
     }
     return true;
 }
@@ -202,15 +206,18 @@ void lk_checkpoint_take(struct lk_session *s, bool due)
         return;
     }
     struct lk_checkpoint *before = last_before(s, n);
-    if ((before && before->n_tokens == n) || !make_room(e, n, before, due)) {
+    uint8_t *data = NULL;
+    if ((before && before->n_tokens == n) || !make_room(e, n, before, due, &data)) {
+        lk_free(data);
         return;
     }
     lk_checkpoints_cut(s, n); /* some of them may have gone */
     struct lk_checkpoint *c = lk_alloc(sizeof *c);
-    uint8_t *data = c ? lk_alloc(size_of(e->plan)) : NULL;
+    data = data ? data : lk_alloc(size_of(e->plan));
     lk_error why;
-    if (!data) {
+    if (!c || !data) {
         lk_free(c);
+        lk_free(data);
         return;
     }
     *c = (struct lk_checkpoint){.n_tokens = n,

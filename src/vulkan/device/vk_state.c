@@ -51,6 +51,18 @@ static lk_status lay_out(struct lk_state_mem *mem, VkDeviceSize *size, int *n_bl
     return LK_OK;
 }
 
+/* Memory through which states are read and written: all that a sequence has of one at once, as far
+ * as that is worth it. */
+static VkDeviceSize staging_bytes(const struct lk_plan *plan)
+{
+    VkDeviceSize n = 1u << 20, most = 1u << 22;
+    for (int i = 0; i < plan->n_states; i++) {
+        VkDeviceSize unit = lk_state_unit_bytes(&plan->states[i]);
+        n = unit > n ? unit : n;
+    }
+    return n < most ? n : most;
+}
+
 /* Zeroes all states and writes the guards: everything else. */
 static lk_status clear(struct lk_state_mem *mem, lk_error *err)
 {
@@ -92,8 +104,8 @@ lk_status lk_vk_state_alloc(struct lk_vk_device *dev, const struct lk_state_geom
         mem->n_blocks = i + 1;
     }
     if (!status) {
-        status = lk_vk_buffer_create(dev, 1u << 20, LK_VK_USE_READBACK, "staging of states",
-                                     &mem->staging, err);
+        status = lk_vk_buffer_create(dev, staging_bytes(geom->plan), LK_VK_USE_READBACK,
+                                     "staging of states", &mem->staging, err);
     }
     if (!status) {
         status = clear(mem, err);
