@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/os.h"
 #include "engine/engine.h"
 
 /* Bytes of one. */
@@ -90,7 +91,7 @@ void lk_checkpoint_give(struct lk_engine *e, struct lk_checkpoint *c)
 {
     if (c && --c->refs == 0) {
         if (c->data) {
-            lk_free(take_data(e, c));
+            lk_pages_free(take_data(e, c), size_of(e->plan));
         }
         lk_free(c);
     }
@@ -166,7 +167,7 @@ static bool make_room(struct lk_engine *e, int n, const struct lk_checkpoint *be
         if (!due && worth(store, n, before, store->clock - (uint64_t)since) < its_worth) {
             return false;
         }
-        lk_free(*spare);
+        lk_pages_free(*spare, size);
         *spare = take_data(e, c);
     }
     return true;
@@ -198,7 +199,15 @@ static lk_status copy(struct lk_session *s, struct lk_checkpoint *c, bool back, 
     return status;
 }
 
-void lk_checkpoint_take(struct lk_session *s, bool due)
+/* A copy takes as long as a block on some devices: what lies in the middle of a text is worth one
+ * where going back to the one before would take a sixteenth of all, and near its end a
+ * sixty-fourth. */
+static bool far_enough(int since, int n, enum lk_checkpoint_at where)
+{
+    return where == LK_CHECKPOINT_DUE || since >= n / (where == LK_CHECKPOINT_BETWEEN ? 16 : 64);
+}
+
+void lk_checkpoint_take(struct lk_session *s, enum lk_checkpoint_at where)
 {
     int n = s->seq.n_tokens;
     struct lk_engine *e = s->engine;
@@ -206,18 +215,21 @@ void lk_checkpoint_take(struct lk_session *s, bool due)
         return;
     }
     struct lk_checkpoint *before = last_before(s, n);
+    size_t size = size_of(e->plan);
+    int since = n - (before ? before->n_tokens : 0);
     uint8_t *data = NULL;
-    if ((before && before->n_tokens == n) || !make_room(e, n, before, due, &data)) {
-        lk_free(data);
+    if (since == 0 || !far_enough(since, n, where) ||
+        !make_room(e, n, before, where == LK_CHECKPOINT_DUE, &data)) {
+        lk_pages_free(data, size);
         return;
     }
     lk_checkpoints_cut(s, n); /* some of them may have gone */
     struct lk_checkpoint *c = lk_alloc(sizeof *c);
-    data = data ? data : lk_alloc(size_of(e->plan));
+    data = data ? data : lk_pages_alloc(size);
     lk_error why;
     if (!c || !data) {
         lk_free(c);
-        lk_free(data);
+        lk_pages_free(data, size);
         return;
     }
     *c = (struct lk_checkpoint){.n_tokens = n,
@@ -226,7 +238,7 @@ void lk_checkpoint_take(struct lk_session *s, bool due)
                                 .before = last_before(s, n),
                                 .used = e->checkpoints.clock};
     link_checkpoint(&e->checkpoints, c);
-    e->checkpoints.n_bytes += size_of(e->plan);
+    e->checkpoints.n_bytes += size;
     if (copy(s, c, false, &why) == LK_OK) {
         lk_checkpoint_add(s, c);
     }

@@ -17,7 +17,8 @@ struct lk_engine;
 struct lk_checkpoint {
     int n_tokens; /* from the timeline's beginning on */
     int refs;
-    uint8_t *data; /* owned: a unit of each recurrent state, in the plan's order; NULL: dropped */
+    uint8_t
+        *data; /* owned pages: a unit of each recurrent state, in the plan's order; NULL: dropped */
     struct lk_checkpoint *before; /* the one before it in its timeline that has data, or NULL */
     uint64_t used;                /* the store's clock when it was last taken or brought back */
     struct lk_checkpoint *next, *prev; /* of those with data, in no order */
@@ -42,9 +43,14 @@ bool lk_checkpoints_kept(const struct lk_engine *engine);
  * where a checkpoint may be taken, at a block's end. The text ends at `end`; `last`: no more of it
  * follows in a later call, and its last whole block is such an end. */
 int lk_checkpoint_stop(const struct lk_session *session, int pos, int n, int end, bool last);
-/* Takes one of the session as it is, where it is due or worth more than what would go for it.
+/* Takes one of the session as it is, where it is worth its time and more than what would go for it.
  * Taking none is no failure: it costs time only. */
-void lk_checkpoint_take(struct lk_session *session, bool due);
+enum lk_checkpoint_at {
+    LK_CHECKPOINT_BETWEEN, /* more of a text follows at once */
+    LK_CHECKPOINT_END,     /* somebody may go on from here, or near */
+    LK_CHECKPOINT_DUE      /* or from exactly here: it is taken whatever goes for it */
+};
+void lk_checkpoint_take(struct lk_session *session, enum lk_checkpoint_at where);
 /* The session's at exactly n tokens that has data, or NULL. */
 struct lk_checkpoint *lk_checkpoint_at(const struct lk_session *session, int n);
 /* Adds one that the session does not have: behind all of its own. */

@@ -101,7 +101,10 @@ static void deliver(struct lk_engine *e, const struct lk_batch *b, struct lk_wor
     e->checkpoints.clock += (uint64_t)w->count;
     s->has_logits = false;
     if (s->seq.n_tokens % LK_KV_BLOCK == 0) {
-        lk_checkpoint_take(s, w->last && w->end - (size_t)s->seq.n_tokens <= LK_KV_BLOCK);
+        bool end = w->last && w->end - (size_t)s->seq.n_tokens <= LK_KV_BLOCK;
+        lk_checkpoint_take(s, !end            ? LK_CHECKPOINT_BETWEEN
+                              : w->count == 1 ? LK_CHECKPOINT_END
+                                              : LK_CHECKPOINT_DUE);
     }
     for (int i = 0; i < b->n_outputs && !w->status; i++) {
         int t = b->outputs[i];

@@ -519,7 +519,7 @@ static lk_status adopt(struct lk_session *s, const struct lk_map *map, const str
     lk_free(lent.content);
     s->seq.n_tokens = (int)h->n_tokens;
     lk_checkpoints_cut(s, 0);
-    lk_checkpoint_take(s, true);
+    lk_checkpoint_take(s, LK_CHECKPOINT_DUE);
     size_t at = sizeof *h, n = h->n_tokens * sizeof *s->tokens;
     memcpy(s->tokens, map->data + at, n);
     if (h->has_logits) {
