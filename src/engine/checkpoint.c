@@ -204,7 +204,7 @@ static lk_status copy(struct lk_session *s, struct lk_checkpoint *c, bool back, 
  * sixty-fourth. */
 static bool far_enough(int since, int n, enum lk_checkpoint_at where)
 {
-    return where == LK_CHECKPOINT_DUE || since >= n / (where == LK_CHECKPOINT_BETWEEN ? 16 : 64);
+    return where == LK_CHECKPOINT_DUE || since >= n / (where == LK_CHECKPOINT_BETWEEN ? 32 : 64);
 }
 
 void lk_checkpoint_take(struct lk_session *s, enum lk_checkpoint_at where)
