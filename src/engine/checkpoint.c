@@ -199,9 +199,8 @@ static lk_status copy(struct lk_session *s, struct lk_checkpoint *c, bool back, 
     return status;
 }
 
-/* A copy takes as long as a block on some devices: what lies in the middle of a text is worth one
- * where going back to the one before would take a sixteenth of all, and near its end a
- * sixty-fourth. */
+/* A copy takes as long as a block on some devices. In the middle of a text one is worth it where
+ * going back to the one before would take a thirty-second of all, at its end half of that. */
 static bool far_enough(int since, int n, enum lk_checkpoint_at where)
 {
     return where == LK_CHECKPOINT_DUE || since >= n / (where == LK_CHECKPOINT_BETWEEN ? 32 : 64);
