@@ -222,10 +222,10 @@ static lk_status check_unpacked(struct lk_exec *e, lk_error *err)
             continue;
         }
         const struct lk_weight *w = &plan->weights[op->weight];
-        if (op->kind == LK_OP_EMBED) {
-            e->embed = packed_twin(e, w);
-        }
-        if (op->kind == LK_OP_EMBED && e->embed) {
+        const struct lk_packed *twin = op->kind == LK_OP_EMBED ? packed_twin(e, w) : NULL;
+        if (twin) {
+            e->embed = twin;
+            e->embed_weight = op->weight;
             continue;
         }
         if (lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols)) >= 0) {

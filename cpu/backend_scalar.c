@@ -292,7 +292,8 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
     switch (op->kind) {
     case LK_OP_EMBED:
         for (int r = 0; r < rows; r++) {
-            ok &= lk_scalar_embed(w, b->token[r], op->u.embed.scale, y + (size_t)r * (size_t)width);
+            int64_t row = op->u.embed.positions ? b->pos[r] : b->token[r];
+            ok &= lk_scalar_embed(w, row, op->u.embed.scale, y + (size_t)r * (size_t)width);
         }
         return ok;
     case LK_OP_NORM:
@@ -325,6 +326,8 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
         return run_attention(e, op, states, b);
     case LK_OP_GLU:
         return lk_scalar_glu(op->u.glu.act, x, slot_of(e, op->in[1]), rows * width, y);
+    case LK_OP_GELU:
+        return lk_scalar_gelu(x, rows * width, y);
     case LK_OP_ADD:
         return lk_scalar_add(x, slot_of(e, op->in[1]), rows * width, y);
     case LK_OP_SCALE:

@@ -77,6 +77,7 @@ struct lk_exec {
                                       first, the others follow it */
     size_t *packed_bytes;          /* [n_weights] */
     const struct lk_packed *embed; /* the embedding, where a matmul has the same tensor; or NULL */
+    int embed_weight;              /* of the plan: whose rows these are */
     bool *cut_by_tokens;           /* [n_slots]: written by a step cut by tokens */
     struct lk_act_memory many, decode;
     struct lk_arena arena;

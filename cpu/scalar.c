@@ -361,6 +361,15 @@ bool lk_scalar_glu(enum lk_act act, const float *g, const float *u, int n, float
     return ok;
 }
 
+bool lk_scalar_gelu(const float *x, int n, float *y)
+{
+    bool ok = true;
+    for (int i = 0; i < n; i++) {
+        ok &= store(lk_gelu_erf(x[i]), &y[i]);
+    }
+    return ok;
+}
+
 bool lk_scalar_scale(const float *x, int n, float factor, float *y)
 {
     bool ok = true;

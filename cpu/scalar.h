@@ -87,6 +87,7 @@ bool lk_scalar_delta(const struct lk_delta_token *t, const float *v, int n, floa
 bool lk_scalar_bias(const float *x, const float *b, int n, float *y);
 bool lk_scalar_add(const float *a, const float *b, int n, float *y);
 bool lk_scalar_scale(const float *x, int n, float factor, float *y);
+bool lk_scalar_gelu(const float *x, int n, float *y);
 bool lk_scalar_glu(enum lk_act act, const float *g, const float *u, int n, float *y);
 bool lk_scalar_softcap(const float *x, int n, float cap_in, float cap_out, float *y);
 /* One row of n_head heads of head_dim; cs from lk_rope_table, n_dims floats. */

@@ -15,6 +15,7 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
     switch (kind) {
     case LK_OP_MATMUL:
     case LK_OP_BIAS:
+    case LK_OP_GELU:
     case LK_OP_GLU:
     case LK_OP_SOFTCAP:
     case LK_OP_SCALE:
@@ -195,7 +196,7 @@ static bool embed(const struct lk_exec *e, const struct lk_op *op, int64_t row, 
 {
     const struct lk_weight *w = &e->o.plan->weights[op->weight];
     const struct lk_type_info *info = lk_type_info(w->type);
-    if (!e->embed) {
+    if (!e->embed || op->weight != e->embed_weight) {
         return lk_scalar_embed(w, row, op->u.embed.scale, y);
     }
     for (int64_t i = 0; i < w->cols; i += LK_PANEL) {
@@ -222,7 +223,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         size_t at = (size_t)r * width;
         switch (op->kind) {
         case LK_OP_EMBED:
-            ok &= embed(e, op, b->token[r], y + at);
+            ok &= embed(e, op, op->u.embed.positions ? b->pos[r] : b->token[r], y + at);
             break;
         case LK_OP_NORM:
             ok &= vec->norm(x + at, w->data, (int)width, op->u.norm.group, op->u.norm.eps, y + at);
@@ -284,6 +285,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         case LK_OP_MATMUL:
         case LK_OP_BIAS:
         case LK_OP_ATTENTION:
+        case LK_OP_GELU:
         case LK_OP_GLU:
         case LK_OP_SOFTCAP:
         case LK_OP_SCALE:
@@ -329,6 +331,9 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
         switch (op->kind) {
         case LK_OP_BIAS:
             ok &= vec->bias(x + at, vector + cols.first, n, y + at);
+            break;
+        case LK_OP_GELU:
+            ok &= vec->gelu(x + at, n, y + at);
             break;
         case LK_OP_GLU:
             ok &= vec->glu(op->u.glu.act, x + at, x1 + at, n, y + at);

@@ -44,6 +44,7 @@ struct lk_vec_kernels {
                  float *y);
     bool (*l2_norm)(const float *x, int n, int group, int n_groups, float eps, float *y);
     bool (*delta)(const struct lk_delta_token *t, const float *v, int n, float *s, float *o);
+    bool (*gelu)(const float *x, int n, float *y);
     bool (*glu)(enum lk_act act, const float *g, const float *u, int n, float *y);
     bool (*softcap)(const float *x, int n, float cap_in, float cap_out, float *y);
     bool (*rope)(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,

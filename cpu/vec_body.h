@@ -48,6 +48,12 @@ static inline sv_f gelu_lanes(sv_f g, sv_f u)
     return sv_mul(sv_gelu(g), u);
 }
 
+static inline sv_f gelu_erf_lanes(sv_f x, sv_f same)
+{
+    (void)same;
+    return sv_gelu_erf(x);
+}
+
 static inline sv_f sigmoid_lanes(sv_f g, sv_f u)
 {
     return sv_mul(sv_sigmoid(g), u);
@@ -87,6 +93,11 @@ static bool vec_combine(const float *x, const float *w, int k, int n, float *y)
         y[i] = lk_flush(sum);
     }
     return ok && !sv_any(bad);
+}
+
+static bool vec_gelu(const float *x, int n, float *y)
+{
+    return map2(gelu_erf_lanes, x, x, n, y);
 }
 
 static bool vec_glu(enum lk_act act, const float *g, const float *u, int n, float *y)

@@ -130,6 +130,24 @@ static inline sv_f sv_gelu(sv_f x)
     return sv_mul(x, sv_sigmoid(s));
 }
 
+static inline sv_f sv_gelu_erf(sv_f x)
+{
+    sv_f a = sv_flt(sv_magnitude(x));
+    sv_f t = sv_rcp(sv_add(sv_set(1.0f), sv_mul(sv_const(0x3E99999Au), a)));
+    sv_f p = sv_const(0x3D19A17Cu);
+    p = sv_add(sv_mul(p, t), sv_const(0xBE28D802u));
+    p = sv_add(sv_mul(p, t), sv_const(0x3E60FAFCu));
+    p = sv_add(sv_mul(p, t), sv_const(0xBD87694Bu));
+    p = sv_add(sv_mul(p, t), sv_const(0x3E0A7CBEu));
+    p = sv_add(sv_mul(p, t), sv_const(0x3DC8656Cu));
+    p = sv_add(sv_mul(p, t), sv_const(0x3DF7FF6Bu));
+    p = sv_add(sv_mul(p, t), sv_const(0x3DF4F44Bu));
+    sv_f e = sv_exp_neg(sv_magnitude(sv_mul(sv_set(0.5f), sv_mul(a, a))));
+    sv_f above = sv_mul(sv_mul(p, t), e);
+    sv_mask negative = sv_gt(sv_iset(0u), sv_bits(x));
+    return sv_mul(x, sv_pick(negative, above, sv_sub(sv_set(1.0f), above)));
+}
+
 static inline sv_f sv_tanh(sv_f x)
 {
     sv_i u = sv_magnitude(x);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Elementwise: add, bias, GLU, scale, softcap and parts of groups over all elements of a slot; and
- * as many residuals as ADDS says added to the result.
+ * Elementwise: add, bias, GELU, GLU, scale, softcap and parts of groups over all elements of a slot;
+ * and as many residuals as ADDS says added to the result.
  */
 #version 450
 #include "shaders/common.glsl"
@@ -60,6 +60,8 @@ void main()
         y = lk_silu(x) * in1[i];
     } else if (KIND == LK_VK_ELT_GELU) {
         y = lk_gelu(x) * in1[i];
+    } else if (KIND == LK_VK_ELT_ERF) {
+        y = lk_gelu_erf(x);
     } else if (KIND == LK_VK_ELT_GATE) {
         y = x * lk_flush(lk_sigmoid(in1[i / p.width]));
     } else if (KIND == LK_VK_ELT_SIGMOID) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Embed: row token[t] of a weight chunk, dequantized: an invocation takes 32 elements.
+ * Embed: row token[t], or row pos[t], of a weight chunk, dequantized: an invocation takes 32 elements.
  */
 #version 450
 #include "shaders/common.glsl"

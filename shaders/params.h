@@ -67,16 +67,17 @@
 #define LK_VK_ELT_SIGMOID 7
 #define LK_VK_ELT_GATE    9
 #define LK_VK_ELT_PRODUCT 10
-#define LK_VK_ELT_PICK    8 /* of each cap_in columns those from cap_out on */
+#define LK_VK_ELT_ERF     11 /* GELU by the error function */
+#define LK_VK_ELT_PICK    8  /* of each cap_in columns those from cap_out on */
 
-/* embed: row token[t] of a weight chunk -> out[t] */
+/* embed: row token[t], or row pos[t], of a weight chunk -> out[t] */
 struct lk_vk_embed_push {
     LK_PARAMS_U32 n_tokens, cols;
     LK_PARAMS_U32 row0, n_rows; /* rows of the whole weight that this chunk holds */
     LK_PARAMS_U32 n_blocks;     /* blocks of a row (float types: of 8 or 4 elements) */
     LK_PARAMS_U32 mid, tail;    /* word offsets of the chunk's sections */
     LK_PARAMS_U32 scale;        /* bits of f32 */
-    LK_PARAMS_U32 tokens;       /* word offset of the ids in the batch buffer */
+    LK_PARAMS_U32 tokens;       /* word offset of the rows' numbers in the batch buffer */
     LK_PARAMS_U32 op;
 };
 

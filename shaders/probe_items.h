@@ -264,7 +264,7 @@ LK_FN LK_U32 probe_item(LK_U32 item, LK_U32 i)
         return lk_bits(lk_flush(lk_sigmoid(near_)));
     }
     if (item == LK_PROBE_GELU) {
-        return lk_bits(lk_flush(lk_gelu(near_)));
+        return lk_bits(lk_flush(lk_gelu(near_))) ^ (lk_bits(lk_flush(lk_gelu_erf(near_))) * 5u);
     }
     if (item == LK_PROBE_ROUND) {
         LK_F32 r = probe_float(i, 110u, 38u);

@@ -37,11 +37,13 @@ void main()
             uint at = (row * p.width + first) / 4u;
             x = in4[at];
             if (ACT != 0u) {
-                precise vec4 up = up4[at];
+                precise vec4 up = ACT == LK_VK_ELT_ERF ? vec4(1.0) : up4[at];
                 for (uint i = 0u; i < 4u; i++) {
                     precise float y;
                     if (ACT == LK_VK_ELT_CLAMPED) {
                         y = lk_glu_clamped(x[i], up[i]);
+                    } else if (ACT == LK_VK_ELT_ERF) {
+                        y = lk_gelu_erf(x[i]);
                     } else {
                         y = ACT == LK_VK_ELT_SILU      ? lk_silu(x[i])
                             : ACT == LK_VK_ELT_GELU    ? lk_gelu(x[i])

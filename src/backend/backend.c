@@ -4,6 +4,7 @@
  */
 #include "backend/backend.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,6 +63,18 @@ static lk_status bad(lk_error *err, const char *what, long found, long expected)
     return lk_fail(err, LK_E_INVALID, "batch: %s: found %ld, expected %ld", what, found, expected);
 }
 
+/* Positions that a plan can embed. */
+static long count_positions(const struct lk_plan *plan)
+{
+    long n = INT_MAX;
+    for (int i = 0; i < plan->n_ops && plan->ops[i].layer < 0; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        n = op->kind == LK_OP_EMBED && op->u.embed.positions ? (long)plan->weights[op->weight].rows
+                                                             : n;
+    }
+    return n;
+}
+
 lk_status lk_batch_check(const struct lk_exec_options *o, const struct lk_batch *b, lk_error *err)
 {
     const struct lk_plan *plan = o->plan;
@@ -78,6 +91,7 @@ lk_status lk_batch_check(const struct lk_exec_options *o, const struct lk_batch 
         return bad(err, "hidden rows handed in", b->hidden_in != NULL, plan->in_slot >= 0);
     }
     int next = 0;
+    long n_positions = count_positions(plan);
     for (int s = 0; s < b->n_seqs; s++) {
         const struct lk_batch_seq *q = &b->seqs[s];
         if (q->first != next || q->n_tokens < 1 || q->pos < 0) {
@@ -94,6 +108,9 @@ lk_status lk_batch_check(const struct lk_exec_options *o, const struct lk_batch 
         for (int t = q->first; t < next; t++) {
             if (b->seq[t] != s || b->pos[t] != q->pos + t - q->first) {
                 return bad(err, "position of a token", b->pos[t], q->pos + t - q->first);
+            }
+            if (b->pos[t] >= n_positions) {
+                return bad(err, "position without a row of its own", b->pos[t], n_positions - 1);
             }
             if (plan->in_slot < 0 && (b->token[t] < 0 || b->token[t] >= plan->n_vocab)) {
                 return bad(err, "token id at or above the vocabulary size", b->token[t],

@@ -298,6 +298,40 @@ LK_FN float lk_gelu(float x)
     return y;
 }
 
+/* GELU by the error function: x times the normal distribution's share below x. Of |x| the share
+ * above it is e^(-x^2/2) times a polynomial in 1 / (1 + 0.3 |x|), which does not cancel. */
+LK_FN float lk_gelu_erf(float x)
+{
+    LK_F32 a = lk_flt(lk_magnitude(x));
+    LK_F32 d = lk_flt(0x3E99999Au) * a;
+    d = 1.0f + d;
+    LK_F32 t = lk_rcp(d);
+    LK_F32 p = lk_flt(0x3D19A17Cu);
+    p = p * t;
+    p = p + lk_flt(0xBE28D802u);
+    p = p * t;
+    p = p + lk_flt(0x3E60FAFCu);
+    p = p * t;
+    p = p + lk_flt(0xBD87694Bu);
+    p = p * t;
+    p = p + lk_flt(0x3E0A7CBEu);
+    p = p * t;
+    p = p + lk_flt(0x3DC8656Cu);
+    p = p * t;
+    p = p + lk_flt(0x3DF7FF6Bu);
+    p = p * t;
+    p = p + lk_flt(0x3DF4F44Bu);
+    p = p * t;
+    LK_F32 e = a * a;
+    e = 0.5f * e;
+    e = lk_exp(lk_flt(lk_bits(e) | 0x80000000u));
+    LK_F32 above = p * e;
+    LK_F32 below = 1.0f - above;
+    LK_F32 y = (lk_bits(x) >> 31) != 0u ? above : below;
+    y = x * y;
+    return y;
+}
+
 LK_FN float lk_tanh(float x)
 {
     LK_U32 u = lk_magnitude(x);

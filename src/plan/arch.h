@@ -42,6 +42,10 @@ struct lk_arch {
     bool parallel;      /* attention and feed-forward have one norm and are added together */
     bool layer_norm;    /* layer norms; else RMS norms */
     bool both_ways;     /* tokens attend to those behind them too, a window to half on each side */
+    bool encoder;       /* a norm of the embeddings, to which row 0 of token_types is added; norms
+                           behind attention's sum and the feed-forward's, all with biases; no head */
+    bool positions;     /* position_embd is added to the embeddings, and no head is turned */
+    bool ungated;       /* the feed-forward is up, GELU by the error function, down */
     bool scales;        /* embedding_scale and residual_scale are read */
     enum lk_logit_scale logits; /* by logit_scale */
     double attn_cap, final_cap; /* softcaps where the file says nothing */

@@ -438,7 +438,7 @@ static void read_turns(struct reader *r, struct lk_hparams *h)
     for (int i = 0; i < h->n_layer; i++) {
         bool left_out = arch->no_rope_step > 0 && (i + 1) % arch->no_rope_step == 0;
         bool full_one = arch->turns_windowed && windows && h->layers[i].window == 0;
-        h->layers[i].rope = turns && !left_out && !full_one;
+        h->layers[i].rope = turns && !left_out && !full_one && !arch->positions;
     }
 }
 
@@ -468,6 +468,21 @@ static void read_dense(struct reader *r, struct lk_hparams *h)
     (void)read_int(r, "dense_2_feat_in", false, n, n, n);
     (void)read_int(r, "dense_3_feat_in", h->n_dense > 0, h->n_dense, h->n_dense, h->n_dense);
     (void)read_int(r, "dense_3_feat_out", false, n, n, n);
+}
+
+/* Rows of token_types.weight; every token has type 0. */
+static void read_token_types(struct reader *r, struct lk_hparams *h)
+{
+    static const char key[] = "tokenizer.ggml.token_type_count";
+    uint32_t n = 1;
+    if (!r->status && lk_gguf_find_tensor(r->gguf, "token_types.weight")) {
+        r->status = lk_gguf_u32(r->gguf, key, true, &n, r->err);
+    }
+    if (!r->status && (n < 1 || n > MAX_LAYERS)) {
+        r->status = lk_fail(r->err, LK_E_FORMAT, "%s: key '%s' is %u, expected 1 to %d",
+                            lk_gguf_path(r->gguf), key, n, MAX_LAYERS);
+    }
+    h->n_token_types = (int)n;
 }
 
 static void read_attention(struct reader *r, struct lk_hparams *h)
@@ -680,11 +695,14 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
     }
     read_layers(r, h, "feed_forward_length", !h->arch->shared_gate, at_ff, 1, MAX_DIM);
     read_experts(r, h);
-    h->n_ctx = (uint32_t)read_int(r, "context_length", true, 1, 1, INT32_MAX);
+    h->n_ctx = (uint32_t)read_int(r, "context_length", true, 1, 1,
+                                  h->arch->positions ? MAX_DIM : INT32_MAX);
     read_attention(r, h);
     read_rope(r, h);
     read_scales(r, h);
-    if (h->arch->both_ways) {
+    if (h->arch->encoder) {
+        read_token_types(r, h);
+    } else if (h->arch->both_ways) {
         read_dense(r, h);
     }
     if (h->arch->delta) {

@@ -49,6 +49,8 @@ const char *lk_op_name(enum lk_op_kind kind)
         return "attention";
     case LK_OP_GLU:
         return "glu";
+    case LK_OP_GELU:
+        return "gelu";
     case LK_OP_ADD:
         return "add";
     case LK_OP_SCALE:

@@ -18,8 +18,9 @@
 #define LK_MAX_HEAD_DIM 640 /* LK_Q_MOST squared times it fits int32 (rule 8) */
 
 enum lk_op_kind {
-    LK_OP_EMBED,      /* out[r][:] = row token[r] of w, dequantized, times `scale` if it is not 1 */
-    LK_OP_NORM,       /* RMS norm of each group of `group` floats of a row, times w[group] */
+    LK_OP_EMBED, /* out[r][:] = row token[r] of w, or row pos[r] if `positions`, dequantized, times
+                    `scale` if it is not 1 */
+    LK_OP_NORM,  /* RMS norm of each group of `group` floats of a row, times w[group] */
     LK_OP_LAYER_NORM, /* the same of what is left of each group without its mean */
     LK_OP_MATMUL,     /* out[r][n_out] = w [n_out][n_in] * in[r][n_in] */
     LK_OP_BIAS,       /* out = in + w[width], every row */
@@ -28,6 +29,7 @@ enum lk_op_kind {
     LK_OP_ATTENTION,  /* in[0] = Q rows -> [r][n_head * head_dim], over the row's own sequence; w:
                          sinks, one a head, or none */
     LK_OP_GLU,        /* out = act(in[0]) * in[1] */
+    LK_OP_GELU,       /* out = gelu(in), by the error function */
     LK_OP_ADD,        /* out = in[0] + in[1] */
     LK_OP_SCALE,      /* out = in * factor */
     LK_OP_GATHER,     /* the rows that want logits, in batch order */
@@ -96,6 +98,7 @@ struct lk_op {
     union {
         struct {
             float scale;
+            bool positions; /* rows of w are those of positions: the plan's n_ctx_max at most */
         } embed;
         struct {
             int group; /* row width is a multiple of it */

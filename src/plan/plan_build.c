@@ -206,6 +206,21 @@ static const char *part_of(char buf[96], int layer, const char *part, bool share
     return buf;
 }
 
+/* Up and down, and GELU between them. */
+static int ungated(struct lk_builder *b, int layer, int n)
+{
+    int e = b->h.n_embd, n_ff = b->h.layers[layer].n_ff;
+    char name[96];
+    int up = lk_build_matrix(b, lk_build_blk(name, layer, "ffn_up.weight"), n_ff, e);
+    int u = lk_build_bias(b, layer, lk_build_matmul(b, layer, n, up),
+                          lk_build_blk(name, layer, "ffn_up.bias"), false);
+    int a = lk_build_slot(b, n_ff, LK_ROWS_TOKENS);
+    lk_build_op(b, LK_OP_GELU, layer, u, -1, a, -1);
+    int down = lk_build_matrix(b, lk_build_blk(name, layer, "ffn_down.weight"), e, n_ff);
+    return lk_build_bias(b, layer, lk_build_matmul(b, layer, a, down),
+                         lk_build_blk(name, layer, "ffn_down.bias"), false);
+}
+
 /* Gate, up and down over n_ff, of every token of n; `shared`: beside experts. */
 static int dense(struct lk_builder *b, int layer, int n, int n_ff, bool shared)
 {
@@ -345,7 +360,9 @@ static int experts(struct lk_builder *b, int layer, int n, int routed)
 static int feed_forward(struct lk_builder *b, int layer, int n)
 {
     const struct lk_layer *l = &b->h.layers[layer];
-    return l->n_expert > 0 ? experts(b, layer, n, n) : dense(b, layer, n, l->n_ff, false);
+    return l->n_expert > 0      ? experts(b, layer, n, n)
+           : b->h.arch->ungated ? ungated(b, layer, n)
+                                : dense(b, layer, n, l->n_ff, false);
 }
 
 /* A norm of hidden rows or of a branch, where the layer has it. */
@@ -354,6 +371,28 @@ static int layer_norm(struct lk_builder *b, int layer, int in, bool has_it, cons
     char name[96];
     int n = b->h.n_embd;
     return has_it ? lk_build_norm(b, layer, in, n, n, lk_build_blk(name, layer, suffix)) : in;
+}
+
+/* A norm with a bias of hidden rows, of an encoder; `name`: of both, without their ends. */
+static int norm_with_bias(struct lk_builder *b, int layer, int in, const char *name)
+{
+    char part[96];
+    int n = b->h.n_embd;
+    snprintf(part, sizeof part, "%s.weight", name);
+    int y = lk_build_norm(b, layer, in, n, n, part);
+    snprintf(part, sizeof part, "%s.bias", name);
+    return lk_build_bias(b, layer, y, part, true);
+}
+
+/* The norm of a sum in a layer of an encoder; other architectures have none there. */
+static int norm_sum(struct lk_builder *b, int layer, int in, const char *suffix)
+{
+    char name[80];
+    if (!b->h.arch->encoder) {
+        return in;
+    }
+    snprintf(name, sizeof name, "blk.%d.%s", layer, suffix);
+    return norm_with_bias(b, layer, in, name);
 }
 
 /* The hidden rows as a router beside a dense feed-forward reads them: x / rms(x) times
@@ -419,7 +458,7 @@ static int add_layer(struct lk_builder *b, int layer, int x)
                  : mixer == LK_MIX_SHORT_CONV ? lk_build_short_conv(b, layer, n)
                                               : attention(b, layer, n);
     branch = layer_norm(b, layer, branch, after, "post_attention_norm.weight");
-    x = lk_build_add(b, layer, x, branch);
+    x = norm_sum(b, layer, lk_build_add(b, layer, x, branch), "attn_output_norm");
     b->feed_forward = !arch->parallel;
     if (arch->dense_beside && b->h.layers[layer].n_expert > 0) {
         branch = beside(b, layer, x);
@@ -431,7 +470,7 @@ static int add_layer(struct lk_builder *b, int layer, int x)
         branch = feed_forward(b, layer, n);
     }
     branch = layer_norm(b, layer, branch, after, "post_ffw_norm.weight");
-    x = lk_build_add(b, layer, x, branch);
+    x = norm_sum(b, layer, lk_build_add(b, layer, x, branch), "layer_output_norm");
     x = lk_build_scale(b, layer, x, layer_scale(b, layer));
     b->feed_forward = false;
     return x;
@@ -442,6 +481,10 @@ static void head(struct lk_builder *b, int x, int embd)
     const struct lk_hparams *h = &b->h;
     int rows = lk_build_slot(b, h->n_embd, LK_ROWS_OUTPUTS);
     lk_build_op(b, LK_OP_GATHER, h->n_layer, x, -1, rows, -1);
+    if (h->arch->encoder) {
+        b->plan->out_slot = rows;
+        return;
+    }
     int n = lk_build_norm(b, h->n_layer, rows, h->n_embd, h->n_embd,
                           h->arch->short_conv ? "token_embd_norm.weight" : "output_norm.weight");
     if (h->n_dense > 0) {
@@ -539,6 +582,34 @@ static void make_ropes(struct lk_builder *b)
     }
 }
 
+/* The rows of row `token` of w, or of those of positions. */
+static int embed(struct lk_builder *b, int w, bool positions)
+{
+    int x = lk_build_slot(b, b->h.n_embd, LK_ROWS_TOKENS);
+    struct lk_op *op = lk_build_op(b, LK_OP_EMBED, -1, -1, -1, x, w);
+    op->u.embed.scale = b->h.embed_scale;
+    op->u.embed.positions = positions;
+    return x;
+}
+
+/* What an encoder makes of the rows of the embedding: every token is of type 0. */
+static int finish_embedding(struct lk_builder *b, int x)
+{
+    const struct lk_hparams *h = &b->h;
+    if (lk_build_has(b, "token_types.weight")) {
+        int types = lk_build_vectors(b, "token_types.weight", h->n_token_types, h->n_embd);
+        int sum = lk_build_slot(b, h->n_embd, LK_ROWS_TOKENS);
+        lk_build_keep_part(b, types, "token_types.weight", 0, h->n_embd);
+        lk_build_op(b, LK_OP_BIAS, -1, x, -1, sum, types);
+        x = sum;
+    }
+    if (h->arch->positions) {
+        int w = lk_build_matrix(b, "position_embd.weight", (int)h->n_ctx, h->n_embd);
+        x = lk_build_add(b, -1, x, embed(b, w, true));
+    }
+    return norm_with_bias(b, -1, x, "token_embd_norm");
+}
+
 /* A tensor that no op uses would be left out of the sum in silence: refuse it by name. Those of the
  * blocks behind the last layer make no logits of the next token. */
 static void refuse_leftovers(struct lk_builder *b)
@@ -587,8 +658,10 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
     p->in_slot = -1;
     make_ropes(&b);
     int embd = lk_build_matrix_rows(&b, "token_embd.weight", h->n_rows, 0, h->n_vocab, h->n_embd);
-    int x = lk_build_slot(&b, h->n_embd, LK_ROWS_TOKENS);
-    lk_build_op(&b, LK_OP_EMBED, -1, -1, -1, x, embd)->u.embed.scale = h->embed_scale;
+    int x = embed(&b, embd, false);
+    if (h->arch->encoder) {
+        x = finish_embedding(&b, x);
+    }
     for (int layer = 0; layer < h->n_layer && !b.status; layer++) {
         x = add_layer(&b, layer, x);
     }

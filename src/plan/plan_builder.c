@@ -134,16 +134,21 @@ int lk_build_vectors(struct lk_builder *b, const char *name, int count, int all)
     return index;
 }
 
-int lk_build_vector_part(struct lk_builder *b, const char *name, int all, int first, int n)
+void lk_build_keep_part(struct lk_builder *b, int index, const char *name, int first, int n)
 {
-    int index = lk_build_vectors(b, name, 1, all);
-    if (!b->status && n < all) {
-        struct lk_weight *w = &b->plan->weights[index];
+    struct lk_weight *w = b->status ? NULL : &b->plan->weights[index];
+    if (w && n < w->cols) {
         w->data = (const float *)w->data + first;
         w->cols = n;
         w->n_bytes = (size_t)n * sizeof(float);
         snprintf(w->name, sizeof w->name, "%.60s[%d:%d]", name, first, first + n);
     }
+}
+
+int lk_build_vector_part(struct lk_builder *b, const char *name, int all, int first, int n)
+{
+    int index = lk_build_vectors(b, name, 1, all);
+    lk_build_keep_part(b, index, name, first, n);
     return index;
 }
 

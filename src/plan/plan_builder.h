@@ -39,6 +39,8 @@ int lk_build_expert_matrices(struct lk_builder *b, const char *name, int n, int 
 void lk_build_own(struct lk_builder *b, void *copy);
 /* `count` vectors of `all` elements, one after the other. */
 int lk_build_vectors(struct lk_builder *b, const char *name, int count, int all);
+/* Leaves elements [first, first + n) of vector `index`, which is of tensor `name`. */
+void lk_build_keep_part(struct lk_builder *b, int index, const char *name, int first, int n);
 /* Elements [first, first + n) of a vector of `all`. */
 int lk_build_vector_part(struct lk_builder *b, const char *name, int all, int first, int n);
 int lk_build_vector(struct lk_builder *b, const char *name, int n);

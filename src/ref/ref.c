@@ -695,7 +695,8 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
         size_t at = (size_t)r * width;
         switch (op->kind) {
         case LK_OP_EMBED:
-            embed(w, b->token[r], (double)op->u.embed.scale, y + at);
+            embed(w, op->u.embed.positions ? b->pos[r] : b->token[r], (double)op->u.embed.scale,
+                  y + at);
             break;
         case LK_OP_NORM:
             norm(x + at, vec, (int)width, op->u.norm.group, (double)op->u.norm.eps, y + at);
@@ -722,6 +723,11 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
         case LK_OP_GLU:
             for (size_t i = at; i < at + width; i++) {
                 y[i] = glu(op->u.glu.act, x[i], x1[i]);
+            }
+            break;
+        case LK_OP_GELU:
+            for (size_t i = at; i < at + width; i++) {
+                y[i] = x[i] * erfc(-x[i] * 0.70710678118654752) / 2;
             }
             break;
         case LK_OP_ADD:

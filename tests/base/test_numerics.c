@@ -239,6 +239,15 @@ static double gelu_grow(double x)
     return x < 0 ? -gelu_exponent(x) : 0;
 }
 
+static double gelu_erf_f64(double x)
+{
+    return x * erfc(-x * 0.70710678118654752440) / 2;
+}
+static double gelu_erf_grow(double x)
+{
+    return x < 0 ? x * x / 2 : 0;
+}
+
 enum { P_MIN = 0x26800000, P_MAX = 0x537fffff };
 
 Test(numerics, exp_of_negative_numbers)
@@ -259,12 +268,15 @@ Test(numerics, sigmoid_silu_gelu_tanh)
         report("silu", worst, TOL_SILU);
         worst = worst_error(lk_gelu, gelu_f64, gelu_grow, P_MIN, P_MAX, sign);
         report("gelu", worst, TOL_GELU);
+        worst = worst_error(lk_gelu_erf, gelu_erf_f64, gelu_erf_grow, P_MIN, P_MAX, sign);
+        report("gelu by erf", worst, TOL_GELU_ERF);
         worst = worst_error(lk_tanh, tanh, NULL, P_MIN, P_MAX, sign);
         report("tanh", worst, TOL_TANH);
     }
     cr_assert(lk_bits(lk_tanh(0.0f)) == 0 && lk_bits(lk_silu(0.0f)) == 0 &&
-              lk_bits(lk_gelu(0.0f)) == 0 && lk_sigmoid(0.0f) == 0.5f && lk_tanh(100.0f) == 1.0f &&
-              lk_tanh(-100.0f) == -1.0f);
+              lk_bits(lk_gelu(0.0f)) == 0 && lk_bits(lk_gelu_erf(0.0f)) == 0 &&
+              lk_gelu_erf(100.0f) == 100.0f && lk_bits(lk_flush(lk_gelu_erf(-100.0f))) == 0 &&
+              lk_sigmoid(0.0f) == 0.5f && lk_tanh(100.0f) == 1.0f && lk_tanh(-100.0f) == -1.0f);
 }
 
 static double softplus_f64(double x)

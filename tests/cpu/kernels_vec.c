@@ -76,8 +76,8 @@ static const int LOWS[RANGES] = {-50, -20, -50}, HIGHS[RANGES] = {-20, 8, 39};
 static void test_elementwise(struct report *rep, enum lk_cpu_level level,
                              const struct lk_vec_kernels *t)
 {
-    static const char *const NAMES[] = {"add",     "bias",  "silu",   "gelu",
-                                        "softcap", "scale", "sigmoid"};
+    static const char *const NAMES[] = {"add",     "bias",  "silu",    "gelu",
+                                        "softcap", "scale", "sigmoid", "gelu by erf"};
     for (int f = 0; f < (int)LK_COUNT(NAMES); f++) {
         struct rng rng = {rep->seed + (uint64_t)f};
         report_begin(rep, lk_cpu_level_name(level), NAMES[f], "");
@@ -109,6 +109,9 @@ static void test_elementwise(struct report *rep, enum lk_cpu_level level,
                                            : LK_ACT_NONE;
                 got = t->glu(act, c.fa, c.fb, n, c.fgot);
                 want = lk_scalar_glu(act, c.fa, c.fb, n, c.fwant);
+            } else if (f == 7) {
+                got = t->gelu(c.fa, n, c.fgot);
+                want = lk_scalar_gelu(c.fa, n, c.fwant);
             } else if (f == 5) {
                 got = t->scale(c.fa, n, in, c.fgot);
                 want = lk_scalar_scale(c.fa, n, in, c.fwant);

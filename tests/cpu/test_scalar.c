@@ -226,6 +226,8 @@ static void hash_all(uint8_t out[32])
         add_floats(&h, y, n);
         cr_assert(lk_scalar_glu(LK_ACT_GELU, a, b, (int)n, y));
         add_floats(&h, y, n);
+        cr_assert(lk_scalar_gelu(a, (int)n, y));
+        add_floats(&h, y, n);
         cr_assert(lk_scalar_softcap(a, (int)n, 1.0f / 30, 30.0f, y));
         add_floats(&h, y, n);
         for (int i = 0; i < 64; i++) {
@@ -238,7 +240,8 @@ static void hash_all(uint8_t out[32])
     struct rng s = {5};
     for (int i = 0; i < 1 << 16; i++) {
         float x = lk_flt((rng_u32(&s) & 0x807fffffu) | (30 + rng_u32(&s) % 130) << 23);
-        float f[] = {lk_tanh(x), lk_silu(x), lk_gelu(x), lk_sigmoid(x), lk_softplus(x)};
+        float f[] = {lk_tanh(x),    lk_silu(x),     lk_gelu(x),
+                     lk_sigmoid(x), lk_softplus(x), lk_gelu_erf(x)};
         for (size_t j = 0; j < LK_COUNT(f); j++) {
             f[j] = lk_flush(f[j]);
         }

@@ -75,6 +75,8 @@ Test(embed, ref_says_what_transformers_says)
 {
     is_golden("qwen3", 1);
     is_golden("gemma-embedding", 64); /* a text is a batch */
+    is_golden("bert", 64);
+    is_golden("nomic-bert", 64);
 }
 
 Test(embed, rows_are_pooled_and_scaled)
@@ -150,37 +152,42 @@ Test(embed, bits_of_every_way)
 Test(embed, bits_of_texts_read_as_a_whole)
 {
     enum { N = 50, SHORT = 13 };
+    enum { WAYS = 5, FILES = 3 };
+    static const char *const files[FILES] = {WHOLE, LK_TEST_DIR "/golden/tiny-bert.gguf",
+                                             LK_TEST_DIR "/golden/tiny-nomic-bert.gguf"};
     static const struct {
-        const char *backend, *placement;
+        const char *backend, *placement[2]; /* of seven layers, of three */
         uint32_t n_batch;
-    } ways[] = {{"scalar", NULL, 64},
-                {"cpu", NULL, 64},
-                {"cpu", NULL, 50},
-                {"auto", "cpu:0-2,scalar:3-6", 64},
-                {"auto", "scalar:0-4,cpu:5-6", 50}};
+    } ways[WAYS] = {{"scalar", {NULL, NULL}, 64},
+                    {"cpu", {NULL, NULL}, 64},
+                    {"cpu", {NULL, NULL}, 50},
+                    {"auto", {"cpu:0-2,scalar:3-6", "cpu:0-1,scalar:2"}, 64},
+                    {"auto", {"scalar:0-4,cpu:5-6", "scalar:0,cpu:1-2"}, 50}};
     int32_t ids[N];
     float want[3][MAX_EMBD], got[MAX_EMBD];
-    tiny_tokens(ids, N, test_model_n_vocab(WHOLE), 5);
-    for (size_t w = 0; w < LK_COUNT(ways); w++) {
+    for (size_t i = 0; i < FILES * WAYS; i++) {
+        size_t w = i % WAYS;
+        const char *path = files[i / WAYS];
+        tiny_tokens(ids, N, test_model_n_vocab(path), 5);
         lk_engine_options o = lk_engine_options_default();
         lk_model *m;
         o.backend = ways[w].backend;
-        o.placement = ways[w].placement;
+        o.placement = ways[w].placement[i >= WAYS];
         o.n_ctx = MAX_TOKENS;
         o.n_batch = ways[w].n_batch;
         o.embeddings = true;
-        lk_engine *e = tiny_engine_with(WHOLE, &o, &m);
-        for (int i = 0; i < 3; i++) {
-            embed(e, ids, i == 2 ? SHORT : N, i == 1 ? LK_POOLING_LAST : LK_POOLING_MEAN, false,
-                  w ? got : want[i]);
+        lk_engine *e = tiny_engine_with(path, &o, &m);
+        for (int k = 0; k < 3; k++) {
+            embed(e, ids, k == 2 ? SHORT : N, k == 1 ? LK_POOLING_LAST : LK_POOLING_MEAN, false,
+                  w ? got : want[k]);
             if (w) {
-                tiny_same(got, want[i], lk_engine_n_embd(e), "a text read as a whole");
+                tiny_same(got, want[k], lk_engine_n_embd(e), path);
             }
         }
         lk_engine_close(&e);
         lk_model_close(&m);
+        cr_assert_neq(memcmp(want[0], want[2], sizeof want[0]), 0);
     }
-    cr_assert_neq(memcmp(want[0], want[2], sizeof want[0]), 0);
 }
 
 struct kept {
@@ -262,6 +269,36 @@ Test(embed, a_text_longer_than_a_batch_is_refused)
     o.backend = "cpu";
     cr_assert_eq(lk_engine_open(m, &o, &other, &err), LK_E_UNSUPPORTED);
     cr_assert(!other && strstr(err.message, "lockstep embed"), "%s", err.message);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
+/* A position has a row, or there is none of it. */
+Test(embed, no_position_is_beyond_those_that_were_learnt)
+{
+    enum { LEARNT = 72 }; /* of the file */
+    int32_t ids[LEARNT + 1];
+    float out[MAX_EMBD];
+    lk_error err;
+    lk_model *m;
+    const char *path = LK_TEST_DIR "/golden/tiny-bert.gguf";
+    lk_engine_options o = lk_engine_options_default();
+    o.backend = "cpu";
+    o.embeddings = true;
+    lk_engine *e = tiny_engine_with(path, &o, &m), *other = NULL;
+    cr_assert_eq(lk_engine_n_ctx(e), LEARNT);
+    tiny_tokens(ids, LEARNT + 1, test_model_n_vocab(path), 8);
+    embed(e, ids, LEARNT, LK_POOLING_MEAN, false, out);
+    cr_assert_eq(lk_embed(e, ids, LEARNT + 1, LK_POOLING_MEAN, false, out, &err), LK_E_FULL);
+    cr_assert(strstr(err.message, "73") && strstr(err.message, "72"), "%s", err.message);
+    o.n_ctx = LEARNT + 1;
+    cr_assert_eq(lk_engine_open(m, &o, &other, &err), LK_E_INVALID);
+    cr_assert(strstr(err.message, "at most 72"), "%s", err.message);
+    o.n_ctx = 0;
+    o.embeddings = false;
+    cr_assert_eq(lk_engine_open(m, &o, &other, &err), LK_E_UNSUPPORTED);
+    cr_assert(strstr(err.message, "'bert'") && strstr(err.message, "lockstep embed"), "%s",
+              err.message);
     lk_engine_close(&e);
     lk_model_close(&m);
 }

@@ -93,6 +93,12 @@ def cases():
            "rope_theta": 1e6, "rope_local_base_freq": 10000.0, "tie_word_embeddings": True,
            "layer_types": ["full_attention" if i % 6 == 5 else "sliding_attention"
                            for i in range(7)]}), T.F16
+    encoder = dict(hidden_size=HIDDEN, intermediate_size=FF, vocab_size=VOCAB, num_hidden_layers=3, num_attention_heads=4,
+                   max_position_embeddings=72, type_vocab_size=2, layer_norm_eps=1e-12, attn_implementation="eager",
+                   pad_token_id=0)
+    yield "bert", "bert", tf.BertConfig(**encoder, hidden_act="gelu"), T.F16
+    yield "nomic-bert", "nomic-bert", tf.NomicBertConfig(**encoder, head_dim=16, hidden_act="silu", rope_parameters={
+        "rope_type": "default", "rope_theta": 1000.0}), T.F16
     yield "phi3", "phi3", tf.Phi3Config(**{**COMMON, "rope_theta": 10000.0, "sliding_window": 17,
                                            "partial_rotary_factor": 0.75, "tie_word_embeddings": False}), T.F16
     small = {**COMMON, "intermediate_size": 32, "tie_word_embeddings": True}
@@ -544,7 +550,62 @@ def write_logits(path, model, ids, state):
         f.write(logits.numpy().astype("<f4").tobytes())
 
 
+# of encoders, whose layers have names of their own in either model
+ENCODERS = ("bert", "nomic-bert")
+ENCODER_NAMES = {
+    "embeddings.word_embeddings": "token_embd", "embeddings.position_embeddings": "position_embd",
+    "embeddings.token_type_embeddings": "token_types", "embeddings.LayerNorm": "token_embd_norm",
+    "attention.self.query": "attn_q", "attention.self.key": "attn_k", "attention.self.value": "attn_v",
+    "attention.output.dense": "attn_output", "attention.output.LayerNorm": "attn_output_norm",
+    "intermediate.dense": "ffn_up", "output.dense": "ffn_down", "output.LayerNorm": "layer_output_norm",
+    "self_attn.o_proj": "attn_output", "post_attention_layernorm": "attn_output_norm",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "post_mlp_layernorm": "layer_output_norm"}
+
+
+def make_encoder(out, name, arch, c, qtype):
+    rng = np.random.default_rng(sum(map(ord, name)))
+    model = tf.AutoModel.from_config(c, **({"add_pooling_layer": False} if arch == "bert" else {})).double().eval()
+    w = gguf.GGUFWriter(os.path.join(out, f"tiny-{name}.gguf"), arch)
+    w.add_name(f"tiny-{name}")
+    w.add_block_count(c.num_hidden_layers)
+    w.add_context_length(c.max_position_embeddings)
+    w.add_embedding_length(c.hidden_size)
+    w.add_feed_forward_length(c.intermediate_size)
+    w.add_head_count(c.num_attention_heads)
+    w.add_layer_norm_eps(c.layer_norm_eps)
+    w.add_causal_attention(False)
+    w.add_pooling_type(gguf.PoolingType.MEAN)
+    if arch == "nomic-bert":
+        w.add_rope_freq_base(c.rope_parameters["rope_theta"])
+    w.add_token_type_count(c.type_vocab_size)
+    vocabulary(w)
+    state, fused = model.state_dict(), []
+    for key, t in state.items():
+        shape = tuple(t.shape)
+        x = rng.normal(0, 1.0 if "embeddings" in key else 1.5 / shape[-1] ** 0.5, shape) if len(shape) > 1 \
+            else rng.normal(float("norm.weight" in key.lower()), 0.1 if "weight" in key else 0.3, shape)
+        plain = len(shape) == 1 or "type" in key or "position" in key # of both, converters keep them as they are
+        data, value = store(x.astype(np.float32), T.F32 if plain else qtype)
+        part, kind = key.removeprefix("encoder.").rsplit(".", 1)
+        at = part.split(".", 2) if "embeddings" not in part else None
+        if part.endswith(("q_proj", "k_proj", "v_proj")): # which the files have in one
+            fused.append(data)
+            if part.endswith("v_proj"):
+                w.add_tensor(f"blk.{at[1]}.attn_qkv.weight", np.concatenate(fused[-3:]), raw_dtype=qtype)
+        else:
+            full = f"blk.{at[1]}.{ENCODER_NAMES[at[2]]}" if at else ENCODER_NAMES[part]
+            w.add_tensor(f"{full}.{kind}", data, raw_dtype=None if plain else qtype)
+        state[key] = torch.from_numpy(value.astype(np.float64))
+    model.load_state_dict(state)
+    w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
+    write_embeddings(os.path.join(out, f"embed-{name}.bin"), model, rng.integers(3, VOCAB, N_TOKENS), [])
+    print(name, os.path.getsize(os.path.join(out, f"tiny-{name}.gguf")))
+
+
 def make(out, name, arch, config, qtype):
+    if arch in ENCODERS:
+        return make_encoder(out, name, arch, config, qtype)
     torch.Tensor.to = widened if arch in DELTA else narrow # recurrent layers ask for f32
     text_model = getattr(tf, TEXT_MODELS[arch]) if arch in TEXT_MODELS else None
     model = (text_model(config) if text_model else tf.AutoModelForCausalLM.from_config(config)).double().eval()

@@ -294,6 +294,26 @@ Test(arch_facts, sections_are_all_pairs)
 
 /* ---- attention in both directions ---- */
 
+/* The 27B is known by its sizes: layers may be cut or added. */
+Test(arch_facts, gemma3_27b_scales_by_width_over_heads)
+{
+    for (int n_layer = 1; n_layer <= 62; n_layer += 61) {
+        struct model_params p = model_params_default("gemma3", LK_TYPE_Q4_0, 5);
+        struct plan_fixture f;
+        bool large = n_layer == 1;
+        p.n_layer = n_layer;
+        p.n_embd = large ? 5376 : 64;
+        p.n_ff = 32;
+        p.n_head = large ? 32 : 4;
+        p.n_kv_head = 1;
+        p.head_dim = p.n_rot = large ? 128 : 32;
+        plan_fixture_open(&f, &p);
+        double want = 1.0 / sqrt(large ? 5376.0 / 32.0 : 32.0);
+        cr_assert_float_eq(find_op(f.plan, LK_OP_ATTENTION, 0, 0)->u.attention.scale, want, 1e-15);
+        plan_fixture_close(&f);
+    }
+}
+
 static void write_causal(struct gguf_build *b, const void *causal)
 {
     gb_key_bool(b, "gemma-embedding.attention.causal", *(const bool *)causal);
@@ -327,6 +347,31 @@ Test(arch_facts, tokens_attend_to_those_behind_them)
     const struct lk_op *op = find_op(f.plan, LK_OP_ATTENTION, 0, 0);
     cr_assert(!f.plan->whole && op->u.attention.window == 24 && lk_last_key(op, 3, 9) == 3);
     plan_fixture_close(&f);
+}
+
+Test(arch_facts, tokens_of_one_type_and_learnt_positions)
+{
+    static const uint32_t counts[] = {0, 5000, 3};
+    struct model_params p = model_params_default("bert", LK_TYPE_Q4_0, 6);
+    struct plan_fixture f;
+    plan_fixture_open(&f, &p);
+    const struct lk_op *types = find_op(f.plan, LK_OP_BIAS, -1, 0);
+    const struct lk_op *rows = find_op(f.plan, LK_OP_EMBED, -1, 1);
+    const struct lk_gguf_tensor *t = lk_gguf_find_tensor(f.g, "token_types.weight");
+    const struct lk_weight *w = &f.plan->weights[types->weight];
+    cr_assert(w->data == t->data && w->cols == p.n_embd && t->ne[1] == TOKEN_TYPES);
+    cr_assert(types->in[0] == f.plan->ops[0].out && !f.plan->ops[0].u.embed.positions);
+    cr_assert(rows->u.embed.positions && rows->u.embed.scale == 1.0f &&
+              f.plan->weights[rows->weight].rows == p.n_ctx);
+    plan_fixture_close(&f);
+    p.set_key = "tokenizer.ggml.token_type_count";
+    for (size_t i = 0; i < LK_COUNT(counts); i++) {
+        p.set_u32 = counts[i];
+        cr_assert_eq(plan_fixture_try(&f, &p), LK_E_FORMAT);
+        cr_assert(strstr(f.err.message, i < 2 ? "token_type_count" : "expected [256, 3]"), "%s",
+                  f.err.message);
+        plan_fixture_close(&f);
+    }
 }
 
 static void write_dense(struct gguf_build *b, const void *back)

@@ -328,6 +328,16 @@ Test(ref_scalar, ops_of_rows)
             check_rig(&r, allowed, k == 0 ? "add" : k == 1 ? "glu, silu" : "glu, gelu");
         }
 
+        rig_start(&r, WIDTH, TOKENS, x);
+        rig_op(&r, LK_OP_GELU, 0, -1, WIDTH);
+        for (size_t i = 0; i < n; i++) {
+            double a = (double)x[i], z = a < 0 ? a * a / 2 : 0;
+            allowed[i] =
+                U * fabs(a * erfc(-a * 0.70710678118654752) / 2) * (TOL_GELU_ERF * (1 + z) + 2) +
+                0x1p-50;
+        }
+        check_rig(&r, allowed, "gelu by erf");
+
         /* softcap: 1/cap and the product 2 u of the argument, tanh, the product */
         rig_start(&r, WIDTH, TOKENS, x);
         struct lk_op *op = rig_op(&r, LK_OP_SOFTCAP, 0, -1, WIDTH);

@@ -117,6 +117,22 @@ static const struct arch_shape SHAPES[] = {
      .gelu = true,
      .wide = true,
      .both_ways = true},
+    {.name = "bert",
+     .qkv_bias = true,
+     .no_pre_norms = true,
+     .layer_norm = true,
+     .tied = true,
+     .both_ways = true,
+     .encoder = true,
+     .positions = true,
+     .ungated = true},
+    {.name = "nomic-bert",
+     .no_pre_norms = true,
+     .layer_norm = true,
+     .fused = true,
+     .tied = true,
+     .both_ways = true,
+     .encoder = true},
     {.name = "phi3", .n_rot = 48, .fused = true, .fused_gate_up = true},
     {.name = "smollm3", .n_layer = 5, .interleaved = true, .no_rope_step = 4},
     {.name = "mistral3", .interleaved = true, .yarn = true},
@@ -290,7 +306,7 @@ struct model_params model_params_default(const char *arch, enum lk_type type, un
                                  .window = shape->window,
                                  .tied = shape->tied,
                                  .biases = shape->qkv_bias,
-                                 .ffn_biases = oss};
+                                 .ffn_biases = oss || shape->ungated};
 }
 
 bool model_is_full(const struct model_params *p, int layer)
@@ -537,6 +553,10 @@ static void keys(struct writer *w)
         key_u32(w, "ssm.time_step_rank", DELTA_HEADS);
         key_u32(w, "ssm.inner_size", DELTA_HEADS * DELTA_V_DIM);
     }
+    snprintf(key, sizeof key, "tokenizer.ggml.token_type_count");
+    if (shape->encoder && !(p->set_key && strcmp(p->set_key, key) == 0)) {
+        gb_key_u32(w->b, key, TOKEN_TYPES);
+    }
     if (p->window) {
         key_u32(w, "attention.sliding_window", (uint32_t)p->window);
     }
@@ -611,20 +631,46 @@ static void delta_tensors(struct writer *w, int i)
     matrix(w, blk(s, i, "ssm_out.weight"), e, nv);
 }
 
+/* A norm with its bias; `name`: of both, without their ends. */
+static void norm_and_bias(struct writer *w, const char *name)
+{
+    char full[64];
+    snprintf(full, sizeof full, "%s.weight", name);
+    vector(w, full, w->p->n_embd, 1.0f, 0.2f);
+    snprintf(full, sizeof full, "%s.bias", name);
+    vector(w, full, w->p->n_embd, 0.0f, 0.2f);
+}
+
+/* What an encoder has around its embedding. */
+static void encoder_tensors(struct writer *w)
+{
+    size_t at = w->n;
+    vector(w, "token_types.weight", w->p->n_embd, 0.0f, 0.5f);
+    if (w->n > at) {
+        w->entries[at].n_dims = 2;
+        w->entries[at].ne[1] = TOKEN_TYPES;
+    }
+    if (arch_shape_of(w->p->arch)->positions) {
+        add(w, "position_embd.weight", w->p->embed_type, w->p->n_ctx, w->p->n_embd, 0.0f, 0.5f);
+    }
+    norm_and_bias(w, "token_embd_norm");
+}
+
 /* Gate, up and down; `one`: gate and up in one tensor; `end` of their names: "_shexp" or "". */
 static void feed_forward(struct writer *w, int i, bool one, const char *end)
 {
     const struct model_params *p = w->p;
     int rows = one ? 2 * p->n_ff : p->n_ff;
+    bool gate = !one && !arch_shape_of(p->arch)->ungated;
     char name[64];
-    if (!one) {
+    if (gate) {
         snprintf(name, sizeof name, "blk.%d.ffn_gate%s.weight", i, end);
         matrix(w, name, p->n_ff, p->n_embd);
     }
     snprintf(name, sizeof name, "blk.%d.ffn_up%s.weight", i, end);
     matrix(w, name, rows, p->n_embd);
     if (p->ffn_biases) {
-        if (!one) {
+        if (gate) {
             snprintf(name, sizeof name, "blk.%d.ffn_gate%s.bias", i, end);
             vector(w, name, p->n_ff, 0.0f, 0.5f);
         }
@@ -690,7 +736,7 @@ static void attention_tensors(struct writer *w, int i)
             vector(w, blk(s, i, "attn_k.bias"), nk, 0.0f, p->key_bias > 0 ? p->key_bias : 0.5f);
             vector(w, blk(s, i, "attn_v.bias"), nk, 0.0f, 0.5f);
         }
-        if (strcmp(p->arch, "gpt-oss") == 0 || !shape->qkv_bias) {
+        if (strcmp(p->arch, "gpt-oss") == 0 || shape->encoder || !shape->qkv_bias) {
             vector(w, blk(s, i, "attn_output.bias"), e, 0.0f, 0.1f);
         }
     }
@@ -733,6 +779,10 @@ static void layer_tensors(struct writer *w, int i)
                blk(s, i, shape->ffn_norm_post ? "post_attention_norm.weight" : "ffn_norm.weight"),
                e, 1.0f, 0.2f);
     }
+    if (shape->encoder) {
+        norm_and_bias(w, blk(s, i, "attn_output_norm"));
+        norm_and_bias(w, blk(s, i, "layer_output_norm"));
+    }
     if (strcmp(p->arch, "gpt-oss") == 0) {
         vector(w, blk(s, i, "attn_sinks.weight"), p->n_head, 0.5f, 1.0f);
     }
@@ -751,8 +801,12 @@ static void tensors(struct writer *w)
     for (int i = 0; i < p->n_layer; i++) {
         layer_tensors(w, i);
     }
-    vector(w, arch_shape_of(p->arch)->short_conv ? "token_embd_norm.weight" : "output_norm.weight",
-           p->n_embd, 1.0f, 0.2f);
+    if (arch_shape_of(p->arch)->encoder) {
+        encoder_tensors(w);
+    } else {
+        bool conv = arch_shape_of(p->arch)->short_conv;
+        vector(w, conv ? "token_embd_norm.weight" : "output_norm.weight", p->n_embd, 1.0f, 0.2f);
+    }
     if (!p->tied) {
         add(w, "output.weight", p->embed_type, p->n_vocab, p->n_embd, 0.0f,
             2.0f / sqrtf((float)p->n_embd));

@@ -18,7 +18,7 @@
             "ernie4_5", "gemma-embedding", "qwen3moe", "gpt-oss", "gemma4", "granitemoe",          \
             "glm4moe", "hunyuan-moe", "ernie4_5-moe", "minimax-m2", "bailingmoe", "bailingmoe2",   \
             "qwen3vlmoe", "dots1", "olmoe", "qwen2moe", "lfm2", "lfm2moe", "qwen35", "qwen35moe",  \
-            "qwen3next"                                                                            \
+            "qwen3next", "bert", "nomic-bert"                                                      \
     }
 
 /* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
@@ -63,6 +63,9 @@ struct arch_shape {
                           have gates */
     bool shared_gate;  /* beside experts, what all tokens share has a gate */
     bool delta_groups; /* ssm_ba */
+    bool encoder;      /* norms with biases of embeddings and behind sums, token_types; no head */
+    bool positions;    /* position_embd, and no rotation */
+    bool ungated;      /* the feed-forward has no gate */
 };
 /* Shapes of the gated delta rule in these models: heads of v and of k, their sizes, taps. */
 enum {
@@ -73,6 +76,7 @@ enum {
     DELTA_TAPS = 4,
     CONV_TAPS = 3
 };
+enum { TOKEN_TYPES = 2 }; /* of encoders */
 const struct arch_shape *arch_shape_of(const char *arch);
 
 struct model_params {

@@ -290,8 +290,9 @@ Test(vk_agree, small_ops)
             vk_bench_op(&b, LK_OP_SCALE, 0, -1, s, -1)->u.scale.factor = 0.22f;
             vk_bench_op(&b, LK_OP_ADD, a, s, c, -1);
             vk_bench_op(&b, LK_OP_GLU, c, a, d, -1)->u.glu.act = i ? LK_ACT_GELU : LK_ACT_SILU;
-            int e = vk_bench_slot(&b, n, LK_ROWS_TOKENS);
-            struct lk_op *o = vk_bench_op(&b, LK_OP_NORM, d, -1, e, v);
+            int e = vk_bench_slot(&b, n, LK_ROWS_TOKENS), f = vk_bench_slot(&b, n, LK_ROWS_TOKENS);
+            vk_bench_op(&b, LK_OP_GELU, d, -1, f, -1);
+            struct lk_op *o = vk_bench_op(&b, LK_OP_NORM, f, -1, e, v);
             o->u.norm.group = n;
             o->u.norm.eps = 1e-6f;
             int g = vk_bench_slot(&b, n, LK_ROWS_OUTPUTS),
@@ -317,8 +318,13 @@ Test(vk_agree, embedding_of_every_type)
         b.c.plan.in_slot = -1;
         b.c.plan.n_slots = 0;
         int out = vk_bench_slot(&b, cols, LK_ROWS_TOKENS);
-        vk_bench_op(&b, LK_OP_EMBED, -1, -1, out, vk_bench_weight(&b, types[t].type, 100, cols, 8))
-            ->u.embed.scale = t % 2 ? 1.0f : 25.2987f;
+        int w = vk_bench_weight(&b, types[t].type, 100, cols, 8);
+        vk_bench_op(&b, LK_OP_EMBED, -1, -1, out, w)->u.embed.scale = t % 2 ? 1.0f : 25.2987f;
+        int other = vk_bench_slot(&b, cols, LK_ROWS_TOKENS);
+        struct lk_op *op = vk_bench_op(&b, LK_OP_EMBED, -1, -1, other, w);
+        op->u.embed.scale = 1.0f;
+        op->u.embed.positions = true;
+        vk_bench_op(&b, LK_OP_ADD, out, other, vk_bench_slot(&b, cols, LK_ROWS_TOKENS), -1);
         vk_bench_end(&b, VK_VARIANTS[0]);
     }
     vk_pair_close();

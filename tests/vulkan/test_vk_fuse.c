@@ -558,6 +558,68 @@ Test(vk_fuse, layers_with_states)
     unmake(&m);
 }
 
+/* Encoders: biases behind norms, a feed-forward without a gate; many tokens in a batch, always. */
+Test(vk_fuse, layers_of_encoders)
+{
+    static const char *const BERT[] = {"by quantize, to q256",
+                                       "matmul+matmul+matmul by matmul",
+                                       "bias by elementwise",
+                                       "bias by elementwise",
+                                       "bias by elementwise",
+                                       "kv_store by kv_store",
+                                       "attention by attention",
+                                       "by quantize, to q256",
+                                       "matmul by matmul",
+                                       "bias+add by elementwise",
+                                       "layer_norm by norm",
+                                       "bias by elementwise",
+                                       "by quantize, to q256",
+                                       "matmul by matmul",
+                                       "bias by elementwise",
+                                       "gelu by quantize, to q256",
+                                       "matmul by matmul",
+                                       "bias+add by elementwise",
+                                       "layer_norm by norm",
+                                       "bias by elementwise",
+                                       NULL};
+    static const char *const NOMIC[] = {"by quantize, to q256",
+                                        "matmul+matmul+matmul by matmul",
+                                        "rope by rope",
+                                        "rope by rope",
+                                        "kv_store by kv_store",
+                                        "attention by attention",
+                                        "by quantize, to q256",
+                                        "matmul+add by matmul",
+                                        "layer_norm by norm",
+                                        "bias by elementwise",
+                                        "by quantize, to q256",
+                                        "matmul+matmul by matmul",
+                                        "glu by quantize, to q256",
+                                        "matmul+add by matmul",
+                                        "layer_norm by norm",
+                                        "bias by elementwise",
+                                        NULL};
+    static const char *const EMBED[] = {"embed by embed",
+                                        "bias by elementwise",
+                                        "embed by embed",
+                                        "add by elementwise",
+                                        "layer_norm by norm",
+                                        "bias by elementwise",
+                                        NULL};
+    static const char *const HEAD[] = {"gather by gather", NULL};
+    struct made bert = make("bert", LK_TYPE_Q4_K), nomic = make("nomic-bert", LK_TYPE_Q4_K);
+    groups_are(bert.plan, LK_VK_MANY, true, -1, "bert", EMBED);
+    groups_are(bert.plan, LK_VK_MANY, true, 1, "bert", BERT);
+    groups_are(bert.plan, LK_VK_MANY, true, 2, "bert", HEAD);
+    groups_are(nomic.plan, LK_VK_MANY, true, 1, "nomic-bert", NOMIC);
+    for (int list = 0; list < LK_VK_LISTS; list++) {
+        unfused(bert.plan, (enum lk_vk_list_kind)list, "bert");
+        unfused(nomic.plan, (enum lk_vk_list_kind)list, "nomic-bert");
+    }
+    unmake(&bert);
+    unmake(&nomic);
+}
+
 /* Biases behind every product, and sinks. */
 Test(vk_fuse, a_layer_with_sinks_and_biases_of_experts)
 {

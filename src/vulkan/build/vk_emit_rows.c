@@ -35,7 +35,7 @@ static void embed_chunk(struct lk_vk_builder *b, const struct lk_vk_group *g, in
                                     .mid = chunk->mid,
                                     .tail = chunk->tail,
                                     .scale = lk_bits(op->u.embed.scale),
-                                    .tokens = b->e->at.token,
+                                    .tokens = op->u.embed.positions ? b->e->at.pos : b->e->at.token,
                                     .op = (uint32_t)g->lead};
     lk_vk_set_push(s, &push, sizeof push);
 }

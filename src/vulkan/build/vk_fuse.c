@@ -36,8 +36,9 @@ static void fuse_op(struct lk_vk_pass *p, int i)
     case LK_OP_ATTENTION:
         lk_vk_fuse_attention(p, i);
         break;
+    case LK_OP_GELU:
     case LK_OP_GLU:
-        lk_vk_fuse_glu(p, i);
+        lk_vk_fuse_act(p, i);
         break;
     case LK_OP_ADD:
         lk_vk_fuse_elementwise(p, i, LK_VK_ELT_ADD);

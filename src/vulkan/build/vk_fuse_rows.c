@@ -139,7 +139,7 @@ void lk_vk_fuse_norm(struct lk_vk_pass *p, int i)
 
 /* ---- activations ---- */
 
-void lk_vk_fuse_glu(struct lk_vk_pass *p, int i)
+void lk_vk_fuse_act(struct lk_vk_pass *p, int i)
 {
     const struct lk_op *op = &p->plan->ops[i];
     static const uint32_t ACTS[] = {[LK_ACT_SILU] = LK_VK_ELT_SILU,
@@ -147,7 +147,7 @@ void lk_vk_fuse_glu(struct lk_vk_pass *p, int i)
                                     [LK_ACT_CLAMPED] = LK_VK_ELT_CLAMPED,
                                     [LK_ACT_SIGMOID] = LK_VK_ELT_SIGMOID,
                                     [LK_ACT_NONE] = LK_VK_ELT_PRODUCT};
-    uint32_t act = ACTS[op->u.glu.act];
+    uint32_t act = op->kind == LK_OP_GELU ? LK_VK_ELT_ERF : ACTS[op->u.glu.act];
     int form = p->fuse ? lk_vk_pass_only_form(p, op->out) : LK_VK_PLAIN;
     if (form != LK_VK_X_Q32 && form != LK_VK_X_Q256) {
         lk_vk_fuse_elementwise(p, i, act);
@@ -156,7 +156,8 @@ void lk_vk_fuse_glu(struct lk_vk_pass *p, int i)
     struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_QUANTIZE, i);
     g->u.quantize.act = act;
     lk_vk_pass_cover(p, g, i);
-    lk_vk_pass_in(g, op->in[0], LK_VK_PLAIN);
-    lk_vk_pass_in(g, op->in[1], LK_VK_PLAIN);
+    for (int k = 0; k < op->n_in; k++) {
+        lk_vk_pass_in(g, op->in[k], LK_VK_PLAIN);
+    }
     lk_vk_pass_out(p, g, op->out, form);
 }

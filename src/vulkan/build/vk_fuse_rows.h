@@ -10,7 +10,7 @@
 
 /* The group of op `i`, if it is one: the norm in front of mat-vecs in decode is theirs. */
 void lk_vk_fuse_norm(struct lk_vk_pass *pass, int i);
-void lk_vk_fuse_glu(struct lk_vk_pass *pass, int i);
+void lk_vk_fuse_act(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_elementwise(struct lk_vk_pass *pass, int i, uint32_t kind);
 /* A bias: in front of the gates of the delta rule it is part of theirs. */
 void lk_vk_fuse_bias(struct lk_vk_pass *pass, int i);
