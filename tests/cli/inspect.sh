@@ -12,7 +12,7 @@ sys.exit(not (m["runs"] and m["architecture"] == "llama" and len(m["tensors"]) >
 verdict "inspect --json" $?
 for m in tests/golden/tok-*.gguf; do
     printf 'a\tb \xf0\x9f\x99\x82 \xff\xfe caf\xc3\xa9\n\n  x' >"$dir/text"
-    case $m in *unknown*) continue ;; esac
+    case $m in *unknown* | *ugm.gguf | *ugm-*) continue ;; esac # these rewrite texts
     lk tokenize $m --file "$dir/text" >"$dir/ids" && lk tokenize $m --decode <"$dir/ids" | cmp -s - "$dir/text"
     verdict "tokenize and back: $m" $?
 done

@@ -6,6 +6,7 @@
                   that its merges cross every boundary a pre-tokenizer could draw
   tok-spm-*.gguf  SentencePiece BPE vocabularies, trained here
   tok-raw.gguf    BPE on characters with tokens of bytes, as Gemma 4 has it, trained here, and tok-raw.txt
+  tok-ugm*.gguf   SentencePiece unigram vocabularies, trained here, and tok-ugm.txt
   tok.txt         texts (hexadecimal) and the ids that Hugging Face `tokenizers` and
                   `sentencepiece` give for them with these vocabularies
   tok-NAME.txt    the same for a real model, for each NAME=PATH given
@@ -236,6 +237,49 @@ def train_spm(**options):
     return model
 
 
+def train_ugm(**options):
+    out = io.BytesIO()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter([l for l in TRAINING.split("\n") if l] * 3), model_writer=out, model_type="unigram",
+        vocab_size=600, hard_vocab_limit=False, character_coverage=0.98, minloglevel=2, num_threads=1, **options)
+    model = pb.ModelProto()
+    model.ParseFromString(out.getvalue())
+    return model
+
+
+def hf_ugm(model):
+    """Sums in double, where `sentencepiece` has them in float."""
+    pieces = [(p.piece if p.type == 1 else f"\0{i}", p.score) for i, p in enumerate(model.pieces)]
+    tok = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tok.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return lambda s: tok.encode(s, add_special_tokens=False).ids
+
+
+def ugm_files(out, texts):
+    vocabularies = {"ugm": train_ugm(), # the table of T5 and XLM-RoBERTa, and one without a table that keeps spaces
+                    "ugm-spaces": train_ugm(normalization_rule_name="identity", remove_extra_whitespaces=False,
+                                            allow_whitespace_only_pieces=True)}
+    for p in vocabularies["ugm"].pieces[40:300:7]:
+        p.type = pb.ModelProto.SentencePiece.UNUSED
+    for name, model in vocabularies.items():
+        w = gguf.GGUFWriter(os.path.join(out, f"tok-{name}.gguf"), "bert")
+        w.add_tokenizer_model("t5")
+        w.add_tokenizer_pre("default")
+        w.add_token_list([p.piece for p in model.pieces])
+        w.add_token_scores([p.score for p in model.pieces])
+        w.add_token_types([p.type for p in model.pieces])
+        w.add_unk_token_id(0)
+        w.add_bos_token_id(1)
+        w.add_eos_token_id(2)
+        w.add_add_space_prefix(model.normalizer_spec.add_dummy_prefix)
+        w.add_remove_extra_whitespaces(model.normalizer_spec.remove_extra_whitespaces)
+        if model.normalizer_spec.precompiled_charsmap:
+            w.add_precompiled_charsmap(model.normalizer_spec.precompiled_charsmap)
+        close(w)
+    write(os.path.join(out, "tok-ugm.txt"), texts, {"ugm": processor(vocabularies["ugm"]).encode,
+                                                    "ugm-spaces": hf_ugm(vocabularies["ugm-spaces"])})
+
+
 def processor(model):
     return spm.SentencePieceProcessor(model_proto=model.SerializeToString())
 
@@ -282,6 +326,7 @@ def main():
     os.makedirs(out, exist_ok=True)
     texts = TEXTS + list(random_texts(40, 7))
     raw_files(out, texts)
+    ugm_files(out, texts + list(random_texts(200, 8)))
     vocab, merges = train_bpe()
     bpe_gguf(os.path.join(out, "tok-bpe.gguf"), vocab, merges)
     spms = {"llama": train_spm(byte_fallback=True),

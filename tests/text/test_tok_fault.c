@@ -60,7 +60,7 @@ static void fail_each(const lk_model *m, size_t least)
 Test(tok_fault, each_allocation_fails)
 {
     static const char *const files[] = {GOLDEN("tok-bpe.gguf"), GOLDEN("tok-spm-llama.gguf"),
-                                        GOLDEN("tok-spm-unknown.gguf")};
+                                        GOLDEN("tok-spm-unknown.gguf"), GOLDEN("tok-ugm.gguf")};
     for (size_t i = 0; i < LK_COUNT(files); i++) {
         lk_model *m;
         lk_error err;

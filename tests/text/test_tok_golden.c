@@ -141,6 +141,18 @@ Test(tok_golden, sentencepiece)
     }
 }
 
+Test(tok_golden, unigram)
+{
+    struct vocabulary v[] = {{.name = "ugm", .flags = LK_TOKENIZE_PLAIN},
+                             {.name = "ugm-spaces", .flags = LK_TOKENIZE_PLAIN}};
+    open_file(&v[0].x, GOLDEN("tok-ugm.gguf"));
+    open_file(&v[1].x, GOLDEN("tok-ugm-spaces.gguf"));
+    compare(GOLDEN("tok-ugm.txt"), v, LK_COUNT(v));
+    for (size_t i = 0; i < LK_COUNT(v); i++) {
+        tok_done(&v[i].x);
+    }
+}
+
 Test(tok_golden, merges_of_characters)
 {
     struct vocabulary v = {.name = "raw"};

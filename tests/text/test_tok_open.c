@@ -38,9 +38,9 @@ Test(tok_open, broken_vocabularies)
     memset(long_text, 'x', sizeof long_text - 1);
     struct tok_build b = tok_build_default(NULL, "gpt-2");
     expect_error(&b, LK_E_FORMAT, "tokenizer.ggml.model");
-    b.model = "t5";
+    b.model = "rwkv";
     expect_error(&b, LK_E_UNSUPPORTED,
-                 "'tokenizer.ggml.model' is 't5', expected gpt2, llama, gemma4 or bert");
+                 "'tokenizer.ggml.model' is 'rwkv', expected gpt2, llama, gemma4, bert or t5");
     b = tok_build_default("gpt2", "gpt-2");
     b.bytes = false;
     expect_error(&b, LK_E_FORMAT, "'tokenizer.ggml.tokens' has 0 elements");

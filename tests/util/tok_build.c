@@ -67,7 +67,7 @@ static void put_flag(struct gguf_build *b, const char *key, int flag)
 
 void tok_build_gguf(const struct tok_build *t, struct gguf_build *b)
 {
-    bool spm = t->model && strcmp(t->model, "llama") == 0;
+    bool spm = t->model && (strcmp(t->model, "llama") == 0 || strcmp(t->model, "t5") == 0);
     bool named = spm || (t->model && strcmp(t->model, "gemma4") == 0); /* bytes as <0xNN> */
     size_t n_bytes = t->bytes ? 256 : 0, n = n_bytes + t->n_pieces;
     gb_start(b, 3);

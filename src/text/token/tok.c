@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tok: lk_tokenizer. Reads and checks the vocabulary, finds special tokens in text, decodes ids.
- * How plain text becomes ids is tok_bpe.c's, tok_spm.c's and tok_wpm.c's.
+ * How plain text becomes ids is tok_bpe.c's, tok_spm.c's, tok_wpm.c's and tok_ugm.c's.
  */
 #include "text/token/tok.h"
 
@@ -93,10 +93,12 @@ static lk_status read_kind(struct lk_tokenizer *t, lk_error *err)
         t->kind = LK_TOK_RAW;
     } else if (model.len == 4 && memcmp(model.ptr, "bert", 4) == 0) {
         t->kind = LK_TOK_WPM;
+    } else if (model.len == 2 && memcmp(model.ptr, "t5", 2) == 0) {
+        t->kind = LK_TOK_UGM;
     } else {
         return lk_fail(err, LK_E_UNSUPPORTED,
                        "%s: key 'tokenizer.ggml.model' is '%.*s', expected gpt2, llama, "
-                       "gemma4 or bert",
+                       "gemma4, bert or t5",
                        lk_gguf_path(t->gguf), (int)(model.len < 64 ? model.len : 64), model.ptr);
     }
     return LK_OK;
@@ -344,27 +346,31 @@ static void sort_ids(const struct lk_tok_entry *entry, int32_t *ids, size_t n)
     }
 }
 
-static bool is_special(const struct lk_tok_entry *e, bool user_only)
+static bool is_user_defined(const struct lk_tok_entry *e)
 {
-    return e->bytes_len &&
-           (e->type == LK_TOK_USER_DEFINED ||
-            (!user_only && (e->type == LK_TOK_CONTROL || e->type == LK_TOK_UNKNOWN)));
+    return e->bytes_len && e->type == LK_TOK_USER_DEFINED;
 }
 
-static lk_status list_specials(const struct lk_tokenizer *t, bool user_only,
-                               struct lk_tok_specials *out, lk_error *err)
+static bool is_special(const struct lk_tok_entry *e)
+{
+    return e->bytes_len && (e->type == LK_TOK_USER_DEFINED || e->type == LK_TOK_CONTROL ||
+                            e->type == LK_TOK_UNKNOWN);
+}
+
+lk_status lk_tok_list(const struct lk_tokenizer *t, bool (*want)(const struct lk_tok_entry *e),
+                      struct lk_tok_specials *out, lk_error *err)
 {
     size_t n = 0;
     for (size_t i = 0; i < t->n_vocab; i++) {
-        n += is_special(&t->entry[i], user_only);
+        n += want(&t->entry[i]);
     }
     out->ids = lk_alloc_array(n, sizeof *out->ids);
     if (!out->ids) {
-        return lk_fail(err, LK_E_NOMEM, "%s: out of memory for %zu special tokens",
+        return lk_fail(err, LK_E_NOMEM, "%s: out of memory for a list of %zu tokens",
                        lk_gguf_path(t->gguf), n);
     }
     for (size_t i = 0; i < t->n_vocab; i++) {
-        if (is_special(&t->entry[i], user_only)) {
+        if (want(&t->entry[i])) {
             out->ids[out->n++] = (int32_t)i;
         }
     }
@@ -382,15 +388,15 @@ static lk_status list_specials(const struct lk_tokenizer *t, bool user_only,
 static unsigned char next_byte(const struct lk_tokenizer *t, const char *text, size_t len,
                                size_t *at)
 {
-    if (t->kind == LK_TOK_SPM && len - *at >= 3 && memcmp(text + *at, "\xE2\x96\x81", 3) == 0) {
+    if ((t->kind == LK_TOK_SPM || t->kind == LK_TOK_UGM) && len - *at >= 3 &&
+        memcmp(text + *at, "\xE2\x96\x81", 3) == 0) {
         *at += 3;
         return ' ';
     }
     return (unsigned char)text[(*at)++];
 }
 
-/* The first of ids[low..high), which are equal up to `depth`, whose byte there is >= want. */
-static size_t first_with(const struct lk_tokenizer *t, const int32_t *ids, size_t low, size_t high,
+size_t lk_tok_first_with(const struct lk_tokenizer *t, const int32_t *ids, size_t low, size_t high,
                          size_t depth, unsigned want)
 {
     while (low < high) {
@@ -417,8 +423,8 @@ static int32_t match_special(const struct lk_tokenizer *t, const struct lk_tok_s
             low = s->first[want];
             high = s->first[want + 1];
         } else {
-            low = first_with(t, s->ids, low, high, depth, want);
-            high = first_with(t, s->ids, low, high, depth, want + 1);
+            low = lk_tok_first_with(t, s->ids, low, high, depth, want);
+            high = lk_tok_first_with(t, s->ids, low, high, depth, want + 1);
         }
         size_t first = low; /* of those that end here, which are equal */
         while (low < high && t->entry[s->ids[low]].bytes_len == depth + 1) {
@@ -441,6 +447,7 @@ static lk_status open_kind(struct lk_tokenizer *t, lk_error *err)
 {
     return t->kind == LK_TOK_SPM   ? lk_spm_open(t, err)
            : t->kind == LK_TOK_WPM ? lk_wpm_open(t, err)
+           : t->kind == LK_TOK_UGM ? lk_ugm_open(t, err)
                                    : lk_bpe_open(t, err);
 }
 
@@ -465,8 +472,9 @@ lk_status lk_tokenizer_open(const lk_model *model, lk_tokenizer **out, lk_error 
     if ((status = read_kind(t, err)) || (status = read_texts(t, err)) ||
         (status = read_types(t, err)) || (status = lk_tok_read_ends(t, err)) ||
         (status = open_kind(t, err)) || (status = read_flags(t, err)) ||
-        (status = read_bytes(t, err)) || (status = list_specials(t, false, &t->special, err)) ||
-        (status = list_specials(t, true, &t->user, err))) {
+        (status = read_bytes(t, err)) || (status = lk_tok_list(t, is_special, &t->special, err)) ||
+        (status = lk_tok_list(t, is_user_defined, &t->user, err)) ||
+        (t->kind == LK_TOK_UGM && (status = lk_ugm_list(t, err)))) {
         lk_tokenizer_close(&t);
         return status;
     }
@@ -488,6 +496,8 @@ void lk_tokenizer_close(lk_tokenizer **tokenizer)
         lk_free(t->merge);
         lk_free(t->merged);
         lk_free(t->rank);
+        lk_free(t->score);
+        lk_free(t->pieces.ids);
         lk_free(t->special.ids);
         lk_free(t->user.ids);
         for (size_t i = 0; i < t->n_warnings; i++) {
@@ -565,6 +575,7 @@ static lk_status encode_text(const lk_tokenizer *t, const char *text, size_t len
     }
     return t->kind == LK_TOK_SPM   ? lk_spm_encode(t, text, len, prefix, out, err)
            : t->kind == LK_TOK_WPM ? lk_wpm_encode(t, text, len, out)
+           : t->kind == LK_TOK_UGM ? lk_ugm_encode(t, text, len, out, err)
                                    : lk_bpe_encode(t, text, len, out, err);
 }
 

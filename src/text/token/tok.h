@@ -18,7 +18,8 @@ enum lk_tok_kind {
     LK_TOK_BPE, /* merges of bytes, which tokens spell as GPT-2's do */
     LK_TOK_SPM, /* SentencePiece's: scores; U+2581 spells a space, <0xNN> a byte */
     LK_TOK_RAW, /* merges of characters; spelt as SentencePiece's */
-    LK_TOK_WPM  /* WordPiece: the longest tokens; U+2581 begins a word */
+    LK_TOK_WPM, /* WordPiece: the longest tokens; U+2581 begins a word */
+    LK_TOK_UGM  /* SentencePiece's unigram model: the highest sum of scores */
 };
 
 /* As in tokenizer.ggml.token_type. */
@@ -58,6 +59,15 @@ struct lk_tok_specials {
     size_t first[257]; /* first[c]: the first one whose first byte is >= c */
 };
 
+/* A file's table of what texts become: a double array that the mapping has, 4 bytes a unit, and
+ * texts ended by 0. */
+struct lk_tok_rewrite {
+    const uint8_t *unit;
+    size_t n_units;
+    const char *text;
+    size_t n_text; /* the last one is 0 */
+};
+
 struct lk_tokenizer {
     const struct lk_model *model;
     const struct lk_gguf *gguf;
@@ -73,11 +83,16 @@ struct lk_tokenizer {
     size_t merge_mask;
     int32_t *merged;                      /* rank -> the token that the merge makes */
     uint32_t *rank;                       /* SPM: token -> place of its score, the highest is 0 */
+    float *score;                         /* UGM: [n_vocab] */
+    double unknown_score;                 /* UGM: of a character that no piece has */
+    struct lk_tok_specials pieces;        /* UGM: what text is made of */
+    struct lk_tok_rewrite rewrite;        /* UGM */
     struct lk_tok_specials special, user; /* all of them; the user-defined ones */
     int32_t byte_id[256];                 /* -1: no token for this byte */
     int32_t bos, eos, unk;
     bool add_bos, add_eos, add_space_prefix;
-    bool lowercase; /* WPM: accents and capitals are dropped */
+    bool merge_spaces; /* UGM: white space is one space, and none at an end */
+    bool lowercase;    /* WPM: accents and capitals are dropped */
     bool has_unused;
     struct lk_pre *pre;        /* BPE */
     struct lk_trie_cell *trie; /* for constraints */
@@ -110,6 +125,12 @@ lk_status lk_tok_encode(const struct lk_tokenizer *t, const char *text, size_t l
                         bool add_eos, int32_t *ids, size_t cap, size_t *n, lk_error *err);
 /* The id whose text this is, or -1: the first where several have it. */
 int32_t lk_tok_find(const struct lk_tokenizer *t, const char *text, size_t len);
+/* All tokens that `want` takes, in the order of their bytes. */
+lk_status lk_tok_list(const struct lk_tokenizer *t, bool (*want)(const struct lk_tok_entry *e),
+                      struct lk_tok_specials *out, lk_error *err);
+/* The first of ids[low..high), which are equal up to `depth`, whose byte there is >= want. */
+size_t lk_tok_first_with(const struct lk_tokenizer *t, const int32_t *ids, size_t low, size_t high,
+                         size_t depth, unsigned want);
 /* One line about what the file has wrong and how it is taken; LK_E_NOMEM. */
 lk_status lk_tok_warn(struct lk_tokenizer *t, lk_error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -120,13 +141,16 @@ lk_status lk_tok_read_ends(struct lk_tokenizer *t, lk_error *err);
 /* The control token of that text, or -1. */
 int32_t lk_tok_find_control(const struct lk_tokenizer *t, const char *text);
 
-/* tok_bpe.c (LK_TOK_RAW too), tok_spm.c and tok_wpm.c: what only one kind has. `encode` takes text
- * without special tokens; the work area is reused from one call to the next and freed with
- * lk_free(*area).
+/* tok_bpe.c (LK_TOK_RAW too), tok_spm.c, tok_wpm.c and tok_ugm.c: what only one kind has. `encode`
+ * takes text without special tokens; the work area is reused from one call to the next and freed
+ * with lk_free(*area).
  */
 lk_status lk_bpe_open(struct lk_tokenizer *t, lk_error *err);
 lk_status lk_spm_open(struct lk_tokenizer *t, lk_error *err);
 lk_status lk_wpm_open(struct lk_tokenizer *t, lk_error *err);
+lk_status lk_ugm_open(struct lk_tokenizer *t, lk_error *err);
+/* Once the tokens' bytes are there. */
+lk_status lk_ugm_list(struct lk_tokenizer *t, lk_error *err);
 /* What normal token i stands for, written to `out` (at most its text's length); the length. */
 size_t lk_bpe_token_bytes(const struct lk_tok_entry *e, char *out);
 size_t lk_spm_token_bytes(const struct lk_tok_entry *e, char *out);
@@ -140,5 +164,7 @@ lk_status lk_spm_encode(const struct lk_tokenizer *t, const char *text, size_t l
                         bool space_prefix, struct lk_tok_out *out, lk_error *err);
 lk_status lk_wpm_encode(const struct lk_tokenizer *t, const char *text, size_t len,
                         struct lk_tok_out *out);
+lk_status lk_ugm_encode(const struct lk_tokenizer *t, const char *text, size_t len,
+                        struct lk_tok_out *out, lk_error *err);
 
 #endif
