@@ -63,3 +63,14 @@ same "embed a text as a whole" "$(lk embed $tiny --backend cpu one two three)" \
 expect 2 "embed a text longer than a batch" embed $tiny --batch 8 "a text of more than eight tokens"
 holds "embed names the batch" "$(err)" "--batch"
 expect 3 "text of a model of embeddings" run $tiny one; holds "it names embed" "$(err)" "lockstep embed"
+
+# An encoder: no head, and no more positions than it learnt.
+tiny=tests/golden/tiny-bert.gguf
+same "embed by an encoder" "$(lk embed $tiny --backend cpu one two three)" \
+    "$(lk embed $tiny --backend scalar one two three)"
+long=$(printf 'word %.0s' {1..20})
+expect 3 "embed beyond the learnt positions" embed $tiny "$long"; holds "embed names their number" "$(err)" "72"
+expect 2 "a context beyond them" embed $tiny --ctx 73 one; holds "it names the most" "$(err)" "at most 72"
+for command in "run $tiny one" "perplexity $tiny README.md" "bench $tiny"; do
+    expect 3 "$command" $command; holds "it names embed" "$(err)" "lockstep embed"
+done
