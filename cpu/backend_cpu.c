@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The backend "cpu": packs the weights, plans the memory, and runs the plan with SIMD kernels and
- * threads. The bits are those of the backend "scalar".
+ * The backend "cpu": plans the memory, and runs the plan with SIMD kernels and threads; weights are
+ * cpu/cpu_weights.c's. The bits are those of the backend "scalar".
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -91,6 +91,7 @@ static lk_status cpu_open(const struct lk_backend_options *o, struct lk_backend 
     }
     (void)lk_cpu_level_parse(o->cpu_level, &b->level, err);
     b->log = o->log;
+    b->pack = o->pack;
     b->progress = o->progress;
     b->progress_user = o->progress_user;
     b->vec = lk_vec_kernels(b->level);
@@ -120,13 +121,7 @@ static void cpu_exec_free(struct lk_exec *e)
     if (!e) {
         return;
     }
-    for (int i = 0; e->packed && e->packed_bytes && i < e->o.plan->n_weights; i++) {
-        if (e->packed[i].data) {
-            lk_pages_free(e->packed[i].data, e->packed_bytes[i]);
-        }
-    }
-    lk_free(e->packed);
-    lk_free(e->packed_bytes);
+    lk_cpu_free_weights(e);
     lk_free(e->steps);
     lk_free(e->cut_by_tokens);
     lk_free(e->attn);
@@ -137,166 +132,6 @@ static void cpu_exec_free(struct lk_exec *e)
     free_memory(&e->decode);
     lk_arena_free(&e->arena);
     lk_free(e);
-}
-
-struct packing {
-    struct lk_exec *e;
-    _Atomic int bad_weight; /* index, or -1 */
-    _Atomic int64_t bad_row;
-    int from, to; /* weights of this round */
-};
-
-static int n_matrices(const struct lk_weight *w)
-{
-    return w->n_experts > 0 ? w->n_experts : 1;
-}
-
-/* Packs groups [first, last) of a matrix; a row with NaN or infinity in it, or -1. */
-static int64_t pack_rows(const struct lk_packed *p, const struct lk_weight *w, int64_t first,
-                         int64_t last)
-{
-    int64_t row0 = first * LK_PACK_ROWS, row1 = last * LK_PACK_ROWS;
-    row1 = row1 < w->rows ? row1 : w->rows;
-    if (row0 >= row1) {
-        return -1;
-    }
-    size_t row_bytes = lk_type_row_bytes(w->type, (size_t)w->cols);
-    int64_t bad = lk_row_find_bad(w->type, (const uint8_t *)w->data + (size_t)row0 * row_bytes,
-                                  (size_t)((row1 - row0) * w->cols));
-    if (bad >= 0) {
-        return row0 + bad / w->cols;
-    }
-    lk_pack_groups(p, w, first, last);
-    return -1;
-}
-
-/* A thread packs the groups that it will read. */
-static void pack_share(void *arg, int thread, int n_threads)
-{
-    struct packing *job = arg;
-    const struct lk_plan *plan = job->e->o.plan;
-    for (int i = job->from; i < job->to; i++) {
-        const struct lk_packed *p = &job->e->packed[i];
-        const struct lk_weight *w = &plan->weights[i];
-        if (!p->data) {
-            continue;
-        }
-        int64_t first = p->n_groups * thread / n_threads;
-        int64_t last = p->n_groups * (thread + 1) / n_threads;
-        for (int x = 0; x < n_matrices(w); x++) {
-            struct lk_weight one = w->n_experts > 0 ? lk_weight_of_expert(w, x) : *w;
-            struct lk_packed to = lk_cpu_packed_expert(job->e, i, x);
-            int64_t bad = pack_rows(&to, &one, first, last);
-            if (bad >= 0) {
-                atomic_store(&job->bad_row, x * one.rows + bad);
-                atomic_store(&job->bad_weight, i);
-                return;
-            }
-        }
-    }
-}
-
-/* The packed form of the tensor that the embedding reads, if a matmul has it as well. */
-static const struct lk_packed *packed_twin(const struct lk_exec *e, const struct lk_weight *w)
-{
-    for (int i = 0; i < e->o.plan->n_weights; i++) {
-        if (e->packed_bytes[i] > 0 && e->o.plan->weights[i].data == w->data) {
-            return &e->packed[i];
-        }
-    }
-    return NULL;
-}
-
-static bool is_packed(const struct lk_op *op)
-{
-    return op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS;
-}
-
-/* Weights that are read as they lie in the file; the embedding too, unless a matmul packs it. */
-static lk_status check_unpacked(struct lk_exec *e, lk_error *err)
-{
-    const struct lk_plan *plan = e->o.plan;
-    for (int i = 0; i < plan->n_ops; i++) {
-        const struct lk_op *op = &plan->ops[i];
-        if (op->weight < 0 || is_packed(op)) {
-            continue;
-        }
-        const struct lk_weight *w = &plan->weights[op->weight];
-        const struct lk_packed *twin = op->kind == LK_OP_EMBED ? packed_twin(e, w) : NULL;
-        if (twin) {
-            e->embed = twin;
-            e->embed_weight = op->weight;
-            continue;
-        }
-        if (lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols)) >= 0) {
-            return lk_fail(err, LK_E_FORMAT, "tensor '%s': %s in it", w->name,
-                           lk_bad_text(w->type));
-        }
-        if (op->kind == LK_OP_EMBED &&
-            w->mapped) { /* a row comes back into memory when it is used */
-            lk_map_drop(w->data, w->n_bytes);
-        }
-    }
-    return LK_OK;
-}
-
-static lk_status pack_weights(struct lk_exec *e, lk_error *err)
-{
-    const struct lk_plan *plan = e->o.plan;
-    struct lk_backend *b = e->backend;
-    uint64_t total = 0, done = 0;
-    e->packed = lk_alloc_array((size_t)plan->n_weights, sizeof *e->packed);
-    e->packed_bytes = lk_alloc_array((size_t)plan->n_weights, sizeof *e->packed_bytes);
-    if (!e->packed || !e->packed_bytes) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
-    }
-    for (int i = 0; i < plan->n_ops; i++) {
-        const struct lk_op *op = &plan->ops[i];
-        if (is_packed(op) && e->packed_bytes[op->weight] == 0) {
-            struct lk_packed *p = &e->packed[op->weight];
-            const struct lk_weight *w = &plan->weights[op->weight];
-            struct lk_weight one = w->n_experts > 0 ? lk_weight_of_expert(w, 0) : *w;
-            lk_packed_init(p, &one, b->level);
-            size_t bytes = (size_t)p->n_groups * p->group_bytes;
-            if (!lk_mul_size(bytes, (size_t)n_matrices(w), &e->packed_bytes[op->weight])) {
-                return lk_fail(err, LK_E_NOMEM, "tensor '%s': packed size overflows", w->name);
-            }
-            total += e->packed_bytes[op->weight];
-        }
-    }
-    lk_status status = check_unpacked(e, err);
-    if (status) {
-        return status;
-    }
-    struct packing job = {.e = e};
-    atomic_store(&job.bad_weight, -1);
-    for (int i = 0; i < plan->n_weights; i++) {
-        const struct lk_weight *w = &plan->weights[i];
-        size_t n = e->packed_bytes[i];
-        if (n == 0) {
-            continue;
-        }
-        e->packed[i].data = lk_pages_alloc(n);
-        if (!e->packed[i].data) {
-            return lk_fail(err, LK_E_NOMEM, "out of memory: tensor '%s', %zu bytes packed", w->name,
-                           n);
-        }
-        job.from = i;
-        job.to = i + 1;
-        lk_pool_run(b->pool, b->threads, pack_share, &job);
-        if (atomic_load(&job.bad_weight) >= 0) {
-            return lk_fail(err, LK_E_FORMAT, "tensor '%s': %s in row %lld", w->name,
-                           lk_bad_text(w->type), (long long)atomic_load(&job.bad_row));
-        }
-        if (w->mapped) {
-            lk_map_drop(w->data, w->n_bytes);
-        }
-        done += n;
-        if (b->progress && !b->progress(b->progress_user, "packing weights", done, total)) {
-            return lk_fail(err, LK_E_CANCELLED, "cancelled while packing weights");
-        }
-    }
-    return LK_OK;
 }
 
 /* Pieces of the arena, reserved first and looked up after the commit. */
@@ -319,7 +154,7 @@ static size_t most_acts(const struct lk_exec *e, enum lk_acts_kind kind, bool de
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
-        if (is_packed(op) && lk_type_info(w->type)->acts == kind) {
+        if (lk_cpu_is_packed(op) && lk_type_info(w->type)->acts == kind) {
             size_t n = (size_t)rows.n[plan->slots[op->out].rows], bytes;
             if (!lk_mul_size(n, lk_acts_row_bytes(kind, w->cols), &bytes)) {
                 return SIZE_MAX;
@@ -497,7 +332,7 @@ static lk_status cpu_prepare(struct lk_backend *backend, const struct lk_exec_op
         status = plan_memory(e, err);
     }
     if (!status) {
-        status = pack_weights(e, err);
+        status = lk_cpu_pack_weights(e, err);
     }
     if (status) {
         cpu_exec_free(e);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cpu_exec: what cpu/backend_cpu.c (the backend's table, prepare), cpu/steps.c (a plan compiled to
- * steps and run by threads) and cpu/cpu_attention.c share.
+ * Cpu_exec: what cpu/backend_cpu.c (the backend's table, prepare), cpu/cpu_weights.c (packed
+ * weights), cpu/steps.c (a plan compiled to steps and run by threads) and cpu/cpu_attention.c
+ * share.
  *
  * All threads walk the same steps. A step's work is cut in one of three ways, and threads meet at
  * a barrier where the cut changes:
@@ -21,6 +22,7 @@
 #include "cpu/vec.h"
 #include "backend/backend.h"
 #include "base/mem.h"
+#include "base/os.h"
 
 struct lk_backend {
     struct lk_log log;
@@ -28,9 +30,16 @@ struct lk_backend {
     const struct lk_vec_kernels *vec;
     struct lk_pool *pool;
     int threads, threads_batch;
+    const struct lk_pack_home *pack; /* NULL: packed weights stay in memory */
     lk_progress_fn progress;
     void *progress_user;
 };
+
+/* Whether the op's weight is multiplied in its packed form. */
+static inline bool lk_cpu_is_packed(const struct lk_op *op)
+{
+    return op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS;
+}
 
 enum lk_cut { LK_CUT_TOKENS, LK_CUT_COLUMNS, LK_CUT_HEADS, LK_CUT_NONE };
 
@@ -76,6 +85,7 @@ struct lk_exec {
     struct lk_packed *packed;      /* [n_weights]; data NULL unless a matmul uses it; of experts the
                                       first, the others follow it */
     size_t *packed_bytes;          /* [n_weights] */
+    struct lk_map *packed_map;     /* [n_weights]: of the file that data lies in; or all zero */
     const struct lk_packed *embed; /* the embedding, where a matmul has the same tensor; or NULL */
     int embed_weight;              /* of the plan: whose rows these are */
     bool *cut_by_tokens;           /* [n_slots]: written by a step cut by tokens */
@@ -99,6 +109,11 @@ struct lk_exec {
     struct lk_state_mem *states;
     bool is_decode;
 };
+
+/* cpu/cpu_weights.c: the weights of the exec's matmuls in their packed form, in memory or mapped;
+ * all other weights are checked. */
+lk_status lk_cpu_pack_weights(struct lk_exec *e, lk_error *err);
+void lk_cpu_free_weights(struct lk_exec *e);
 
 /* cpu/steps.c */
 lk_status lk_cpu_compile(struct lk_exec *e, lk_error *err);

@@ -23,6 +23,10 @@
 
 #include "quant/quant.h"
 
+/* Of all that is above and of struct lk_packed: files of packed weights have it, so that those of
+ * another layout are not taken. */
+enum { LK_PACK_VERSION = 1 };
+
 /* Bytes of one block of 16 rows; 0 for the types that are not interleaved. */
 size_t lk_pack_block_bytes(enum lk_type type);
 

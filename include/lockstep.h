@@ -285,7 +285,8 @@ typedef struct lk_engine_options {
                                "dotprod", "i8mm": the CPU kernels used; one the CPU lacks is an error */
     bool fuse;              /* let backends fuse neighbouring ops (same bits); default true */
     const char *vk_disable; /* comma-separated Vulkan features not to use; NULL: none */
-    const char *cache_dir;  /* pipelines, probe verdicts, digests; NULL: none are kept */
+    const char *cache_dir;  /* pipelines, probe verdicts, digests, and packed weights where they are
+                               asked for (mmap_pack); NULL: none are kept */
     lk_log_fn log;
     lk_progress_fn progress; /* while loading */
     void *user;              /* passed to log and progress */
@@ -317,6 +318,18 @@ typedef struct lk_engine_options {
      * another, is not evaluated from its beginning. 0: none are taken. Default 2 GiB; memory is
      * taken as they are made, and other models take none. */
     uint64_t checkpoint_bytes;
+    /* The CPU's weights, which it reads in a packed form of about the size of the file, are mapped
+     * from files below cache_dir/packed instead of being packed into memory: pages that are not
+     * used (of experts that no token goes to) take no memory, the system may drop any without swap,
+     * and engines on the same model share them. Files that are missing are made while the engine
+     * opens, which takes as many bytes on disk as weights are run on the CPU, and later engines
+     * open without packing. They are bound to the model's files by path, device, inode, size and
+     * times; others, broken and outdated ones are made anew. Where they can't be made (a folder
+     * that is read-only, a full disk) weights are packed into memory, and a line of the log at
+     * LK_LOG_WARN says why. They may be deleted at any time; while an engine is open they must not
+     * be cut short or written to, as the model file itself. LK_E_INVALID without cache_dir. Default
+     * false. */
+    bool mmap_pack;
 } lk_engine_options;
 
 LK_API lk_engine_options lk_engine_options_default(void);

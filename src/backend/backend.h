@@ -27,6 +27,18 @@ struct lk_device {
     lk_device_info info;
 };
 
+/* A folder for files of a model's weights in the form that a backend brings them into, and of what
+ * model they are. */
+struct lk_pack_home {
+    const char *dir;   /* of this model alone; made where it is missing */
+    uint8_t model[32]; /* of files that ever were or will be no others have it */
+    /* Which file of the model, and where in it, data of a weight lies; false: in none. */
+    bool (*place)(const void *user, const void *data, uint64_t *part, uint64_t *offset);
+    /* Whether the model's files are still those that `model` stands for. */
+    bool (*same)(const void *user);
+    const void *user;
+};
+
 struct lk_backend_options {
     int threads, threads_batch; /* 0: physical cores allowed to us */
     bool pin;
@@ -35,6 +47,7 @@ struct lk_backend_options {
     const char *vk_disable;            /* comma-separated features not to use, or NULL */
     uint64_t types;                    /* quantized types that will run (lk_type_bit); 0: any */
     const char *cache_dir;             /* or NULL */
+    const struct lk_pack_home *pack;   /* outlives the backend; NULL: weights stay in memory */
     struct lk_log log;
     lk_progress_fn progress; /* may be NULL */
     void *progress_user;

@@ -5,6 +5,7 @@
 #include "base/os.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,13 @@ int64_t lk_date_ns(void)
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void lk_sleep_ns(int64_t ns)
+{
+    struct timespec left = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    while (ns > 0 && nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
 }
 
 uint64_t lk_physical_memory(void)

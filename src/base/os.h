@@ -70,8 +70,9 @@ struct lk_output {
 };
 
 /* ---- clock ---- */
-double lk_now(void);      /* seconds, monotonic */
-int64_t lk_date_ns(void); /* nanoseconds since 1970, as stamps of files have them */
+double lk_now(void);          /* seconds, monotonic */
+int64_t lk_date_ns(void);     /* nanoseconds since 1970, as stamps of files have them */
+void lk_sleep_ns(int64_t ns); /* at least so long; 0 or less: not at all */
 
 /* ---- memory ---- */
 uint64_t lk_physical_memory(void); /* bytes */

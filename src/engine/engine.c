@@ -382,6 +382,11 @@ static lk_status take_options(struct lk_engine *e, const lk_engine_options *opti
                        "placement '%s': expected BACKEND[ DEVICE]:FIRST[-LAST] for each part",
                        o->placement);
     }
+    if (o->mmap_pack && !o->cache_dir) {
+        return lk_fail(err, LK_E_INVALID,
+                       "engine options: mmap_pack without cache_dir, expected a folder for the "
+                       "packed weights");
+    }
     e->log = (struct lk_log){o->log, o->user};
     const char **strings[] = {&o->backend,    &o->device,    &o->cpu_level,
                               &o->vk_disable, &o->cache_dir, &o->placement};

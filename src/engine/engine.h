@@ -17,6 +17,8 @@ struct lk_engine {
     lk_engine_options options; /* strings owned below */
     char *strings[6];
     struct lk_log log;
+    struct lk_pack_home pack; /* when a backend first may keep packed weights; dir NULL: not yet */
+    char pack_dir[4096];
     struct lk_mutex *lock;         /* held by every call that touches lanes or caches */
     struct lk_device_list devices; /* Vulkan's, listed on first need */
     bool listed;
@@ -62,6 +64,9 @@ lk_status lk_engine_lane(struct lk_engine *engine, const char *name, struct lk_l
  * shut first, for the room that it takes. Called with the lock held. */
 lk_status lk_engine_lane_after(struct lk_engine *engine, struct lk_lane *lost, struct lk_lane **out,
                                lk_error *err);
+/* Where packed weights are kept; NULL: nowhere, for nobody asked or, which the log says, it can't
+ * be (src/engine/pack_home.c). */
+const struct lk_pack_home *lk_engine_pack_home(struct lk_engine *engine);
 /* Unlocks the engine; frees it when it was closed and no session is open. */
 void lk_engine_let_go(struct lk_engine *engine);
 /* The units of a state that a sequence uses: how many, and each. */

@@ -80,6 +80,7 @@ lk_status lk_opened_get(struct lk_engine *e, const struct lk_backend_impl *impl,
     }
     if (!status) {
         struct lk_backend_options options = options_for(e, on);
+        options.pack = impl == lk_backend_find("cpu") ? lk_engine_pack_home(e) : NULL;
         status = impl->open(&options, &on->backend, &on->caps, err);
     }
     if (status) {

@@ -74,4 +74,13 @@ const struct lk_gguf_value *lk_gguf_values_find(const struct lk_gguf_values *val
 
 void lk_gguf_values_free(struct lk_gguf_values *values);
 
+/* ---- model_stamp.c ---- */
+
+/* LK_E_IO for a file that is another than it was when it was mapped. *same: all of them are for
+ * sure what they were: where a path names another file now, or something else about it changed,
+ * what is mapped may be whole all the same. */
+lk_status lk_gguf_look_at_files(const struct lk_gguf *g, bool *same, lk_error *err);
+/* Whether a later change of a file is bound to show in its times. */
+bool lk_gguf_is_settled(const struct lk_gguf *g);
+
 #endif

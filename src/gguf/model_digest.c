@@ -15,7 +15,6 @@
 /* KEPT_VERSION: of the file that is kept. SLICE: what is asked of the disk ahead, and given back.
  * A thread for less than SHARE bytes is not worth its start. */
 enum { DIGEST = 32, KEPT_VERSION = 1, SLICE = 4 << 20, SHARE = 8 << 20, MAX_THREADS = 64 };
-#define SETTLED_NS 2000000000 /* the coarsest step of a file's times */
 
 /* ---- computing ---- */
 
@@ -141,44 +140,6 @@ static lk_status compute(const struct lk_gguf *g, uint8_t out[DIGEST], lk_error 
     return status;
 }
 
-/* ---- the files ---- */
-
-/* LK_E_IO for a file that is another than it was when it was mapped. *same: all of them are for
- * sure what they were: where a path names another file now, or something else about it changed,
- * what is mapped may be whole all the same. */
-static lk_status look_at_files(const struct lk_gguf *g, bool *same, lk_error *err)
-{
-    *same = true;
-    for (int i = 0; i < g->n_parts; i++) {
-        const struct lk_stamp *then = &g->parts[i].map.stamp;
-        struct lk_stamp now;
-        if (!lk_stamp_of(g->parts[i].path, &now) || now.inode != then->inode ||
-            now.device != then->device) {
-            *same = false;
-        } else if (now.n_bytes != then->n_bytes || now.modified_ns != then->modified_ns) {
-            return lk_fail(err, LK_E_IO,
-                           "%s: changed since the model was opened (%llu bytes then, %llu now), "
-                           "expected a file that stays: its weights have no digest",
-                           g->parts[i].path, (unsigned long long)then->n_bytes,
-                           (unsigned long long)now.n_bytes);
-        } else {
-            *same &= now.changed_ns == then->changed_ns;
-        }
-    }
-    return LK_OK;
-}
-
-/* Whether a later change of a file is bound to show in its times. */
-static bool are_settled(const struct lk_gguf *g)
-{
-    int64_t now = lk_date_ns();
-    bool settled = true;
-    for (int i = 0; i < g->n_parts; i++) {
-        settled &= now - g->parts[i].map.stamp.changed_ns > SETTLED_NS;
-    }
-    return settled;
-}
-
 /* ---- keeping ---- */
 
 /* What is kept: SHA-256 of the path, the stamp of each part, and then the digest. */
@@ -238,11 +199,11 @@ static lk_status find_or_compute(const struct lk_gguf *g, const char *cache_dir,
                                  uint8_t out[DIGEST], lk_error *err)
 {
     struct kept kept = {.data = NULL};
-    bool same, mapped = g->parts[0].map.data != NULL, settled = are_settled(g);
+    bool same, mapped = g->parts[0].map.data != NULL, settled = lk_gguf_is_settled(g);
     if (!mapped) {
         return compute(g, out, err);
     }
-    lk_status status = look_at_files(g, &same, err);
+    lk_status status = lk_gguf_look_at_files(g, &same, err);
     if (status) {
         return status;
     }
@@ -250,7 +211,7 @@ static lk_status find_or_compute(const struct lk_gguf *g, const char *cache_dir,
     if (!keep || !kept_find(&kept, out)) {
         status = compute(g, out, err);
         if (!status) { /* what was written meanwhile may be in it or not */
-            status = look_at_files(g, &same, err);
+            status = lk_gguf_look_at_files(g, &same, err);
         }
         if (!status && keep && same) {
             kept_write(&kept, cache_dir, out);

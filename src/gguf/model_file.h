@@ -25,4 +25,14 @@ struct lk_weights_digest {
 /* Makes a model of an open gguf, which it owns from then on, also when it fails. */
 lk_status lk_model_of_gguf(struct lk_gguf *gguf, lk_model **out, lk_error *err);
 
+/* What a model's files are, without reading their weights (src/gguf/model_stamp.c). path: SHA-256
+ * of where the first lies. stamp: SHA-256 of device, inode, size and times of all of them, as they
+ * were when they were mapped. False: they are not mapped, or a later change need not show in their
+ * times; a file that was just written is waited for, 2 seconds at most. */
+bool lk_model_stamp(const lk_model *model, uint8_t path[32], uint8_t stamp[32]);
+/* Whether the files still are what the stamp is of. */
+bool lk_model_is_same(const lk_model *model);
+/* The file, and the offset in it, where data of the model lies; false: in none of them. */
+bool lk_model_place(const lk_model *model, const void *data, uint64_t *part, uint64_t *offset);
+
 #endif

@@ -212,7 +212,7 @@ struct cli_engine_args {
     const char *backend, *device, *place, *gpu_layers, *cpu_moe, *kv, *cpu_level, *vk_disable;
     int64_t threads, threads_batch, ctx, batch;
     int64_t checkpoints; /* MB; of commands whose timelines are cut */
-    bool pin, no_fuse;
+    bool pin, no_fuse, mmap_pack;
 };
 /* Tables of those that count: where it computes; a device; layers and batches; threads and context;
  * timelines that are cut.

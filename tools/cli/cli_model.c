@@ -40,6 +40,11 @@ const struct cli_option cli_layer_options[] = {
              "'cpu:0-3,vulkan 0:4-11,vulkan 1:12-15,ffn:4-7'"},
     {"batch", 0, CLI_INT, "N", THIS(batch), "512", 1, 8192,
      .help = "tokens computed at once (changes no result)"},
+    {"mmap-pack", 0, CLI_FLAG, NULL, THIS(mmap_pack),
+     .help =
+         "keep the weights that the CPU computes with, in its own layout, in files of the cache "
+         "and map them: later starts take seconds, and what is not used, such as experts, "
+         "needs no memory (takes disk space as the model does; changes no result)"},
     CLI_END,
 };
 
@@ -248,6 +253,10 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
         return code;
     }
     *cache = cli_engine_cache();
+    if (args->mmap_pack && !*cache) {
+        return cli_no_cache(cli);
+    }
+    o->mmap_pack = args->mmap_pack;
     o->backend = args->backend ? args->backend : o->backend; /* what a command has no option for */
     o->device = args->device;
     o->placement = args->place;
