@@ -116,8 +116,10 @@ static lk_status pack_into_memory(struct lk_exec *e, int i, lk_error *err)
     struct packing job = {.e = e, .weight = i};
     e->packed[i].data = lk_pages_alloc(e->packed_bytes[i]);
     if (!e->packed[i].data) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory: tensor '%s', %zu bytes packed", w->name,
-                       e->packed_bytes[i]);
+        return lk_fail(
+            err, LK_E_NOMEM,
+            "out of memory: tensor '%s', %zu bytes packed (mmap-pack keeps them in files)", w->name,
+            e->packed_bytes[i]);
     }
     lk_pool_run(e->backend->pool, e->backend->threads, pack_share, &job);
     return atomic_load(&job.is_bad) ? fail_bad(&job, w, err) : LK_OK;
