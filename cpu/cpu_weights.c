@@ -11,7 +11,7 @@
 #include "cpu/pack_file.h"
 
 /* What is packed at once on its way to a file. */
-enum { SLICE = 64 << 20 };
+enum { SLICE = 4 << 20 };
 
 struct packing {
     struct lk_exec *e;

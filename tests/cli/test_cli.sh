@@ -8,7 +8,7 @@
 # test for each check.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-SUBJECTS=(usage inspect template bits ends fits think pipes check devices dialogue kept perplexity bench documents hostile files limits pull)
+SUBJECTS=(usage inspect template bits ends fits think pipes check devices dialogue kept perplexity bench documents hostile files limits packed pull)
 program=$(realpath "${1:-${LK_BUILD:-build}/lockstep}")
 [ $# -gt 1 ] && SUBJECTS=("${@:2}")
 model=tests/golden/tiny-llama.gguf

@@ -20,6 +20,7 @@
 #include "cpu/cpu_exec.h"
 #include "cpu/pack_file.h"
 #include "engine/engine.h"
+#include "gguf/model_file.h"
 #include "tests/util/model_build.h"
 #include "tests/util/models.h"
 #include "tests/util/tiny.h"
@@ -45,14 +46,19 @@ static void log_line(void *user, lk_log_level level, const char *line)
     }
 }
 
+static void write_params(const struct bench *b, const struct model_params *p)
+{
+    struct gguf_build g = {0};
+    model_build(&g, p);
+    gb_save(&g, b->model);
+    gb_free(&g);
+}
+
 static void write_model(const struct bench *b, const char *arch, enum lk_type type, unsigned seed)
 {
     struct model_params p = model_params_default(arch, type, seed);
-    struct gguf_build g = {0};
     p.n_ctx = CTX;
-    model_build(&g, &p);
-    gb_save(&g, b->model);
-    gb_free(&g);
+    write_params(b, &p);
 }
 
 static lk_engine_options options_of(struct bench *b, bool mmap_pack)
@@ -229,6 +235,29 @@ Test(packed, has_the_bits_of_weights_in_memory, .timeout = 120)
     }
 }
 
+/* Weights that are packed in several pieces, with rows that the last group of a matrix lacks. */
+Test(packed, goes_to_files_piece_by_piece, .timeout = 60)
+{
+    enum { ROWS = 8200 };
+    static const char *const ARCHS[] = {"llama", "qwen3moe"};
+    for (size_t i = 0; i < LK_COUNT(ARCHS); i++) {
+        struct bench b;
+        struct model_params p = model_params_default(ARCHS[i], LK_TYPE_F32, 3);
+        bench_open(&b, ARCHS[i], LK_TYPE_F32);
+        p.n_ctx = CTX;
+        p.n_ff = p.n_expert ? p.n_ff : ROWS;
+        p.n_ff_exp = p.n_expert ? ROWS / p.n_expert / 16 * 16 + 8 : 0;
+        write_params(&b, &p);
+        take_rows(&b);
+        cr_assert_eq(run(&b, "first opening").in_memory, 0);
+        uint64_t state = state_of(&b);
+        cr_assert_eq(run(&b, "second opening").in_memory, 0);
+        cr_assert_eq(state_of(&b), state, "made again");
+        cr_assert_eq(b.warnings, 0, "%s", b.warning);
+        bench_close(&b);
+    }
+}
+
 /* The embedding of a model without output.weight is read out of the packed form. */
 Test(packed, serves_embeddings_too, .timeout = 60)
 {
@@ -373,6 +402,58 @@ Test(packed, another_model_gets_its_own, .timeout = 60)
     bench_close(&b);
 }
 
+/* One byte of the model becomes another, in rows that are not among those that are compared. */
+Test(packed, a_byte_that_changed_is_seen, .timeout = 60)
+{
+    enum { CHANGED = LK_PACK_ROWS };
+    struct bench b;
+    lk_model *m;
+    struct stat st, now;
+    uint64_t part, at;
+    bench_open(&b, "llama", LK_TYPE_Q4_0);
+    int files = run(&b, "first opening").mapped;
+    lk_engine_options o = options_of(&b, false);
+    lk_engine *e = tiny_engine_with(b.model, &o, &m);
+    const struct lk_weight *w = NULL;
+    for (int i = 0; i < e->plan->n_weights && !w; i++) {
+        bool is = strcmp(e->plan->weights[i].name, "blk.0.ffn_up.weight") == 0;
+        w = is ? &e->plan->weights[i] : NULL;
+    }
+    cr_assert(w && w->rows >= 9 * LK_PACK_ROWS && lk_model_place(m, w->data, &part, &at));
+    at += CHANGED * lk_type_row_bytes(w->type, (size_t)w->cols) + 5; /* of elements */
+    lk_engine_close(&e);
+    lk_model_close(&m);
+
+    uint8_t byte;
+    int fd = open(b.model, O_RDWR);
+    cr_assert(fd >= 0 && fstat(fd, &st) == 0 && pread(fd, &byte, 1, (off_t)at) == 1);
+    byte ^= 0x77;
+    cr_assert(pwrite(fd, &byte, 1, (off_t)at) == 1 && close(fd) == 0);
+    struct timespec times[2] = {st.st_atim, st.st_mtim};
+    cr_assert_eq(utimensat(AT_FDCWD, b.model, times, 0), 0);
+    cr_assert(stat(b.model, &now) == 0 && now.st_size == st.st_size && now.st_ino == st.st_ino);
+    float *old = b.rows;
+    b.rows = NULL;
+    take_rows(&b);
+    cr_assert_neq(memcmp(old, b.rows, N * b.n_vocab * sizeof *old), 0, "no row reads it");
+    free(old);
+    cr_assert_eq(run(&b, "a byte is another").mapped, files);
+    bench_close(&b);
+}
+
+/* A change that comes within a step of a file's times would not show: such a file is waited for. */
+Test(packed, a_file_that_was_just_written_is_waited_for, .timeout = 60)
+{
+    struct bench b;
+    struct stat st;
+    bench_open(&b, "llama", LK_TYPE_Q4_0);
+    cr_assert_gt(run(&b, "first opening").mapped, 0);
+    cr_assert_eq(stat(b.model, &st), 0);
+    int64_t changed = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+    cr_assert_gt(lk_date_ns() - changed, 2000000000);
+    bench_close(&b);
+}
+
 /* A model that changes while an engine has it open is bound to no files. */
 Test(packed, a_model_that_changed_makes_none, .timeout = 60)
 {
@@ -382,14 +463,18 @@ Test(packed, a_model_that_changed_makes_none, .timeout = 60)
     lk_error err;
     bench_open(&b, "llama", LK_TYPE_Q4_0);
     lk_engine_options o = options_of(&b, true);
-    cr_assert_eq(lk_model_open(b.model, &m, &err), LK_OK);
-    cr_assert_eq(chmod(b.model, 0640), 0); /* its content stays, but who knows */
-    cr_assert_eq(lk_engine_open(m, &o, &e, &err), LK_OK, "%s", err.message);
-    cr_assert_eq(count(e).mapped, 0);
-    cr_assert_eq(each_file(&b, NULL, NULL), 0);
-    cr_assert(b.warnings == 1 && strstr(b.warning, "kept in memory"), "%s", b.warning);
-    lk_engine_close(&e);
-    lk_model_close(&m);
+    for (int there = 0; there < 2; there++) { /* files of before */
+        int files = there ? run(&b, "before").mapped : 0;
+        cr_assert_eq(lk_model_open(b.model, &m, &err), LK_OK);
+        cr_assert_eq(chmod(b.model, there ? 0600 : 0640), 0); /* the content stays: who knows */
+        cr_assert_eq(lk_engine_open(m, &o, &e, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(count(e).mapped, 0);
+        cr_assert_eq(each_file(&b, NULL, NULL), files);
+        cr_assert_eq(b.warnings, 1 + there);
+        cr_assert(strstr(b.warning, "kept in memory"), "%s", b.warning);
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
     bench_close(&b);
 }
 

@@ -254,7 +254,9 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
     }
     *cache = cli_engine_cache();
     if (args->mmap_pack && !*cache) {
-        return cli_no_cache(cli);
+        return cli_fail(cli, CLI_INPUT,
+                        "--mmap-pack: there is no place for packed weights: set HOME or "
+                        "XDG_CACHE_HOME to an absolute path");
     }
     o->mmap_pack = args->mmap_pack;
     o->backend = args->backend ? args->backend : o->backend; /* what a command has no option for */
