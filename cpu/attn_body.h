@@ -339,6 +339,7 @@ static bool vec_attn_end(int head_dim, float l, const float *o, float *out)
         .conv = vec_conv,                                                                          \
         .l2_norm = vec_l2_norm,                                                                    \
         .delta = vec_delta,                                                                        \
+        .ssm = vec_ssm,                                                                            \
         .gelu = vec_gelu,                                                                          \
         .glu = vec_glu,                                                                            \
         .softcap = vec_softcap,                                                                    \

@@ -229,6 +229,8 @@ static bool run_conv(const struct lk_exec *e, const struct lk_op *op,
     const struct lk_state *st = &plan->states[op->u.conv.state];
     size_t width = (size_t)st->dim;
     int taps = op->u.conv.taps;
+    const float *w = plan->weights[op->weight].data;
+    const float *bias = op->u.conv.bias ? w + (size_t)taps * width : NULL;
     bool ok = true;
     for (int s = 0; s < b->n_seqs; s++) {
         const struct lk_batch_seq *q = &b->seqs[s];
@@ -241,8 +243,8 @@ static bool run_conv(const struct lk_exec *e, const struct lk_op *op,
             for (int k = 0; k < taps; k++) {
                 x[k] = lk_conv_row(state, in, width, taps, i, k);
             }
-            ok &= lk_scalar_conv(x, plan->weights[op->weight].data, width, taps, st->dim,
-                                 op->u.conv.silu, out + (size_t)i * width);
+            ok &= lk_scalar_conv(x, w, width, taps, bias, st->dim, op->u.conv.silu,
+                                 out + (size_t)i * width);
         }
         lk_conv_keep(state, in, width, taps, q->n_tokens, 0, width);
     }
@@ -279,6 +281,46 @@ static bool run_delta(const struct lk_exec *e, const struct lk_op *op,
     return ok;
 }
 
+static bool run_ssm(const struct lk_exec *e, const struct lk_op *op,
+                    const struct lk_state_mem *states, const struct lk_batch *b)
+{
+    const struct lk_plan *plan = e->o.plan;
+    size_t n_head = (size_t)op->u.ssm.n_head, n_group = (size_t)op->u.ssm.n_group;
+    size_t n = (size_t)op->u.ssm.rows, dim = (size_t)op->u.ssm.dim;
+    const float *skip = plan->weights[op->weight].data;
+    float *all = lk_host_state_at(states, op->u.ssm.state);
+    bool ok = true;
+    for (int t = 0; t < b->n_tokens; t++) {
+        const float *x = slot_of(e, op->in[0]) + (size_t)t * (size_t)plan->slots[op->in[0]].width;
+        const float *gates = slot_of(e, op->in[1]) + (size_t)t * 2 * n_head;
+        size_t slot = (size_t)b->seqs[b->seq[t]].slot;
+        for (size_t h = 0; h < n_head; h++) {
+            const float *of_group = x + n_head * dim + h / (n_head / n_group) * n;
+            struct lk_ssm_token token = {.rows = (int)n,
+                                         .stride = (int)dim,
+                                         .b = of_group,
+                                         .c = of_group + n_group * n,
+                                         .keep = gates[h],
+                                         .take = gates[n_head + h],
+                                         .skip = skip[h]};
+            ok &= lk_scalar_ssm(&token, x + h * dim, (int)dim, all + (slot * n_head + h) * n * dim,
+                                slot_of(e, op->out) + ((size_t)t * n_head + h) * dim);
+        }
+    }
+    return ok;
+}
+
+/* A row; groups with weights of their own one by one. */
+static bool norm(const struct lk_op *op, const struct lk_weight *w, const float *x, int n, float *y)
+{
+    int group = op->u.norm.group, step = w->cols == group ? n : group;
+    bool ok = true;
+    for (int i = 0; i < n; i += step) {
+        ok &= lk_scalar_norm(x + i, (const float *)w->data + i, step, group, op->u.norm.eps, y + i);
+    }
+    return ok;
+}
+
 static bool run_op(const struct lk_exec *e, const struct lk_op *op,
                    const struct lk_state_mem *states, const struct lk_batch *b)
 {
@@ -299,7 +341,7 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
     case LK_OP_NORM:
         for (int r = 0; r < rows; r++) {
             size_t at = (size_t)r * (size_t)width;
-            ok &= lk_scalar_norm(x + at, w->data, width, op->u.norm.group, op->u.norm.eps, y + at);
+            ok &= norm(op, w, x + at, width, y + at);
         }
         return ok;
     case LK_OP_LAYER_NORM:
@@ -375,12 +417,14 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
     case LK_OP_DELTA_GATES:
         for (int r = 0; r < rows; r++) {
             size_t n = (size_t)width / 2, at = (size_t)r * n;
-            ok &= lk_scalar_delta_gates(x + at, slot_of(e, op->in[1]) + at, w->data, (int)n,
-                                        y + 2 * at);
+            const float *beta = op->n_in > 1 ? slot_of(e, op->in[1]) + at : NULL;
+            ok &= lk_scalar_delta_gates(x + at, beta, w->data, (int)n, y + 2 * at);
         }
         return ok;
     case LK_OP_DELTA:
         return run_delta(e, op, states, b);
+    case LK_OP_SSM:
+        return run_ssm(e, op, states, b);
     case LK_OP_KINDS:
         break;
     }

@@ -154,7 +154,8 @@ bool lk_cpu_combine(const struct lk_exec *e, const struct lk_op *op, int thread,
  * [first, last) of CONV; the thread's share of DELTA. */
 bool lk_cpu_recurrent_row(const struct lk_exec *e, const struct lk_op *op, int thread, int row);
 bool lk_cpu_conv(const struct lk_exec *e, const struct lk_op *op, int thread, int first, int last);
-bool lk_cpu_delta(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads);
+/* DELTA, SSM */
+bool lk_cpu_scan(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads);
 /* The packed matrix of an expert, of an ordinary weight expert 0. */
 struct lk_packed lk_cpu_packed_expert(const struct lk_exec *e, int weight, int expert);
 

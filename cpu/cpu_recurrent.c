@@ -28,8 +28,8 @@ bool lk_cpu_recurrent_row(const struct lk_exec *e, const struct lk_op *op, int t
         return e->backend->vec->l2_norm(x, (int)width, op->u.l2_norm.group, op->u.l2_norm.n_groups,
                                         op->u.l2_norm.eps, y);
     }
-    return lk_scalar_delta_gates(x, lk_cpu_slot(e, thread, op->in[1]) + (size_t)row * wide,
-                                 plan->weights[op->weight].data, (int)wide, y);
+    const float *b = op->n_in > 1 ? lk_cpu_slot(e, thread, op->in[1]) + (size_t)row * wide : NULL;
+    return lk_scalar_delta_gates(x, b, plan->weights[op->weight].data, (int)wide, y);
 }
 
 bool lk_cpu_conv(const struct lk_exec *e, const struct lk_op *op, int thread, int first, int last)
@@ -40,6 +40,7 @@ bool lk_cpu_conv(const struct lk_exec *e, const struct lk_op *op, int thread, in
     const float *w = (const float *)plan->weights[op->weight].data + first;
     size_t width = (size_t)st->dim;
     int taps = op->u.conv.taps;
+    const float *bias = op->u.conv.bias ? w + (size_t)taps * width : NULL;
     bool ok = true;
     for (int s = 0; s < b->n_seqs; s++) {
         const struct lk_batch_seq *q = &b->seqs[s];
@@ -52,7 +53,7 @@ bool lk_cpu_conv(const struct lk_exec *e, const struct lk_op *op, int thread, in
             for (int k = 0; k < taps; k++) {
                 x[k] = lk_conv_row(state, in, width, taps, i, k) + first;
             }
-            ok &= e->backend->vec->conv(x, w, width, taps, last - first, op->u.conv.silu,
+            ok &= e->backend->vec->conv(x, w, width, taps, bias, last - first, op->u.conv.silu,
                                         out + (size_t)i * width);
         }
         lk_conv_keep(state, in, width, taps, q->n_tokens, (size_t)first, (size_t)last);
@@ -61,8 +62,8 @@ bool lk_cpu_conv(const struct lk_exec *e, const struct lk_op *op, int thread, in
 }
 
 /* Columns [from, to) of a head of a sequence, all its tokens. */
-static bool walk(const struct lk_exec *e, const struct lk_op *op, int thread,
-                 const struct lk_batch_seq *q, size_t h, size_t from, size_t to)
+static bool walk_delta(const struct lk_exec *e, const struct lk_op *op, int thread,
+                       const struct lk_batch_seq *q, size_t h, size_t from, size_t to)
 {
     size_t n_head = (size_t)op->u.delta.n_head, n_k = (size_t)op->u.delta.n_k_head;
     size_t kd = (size_t)op->u.delta.k_dim, vd = (size_t)op->u.delta.v_dim;
@@ -89,17 +90,46 @@ static bool walk(const struct lk_exec *e, const struct lk_op *op, int thread,
     return ok;
 }
 
-bool lk_cpu_delta(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads)
+static bool walk_ssm(const struct lk_exec *e, const struct lk_op *op, int thread,
+                     const struct lk_batch_seq *q, size_t h, size_t from, size_t to)
+{
+    size_t n_head = (size_t)op->u.ssm.n_head, n_group = (size_t)op->u.ssm.n_group;
+    size_t rows = (size_t)op->u.ssm.rows, dim = (size_t)op->u.ssm.dim;
+    size_t width = (size_t)e->o.plan->slots[op->in[0]].width, group = h / (n_head / n_group);
+    const float *skip = e->o.plan->weights[op->weight].data;
+    float *s = (float *)lk_host_state_at(e->states, op->u.ssm.state) +
+               ((size_t)q->slot * n_head + h) * rows * dim + from;
+    bool ok = true;
+    for (int i = 0; i < q->n_tokens; i++) {
+        size_t t = (size_t)(q->first + i);
+        const float *row = lk_cpu_slot(e, thread, op->in[0]) + t * width;
+        const float *gates = lk_cpu_slot(e, thread, op->in[1]) + t * 2 * n_head;
+        struct lk_ssm_token token = {.rows = (int)rows,
+                                     .stride = (int)dim,
+                                     .b = row + n_head * dim + group * rows,
+                                     .c = row + n_head * dim + (n_group + group) * rows,
+                                     .keep = gates[h],
+                                     .take = gates[n_head + h],
+                                     .skip = skip[h]};
+        ok &= e->backend->vec->ssm(&token, row + h * dim + from, (int)(to - from), s,
+                                   lk_cpu_slot(e, thread, op->out) + (t * n_head + h) * dim + from);
+    }
+    return ok;
+}
+
+bool lk_cpu_scan(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads)
 {
     const struct lk_batch *b = e->batch;
-    int vd = op->u.delta.v_dim, parts = (vd + COLUMNS - 1) / COLUMNS;
-    int n = b->n_seqs * op->u.delta.n_head * parts;
+    bool delta = op->kind == LK_OP_DELTA;
+    int dim = delta ? op->u.delta.v_dim : op->u.ssm.dim, parts = (dim + COLUMNS - 1) / COLUMNS;
+    int n_head = delta ? op->u.delta.n_head : op->u.ssm.n_head, n = b->n_seqs * n_head * parts;
     bool ok = true;
     for (int u = lk_share(n, thread, n_threads); u < lk_share(n, thread + 1, n_threads); u++) {
-        int from = u % parts * COLUMNS, to = from + COLUMNS < vd ? from + COLUMNS : vd;
-        int h = u / parts % op->u.delta.n_head;
-        ok &= walk(e, op, thread, &b->seqs[u / parts / op->u.delta.n_head], (size_t)h, (size_t)from,
-                   (size_t)to);
+        int from = u % parts * COLUMNS, to = from + COLUMNS < dim ? from + COLUMNS : dim;
+        const struct lk_batch_seq *q = &b->seqs[u / parts / n_head];
+        size_t h = (size_t)(u / parts % n_head);
+        ok &= delta ? walk_delta(e, op, thread, q, h, (size_t)from, (size_t)to)
+                    : walk_ssm(e, op, thread, q, h, (size_t)from, (size_t)to);
     }
     return ok;
 }

@@ -6,8 +6,8 @@
  */
 #include "cpu/scalar.h"
 
-static bool vec_conv(const float *const *x, const float *w, size_t stride, int taps, int n,
-                     bool silu, float *y)
+static bool vec_conv(const float *const *x, const float *w, size_t stride, int taps, const float *b,
+                     int n, bool silu, float *y)
 {
     sv_mask bad = sv_mask_none();
     int whole = n / SV_LANES * SV_LANES;
@@ -16,6 +16,9 @@ static bool vec_conv(const float *const *x, const float *w, size_t stride, int t
         for (int k = 0; k < taps; k++) {
             sv_f p = sv_mul(sv_flush(sv_load(w + (size_t)k * stride + c)), sv_load(x[k] + c));
             sum = sv_add(sum, p);
+        }
+        if (b) {
+            sum = sv_add(sum, sv_flush(sv_load(b + c)));
         }
         bad = sv_mask_or(bad, sv_out_of_range(sum));
         sum = sv_flush(sum);
@@ -30,7 +33,8 @@ static bool vec_conv(const float *const *x, const float *w, size_t stride, int t
     for (int k = 0; k < taps; k++) {
         rest[k] = x[k] + whole;
     }
-    return lk_scalar_conv(rest, w + whole, stride, taps, n - whole, silu, y + whole) &&
+    return lk_scalar_conv(rest, w + whole, stride, taps, b ? b + whole : NULL, n - whole, silu,
+                          y + whole) &&
            !sv_any(bad);
 }
 
@@ -113,4 +117,45 @@ static bool vec_delta(const struct lk_delta_token *t, const float *v, int n, flo
     }
     bool bad = sv_any(sv_gt(most, sv_iset(LK_MAX_BITS - 1u)));
     return lk_scalar_delta(t, v + j, n - j, s + j, o + j) && !bad;
+}
+
+/* SV_LANES columns of the selective state update. */
+static inline void ssm_lanes(const struct lk_ssm_token *t, const float *x, float *s, float *y,
+                             sv_i *most)
+{
+    size_t stride = (size_t)t->stride;
+    sv_f sum[LK_DELTA_CHAINS], keep = sv_set(t->keep), in = sv_load(x);
+    for (int c = 0; c < LK_DELTA_CHAINS; c++) {
+        sum[c] = sv_zero();
+    }
+    sv_f u = sv_mul(in, sv_set(t->take));
+    sv_i worst = sv_imax(*most, sv_magnitude(u));
+    u = sv_flush(u);
+    for (int i = 0; i < t->rows; i += LK_DELTA_CHAINS) {
+        for (int c = 0; c < LK_DELTA_CHAINS; c++) {
+            float *cell = s + (size_t)(i + c) * stride;
+            sv_f v = sv_mul(sv_load(cell), keep);
+            v = sv_add(v, sv_mul(sv_set(t->b[i + c]), u));
+            sv_i magnitude = sv_magnitude(v);
+            worst = sv_imax(worst, magnitude);
+            v = sv_drop(sv_gt(sv_iset(LK_MIN_BITS), magnitude), v);
+            sv_store(cell, v);
+            sum[c] = sv_add(sum[c], sv_mul(v, sv_set(t->c[i + c])));
+        }
+    }
+    sv_f skip = sv_mul(sv_set(lk_flush(t->skip)), in);
+    sv_f out = sv_add(fold_chains(sum), skip);
+    *most = sv_imax(worst, sv_magnitude(out));
+    sv_store(y, sv_flush(out));
+}
+
+static bool vec_ssm(const struct lk_ssm_token *t, const float *x, int n, float *s, float *y)
+{
+    sv_i most = sv_iset(0u);
+    int j = 0;
+    for (; j + SV_LANES <= n; j += SV_LANES) {
+        ssm_lanes(t, x + j, s + j, y + j, &most);
+    }
+    bool bad = sv_any(sv_gt(most, sv_iset(LK_MAX_BITS - 1u)));
+    return lk_scalar_ssm(t, x + j, n - j, s + j, y + j) && !bad;
 }

@@ -60,10 +60,10 @@ bool lk_scalar_gate(const float *x, float g, int n, float *y);
 
 /* ---- layers with a state (rule 12); cpu/scalar_recurrent.c ---- */
 
-/* y[n] = the sum of x[taps][n], oldest first, times w, whose taps are `stride` apart; then SiLU. x:
- * a row each. */
-bool lk_scalar_conv(const float *const *x, const float *w, size_t stride, int taps, int n,
-                    bool silu, float *y);
+/* y[n] = the sum of x[taps][n], oldest first, times w, whose taps are `stride` apart, and b, if it
+ * is not NULL; then SiLU. x: a row each. */
+bool lk_scalar_conv(const float *const *x, const float *w, size_t stride, int taps, const float *b,
+                    int n, bool silu, float *y);
 /* Which row that is of token i of a sequence's part of a batch: in [tokens][width], or where it is
  * older a row of the state [taps - 1][width]. */
 const float *lk_conv_row(const float *state, const float *in, size_t width, int taps, int i,
@@ -73,7 +73,7 @@ void lk_conv_keep(float *state, const float *in, size_t width, int taps, int n, 
                   size_t to);
 /* n floats, of which the first n_groups * group are divided by the length of their group. */
 bool lk_scalar_l2_norm(const float *x, int n, int group, int n_groups, float eps, float *y);
-/* y[2 n] of a[n], b[n] and the heads' weights w[n], none of which is above 0. */
+/* y[2 n] of a[n], b[n] (NULL: of a alone) and the heads' weights w[n], none of which is above 0. */
 bool lk_scalar_delta_gates(const float *a, const float *b, const float *w, int n, float *y);
 /* A token of one head: n columns of its state s, whose k_dim rows are `stride` apart, of v and of
  * the result o. keep, take: its two gates. */
@@ -83,6 +83,15 @@ struct lk_delta_token {
     float keep, take, scale;
 };
 bool lk_scalar_delta(const struct lk_delta_token *t, const float *v, int n, float *s, float *o);
+/* The same of the selective state update: n columns of a state s with `rows` rows, of x and of y.
+ */
+struct lk_ssm_token {
+    int rows, stride;
+    const float *b, *c; /* [rows] */
+    float keep, take;
+    float skip; /* the head's weight, as the file has it */
+};
+bool lk_scalar_ssm(const struct lk_ssm_token *t, const float *x, int n, float *s, float *y);
 
 bool lk_scalar_bias(const float *x, const float *b, int n, float *y);
 bool lk_scalar_add(const float *a, const float *b, int n, float *y);

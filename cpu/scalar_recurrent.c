@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Scalar_recurrent: rule 12 of docs/NUMERICS.md, layers with a state: a short convolution, lengths,
- * gates, the gated delta rule. Knows no backend and no batch.
+ * gates, the gated delta rule, the selective state update. Knows no backend and no batch.
  */
 #include <string.h>
 
@@ -16,8 +16,8 @@ static bool store(float x, float *y)
 
 /* ---- convolution ---- */
 
-bool lk_scalar_conv(const float *const *x, const float *w, size_t stride, int taps, int n,
-                    bool silu, float *y)
+bool lk_scalar_conv(const float *const *x, const float *w, size_t stride, int taps, const float *b,
+                    int n, bool silu, float *y)
 {
     bool ok = true;
     for (int c = 0; c < n; c++) {
@@ -25,6 +25,9 @@ bool lk_scalar_conv(const float *const *x, const float *w, size_t stride, int ta
         for (int k = 0; k < taps; k++) {
             float p = lk_flush(w[(size_t)k * stride + (size_t)c]) * x[k][c];
             sum = sum + p;
+        }
+        if (b) {
+            sum = sum + lk_flush(b[c]);
         }
         ok &= store(sum, &y[c]);
         if (silu) {
@@ -89,10 +92,11 @@ bool lk_scalar_delta_gates(const float *a, const float *b, const float *w, int n
 {
     bool ok = true;
     for (int h = 0; h < n; h++) {
-        float g = lk_flush(lk_softplus(a[h])) * lk_flush(w[h]);
+        float softplus = lk_flush(lk_softplus(a[h]));
+        float g = softplus * lk_flush(w[h]);
         ok &= store(g, &g);
         ok &= store(lk_exp(g), &y[h]);
-        ok &= store(lk_sigmoid(b[h]), &y[n + h]);
+        ok &= store(b ? lk_sigmoid(b[h]) : softplus, &y[n + h]);
     }
     return ok;
 }
@@ -128,6 +132,27 @@ bool lk_scalar_delta(const struct lk_delta_token *t, const float *v, int n, floa
             out[i % LK_DELTA_CHAINS] = out[i % LK_DELTA_CHAINS] + more;
         }
         ok &= store(fold(out) * t->scale, &o[j]);
+    }
+    return ok;
+}
+
+/* ---- the selective state update ---- */
+
+bool lk_scalar_ssm(const struct lk_ssm_token *t, const float *x, int n, float *s, float *y)
+{
+    bool ok = true;
+    for (int j = 0; j < n; j++) {
+        float sum[LK_DELTA_CHAINS] = {0}, u;
+        ok &= store(x[j] * t->take, &u);
+        for (int i = 0; i < t->rows; i++) {
+            float *cell = &s[i * t->stride + j];
+            float kept = *cell * t->keep, more = t->b[i] * u;
+            ok &= store(kept + more, cell);
+            more = *cell * t->c[i];
+            sum[i % LK_DELTA_CHAINS] = sum[i % LK_DELTA_CHAINS] + more;
+        }
+        float skip = lk_flush(t->skip) * x[j];
+        ok &= store(fold(sum) + skip, &y[j]);
     }
     return ok;
 }

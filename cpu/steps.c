@@ -25,6 +25,7 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
         return LK_CUT_COLUMNS;
     case LK_OP_ATTENTION:
     case LK_OP_DELTA:
+    case LK_OP_SSM:
         return LK_CUT_HEADS;
     case LK_OP_EMBED:
     case LK_OP_NORM:
@@ -208,6 +209,18 @@ static bool embed(const struct lk_exec *e, const struct lk_op *op, int64_t row, 
     return lk_scalar_embed_end(w->cols, op->u.embed.scale, y);
 }
 
+/* A row; groups with weights of their own one by one. */
+static bool norm(const struct lk_vec_kernels *vec, const struct lk_op *op,
+                 const struct lk_weight *w, const float *x, int n, float *y)
+{
+    int group = op->u.norm.group, step = w->cols == group ? n : group;
+    bool ok = true;
+    for (int i = 0; i < n; i += step) {
+        ok &= vec->norm(x + i, (const float *)w->data + i, step, group, op->u.norm.eps, y + i);
+    }
+    return ok;
+}
+
 static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads)
 {
     const struct lk_plan *plan = e->o.plan;
@@ -226,7 +239,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
             ok &= embed(e, op, op->u.embed.positions ? b->pos[r] : b->token[r], y + at);
             break;
         case LK_OP_NORM:
-            ok &= vec->norm(x + at, w->data, (int)width, op->u.norm.group, op->u.norm.eps, y + at);
+            ok &= norm(vec, op, w, x + at, (int)width, y + at);
             break;
         case LK_OP_LAYER_NORM:
             ok &= vec->layer_norm(x + at, w->data, (int)width, op->u.norm.group, op->u.norm.eps,
@@ -280,6 +293,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
             break;
         case LK_OP_CONV:
         case LK_OP_DELTA:
+        case LK_OP_SSM:
         case LK_OP_EXPERTS:
         case LK_OP_EXPERT_BIAS:
         case LK_OP_MATMUL:
@@ -363,6 +377,7 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
         case LK_OP_L2_NORM:
         case LK_OP_DELTA_GATES:
         case LK_OP_DELTA:
+        case LK_OP_SSM:
         case LK_OP_KINDS:
             return false; /* cut in another way, or done above */
         }
@@ -441,8 +456,8 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
             ok = run_tokens(e, op, thread, n_threads);
         } else if (s->cut == LK_CUT_COLUMNS) {
             ok = run_columns(e, op, thread, n_threads);
-        } else if (op->kind == LK_OP_DELTA) {
-            ok = lk_cpu_delta(e, op, thread, n_threads);
+        } else if (op->kind == LK_OP_DELTA || op->kind == LK_OP_SSM) {
+            ok = lk_cpu_scan(e, op, thread, n_threads);
         } else {
             ok = lk_cpu_attention(e, op, thread, n_threads);
         }

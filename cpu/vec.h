@@ -30,6 +30,7 @@ struct lk_attn_chunk {
 };
 
 struct lk_delta_token; /* cpu/scalar.h */
+struct lk_ssm_token;
 struct lk_vec_kernels {
     enum lk_cpu_level level;
     bool (*norm)(const float *x, const float *w, int n, int group, float eps, float *y);
@@ -39,11 +40,12 @@ struct lk_vec_kernels {
     bool (*scale)(const float *x, int n, float factor, float *y);
     /* y[n] = the sum of k rows x[k][n], each times its weight. */
     bool (*combine)(const float *x, const float *w, int k, int n, float *y);
-    /* Rule 12: lk_scalar_conv, lk_scalar_l2_norm, lk_scalar_delta. */
-    bool (*conv)(const float *const *x, const float *w, size_t stride, int taps, int n, bool silu,
-                 float *y);
+    /* Rule 12: lk_scalar_conv, lk_scalar_l2_norm, lk_scalar_delta, lk_scalar_ssm. */
+    bool (*conv)(const float *const *x, const float *w, size_t stride, int taps, const float *b,
+                 int n, bool silu, float *y);
     bool (*l2_norm)(const float *x, int n, int group, int n_groups, float eps, float *y);
     bool (*delta)(const struct lk_delta_token *t, const float *v, int n, float *s, float *o);
+    bool (*ssm)(const struct lk_ssm_token *t, const float *x, int n, float *s, float *y);
     bool (*gelu)(const float *x, int n, float *y);
     bool (*glu)(enum lk_act act, const float *g, const float *u, int n, float *y);
     bool (*softcap)(const float *x, int n, float cap_in, float cap_out, float *y);

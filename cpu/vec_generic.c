@@ -77,6 +77,7 @@ const struct lk_vec_kernels lk_vec_generic = {
     .conv = lk_scalar_conv,
     .l2_norm = lk_scalar_l2_norm,
     .delta = lk_scalar_delta,
+    .ssm = lk_scalar_ssm,
     .gelu = lk_scalar_gelu,
     .glu = lk_scalar_glu,
     .softcap = lk_scalar_softcap,

@@ -2,6 +2,7 @@
  *
  * Conv: the short convolution of rule 12, an invocation a column: with OUTPUTS of each token, with
  * KEEP of the state that a sequence has after its tokens. Both at once where there is one token.
+ * With BIAS the row of weights behind the taps is added.
  */
 #version 450
 #include "shaders/common.glsl"
@@ -49,7 +50,7 @@ void main()
 {
     uint c = gl_GlobalInvocationID.x;
     uint seq = gl_WorkGroupID.y;
-    if (PARTS == LK_VK_CONV_OUTPUTS) {
+    if ((PARTS & LK_VK_CONV_KEEP) == 0u) {
         seq = batch[p.seq + gl_WorkGroupID.y];
     }
     if (c >= p.width || seq >= batch[p.n_seqs]) {
@@ -65,6 +66,9 @@ void main()
             precise float t = lk_flush(weight[k * p.width + c]);
             t = t * row_at(first, slot, token - first, k, c);
             sum = sum + t;
+        }
+        if ((PARTS & LK_VK_CONV_BIAS) != 0u) {
+            sum = sum + lk_flush(weight[p.taps * p.width + c]);
         }
         sum = store_value(sum, p.op);
         if (SILU != 0u) {

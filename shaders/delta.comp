@@ -6,6 +6,7 @@
  */
 #version 450
 #include "shaders/common.glsl"
+#include "shaders/chains.glsl"
 
 layout(local_size_x = 128) in;
 layout(constant_id = 0) const uint K_DIM = 128;
@@ -47,18 +48,6 @@ void fetch(uint token, uint head, uint at)
         qk[at + K_DIM + i] = in0[from + p.n_k_head * K_DIM + i];
     }
 }
-
-/* The chains of column j, folded by halves. */
-#define FOLD(of, j, sum)                                                                           \
-    {                                                                                              \
-        precise float a = of[j] + of[64u + j];                                                     \
-        precise float b = of[16u + j] + of[80u + j];                                               \
-        precise float c = of[32u + j] + of[96u + j];                                               \
-        precise float d = of[48u + j] + of[112u + j];                                              \
-        a = a + c;                                                                                 \
-        b = b + d;                                                                                 \
-        sum = a + b;                                                                               \
-    }
 
 void main()
 {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Delta_gates: the two gates of each head's state (rule 12); with BIAS one is added in front.
+ * Delta_gates: the two gates of each head's state (rule 12), of two rows or, with ALONE, of one; with
+ * BIAS one is added in front.
  */
 #version 450
 #include "shaders/common.glsl"
 
 layout(local_size_x = 128) in;
 layout(constant_id = 0) const uint BIAS = 0;
+layout(constant_id = 1) const uint ALONE = 0;
 layout(std430, binding = 0) readonly buffer In0
 {
     float in0[];
@@ -44,11 +46,14 @@ void main()
         a = a + lk_flush(bias[h]);
         a = store_value(a, p.op_bias);
     }
-    precise float g = lk_flush(lk_softplus(a));
-    g = g * lk_flush(weight[h]);
+    precise float softplus = lk_flush(lk_softplus(a));
+    precise float g = softplus * lk_flush(weight[h]);
     g = store_value(g, p.op);
     precise float y = lk_exp(g);
     out0[row * 2u * p.n_head + h] = store_value(y, p.op);
-    y = lk_sigmoid(in1[row * p.n_head + h]);
+    y = softplus;
+    if (ALONE == 0u) {
+        y = lk_sigmoid(in1[row * p.n_head + h]);
+    }
     out0[(row * 2u + 1u) * p.n_head + h] = store_value(y, p.op);
 }

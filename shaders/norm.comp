@@ -81,6 +81,7 @@ void main()
     uint t = gl_LocalInvocationIndex;
     uint row = gl_WorkGroupID.y;
     uint base = row * p.width + gl_WorkGroupID.x * p.group;
+    uint w_at = gl_WorkGroupID.x * p.apart;
     precise float centre = 0.0;
     if (CENTRE != 0u) {
         centre = mean_of(t, base);
@@ -116,12 +117,12 @@ void main()
         uint e = first + t * 4u;
         if (e < p.group && (p.group & 3u) == 0u) {
             x = in4[(base + e) >> 2];
-            w = weight4[e >> 2];
+            w = weight4[(w_at + e) >> 2];
         } else {
             for (uint i = 0u; i < 4u; i++) {
                 if (e + i < p.group) {
                     x[i] = in0[base + e + i];
-                    w[i] = weight[e + i];
+                    w[i] = weight[w_at + e + i];
                 }
             }
         }

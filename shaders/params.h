@@ -86,6 +86,7 @@ struct lk_vk_embed_push {
 #define LK_VK_NORM_GLU 2
 struct lk_vk_norm_push {
     LK_PARAMS_U32 n_rows, width, group;
+    LK_PARAMS_U32 apart;      /* from a group's weights to the next one's; 0: they are the same */
     LK_PARAMS_U32 eps, inv_n; /* bits */
     LK_PARAMS_U32 store;      /* whether the plain result is wanted too */
     LK_PARAMS_U32 op;
@@ -201,9 +202,10 @@ struct lk_vk_experts_push {
     LK_PARAMS_U32 n, width, n_used, op, op_next;
 };
 
-/* conv, delta: sequences of the batch buffer: {first token, tokens, slot, 0} */
+/* conv, delta, ssm: sequences of the batch buffer: {first token, tokens, slot, 0} */
 #define LK_VK_CONV_OUTPUTS 1
 #define LK_VK_CONV_KEEP    2
+#define LK_VK_CONV_BIAS    4 /* a row of weights behind the taps */
 struct lk_vk_conv_push {
     LK_PARAMS_U32 n_rows, width, taps;
     LK_PARAMS_U32 seq, seqs, n_seqs; /* batch buffer */
@@ -218,6 +220,12 @@ struct lk_vk_delta_push {
     LK_PARAMS_U32 width;        /* of a row of q, k and v */
     LK_PARAMS_U32 seqs, n_seqs; /* batch buffer */
     LK_PARAMS_U32 scale;        /* bits */
+    LK_PARAMS_U32 op;
+};
+struct lk_vk_ssm_push {
+    LK_PARAMS_U32 n_rows, n_head, n_group, dim;
+    LK_PARAMS_U32 width;        /* of a row of x, B and C */
+    LK_PARAMS_U32 seqs, n_seqs; /* batch buffer */
     LK_PARAMS_U32 op;
 };
 
@@ -270,6 +278,7 @@ _Static_assert(sizeof(struct lk_vk_sort_push) <= LK_VK_PUSH_BYTES, "push constan
 _Static_assert(sizeof(struct lk_vk_experts_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_conv_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_delta_push) <= LK_VK_PUSH_BYTES, "push constants");
+_Static_assert(sizeof(struct lk_vk_ssm_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_l2_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_gates_push) <= LK_VK_PUSH_BYTES, "push constants");
 _Static_assert(sizeof(struct lk_vk_gather_push) <= LK_VK_PUSH_BYTES, "push constants");

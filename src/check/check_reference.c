@@ -30,7 +30,7 @@ static double bound_of(const struct lk_plan *plan, const struct lk_op *op)
                    ? LK_BOUND_QUANT_MATMUL
                    : LK_BOUND_FLOAT_MATMUL;
     }
-    if (op->kind == LK_OP_DELTA) {
+    if (op->kind == LK_OP_DELTA || op->kind == LK_OP_SSM) {
         return LK_BOUND_FLOAT_MATMUL;
     }
     return op->kind == LK_OP_ATTENTION ? LK_BOUND_ATTENTION : LK_BOUND_ELEMENT;

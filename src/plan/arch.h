@@ -81,6 +81,7 @@ struct lk_arch {
                           heads of v lie side by side */
     bool short_conv;   /* layers without heads of K and V are gated short convolutions; the last
                           norm is token_embd_norm */
+    bool ssm;          /* layers without heads of K and V are Mamba-2 */
     bool delta;        /* layers of the gated delta rule among those of attention, whose results are
                           multiplied by the sigmoid of a gate that lies beside each head of q */
 };

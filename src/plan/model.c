@@ -373,11 +373,12 @@ static void read_heads(struct reader *r, struct lk_hparams *h)
             refuse(r, "embedding_length", found, "a multiple of the heads");
         }
     }
-    bool conv = h->arch->short_conv;
-    read_layers(r, h, "attention.head_count_kv", conv, at_kv_head, !conv, MAX_LAYERS);
+    bool none = h->arch->short_conv || h->arch->ssm; /* layers may have none */
+    read_layers(r, h, "attention.head_count_kv", none, at_kv_head, !none, MAX_LAYERS);
     for (int i = 0; i < h->n_layer && !r->status; i++) {
         struct lk_layer *l = &h->layers[i];
-        l->mixer = l->n_kv_head == 0 ? LK_MIX_SHORT_CONV : LK_MIX_ATTENTION;
+        enum lk_mixer other = h->arch->ssm ? LK_MIX_SSM : LK_MIX_SHORT_CONV;
+        l->mixer = l->n_kv_head == 0 ? other : LK_MIX_ATTENTION;
         l->n_kv_head = l->n_kv_head == 0 ? l->n_head : l->n_kv_head; /* nobody asks */
     }
     read_layers(r, h, "attention.key_length", false, at_k_dim, 2, LK_MAX_HEAD_DIM);
@@ -570,11 +571,11 @@ static void read_experts(struct reader *r, struct lk_hparams *h)
     }
     read_layers(r, h, "expert_feed_forward_length", false, at_ff_exp, n > 0, MAX_DIM);
     read_gate(r, x);
+    int wide = read_int(r, "expert_shared_feed_forward_length", false, 0, 0, MAX_DIM);
     if (r->status || n == 0) {
         return;
     }
     read_groups(r, x, n);
-    int wide = read_int(r, "expert_shared_feed_forward_length", false, 0, 0, MAX_DIM);
     for (int i = dense; i < h->n_layer; i++) {
         struct lk_layer *l = &h->layers[i];
         int64_t each = h->arch->wide_shared ? l->n_ff : (int64_t)shared * l->n_ff_exp;
@@ -631,6 +632,31 @@ static void read_delta(struct reader *r, struct lk_hparams *h)
         refuse(r, "ssm.inner_size", found, "a multiple of the heads, at most 256 times as many");
     }
     read_delta_layers(r, h);
+}
+
+static void read_ssm(struct reader *r, struct lk_hparams *h)
+{
+    struct lk_ssm *s = &h->ssm;
+    char found[64];
+    s->taps = read_int(r, "ssm.conv_kernel", true, 2, 2, LK_MAX_TAPS);
+    s->rows = read_int(r, "ssm.state_size", true, LK_DELTA_CHAINS, 1, LK_MAX_DELTA_DIM);
+    s->n_group = read_int(r, "ssm.group_count", true, 1, 1, MAX_LAYERS);
+    s->n_head = read_int(r, "ssm.time_step_rank", true, 1, 1, MAX_LAYERS);
+    int inner = read_int(r, "ssm.inner_size", true, s->n_head, 1, MAX_DIM);
+    s->dim = inner / s->n_head;
+    if (r->status) {
+        return;
+    }
+    if (s->rows % LK_DELTA_CHAINS != 0) {
+        snprintf(found, sizeof found, "%d", s->rows);
+        refuse(r, "ssm.state_size", found, "a multiple of 8");
+    } else if (s->n_head % s->n_group != 0) {
+        snprintf(found, sizeof found, "%d, with %d heads", s->n_group, s->n_head);
+        refuse(r, "ssm.group_count", found, "a divisor of the heads");
+    } else if (inner % s->n_head != 0 || s->dim > LK_MAX_DELTA_DIM) {
+        snprintf(found, sizeof found, "%d, with %d heads", inner, s->n_head);
+        refuse(r, "ssm.inner_size", found, "a multiple of the heads, at most 256 times as many");
+    }
 }
 
 void lk_hparams_free(struct lk_hparams *h)
@@ -707,6 +733,9 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
     }
     if (h->arch->delta) {
         read_delta(r, h);
+    }
+    if (h->arch->ssm) {
+        read_ssm(r, h);
     }
     if (h->arch->short_conv) {
         h->conv_taps = read_int(r, "shortconv.l_cache", true, 2, 2, LK_MAX_TAPS);

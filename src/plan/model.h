@@ -13,8 +13,9 @@
 /* What a layer mixes tokens by. */
 enum lk_mixer {
     LK_MIX_ATTENTION,
-    LK_MIX_DELTA,     /* the gated delta rule */
-    LK_MIX_SHORT_CONV /* a gated short convolution */
+    LK_MIX_DELTA,      /* the gated delta rule */
+    LK_MIX_SHORT_CONV, /* a gated short convolution */
+    LK_MIX_SSM         /* the selective state update of Mamba-2 */
 };
 
 /* What may differ from layer to layer. */
@@ -34,6 +35,13 @@ struct lk_delta {
     int n_head, n_k_head; /* of v; of q and k */
     int k_dim, v_dim;
     int taps; /* of the convolution in front of it */
+};
+
+/* Mamba-2, in the layers that have it. */
+struct lk_ssm {
+    int n_head, n_group; /* of x; of B and C */
+    int rows, dim;       /* of a head's state; dim: of a head */
+    int taps;            /* of the convolution in front of it */
 };
 
 /* How tokens are routed to experts, in the layers that have them. */
@@ -56,6 +64,7 @@ struct lk_hparams {
     uint32_t n_ctx;          /* positions the model can be run to */
     struct lk_experts experts;
     struct lk_delta delta;
+    struct lk_ssm ssm;
     int conv_taps; /* of layers with LK_MIX_SHORT_CONV */
     float eps;
     double local_rope_base; /* of layers with a window; 0: as the others */

@@ -79,6 +79,8 @@ const char *lk_op_name(enum lk_op_kind kind)
         return "delta_gates";
     case LK_OP_DELTA:
         return "delta";
+    case LK_OP_SSM:
+        return "ssm";
     case LK_OP_KINDS:
         break;
     }

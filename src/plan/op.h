@@ -20,7 +20,8 @@
 enum lk_op_kind {
     LK_OP_EMBED, /* out[r][:] = row token[r] of w, or row pos[r] if `positions`, dequantized, times
                     `scale` if it is not 1 */
-    LK_OP_NORM,  /* RMS norm of each group of `group` floats of a row, times w[group] */
+    LK_OP_NORM,  /* RMS norm of each group of `group` floats of a row, times w[group], or w[width]
+                    where groups have weights of their own */
     LK_OP_LAYER_NORM, /* the same of what is left of each group without its mean */
     LK_OP_MATMUL,     /* out[r][n_out] = w [n_out][n_in] * in[r][n_in] */
     LK_OP_BIAS,       /* out = in + w[width], every row */
@@ -43,13 +44,18 @@ enum lk_op_kind {
     LK_OP_GATE,        /* out = in[0] times the sigmoid of the row's one number in in[1] */
     LK_OP_PICK,        /* out = a part of each group of in's columns */
     LK_OP_CONV,    /* a sum over each column of the last `taps` rows of the row's sequence, times
-                      w [taps][width], oldest first; then SiLU, if `silu` */
+                      w [taps][width], oldest first; if `bias`, w's row behind those is added; then
+                      SiLU, if `silu` */
     LK_OP_L2_NORM, /* the first groups of a row divided by their lengths; what is behind them as
                       it is */
     LK_OP_DELTA_GATES, /* in[0], in[1] = [r][n] -> [r][2 n]: what states keep, e^(w
-                          softplus(in[0])), then how much of the new they take, sigmoid(in[1]) */
+                          softplus(in[0])), then how much of the new they take, sigmoid(in[1]), or
+                          without in[1] softplus(in[0]) */
     LK_OP_DELTA,       /* gated delta rule: in[0] = rows of q, k and v of all heads, in[1] = rows of
                           DELTA_GATES -> [r][n_head * v_dim], and the row's state after it */
+    LK_OP_SSM,         /* selective state update: in[0] = rows of x of all heads, then B, then C of
+                          all groups, in[1] = rows of DELTA_GATES -> [r][n_head * dim], w[head] times
+                          x being added, and the row's state after it */
     LK_OP_KINDS
 };
 
@@ -63,7 +69,7 @@ enum lk_act {
 
 /* Bounds of ROUTE that every backend has. */
 enum { LK_MAX_EXPERTS = 512, LK_MAX_EXPERTS_USED = 64 };
-/* Bounds of CONV and DELTA that every backend has. Rows of a state are cut into chains. */
+/* Bounds of CONV, DELTA and SSM that every backend has. Rows of a state are cut into chains. */
 enum { LK_MAX_TAPS = 16, LK_MAX_DELTA_DIM = 256, LK_DELTA_CHAINS = 8 };
 /* What an expert's weight is made of its score by. */
 enum lk_gate {
@@ -145,7 +151,7 @@ struct lk_op {
         struct {
             int state; /* of the plan: the last taps - 1 rows, oldest first */
             int taps;
-            bool silu;
+            bool bias, silu;
         } conv;
         struct {
             int group, n_groups;
@@ -159,6 +165,14 @@ struct lk_op {
             int k_dim, v_dim; /* k_dim: a multiple of LK_DELTA_CHAINS */
             float scale;      /* of the result: f32(1 / sqrt(k_dim)) */
         } delta;
+        struct {
+            int state;   /* of the plan: [n_head][rows][dim] */
+            int n_head;  /* of x */
+            int n_group; /* of B and C, a divisor of n_head: heads that share one lie side by side
+                          */
+            int rows;    /* a multiple of LK_DELTA_CHAINS */
+            int dim;     /* of a head */
+        } ssm;
     } u;
 };
 

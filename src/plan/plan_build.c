@@ -456,6 +456,7 @@ static int add_layer(struct lk_builder *b, int layer, int x)
     enum lk_mixer mixer = b->h.layers[layer].mixer;
     int branch = mixer == LK_MIX_DELTA        ? lk_build_delta(b, layer, n)
                  : mixer == LK_MIX_SHORT_CONV ? lk_build_short_conv(b, layer, n)
+                 : mixer == LK_MIX_SSM        ? lk_build_ssm(b, layer, n)
                                               : attention(b, layer, n);
     branch = layer_norm(b, layer, branch, after, "post_attention_norm.weight");
     x = norm_sum(b, layer, lk_build_add(b, layer, x, branch), "attn_output_norm");

@@ -71,5 +71,6 @@ int lk_build_glu(struct lk_builder *b, int layer, enum lk_act act, int gate, int
 /* plan_recurrent.c: branches of layers with a state; n: the rows that they read. */
 int lk_build_delta(struct lk_builder *b, int layer, int n);
 int lk_build_short_conv(struct lk_builder *b, int layer, int n);
+int lk_build_ssm(struct lk_builder *b, int layer, int n);
 
 #endif

@@ -327,7 +327,9 @@ static void embed(const struct lk_weight *w, int32_t id, double scale, double *y
     }
 }
 
-static void norm(const double *x, const float *w, int width, int group, double eps, double *y)
+/* apart: from a group's weights to the next one's. */
+static void norm(const double *x, const float *w, int apart, int width, int group, double eps,
+                 double *y)
 {
     for (int base = 0; base < width; base += group) {
         double sum = 0;
@@ -336,7 +338,7 @@ static void norm(const double *x, const float *w, int width, int group, double e
         }
         double r = 1 / sqrt(sum / group + eps);
         for (int i = 0; i < group; i++) {
-            y[base + i] = x[base + i] * r * (double)w[i];
+            y[base + i] = x[base + i] * r * (double)w[base / group * apart + i];
         }
     }
 }
@@ -352,7 +354,7 @@ static void layer_norm(const double *x, const float *w, int width, int group, do
             y[base + i] = x[base + i] - sum / group;
         }
     }
-    norm(y, w, width, group, eps, y);
+    norm(y, w, 0, width, group, eps, y);
 }
 
 /* A row of a matmul's input as the contract's matrices see it. */
@@ -650,6 +652,20 @@ static void delta(const struct lk_exec *e, const struct lk_op *op,
                  slot_of(e, op->out) + row * (size_t)plan->slots[op->out].width);
 }
 
+static void ssm(const struct lk_exec *e, const struct lk_op *op, const struct lk_state_mem *states,
+                const struct lk_batch *b, int r)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_batch_seq *q = &b->seqs[b->seq[r]];
+    size_t row = (size_t)r;
+    lk_ref_ssm(op, plan->weights[op->weight].data,
+               slot_of(e, op->in[0]) + row * (size_t)plan->slots[op->in[0]].width,
+               slot_of(e, op->in[1]) + row * (size_t)plan->slots[op->in[1]].width,
+               cells_at(states, op->u.ssm.state) +
+                   (size_t)q->slot * unit_cells(&plan->states[op->u.ssm.state]),
+               slot_of(e, op->out) + row * (size_t)plan->slots[op->out].width);
+}
+
 static double act(enum lk_act kind, double x)
 {
     double u = 0.7978845608028654 * (x + 0.044715 * x * x * x);
@@ -699,7 +715,8 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
                   y + at);
             break;
         case LK_OP_NORM:
-            norm(x + at, vec, (int)width, op->u.norm.group, (double)op->u.norm.eps, y + at);
+            norm(x + at, vec, w->cols == op->u.norm.group ? 0 : op->u.norm.group, (int)width,
+                 op->u.norm.group, (double)op->u.norm.eps, y + at);
             break;
         case LK_OP_LAYER_NORM:
             layer_norm(x + at, vec, (int)width, op->u.norm.group, (double)op->u.norm.eps, y + at);
@@ -782,13 +799,16 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
             lk_ref_l2_norm(op, x + at, width, y + at);
             break;
         case LK_OP_DELTA_GATES:
-            lk_ref_delta_gates(x + at / 2, x1 + at / 2, vec, width / 2, y + at);
+            lk_ref_delta_gates(x + at / 2, x1 ? x1 + at / 2 : NULL, vec, width / 2, y + at);
             break;
         case LK_OP_CONV:
             conv(e, op, states, b, r);
             break;
         case LK_OP_DELTA:
             delta(e, op, states, b, r);
+            break;
+        case LK_OP_SSM:
+            ssm(e, op, states, b, r);
             break;
         case LK_OP_MATMUL:
         case LK_OP_EXPERTS:

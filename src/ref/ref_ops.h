@@ -17,10 +17,13 @@ void lk_ref_route(const struct lk_op *op, const double *s, int n, const float *v
 void lk_ref_conv(const struct lk_op *op, const float *w, const double *x, size_t width,
                  double *state, double *y);
 void lk_ref_l2_norm(const struct lk_op *op, const double *x, size_t width, double *y);
-/* a[n], b[n] -> y[2 n]. */
+/* a[n], b[n] (or NULL) -> y[2 n]. */
 void lk_ref_delta_gates(const double *a, const double *b, const float *w, size_t n, double *y);
 /* A token: x = q, k, v of all heads; state: [n_head][k_dim][v_dim]. */
 void lk_ref_delta(const struct lk_op *op, const double *x, const double *gates, double *state,
                   double *y);
+/* The same of x, B, C; skip: [n_head], state: [n_head][rows][dim]. */
+void lk_ref_ssm(const struct lk_op *op, const float *skip, const double *x, const double *gates,
+                double *state, double *y);
 
 #endif

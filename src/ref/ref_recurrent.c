@@ -16,6 +16,7 @@ void lk_ref_conv(const struct lk_op *op, const float *w, const double *x, size_t
         for (size_t k = 0; k < old; k++) {
             sum += (double)w[k * width + c] * state[k * width + c];
         }
+        sum += op->u.conv.bias ? (double)w[(old + 1) * width + c] : 0;
         y[c] = op->u.conv.silu ? sum / (1 + exp(-sum)) : sum;
     }
     memmove(state, state + width, (old - 1) * width * sizeof *state);
@@ -42,7 +43,7 @@ void lk_ref_delta_gates(const double *a, const double *b, const float *w, size_t
     for (size_t h = 0; h < n; h++) {
         double softplus = fmax(a[h], 0) + log1p(exp(-fabs(a[h])));
         y[h] = exp(softplus * (double)w[h]);
-        y[n + h] = 1 / (1 + exp(-b[h]));
+        y[n + h] = b ? 1 / (1 + exp(-b[h])) : softplus;
     }
 }
 
@@ -74,6 +75,25 @@ void lk_ref_delta(const struct lk_op *op, const double *x, const double *gates, 
         for (size_t j = 0; j < vd; j++) {
             y[h * vd + j] = column(op, q, k, v[h * vd + j], gates[h], gates[n_head + h],
                                    state + h * kd * vd + j);
+        }
+    }
+}
+
+void lk_ref_ssm(const struct lk_op *op, const float *skip, const double *x, const double *gates,
+                double *state, double *y)
+{
+    size_t n_head = (size_t)op->u.ssm.n_head, n_group = (size_t)op->u.ssm.n_group;
+    size_t n = (size_t)op->u.ssm.rows, dim = (size_t)op->u.ssm.dim;
+    for (size_t h = 0; h < n_head; h++) {
+        const double *b = x + n_head * dim + h / (n_head / n_group) * n, *c = b + n_group * n;
+        for (size_t j = 0; j < dim; j++) {
+            size_t at = h * dim + j;
+            y[at] = (double)skip[h] * x[at];
+            for (size_t i = 0; i < n; i++) {
+                double *s = &state[(h * n + i) * dim + j];
+                *s = *s * gates[h] + b[i] * x[at] * gates[n_head + h];
+                y[at] += *s * c[i];
+            }
         }
     }
 }

@@ -223,9 +223,10 @@ static void test_conv(struct report *rep, enum lk_cpu_level level, const struct 
     struct rng rng = {rep->seed};
     report_begin(rep, lk_cpu_level_name(level), "conv", "");
     for (int round = 0; round < 300; round++) {
-        int n = 1 + rng_below(&rng, 90), taps = 2 + round % (LK_MAX_TAPS - 1), all = n * taps;
-        int range = round % RANGES;
+        int n = 1 + rng_below(&rng, 90), taps = 2 + round % (LK_MAX_TAPS - 1);
+        int range = round % RANGES, all = n * (taps + 1); /* a bias behind the taps */
         struct vec_case c = case_new(&rng, all, LOWS[range], HIGHS[range]);
+        const float *bias = round % 3 ? c.fb + taps * n : NULL;
         const float *x[LK_MAX_TAPS];
         for (int k = 0; k < taps; k++) {
             x[k] = c.fa + k * n;
@@ -234,11 +235,11 @@ static void test_conv(struct report *rep, enum lk_cpu_level level, const struct 
             c.fb[i] = lk_flt(rng_u32(&rng) & 0x867fffffu);
         }
         char what[64];
-        snprintf(what, sizeof what, "%d taps of %d columns", taps, n);
+        snprintf(what, sizeof what, "%d taps of %d columns%s", taps, n, bias ? ", bias" : "");
         memset(c.fgot, 0, c.got.n_bytes);
         memset(c.fwant, 0, c.want.n_bytes);
-        bool got = t->conv(x, c.fb, (size_t)n, taps, n, round & 1, c.fgot);
-        bool want = lk_scalar_conv(x, c.fb, (size_t)n, taps, n, round & 1, c.fwant);
+        bool got = t->conv(x, c.fb, (size_t)n, taps, bias, n, round & 1, c.fgot);
+        bool want = lk_scalar_conv(x, c.fb, (size_t)n, taps, bias, n, round & 1, c.fwant);
         case_end(rep, &c, what, got, want);
     }
     report_end(rep);
@@ -293,6 +294,35 @@ static void test_delta(struct report *rep, enum lk_cpu_level level, const struct
     report_end(rep);
 }
 
+static void test_ssm(struct report *rep, enum lk_cpu_level level, const struct lk_vec_kernels *t)
+{
+    enum { MOST_ROWS = 128, MOST = 70 };
+    static float b[MOST_ROWS], c[MOST_ROWS];
+    struct rng rng = {rep->seed};
+    report_begin(rep, lk_cpu_level_name(level), "ssm", "");
+    for (int round = 0; round < 300; round++) {
+        int n = 1 + rng_below(&rng, MOST), rows = LK_DELTA_CHAINS * (1 + rng_below(&rng, 16));
+        int all = n * (rows + 1), high = round % 9 == 8 ? 39 : round % 3 * 4 - 8;
+        struct vec_case v = case_new(&rng, all, round % 2 ? -50 : high - 20, high);
+        struct lk_ssm_token d = {.rows = rows, .stride = n, .b = b, .c = c};
+        for (int i = 0; i < rows; i++) {
+            b[i] = any_value(&rng, -20, 2);
+            c[i] = any_value(&rng, -20, 2);
+        }
+        d.keep = round % 7 ? lk_sigmoid(rng_float(&rng, -3, 3)) : 0.0f;
+        d.take = lk_softplus(rng_float(&rng, -3, 3));
+        d.skip = round % 5 ? rng_float(&rng, -3, 3) : lk_flt(rng_u32(&rng) & 0x867fffffu);
+        memcpy(v.fgot, v.fa, v.got.n_bytes); /* the state, and room for the results */
+        memcpy(v.fwant, v.fa, v.want.n_bytes);
+        char what[64];
+        snprintf(what, sizeof what, "%d columns of %d", n, rows);
+        bool got = t->ssm(&d, v.fb, n, v.fgot, v.fgot + rows * n);
+        bool want = lk_scalar_ssm(&d, v.fb, n, v.fwant, v.fwant + rows * n);
+        case_end(rep, &v, what, got, want);
+    }
+    report_end(rep);
+}
+
 void test_vec(struct report *rep, enum lk_cpu_level level)
 {
     /* Levels that differ in integer dots alone share these kernels. */
@@ -318,4 +348,5 @@ void test_vec(struct report *rep, enum lk_cpu_level level)
     test_conv(rep, level, t);
     test_l2_norm(rep, level, t);
     test_delta(rep, level, t);
+    test_ssm(rep, level, t);
 }

@@ -71,16 +71,44 @@ Test(recurrent, the_delta_rule_is_summed_in_its_written_order)
     }
 }
 
+Test(recurrent, the_selective_state_update_is_summed_in_its_written_order)
+{
+    struct rng r = {12};
+    float s[K_DIM * V_DIM] = {0}, want[K_DIM * V_DIM] = {0}, b[K_DIM], c[K_DIM], x[V_DIM], y[V_DIM];
+    struct lk_ssm_token t = {.rows = K_DIM, .stride = V_DIM, .b = b, .c = c, .skip = -0.7f};
+    for (int token = 0; token < TOKENS; token++) {
+        fill(&r, b, K_DIM, 1);
+        fill(&r, c, K_DIM, 1);
+        fill(&r, x, V_DIM, 3);
+        t.keep = lk_flt(0x3F000000u + rng_u32(&r) % 0x800000u);
+        t.take = lk_flt(0x3D000000u + rng_u32(&r) % 0x3000000u);
+        cr_assert(lk_scalar_ssm(&t, x, V_DIM, s, y));
+        for (int j = 0; j < V_DIM; j++) {
+            float u = lk_flush(x[j] * t.take), skip = x[j] * t.skip;
+            for (int i = 0; i < K_DIM; i++) {
+                float kept = want[i * V_DIM + j] * t.keep, more = b[i] * u;
+                want[i * V_DIM + j] = lk_flush(kept + more);
+            }
+            float out = chains(want + j, V_DIM, c, K_DIM);
+            cr_assert_eq(lk_bits(y[j]), lk_bits(lk_flush(out + skip)), "token %d", token);
+        }
+        cr_assert_eq(memcmp(s, want, sizeof s), 0, "the state after token %d", token);
+    }
+}
+
 Test(recurrent, taps_are_summed_from_the_oldest_on)
 {
     float rows[4][1] = {{0x1p24f}, {1.0f}, {-0x1p24f}, {0.0f}}, w[4] = {1.0f, 1.0f, 1.0f, 1.0f}, y;
     const float *x[4] = {rows[0], rows[1], rows[2], rows[3]};
-    cr_assert(lk_scalar_conv(x, w, 1, 4, 1, false, &y));
+    cr_assert(lk_scalar_conv(x, w, 1, 4, NULL, 1, false, &y));
     cr_assert_eq(y, 0.0f, "2^24 + 1 is 2^24: %g", (double)y);
     const float *other[4] = {rows[1], rows[0], rows[2], rows[3]};
-    cr_assert(lk_scalar_conv(other, w, 1, 4, 1, false, &y) && y == 0.0f);
+    cr_assert(lk_scalar_conv(other, w, 1, 4, NULL, 1, false, &y) && y == 0.0f);
     const float *apart[4] = {rows[0], rows[2], rows[1], rows[3]};
-    cr_assert(lk_scalar_conv(apart, w, 1, 4, 1, false, &y) && y == 1.0f);
+    cr_assert(lk_scalar_conv(apart, w, 1, 4, NULL, 1, false, &y) && y == 1.0f);
+    const float bias = 0x1p-30f;
+    cr_assert(lk_scalar_conv(apart, w, 1, 4, &bias, 1, false, &y) && y == 1.0f);
+    cr_assert(lk_scalar_conv(x, w, 1, 4, &bias, 1, false, &y) && y == bias, "it comes last");
 }
 
 /* Whatever is cut where: rows of a sequence handed in at once, or in pieces of every length. */
@@ -101,7 +129,8 @@ Test(recurrent, a_convolution_remembers_its_last_rows)
                 for (int k = 0; k < TAPS; k++) {
                     x[k] = lk_conv_row(state, from, WIDTH, TAPS, i, k);
                 }
-                cr_assert(lk_scalar_conv(x, w, WIDTH, TAPS, WIDTH, true, y + (at + i) * WIDTH));
+                cr_assert(
+                    lk_scalar_conv(x, w, WIDTH, TAPS, NULL, WIDTH, true, y + (at + i) * WIDTH));
             }
             lk_conv_keep(state, from, WIDTH, TAPS, n, 0, WIDTH);
         }
@@ -113,7 +142,7 @@ Test(recurrent, a_convolution_remembers_its_last_rows)
     }
     float zeros[TAPS * WIDTH] = {0}, y[WIDTH];
     const float *x[TAPS] = {zeros, zeros, zeros, in}; /* before the first row there are zeros */
-    cr_assert(lk_scalar_conv(x, w, WIDTH, TAPS, WIDTH, true, y));
+    cr_assert(lk_scalar_conv(x, w, WIDTH, TAPS, NULL, WIDTH, true, y));
     cr_assert_eq(memcmp(y, whole, sizeof y), 0, "the first row");
 }
 
@@ -155,6 +184,10 @@ Test(recurrent, lengths_and_gates_are_near_the_reference)
         worst = fmax(worst, excess((double)got[0], ideal[0], (10 * g + 2) * U * ideal[0]));
         worst = fmax(worst, excess((double)got[1], ideal[1], TOL_SIGMOID * U * ideal[1]));
         cr_assert(got[0] >= 0.0f && got[0] <= 1.0f);
+        cr_assert(lk_scalar_delta_gates(&a, NULL, &w, 1, got));
+        lk_ref_delta_gates(&ad, NULL, &w, 1, ideal);
+        worst = fmax(worst, excess((double)got[0], ideal[0], (10 * g + 2) * U * ideal[0]));
+        worst = fmax(worst, excess((double)got[1], ideal[1], TOL_SOFTPLUS * U * ideal[1]));
     }
     cr_assert_leq(worst, 1, "gates: %.3f of the bound", worst);
 }
@@ -208,6 +241,49 @@ Test(recurrent, the_delta_rule_is_near_the_reference)
                   "error %g of %g", error, size);
 }
 
+/* Heads share the rows of their group, side by side. */
+Test(recurrent, the_selective_state_update_is_near_the_reference)
+{
+    enum { WIDTH = N_HEAD * V_DIM + 2 * N_K * K_DIM };
+    static float x[WIDTH], s[N_HEAD * K_DIM * V_DIM], y[N_HEAD * V_DIM];
+    static double xd[WIDTH], sd[N_HEAD * K_DIM * V_DIM], yd[N_HEAD * V_DIM];
+    static const float SKIP[N_HEAD] = {1.0f, -0.5f, 0.0f, 2.0f};
+    struct lk_op op = {.u.ssm = {.n_head = N_HEAD, .n_group = N_K, .rows = K_DIM, .dim = V_DIM}};
+    struct rng r = {8};
+    double error = 0, size = 0;
+    for (int token = 0; token < 400; token++) {
+        float gates[2 * N_HEAD];
+        double gd[2 * N_HEAD];
+        fill(&r, x, WIDTH, 0);
+        for (int i = 0; i < WIDTH; i++) {
+            xd[i] = (double)x[i];
+        }
+        for (int h = 0; h < N_HEAD; h++) {
+            gd[h] = (double)(gates[h] = 0.5f + 0.49f * lk_sigmoid(rng_float(&r, -3, 2)));
+            gd[N_HEAD + h] = (double)(gates[N_HEAD + h] = lk_sigmoid(rng_float(&r, -3, 2)));
+            const float *b = x + N_HEAD * V_DIM + h / (N_HEAD / N_K) * K_DIM;
+            struct lk_ssm_token t = {.rows = K_DIM,
+                                     .stride = V_DIM,
+                                     .b = b,
+                                     .c = b + N_K * K_DIM,
+                                     .keep = gates[h],
+                                     .take = gates[N_HEAD + h],
+                                     .skip = SKIP[h]};
+            cr_assert(
+                lk_scalar_ssm(&t, x + h * V_DIM, V_DIM, s + h * K_DIM * V_DIM, y + h * V_DIM));
+        }
+        lk_ref_ssm(&op, SKIP, xd, gd, sd, yd);
+        for (int i = 0; i < N_HEAD * V_DIM; i++) {
+            error = fmax(error, fabs((double)y[i] - yd[i]));
+            size = fmax(size, fabs(yd[i]));
+        }
+    }
+    cr_log_info("error %.3g of %.3g", error, size);
+    cr_assert_gt(size, 0.05);
+    cr_assert_leq(error, (K_DIM / 8 + 5) * U * size * sqrt(K_DIM) / (1 - 0.99 * 0.75),
+                  "error %g of %g", error, size);
+}
+
 /* ---- range ---- */
 
 Test(recurrent, what_leaves_the_range_is_told)
@@ -224,8 +300,18 @@ Test(recurrent, what_leaves_the_range_is_told)
     v[0] = 0.0f;
     k[0] = 0.0f;
     cr_assert_not(lk_scalar_delta(&t, v, 1, s, o), "a result of 2^40");
+    float cells[8] = {0}, in[1] = {0x1p30f};
+    struct lk_ssm_token u = {
+        .rows = 8, .stride = 1, .b = k, .c = q, .keep = 1.0f, .take = 0x1p9f, .skip = 1.0f};
+    k[0] = q[0] = 1.0f;
+    cr_assert(lk_scalar_ssm(&u, in, 1, cells, o), "below 2^40");
+    cr_assert_not(lk_scalar_ssm(&u, in, 1, cells, o), "a cell of 2^40");
+    memset(cells, 0, sizeof cells);
+    u.take = 0x1p10f;
+    k[0] = 0.0f;
+    cr_assert_not(lk_scalar_ssm(&u, in, 1, cells, o), "an input of 2^40");
     const float *x[2] = {s, s};
-    cr_assert_not(lk_scalar_conv(x, (const float[]){1.0f, 1.0f}, 1, 2, 1, false, y));
+    cr_assert_not(lk_scalar_conv(x, (const float[]){1.0f, 1.0f}, 1, 2, NULL, 1, false, y));
     cr_assert(lk_scalar_l2_norm((const float[]){0.0f, -0.0f, 3.0f}, 3, 2, 1, 1e-6f, y));
     cr_assert(lk_bits(y[0]) == 0 && lk_bits(y[1]) == 0 && y[2] == 3.0f, "a head of zeros");
 }

@@ -170,8 +170,9 @@ static void hash_attention(lk_sha256 *h, float *y)
 static void hash_recurrent(lk_sha256 *h, float *y)
 {
     enum { K = 48, V = 33, TAPS = 4 };
-    static float s[K * V], x[2 * K + V], w[TAPS * WIDTH], in[TAPS * WIDTH];
+    static float s[K * V], of_ssm[K * V], x[2 * K + V], w[TAPS * WIDTH], in[TAPS * WIDTH];
     memset(s, 0, sizeof s);
+    memset(of_ssm, 0, sizeof of_ssm);
     for (uint32_t i = 0; i < 40; i++) {
         fill(x, LK_COUNT(x), i % 3 ? 1 : -30, i);
         struct lk_delta_token t = {.k_dim = K, .stride = V, .q = x, .k = x + K, .scale = 0.1f};
@@ -184,15 +185,22 @@ static void hash_recurrent(lk_sha256 *h, float *y)
         fill(w, LK_COUNT(w), -20, i + 90);
         w[3] = lk_flt(0x00000123u);
         const float *rows[TAPS] = {in, in + WIDTH, in + 2 * WIDTH, in + 3 * WIDTH};
-        cr_assert(lk_scalar_conv(rows, w, WIDTH, TAPS, WIDTH, i % 2, y));
+        const float *bias = i % 3 ? w : NULL;
+        cr_assert(lk_scalar_conv(rows, w, WIDTH, TAPS, bias, WIDTH, i % 2, y));
         add_floats(h, y, WIDTH);
         cr_assert(lk_scalar_l2_norm(in, WIDTH, 80, 5, 1e-6f, y));
         add_floats(h, y, WIDTH);
         for (int k = 0; k < WIDTH; k++) {
             w[k] = -lk_flt(lk_bits(w[k]) & 0x7fffffffu);
         }
-        cr_assert(lk_scalar_delta_gates(in, in + WIDTH, w, WIDTH, y));
+        cr_assert(lk_scalar_delta_gates(in, i % 2 ? in + WIDTH : NULL, w, WIDTH, y));
         add_floats(h, y, 2 * WIDTH);
+        struct lk_ssm_token token = {.rows = K, .stride = V, .b = x, .c = x + K, .keep = t.keep};
+        token.take = t.take;
+        token.skip = i % 3 ? 0.7f : lk_flt(0x00000123u);
+        cr_assert(lk_scalar_ssm(&token, x + 2 * K, V, of_ssm, y));
+        add_floats(h, y, V);
+        add_floats(h, of_ssm, K * V);
     }
 }
 

@@ -53,7 +53,9 @@ static lk_token_cost cost_of_tensors(const lk_model *m)
                    !ends_with(&t, "layer_output_scale.weight")) { /* a constant of the plan */
             bool experts = t.n_dims == 3;
             bool bias = ends_with(&t, "bias"); /* of experts: a row each */
-            bias |= ends_with(&t, "ssm_conv1d.weight") || ends_with(&t, "shortconv.conv.weight");
+            bias |= ends_with(&t, "ssm_conv1d.weight") || ends_with(&t, "shortconv.conv.weight") ||
+                    ends_with(&t, "ssm_a") || ends_with(&t, "ssm_d") ||
+                    ends_with(&t, "ssm_norm.weight");
             cost.weight_bytes += experts ? t.n_bytes / t.dims[2] * n_used(m) : t.n_bytes;
             cost.mul_adds += experts                  ? t.dims[0] * t.dims[1] * n_used(m)
                              : t.n_dims == 2 && !bias ? t.dims[0] * t.dims[1]
@@ -95,7 +97,8 @@ static void add_time(void *user, const lk_op_time *t)
     struct sums *s = user;
     cr_assert(t->seconds >= 0.0);
     s->seconds += t->seconds;
-    if (strcmp(t->kind, "attention") == 0 || strcmp(t->kind, "delta") == 0) {
+    if (strcmp(t->kind, "attention") == 0 || strcmp(t->kind, "delta") == 0 ||
+        strcmp(t->kind, "ssm") == 0) {
         s->attention += t->calls;
     } else if (strcmp(t->kind, "conv") == 0) {
         s->conv += t->calls;

@@ -149,6 +149,15 @@ def cases():
         **{**small, **mixers, "moe_intermediate_size": 32, "num_dense_layers": 1, "num_experts": 4,
            "num_experts_per_tok": 2, "norm_topk_prob": True, "use_expert_bias": True, "routed_scaling_factor": 1.0,
            "experts_implementation": "eager"}), T.F16
+    mamba = {"layer_types": ["mamba", "attention"], "num_hidden_layers": 2, "rms_norm_eps": 1e-5,
+             "mamba_n_heads": 4, "mamba_d_head": 32, "mamba_expand": 2, "mamba_d_state": 16,
+             "mamba_chunk_size": 16, "embedding_multiplier": 6.0, "residual_multiplier": 0.5,
+             "attention_multiplier": 0.2, "logits_scaling": 2.0, "shared_intermediate_size": 48}
+    yield "granitehybrid", "granitehybrid", tf.GraniteMoeHybridConfig(
+        **{**small, **mamba, "num_local_experts": 4, "num_experts_per_tok": 2, "experts_implementation": "eager"}), T.F16
+    yield "granitehybrid-dense", "granitehybrid", tf.GraniteMoeHybridConfig(
+        **{**small, **mamba, "intermediate_size": 48, "num_hidden_layers": 3, "layer_types": ["mamba", "attention", "mamba"],
+           "num_local_experts": 0, "num_experts_per_tok": 0}), T.F16
     yield "qwen35", "qwen35", tf.Qwen3_5TextConfig(**{
         **small, "num_hidden_layers": 3, "head_dim": 32, "vocab_size": VOCAB, "linear_conv_kernel_dim": 4,
         "rms_norm_eps": 1e-6, "linear_key_head_dim": 16, "linear_value_head_dim": 24, "linear_num_key_heads": 2,
@@ -206,13 +215,15 @@ def cases_of_experts(small):
 
 
 # llama's rotary pairs are neighbours in the files of these, halves in transformers
-PERMUTED = ("llama", "smollm3", "mistral3", "granite", "granitemoe", "bailingmoe")
+PERMUTED = ("llama", "smollm3", "mistral3", "granite", "granitemoe", "granitehybrid", "bailingmoe")
 # norm weights of these are kept without their 1 in transformers, and with it in the files
 PLUS_ONE = ("gemma2", "gemma3", "gemma-embedding", "qwen35", "qwen35moe", "qwen3next")
 # layers of the gated delta rule among those of attention
 DELTA = ("qwen35", "qwen35moe", "qwen3next")
 # layers of gated short convolutions among those of attention
 SHORT_CONV = ("lfm2", "lfm2moe")
+# layers of Mamba-2 among those of attention
+MAMBA = ("granitehybrid",)
 
 
 def interleave(w, n_head):
@@ -284,6 +295,18 @@ def gemma4_keys(writer, c):
         writer.add_final_logit_softcapping(c.final_logit_softcapping)
 
 
+def mamba_keys(writer, arch, c):
+    writer.add_head_count_kv([c.num_key_value_heads if t == "full_attention" else 0 for t in c.layer_types])
+    writer.add_ssm_conv_kernel(c.mamba_d_conv)
+    writer.add_ssm_state_size(c.mamba_d_state)
+    writer.add_ssm_group_count(c.mamba_n_groups)
+    writer.add_ssm_inner_size(c.mamba_n_heads * c.mamba_d_head)
+    writer.add_ssm_time_step_rank(c.mamba_n_heads)
+    writer.add_rope_scaling_finetuned(False)
+    if not c.num_local_experts: # its converter writes it here too
+        writer.add_expert_shared_feed_forward_length(c.shared_intermediate_size)
+
+
 def keys(writer, arch, c):
     nextn = arch == "glm4moe" # a block that predicts one token more
     writer.add_block_count(c.num_hidden_layers + nextn)
@@ -302,6 +325,8 @@ def keys(writer, arch, c):
         writer.add_head_count_kv([0 if t == "conv" else c.num_key_value_heads for t in c.layer_types])
         writer.add_shortconv_l_cache(c.conv_L_cache)
         c.rms_norm_eps = c.norm_eps
+    elif arch in MAMBA:
+        mamba_keys(writer, arch, c)
     else:
         writer.add_head_count_kv(c.num_key_value_heads)
     if arch == "cohere2":
@@ -314,7 +339,7 @@ def keys(writer, arch, c):
                       ("logit_scale", writer.add_logit_scale),
                       ("attn_logit_softcapping", writer.add_attn_logit_softcapping),
                       ("final_logit_softcapping", writer.add_final_logit_softcapping)):
-        if getattr(c, name, None) is not None and arch in ("granite", "granitemoe", "cohere2", "gemma2"):
+        if getattr(c, name, None) is not None and arch in ("granite", "granitemoe", "granitehybrid", "cohere2", "gemma2"):
             add(getattr(c, name))
     rope = getattr(c, "rope_parameters", None) or {}
     rope = rope.get("full_attention", rope)
@@ -364,13 +389,14 @@ def keys_of_experts(writer, arch, c):
         return
     writer.add_expert_count(n_expert)
     writer.add_expert_used_count(getattr(c, "moe_topk", None) or c.num_experts_per_tok)
-    if arch not in ("llama", "granitemoe"):
+    if arch not in ("llama", "granitemoe", "granitehybrid"):
         writer.add_expert_feed_forward_length(
             32 if arch == "bailingmoe" else getattr(c, "moe_intermediate_size", None) or c.intermediate_size)
     shared = getattr(c, "n_shared_experts", None) or getattr(c, "moe_num_shared_experts", None)
     if shared or arch in ("hunyuan-moe", "bailingmoe"):
         writer.add_expert_shared_count(shared or (2 if arch == "bailingmoe" else 1))
-    wide = {"granitemoe": getattr(c, "shared_intermediate_size", 0), "hunyuan-moe": c.intermediate_size,
+    wide = {**dict.fromkeys(("granitemoe", "granitehybrid"), getattr(c, "shared_intermediate_size", 0)),
+            "hunyuan-moe": c.intermediate_size,
             "ernie4_5-moe": 32 * (shared or 0), "bailingmoe2": 32 * (shared or 0)}
     if arch in wide:
         writer.add_expert_shared_feed_forward_length(wide[arch])
@@ -414,6 +440,7 @@ NAMES = {
     "feed_forward.w3": "ffn_up", "feed_forward.gate": "ffn_gate_inp", "self_attn.q_layernorm": "attn_q_norm",
     "self_attn.k_layernorm": "attn_k_norm", "ffn_norm": "ffn_norm", "conv.in_proj": "shortconv.in_proj",
     "conv.out_proj": "shortconv.out_proj", "conv.conv": "shortconv.conv",
+    "mamba.in_proj": "ssm_in", "mamba.conv1d": "ssm_conv1d", "mamba.norm": "ssm_norm", "mamba.out_proj": "ssm_out",
     "linear_attn.in_proj_ba": "ssm_ba",
     "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate",
     "linear_attn.in_proj_b": "ssm_beta", "linear_attn.in_proj_a": "ssm_alpha",
@@ -461,6 +488,27 @@ def tile_heads(key, x, c):
     if "out_proj" in key:
         return np.ascontiguousarray(tile(np.ascontiguousarray(x.T), dim).T)
     return x if "norm" in key else tile(x, 1)
+
+
+def mamba(writer, arch, key, x, groups, qtype):
+    """Writes a tensor of a layer of Mamba-2; the values it stands for."""
+    if key.endswith("A_log"):
+        x = np.log(np.exp(np.abs(x) * 8 - 1).astype(np.float32))
+    if key.endswith(".D"):
+        x = x + np.float32(1)
+    plain, part = x.ndim == 1 or "conv1d" in key, key.rsplit(".", 1)[1]
+    data, value = store(x.squeeze(1) if x.ndim == 3 else x, T.F32 if plain else qtype)
+    value = value.reshape(x.shape)
+    if part in ("A_log", "D"):
+        data = (-np.exp(data) if part == "A_log" else data).reshape(-1, 1)
+        name = f"blk.{layer_of(key)}.ssm_{part[0].lower()}"
+    elif part == "dt_bias":
+        name = f"blk.{layer_of(key)}.ssm_dt.bias"
+    else:
+        name = name_of(arch, key)
+        data = data.reshape(groups, -1) if "norm" in key else data
+    writer.add_tensor(name, data, raw_dtype=None if plain else qtype)
+    return value
 
 
 def delta(writer, arch, key, x, c, qtype):
@@ -606,7 +654,7 @@ def make_encoder(out, name, arch, c, qtype):
 def make(out, name, arch, config, qtype):
     if arch in ENCODERS:
         return make_encoder(out, name, arch, config, qtype)
-    torch.Tensor.to = widened if arch in DELTA else narrow # recurrent layers ask for f32
+    torch.Tensor.to = widened if arch in (*DELTA, *MAMBA) else narrow # recurrent layers ask for f32
     text_model = getattr(tf, TEXT_MODELS[arch]) if arch in TEXT_MODELS else None
     model = (text_model(config) if text_model else tf.AutoModelForCausalLM.from_config(config)).double().eval()
     rng = np.random.default_rng(sum(map(ord, name)))
@@ -645,6 +693,10 @@ def make(out, name, arch, config, qtype):
             w.add_tensor(name_of(arch, key), x.squeeze(1))
             state[key] = torch.from_numpy(x.astype(np.float64))
             continue
+        if ".mamba." in key:
+            value = mamba(w, arch, key, x, config.mamba_n_groups, qtype)
+            state[key] = torch.from_numpy(value.astype(np.float64))
+            continue
         if "linear_attn" in key:
             state[key] = torch.from_numpy(delta(w, arch, key, x, config, qtype).astype(np.float64))
             continue
@@ -663,15 +715,17 @@ def make(out, name, arch, config, qtype):
             value = value.astype(np.float64) - 1.0
         kind = kind_of_file if x.ndim > 1 and kind_of_file != T.F32 else None
         data = data.reshape(-1) if "e_score" in key else data
+        shared = "" if getattr(config, "num_local_experts", 1) == 0 else "_shexp" # without experts it is all there is
         if key.endswith("shared_mlp.input_linear.weight"): # gate and up in one
             for part, half in zip(("gate", "up"), np.split(data, 2)):
-                w.add_tensor(f"blk.{layer_of(key)}.ffn_{part}_shexp.weight", half, raw_dtype=kind)
+                w.add_tensor(f"blk.{layer_of(key)}.ffn_{part}{shared}.weight", half, raw_dtype=kind)
         elif arch == "bailingmoe2" and proj in ("q_proj", "k_proj", "v_proj"):
             fused.append(data)
             if proj == "v_proj":
                 w.add_tensor(f"blk.{layer_of(key)}.attn_qkv.weight", np.concatenate(fused[-3:]), raw_dtype=kind)
         else:
-            w.add_tensor(name_of(arch, key if not text_model else "model." + key), data, raw_dtype=kind)
+            name_of_file = name_of(arch, key if not text_model else "model." + key)
+            w.add_tensor(name_of_file if shared else name_of_file.replace("_shexp", ""), data, raw_dtype=kind)
         state[key] = torch.from_numpy(value.astype(np.float64))
     model.load_state_dict(state)
     dense = []

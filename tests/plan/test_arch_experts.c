@@ -22,8 +22,9 @@ Test(arch_experts, width_without_a_key_is_all_or_a_share_of_the_feed_forward)
         const char *arch;
         bool all; /* as wide as feed_forward_length; else as its share of those used */
     } cases[] = {
-        {"llama", true},       {"granitemoe", true}, {"minimax-m2", true}, {"olmoe", true},
-        {"hunyuan-moe", true}, {"qwen3moe", false},  {"glm4moe", false},   {"qwen3vlmoe", false},
+        {"llama", true},      {"granitemoe", true}, {"granitehybrid", true},
+        {"minimax-m2", true}, {"olmoe", true},      {"hunyuan-moe", true},
+        {"qwen3moe", false},  {"glm4moe", false},   {"qwen3vlmoe", false},
     };
     for (size_t i = 0; i < LK_COUNT(cases); i++) {
         struct model_params p = model_params_default(cases[i].arch, LK_TYPE_Q4_0, 2);
@@ -109,6 +110,7 @@ Test(arch_experts, routers_by_architecture)
         {"qwen3moe", LK_GATE_CHOSEN, false, 1, 1, 1.0f}, /* softmax, made to sum to 1 */
         {"gpt-oss", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
         {"granitemoe", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
+        {"granitehybrid", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
         {"glm4moe", LK_GATE_SIGMOID, true, 3, 2, 1.5f},
         {"hunyuan-moe", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
         {"ernie4_5-moe", LK_GATE_SOFTMAX, true, 1, 1, 1.5f}, /* it has a bias of choice */

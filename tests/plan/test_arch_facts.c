@@ -639,7 +639,14 @@ Test(arch_facts, shapes_of_states_that_do_not_fit_are_named)
         const char *key;
         uint32_t value;
         const char *says;
-    } CASES[] = {{"qwen35.ssm.conv_kernel", 1, "expected 2 to 16"},
+    } CASES[] = {{"granitehybrid.ssm.conv_kernel", 17, "expected 2 to 16"},
+                 {"granitehybrid.ssm.state_size", 36, "a multiple of 8"},
+                 {"granitehybrid.ssm.state_size", 264, "expected 1 to 256"},
+                 {"granitehybrid.ssm.group_count", 3, "a divisor of the heads"},
+                 {"granitehybrid.ssm.time_step_rank", 0, "expected 1 to"},
+                 {"granitehybrid.ssm.inner_size", 260, "a multiple of the heads"},
+                 {"granitehybrid.ssm.inner_size", 8 * 260, "at most 256 times"},
+                 {"qwen35.ssm.conv_kernel", 1, "expected 2 to 16"},
                  {"qwen35.ssm.conv_kernel", 17, "expected 2 to 16"},
                  {"qwen35.ssm.state_size", 36, "a multiple of 8"},
                  {"qwen35.ssm.state_size", 264, "expected 1 to 256"},
@@ -649,7 +656,9 @@ Test(arch_facts, shapes_of_states_that_do_not_fit_are_named)
                  {"qwen35.ssm.inner_size", 4096, "at most 256 times"},
                  {"qwen35.full_attention_interval", 0, "expected 1 to"}};
     for (size_t i = 0; i < LK_COUNT(CASES); i++) {
-        struct model_params p = model_params_default("qwen35", LK_TYPE_Q4_0, 6);
+        bool delta = strncmp(CASES[i].key, "qwen35", 6) == 0;
+        struct model_params p =
+            model_params_default(delta ? "qwen35" : "granitehybrid", LK_TYPE_Q4_0, 6);
         struct plan_fixture f;
         p.set_key = CASES[i].key;
         p.set_u32 = CASES[i].value;
@@ -658,4 +667,52 @@ Test(arch_facts, shapes_of_states_that_do_not_fit_are_named)
                   f.err.message);
         plan_fixture_close(&f);
     }
+}
+
+/* ---- Mamba-2 ---- */
+
+static void write_no_turns(struct gguf_build *b, const void *key)
+{
+    gb_key_bool(b, key, false);
+}
+
+/* A gate, then x, B and C, then the steps of the heads are rows of one tensor; the gate comes
+ * before the norm, which is of each group; layers that attend may have no rotation. */
+Test(arch_facts, layers_of_mamba)
+{
+    struct model_params p = model_params_default("granitehybrid", LK_TYPE_Q4_0, 6);
+    struct plan_fixture f;
+    p.add_keys = write_no_turns;
+    p.keys = "granitehybrid.rope.scaling.finetuned";
+    plan_fixture_open(&f, &p);
+    const struct lk_plan *plan = f.plan;
+    static const char *const PARTS[] = {"blk.0.ssm_in.weight[0:256]",
+                                        "blk.0.ssm_in.weight[256:672]",
+                                        "blk.0.ssm_in.weight[672:680]"};
+    const struct lk_op *part[3];
+    for (int i = 0; i < 3; i++) {
+        part[i] = find_op(plan, LK_OP_MATMUL, 0, i);
+        cr_assert_str_eq(plan->weights[part[i]->weight].name, PARTS[i]);
+    }
+    const struct lk_op *bias = find_op(plan, LK_OP_BIAS, 0, 0),
+                       *conv = find_op(plan, LK_OP_CONV, 0, 0);
+    const struct lk_op *gates = find_op(plan, LK_OP_DELTA_GATES, 0, 0);
+    const struct lk_op *ssm = find_op(plan, LK_OP_SSM, 0, 0), *glu = find_op(plan, LK_OP_GLU, 0, 0);
+    const struct lk_op *norm = find_op(plan, LK_OP_NORM, 0, 1);
+    cr_assert(bias->in[0] == part[2]->out && gates->in[0] == bias->out && gates->n_in == 1);
+    cr_assert(conv->in[0] == part[1]->out && conv->u.conv.bias && conv->u.conv.silu);
+    cr_assert(ssm->in[0] == conv->out && ssm->in[1] == gates->out);
+    cr_assert(ssm->u.ssm.n_head == SSM_HEADS && ssm->u.ssm.n_group == SSM_GROUPS &&
+              ssm->u.ssm.rows == SSM_ROWS && ssm->u.ssm.dim == SSM_DIM);
+    cr_assert(glu->in[0] == part[0]->out && glu->in[1] == ssm->out &&
+              glu->u.glu.act == LK_ACT_SILU && norm->in[0] == glu->out);
+    cr_assert(norm->u.norm.group == SSM_HEADS * SSM_DIM / SSM_GROUPS &&
+              plan->weights[norm->weight].cols == SSM_HEADS * SSM_DIM);
+    cr_assert(find_op(plan, LK_OP_ATTENTION, 1, 0) && !find_op(plan, LK_OP_ROPE, 1, 0));
+    plan_fixture_close(&f);
+    p.add_keys = NULL;
+    p.drop = "blk.0.ssm_conv1d.bias";
+    plan_fixture_open(&f, &p);
+    cr_assert_not(find_op(f.plan, LK_OP_CONV, 0, 0)->u.conv.bias);
+    plan_fixture_close(&f);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Plan: the ops of every architecture, their wiring, weights and constants; each wrong key and
- * tensor by name; slices and the layout of slots as properties.
+ * Plan: the ops of every architecture, their wiring, weights and constants; slices and the layout
+ * of slots as properties. What is refused: test_plan_errors.c.
  */
 #include <criterion/criterion.h>
 #include <limits.h>
@@ -16,17 +16,6 @@
 #include "tests/util/plan_fixture.h"
 
 static const char *const archs[] = MODEL_ARCHS;
-
-/* Builds, wants this status and these words in the message. */
-static void refused(const struct model_params *p, lk_status want, const char *a, const char *b)
-{
-    struct plan_fixture f;
-    lk_status status = plan_fixture_try(&f, p);
-    cr_assert_eq(status, want, "%s: %s: found %s, %s", p->arch, a, lk_status_name(status),
-                 status ? f.err.message : "no error");
-    cr_assert(strstr(f.err.message, a) && strstr(f.err.message, b), "%s", f.err.message);
-    plan_fixture_close(&f);
-}
 
 /* ---- ops ---- */
 
@@ -58,8 +47,7 @@ static bool is_turned(const char *arch, int layer)
     const struct arch_shape *shape = arch_shape_of(arch);
     int step = shape->full_still ? shape->window_step : shape->no_rope_step;
     return !shape->positions &&
-           (shape->delta || shape->short_conv ? layer % 2 == 1
-                                              : step == 0 || (layer + 1) % step != 0);
+           (arch_has_states(shape) ? layer % 2 == 1 : step == 0 || (layer + 1) % step != 0);
 }
 
 #define BARE_QKV        "matmul matmul matmul "
@@ -75,6 +63,7 @@ static bool is_turned(const char *arch, int layer)
 #define RULE            "bias delta_gates conv l2_norm delta norm glu matmul add "
 #define SHORT_CONV      "norm matmul pick pick pick glu conv glu matmul add "
 #define NORMED          "add layer_norm bias "
+#define MAMBA           "norm matmul matmul matmul bias delta_gates conv ssm glu norm matmul "
 #define BIASED                                                                                     \
     "norm matmul bias route experts expert_bias experts expert_bias glu experts expert_bias "      \
     "combine "
@@ -137,6 +126,9 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
          .layer = QKV "norm norm norm " ATTENTION "norm add " FFN "norm add scale",
          .full = "norm matmul matmul norm norm norm " ATTENTION "norm add " FFN "norm add scale"},
         {.arch = "granitemoe", .layer = QKV ATTENTION "scale add " SHARED "scale add"},
+        {.arch = "granitehybrid",
+         .layer = QKV ATTENTION "scale add " SHARED "scale add",
+         .unturned = MAMBA "scale add " SHARED "scale add"},
         {.arch = "glm4moe",
          .layer = QKV "norm norm " ATTENTION "add " SHARED "add",
          .plain = QKV "norm norm " ATTENTION "add " FFN "add"},
@@ -266,7 +258,8 @@ static void check_wiring(const struct lk_plan *p)
             break;
         case LK_OP_NORM:
         case LK_OP_LAYER_NORM:
-            cr_assert(in == out && w->type == LK_TYPE_F32 && w->cols == op->u.norm.group &&
+            cr_assert(in == out && w->type == LK_TYPE_F32 &&
+                      (w->cols == op->u.norm.group || (op->kind == LK_OP_NORM && w->cols == out)) &&
                       out % op->u.norm.group == 0 && op->u.norm.eps == 1e-5f);
             break;
         case LK_OP_MATMUL:
@@ -324,7 +317,8 @@ static void check_wiring(const struct lk_plan *p)
             break;
         case LK_OP_CONV:
             check_recurrent(p, op->layer, op->u.conv.state, op->u.conv.taps - 1, in);
-            cr_assert(in == out && w->cols == op->u.conv.taps * in && w->type == LK_TYPE_F32);
+            cr_assert(in == out && w->cols == (op->u.conv.taps + op->u.conv.bias) * in &&
+                      w->type == LK_TYPE_F32);
             break;
         case LK_OP_L2_NORM:
             cr_assert(in == out && op->u.l2_norm.n_groups * op->u.l2_norm.group < in &&
@@ -332,8 +326,16 @@ static void check_wiring(const struct lk_plan *p)
             break;
         case LK_OP_GATE:
         case LK_OP_DELTA_GATES: /* a number a row; as many as there are rows of the other */
-            cr_assert(op->kind == LK_OP_GATE ? in == out && in1 == 1
-                                             : in == in1 && out == 2 * in && w->cols == in);
+            cr_assert(op->kind == LK_OP_GATE
+                          ? in == out && in1 == 1
+                          : (op->n_in == 1 || in == in1) && out == 2 * in && w->cols == in);
+            break;
+        case LK_OP_SSM:
+            check_recurrent(p, op->layer, op->u.ssm.state, op->u.ssm.n_head * op->u.ssm.rows,
+                            op->u.ssm.dim);
+            cr_assert(out == op->u.ssm.n_head * op->u.ssm.dim && w->cols == op->u.ssm.n_head &&
+                      in == out + 2 * op->u.ssm.n_group * op->u.ssm.rows && in1 == 2 * w->cols &&
+                      w->type == LK_TYPE_F32);
             break;
         case LK_OP_DELTA:
             check_recurrent(p, op->layer, op->u.delta.state, op->u.delta.n_head * op->u.delta.k_dim,
@@ -383,7 +385,7 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
         plan_fixture_open(&f, &p);
         const struct lk_plan *plan = f.plan;
         bool delta = arch_shape_of(archs[a])->delta; /* q has gates, in each second layer */
-        bool some = delta || arch_shape_of(archs[a])->short_conv; /* attend, each second */
+        bool some = arch_has_states(arch_shape_of(archs[a])); /* attend, each second */
         for (int layer = some; layer < p.n_layer; layer += some ? 2 : 1) {
             int hd = model_head_dim(&p, layer), nq = p.n_head * hd * (delta ? 2 : 1);
             int n_kv_head = model_kv_heads(&p, layer), nk = n_kv_head * hd;
@@ -589,149 +591,16 @@ Test(plan, rope_factors_scaling_and_longrope)
     cr_assert_float_eq(f.plan->ropes[0].inv_freq[0], 1.0 / (double)factors[0], 1e-15);
     plan_fixture_close(&f);
     p.drop = "phi3.rope.scaling.original_context_length";
-    refused(&p, LK_E_FORMAT, "phi3.rope.scaling.original_context_length", "missing");
+    plan_refused(&p, LK_E_FORMAT, "phi3.rope.scaling.original_context_length", "missing");
     p.drop = "rope_factors_short.weight";
-    refused(&p, LK_E_UNSUPPORTED, "phi3.rope.scaling.type", "rope_factors_short.weight");
+    plan_refused(&p, LK_E_UNSUPPORTED, "phi3.rope.scaling.type", "rope_factors_short.weight");
     p.drop = "rope_factors_long.weight";
-    refused(&p, LK_E_FORMAT, "rope_factors_long.weight", "missing");
+    plan_refused(&p, LK_E_FORMAT, "rope_factors_long.weight", "missing");
     p.drop = NULL;
     p.bend = "rope_factors_short.weight";
-    refused(&p, LK_E_FORMAT, "rope_factors_short.weight", "[24, 1]");
+    plan_refused(&p, LK_E_FORMAT, "rope_factors_short.weight", "[24, 1]");
     p.bend = "rope_factors_long.weight";
-    refused(&p, LK_E_FORMAT, "rope_factors_long.weight", "[24, 1]");
-}
-
-/* ---- errors ---- */
-
-static bool is_optional(const struct model_params *p, const char *name)
-{
-    const struct arch_shape *shape = arch_shape_of(p->arch);
-    return strcmp(name, "output.weight") == 0 || strstr(name, "layer_output_scale") ||
-           (strncmp(name, "rope_", 5) == 0 && !shape->two_heads) ||
-           (shape->two_heads && strstr(name, "attn_v.weight")) ||
-           strcmp(name, "token_types.weight") == 0 ||
-           (strstr(name, ".bias") && !strstr(name, "ssm_dt") && !strstr(name, "_norm.bias") &&
-            !(shape->qkv_bias &&
-              (strstr(name, "attn_q") || strstr(name, "attn_k") || strstr(name, "attn_v"))));
-}
-
-Test(plan, each_missing_or_wrong_tensor_is_named)
-{
-    for (size_t a = 0; a < LK_COUNT(archs); a += test_is_sanitized_sample() ? 3 : 1) {
-        struct model_params p = model_params_default(archs[a], LK_TYPE_Q4_0, 7);
-        struct plan_fixture all;
-        p.n_layer = 2;
-        p.biases |= strcmp(archs[a], "llama") == 0;
-        p.ffn_biases = !arch_shape_of(archs[a])->qkv_bias;
-        plan_fixture_open(&all, &p);
-        for (size_t i = 0; i < lk_gguf_n_tensors(all.g); i++) {
-            const struct lk_gguf_tensor *t = lk_gguf_tensor_at(all.g, i);
-            char name[64], quoted[70];
-            snprintf(name, sizeof name, "%.*s", (int)t->name.len, t->name.ptr);
-            snprintf(quoted, sizeof quoted, "'%s'", name);
-            struct model_params q = p;
-            q.drop = name;
-            if (is_optional(&p, name)) {
-                struct plan_fixture f;
-                plan_fixture_open(&f, &q);
-                plan_fixture_close(&f);
-            } else {
-                refused(&q, LK_E_FORMAT, quoted, "missing");
-            }
-            q.drop = NULL;
-            if (strcmp(name, "token_embd.weight") != 0) { /* its rows are the vocabulary */
-                char expected[64];
-                snprintf(expected, sizeof expected, "expected [%llu, %llu%s",
-                         (unsigned long long)t->ne[0], (unsigned long long)t->ne[1],
-                         t->n_dims < 3 ? "]" : ", ");
-                q.bend = name;
-                refused(&q, LK_E_FORMAT, quoted, expected);
-                q.bend = NULL;
-            }
-            q.retype = name;
-            q.retype_to = t->n_dims == 1 ? LK_TYPE_Q8_0 : 15; /* Q8_K: known, not run */
-            if (t->ne[0] % (t->n_dims > 1 ? 256 : 32) == 0) {
-                refused(&q, LK_E_UNSUPPORTED, quoted, t->n_dims == 1 ? "Q8_0" : "Q8_K");
-            }
-        }
-        plan_fixture_close(&all);
-        p.extra = "blk.1.ffn_norm.bias";
-        refused(&p, LK_E_UNSUPPORTED, "'blk.1.ffn_norm.bias'", archs[a]);
-        p.extra = "blk.2.attn_norm.weight"; /* a layer more than block_count */
-        refused(&p, LK_E_UNSUPPORTED, "'blk.2.attn_norm.weight'", archs[a]);
-    }
-    struct model_params p = model_params_default("llama", LK_TYPE_Q4_0, 7);
-    p.bend = "token_embd.weight";
-    refused(&p, LK_E_FORMAT, "'output.weight'", "expected [256, 321]");
-}
-
-Test(plan, each_wrong_key_is_named)
-{
-    static const struct {
-        const char *key;
-        uint32_t value;
-        lk_status status;
-        const char *expected;
-    } cases[] = {
-        {"llama.block_count", 0, LK_E_FORMAT, "expected 1 to"},
-        {"llama.block_count", 3, LK_E_FORMAT, "blk.2.attn_norm.weight"},
-        {"llama.block_count", 0xffffffffu, LK_E_FORMAT, "expected 1 to"},
-        {"llama.context_length", 0, LK_E_FORMAT, "expected 1 to"},
-        {"llama.context_length", 0x7fffffffu, LK_E_UNSUPPORTED, "positions"},
-        {"llama.embedding_length", 0, LK_E_FORMAT, "expected 1 to"},
-        {"llama.embedding_length", 0x80000000u, LK_E_FORMAT, "expected 1 to"},
-        {"llama.feed_forward_length", 0, LK_E_FORMAT, "expected 1 to"},
-        {"llama.attention.head_count", 0, LK_E_FORMAT, "expected 1 to"},
-        {"llama.attention.head_count", 0xffffffffu, LK_E_FORMAT, "expected 1 to"},
-        {"llama.attention.head_count_kv", 0, LK_E_FORMAT, "expected 1 to"},
-        {"llama.attention.head_count_kv", 3, LK_E_UNSUPPORTED, "divisor of the 4 heads"},
-        {"llama.attention.head_count_kv", 8, LK_E_UNSUPPORTED, "divisor of the 4 heads"},
-        {"llama.attention.key_length", 0, LK_E_FORMAT, "expected 2 to"},
-        {"llama.attention.key_length", 63, LK_E_UNSUPPORTED, "key_length"},
-        {"llama.attention.key_length", 2048, LK_E_FORMAT, "expected 2 to 640"},
-        {"llama.attention.value_length", 32, LK_E_UNSUPPORTED, "the key length, 64"},
-        {"llama.rope.dimension_count", 0, LK_E_FORMAT, "expected 2 to 64"},
-        {"llama.rope.dimension_count", 33, LK_E_UNSUPPORTED, "an even number"},
-        {"llama.rope.dimension_count", 66, LK_E_FORMAT, "expected 2 to 64"},
-        {"llama.rope.freq_base", 10000, LK_E_FORMAT, "float"},
-        {"llama.expert_count", 100000, LK_E_FORMAT, "expected 0 to 512"},
-        {"llama.rope.scaling.type", 1, LK_E_FORMAT, "string"},
-        {"llama.attention.causal", 0, LK_E_FORMAT, "bool"},
-        {"tokenizer.ggml.tokens", 1, LK_E_FORMAT, "array of string"},
-    };
-    static const char *const required[] = {
-        "general.architecture",
-        "llama.block_count",
-        "llama.context_length",
-        "llama.embedding_length",
-        "llama.feed_forward_length",
-        "llama.attention.head_count",
-        "llama.attention.layer_norm_rms_epsilon",
-    };
-    for (size_t i = 0; i < LK_COUNT(cases); i++) {
-        struct model_params p = model_params_default("llama", LK_TYPE_F16, 8);
-        p.set_key = cases[i].key;
-        p.set_u32 = cases[i].value;
-        const char *named = strcmp(cases[i].expected, "blk.2.attn_norm.weight") == 0 ||
-                                    strcmp(cases[i].expected, "positions") == 0
-                                ? "expected"
-                                : cases[i].key;
-        refused(&p, cases[i].status, named, cases[i].expected);
-    }
-    for (size_t i = 0; i < LK_COUNT(required); i++) {
-        struct model_params p = model_params_default("llama", LK_TYPE_F16, 8);
-        p.drop = required[i];
-        refused(&p, LK_E_FORMAT, required[i], "missing");
-    }
-    struct model_params p = model_params_default("llama", LK_TYPE_F16, 8);
-    p.n_embd = 255; /* no key_length: the heads must share the width evenly */
-    p.type = LK_TYPE_F32;
-    p.embed_type = LK_TYPE_F32;
-    p.drop = "llama.attention.key_length";
-    refused(&p, LK_E_UNSUPPORTED, "llama.embedding_length", "255");
-    p = model_params_default("gemma3", LK_TYPE_F16, 8);
-    p.drop = "gemma3.attention.sliding_window";
-    refused(&p, LK_E_FORMAT, "gemma3.attention.sliding_window", "missing");
+    plan_refused(&p, LK_E_FORMAT, "rope_factors_long.weight", "[24, 1]");
 }
 
 /* ---- slices ---- */

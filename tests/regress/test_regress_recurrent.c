@@ -82,6 +82,22 @@ Test(regress, short_convolutions_are_the_models)
     rg_model_close(&m);
 }
 
+/* The same of Mamba-2, whose heads share the rows of a group. */
+Test(regress, mamba_layers_are_the_models)
+{
+    struct model_params p = rg_small("granitehybrid", LK_TYPE_F16);
+    struct rg_model m;
+    double rms;
+    p.n_expert = 0; /* a choice of experts may turn on a rounding */
+    rg_everywhere(&p, NULL, NULL, 40, 23);
+    p.n_layer = 1;
+    rg_model_open(&m, &p, NULL, NULL);
+    double far = rg_distance(&m, 40, &rms);
+    rg_debug("a layer of Mamba-2: %.2e of a row's deviation\n", far);
+    cr_assert_lt(far, 5e-3, "%.2e of a row's deviation from the reference", far);
+    rg_model_close(&m);
+}
+
 /* A text that is cut goes back to a checkpoint and walks the rest again: what follows is the bits
  * of the whole, wherever it was cut. */
 Test(regress, a_cut_goes_back_to_a_checkpoint)

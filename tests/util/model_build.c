@@ -247,6 +247,13 @@ static const struct arch_shape SHAPES[] = {
      .experts = true,
      .first_moe = 1,
      .choice_bias = true},
+    {.name = "granitehybrid",
+     .interleaved = true,
+     .scales = true,
+     .tied = true,
+     .experts = true,
+     .shared = true,
+     .ssm = true},
     {.name = "qwen35",
      .n_layer = 4,
      .n_rot = 32,
@@ -281,6 +288,11 @@ const struct arch_shape *arch_shape_of(const char *arch)
         }
     }
     return &other; /* of files that are refused */
+}
+
+bool arch_has_states(const struct arch_shape *shape)
+{
+    return shape->delta || shape->short_conv || shape->ssm;
 }
 
 struct model_params model_params_default(const char *arch, enum lk_type type, unsigned seed)
@@ -416,14 +428,21 @@ static void vector(struct writer *w, const char *name, int n, float mean, float 
     add(w, name, w->p->vector_type, 0, n, mean, deviation);
 }
 
-static void biases_of_experts(struct writer *w, const char *name, int n)
+/* `count` vectors of n elements. */
+static void vectors(struct writer *w, const char *name, int count, int n, float mean,
+                    float deviation)
 {
     size_t at = w->n;
-    vector(w, name, n, 0.0f, 0.1f);
+    vector(w, name, n, mean, deviation);
     if (w->n > at) {
         w->entries[at].n_dims = 2;
-        w->entries[at].ne[1] = (uint64_t)w->p->n_expert;
+        w->entries[at].ne[1] = (uint64_t)count;
     }
+}
+
+static void biases_of_experts(struct writer *w, const char *name, int n)
+{
+    vectors(w, name, w->p->n_expert, n, 0.0f, 0.1f);
 }
 
 static void key_u32(struct writer *w, const char *suffix, uint32_t v)
@@ -449,7 +468,7 @@ static void heads_by_layer(struct writer *w)
     if (is_written(w, "attention.head_count_kv", key)) {
         gb_array(w->b, key, LK_GGUF_U32, (uint64_t)p->n_layer);
         for (int i = 0; i < p->n_layer; i++) {
-            bool none = arch_shape_of(p->arch)->short_conv && i % 2 == 0;
+            bool none = arch_has_states(arch_shape_of(p->arch)) && i % 2 == 0;
             uint32_t n = none ? 0 : (uint32_t)model_kv_heads(p, i);
             gb_bytes(w->b, &n, sizeof n);
         }
@@ -501,6 +520,29 @@ static void expert_keys(struct writer *w, const struct arch_shape *shape)
     }
 }
 
+/* What layers with states are. */
+static void keys_of_states(struct writer *w, const struct arch_shape *shape)
+{
+    if (shape->short_conv) {
+        key_u32(w, "shortconv.l_cache", CONV_TAPS);
+    }
+    if (shape->delta) {
+        key_u32(w, "full_attention_interval", 2);
+        key_u32(w, "ssm.conv_kernel", DELTA_TAPS);
+        key_u32(w, "ssm.state_size", DELTA_K_DIM);
+        key_u32(w, "ssm.group_count", DELTA_K_HEADS);
+        key_u32(w, "ssm.time_step_rank", DELTA_HEADS);
+        key_u32(w, "ssm.inner_size", DELTA_HEADS * DELTA_V_DIM);
+    }
+    if (shape->ssm) {
+        key_u32(w, "ssm.conv_kernel", SSM_TAPS);
+        key_u32(w, "ssm.state_size", SSM_ROWS);
+        key_u32(w, "ssm.group_count", SSM_GROUPS);
+        key_u32(w, "ssm.time_step_rank", SSM_HEADS);
+        key_u32(w, "ssm.inner_size", SSM_HEADS * SSM_DIM);
+    }
+}
+
 static void keys(struct writer *w)
 {
     const struct model_params *p = w->p;
@@ -517,9 +559,8 @@ static void keys(struct writer *w)
     if (shape->two_heads) {
         keys_of_two_heads(w);
     } else {
-        if (shape->short_conv) {
+        if (shape->short_conv || shape->ssm) {
             heads_by_layer(w);
-            key_u32(w, "shortconv.l_cache", CONV_TAPS);
         } else {
             key_u32(w, "attention.head_count_kv", (uint32_t)p->n_kv_head);
         }
@@ -545,14 +586,7 @@ static void keys(struct writer *w)
         key_u32(w, "expert_feed_forward_length", (uint32_t)p->n_ff_exp);
         expert_keys(w, shape);
     }
-    if (shape->delta) {
-        key_u32(w, "full_attention_interval", 2);
-        key_u32(w, "ssm.conv_kernel", DELTA_TAPS);
-        key_u32(w, "ssm.state_size", DELTA_K_DIM);
-        key_u32(w, "ssm.group_count", DELTA_K_HEADS);
-        key_u32(w, "ssm.time_step_rank", DELTA_HEADS);
-        key_u32(w, "ssm.inner_size", DELTA_HEADS * DELTA_V_DIM);
-    }
+    keys_of_states(w, shape);
     snprintf(key, sizeof key, "tokenizer.ggml.token_type_count");
     if (shape->encoder && !(p->set_key && strcmp(p->set_key, key) == 0)) {
         gb_key_u32(w->b, key, TOKEN_TYPES);
@@ -654,6 +688,20 @@ static void encoder_tensors(struct writer *w)
         add(w, "position_embd.weight", w->p->embed_type, w->p->n_ctx, w->p->n_embd, 0.0f, 0.5f);
     }
     norm_and_bias(w, "token_embd_norm");
+}
+
+static void ssm_tensors(struct writer *w, int i)
+{
+    int e = w->p->n_embd, inner = SSM_HEADS * SSM_DIM, xbc = inner + 2 * SSM_GROUPS * SSM_ROWS;
+    char s[64];
+    matrix(w, blk(s, i, "ssm_in.weight"), inner + xbc + SSM_HEADS, e);
+    add(w, blk(s, i, "ssm_conv1d.weight"), LK_TYPE_F32, xbc, SSM_TAPS, 0.0f, 0.6f);
+    vector(w, blk(s, i, "ssm_conv1d.bias"), xbc, 0.0f, 0.3f);
+    vector(w, blk(s, i, "ssm_dt.bias"), SSM_HEADS, 0.0f, 0.5f);
+    vectors(w, blk(s, i, "ssm_a"), SSM_HEADS, 1, -0.5f, 0.2f);
+    vectors(w, blk(s, i, "ssm_d"), SSM_HEADS, 1, 1.0f, 0.2f);
+    vectors(w, blk(s, i, "ssm_norm.weight"), SSM_GROUPS, inner / SSM_GROUPS, 1.0f, 0.2f);
+    matrix(w, blk(s, i, "ssm_out.weight"), e, inner);
 }
 
 /* Gate, up and down; `one`: gate and up in one tensor; `end` of their names: "_shexp" or "". */
@@ -764,6 +812,8 @@ static void layer_tensors(struct writer *w, int i)
         matrix(w, blk(s, i, "shortconv.out_proj.weight"), e, e);
     } else if (shape->delta && i % 2 == 0) {
         delta_tensors(w, i);
+    } else if (shape->ssm && i % 2 == 0) {
+        ssm_tensors(w, i);
     } else {
         attention_tensors(w, i);
     }

@@ -17,8 +17,8 @@
             "olmo2", "seed_oss", "gemma2", "glm4", "exaone4", "cohere2", "hunyuan-dense",          \
             "ernie4_5", "gemma-embedding", "qwen3moe", "gpt-oss", "gemma4", "granitemoe",          \
             "glm4moe", "hunyuan-moe", "ernie4_5-moe", "minimax-m2", "bailingmoe", "bailingmoe2",   \
-            "qwen3vlmoe", "dots1", "olmoe", "qwen2moe", "lfm2", "lfm2moe", "qwen35", "qwen35moe",  \
-            "qwen3next", "bert", "nomic-bert"                                                      \
+            "qwen3vlmoe", "dots1", "olmoe", "qwen2moe", "lfm2", "lfm2moe", "granitehybrid",        \
+            "qwen35", "qwen35moe", "qwen3next", "bert", "nomic-bert"                               \
     }
 
 /* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
@@ -59,6 +59,7 @@ struct arch_shape {
     bool shared;             /* something that all tokens share beside experts */
     bool choice_bias;
     bool short_conv;   /* each second layer attends, the others have a gated short convolution */
+    bool ssm;          /* each second layer attends, the others are Mamba-2 */
     bool delta;        /* each second layer attends, the others have the gated delta rule; queries
                           have gates */
     bool shared_gate;  /* beside experts, what all tokens share has a gate */
@@ -77,7 +78,11 @@ enum {
     CONV_TAPS = 3
 };
 enum { TOKEN_TYPES = 2 }; /* of encoders */
+/* Shapes of Mamba-2: heads, groups, rows of a state, a head's size, taps. */
+enum { SSM_HEADS = 8, SSM_GROUPS = 2, SSM_ROWS = 40, SSM_DIM = 32, SSM_TAPS = 4 };
 const struct arch_shape *arch_shape_of(const char *arch);
+/* Whether each second layer attends, and the others have states. */
+bool arch_has_states(const struct arch_shape *shape);
 
 struct model_params {
     const char *arch;

@@ -15,18 +15,18 @@
 #define TINY(name) LK_TEST_DIR "/golden/tiny-" name ".gguf"
 
 static const char *const PATHS[] = {
-    TINY("llama"),        TINY("llama-linear"), TINY("llama-bias"),   TINY("llama3"),
-    TINY("qwen2"),        TINY("qwen3"),        TINY("gemma3"),       TINY("phi3"),
-    TINY("qwen2-yarn"),   TINY("phi3-long"),    TINY("smollm3"),      TINY("mistral3"),
-    TINY("granite"),      TINY("qwen3vl"),      TINY("olmo2"),        TINY("olmo3"),
-    TINY("seed_oss"),     TINY("gemma2"),       TINY("glm4"),         TINY("exaone4"),
-    TINY("cohere2"),      TINY("hunyuan"),      TINY("ernie4_5"),     TINY("qwen3moe"),
-    TINY("mixtral"),      TINY("gpt-oss"),      TINY("gpt-oss-yarn"), TINY("gemma4"),
-    TINY("gemma4-moe"),   TINY("granitemoe"),   TINY("glm4moe"),      TINY("hunyuan-moe"),
-    TINY("ernie4_5-moe"), TINY("minimax-m2"),   TINY("bailingmoe"),   TINY("bailingmoe2"),
-    TINY("qwen3vlmoe"),   TINY("dots1"),        TINY("olmoe"),        TINY("qwen2moe"),
-    TINY("lfm2"),         TINY("lfm2moe"),      TINY("qwen35"),       TINY("qwen35moe"),
-    TINY("qwen3next"),
+    TINY("llama"),        TINY("llama-linear"), TINY("llama-bias"),    TINY("llama3"),
+    TINY("qwen2"),        TINY("qwen3"),        TINY("gemma3"),        TINY("phi3"),
+    TINY("qwen2-yarn"),   TINY("phi3-long"),    TINY("smollm3"),       TINY("mistral3"),
+    TINY("granite"),      TINY("qwen3vl"),      TINY("olmo2"),         TINY("olmo3"),
+    TINY("seed_oss"),     TINY("gemma2"),       TINY("glm4"),          TINY("exaone4"),
+    TINY("cohere2"),      TINY("hunyuan"),      TINY("ernie4_5"),      TINY("qwen3moe"),
+    TINY("mixtral"),      TINY("gpt-oss"),      TINY("gpt-oss-yarn"),  TINY("gemma4"),
+    TINY("gemma4-moe"),   TINY("granitemoe"),   TINY("glm4moe"),       TINY("hunyuan-moe"),
+    TINY("ernie4_5-moe"), TINY("minimax-m2"),   TINY("bailingmoe"),    TINY("bailingmoe2"),
+    TINY("qwen3vlmoe"),   TINY("dots1"),        TINY("olmoe"),         TINY("qwen2moe"),
+    TINY("lfm2"),         TINY("lfm2moe"),      TINY("granitehybrid"), TINY("granitehybrid-dense"),
+    TINY("qwen35"),       TINY("qwen35moe"),    TINY("qwen3next"),
 };
 
 static bool is_sanitized(void)

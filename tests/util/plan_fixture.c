@@ -45,3 +45,13 @@ const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind kind, in
     }
     return NULL;
 }
+
+void plan_refused(const struct model_params *p, lk_status want, const char *a, const char *b)
+{
+    struct plan_fixture f;
+    lk_status status = plan_fixture_try(&f, p);
+    cr_assert_eq(status, want, "%s: %s: found %s, %s", p->arch, a, lk_status_name(status),
+                 status ? f.err.message : "no error");
+    cr_assert(strstr(f.err.message, a) && strstr(f.err.message, b), "%s", f.err.message);
+    plan_fixture_close(&f);
+}

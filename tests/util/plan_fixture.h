@@ -18,6 +18,8 @@ struct plan_fixture {
 lk_status plan_fixture_try(struct plan_fixture *f, const struct model_params *p);
 void plan_fixture_open(struct plan_fixture *f, const struct model_params *p); /* it has to build */
 void plan_fixture_close(struct plan_fixture *f);
+/* Builds, wants this status and these words in the message. */
+void plan_refused(const struct model_params *p, lk_status want, const char *a, const char *b);
 /* The op of a kind in a layer, number nth from 0; NULL where there are not so many. */
 const struct lk_op *find_op(const struct lk_plan *plan, enum lk_op_kind kind, int layer, int nth);
 

@@ -226,18 +226,21 @@ Test(vk_agree, long_rows_of_a_token)
     vk_pair_close();
 }
 
-/* norm, then a residual: one step; of a part of a row as well as of a whole one. */
+/* norm, then a residual: one step; of a part of a row, whose weights are its own or those of all
+ * parts, as well as of a whole one. */
 Test(vk_agree, norm_and_residual)
 {
-    static const int TOKENS[] = {1, 6, 33};
+    static const int TOKENS[] = {1, 6, 33}, GROUPS[] = {80, 640, 128, 5},
+                     COLS[] = {80, 640, 640, 640};
     for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
-        for (int group = 80; group <= 640; group *= 8) {
+        for (size_t k = 0; k < LK_COUNT(GROUPS); k++) {
+            int group = GROUPS[k];
             struct vk_bench b;
             vk_bench_begin(&b, 640, TOKENS[i], "norm and residual");
             int x = vk_bench_slot(&b, 640, LK_ROWS_TOKENS),
                 y = vk_bench_slot(&b, 640, LK_ROWS_TOKENS);
             struct lk_op *o = vk_bench_op(&b, LK_OP_NORM, 0, -1, x,
-                                          vk_bench_weight(&b, LK_TYPE_F32, 1, group, 61));
+                                          vk_bench_weight(&b, LK_TYPE_F32, 1, COLS[k], 61));
             o->u.norm.group = group;
             o->u.norm.eps = 1e-6f;
             vk_bench_op(&b, LK_OP_ADD, 0, x, y, -1);

@@ -543,6 +543,27 @@ Test(vk_fuse, layers_with_states)
         groups_are(lfm2.plan, LK_VK_DECODE, true, layer, "lfm2", CONV[layer % 2]);
     }
     unmake(&lfm2);
+    static const char *const MAMBA[] = {"norm+matmul+matmul+matmul by matmul, norms",
+                                        "bias+delta_gates by delta_gates",
+                                        "conv by conv",
+                                        "ssm by ssm",
+                                        "glu by elementwise",
+                                        "norm by norm",
+                                        "matmul by matmul, quantizes",
+                                        "scale+add by elementwise",
+                                        "norm by norm",
+                                        "matmul by matmul",
+                                        "route by route",
+                                        "experts+experts+glu by experts, quantizes",
+                                        "experts by experts, quantizes",
+                                        "combine by expert_rows",
+                                        "matmul+matmul+glu by matmul, quantizes",
+                                        "matmul+add by matmul, quantizes",
+                                        "scale+add by elementwise",
+                                        NULL};
+    struct made granite = make("granitehybrid", LK_TYPE_Q4_K);
+    groups_are(granite.plan, LK_VK_DECODE, true, 0, "granitehybrid", MAMBA);
+    unmake(&granite);
     struct made m = make("qwen35", LK_TYPE_Q4_K);
     static const char *const WANT[2][20] = {
         {"norm+matmul+matmul+matmul by matmul, norms", "norm+matmul by matmul, norms",

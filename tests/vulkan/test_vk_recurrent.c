@@ -31,16 +31,18 @@ Test(vk_recurrent, convolutions)
             struct vk_bench b;
             char what[80];
             int width = WIDTHS[k], taps = TAPS[(i + k) % 3];
-            snprintf(what, sizeof what, "%d taps of %d, %d tokens of %d", taps, width,
-                     SHARES[i].tokens, SHARES[i].seqs);
+            bool bias = (i + k) % 3 != 1;
+            snprintf(what, sizeof what, "%d taps of %d%s, %d tokens of %d", taps, width,
+                     bias ? " and a bias" : "", SHARES[i].tokens, SHARES[i].seqs);
             vk_bench_begin(&b, width, SHARES[i].tokens, what);
             b.c.n_seqs = SHARES[i].seqs;
-            int w = vk_bench_weight(&b, LK_TYPE_F32, 1, (int64_t)taps * width, 3 + i);
+            int w = vk_bench_weight(&b, LK_TYPE_F32, 1, (int64_t)(taps + bias) * width, 3 + i);
             struct lk_op *op =
                 vk_bench_op(&b, LK_OP_CONV, 0, -1, vk_bench_slot(&b, width, LK_ROWS_TOKENS), w);
             op->u.conv.state = add_state(&b, taps - 1, width);
             op->u.conv.taps = taps;
             op->u.conv.silu = (i + k) % 2;
+            op->u.conv.bias = bias;
             vk_bench_end(&b, "");
         }
     }
@@ -58,6 +60,17 @@ static int pick(struct vk_bench *b, int width, int at)
     return out;
 }
 
+/* Weights of decays. */
+static int decays(struct vk_bench *b, int n_head)
+{
+    int w = vk_bench_weight(b, LK_TYPE_F32, 1, n_head, 9);
+    float *decay = (float *)(uintptr_t)b->c.plan.weights[w].data;
+    for (int h = 0; h < n_head; h++) {
+        decay[h] = -lk_flt(lk_bits(decay[h]) & 0x7fffffffu);
+    }
+    return w;
+}
+
 /* q, k, v and the rows of gates are parts of what is handed in. */
 static void delta(int k_dim, int v_dim, int n_k, int n_head, size_t share, const char *variant)
 {
@@ -68,11 +81,7 @@ static void delta(int k_dim, int v_dim, int n_k, int n_head, size_t share, const
              k_dim, v_dim, n_k, SHARES[share].tokens, SHARES[share].seqs, variant);
     vk_bench_begin(&b, width + 2 * n_head, SHARES[share].tokens, what);
     b.c.n_seqs = SHARES[share].seqs;
-    int w = vk_bench_weight(&b, LK_TYPE_F32, 1, n_head, 9);
-    float *decay = (float *)(uintptr_t)b.c.plan.weights[w].data;
-    for (int h = 0; h < n_head; h++) {
-        decay[h] = -lk_flt(lk_bits(decay[h]) & 0x7fffffffu);
-    }
+    int w = decays(&b, n_head);
     int x = pick(&b, width, 0), a = pick(&b, n_head, width),
         beta = pick(&b, n_head, width + n_head);
     int gates = vk_bench_slot(&b, 2 * n_head, LK_ROWS_TOKENS);
@@ -107,6 +116,47 @@ Test(vk_recurrent, delta_rule_unrolled, .timeout = 600)
 {
     delta(64, 48, 2, 4, 0, "looped");
     delta(64, 48, 2, 4, 3, "looped");
+    vk_pair_close();
+}
+
+/* x, B, C and the rows of gates are parts of what is handed in. */
+static void ssm(int rows, int dim, int n_group, int n_head, size_t share, const char *variant)
+{
+    struct vk_bench b;
+    char what[120];
+    int width = n_head * dim + 2 * n_group * rows;
+    snprintf(what, sizeof what, "%d heads of %dx%d, %d groups, %d tokens of %d, without '%s'",
+             n_head, rows, dim, n_group, SHARES[share].tokens, SHARES[share].seqs, variant);
+    vk_bench_begin(&b, width + n_head, SHARES[share].tokens, what);
+    b.c.n_seqs = SHARES[share].seqs;
+    int w = decays(&b, n_head), skip = vk_bench_weight(&b, LK_TYPE_F32, 1, n_head, 10);
+    int x = pick(&b, width, 0), dt = pick(&b, n_head, width);
+    int gates = vk_bench_slot(&b, 2 * n_head, LK_ROWS_TOKENS);
+    vk_bench_op(&b, LK_OP_DELTA_GATES, dt, -1, gates, w);
+    struct lk_op *op =
+        vk_bench_op(&b, LK_OP_SSM, x, gates, vk_bench_slot(&b, n_head * dim, LK_ROWS_TOKENS), skip);
+    op->u.ssm.state = add_state(&b, n_head * rows, dim);
+    op->u.ssm.n_head = n_head;
+    op->u.ssm.n_group = n_group;
+    op->u.ssm.rows = rows;
+    op->u.ssm.dim = dim;
+    vk_bench_end(&b, variant);
+}
+
+Test(vk_recurrent, selective_state_update, .timeout = 600)
+{
+    for (size_t i = 0; i < LK_COUNT(SHARES); i++) {
+        ssm(128, 64, 2, 4, i, "");
+        ssm(8, 5, 1, 3, i, "");
+        ssm(LK_MAX_DELTA_DIM, 17, 3, 6, i, "");
+    }
+    vk_pair_close();
+}
+
+Test(vk_recurrent, selective_state_update_unrolled, .timeout = 600)
+{
+    ssm(64, 48, 2, 4, 0, "looped");
+    ssm(64, 48, 2, 4, 3, "looped");
     vk_pair_close();
 }
 

@@ -197,6 +197,7 @@ void vk_group_text(const struct lk_plan *plan, const struct lk_vk_group *g, char
         [LK_VK_GROUP_L2_NORM] = "l2_norm",
         [LK_VK_GROUP_DELTA_GATES] = "delta_gates",
         [LK_VK_GROUP_DELTA] = "delta",
+        [LK_VK_GROUP_SSM] = "ssm",
         [LK_VK_GROUP_EXPERT_ROWS] = "expert_rows",
     };
     static const char *const FORM[] = {", to f32", ", to q32", ", to q256", ", to r13", ", to r16"};

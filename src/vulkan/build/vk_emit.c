@@ -76,6 +76,9 @@ static void emit_group(struct lk_vk_builder *b, const struct lk_vk_group *g)
     case LK_VK_GROUP_DELTA:
         lk_vk_emit_delta(b, g);
         break;
+    case LK_VK_GROUP_SSM:
+        lk_vk_emit_ssm(b, g);
+        break;
     case LK_VK_GROUP_EXPERT_ROWS:
         lk_vk_emit_expert_rows(b, g);
         break;

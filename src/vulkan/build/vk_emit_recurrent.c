@@ -24,6 +24,7 @@ static void conv_step(struct lk_vk_builder *b, const struct lk_vk_group *g, uint
     const struct lk_op *op = &b->plan->ops[g->lead];
     uint32_t width = lk_vk_width(b, op->out), x = (width + 127) / 128;
     bool outputs = parts & LK_VK_CONV_OUTPUTS, keep = parts & LK_VK_CONV_KEEP;
+    parts |= outputs && op->u.conv.bias ? LK_VK_CONV_BIAS : 0;
     struct lk_vk_step *s =
         outputs ? lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, x) : step_of_seqs(b, x);
     lk_vk_set_pipe(b, s, 0, "conv", parts, op->u.conv.silu, 0, 0);
@@ -76,14 +77,17 @@ void lk_vk_emit_delta_gates(struct lk_vk_builder *b, const struct lk_vk_group *g
 {
     const struct lk_op *op = &b->plan->ops[g->lead];
     uint32_t n = lk_vk_width(b, g->in[0].slot);
+    bool alone = op->n_in == 1;
     lk_vk_vector(b, op->weight);
     struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (n + 127) / 128);
     int bias = g->u.gates.bias;
-    lk_vk_set_pipe(b, s, 0, "delta_gates", bias >= 0, 0, 0, 0);
+    lk_vk_set_pipe(b, s, 0, "delta_gates", bias >= 0, alone, 0, 0);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
     lk_vk_bind(s, 2, LK_VK_BIND_PIECE, g->out[0].slot, true);
-    lk_vk_bind(s, 3, LK_VK_BIND_PIECE, g->in[1].slot, false);
+    if (!alone) {
+        lk_vk_bind(s, 3, LK_VK_BIND_PIECE, g->in[1].slot, false);
+    }
     struct lk_vk_gates_push push = {.n_head = n, .op = (uint32_t)g->lead};
     if (bias >= 0) {
         int weight = b->plan->ops[bias].weight;
@@ -119,5 +123,31 @@ void lk_vk_emit_delta(struct lk_vk_builder *b, const struct lk_vk_group *g)
                                     .n_seqs = b->e->at.n_seqs,
                                     .scale = lk_bits(op->u.delta.scale),
                                     .op = (uint32_t)g->lead};
+    lk_vk_set_push(s, &push, sizeof push);
+}
+
+void lk_vk_emit_ssm(struct lk_vk_builder *b, const struct lk_vk_group *g)
+{
+    const struct lk_op *op = &b->plan->ops[g->lead];
+    uint32_t n_head = (uint32_t)op->u.ssm.n_head, dim = (uint32_t)op->u.ssm.dim;
+    lk_vk_vector(b, op->weight);
+    struct lk_vk_step *s =
+        step_of_seqs(b, n_head * ((dim + LK_VK_DELTA_COLUMNS - 1) / LK_VK_DELTA_COLUMNS));
+    s->work = 2 * (uint64_t)n_head * dim * (uint64_t)op->u.ssm.rows;
+    lk_vk_set_pipe(b, s, 0, b->facts->looped ? "ssm" : "ssm_gpu", (uint32_t)op->u.ssm.rows, 0, 0,
+                   0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
+    lk_vk_bind(s, 1, LK_VK_BIND_PIECE, g->in[1].slot, false);
+    lk_vk_bind(s, 2, LK_VK_BIND_PIECE, g->out[0].slot, true);
+    lk_vk_bind(s, 3, LK_VK_BIND_STATE, op->u.ssm.state, true);
+    lk_vk_bind(s, 4, LK_VK_BIND_BATCH, 0, false);
+    lk_vk_bind(s, 5, LK_VK_BIND_VECTOR, op->weight, false);
+    struct lk_vk_ssm_push push = {.n_head = n_head,
+                                  .n_group = (uint32_t)op->u.ssm.n_group,
+                                  .dim = dim,
+                                  .width = lk_vk_width(b, g->in[0].slot),
+                                  .seqs = b->e->at.seqs,
+                                  .n_seqs = b->e->at.n_seqs,
+                                  .op = (uint32_t)g->lead};
     lk_vk_set_push(s, &push, sizeof push);
 }

@@ -11,5 +11,6 @@ void lk_vk_emit_conv(struct lk_vk_builder *b, const struct lk_vk_group *g);
 void lk_vk_emit_l2_norm(struct lk_vk_builder *b, const struct lk_vk_group *g);
 void lk_vk_emit_delta_gates(struct lk_vk_builder *b, const struct lk_vk_group *g);
 void lk_vk_emit_delta(struct lk_vk_builder *b, const struct lk_vk_group *g);
+void lk_vk_emit_ssm(struct lk_vk_builder *b, const struct lk_vk_group *g);
 
 #endif

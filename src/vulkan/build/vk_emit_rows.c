@@ -56,6 +56,7 @@ void lk_vk_emit_norm(struct lk_vk_builder *b, const struct lk_vk_group *g)
     uint32_t width = lk_vk_width(b, op->out), group = (uint32_t)op->u.norm.group;
     const struct lk_vk_rows out = g->out[0];
     bool quant = out.form != LK_VK_PLAIN;
+    bool of_row = b->plan->weights[op->weight].cols == (int64_t)width;
     lk_vk_vector(b, op->weight);
     int piece = quant ? lk_vk_acts_piece(b, out.slot, (uint32_t)out.form) : -1;
     struct lk_vk_step *s =
@@ -67,6 +68,7 @@ void lk_vk_emit_norm(struct lk_vk_builder *b, const struct lk_vk_group *g)
     lk_vk_bind(s, 2, LK_VK_BIND_PIECE, quant ? g->in[0].slot : out.slot, !quant);
     struct lk_vk_norm_push push = {.width = width,
                                    .group = group,
+                                   .apart = of_row ? group : 0,
                                    .eps = lk_bits(op->u.norm.eps),
                                    .inv_n = lk_bits((float)(1.0 / (double)group)),
                                    .store = !quant,

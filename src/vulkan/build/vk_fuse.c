@@ -80,6 +80,9 @@ static void fuse_op(struct lk_vk_pass *p, int i)
     case LK_OP_DELTA:
         lk_vk_fuse_plain(p, i, LK_VK_GROUP_DELTA);
         break;
+    case LK_OP_SSM:
+        lk_vk_fuse_plain(p, i, LK_VK_GROUP_SSM);
+        break;
     case LK_OP_KINDS:
         break;
     }

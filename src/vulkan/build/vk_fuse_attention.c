@@ -54,7 +54,8 @@ static bool trace(const struct lk_vk_pass *p, struct lk_vk_group *g, int which, 
     }
     int norm = take(p, &slot, LK_OP_NORM);
     g->u.decode.norm[which] = norm;
-    if (norm >= 0 && p->plan->ops[norm].u.norm.group != head_dim) {
+    const struct lk_op *op = norm >= 0 ? &p->plan->ops[norm] : NULL;
+    if (op && (op->u.norm.group != head_dim || p->plan->weights[op->weight].cols != head_dim)) {
         return false;
     }
     g->u.decode.bias[which] = take(p, &slot, LK_OP_BIAS);
@@ -100,7 +101,7 @@ static uint64_t vector_bytes(const struct lk_plan *plan)
         bool vector = op->kind == LK_OP_NORM || op->kind == LK_OP_BIAS ||
                       op->kind == LK_OP_EXPERT_BIAS || op->kind == LK_OP_ROUTE ||
                       op->kind == LK_OP_ATTENTION || op->kind == LK_OP_CONV ||
-                      op->kind == LK_OP_DELTA_GATES;
+                      op->kind == LK_OP_DELTA_GATES || op->kind == LK_OP_SSM;
         if (vector && op->weight >= 0) {
             sum += lk_round_up((size_t)plan->weights[op->weight].cols * 4, LK_VK_ALIGN);
         }

@@ -50,7 +50,7 @@ void lk_vk_fuse_bias(struct lk_vk_pass *p, int i)
     const struct lk_op *op = &p->plan->ops[i];
     int gates = p->fuse ? lk_vk_pass_sole_reader(p, op->out, LK_OP_DELTA_GATES) : -1;
     const struct lk_op *by = gates < 0 ? NULL : &p->plan->ops[gates];
-    if (!by || by->in[0] != op->out || p->producer[by->in[1]] > i) {
+    if (!by || by->in[0] != op->out || (by->n_in > 1 && p->producer[by->in[1]] > i)) {
         lk_vk_fuse_elementwise(p, i, LK_VK_ELT_BIAS);
         return;
     }
@@ -59,7 +59,9 @@ void lk_vk_fuse_bias(struct lk_vk_pass *p, int i)
     lk_vk_pass_cover(p, g, i);
     lk_vk_pass_cover(p, g, gates);
     lk_vk_pass_in(g, op->in[0], LK_VK_PLAIN);
-    lk_vk_pass_in(g, by->in[1], LK_VK_PLAIN);
+    if (by->n_in > 1) {
+        lk_vk_pass_in(g, by->in[1], LK_VK_PLAIN);
+    }
     lk_vk_pass_out(p, g, by->out, LK_VK_PLAIN);
 }
 

@@ -38,6 +38,7 @@ enum lk_vk_group_kind {
     LK_VK_GROUP_L2_NORM,
     LK_VK_GROUP_DELTA_GATES, /* a bias in front of them */
     LK_VK_GROUP_DELTA,
+    LK_VK_GROUP_SSM,
     LK_VK_GROUP_EXPERT_ROWS, /* a bias of experts; or the rows of a token combined, and an add */
 };
 

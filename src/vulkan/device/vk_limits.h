@@ -53,9 +53,10 @@
  *   tiles of experts               | lk_vk_sorted_tiles        | vk_emit_experts.c    | -
  * matvec, tile, tile_matrix of experts
  *   row groups of one expert       | a chunk                   | lk_vk_store_matrix   | error
- * conv, l2_norm, delta
+ * conv, l2_norm, delta, ssm
  *   taps of conv: a loop           | LK_MAX_TAPS               | src/plan/model.c     | error
  *   K_DIM of delta: qk, s          | LK_MAX_DELTA_DIM, 8 n     | src/plan/model.c     | error
+ *   ROWS of ssm: bc, s             | LK_MAX_DELTA_DIM, 8 n     | src/plan/model.c     | error
  *   sequences of a dispatch        | max_seqs                  | lk_vk_list_check     | error
  * quantize, norm
  *   block_max, block_sum           | 512 elements by 128       | local size           | -
