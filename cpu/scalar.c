@@ -355,6 +355,7 @@ bool lk_scalar_glu(enum lk_act act, const float *g, const float *u, int n, float
         float a = act == LK_ACT_SILU      ? lk_silu(g[i])
                   : act == LK_ACT_GELU    ? lk_gelu(g[i])
                   : act == LK_ACT_SIGMOID ? lk_sigmoid(g[i])
+                  : act == LK_ACT_RELU    ? lk_relu(g[i])
                                           : g[i];
         ok &= store(a * u[i], &y[i]);
     }

@@ -59,6 +59,11 @@ static inline sv_f sigmoid_lanes(sv_f g, sv_f u)
     return sv_mul(sv_sigmoid(g), u);
 }
 
+static inline sv_f relu_lanes(sv_f g, sv_f u)
+{
+    return sv_mul(sv_drop(sv_gt(sv_iset(0u), sv_bits(g)), g), u);
+}
+
 static bool vec_add(const float *a, const float *b, int n, float *y)
 {
     return map2(sv_add, a, b, n, y);
@@ -114,6 +119,7 @@ static bool vec_glu(enum lk_act act, const float *g, const float *u, int n, floa
     return act == LK_ACT_SILU      ? map2(silu_lanes, g, u, n, y)
            : act == LK_ACT_GELU    ? map2(gelu_lanes, g, u, n, y)
            : act == LK_ACT_SIGMOID ? map2(sigmoid_lanes, g, u, n, y)
+           : act == LK_ACT_RELU    ? map2(relu_lanes, g, u, n, y)
                                    : map2(sv_mul, g, u, n, y);
 }
 

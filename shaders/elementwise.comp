@@ -66,6 +66,8 @@ void main()
         y = x * lk_flush(lk_sigmoid(in1[i / p.width]));
     } else if (KIND == LK_VK_ELT_SIGMOID) {
         y = lk_sigmoid(x) * in1[i];
+    } else if (KIND == LK_VK_ELT_RELU) {
+        y = lk_relu(x) * in1[i];
     } else if (KIND == LK_VK_ELT_PRODUCT) {
         y = x * in1[i];
     } else if (KIND == LK_VK_ELT_CLAMPED) {

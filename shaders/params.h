@@ -67,6 +67,7 @@
 #define LK_VK_ELT_SIGMOID 7
 #define LK_VK_ELT_GATE    9
 #define LK_VK_ELT_PRODUCT 10
+#define LK_VK_ELT_RELU    12
 #define LK_VK_ELT_ERF     11 /* GELU by the error function */
 #define LK_VK_ELT_PICK    8  /* of each cap_in columns those from cap_out on */
 

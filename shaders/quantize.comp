@@ -48,6 +48,7 @@ void main()
                         y = ACT == LK_VK_ELT_SILU      ? lk_silu(x[i])
                             : ACT == LK_VK_ELT_GELU    ? lk_gelu(x[i])
                             : ACT == LK_VK_ELT_SIGMOID ? lk_sigmoid(x[i])
+                            : ACT == LK_VK_ELT_RELU    ? lk_relu(x[i])
                                                        : x[i];
                         y = y * up[i];
                     }

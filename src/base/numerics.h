@@ -286,6 +286,11 @@ LK_FN float lk_silu(float x)
     return y;
 }
 
+LK_FN float lk_relu(float x)
+{
+    return (lk_bits(x) >> 31) != 0u ? 0.0f : x;
+}
+
 /* The tanh form of GELU written as x * sigmoid(2u), which does not cancel. */
 LK_FN float lk_gelu(float x)
 {

@@ -81,9 +81,12 @@ struct lk_arch {
                           heads of v lie side by side */
     bool short_conv;   /* layers without heads of K and V are gated short convolutions; the last
                           norm is token_embd_norm */
-    bool ssm;          /* layers without heads of K and V are Mamba-2 */
-    bool delta;        /* layers of the gated delta rule among those of attention, whose results are
-                          multiplied by the sigmoid of a gate that lies beside each head of q */
+    bool one_mixer; /* a layer is one branch: feed_forward_length of a layer that is none is 0, and
+                       so is head_count_kv of one that does not attend; Mamba-2 where both are */
+    bool squared;   /* feed-forwards without a gate: what is up goes through act, times itself */
+    bool ssm;       /* layers without heads of K and V are Mamba-2 */
+    bool delta;     /* layers of the gated delta rule among those of attention, whose results are
+                       multiplied by the sigmoid of a gate that lies beside each head of q */
 };
 
 /* NULL for an unknown name. */

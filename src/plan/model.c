@@ -379,6 +379,9 @@ static void read_heads(struct reader *r, struct lk_hparams *h)
         struct lk_layer *l = &h->layers[i];
         enum lk_mixer other = h->arch->ssm ? LK_MIX_SSM : LK_MIX_SHORT_CONV;
         l->mixer = l->n_kv_head == 0 ? other : LK_MIX_ATTENTION;
+        if (h->arch->one_mixer && l->n_ff > 0) {
+            l->mixer = LK_MIX_NONE;
+        }
         l->n_kv_head = l->n_kv_head == 0 ? l->n_head : l->n_kv_head; /* nobody asks */
     }
     read_layers(r, h, "attention.key_length", false, at_k_dim, 2, LK_MAX_HEAD_DIM);
@@ -495,10 +498,10 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
         return;
     }
     read_attn_scale(r, h);
-    h->eps = read_float(r,
-                        h->arch->layer_norm ? "attention.layer_norm_epsilon"
-                                            : "attention.layer_norm_rms_epsilon",
-                        true, 1e-5f, 0x1p-60f, 1.0f);
+    static const char *const EPS[] = {"attention.layer_norm_rms_epsilon",
+                                      "attention.layer_norm_epsilon"};
+    bool other = h->arch->layer_norm || (h->arch->one_mixer && !has_key(r, EPS[0]));
+    h->eps = read_float(r, EPS[other], true, 1e-5f, 0x1p-60f, 1.0f);
     read_turns(r, h);
     bool both_ways = h->arch->both_ways, causal = !both_ways;
     if (!r->status) {
@@ -580,7 +583,7 @@ static void read_experts(struct reader *r, struct lk_hparams *h)
         struct lk_layer *l = &h->layers[i];
         int64_t each = h->arch->wide_shared ? l->n_ff : (int64_t)shared * l->n_ff_exp;
         int64_t all = wide > 0 ? wide : each;
-        if ((i + 1) % step != 0) {
+        if ((i + 1) % step != 0 || l->n_ff == 0) {
             continue;
         }
         l->n_expert = n;
@@ -719,7 +722,8 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
     for (int i = 0; i < h->n_layer; i++) {
         h->layers[i].n_ff = 1; /* where no layer has one of its own: see below */
     }
-    read_layers(r, h, "feed_forward_length", !h->arch->shared_gate, at_ff, 1, MAX_DIM);
+    read_layers(r, h, "feed_forward_length", !h->arch->shared_gate, at_ff, !h->arch->one_mixer,
+                MAX_DIM);
     read_experts(r, h);
     h->n_ctx = (uint32_t)read_int(r, "context_length", true, 1, 1,
                                   h->arch->positions ? MAX_DIM : INT32_MAX);

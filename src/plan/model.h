@@ -15,7 +15,8 @@ enum lk_mixer {
     LK_MIX_ATTENTION,
     LK_MIX_DELTA,      /* the gated delta rule */
     LK_MIX_SHORT_CONV, /* a gated short convolution */
-    LK_MIX_SSM         /* the selective state update of Mamba-2 */
+    LK_MIX_SSM,        /* the selective state update of Mamba-2 */
+    LK_MIX_NONE        /* a feed-forward is all that there is */
 };
 
 /* What may differ from layer to layer. */

@@ -64,6 +64,7 @@ enum lk_act {
     LK_ACT_GELU,
     LK_ACT_CLAMPED, /* both clamped to 7, sigmoid of 1.702 g, u + 1: lk_glu_clamped */
     LK_ACT_SIGMOID,
+    LK_ACT_RELU,
     LK_ACT_NONE /* the rows' product */
 };
 

@@ -66,8 +66,8 @@ static lk_status check_cut(const struct lk_plan *whole, int stage, lk_error *err
     }
     return lk_fail(
         err, LK_E_INVALID,
-        "layer %d: attention and feed-forward of architecture '%s' read the same rows, and "
-        "can't be apart",
+        "layer %d: attention and feed-forward of architecture '%s' read the same rows, or are one, "
+        "and can't be apart",
         stage / 2, whole->arch);
 }
 

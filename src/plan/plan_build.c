@@ -221,12 +221,29 @@ static int ungated(struct lk_builder *b, int layer, int n)
                          lk_build_blk(name, layer, "ffn_down.bias"), false);
 }
 
+/* Up and down alone: act(u) times u. */
+static int squared(struct lk_builder *b, int layer, int n, int n_ff, bool shared)
+{
+    int n_embd = b->h.n_embd;
+    char name[96];
+    part_of(name, layer, "ffn_up", shared, "weight");
+    int u = lk_build_matmul(b, layer, n, lk_build_matrix(b, name, n_ff, n_embd));
+    u = lk_build_bias(b, layer, u, part_of(name, layer, "ffn_up", shared, "bias"), false);
+    int a = lk_build_glu(b, layer, b->h.arch->act, u, u, n_ff, LK_ROWS_TOKENS);
+    part_of(name, layer, "ffn_down", shared, "weight");
+    int d = lk_build_matmul(b, layer, a, lk_build_matrix(b, name, n_embd, n_ff));
+    return lk_build_bias(b, layer, d, part_of(name, layer, "ffn_down", shared, "bias"), false);
+}
+
 /* Gate, up and down over n_ff, of every token of n; `shared`: beside experts. */
 static int dense(struct lk_builder *b, int layer, int n, int n_ff, bool shared)
 {
     const struct lk_hparams *h = &b->h;
     char name[96];
     int gate, up;
+    if (h->arch->squared) {
+        return squared(b, layer, n, n_ff, shared);
+    }
     bool fused = h->arch->fused_gate_up && !shared &&
                  !lk_build_has(b, lk_build_blk(name, layer, "ffn_gate.weight"));
     if (fused) {
@@ -327,7 +344,9 @@ static int experts(struct lk_builder *b, int layer, int n, int routed)
     const struct lk_hparams *h = &b->h;
     const struct lk_layer *l = &h->layers[layer];
     int r = route(b, layer, routed), g, u, n_ff = l->n_ff_exp;
-    if (is_fused(b, layer, false, "ffn_gate_up_exps.weight", "ffn_gate_exps.weight")) {
+    if (h->arch->squared) {
+        g = u = of_experts(b, layer, n, r, "ffn_up_exps", n_ff, h->n_embd);
+    } else if (is_fused(b, layer, false, "ffn_gate_up_exps.weight", "ffn_gate_exps.weight")) {
         g = rows_of_experts(b, layer, n, r, "ffn_gate_up_exps", 2 * n_ff, 0, n_ff, h->n_embd);
         u = rows_of_experts(b, layer, n, r, "ffn_gate_up_exps", 2 * n_ff, n_ff, n_ff, h->n_embd);
     } else {
@@ -448,18 +467,35 @@ static double layer_scale(struct lk_builder *b, int layer)
     return (double)lk_flush(value);
 }
 
+/* The branch of a layer in front of its feed-forward; n: the rows that it reads. */
+static int mix(struct lk_builder *b, int layer, int n)
+{
+    switch (b->h.layers[layer].mixer) {
+    case LK_MIX_DELTA:
+        return lk_build_delta(b, layer, n);
+    case LK_MIX_SHORT_CONV:
+        return lk_build_short_conv(b, layer, n);
+    case LK_MIX_SSM:
+        return lk_build_ssm(b, layer, n);
+    case LK_MIX_NONE:
+        return feed_forward(b, layer, n);
+    case LK_MIX_ATTENTION:
+        break;
+    }
+    return attention(b, layer, n);
+}
+
 static int add_layer(struct lk_builder *b, int layer, int x)
 {
     const struct lk_arch *arch = b->h.arch;
     bool before = !arch->no_pre_norms, after = arch->post_norms;
     int n = layer_norm(b, layer, x, before, "attn_norm.weight");
-    enum lk_mixer mixer = b->h.layers[layer].mixer;
-    int branch = mixer == LK_MIX_DELTA        ? lk_build_delta(b, layer, n)
-                 : mixer == LK_MIX_SHORT_CONV ? lk_build_short_conv(b, layer, n)
-                 : mixer == LK_MIX_SSM        ? lk_build_ssm(b, layer, n)
-                                              : attention(b, layer, n);
+    int branch = mix(b, layer, n);
     branch = layer_norm(b, layer, branch, after, "post_attention_norm.weight");
     x = norm_sum(b, layer, lk_build_add(b, layer, x, branch), "attn_output_norm");
+    if (arch->one_mixer) {
+        return x;
+    }
     b->feed_forward = !arch->parallel;
     if (arch->dense_beside && b->h.layers[layer].n_expert > 0) {
         branch = beside(b, layer, x);

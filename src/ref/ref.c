@@ -681,6 +681,9 @@ static double glu(enum lk_act kind, double g, double u)
     if (kind == LK_ACT_SIGMOID) {
         return u / (1 + exp(-g));
     }
+    if (kind == LK_ACT_RELU) {
+        return fmax(g, 0) * u;
+    }
     if (kind == LK_ACT_NONE) {
         return g * u;
     }

@@ -103,10 +103,11 @@ static void test_elementwise(struct report *rep, enum lk_cpu_level level,
                 got = t->bias(c.fa, c.fb, n, c.fgot);
                 want = lk_scalar_bias(c.fa, c.fb, n, c.fwant);
             } else if (f < 4 || f == 6) {
-                enum lk_act act = f == 2   ? LK_ACT_SILU
-                                  : f == 3 ? LK_ACT_GELU
-                                  : n % 2  ? LK_ACT_SIGMOID
-                                           : LK_ACT_NONE;
+                enum lk_act act = f == 2       ? LK_ACT_SILU
+                                  : f == 3     ? LK_ACT_GELU
+                                  : n % 3 == 0 ? LK_ACT_SIGMOID
+                                  : n % 3 == 1 ? LK_ACT_RELU
+                                               : LK_ACT_NONE;
                 got = t->glu(act, c.fa, c.fb, n, c.fgot);
                 want = lk_scalar_glu(act, c.fa, c.fb, n, c.fwant);
             } else if (f == 7) {

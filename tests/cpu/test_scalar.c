@@ -236,6 +236,8 @@ static void hash_all(uint8_t out[32])
         add_floats(&h, y, n);
         cr_assert(lk_scalar_gelu(a, (int)n, y));
         add_floats(&h, y, n);
+        cr_assert(lk_scalar_glu(LK_ACT_RELU, a, b, (int)n, y));
+        add_floats(&h, y, n);
         cr_assert(lk_scalar_softcap(a, (int)n, 1.0f / 30, 30.0f, y));
         add_floats(&h, y, n);
         for (int i = 0; i < 64; i++) {

@@ -18,7 +18,8 @@
 
 enum { N = 300, CTX = 384, BLOCK = LK_KV_BLOCK };
 
-static const char *const MODELS[] = {"qwen35", "qwen3next", "qwen35moe", "lfm2", "granitehybrid"};
+static const char *const MODELS[] = {"qwen35", "qwen3next",     "qwen35moe",
+                                     "lfm2",   "granitehybrid", "nemotron_h"};
 
 static size_t n_models(void)
 {

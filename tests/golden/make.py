@@ -26,7 +26,7 @@ torch.set_default_dtype(torch.float64)
 softmax = torch.nn.functional.softmax
 torch.nn.functional.softmax = lambda x, dim=-1, **_: softmax(x, dim=dim)
 torch.Tensor.float = torch.Tensor.double
-narrow, wide = torch.Tensor.to, lambda x: torch.float64 if x is torch.float32 else x
+narrow, kind_of, wide = torch.Tensor.to, torch.Tensor.type, lambda x: torch.float64 if x is torch.float32 else x
 widened = lambda x, *a, **k: narrow(x, *map(wide, a), **{key: wide(v) for key, v in k.items()})
 
 HIDDEN, FF, VOCAB, LAYERS, N_TOKENS = 64, 96, 256, 2, 40
@@ -158,6 +158,15 @@ def cases():
     yield "granitehybrid-dense", "granitehybrid", tf.GraniteMoeHybridConfig(
         **{**small, **mamba, "intermediate_size": 48, "num_hidden_layers": 3, "layer_types": ["mamba", "attention", "mamba"],
            "num_local_experts": 0, "num_experts_per_tok": 0}), T.F16
+    kinds = {"mamba_num_heads": 4, "mamba_head_dim": 24, "ssm_state_size": 16, "n_groups": 2, "chunk_size": 16,
+             "head_dim": 24, "intermediate_size": 48, "tie_word_embeddings": False}
+    yield "nemotron_h", "nemotron_h", tf.NemotronHConfig(
+        **{**small, **kinds, "layers_block_type": ["mamba", "mlp", "attention", "mamba"], "num_hidden_layers": 4}), T.F16
+    yield "nemotron_h_moe", "nemotron_h_moe", tf.NemotronHConfig(
+        **{**small, **kinds, "layers_block_type": ["mamba", "moe", "attention", "moe"], "num_hidden_layers": 4,
+           "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "n_shared_experts": 1,
+           "moe_shared_expert_intermediate_size": 48, "norm_topk_prob": True, "routed_scaling_factor": 2.5,
+           "experts_implementation": "eager"}), T.F16
     yield "qwen35", "qwen35", tf.Qwen3_5TextConfig(**{
         **small, "num_hidden_layers": 3, "head_dim": 32, "vocab_size": VOCAB, "linear_conv_kernel_dim": 4,
         "rms_norm_eps": 1e-6, "linear_key_head_dim": 16, "linear_value_head_dim": 24, "linear_num_key_heads": 2,
@@ -223,7 +232,9 @@ DELTA = ("qwen35", "qwen35moe", "qwen3next")
 # layers of gated short convolutions among those of attention
 SHORT_CONV = ("lfm2", "lfm2moe")
 # layers of Mamba-2 among those of attention
-MAMBA = ("granitehybrid",)
+MAMBA = ("granitehybrid", "nemotron_h", "nemotron_h_moe")
+# layers of one branch
+ONE_MIXER = ("nemotron_h", "nemotron_h_moe")
 
 
 def interleave(w, n_head):
@@ -307,6 +318,32 @@ def mamba_keys(writer, arch, c):
         writer.add_expert_shared_feed_forward_length(c.shared_intermediate_size)
 
 
+def nemotron_keys(writer, c):
+    wide = {"mlp": c.intermediate_size, "moe": c.moe_intermediate_size}
+    writer.add_feed_forward_length([wide.get(t, 0) for t in c.layer_types])
+    writer.add_head_count(c.num_attention_heads)
+    writer.add_head_count_kv([c.num_key_value_heads if t == "full_attention" else 0 for t in c.layer_types])
+    writer.add_key_length(c.head_dim)
+    writer.add_value_length(c.head_dim)
+    writer.add_layer_norm_eps(c.layer_norm_epsilon)
+    writer.add_ssm_conv_kernel(c.conv_kernel)
+    writer.add_ssm_state_size(c.ssm_state_size)
+    writer.add_ssm_group_count(c.n_groups)
+    writer.add_ssm_inner_size(c.mamba_num_heads * c.mamba_head_dim)
+    writer.add_ssm_time_step_rank(c.mamba_num_heads)
+    writer.add_rope_dimension_count(c.hidden_size // c.num_attention_heads)
+    writer.add_rope_scaling_finetuned(False)
+    if "moe" in c.layer_types:
+        writer.add_expert_count(c.n_routed_experts)
+        writer.add_expert_used_count(c.num_experts_per_tok)
+        writer.add_expert_feed_forward_length(c.moe_intermediate_size)
+        writer.add_expert_shared_feed_forward_length(c.moe_shared_expert_intermediate_size)
+        writer.add_expert_shared_count(c.n_shared_experts)
+        writer.add_expert_weights_norm(c.norm_topk_prob)
+        writer.add_expert_weights_scale(c.routed_scaling_factor)
+        writer.add_expert_group_count(c.n_group)
+
+
 def keys(writer, arch, c):
     nextn = arch == "glm4moe" # a block that predicts one token more
     writer.add_block_count(c.num_hidden_layers + nextn)
@@ -314,6 +351,9 @@ def keys(writer, arch, c):
         writer.add_nextn_predict_layers(1)
     writer.add_context_length(c.max_position_embeddings)
     writer.add_embedding_length(c.hidden_size)
+    if arch in ONE_MIXER:
+        nemotron_keys(writer, c)
+        return
     if getattr(c, "intermediate_size", None):
         writer.add_feed_forward_length(c.intermediate_size)
     writer.add_head_count(c.num_attention_heads)
@@ -440,6 +480,7 @@ NAMES = {
     "feed_forward.w3": "ffn_up", "feed_forward.gate": "ffn_gate_inp", "self_attn.q_layernorm": "attn_q_norm",
     "self_attn.k_layernorm": "attn_k_norm", "ffn_norm": "ffn_norm", "conv.in_proj": "shortconv.in_proj",
     "conv.out_proj": "shortconv.out_proj", "conv.conv": "shortconv.conv",
+    "model.embeddings.weight": "token_embd.weight", "model.norm_f.weight": "output_norm.weight", "norm": "attn_norm",
     "mamba.in_proj": "ssm_in", "mamba.conv1d": "ssm_conv1d", "mamba.norm": "ssm_norm", "mamba.out_proj": "ssm_out",
     "linear_attn.in_proj_ba": "ssm_ba",
     "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate",
@@ -488,6 +529,14 @@ def tile_heads(key, x, c):
     if "out_proj" in key:
         return np.ascontiguousarray(tile(np.ascontiguousarray(x.T), dim).T)
     return x if "norm" in key else tile(x, 1)
+
+
+def branch(arch, c, key):
+    """The name of a tensor of a model whose layers all have a `mixer`, as others would call it."""
+    if arch not in ONE_MIXER or ".mixer." not in key:
+        return key
+    kinds = {"linear_attention": "mamba", "full_attention": "self_attn", "mlp": "mlp", "moe": "mlp"}
+    return key.replace("mixer", kinds[c.layer_types[int(layer_of(key))]])
 
 
 def mamba(writer, arch, key, x, groups, qtype):
@@ -539,7 +588,7 @@ def experts(writer, arch, key, x, qtype):
     """Writes the matrices, or biases, of all experts of a layer; the values they stand for. gpt-oss
     has columns where others have rows, and gate and up in turns."""
     layer, part = layer_of(key), key.rsplit(".", 1)[1]
-    names = ("ffn_gate_exps", "ffn_up_exps") if "gate_up" in part else ("ffn_down_exps",)
+    names = ("ffn_gate_exps", "ffn_up_exps") if "gate_up" in part else (f"ffn_{part.split('_')[0]}_exps",)
     bias, values = part.endswith("bias"), []
     x = x.swapaxes(1, 2) if arch == "gpt-oss" and not bias else x
     turns = arch == "gpt-oss" and len(names) == 2
@@ -655,6 +704,7 @@ def make(out, name, arch, config, qtype):
     if arch in ENCODERS:
         return make_encoder(out, name, arch, config, qtype)
     torch.Tensor.to = widened if arch in (*DELTA, *MAMBA) else narrow # recurrent layers ask for f32
+    torch.Tensor.type = (lambda x, *a: kind_of(x, *map(wide, a))) if arch in ONE_MIXER else kind_of # and a router does
     text_model = getattr(tf, TEXT_MODELS[arch]) if arch in TEXT_MODELS else None
     model = (text_model(config) if text_model else tf.AutoModelForCausalLM.from_config(config)).double().eval()
     rng = np.random.default_rng(sum(map(ord, name)))
@@ -674,31 +724,32 @@ def make(out, name, arch, config, qtype):
     if arch == "glm4moe": # of a block that nobody runs
         w.add_tensor(f"blk.{config.num_hidden_layers}.nextn.enorm.weight", np.ones(HIDDEN, np.float32))
     state, fused = model.state_dict(), []
-    for key, t in state.items():
+    for own, t in state.items():
+        key = branch(arch, config, own)
         if key == "lm_head.weight" and config.tie_word_embeddings:
             continue
         shape = tuple(t.shape)
         if len(shape) == 1 or "e_score" in key:
             x = rng.normal(0, 0.1, shape)
-            if (key.endswith(("norm.weight", "layer_scalar", "scale")) or "layernorm" in key and arch == "gemma4") \
+            if (key.endswith(("norm.weight", "norm_f.weight", "layer_scalar", "scale")) or "layernorm" in key and arch == "gemma4") \
                     and (arch not in PLUS_ONE or "linear_attn" in key):
                 x += 1.0
         else:
             x = rng.normal(0, 1.0 if "embed" in key else 1.5 / shape[-1] ** 0.5, shape)
         x = x.astype(np.float32)
         if ".experts." in key and arch != "gemma4":
-            state[key] = torch.from_numpy(experts(w, arch, key, x, qtype).astype(np.float64))
+            state[own] = torch.from_numpy(experts(w, arch, key, x, qtype).astype(np.float64))
             continue
         if "conv.conv" in key:
             w.add_tensor(name_of(arch, key), x.squeeze(1))
-            state[key] = torch.from_numpy(x.astype(np.float64))
+            state[own] = torch.from_numpy(x.astype(np.float64))
             continue
         if ".mamba." in key:
-            value = mamba(w, arch, key, x, config.mamba_n_groups, qtype)
-            state[key] = torch.from_numpy(value.astype(np.float64))
+            value = mamba(w, arch, key, x, getattr(config, "mamba_n_groups", 0) or config.n_groups, qtype)
+            state[own] = torch.from_numpy(value.astype(np.float64))
             continue
         if "linear_attn" in key:
-            state[key] = torch.from_numpy(delta(w, arch, key, x, config, qtype).astype(np.float64))
+            state[own] = torch.from_numpy(delta(w, arch, key, x, config, qtype).astype(np.float64))
             continue
         router = key.endswith(("mlp.gate.weight", "router.weight", "gate.wg.weight", "router.proj.weight"))
         kind_of_file = T.F32 if router or "e_score" in key else qtype
@@ -726,7 +777,7 @@ def make(out, name, arch, config, qtype):
         else:
             name_of_file = name_of(arch, key if not text_model else "model." + key)
             w.add_tensor(name_of_file if shared else name_of_file.replace("_shexp", ""), data, raw_dtype=kind)
-        state[key] = torch.from_numpy(value.astype(np.float64))
+        state[own] = torch.from_numpy(value.astype(np.float64))
     model.load_state_dict(state)
     dense = []
     for i, shape in ((2, (DENSE, HIDDEN)), (3, (HIDDEN, DENSE))):

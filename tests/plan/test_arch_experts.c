@@ -111,6 +111,7 @@ Test(arch_experts, routers_by_architecture)
         {"gpt-oss", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
         {"granitemoe", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
         {"granitehybrid", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
+        {"nemotron_h_moe", LK_GATE_SIGMOID, true, 1, 1, 1.5f},
         {"glm4moe", LK_GATE_SIGMOID, true, 3, 2, 1.5f},
         {"hunyuan-moe", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
         {"ernie4_5-moe", LK_GATE_SOFTMAX, true, 1, 1, 1.5f}, /* it has a bias of choice */
@@ -126,7 +127,10 @@ Test(arch_experts, routers_by_architecture)
         struct model_params p = model_params_default(cases[i].arch, LK_TYPE_Q4_0, 2);
         struct plan_fixture f;
         plan_fixture_open(&f, &p);
-        const struct lk_op *op = find_op(f.plan, LK_OP_ROUTE, 1, 0);
+        int layer = arch_shape_of(cases[i].arch)->one_mixer ? 2 : 1;
+        char bias[64];
+        snprintf(bias, sizeof bias, "blk.%d.exp_probs_b.bias", layer);
+        const struct lk_op *op = find_op(f.plan, LK_OP_ROUTE, layer, 0);
         cr_assert(op->u.route.gate == cases[i].gate &&
                       op->u.route.normalize == cases[i].normalize &&
                       op->u.route.n_groups == cases[i].groups &&
@@ -135,8 +139,7 @@ Test(arch_experts, routers_by_architecture)
                   "%s", cases[i].arch);
         bool choice = arch_shape_of(cases[i].arch)->choice_bias;
         cr_assert_eq(op->weight >= 0, choice);
-        cr_assert(!choice ||
-                  strcmp(f.plan->weights[op->weight].name, "blk.1.exp_probs_b.bias") == 0);
+        cr_assert(!choice || strcmp(f.plan->weights[op->weight].name, bias) == 0);
         plan_fixture_close(&f);
     }
 }

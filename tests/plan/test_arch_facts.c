@@ -716,3 +716,32 @@ Test(arch_facts, layers_of_mamba)
     cr_assert_not(find_op(f.plan, LK_OP_CONV, 0, 0)->u.conv.bias);
     plan_fixture_close(&f);
 }
+
+static int n_of_kind(const struct lk_plan *plan, int layer, enum lk_op_kind kind)
+{
+    int n = 0;
+    while (find_op(plan, kind, layer, n)) {
+        n++;
+    }
+    return n;
+}
+
+/* Lists say what a layer is: heads of K and V, a width, or neither. Nothing is turned. */
+Test(arch_facts, layers_of_one_branch)
+{
+    struct model_params p = model_params_default("nemotron_h_moe", LK_TYPE_Q4_0, 6);
+    struct plan_fixture f;
+    plan_fixture_open(&f, &p);
+    cr_assert_eq(f.plan->n_states, 4, "two of Mamba-2, K and V");
+    for (int layer = 0; layer < 3; layer++) {
+        cr_assert_eq(n_of_kind(f.plan, layer, LK_OP_SSM), layer == 0);
+        cr_assert_eq(n_of_kind(f.plan, layer, LK_OP_ATTENTION), layer == 1);
+        cr_assert_eq(n_of_kind(f.plan, layer, LK_OP_ROUTE), layer == 2);
+        cr_assert_eq(n_of_kind(f.plan, layer, LK_OP_ROPE), 0);
+    }
+    for (int i = 0; i < 2; i++) { /* of experts, and of what all tokens share */
+        const struct lk_op *glu = find_op(f.plan, LK_OP_GLU, 2, i);
+        cr_assert(glu->u.glu.act == LK_ACT_RELU && glu->in[0] == glu->in[1]);
+    }
+    plan_fixture_close(&f);
+}

@@ -46,7 +46,7 @@ static bool is_turned(const char *arch, int layer)
 {
     const struct arch_shape *shape = arch_shape_of(arch);
     int step = shape->full_still ? shape->window_step : shape->no_rope_step;
-    return !shape->positions &&
+    return !shape->positions && !shape->one_mixer &&
            (arch_has_states(shape) ? layer % 2 == 1 : step == 0 || (layer + 1) % step != 0);
 }
 
@@ -74,7 +74,8 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         const char *arch, *layer;
         const char *unturned; /* a layer without rotation, where some have none */
         const char *full;     /* one without a window, where v is made of k */
-        const char *plain;    /* a layer without experts, likewise */
+        const char *plain;    /* a layer without experts, likewise, or that is a feed-forward */
+        const char *still;    /* one that attends without rotation, where others have states */
     } want[] = {
         {.arch = "llama", .layer = QKV ATTENTION "add " FFN "add"},
         {.arch = "qwen2", .layer = QKV "bias bias bias " ATTENTION "add " FFN "add"},
@@ -129,6 +130,14 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         {.arch = "granitehybrid",
          .layer = QKV ATTENTION "scale add " SHARED "scale add",
          .unturned = MAMBA "scale add " SHARED "scale add"},
+        {.arch = "nemotron_h",
+         .unturned = MAMBA "add",
+         .still = QKV UNTURNED "add",
+         .plain = "norm matmul glu matmul add"},
+        {.arch = "nemotron_h_moe",
+         .unturned = MAMBA "add",
+         .still = QKV UNTURNED "add",
+         .plain = "norm matmul route experts glu experts combine matmul glu matmul add add"},
         {.arch = "glm4moe",
          .layer = QKV "norm norm " ATTENTION "add " SHARED "add",
          .plain = QKV "norm norm " ATTENTION "add " FFN "add"},
@@ -163,7 +172,12 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
             const char *usual = full                                          ? want[i].full
                                 : !p.n_expert || model_has_experts(&p, layer) ? want[i].layer
                                                                               : want[i].plain;
-            cr_assert_str_eq(text, turned ? usual : want[i].unturned);
+            bool feeds = arch_shape_of(want[i].arch)->one_mixer && model_feeds_forward(&p, layer);
+            bool still = want[i].still && model_attends(&p, layer);
+            cr_assert_str_eq(text, feeds    ? want[i].plain
+                                   : turned ? usual
+                                   : still  ? want[i].still
+                                            : want[i].unturned);
             cr_assert_eq(turned, is_turned(want[i].arch, layer));
         }
         op_names(f.plan, -1, text, sizeof text);
@@ -364,12 +378,17 @@ Test(plan, wiring_and_shapes_of_every_architecture_and_type)
             struct plan_fixture f;
             plan_fixture_open(&f, &p);
             int lone = arch_shape_of(archs[a])->short_conv ? (p.n_layer + 1) / 2 : 0;
+            int attends = p.n_layer - 1;
+            for (int i = 0; i < p.n_layer && arch_shape_of(archs[a])->one_mixer; i++) {
+                lone += model_feeds_forward(&p, i) ? 2 : 0;
+                attends = model_attends(&p, i) ? i : attends;
+            }
             cr_assert(f.plan->n_layer == p.n_layer && f.plan->n_embd == p.n_embd &&
                       f.plan->n_states == 2 * p.n_layer - lone && f.plan->n_vocab == p.n_vocab &&
                       f.plan->n_ctx_max == (uint32_t)p.n_ctx);
             check_wiring(f.plan);
             struct lk_attn_shape s =
-                lk_attn_shape_of(f.plan, find_op(f.plan, LK_OP_ATTENTION, p.n_layer - 1, 0));
+                lk_attn_shape_of(f.plan, find_op(f.plan, LK_OP_ATTENTION, attends, 0));
             cr_assert(s.n_head == p.n_head && s.n_kv_head == model_kv_heads(&p, p.n_layer - 1) &&
                       s.head_dim == model_head_dim(&p, p.n_layer - 1));
             plan_fixture_close(&f);
@@ -382,6 +401,9 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         struct model_params p = model_params_default(archs[a], LK_TYPE_Q8_0, 3);
         struct plan_fixture f;
+        if (arch_shape_of(archs[a])->one_mixer) {
+            continue; /* layers_of_mamba has one of each kind */
+        }
         plan_fixture_open(&f, &p);
         const struct lk_plan *plan = f.plan;
         bool delta = arch_shape_of(archs[a])->delta; /* q has gates, in each second layer */
@@ -673,7 +695,9 @@ Test(plan, slices_join_to_the_whole)
         lk_plan_free(&half);
         plan_fixture_close(&f);
     }
-    cr_assert_eq(n_apart, (int)LK_COUNT(archs) - 1, "all but cohere2, whose branches read one row");
+    cr_assert_eq(
+        n_apart, (int)LK_COUNT(archs) - 3,
+        "all but cohere2, whose branches read one row, and two whose layers are one branch");
 }
 
 /* ---- layout ---- */

@@ -112,7 +112,7 @@ Test(ref_models, scalar_stays_near_ideal_mathematics)
         }
         int most = test_is_full() ? 8 : a < 5 ? 4 : 2;
         const struct arch_shape *shape = arch_shape_of(archs[a]);
-        int kinds = arch_has_states(shape) ? 2 : 1; /* of layers, in turns */
+        int kinds = shape->one_mixer ? 3 : arch_has_states(shape) ? 2 : 1; /* of layers, in turns */
         for (int layers = 1; layers <= most; layers *= 2) {
             struct model_params p = model_params_default(archs[a], LK_TYPE_F32, (unsigned)a + 7);
             struct gguf_build b;

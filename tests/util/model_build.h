@@ -18,7 +18,8 @@
             "ernie4_5", "gemma-embedding", "qwen3moe", "gpt-oss", "gemma4", "granitemoe",          \
             "glm4moe", "hunyuan-moe", "ernie4_5-moe", "minimax-m2", "bailingmoe", "bailingmoe2",   \
             "qwen3vlmoe", "dots1", "olmoe", "qwen2moe", "lfm2", "lfm2moe", "granitehybrid",        \
-            "qwen35", "qwen35moe", "qwen3next", "bert", "nomic-bert"                               \
+            "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next", "bert",            \
+            "nomic-bert"                                                                           \
     }
 
 /* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
@@ -60,6 +61,8 @@ struct arch_shape {
     bool choice_bias;
     bool short_conv;   /* each second layer attends, the others have a gated short convolution */
     bool ssm;          /* each second layer attends, the others are Mamba-2 */
+    bool one_mixer;    /* layers in turns: Mamba-2, attention without rotation, a feed-forward */
+    bool squared;      /* of feed-forwards; their activation is the square of a rectifier */
     bool delta;        /* each second layer attends, the others have the gated delta rule; queries
                           have gates */
     bool shared_gate;  /* beside experts, what all tokens share has a gate */
@@ -133,6 +136,9 @@ int model_kv_heads(const struct model_params *p, int layer);
 bool model_has_v(const struct model_params *p, int layer);
 /* Whether a layer of it has experts. */
 bool model_has_experts(const struct model_params *p, int layer);
+/* Whether a layer attends, and whether it has a feed-forward. */
+bool model_attends(const struct model_params *p, int layer);
+bool model_feeds_forward(const struct model_params *p, int layer);
 /* b is filled from nothing; gb_free it. Its bytes start aligned to 16, data is aligned to 32. */
 void model_build(struct gguf_build *b, const struct model_params *p);
 /* Fills n elements (whole blocks) of any type with random values of this standard deviation. */

@@ -141,7 +141,8 @@ static void layer(struct vk_bench *b, enum lk_type type, int n_tokens, const cha
     int a = vk_bench_slot(b, 512, LK_ROWS_TOKENS), d = vk_bench_slot(b, 256, LK_ROWS_TOKENS);
     vk_bench_op(b, LK_OP_MATMUL, n2, -1, g, wg);
     vk_bench_op(b, LK_OP_MATMUL, n2, -1, u, wu);
-    vk_bench_op(b, LK_OP_GLU, g, u, a, -1)->u.glu.act = type % 2 ? LK_ACT_GELU : LK_ACT_SILU;
+    enum lk_act act = type % 3 == 2 ? LK_ACT_RELU : type % 2 ? LK_ACT_GELU : LK_ACT_SILU;
+    vk_bench_op(b, LK_OP_GLU, g, u, a, -1)->u.glu.act = act;
     int wd = vk_bench_weight(b, type, 256, 512, 16);
     vk_bench_op(b, LK_OP_MATMUL, a, -1, d, wd);
     vk_bench_op(b, LK_OP_ADD, s, d, vk_bench_slot(b, 256, LK_ROWS_TOKENS), -1);

@@ -564,6 +564,11 @@ Test(vk_fuse, layers_with_states)
     struct made granite = make("granitehybrid", LK_TYPE_Q4_K);
     groups_are(granite.plan, LK_VK_DECODE, true, 0, "granitehybrid", MAMBA);
     unmake(&granite);
+    static const char *const ALONE[] = {"norm+matmul by matmul, norms", "glu by quantize, to q256",
+                                        "matmul+add by matmul", NULL};
+    struct made nemotron = make("nemotron_h", LK_TYPE_Q4_K); /* a layer is one branch */
+    groups_are(nemotron.plan, LK_VK_DECODE, true, 2, "nemotron_h", ALONE);
+    unmake(&nemotron);
     struct made m = make("qwen35", LK_TYPE_Q4_K);
     static const char *const WANT[2][20] = {
         {"norm+matmul+matmul+matmul by matmul, norms", "norm+matmul by matmul, norms",

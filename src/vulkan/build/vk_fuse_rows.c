@@ -144,11 +144,10 @@ void lk_vk_fuse_norm(struct lk_vk_pass *p, int i)
 void lk_vk_fuse_act(struct lk_vk_pass *p, int i)
 {
     const struct lk_op *op = &p->plan->ops[i];
-    static const uint32_t ACTS[] = {[LK_ACT_SILU] = LK_VK_ELT_SILU,
-                                    [LK_ACT_GELU] = LK_VK_ELT_GELU,
-                                    [LK_ACT_CLAMPED] = LK_VK_ELT_CLAMPED,
-                                    [LK_ACT_SIGMOID] = LK_VK_ELT_SIGMOID,
-                                    [LK_ACT_NONE] = LK_VK_ELT_PRODUCT};
+    static const uint32_t ACTS[] = {
+        [LK_ACT_SILU] = LK_VK_ELT_SILU,       [LK_ACT_GELU] = LK_VK_ELT_GELU,
+        [LK_ACT_CLAMPED] = LK_VK_ELT_CLAMPED, [LK_ACT_SIGMOID] = LK_VK_ELT_SIGMOID,
+        [LK_ACT_RELU] = LK_VK_ELT_RELU,       [LK_ACT_NONE] = LK_VK_ELT_PRODUCT};
     uint32_t act = op->kind == LK_OP_GELU ? LK_VK_ELT_ERF : ACTS[op->u.glu.act];
     int form = p->fuse ? lk_vk_pass_only_form(p, op->out) : LK_VK_PLAIN;
     if (form != LK_VK_X_Q32 && form != LK_VK_X_Q256) {
