@@ -319,9 +319,11 @@ static lk_status prepare(struct lk_check_run *c, lk_error *err)
     c->y = lk_alloc_array(most, sizeof *c->y);
     c->z = lk_alloc_array(most, sizeof *c->z);
     c->new_op = lk_alloc_array((size_t)p->n_ops, sizeof *c->new_op);
-    if (!c->hidden || !c->x || !c->y || !c->z || !c->new_op) {
+    c->lent = lk_alloc_array((size_t)p->n_states + 1, sizeof *c->lent);
+    if (!c->hidden || !c->x || !c->y || !c->z || !c->new_op || !c->lent) {
         return lk_fail(err, LK_E_NOMEM, "out of memory: rows of a check");
     }
+    c->feeds.lent = c->short_feeds.lent = c->lent;
     find_new_ops(c);
     return make_grid(c, err);
 }
@@ -497,6 +499,10 @@ lk_status lk_check_with(const lk_model *model, const lk_engine_options *engine,
     lk_side_close(&c.ref);
     lk_feeds_free(&c.feeds);
     lk_feeds_free(&c.short_feeds);
+    for (int i = 0; c.lent && i < plan->n_states; i++) {
+        lk_free(c.lent[i]);
+    }
+    lk_free(c.lent);
     lk_free(c.new_op);
     lk_free(c.hidden);
     lk_free(c.x);

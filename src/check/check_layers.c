@@ -308,12 +308,16 @@ static lk_status run_base(struct lk_check_run *c, struct comparison *m, enum lk_
     return status;
 }
 
-static void hand_on(struct lk_check_run *c, int layer, const float *rows)
+/* The rows of the prompt that a unit gave, and what later layers attend to in it. */
+static lk_status hand_on(struct lk_check_run *c, struct lk_unit *u, const float *rows,
+                         lk_error *err)
 {
     size_t n = (size_t)c->feeds.n_tokens * (size_t)c->plan->n_embd;
+    int layer = u->spec.layer;
     if (layer < c->plan->n_layer) {
         memcpy(c->hidden + (size_t)(layer + 1) * n, rows, n * sizeof *c->hidden);
     }
+    return lk_unit_lend(u, &c->feeds, c->lent, err);
 }
 
 static lk_status open_units(struct lk_check_run *c, struct comparison *m, int layer, lk_error *err)
@@ -375,7 +379,7 @@ static lk_status compare_unit(struct lk_check_run *c, struct comparison *m, int 
         }
         m->seconds += lk_now() - from;
         if (!status && ran && feed == LK_FEED_PREFILL && m->main) {
-            hand_on(c, layer, c->y);
+            status = hand_on(c, &m->base, c->y, err);
         }
         for (int i = 0; i < m->n && !status && ran; i++) {
             struct judged *j = &m->judged[i];
@@ -416,7 +420,9 @@ static lk_status compare_briefly(struct lk_check_run *c, struct comparison *m, i
         status = run_judged(c, m, j, &j->fused, LK_FEED_PREFILL, &j->joined, &ran, err);
     }
     if (!status && ran) {
-        hand_on(c, layer, c->has_vulkan ? c->y : c->x);
+        status = c->has_vulkan ? hand_on(c, &m->base, c->y, err) : hand_on(c, &j->fused, c->x, err);
+    }
+    if (!status && ran) {
         status = c->has_vulkan ? lk_unit_copy_states(&j->fused, &m->base, m->feeds, c->y, err)
                                : lk_unit_copy_states(&m->base, &j->fused, m->feeds, c->y, err);
     }
@@ -490,7 +496,7 @@ static lk_status pass_on(struct lk_check_run *c, int layer, lk_error *err)
         status = lk_unit_run(&u, &c->feeds, LK_FEED_PREFILL, lk_check_hidden(c, layer), c->y, err);
     }
     if (!status) {
-        hand_on(c, layer, c->y);
+        status = hand_on(c, &u, c->y, err);
     }
     lk_unit_close(&u);
     return status;

@@ -240,17 +240,49 @@ static lk_status depth_bits(struct lk_check_run *c, lk_error *err)
     return status ? status : lk_check_put(c, &e, "depths", how, err);
 }
 
-/* The rows after one more layer on a reference, in place. */
-static lk_status one_layer(const struct lk_side *side, const struct lk_feeds *f, int layer,
-                           float *rows, float *scratch, lk_error *err)
+/* A reference that goes through the layers from the tokens on. */
+struct walk {
+    struct lk_side side;
+    float *rows; /* [n_tokens][n_embd] after the last layer */
+    void **lent; /* [states of the plan]: K and V that later layers attend to */
+};
+
+static lk_status open_walk(struct lk_check_run *c, struct walk *w, const char *level, size_t n,
+                           lk_error *err)
+{
+    w->rows = lk_alloc_array(n, sizeof *w->rows);
+    w->lent = lk_alloc_array((size_t)c->plan->n_states + 1, sizeof *w->lent);
+    if (!w->rows || !w->lent) {
+        return lk_fail(err, LK_E_NOMEM, "out of memory: rows of the reference");
+    }
+    return open_reference(c, &w->side, level, err);
+}
+
+static void close_walk(struct lk_check_run *c, struct walk *w)
+{
+    for (int i = 0; w->lent && i < c->plan->n_states; i++) {
+        lk_free(w->lent[i]);
+    }
+    lk_free(w->lent);
+    lk_free(w->rows);
+    lk_side_close(&w->side);
+}
+
+/* The rows after one more layer, in place. */
+static lk_status one_layer(struct walk *w, struct lk_feeds *f, int layer, float *scratch,
+                           lk_error *err)
 {
     struct lk_unit u;
     struct lk_unit_spec spec = {.layer = layer, .last_op = -1};
-    lk_status status = lk_unit_open(&u, side, &spec, f, err);
+    f->lent = w->lent;
+    lk_status status = lk_unit_open(&u, &w->side, &spec, f, err);
     if (!status) {
-        status = lk_unit_run(&u, f, LK_FEED_PREFILL, rows, scratch, err);
-        size_t n = (size_t)f->n_tokens * (size_t)side->plan->n_embd;
-        memcpy(rows, scratch, n * sizeof *rows);
+        status = lk_unit_run(&u, f, LK_FEED_PREFILL, w->rows, scratch, err);
+    }
+    if (!status) {
+        size_t n = (size_t)f->n_tokens * (size_t)w->side.plan->n_embd;
+        memcpy(w->rows, scratch, n * sizeof *w->rows);
+        status = lk_unit_lend(&u, f, w->lent, err);
     }
     lk_unit_close(&u);
     return status;
@@ -281,35 +313,30 @@ static void judge_depth(struct lk_check_run *c, lk_check_depth *d, const float *
 static lk_status depth_reference(struct lk_check_run *c, lk_error *err)
 {
     struct lk_feeds f = {0};
-    struct lk_side ideal = {0}, coarse = {0};
+    struct walk ideal = {0}, coarse = {0};
     lk_check_entry e = {.state = LK_CHECK_WITHIN};
     double from = lk_now();
     int most = c->report->depths[c->report->n_depths - 1].depth;
     int n_tokens = c->feeds.n_tokens < 8 || c->options.quick ? LK_FEED_SEQS : 8;
     size_t n = (size_t)n_tokens * (size_t)c->plan->n_embd;
-    float *rows = lk_alloc_array(2 * n, sizeof *rows);
-    if (!rows) {
-        return lk_fail(err, LK_E_NOMEM, "out of memory: rows of the reference");
-    }
     lk_status status =
         lk_feeds_init(&f, n_tokens, c->feeds.n_ctx, c->plan->n_vocab, c->feeds.token[0], err);
     if (!status) {
-        status = open_reference(c, &ideal, "auto", err);
+        status = open_walk(c, &ideal, "auto", n, err);
     }
     if (!status) {
-        status = open_reference(c, &coarse, "coarse", err);
+        status = open_walk(c, &coarse, "coarse", n, err);
     }
     for (int layer = -1, at = 0; layer < most && !status; layer++) {
-        status = one_layer(&ideal, &f, layer, rows, c->x, err);
-        status = status ? status : one_layer(&coarse, &f, layer, rows + n, c->x, err);
+        status = one_layer(&ideal, &f, layer, c->x, err);
+        status = status ? status : one_layer(&coarse, &f, layer, c->x, err);
         if (!status && layer + 1 == c->report->depths[at].depth) {
-            judge_depth(c, &c->report->depths[at++], rows, rows + n, n, &e);
+            judge_depth(c, &c->report->depths[at++], ideal.rows, coarse.rows, n, &e);
         }
         status = status ? status : lk_check_step(c, err);
     }
-    lk_free(rows);
-    lk_side_close(&ideal);
-    lk_side_close(&coarse);
+    close_walk(c, &ideal);
+    close_walk(c, &coarse);
     lk_feeds_free(&f);
     e.seconds = lk_now() - from;
     char how[160];

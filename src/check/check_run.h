@@ -25,8 +25,9 @@ struct lk_check_run {
     struct lk_feeds feeds, short_feeds;        /* short: the first tokens, for the levels */
     struct lk_side subject, base, scalar, ref; /* scalar, ref: opened when first needed */
     bool has_vulkan;
-    bool again;    /* all layers in full, since only the whole differs */
-    bool *new_op;  /* [n_ops of the plan]: first of its kind and shape */
+    bool again;   /* all layers in full, since only the whole differs */
+    bool *new_op; /* [n_ops of the plan]: first of its kind and shape */
+    void **lent;  /* [states of the plan]: K and V of layers that others attend to, of the prompt */
     float *hidden; /* [n_layer + 1][n_tokens][n_embd]: the base's rows before each layer and the
                       head */
     float *x, *y;  /* two slots, or caches */

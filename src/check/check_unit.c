@@ -169,6 +169,54 @@ static lk_status cut(struct lk_unit *u, lk_error *err)
     return status;
 }
 
+/* Whether a state is of a layer that the unit has not. */
+static bool is_foreign(const struct lk_unit *u, int i)
+{
+    int stage = lk_stage_of(u->slice->states[i].layer);
+    return stage < u->slice->first_stage || stage >= u->slice->last_stage;
+}
+
+/* What a unit reads of earlier layers. */
+static lk_status borrow(struct lk_unit *u, const struct lk_feeds *f, lk_error *err)
+{
+    lk_status status = LK_OK;
+    for (int i = 0; f->lent && i < u->slice->n_states && !status; i++) {
+        if (f->lent[i] && is_foreign(u, i) && lk_plan_keeps(u->slice, i)) {
+            size_t n = (size_t)f->prompt_blocks * lk_state_unit_bytes(&u->slice->states[i]);
+            status = u->side->impl->state_write(u->states, i, 0, f->lent[i], n, err);
+        }
+    }
+    return status;
+}
+
+/* Whether a layer attends to a state that is not its own. */
+static bool is_lent(const struct lk_plan *plan, int i)
+{
+    bool is = false;
+    for (int k = 0; k < plan->n_ops; k++) {
+        const struct lk_op *op = &plan->ops[k];
+        is |= op->kind == LK_OP_ATTENTION && op->layer != plan->states[i].layer &&
+              (op->u.attention.k == i || op->u.attention.v == i);
+    }
+    return is;
+}
+
+lk_status lk_unit_lend(struct lk_unit *u, const struct lk_feeds *f, void **lent, lk_error *err)
+{
+    const struct lk_plan *plan = u->side->plan;
+    lk_status status = LK_OK;
+    for (int i = 0; i < plan->n_states && !status; i++) {
+        if (is_foreign(u, i) || !is_lent(plan, i)) {
+            continue;
+        }
+        size_t n = (size_t)f->prompt_blocks * lk_state_unit_bytes(&plan->states[i]);
+        lent[i] = lent[i] ? lent[i] : lk_alloc(n);
+        status = lent[i] ? u->side->impl->state_read(u->states, i, 0, lent[i], n, err)
+                         : lk_fail(err, LK_E_NOMEM, "out of memory: K and V that layers share");
+    }
+    return status;
+}
+
 lk_status lk_unit_open(struct lk_unit *u, const struct lk_side *side,
                        const struct lk_unit_spec *spec, const struct lk_feeds *f, lk_error *err)
 {
@@ -192,6 +240,7 @@ lk_status lk_unit_open(struct lk_unit *u, const struct lk_side *side,
     if (!status) {
         status = side->impl->state_alloc(side->backend, &geom, &u->states, err);
     }
+    status = status ? status : borrow(u, f, err);
     if (status) {
         lk_unit_close(u);
     }

@@ -36,8 +36,9 @@ struct lk_feeds {
     int n_tokens; /* of the prompt, at least LK_FEED_SEQS */
     int n_ctx;    /* positions; the last one is fed */
     int max_blocks, n_blocks, prompt_blocks;
-    int32_t *token;  /* [n_tokens] */
-    int32_t *tables; /* [1 + LK_FEED_SEQS][max_blocks]: the prompt's, then those of far */
+    int32_t *token;    /* [n_tokens] */
+    int32_t *tables;   /* [1 + LK_FEED_SEQS][max_blocks]: the prompt's, then those of far */
+    void *const *lent; /* [states of the plan]: see lk_unit_lend; NULL: there are none */
     struct lk_feed {
         const char *name; /* "prefill", ... */
         struct lk_batch b;
@@ -89,6 +90,11 @@ size_t lk_unit_state_floats(const struct lk_unit *unit, const struct lk_feeds *f
 /* Copies the states of one unit to another of the same layer, bit by bit; room: as many floats. */
 lk_status lk_unit_copy_states(struct lk_unit *to, struct lk_unit *from,
                               const struct lk_feeds *feeds, void *room, lk_error *err);
+/* Keeps the prompt's blocks of those states that other layers attend to, as a prefill has left
+ * them, in lent: the caller's, lk_free each. A unit that is opened with them begins with what it
+ * reads of earlier layers. */
+lk_status lk_unit_lend(struct lk_unit *unit, const struct lk_feeds *feeds, void **lent,
+                       lk_error *err);
 /* The recurrent states of a unit to memory (in: from there); n_bytes of them, 0: it has none. */
 size_t lk_unit_recurrent_bytes(const struct lk_unit *unit);
 lk_status lk_unit_move_recurrent(struct lk_unit *unit, void *data, bool in, lk_error *err);

@@ -107,12 +107,42 @@ static lk_status sharing_open(struct lk_engine *e, struct sharing *s, lk_error *
     return LK_OK;
 }
 
+/* The first layer from `at` on that a part can begin with. */
+static int next_cut(const struct lk_plan *plan, int at)
+{
+    while (!lk_plan_may_cut(plan, lk_stage_of(at))) {
+        at++;
+    }
+    return at;
+}
+
+/* Moves the ends of shares to where the plan can be cut; how many layers are left on devices. */
+static int sharing_cut(const struct lk_plan *plan, struct sharing *s, int placed)
+{
+    int raw = plan->n_layer - placed, first = next_cut(plan, raw), at = first;
+    for (int i = 0; i < s->n; i++) {
+        raw += s->shares[i].n_layers;
+        int end = next_cut(plan, raw);
+        s->shares[i].n_layers = end - at;
+        at = end;
+    }
+    return plan->n_layer - first;
+}
+
 /* The shares as a placement; parts without layers are left out. part_of: the device of each. */
-static lk_status sharing_place(const struct lk_engine *e, const struct sharing *s, int placed,
+static lk_status sharing_place(const struct lk_engine *e, struct sharing *s, int *n_placed,
                                struct lk_placement *p, lk_error *err)
 {
+    int placed = sharing_cut(e->plan, s, *n_placed);
+    if (s->all && placed < *n_placed) {
+        return lk_fail(err, LK_E_INVALID,
+                       "%d layers on devices: layers that read K and V of others must be with "
+                       "them; expected %d, or %d",
+                       *n_placed, placed, e->plan->n_layer);
+    }
     lk_status status = lk_placement_init(p, s->n + 1, err);
     int at = e->plan->n_layer - placed;
+    *n_placed = placed;
     if (status) {
         return status;
     }
@@ -209,7 +239,7 @@ static lk_status sharing_fill(struct lk_engine *e, struct sharing *s, struct lk_
             status = LK_E_NOMEM; /* as the device said that ended it */
             break;
         }
-        status = sharing_place(e, s, placed, &p, err);
+        status = sharing_place(e, s, &placed, &p, err);
         if (!status) {
             status = lk_lane_place(e, lane, &p, s->n > 1 || !s->all, &lack, err);
         }

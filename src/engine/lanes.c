@@ -73,6 +73,12 @@ static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, l
     int first = part->first_stage, last = part->last_stage, end = lk_stage_of(whole->n_layer);
     bool is_whole = first == 0 && last == end && part->head;
     lk_status status = LK_OK;
+    if (!lk_plan_may_cut(whole, first)) {
+        return lk_fail(err, LK_E_INVALID,
+                       "a part that begins with layer %d: layers from there on read K and V of "
+                       "layers before it, which must be in one part with them",
+                       first / 2);
+    }
     if (!is_whole) {
         status = lk_plan_slice(whole, first, last, first == 0, part->head, &part->slice, err);
     }
@@ -112,8 +118,10 @@ static lk_status part_open(struct lk_engine *e, const struct lk_place *place, bo
         status = part_prepare(e, part, err);
     }
     while (status == LK_E_NOMEM && part->on && fewer && place->last - part->first_stage > 2) {
-        part->first_stage += 2;
-        status = part_prepare(e, part, err);
+        do {
+            part->first_stage += 2;
+        } while (!lk_plan_may_cut(e->plan, part->first_stage));
+        status = part->first_stage < place->last ? part_prepare(e, part, err) : LK_E_NOMEM;
     }
     if (status) {
         part_free(e, part);

@@ -62,6 +62,7 @@ static const struct lk_arch TABLE[] = {
      .local_rope_base = 10000.0,
      .factors_required = true,
      .attn_scale = 1.0,
+     .shared_kv = true,
      .value_norm = true,
      .experts = true,
      .normalize = true,

@@ -66,6 +66,8 @@ struct lk_arch {
                               rope.dimension_count_swa */
     bool factors_required; /* rope_freqs.weight must be there: layers without a window are turned
                               by it, the others as if it was not */
+    bool shared_kv; /* attention.shared_kv_layers: that many of the last layers have no K and V, but
+                       those of the last layer before them with a window, or without, as they are */
     bool value_norm; /* an RMS norm of each head of v without a weight; attn_v may be missing: v is
                         what attn_k gives, before its norm */
     bool dense_beside; /* layers of experts have a dense feed-forward too: each has norms of its own

@@ -411,6 +411,30 @@ static void read_heads(struct reader *r, struct lk_hparams *h)
     }
 }
 
+/* Layers that attend to K and V of one before them. */
+static void read_shared(struct reader *r, struct lk_hparams *h)
+{
+    char found[32], expected[96];
+    int n = h->arch->shared_kv
+                ? read_int(r, "attention.shared_kv_layers", false, 0, 0, h->n_layer - 1)
+                : 0;
+    for (int i = 0; i < h->n_layer; i++) {
+        struct lk_layer *l = &h->layers[i];
+        l->kv_layer = i;
+        for (int k = h->n_layer - n - 1; i >= h->n_layer - n && k >= 0 && l->kv_layer == i; k--) {
+            l->kv_layer = (h->layers[k].window > 0) == (l->window > 0) ? k : i;
+        }
+        const struct lk_layer *of = &h->layers[l->kv_layer];
+        bool same = of->n_kv_head == l->n_kv_head && of->k_dim == l->k_dim;
+        if (!r->status && i >= h->n_layer - n && (l->kv_layer == i || !same)) {
+            snprintf(found, sizeof found, "%d", n);
+            snprintf(expected, sizeof expected,
+                     "a layer before those with K and V as layer %d reads them", i);
+            refuse(r, "attention.shared_kv_layers", found, expected);
+        }
+    }
+}
+
 /* What q.k is multiplied by, where it is not 1 / sqrt(key length). Gemma 2 and 3 divide by a number
  * that is no key of their files: the key length, but in the 27B, which its sizes tell, n_embd /
  * n_head.
@@ -497,6 +521,7 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
     if (r->status) {
         return;
     }
+    read_shared(r, h);
     read_attn_scale(r, h);
     static const char *const EPS[] = {"attention.layer_norm_rms_epsilon",
                                       "attention.layer_norm_epsilon"};
@@ -668,6 +693,16 @@ void lk_hparams_free(struct lk_hparams *h)
     h->layers = NULL;
 }
 
+static bool makes_kv(struct lk_str part)
+{
+    static const char *const PARTS[] = {"attn_k.weight", "attn_v.weight", "attn_k_norm.weight"};
+    bool is_one = false;
+    for (size_t i = 0; i < LK_COUNT(PARTS); i++) {
+        is_one |= is_word(part, PARTS[i]);
+    }
+    return is_one;
+}
+
 bool lk_hparams_skip(const struct lk_hparams *h, struct lk_str tensor)
 {
     static const char prefix[] = "blk.";
@@ -679,7 +714,11 @@ bool lk_hparams_skip(const struct lk_hparams *h, struct lk_str tensor)
     while (i < tensor.len && tensor.ptr[i] >= '0' && tensor.ptr[i] <= '9' && block <= MAX_LAYERS) {
         block = 10 * block + (tensor.ptr[i++] - '0');
     }
-    return i < tensor.len && tensor.ptr[i] == '.' && block >= h->n_layer && block < h->n_blocks;
+    if (i >= tensor.len || tensor.ptr[i] != '.' || block >= h->n_blocks) {
+        return false;
+    }
+    struct lk_str part = {tensor.ptr + i + 1, tensor.len - i - 1};
+    return block >= h->n_layer || (h->layers[block].kv_layer != block && makes_kv(part));
 }
 
 /* Rows of the embedding, which are the vocabulary. */
@@ -777,137 +816,5 @@ lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *h, lk_e
         lk_hparams_free(h);
         return status;
     }
-    return LK_OK;
-}
-
-/* ---- weights ---- */
-
-/* A tensor of n matrices of rows times cols; dimensions of 1 may be written out or not. */
-static lk_status find(const struct lk_gguf *gguf, const char *name, int64_t n, int64_t rows,
-                      int64_t cols, const struct lk_gguf_tensor **out, lk_error *err)
-{
-    char expected[80];
-    const struct lk_gguf_tensor *t = lk_gguf_find_tensor(gguf, name);
-    snprintf(expected, sizeof expected, n > 1 ? "[%lld, %lld, %lld]" : "[%lld, %lld]",
-             (long long)cols, (long long)rows, (long long)n);
-    if (!t) {
-        return lk_fail(err, LK_E_FORMAT, "%s: tensor '%s' is missing, expected %s",
-                       lk_gguf_path(gguf), name, expected);
-    }
-    bool fits = t->ne[0] == (uint64_t)cols && t->ne[1] == (uint64_t)rows &&
-                t->ne[2] == (uint64_t)n && t->ne[3] == 1;
-    if (!fits) {
-        return lk_fail(err, LK_E_FORMAT, "%s: tensor '%s' is [%llu, %llu, %llu, %llu], expected %s",
-                       lk_gguf_path(gguf), name, (unsigned long long)t->ne[0],
-                       (unsigned long long)t->ne[1], (unsigned long long)t->ne[2],
-                       (unsigned long long)t->ne[3], expected);
-    }
-    if (!lk_type_info(t->type)) {
-        const char *type = lk_type_name(t->type);
-        return lk_fail(err, LK_E_UNSUPPORTED,
-                       "%s: tensor '%s' has type %s (%u), which is not supported: %s",
-                       lk_gguf_path(gguf), name, type ? type : "unknown", t->type,
-                       lk_type_why_not(t->type));
-    }
-    if ((uintptr_t)t->data % sizeof(float) != 0) {
-        return lk_fail(err, LK_E_UNSUPPORTED,
-                       "%s: tensor '%s' starts at byte %llu, expected a "
-                       "multiple of 4",
-                       lk_gguf_path(gguf), name, (unsigned long long)t->file_offset);
-    }
-    *out = t;
-    return LK_OK;
-}
-
-lk_status lk_bind_matrix(const struct lk_gguf *gguf, const char *name, int64_t all, int64_t first,
-                         int64_t rows, int64_t cols, struct lk_weight *out, lk_error *err)
-{
-    const struct lk_gguf_tensor *t = NULL;
-    lk_status status = find(gguf, name, 1, all, cols, &t, err);
-    if (status) {
-        return status;
-    }
-    size_t row_bytes = lk_type_row_bytes((enum lk_type)t->type, (size_t)cols);
-    *out = (struct lk_weight){.type = (enum lk_type)t->type,
-                              .rows = rows,
-                              .cols = cols,
-                              .data = t->data + (size_t)first * row_bytes,
-                              .n_bytes = (size_t)rows * row_bytes,
-                              .mapped = true};
-    if (rows == all) {
-        snprintf(out->name, sizeof out->name, "%s", name);
-    } else {
-        snprintf(out->name, sizeof out->name, "%.60s[%lld:%lld]", name, (long long)first,
-                 (long long)(first + rows));
-    }
-    return LK_OK;
-}
-
-lk_status lk_bind_experts(const struct lk_gguf *gguf, const char *name, int n, int64_t all,
-                          int64_t first, int64_t rows, int64_t cols, struct lk_weight *out,
-                          lk_error *err)
-{
-    const struct lk_gguf_tensor *t = NULL;
-    lk_status status = find(gguf, name, n, all, cols, &t, err);
-    if (status) {
-        return status;
-    }
-    size_t row_bytes = lk_type_row_bytes((enum lk_type)t->type, (size_t)cols);
-    *out = (struct lk_weight){.type = (enum lk_type)t->type,
-                              .rows = n * rows,
-                              .cols = cols,
-                              .n_experts = n,
-                              .data = t->data + (size_t)first * row_bytes,
-                              .n_bytes = (size_t)(n * rows) * row_bytes,
-                              .mapped = true};
-    if (rows == all) {
-        snprintf(out->name, sizeof out->name, "%s", name);
-    } else {
-        out->apart = (size_t)all * row_bytes;
-        snprintf(out->name, sizeof out->name, "%.60s[%lld:%lld]", name, (long long)first,
-                 (long long)(first + rows));
-    }
-    return LK_OK;
-}
-
-/* A vector of 16-bit floats as F32, which is exact. */
-static float *widen(const struct lk_gguf_tensor *t, int64_t n)
-{
-    float *copy = lk_alloc_array((size_t)n, sizeof *copy);
-    for (int64_t i = 0; copy && i < n; i++) {
-        uint16_t half;
-        memcpy(&half, t->data + 2 * i, sizeof half);
-        copy[i] = t->type == LK_TYPE_F16 ? lk_f16_to_f32(half) : lk_flt((uint32_t)half << 16);
-    }
-    return copy;
-}
-
-lk_status lk_bind_vector(const struct lk_gguf *gguf, const char *name, int64_t count, int64_t each,
-                         struct lk_weight *out, void **copy, lk_error *err)
-{
-    const struct lk_gguf_tensor *t = NULL;
-    int64_t n = count * each;
-    *copy = NULL;
-    lk_status status = find(gguf, name, 1, count, each, &t, err);
-    if (status) {
-        return status;
-    }
-    bool half = t->type == LK_TYPE_F16 || t->type == LK_TYPE_BF16;
-    if (t->type != LK_TYPE_F32 && !half) {
-        return lk_fail(err, LK_E_UNSUPPORTED,
-                       "%s: tensor '%s' has type %s, expected F32, F16 or BF16", lk_gguf_path(gguf),
-                       name, lk_type_name(t->type));
-    }
-    if (half && !(*copy = widen(t, n))) {
-        return lk_fail(err, LK_E_NOMEM, "%s: out of memory for tensor '%s'", lk_gguf_path(gguf),
-                       name);
-    }
-    *out = (struct lk_weight){.type = LK_TYPE_F32,
-                              .rows = 1,
-                              .cols = n,
-                              .data = half ? *copy : (const void *)t->data,
-                              .n_bytes = (size_t)n * sizeof(float),
-                              .mapped = !half};
-    snprintf(out->name, sizeof out->name, "%s", name);
     return LK_OK;
 }

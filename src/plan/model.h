@@ -27,6 +27,7 @@ struct lk_layer {
     int n_expert;              /* 0: one feed-forward for all tokens */
     int n_ff_exp, n_ff_shared; /* of an expert; of the one that all tokens share, 0: none */
     int window;                /* 0: it attends to all */
+    int kv_layer;              /* whose K and V it attends to: its own, or those of one before */
     bool rope;                 /* its heads are turned by position */
     enum lk_mixer mixer;
 };
@@ -87,8 +88,8 @@ struct lk_hparams {
 /* Errors name the key, what was found and what was expected; nothing is owned then. */
 lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *out, lk_error *err);
 void lk_hparams_free(struct lk_hparams *h);
-/* Whether a tensor is of a block behind the last layer: "blk.N. ..." with n_layer <= N < n_blocks.
- */
+/* Whether a tensor is of a block behind the last layer ("blk.N. ..." with n_layer <= N < n_blocks),
+ * or makes K or V of a layer that has another's. */
 bool lk_hparams_skip(const struct lk_hparams *h, struct lk_str tensor);
 
 /* Binds tensor `name` as rows [first, first + rows) of a matrix of `all` rows and `cols` columns.

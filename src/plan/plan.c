@@ -173,7 +173,23 @@ bool lk_op_reads(const struct lk_op *op, int slot)
 bool lk_plan_keeps(const struct lk_plan *plan, int i)
 {
     int stage = lk_stage_of(plan->states[i].layer);
-    return stage >= plan->first_stage && stage < plan->last_stage;
+    bool keeps = stage >= plan->first_stage && stage < plan->last_stage;
+    for (int k = 0; k < plan->n_ops && !keeps; k++) {
+        const struct lk_op *op = &plan->ops[k];
+        keeps = op->kind == LK_OP_ATTENTION && (op->u.attention.k == i || op->u.attention.v == i);
+    }
+    return keeps;
+}
+
+bool lk_plan_may_cut(const struct lk_plan *plan, int stage)
+{
+    bool may = true;
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        bool reads = op->kind == LK_OP_ATTENTION && lk_op_stage(op) >= stage;
+        may &= !reads || lk_stage_of(plan->states[op->u.attention.k].layer) >= stage;
+    }
+    return may;
 }
 
 int lk_plan_rope_width(const struct lk_plan *plan)

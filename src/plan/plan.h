@@ -96,6 +96,8 @@ bool lk_plan_has_experts(const struct lk_plan *plan, int layer);
 lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
                         struct lk_plan **out, lk_error *err);
 void lk_plan_free(struct lk_plan **plan);
+/* Whether stages from `stage` on read no K and V of layers before it: others can't be parted. */
+bool lk_plan_may_cut(const struct lk_plan *plan, int stage);
 /* Ends a whole plan that no backend has prepared yet in front of the matrix of logits: rows are
  * hidden rows after the last norm (and after what an architecture of embeddings has behind it). */
 void lk_plan_end_at_norm(struct lk_plan *plan);
@@ -128,7 +130,8 @@ int lk_plan_last_use(const struct lk_plan *plan, int slot);
 /* Whether `op` reads `slot`. */
 bool lk_op_reads(const struct lk_op *op, int slot);
 
-/* Whether the plan's layers keep state `i`: a slice has memory for its own alone. */
+/* Whether the plan keeps state `i`: a slice has memory for those of its layers, and for those that
+ * they read. */
 bool lk_plan_keeps(const struct lk_plan *plan, int i);
 /* Floats of a position in the widest rope table; 0 without one. */
 int lk_plan_rope_width(const struct lk_plan *plan);

@@ -25,8 +25,8 @@ static bool is_fused(const struct lk_builder *b, int layer, bool usual, const ch
                  : lk_build_has(b, lk_build_blk(name, layer, fused));
 }
 
-/* The three weights of attention, from one fused tensor or from three; w[2] is -1 where v is what
- * the weight of k gives. */
+/* The weights of attention, from one fused tensor or from three; w[2] is -1 where v is what the
+ * weight of k gives. Of a layer that has the K and V of another, w[0] alone. */
 static bool bind_qkv(struct lk_builder *b, int layer, int w[3])
 {
     const struct lk_hparams *h = &b->h;
@@ -34,6 +34,10 @@ static bool bind_qkv(struct lk_builder *b, int layer, int w[3])
     char name[96];
     int nq = l->n_head * l->k_dim * (h->arch->delta ? 2 : 1); /* with gates */
     int nk = l->n_kv_head * l->k_dim, nv = l->n_kv_head * l->v_dim;
+    if (l->kv_layer != layer) {
+        w[0] = lk_build_matrix(b, lk_build_blk(name, layer, "attn_q.weight"), nq, h->n_embd);
+        return false;
+    }
     bool fused = is_fused(b, layer, h->arch->fused_qkv, "attn_qkv.weight", "attn_q.weight");
     if (fused) {
         lk_build_blk(name, layer, "attn_qkv.weight");
@@ -79,8 +83,10 @@ static void norm_qk(struct lk_builder *b, int layer, int qk[2])
     }
     qk[0] = lk_build_norm(b, layer, qk[0], n[0], row ? n[0] : l->k_dim,
                           lk_build_blk(name, layer, "attn_q_norm.weight"));
-    qk[1] = lk_build_norm(b, layer, qk[1], n[1], row ? n[1] : l->k_dim,
-                          lk_build_blk(name, layer, "attn_k_norm.weight"));
+    if (l->kv_layer == layer) {
+        qk[1] = lk_build_norm(b, layer, qk[1], n[1], row ? n[1] : l->k_dim,
+                              lk_build_blk(name, layer, "attn_k_norm.weight"));
+    }
 }
 
 /* q and k as attention takes them. */
@@ -96,7 +102,9 @@ static void finish_qk(struct lk_builder *b, int layer, int qk[2])
         int table = l->window > 0 && h->local_rope_base > 0 ? 1 : 0;
         int of_q = h->temperature > 0 ? b->plan->n_ropes - 1 : table;
         qk[0] = lk_build_rope(b, layer, qk[0], l->n_head, l->k_dim, of_q);
-        qk[1] = lk_build_rope(b, layer, qk[1], l->n_kv_head, l->k_dim, table);
+        if (l->kv_layer == layer) {
+            qk[1] = lk_build_rope(b, layer, qk[1], l->n_kv_head, l->k_dim, table);
+        }
     }
     if (turned_first) {
         norm_qk(b, layer, qk);
@@ -129,7 +137,7 @@ static void project_qkv(struct lk_builder *b, int layer, int n, int qkv[3])
     int first[3] = {0, nq, nq + nk};
     char name[96];
     bool fused = bind_qkv(b, layer, w);
-    int n_rows = w[2] < 0 ? 2 : 3;
+    int n_rows = l->kv_layer != layer ? 1 : w[2] < 0 ? 2 : 3;
     for (int i = 0; i < n_rows; i++) {
         qkv[i] = lk_build_matmul(b, layer, n, w[i]);
     }
@@ -150,11 +158,33 @@ static int finish_v(struct lk_builder *b, int layer, int v)
     const struct lk_layer *l = &b->h.layers[layer];
     char name[96];
     float *ones;
-    if (!b->h.arch->value_norm) {
+    if (!b->h.arch->value_norm || l->kv_layer != layer) {
         return v;
     }
     int w = lk_build_made_vector(b, lk_build_blk(name, layer, "attn_v_norm"), l->v_dim, &ones);
     return lk_build_norm_by(b, layer, v, l->n_kv_head * l->v_dim, l->v_dim, w);
+}
+
+/* The state of that kind of a layer; -1: there is none. */
+static int state_of(const struct lk_builder *b, enum lk_state_kind kind, int layer)
+{
+    for (int i = 0; i < b->plan->n_states; i++) {
+        const struct lk_state *s = &b->plan->states[i];
+        if (s->kind == kind && s->layer == layer) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static void store_kv(struct lk_builder *b, int layer, int k, int v)
+{
+    const struct lk_layer *l = &b->h.layers[layer];
+    struct lk_op *op = lk_build_op(b, LK_OP_KV_STORE, layer, k, v, -1, -1);
+    int ks = lk_build_state(b, lk_state_paged(LK_STATE_K, layer, l->n_kv_head, l->k_dim));
+    int vs = lk_build_state(b, lk_state_paged(LK_STATE_V, layer, l->n_kv_head, l->v_dim));
+    op->u.kv_store.k = ks;
+    op->u.kv_store.v = vs;
 }
 
 /* The branch of attention; n: the rows that it reads. */
@@ -172,15 +202,14 @@ static int attention(struct lk_builder *b, int layer, int n)
         qk[0] = lk_build_pick(b, layer, qk[0], l->n_head, l->k_dim, 2 * l->k_dim, 0);
     }
     finish_qk(b, layer, qk);
-    struct lk_op *op = lk_build_op(b, LK_OP_KV_STORE, layer, qk[1], v, -1, -1);
-    int ks = lk_build_state(b, lk_state_paged(LK_STATE_K, layer, l->n_kv_head, l->k_dim));
-    int vs = lk_build_state(b, lk_state_paged(LK_STATE_V, layer, l->n_kv_head, l->v_dim));
-    op->u.kv_store.k = ks;
-    op->u.kv_store.v = vs;
+    if (l->kv_layer == layer) {
+        store_kv(b, layer, qk[1], v);
+    }
+    int ks = state_of(b, LK_STATE_K, l->kv_layer), vs = state_of(b, LK_STATE_V, l->kv_layer);
     int a = lk_build_slot(b, no, LK_ROWS_TOKENS);
     int sink =
         arch->sinks ? sinks(b, lk_build_blk(name, layer, "attn_sinks.weight"), l->n_head) : -1;
-    op = lk_build_op(b, LK_OP_ATTENTION, layer, qk[0], -1, a, sink);
+    struct lk_op *op = lk_build_op(b, LK_OP_ATTENTION, layer, qk[0], -1, a, sink);
     op->u.attention.k = ks;
     op->u.attention.v = vs;
     op->u.attention.n_head = l->n_head;

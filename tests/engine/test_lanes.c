@@ -401,3 +401,38 @@ Test(lanes, a_move_that_fails_changes_nothing)
     lk_engine_close(&e);
     lk_model_close(&m);
 }
+
+/* Layers that read K and V of others stay with them, and a cut before all of them changes no bit.
+ */
+Test(lanes, layers_that_share_k_and_v_are_not_parted)
+{
+    enum { TOKENS = 40, WORDS = 256 };
+    static const char *const PARTED[] = {"scalar:0-1,cpu:2-5", "cpu:0-3,scalar:4-5"};
+    const char *path = LK_TEST_DIR "/golden/tiny-gemma4-shared.gguf";
+    int32_t ids[TOKENS];
+    lk_model *m;
+    lk_engine *e;
+    lk_error err;
+    tiny_tokens(ids, TOKENS, WORDS, 5);
+    e = tiny_engine(path, "scalar", 64, TOKENS, 1, &m);
+    float *want = tiny_rows(e, ids, TOKENS);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+    lk_engine_options o = lk_engine_options_default();
+    o.n_ctx = 64;
+    o.n_batch = 16;
+    o.placement = "scalar:0,cpu:1-5";
+    e = tiny_engine_with(path, &o, &m);
+    float *got = tiny_rows(e, ids, TOKENS);
+    tiny_same(got, want, (size_t)TOKENS * WORDS, o.placement);
+    lk_engine_close(&e);
+    for (size_t i = 0; i < sizeof PARTED / sizeof PARTED[0]; i++) {
+        o.placement = PARTED[i];
+        cr_assert_eq(lk_engine_open(m, &o, &e, &err), LK_E_INVALID);
+        cr_assert(strstr(err.message, i ? "begins with layer 4" : "begins with layer 2"), "%s",
+                  err.message);
+    }
+    lk_model_close(&m);
+    free(got);
+    free(want);
+}

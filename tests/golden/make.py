@@ -85,6 +85,9 @@ def cases():
     yield "gemma4", "gemma4", tf.Gemma4TextConfig(
         **{**g4, "num_hidden_layers": 5, "layer_types": [*kinds(3, 3), *kinds(2, 2)], "attention_k_eq_v": True,
            "num_global_key_value_heads": 1, "final_logit_softcapping": 5.0}), T.F16
+    yield "gemma4-shared", "gemma4", tf.Gemma4TextConfig(
+        **{**g4, "num_hidden_layers": 6, "layer_types": [*kinds(3, 3), *kinds(3, 3)], "intermediate_size": 16,
+           "num_kv_shared_layers": 3, "use_double_wide_mlp": True}), T.F16
     yield "gemma4-moe", "gemma4", tf.Gemma4TextConfig(
         **{**g4, "num_hidden_layers": 2, "layer_types": kinds(2, 2), "enable_moe_block": True,
            "num_experts": 5, "top_k_experts": 3, "moe_intermediate_size": 32}), T.F16
@@ -293,6 +296,9 @@ def gemma4_keys(writer, c):
                    (writer.add_rope_dimension_count_swa, c.head_dim)):
         add(n)
     writer.add_head_count_kv([c.num_key_value_heads if s else full.num_key_value_heads for s in swa])
+    if c.use_double_wide_mlp:
+        own = c.num_hidden_layers - c.num_kv_shared_layers
+        writer.add_feed_forward_length([c.intermediate_size * (1 if i < own else 2) for i in range(len(swa))])
     if c.enable_moe_block:
         writer.add_expert_count(c.num_experts)
         writer.add_expert_used_count(c.top_k_experts)
@@ -354,7 +360,7 @@ def keys(writer, arch, c):
     if arch in ONE_MIXER:
         nemotron_keys(writer, c)
         return
-    if getattr(c, "intermediate_size", None):
+    if getattr(c, "intermediate_size", None) and not getattr(c, "use_double_wide_mlp", False):
         writer.add_feed_forward_length(c.intermediate_size)
     writer.add_head_count(c.num_attention_heads)
     if arch == "gemma4":
@@ -638,8 +644,9 @@ def write_embeddings(path, model, ids, dense):
 
 def write_logits(path, model, ids, state):
     """state: of a model without a head, whose logits are by the embeddings."""
+    gemma4 = model.config.model_type.startswith("gemma4") # without hidden rows it leaves some out
     with torch.no_grad():
-        rows = model(torch.from_numpy(ids)[None])
+        rows = model(torch.from_numpy(ids)[None], output_hidden_states=gemma4)
         logits = rows.last_hidden_state[0] @ state["embed_tokens.weight"].T if state else rows.logits[0]
     with open(path, "wb") as f:
         f.write(struct.pack("<II", N_TOKENS, VOCAB))

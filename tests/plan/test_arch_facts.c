@@ -514,7 +514,8 @@ Test(arch_facts, keys_of_gemma4_are_required_and_checked)
         {"gemma4.rope.dimension_count_swa", 33, LK_E_UNSUPPORTED, "an even number"},
         {"gemma4.rope.dimension_count", 130, LK_E_FORMAT, "expected 2 to 128"},
         {"gemma4.rope.freq_base", -1, LK_E_FORMAT, "missing"},
-        {"gemma4.attention.shared_kv_layers", 1, LK_E_UNSUPPORTED, "expected 0"},
+        {"gemma4.attention.shared_kv_layers", 4, LK_E_FORMAT, "expected 0 to 3"},
+        {"gemma4.attention.shared_kv_layers", 3, LK_E_UNSUPPORTED, "as layer 1 reads them"},
         {"gemma4.embedding_length_per_layer_input", 32, LK_E_UNSUPPORTED, "expected 0"},
         {"gemma4.expert_count", 4, LK_E_FORMAT, "expert_used_count"},
     };
@@ -743,5 +744,45 @@ Test(arch_facts, layers_of_one_branch)
         const struct lk_op *glu = find_op(f.plan, LK_OP_GLU, 2, i);
         cr_assert(glu->u.glu.act == LK_ACT_RELU && glu->in[0] == glu->in[1]);
     }
+    plan_fixture_close(&f);
+}
+
+/* The last layers read K and V of the last layer of their kind before them. */
+Test(arch_facts, last_layers_of_gemma4_share_k_and_v)
+{
+    struct model_params p = model_params_default("gemma4", LK_TYPE_Q4_0, 6);
+    struct plan_fixture f;
+    p.n_layer = 7; /* w f w f w f w */
+    p.set_key = "gemma4.attention.shared_kv_layers";
+    p.set_u32 = 3;
+    plan_fixture_open(&f, &p); /* weights that make what nobody reads are known, and not used */
+    static const int OF[7] = {0, 1, 2, 3, 2, 3, 2};
+    cr_assert_eq(f.plan->n_states, 8);
+    for (int i = 0; i < 7; i++) {
+        const struct lk_op *at = find_op(f.plan, LK_OP_ATTENTION, i, 0);
+        const struct lk_state *k = &f.plan->states[at->u.attention.k];
+        const struct lk_state *v = &f.plan->states[at->u.attention.v];
+        cr_assert(k->kind == LK_STATE_K && k->layer == OF[i]);
+        cr_assert(v->kind == LK_STATE_V && v->layer == OF[i]);
+        cr_assert_eq(at->u.attention.window, i % 2 ? 0 : 24);
+        cr_assert_eq(find_op(f.plan, LK_OP_KV_STORE, i, 0) != NULL, i < 4);
+        cr_assert_eq(find_op(f.plan, LK_OP_ROPE, i, 1) != NULL, i < 4);
+        cr_assert_eq(lk_plan_may_cut(f.plan, lk_stage_of(i)), i <= 2, "layer %d", i);
+    }
+    cr_assert(lk_plan_may_cut(f.plan, lk_stage_of(7)));
+    struct lk_plan *slice;
+    lk_error err;
+    cr_assert_eq(lk_plan_slice(f.plan, lk_stage_of(5), lk_stage_of(6), false, false, &slice, &err),
+                 LK_OK);
+    for (int i = 0; i < slice->n_states; i++) { /* it has memory for what it reads */
+        cr_assert_eq(lk_plan_keeps(slice, i), slice->states[i].layer == 3);
+    }
+    lk_plan_free(&slice);
+    plan_fixture_close(&f);
+    p.drop = "blk.4.attn_v.weight";
+    plan_fixture_open(&f, &p);
+    plan_fixture_close(&f);
+    p.drop = "blk.3.attn_k.weight";
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_FORMAT);
     plan_fixture_close(&f);
 }

@@ -111,3 +111,24 @@ Test(regress, values_normed_and_two_tables)
     rg_model_close(&m);
     rg_everywhere(&p, NULL, NULL, 40, 35);
 }
+
+/* The last layers read K and V of the nearest layer before them that is of their kind. */
+Test(regress, shared_layers_read_the_nearest)
+{
+    static const int OF[7] = {0, 1, 2, 3, 2, 3, 2}; /* w f w f, and w f w without their own */
+    struct model_params p = rg_small("gemma4", LK_TYPE_Q8_0);
+    struct rg_model m;
+    p.n_layer = 7;
+    p.set_key = "gemma4.attention.shared_kv_layers";
+    p.set_u32 = 3;
+    rg_model_open(&m, &p, NULL, NULL);
+    for (int k = 0; k < m.plan->n_ops; k++) {
+        const struct lk_op *op = &m.plan->ops[k];
+        if (op->kind == LK_OP_ATTENTION) {
+            int of = m.plan->states[op->u.attention.k].layer;
+            rg_debug("layer %d reads K of %d, expected %d\n", op->layer, of, OF[op->layer]);
+            cr_assert_eq(of, OF[op->layer], "layer %d reads K of %d", op->layer, of);
+        }
+    }
+    rg_model_close(&m);
+}

@@ -38,6 +38,7 @@ struct arch {
     const char *front[6]; /* what stands in front of it else */
     bool experts, shared; /* of a layer; shared: beside experts */
     bool no_v;            /* v is made of k */
+    bool no_kv;           /* k and v are another layer's */
 };
 #define ROPES "rope+rope+kv_store+attention by attention_decode"
 static const struct arch ARCHS[] = {
@@ -110,6 +111,13 @@ static const struct arch WITHOUT_V = {.name = "gemma4",
                                       .front = {"norm by norm", "norm by norm", "norm by norm",
                                                 "rope by rope", "rope by rope"},
                                       .no_v = true};
+/* Of one whose k and v others read, and of one that reads them. */
+static const struct arch LENDS = {.name = "gemma4",
+                                  .front = {"norm by norm", "norm by norm", "norm by norm",
+                                            "rope by rope", "rope by rope"}};
+static const struct arch BORROWS = {.name = "gemma4",
+                                    .front = {"norm by norm", "rope by rope"},
+                                    .no_kv = true};
 
 /* The same of a layer that has no rotation. */
 static const struct arch UNTURNED[] = {
@@ -119,6 +127,21 @@ static const struct arch UNTURNED[] = {
      .decode = "norm+norm+kv_store+attention by attention_decode",
      .front = {"norm by norm", "norm by norm"}},
 };
+
+/* How many layers read K of this one, and whether it is among them. */
+static int readers(const struct lk_plan *plan, int layer, bool *own)
+{
+    int n = 0;
+    *own = false;
+    for (int i = 0; i < plan->n_ops; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        if (op->kind == LK_OP_ATTENTION && plan->states[op->u.attention.k].layer == layer) {
+            *own |= op->layer == layer;
+            n++;
+        }
+    }
+    return n;
+}
 
 static int n_of(const struct lk_plan *plan, int layer, enum lk_op_kind kind)
 {
@@ -139,7 +162,13 @@ static struct arch arch_at(const struct lk_plan *plan, const struct arch *a, int
         has_v |= op->layer == layer && op->weight >= 0 &&
                  strstr(plan->weights[op->weight].name, "attn_v.weight");
     }
-    at = has_v ? at : WITHOUT_V;
+    bool own;
+    int n_readers = readers(plan, layer, &own);
+    if (!own || n_readers > 1) {
+        at = own ? LENDS : BORROWS;
+    } else if (!has_v) {
+        at = WITHOUT_V;
+    }
     for (size_t i = 0; i < LK_COUNT(UNTURNED) && !turned; i++) {
         if (strcmp(UNTURNED[i].name, a->name) == 0) {
             at = UNTURNED[i];
@@ -193,7 +222,9 @@ static void add_input(struct lines *l, const struct arch *a, bool second, const 
                       const char *quantize, const char *plain, const char *by_readers)
 {
     const struct arch_shape *shape = arch_shape_of(a->name);
-    if (a->no_v && !second) {
+    if (a->no_kv && !second) {
+        plain = "matmul by matmul";
+    } else if (a->no_v && !second) {
         plain = without_v(plain);
         by_readers = by_readers ? without_v(by_readers) : NULL;
     }
@@ -221,7 +252,9 @@ static void add_attention(struct lines *l, const struct arch *a, bool few)
     for (int i = 0; a->front[i]; i++) {
         add(l, a->front[i]);
     }
-    add(l, "kv_store by kv_store");
+    if (!a->no_kv) {
+        add(l, "kv_store by kv_store");
+    }
     add(l, few ? "attention by attention, split" : "attention by attention");
 }
 
