@@ -8,6 +8,7 @@
 
 #include "cpu/host_state.h"
 #include "cpu/scalar.h"
+#include "backend/embed_row.h"
 #include "base/mem.h"
 #include "plan/rope.h"
 
@@ -335,7 +336,7 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
     case LK_OP_EMBED:
         for (int r = 0; r < rows; r++) {
             int64_t row = op->u.embed.positions ? b->pos[r] : b->token[r];
-            ok &= lk_scalar_embed(w, row, op->u.embed.scale, y + (size_t)r * (size_t)width);
+            ok &= lk_embed_row(w, row, op->u.embed.scale, y + (size_t)r * (size_t)width);
         }
         return ok;
     case LK_OP_NORM:

@@ -277,6 +277,8 @@ static lk_status check_unpacked(struct lk_exec *e, lk_error *err)
         if (twin) {
             e->embed = twin;
             e->embed_weight = op->weight;
+        }
+        if (twin || lk_is_looked_up(op)) {
             continue;
         }
         if (lk_row_find_bad(w->type, w->data, (size_t)(w->rows * w->cols)) >= 0) {

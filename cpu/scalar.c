@@ -172,27 +172,6 @@ static bool store(float value, float *y)
     return !lk_out_of_range(value);
 }
 
-bool lk_scalar_embed(const struct lk_weight *w, int64_t row, float scale, float *y)
-{
-    const uint8_t *data = w->data;
-    size_t row_bytes = lk_type_row_bytes(w->type, (size_t)w->cols);
-    lk_dequantize_f32(w->type, data + (size_t)row * row_bytes, (size_t)w->cols, y);
-    return lk_scalar_embed_end(w->cols, scale, y);
-}
-
-bool lk_scalar_embed_end(int64_t n, float scale, float *y)
-{
-    bool ok = true;
-    for (int64_t i = 0; i < n; i++) {
-        float e = lk_flush(y[i]);
-        if (scale != 1.0f) {
-            e = e * scale;
-        }
-        ok &= store(e, &y[i]);
-    }
-    return ok;
-}
-
 /* The fold by halves of rule 7's chains. */
 static float fold(float s[256])
 {

@@ -25,10 +25,6 @@ void lk_scalar_quantize(const float *x, int64_t k, int block, struct lk_qrow *ou
 
 /* ---- ops; x and y are f32 rows ---- */
 
-/* y = row `row` of w dequantized, times scale when scale != 1. */
-bool lk_scalar_embed(const struct lk_weight *w, int64_t row, float scale, float *y);
-/* Its end, for n dequantized elements in y. */
-bool lk_scalar_embed_end(int64_t n, float scale, float *y);
 /* n floats in groups of `group`; w has `group` floats. */
 bool lk_scalar_norm(const float *x, const float *w, int n, int group, float eps, float *y);
 bool lk_scalar_layer_norm(const float *x, const float *w, int n, int group, float eps, float *y);

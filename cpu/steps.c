@@ -6,6 +6,7 @@
 
 #include "cpu/cpu_exec.h"
 #include "cpu/scalar.h"
+#include "backend/embed_row.h"
 #include "base/numerics.h"
 #include "base/os.h"
 #include "plan/rope.h"
@@ -198,7 +199,7 @@ static bool embed(const struct lk_exec *e, const struct lk_op *op, int64_t row, 
     const struct lk_weight *w = &e->o.plan->weights[op->weight];
     const struct lk_type_info *info = lk_type_info(w->type);
     if (!e->embed || op->weight != e->embed_weight) {
-        return lk_scalar_embed(w, row, op->u.embed.scale, y);
+        return lk_embed_row(w, row, op->u.embed.scale, y);
     }
     for (int64_t i = 0; i < w->cols; i += LK_PANEL) {
         uint32_t part[LK_PANEL]; /* no type has elements of more than 4 bytes */
@@ -206,7 +207,7 @@ static bool embed(const struct lk_exec *e, const struct lk_op *op, int64_t row, 
         lk_packed_blocks(e->embed, row, i / info->block, n / info->block, part);
         lk_dequantize_f32(w->type, part, (size_t)n, y + i);
     }
-    return lk_scalar_embed_end(w->cols, op->u.embed.scale, y);
+    return lk_embed_row_end(w->cols, op->u.embed.scale, y);
 }
 
 /* A row; groups with weights of their own one by one. */

@@ -26,7 +26,7 @@ ROOMS = [
     ("text/answer", "src/text/answer", "",
      "text/value text/token text/sample text/template text/grammar"),
     ("plan", "src/plan", "plan.h op.h rope.h state.h kv_layout.h kv_cells.h", "quant gguf"),
-    ("backend", "src/backend", "backend.h device_list.h", "quant plan"),
+    ("backend", "src/backend", "backend.h device_list.h embed_row.h", "quant plan"),
     ("shaders", "shaders", "params.h probe_items.h spirv_lint.h", "plan"),
     ("ref", "src/ref", "", "quant plan backend"),
     ("cpu", "cpu", "", "quant plan backend"),

@@ -87,6 +87,7 @@ lk_status lk_batch_check(const struct lk_exec_options *o, const struct lk_batch 
     if (b->n_outputs < 0 || b->n_outputs > o->max_outputs || b->n_outputs > b->n_tokens) {
         return bad(err, "outputs beyond the planned maximum", b->n_outputs, o->max_outputs);
     }
+    bool embeds = plan->n_ops > 0 && plan->ops[0].kind == LK_OP_EMBED; /* such stand in front */
     if ((plan->in_slot >= 0) != (b->hidden_in != NULL)) {
         return bad(err, "hidden rows handed in", b->hidden_in != NULL, plan->in_slot >= 0);
     }
@@ -112,7 +113,7 @@ lk_status lk_batch_check(const struct lk_exec_options *o, const struct lk_batch 
             if (b->pos[t] >= n_positions) {
                 return bad(err, "position without a row of its own", b->pos[t], n_positions - 1);
             }
-            if (plan->in_slot < 0 && (b->token[t] < 0 || b->token[t] >= plan->n_vocab)) {
+            if (embeds && (b->token[t] < 0 || b->token[t] >= plan->n_vocab)) {
                 return bad(err, "token id at or above the vocabulary size", b->token[t],
                            plan->n_vocab);
             }
@@ -145,7 +146,7 @@ lk_status lk_fail_range(lk_error *err, const struct lk_plan *plan, const struct 
 lk_status lk_plan_check_weights(const struct lk_plan *plan, lk_error *err)
 {
     for (int i = 0; i < plan->n_ops; i++) {
-        if (plan->ops[i].weight < 0) {
+        if (plan->ops[i].weight < 0 || lk_is_looked_up(&plan->ops[i])) {
             continue;
         }
         const struct lk_weight *w = &plan->weights[plan->ops[i].weight];

@@ -86,7 +86,7 @@ struct lk_batch_seq {
 };
 struct lk_batch {
     int n_tokens;
-    const int32_t *token; /* ids, checked by the engine; unused when the plan has an in_slot */
+    const int32_t *token; /* ids, checked by the engine; unused by a plan without EMBED */
     const int32_t *pos;
     const int32_t *seq; /* index into seqs, per token */
     int n_seqs;
@@ -134,7 +134,7 @@ struct lk_backend_impl {
     lk_status (*speed)(struct lk_backend *backend, double *bytes_per_second, lk_error *err);
 
     /* Everything `run` needs is allocated here, before any weight is packed. A weight with NaN or
-     * infinite scales or values is LK_E_FORMAT naming the tensor. */
+     * infinite scales or values is LK_E_FORMAT naming the tensor, unless it is only looked up. */
     lk_status (*prepare)(struct lk_backend *backend, const struct lk_exec_options *options,
                          struct lk_exec **out, lk_error *err);
     void (*exec_free)(struct lk_exec *exec);

@@ -102,7 +102,8 @@ int lk_check_column(struct lk_check_run *c, const struct lk_plan *slice, int i, 
     char label[sizeof *r->columns];
     int same = 1;
     for (int k = 0; k < i; k++) {
-        same += op->weight < 0 && slice->ops[k].kind == op->kind;
+        const struct lk_op *one = &slice->ops[k];
+        same += op->weight < 0 && one->kind == op->kind && one->layer == op->layer;
     }
     if (op->weight >= 0) {
         const char *name = lk_weight_short_name(&slice->weights[op->weight]);
@@ -128,11 +129,9 @@ static lk_status make_grid(struct lk_check_run *c, lk_error *err)
         return LK_E_NOMEM;
     }
     for (int layer = -1; layer <= c->plan->n_layer; layer++) {
-        int n = c->plan->n_layer, first = layer < 0 ? 0 : layer;
-        int last = layer >= 0 && layer < n ? layer + 1 : first;
+        struct lk_unit_spec spec = {.layer = layer, .last_op = -1};
         struct lk_plan *slice;
-        lk_status status = lk_plan_slice(c->plan, lk_stage_of(first), lk_stage_of(last), layer < 0,
-                                         layer == n, &slice, err);
+        lk_status status = lk_unit_slice(c->plan, &spec, &slice, err);
         for (int i = 0; !status && i < slice->n_ops; i++) {
             status = lk_check_column(c, slice, i, err) < 0 ? LK_E_NOMEM : LK_OK;
         }

@@ -457,16 +457,24 @@ static void name_feed(const struct lk_feed *feed, char *out, size_t n)
     }
 }
 
-/* Names the op; i counts in the unit's slice. */
+/* Op i of the slice of a unit. */
+static lk_status op_of(const struct lk_check_run *c, int layer, int i, struct lk_op *out,
+                       lk_error *err)
+{
+    struct lk_unit_spec spec = {.layer = layer, .last_op = -1};
+    struct lk_plan *slice;
+    lk_status status = lk_unit_slice(c->plan, &spec, &slice, err);
+    if (!status) {
+        *out = slice->ops[i];
+        lk_plan_free(&slice);
+    }
+    return status;
+}
+
 static void name_op(struct lk_check_run *c, const struct lk_side *side, const struct lk_side *other,
-                    int layer, int i, enum lk_feed_kind feed, bool fused)
+                    int layer, const struct lk_op *op, enum lk_feed_kind feed, bool fused)
 {
     lk_check_difference *d = &c->report->difference;
-    int first = 0;
-    while (c->plan->ops[first].layer != layer) {
-        first++;
-    }
-    const struct lk_op *op = &c->plan->ops[first + i];
     const struct lk_weight *w = op->weight >= 0 ? &c->plan->weights[op->weight] : NULL;
     c->report->has_difference = true;
     snprintf(d->side, sizeof d->side, "%s", side->name);
@@ -485,8 +493,12 @@ static lk_status find_by_reference(struct lk_check_run *c, lk_error *err)
 {
     const struct lk_found *f = &c->found;
     lk_check_difference *d = &c->report->difference;
-    (void)err;
-    name_op(c, f->side, f->against, f->spec.layer, f->op, f->feed, false);
+    struct lk_op op;
+    lk_status status = op_of(c, f->spec.layer, f->op, &op, err);
+    if (status) {
+        return status;
+    }
+    name_op(c, f->side, f->against, f->spec.layer, &op, f->feed, false);
     snprintf(d->message, sizeof d->message,
              "beyond the bound of the reference in double: the contract itself, or all backends "
              "alike, compute something else");
@@ -532,17 +544,17 @@ lk_status lk_check_find(struct lk_check_run *c, lk_error *err)
                  layer);
         return LK_OK;
     }
-    name_op(c, w.side, &c->scalar, layer, w.op, w.feed, w.fused);
+    struct lk_op op;
+    status = op_of(c, layer, w.op, &op, err);
+    if (status) {
+        return status;
+    }
+    name_op(c, w.side, &c->scalar, layer, &op, w.feed, w.fused);
     snprintf(d->message, sizeof d->message, "%s", w.message);
     if (!w.message[0]) {
         status = fetch_values(c, &w, layer, &c->scalar, &n, err);
         if (!status) {
-            int first = 0;
-            while (c->plan->ops[first].layer != layer) {
-                first++;
-            }
-            status = describe_values(c, &c->plan->ops[first + w.op], &c->found.feeds->feed[w.feed],
-                                     n, err);
+            status = describe_values(c, &op, &c->found.feeds->feed[w.feed], n, err);
         }
     }
     if (!status) {

@@ -206,8 +206,8 @@ static lk_status compare_kept(struct lk_check_run *c, struct comparison *m, stru
     for (int i = 0; i < m->base.slice->n_ops && !status && ran; i++) {
         const struct lk_op *op = &m->base.slice->ops[i];
         size_t n;
-        if (!lk_check_wants(c, c->plan, op)) {
-            continue;
+        if (op->layer != layer || !lk_check_wants(c, c->plan, op)) {
+            continue; /* of another layer: what it makes for this one was judged there */
         }
         status = lk_check_output(&j->kept, m->feeds, feed, i, c->x, &n, err);
         if (!status) {
@@ -438,6 +438,15 @@ static lk_status compare_briefly(struct lk_check_run *c, struct comparison *m, i
     close_units(m);
     j->joined.seconds += lk_now() - from;
     return status;
+}
+
+bool lk_check_is_new_op(const struct lk_check_run *c, const struct lk_op *op)
+{
+    bool is = false;
+    for (int i = 0; i < c->plan->n_ops; i++) {
+        is |= c->new_op[i] && lk_op_is_same(&c->plan->ops[i], op);
+    }
+    return is;
 }
 
 bool lk_check_is_new(const struct lk_check_run *c, int layer)

@@ -116,13 +116,10 @@ static lk_status reference_op(struct lk_check_run *c, struct lk_unit *base, stru
 lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
                                  enum lk_feed_kind feed, void *before, lk_error *err)
 {
-    int layer = base->spec.layer, first = 0;
+    int layer = base->spec.layer;
     bool head = layer == c->plan->n_layer;
     if (feed == LK_FEED_PREFILL || (feed == LK_FEED_ONE) != head) {
         return LK_OK;
-    }
-    while (c->plan->ops[first].layer != layer) {
-        first++;
     }
     lk_status status = LK_OK;
     if (!c->ref.impl) {
@@ -142,8 +139,8 @@ lk_status lk_check_reference_ops(struct lk_check_run *c, struct lk_unit *base,
     for (int i = 0; i < base->slice->n_ops && !status; i++) {
         const struct lk_op *op = &base->slice->ops[i];
         bool placed = op->kind == LK_OP_ROPE || op->kind == LK_OP_ATTENTION;
-        if (c->new_op[first + i] && op->out >= 0 && (feed != LK_FEED_FAR || placed) &&
-            lk_check_wants(c, c->plan, op)) {
+        if (op->layer == layer && lk_check_is_new_op(c, op) && op->out >= 0 &&
+            (feed != LK_FEED_FAR || placed) && lk_check_wants(c, c->plan, op)) {
             status = reference_op(c, base, &ref, feed, i, err);
         }
     }

@@ -81,6 +81,8 @@ lk_check_state lk_check_judge(struct lk_check_run *c, const struct lk_side *subj
  * levels of this CPU. */
 lk_status lk_check_layers(struct lk_check_run *c, lk_error *err);
 lk_status lk_check_levels(struct lk_check_run *c, lk_error *err);
+/* Whether an op of a slice is, in the model, the first of its kind and shape. */
+bool lk_check_is_new_op(const struct lk_check_run *c, const struct lk_op *op);
 /* Whether a unit has an op of a new kind or shape. */
 bool lk_check_is_new(const struct lk_check_run *c, int layer);
 

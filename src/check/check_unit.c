@@ -151,15 +151,19 @@ void lk_unit_close(struct lk_unit *u)
     *u = (struct lk_unit){0};
 }
 
+lk_status lk_unit_slice(const struct lk_plan *plan, const struct lk_unit_spec *spec,
+                        struct lk_plan **out, lk_error *err)
+{
+    int n = plan->n_layer, layer = spec->layer;
+    int first = spec->depth > 0 || layer < 0 ? 0 : layer;
+    int last = spec->depth > 0 ? spec->depth : layer < 0 ? 0 : layer < n ? layer + 1 : n;
+    bool embed = spec->depth > 0 || layer < 0, head = !embed && layer == n;
+    return lk_plan_slice(plan, lk_stage_of(first), lk_stage_of(last), embed, head, out, err);
+}
+
 static lk_status cut(struct lk_unit *u, lk_error *err)
 {
-    const struct lk_plan *plan = u->side->plan;
-    int n = plan->n_layer, layer = u->spec.layer;
-    int first = u->spec.depth > 0 || layer < 0 ? 0 : layer;
-    int last = u->spec.depth > 0 ? u->spec.depth : layer < 0 ? 0 : layer < n ? layer + 1 : n;
-    bool embed = u->spec.depth > 0 || layer < 0, head = !embed && layer == n;
-    lk_status status =
-        lk_plan_slice(plan, lk_stage_of(first), lk_stage_of(last), embed, head, &u->slice, err);
+    lk_status status = lk_unit_slice(u->side->plan, &u->spec, &u->slice, err);
     if (!status && u->spec.last_op >= 0) {
         struct lk_plan *p = u->slice;
         const struct lk_op *op = &p->ops[u->spec.last_op];

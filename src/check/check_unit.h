@@ -69,6 +69,9 @@ struct lk_unit {
     struct lk_exec *exec;
     struct lk_state_mem *states;
 };
+/* The part of a plan that a unit is, whole. */
+lk_status lk_unit_slice(const struct lk_plan *plan, const struct lk_unit_spec *spec,
+                        struct lk_plan **out, lk_error *err);
 lk_status lk_unit_open(struct lk_unit *unit, const struct lk_side *side,
                        const struct lk_unit_spec *spec, const struct lk_feeds *feeds,
                        lk_error *err);

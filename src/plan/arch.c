@@ -63,6 +63,7 @@ static const struct lk_arch TABLE[] = {
      .factors_required = true,
      .attn_scale = 1.0,
      .shared_kv = true,
+     .side_rows = true,
      .value_norm = true,
      .experts = true,
      .normalize = true,

@@ -68,6 +68,8 @@ struct lk_arch {
                               by it, the others as if it was not */
     bool shared_kv; /* attention.shared_kv_layers: that many of the last layers have no K and V, but
                        those of the last layer before them with a window, or without, as they are */
+    bool side_rows; /* embedding_length_per_layer_input: each layer has a part of a second row that
+                       is made of the token alone, which a gate after its feed-forward lets in */
     bool value_norm; /* an RMS norm of each head of v without a weight; attn_v may be missing: v is
                         what attn_k gives, before its norm */
     bool dense_beside; /* layers of experts have a dense feed-forward too: each has norms of its own

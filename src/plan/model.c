@@ -763,6 +763,10 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
     }
     read_layers(r, h, "feed_forward_length", !h->arch->shared_gate, at_ff, !h->arch->one_mixer,
                 MAX_DIM);
+    if (h->arch->side_rows) {
+        h->n_side =
+            read_int(r, "embedding_length_per_layer_input", false, 0, 0, MAX_DIM / h->n_layer);
+    }
     read_experts(r, h);
     h->n_ctx = (uint32_t)read_int(r, "context_length", true, 1, 1,
                                   h->arch->positions ? MAX_DIM : INT32_MAX);

@@ -76,6 +76,7 @@ struct lk_hparams {
     double attn_scale;      /* 0: 1 / sqrt(k_dim) of the layer */
     double attn_softcap, final_softcap; /* softcaps: 0 = none */
     int n_token_types;                  /* rows of token_types.weight, where the file has it */
+    int n_side;  /* floats of each layer's part of a token's side row; 0: there is none */
     int n_dense; /* of embeddings: two matrices behind the last norm, so wide between; 0: none */
     double rope_base, rope_linear, rope_attn_factor;
     struct lk_yarn yarn;      /* factor 0: none */

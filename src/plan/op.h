@@ -106,6 +106,7 @@ struct lk_op {
         struct {
             float scale;
             bool positions; /* rows of w are those of positions: the plan's n_ctx_max at most */
+            bool host;      /* rows are looked up where the file is: no device has the table */
         } embed;
         struct {
             int group; /* row width is a multiple of it */
@@ -189,6 +190,20 @@ static inline int lk_last_key(const struct lk_op *op, int pos, int end)
 {
     int ahead = op->u.attention.ahead;
     return end - pos < ahead ? end : pos + ahead;
+}
+
+/* Whether two ops, one of a plan and one of a slice of it, are the same. */
+static inline bool lk_op_is_same(const struct lk_op *a, const struct lk_op *b)
+{
+    return a->kind == b->kind && a->layer == b->layer && a->in[0] == b->in[0] &&
+           a->in[1] == b->in[1] && a->out == b->out && a->weight == b->weight;
+}
+
+/* Whether the host looks up the rows of an op: its table is not read before a row of it is used,
+ * and what is wrong with a row is an error of range then. */
+static inline bool lk_is_looked_up(const struct lk_op *op)
+{
+    return op->kind == LK_OP_EMBED && op->u.embed.host;
 }
 
 /* Of a row of ROUTE, the expert of rank j. */

@@ -71,6 +71,35 @@ static lk_status check_cut(const struct lk_plan *whole, int stage, lk_error *err
         stage / 2, whole->arch);
 }
 
+/* Whether an op of the whole plan is in front of the layers and makes what ops of the slice read.
+ */
+static bool is_front(const struct lk_plan *slice, const struct lk_op *op)
+{
+    bool is = false;
+    for (int i = 0; i < slice->n_ops && op->layer < 0 && op->out != slice->in_slot; i++) {
+        is |= lk_op_reads(&slice->ops[i], op->out);
+    }
+    return is;
+}
+
+/* An op in front of those of a slice. A table that none of them multiplies by stays with the file.
+ */
+static void put_front(struct lk_plan *slice, const struct lk_op *op)
+{
+    struct lk_op *ops = slice->ops;
+    bool multiplied = false;
+    for (int i = slice->n_ops++; i > 0; i--) {
+        const struct lk_op *one = &ops[i - 1];
+        multiplied |= one->kind == LK_OP_MATMUL &&
+                      slice->weights[one->weight].data == slice->weights[op->weight].data;
+        ops[i] = *one;
+    }
+    ops[0] = *op;
+    if (op->kind == LK_OP_EMBED && !multiplied) {
+        ops[0].u.embed.host = true;
+    }
+}
+
 lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
                         struct lk_plan **out, lk_error *err)
 {
@@ -111,6 +140,11 @@ lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool e
     p->head = head;
     p->in_slot = embed ? -1 : hidden_before(whole, first);
     p->out_slot = head ? whole->out_slot : hidden_before(whole, last);
+    for (int i = whole->n_ops - 1; i >= 0 && !embed; i--) {
+        if (is_front(p, &whole->ops[i])) {
+            put_front(p, &whole->ops[i]);
+        }
+    }
     *out = p;
     return LK_OK;
 }
@@ -235,8 +269,7 @@ int lk_plan_k_bits(const struct lk_plan *plan)
     return LK_KV_K_BITS;
 }
 
-/* The op that writes a slot; NULL: none of the plan's. */
-static const struct lk_op *writer_of(const struct lk_plan *plan, int slot)
+const struct lk_op *lk_plan_writer(const struct lk_plan *plan, int slot)
 {
     for (int i = 0; i < plan->n_ops; i++) {
         if (plan->ops[i].out == slot) {
@@ -253,9 +286,9 @@ float lk_plan_key_bias(const struct lk_plan *plan)
         if (plan->ops[i].kind != LK_OP_KV_STORE) {
             continue;
         }
-        const struct lk_op *op = writer_of(plan, plan->ops[i].in[0]);
+        const struct lk_op *op = lk_plan_writer(plan, plan->ops[i].in[0]);
         if (op && op->kind == LK_OP_ROPE) {
-            op = writer_of(plan, op->in[0]);
+            op = lk_plan_writer(plan, op->in[0]);
         }
         const float *bias = op && op->kind == LK_OP_BIAS ? plan->weights[op->weight].data : NULL;
         for (int64_t k = 0; bias && k < plan->weights[op->weight].cols; k++) {

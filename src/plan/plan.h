@@ -58,8 +58,8 @@ struct lk_plan {
                            from its hidden rows no next token follows */
     int n_routed;       /* experts that a token goes to in a layer that has them; 0: none has */
 
-    /* What this plan covers: stages [first, last) of the model, with the embedding when
-     * in_slot == -1 and the head (gather, final norm, output) when `head`. */
+    /* What this plan covers: stages [first, last) of the model, from the embedding on when
+     * in_slot == -1, and with the head (gather, final norm, output) when `head`. */
     int first_stage, last_stage;
     bool head;
     int in_slot;  /* hidden rows [tokens][n_embd] handed in, or -1 */
@@ -75,7 +75,8 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
 
 /* A layer is two stages, between which only hidden rows go on: attention, with its sum, and
  * feed-forward. Architectures whose branches read the same rows have all of a layer in the first.
- */
+ * What layers read beside the hidden rows is made of tokens alone, by ops in front of the layers,
+ * and each slice that reads it makes it itself. */
 static inline int lk_stage_of(int layer)
 {
     return 2 * layer;
@@ -127,6 +128,8 @@ struct lk_row_counts lk_plan_rows(const struct lk_plan *plan, int n_tokens, int 
 
 /* Index of the last op that reads `slot`, or -1. */
 int lk_plan_last_use(const struct lk_plan *plan, int slot);
+/* The op that writes a slot; NULL: none of the plan's. */
+const struct lk_op *lk_plan_writer(const struct lk_plan *plan, int slot);
 /* Whether `op` reads `slot`. */
 bool lk_op_reads(const struct lk_op *op, int slot);
 

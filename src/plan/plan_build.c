@@ -514,6 +514,46 @@ static int mix(struct lk_builder *b, int layer, int n)
     return attention(b, layer, n);
 }
 
+/* Rows [tokens][n_layer][n_side] that layers read beside the hidden rows: of a second table, plus
+ * what a matrix makes of the embedding x, in norms by layer; the sum times sqrt(1/2). Gemma 4's E2B
+ * and E4B; Gemma 3n had them first. */
+static int side_rows(struct lk_builder *b, int x)
+{
+    const struct lk_hparams *h = &b->h;
+    int all = h->n_layer * h->n_side;
+    int table =
+        lk_build_matrix_rows(b, "per_layer_token_embd.weight", h->n_rows, 0, h->n_vocab, all);
+    int rows = lk_build_slot(b, all, LK_ROWS_TOKENS);
+    struct lk_op *op = lk_build_op(b, LK_OP_EMBED, -1, -1, -1, rows, table);
+    op->u.embed.scale = (float)lk_sqrt_f64(h->n_side);
+    op->u.embed.host = true; /* it is larger than all layers, and a token reads one row */
+    int w = lk_build_matrix(b, "per_layer_model_proj.weight", all, h->n_embd);
+    int made = lk_build_scale(b, -1, lk_build_matmul(b, -1, x, w), 1.0 / lk_sqrt_f64(h->n_embd));
+    made = lk_build_norm(b, -1, made, all, h->n_side, "per_layer_proj_norm.weight");
+    int sum = lk_build_slot(b, all, LK_ROWS_TOKENS);
+    lk_build_op(b, LK_OP_ADD, -1, made, rows, sum, -1);
+    return lk_build_scale(b, -1, sum, lk_sqrt_f64(0.5));
+}
+
+/* A layer's part of the side rows, let in by a gate that the hidden rows x make, is added to them.
+ */
+static int add_side(struct lk_builder *b, int layer, int x)
+{
+    const struct lk_hparams *h = &b->h;
+    int n = h->n_side;
+    char name[96];
+    int part = lk_build_pick(b, layer, b->side, 1, n, n * h->n_layer, n * layer);
+    int gate = lk_build_matmul(b, layer, x,
+                               lk_build_matrix(b, lk_build_blk(name, layer, "inp_gate.weight"), n,
+                                               h->n_embd));
+    int a = lk_build_glu(b, layer, h->arch->act, gate, part, n, LK_ROWS_TOKENS);
+    int branch =
+        lk_build_matmul(b, layer, a,
+                        lk_build_matrix(b, lk_build_blk(name, layer, "proj.weight"), h->n_embd, n));
+    branch = layer_norm(b, layer, branch, true, "post_norm.weight");
+    return lk_build_add(b, layer, x, branch);
+}
+
 static int add_layer(struct lk_builder *b, int layer, int x)
 {
     const struct lk_arch *arch = b->h.arch;
@@ -537,6 +577,7 @@ static int add_layer(struct lk_builder *b, int layer, int x)
     }
     branch = layer_norm(b, layer, branch, after, "post_ffw_norm.weight");
     x = norm_sum(b, layer, lk_build_add(b, layer, x, branch), "layer_output_norm");
+    x = b->side < 0 ? x : add_side(b, layer, x);
     x = lk_build_scale(b, layer, x, layer_scale(b, layer));
     b->feed_forward = false;
     return x;
@@ -728,6 +769,7 @@ lk_status lk_plan_build(const struct lk_gguf *gguf, struct lk_plan **out, lk_err
     if (h->arch->encoder) {
         x = finish_embedding(&b, x);
     }
+    b.side = h->n_side > 0 ? side_rows(&b, x) : -1;
     for (int layer = 0; layer < h->n_layer && !b.status; layer++) {
         x = add_layer(&b, layer, x);
     }

@@ -18,6 +18,7 @@ struct lk_builder {
     size_t cap_ops, cap_slots, cap_weights, cap_states, cap_copies;
     uint8_t *bound;    /* [n_tensors]: tensors that found their meaning */
     bool feed_forward; /* of the ops to come */
+    int side;          /* slot of the side rows; -1: none */
     struct lk_op sink; /* what an op is written to after a failure; never read */
     lk_status status;
     lk_error *err;

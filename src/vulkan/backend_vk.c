@@ -158,8 +158,10 @@ static lk_status create_buffers(struct lk_exec *e, VkDeviceSize arena, lk_error 
     const struct lk_slot *out = &plan->slots[plan->out_slot];
     struct lk_row_counts most = lk_most_rows(&e->o);
     VkDeviceSize rows = (VkDeviceSize)most.n[out->rows];
-    VkDeviceSize hidden =
-        plan->in_slot >= 0 ? (VkDeviceSize)e->o.max_tokens * (VkDeviceSize)plan->n_embd * 4 : 0;
+    VkDeviceSize staged = 0;
+    for (int i = lk_vk_next_staged(plan, -1); i >= 0; i = lk_vk_next_staged(plan, i)) {
+        staged += (VkDeviceSize)e->o.max_tokens * (VkDeviceSize)plan->slots[i].width * 4;
+    }
     lk_status status =
         lk_vk_buffer_create(e->dev, arena, LK_VK_USE_DEVICE, "activations", &e->arena, err);
     if (!status) {
@@ -171,8 +173,8 @@ static lk_status create_buffers(struct lk_exec *e, VkDeviceSize arena, lk_error 
                                      LK_VK_USE_UPLOAD, "sizes of dispatches", &e->sizes, err);
     }
     if (!status) {
-        status =
-            lk_vk_buffer_create(e->dev, hidden, LK_VK_USE_UPLOAD, "hidden rows", &e->staging, err);
+        status = lk_vk_buffer_create(e->dev, staged, LK_VK_USE_UPLOAD, "rows handed in",
+                                     &e->staging, err);
     }
     if (!status) {
         int steps = 0;
@@ -336,9 +338,11 @@ static lk_status vk_run(struct lk_exec *e, struct lk_state_mem *states, const st
     double from = e->times.op ? lk_now() : 0.0;
     e->n_runs++;
     bind_states(e, states);
-    lk_vk_batch_write(e, b, list);
     struct lk_row_counts rows = lk_batch_rows(e->o.plan, b);
-    status = lk_vk_submit(e, list, &rows, err);
+    status = lk_vk_batch_write(e, b, list, err);
+    if (!status) {
+        status = lk_vk_submit(e, list, &rows, err);
+    }
     if (!status) {
         status = check_flags(e, err);
     }

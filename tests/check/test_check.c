@@ -27,10 +27,10 @@ static lk_engine_options cpu(void)
  * there are two kinds of layers. */
 static bool may_lack(const char *path, const char *column)
 {
-    static const char *const TWO_KINDS[] = {"lfm2",         "granitehybrid", "nemotron_h",
-                                            "qwen35",       "qwen3next",     "bailingmoe2",
-                                            "glm4moe",      "ernie4_5-moe",  "dots1",
-                                            "gemma4-shared"};
+    static const char *const TWO_KINDS[] = {"lfm2",          "granitehybrid", "nemotron_h",
+                                            "qwen35",        "qwen3next",     "bailingmoe2",
+                                            "glm4moe",       "ernie4_5-moe",  "dots1",
+                                            "gemma4-shared", "gemma4-e"};
     bool lacks = strncmp(column, "rope", 4) == 0 ||
                  (strcmp(column, "attn_v") == 0 && strstr(path, "gemma4"));
     for (size_t i = 0; i < LK_COUNT(TWO_KINDS); i++) {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cpu/scalar.h"
+#include "backend/embed_row.h"
 #include "lockstep.h"
 #include "base/mem.h"
 #include "base/numerics.h"
@@ -134,7 +135,7 @@ static void hash_matmuls(lk_sha256 *h, float *y)
         void *scratch = lk_alloc(lk_scalar_matmul_scratch(&w, 3));
         cr_assert(scratch && lk_scalar_matmul(&w, x, 3, y, scratch), "%s", types->name);
         add_floats(h, y, 3 * ROWS);
-        cr_assert(lk_scalar_embed(&w, 5, 0x1.8p3f, y));
+        cr_assert(lk_embed_row(&w, 5, 0x1.8p3f, y));
         add_floats(h, y, WIDTH);
         lk_free(scratch);
         free(rows);

@@ -48,6 +48,8 @@ static lk_token_cost cost_of_tensors(const lk_model *m)
         has_output |= t.name_len == 13 && memcmp(t.name, "output.weight", 13) == 0;
         if (is_embd) {
             embd = t;
+        } else if (ends_with(&t, "per_layer_token_embd.weight")) { /* a row of it */
+            cost.weight_bytes += t.n_bytes / t.dims[1];
         } else if (!lk_model_tensor_unused(m, i) &&
                    !(t.name_len >= 5 && memcmp(t.name, "rope_", 5) == 0) &&
                    !ends_with(&t, "layer_output_scale.weight")) { /* a constant of the plan */

@@ -88,6 +88,11 @@ def cases():
     yield "gemma4-shared", "gemma4", tf.Gemma4TextConfig(
         **{**g4, "num_hidden_layers": 6, "layer_types": [*kinds(3, 3), *kinds(3, 3)], "intermediate_size": 16,
            "num_kv_shared_layers": 3, "use_double_wide_mlp": True}), T.F16
+    yield "gemma4-e", "gemma4", tf.Gemma4TextConfig(
+        **{**g4, "num_hidden_layers": 5, "layer_types": [*kinds(4, 2), "sliding_attention"], "intermediate_size": 16,
+           "num_attention_heads": 2, "num_key_value_heads": 1, "hidden_size_per_layer_input": 24,
+           "vocab_size_per_layer_input": VOCAB, "num_kv_shared_layers": 2,
+           "use_double_wide_mlp": True}), T.F16
     yield "gemma4-moe", "gemma4", tf.Gemma4TextConfig(
         **{**g4, "num_hidden_layers": 2, "layer_types": kinds(2, 2), "enable_moe_block": True,
            "num_experts": 5, "top_k_experts": 3, "moe_intermediate_size": 32}), T.F16
@@ -466,6 +471,10 @@ def keys_of_experts(writer, arch, c):
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight", "lm_head.weight": "output.weight",
     "model.norm.weight": "output_norm.weight",
+    "model.embed_tokens_per_layer.weight": "per_layer_token_embd.weight",
+    "model.per_layer_model_projection.weight": "per_layer_model_proj.weight",
+    "model.per_layer_projection_norm.weight": "per_layer_proj_norm.weight",
+    "per_layer_input_gate": "inp_gate", "per_layer_projection": "proj", "post_per_layer_input_norm": "post_norm",
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "self_attn.qkv_proj": "attn_qkv",
     "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",

@@ -458,7 +458,7 @@ static void check_gemma4_layer(const struct lk_plan *plan, const struct model_pa
     for (int d = 0; d < hd; d++) {
         cr_assert(((const float *)ones->data)[d] == 1.0f && !ones->mapped);
     }
-    cr_assert_eq(find_op(plan, LK_OP_SCALE, i, 0)->in[0], find_op(plan, LK_OP_ADD, i, 1)->out);
+    cr_assert_eq(find_op(plan, LK_OP_SCALE, i, 0)->in[0], find_op(plan, LK_OP_ADD, i, 2)->out);
 }
 
 Test(arch_facts, gemma4_has_two_kinds_of_heads)
@@ -516,13 +516,14 @@ Test(arch_facts, keys_of_gemma4_are_required_and_checked)
         {"gemma4.rope.freq_base", -1, LK_E_FORMAT, "missing"},
         {"gemma4.attention.shared_kv_layers", 4, LK_E_FORMAT, "expected 0 to 3"},
         {"gemma4.attention.shared_kv_layers", 3, LK_E_UNSUPPORTED, "as layer 1 reads them"},
-        {"gemma4.embedding_length_per_layer_input", 32, LK_E_UNSUPPORTED, "expected 0"},
+        {"gemma4.embedding_length_per_layer_input", 1 << 23, LK_E_FORMAT, "expected 0 to 4194304"},
         {"gemma4.expert_count", 4, LK_E_FORMAT, "expert_used_count"},
     };
     for (size_t i = 0; i < LK_COUNT(cases); i++) {
         struct model_params p = model_params_default("gemma4", LK_TYPE_Q4_0, 6);
         struct plan_fixture f;
         bool drop = cases[i].value < 0;
+        p.n_side = 0;
         p.drop = drop ? cases[i].key : NULL;
         p.set_key = drop ? NULL : cases[i].key;
         p.set_u32 = (uint32_t)cases[i].value;
@@ -744,6 +745,73 @@ Test(arch_facts, layers_of_one_branch)
         const struct lk_op *glu = find_op(f.plan, LK_OP_GLU, 2, i);
         cr_assert(glu->u.glu.act == LK_ACT_RELU && glu->in[0] == glu->in[1]);
     }
+    plan_fixture_close(&f);
+}
+
+/* The side rows of a plan: of a table that stays with the file, and of the embedding. */
+static int check_side_rows(const struct lk_plan *plan, int n_side)
+{
+    int all = plan->n_layer * n_side;
+    const struct lk_op *x = find_op(plan, LK_OP_EMBED, -1, 0);
+    const struct lk_op *row = find_op(plan, LK_OP_EMBED, -1, 1);
+    const struct lk_op *made = find_op(plan, LK_OP_MATMUL, -1, 0);
+    const struct lk_op *less = find_op(plan, LK_OP_SCALE, -1, 0);
+    const struct lk_op *norm = find_op(plan, LK_OP_NORM, -1, 0);
+    const struct lk_op *sum = find_op(plan, LK_OP_ADD, -1, 0);
+    const struct lk_op *side = find_op(plan, LK_OP_SCALE, -1, 1);
+    cr_assert(!x->u.embed.host && row->u.embed.host);
+    cr_assert_eq(row->u.embed.scale, sqrtf((float)n_side));
+    cr_assert(made->in[0] == x->out && plan->slots[made->out].width == all);
+    cr_assert(less->in[0] == made->out && less->u.scale.factor == 1.0f / 16); /* of 256 wide rows */
+    cr_assert(norm->in[0] == less->out && norm->u.norm.group == n_side);
+    cr_assert(sum->in[0] == norm->out && sum->in[1] == row->out);
+    cr_assert(side->in[0] == sum->out && side->u.scale.factor == (float)sqrt(0.5));
+    return side->out;
+}
+
+/* Each layer reads its part of them, and each slice makes them itself, out of the tokens. */
+Test(arch_facts, layers_of_gemma4_read_side_rows)
+{
+    struct model_params p = model_params_default("gemma4", LK_TYPE_Q4_0, 6);
+    struct plan_fixture f;
+    struct lk_plan *slice;
+    lk_error err;
+    plan_fixture_open(&f, &p);
+    int side = check_side_rows(f.plan, p.n_side), n = f.plan->n_layer;
+    for (int i = 0; i < n; i++) {
+        const struct lk_op *pick = find_op(f.plan, LK_OP_PICK, i, 0);
+        const struct lk_op *glu = find_op(f.plan, LK_OP_GLU, i, 1);
+        cr_assert(pick->in[0] == side && pick->u.pick.at == i * p.n_side);
+        cr_assert(pick->u.pick.width == p.n_side && pick->u.pick.stride == n * p.n_side);
+        cr_assert(glu->in[1] == pick->out && glu->u.glu.act == LK_ACT_GELU);
+        cr_assert_eq(lk_plan_slice(f.plan, lk_stage_of(i), lk_stage_of(i + 1), false, i == n - 1,
+                                   &slice, &err),
+                     LK_OK);
+        const struct lk_op *x = find_op(slice, LK_OP_EMBED, -1, 0);
+        /* rows handed in are the embedding's in layer 0; the head has its table in the last part */
+        cr_assert_eq(find_op(slice, LK_OP_EMBED, -1, 1) != NULL, i > 0);
+        cr_assert_eq(x->u.embed.host, i < n - 1);
+        cr_assert(find_op(slice, LK_OP_SCALE, -1, 1)->out == side);
+        lk_plan_free(&slice);
+    }
+    int odd = lk_stage_of(1); /* attention alone reads none of it */
+    cr_assert_eq(lk_plan_slice(f.plan, odd, odd + 1, false, false, &slice, &err), LK_OK);
+    cr_assert(!find_op(slice, LK_OP_EMBED, -1, 0));
+    lk_plan_free(&slice);
+    plan_fixture_close(&f);
+    static const char *const needs[] = {
+        "per_layer_token_embd.weight", "per_layer_model_proj.weight", "per_layer_proj_norm.weight",
+        "blk.1.inp_gate.weight",       "blk.0.proj.weight",           "blk.2.post_norm.weight"};
+    for (size_t i = 0; i < LK_COUNT(needs); i++) {
+        p.drop = needs[i];
+        cr_assert_eq(plan_fixture_try(&f, &p), LK_E_FORMAT);
+        cr_assert(strstr(f.err.message, needs[i]), "%s", f.err.message);
+        plan_fixture_close(&f);
+    }
+    p.drop = NULL;
+    p.set_key = "gemma4.embedding_length_per_layer_input";
+    cr_assert_eq(plan_fixture_try(&f, &p), LK_E_UNSUPPORTED, "tensors that nothing would read");
+    cr_assert(strstr(f.err.message, "has no meaning"), "%s", f.err.message);
     plan_fixture_close(&f);
 }
 

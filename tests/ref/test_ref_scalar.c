@@ -11,6 +11,7 @@
 
 #include "cpu/scalar.h"
 #include "backend/backend.h"
+#include "backend/embed_row.h"
 #include "base/numerics.h"
 #include "tests/util/hand_plan.h"
 #include "tests/util/model_build.h"
@@ -386,7 +387,7 @@ Test(ref_scalar, embedding_of_every_type)
         static double want[K];
         for (int row = 0; row < VOCAB; row++) {
             float scale = row % 2 ? 1.0f : 25.25f;
-            cr_assert(lk_scalar_embed(&w, row, scale, y));
+            cr_assert(lk_embed_row(&w, row, scale, y));
             lk_dequantize_f64(w.type, data + (size_t)row * lk_type_row_bytes(w.type, K), K, want);
             for (int k = 0; k < K; k++) {
                 double e = fabs((double)y[k] - want[k] * (double)scale);

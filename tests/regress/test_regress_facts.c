@@ -112,6 +112,30 @@ Test(regress, values_normed_and_two_tables)
     rg_everywhere(&p, NULL, NULL, 40, 35);
 }
 
+/* A layer reads its own part of the side rows. */
+Test(regress, side_rows_are_of_the_layer)
+{
+    struct model_params p = rg_small("gemma4", LK_TYPE_Q8_0);
+    struct rg_model m;
+    rg_model_open(&m, &p, NULL, NULL);
+    for (int k = 0; k < m.plan->n_ops; k++) {
+        const struct lk_op *op = &m.plan->ops[k];
+        if (op->kind == LK_OP_PICK) {
+            int want = op->layer * p.n_side;
+            rg_debug("layer %d reads from %d, expected %d\n", op->layer, op->u.pick.at, want);
+            cr_assert_eq(op->u.pick.at, want, "layer %d reads from %d", op->layer, op->u.pick.at);
+        }
+    }
+    rg_model_close(&m);
+}
+
+Test(regress, side_rows_everywhere)
+{
+    struct model_params p = rg_small("gemma4", LK_TYPE_Q8_0);
+    p.n_layer = 2;
+    rg_everywhere(&p, NULL, NULL, 40, 35);
+}
+
 /* The last layers read K and V of the nearest layer before them that is of their kind. */
 Test(regress, shared_layers_read_the_nearest)
 {

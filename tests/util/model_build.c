@@ -349,6 +349,9 @@ static void keys(struct writer *w)
             gb_bytes(w->b, &windowed, 1);
         }
     }
+    if (p->n_side) {
+        key_u32(w, "embedding_length_per_layer_input", (uint32_t)p->n_side);
+    }
     if (p->softcap > 0) {
         key_f32(w, "final_logit_softcapping", p->softcap);
     }
@@ -577,6 +580,11 @@ static void layer_tensors(struct writer *w, int i)
         vector(w, blk(s, i, "post_attention_norm.weight"), e, 1.0f, 0.2f);
         vector(w, blk(s, i, "post_ffw_norm.weight"), e, 1.0f, 0.2f);
     }
+    if (p->n_side) {
+        matrix(w, blk(s, i, "inp_gate.weight"), p->n_side, e);
+        matrix(w, blk(s, i, "proj.weight"), e, p->n_side);
+        vector(w, blk(s, i, "post_norm.weight"), e, 1.0f, 0.2f);
+    }
     if (!shape->no_pre_norms && !shape->parallel && !shape->one_mixer) {
         vector(w,
                blk(s, i, shape->ffn_norm_post ? "post_attention_norm.weight" : "ffn_norm.weight"),
@@ -604,6 +612,13 @@ static void tensors(struct writer *w)
     const struct model_params *p = w->p;
     add(w, "token_embd.weight", p->embed_type, p->n_vocab, p->n_embd, 0.0f,
         arch_shape_of(p->arch)->wide ? 1.0f / sqrtf((float)p->n_embd) : 1.0f);
+    if (p->n_side) {
+        int all = p->n_layer * p->n_side;
+        add(w, "per_layer_token_embd.weight", p->embed_type, p->n_vocab, all, 0.0f,
+            1.0f / sqrtf((float)p->n_side));
+        matrix(w, "per_layer_model_proj.weight", all, p->n_embd);
+        vector(w, "per_layer_proj_norm.weight", p->n_side, 1.0f, 0.2f);
+    }
     for (int i = 0; i < p->n_layer; i++) {
         layer_tensors(w, i);
     }

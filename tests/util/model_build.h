@@ -52,6 +52,7 @@ struct arch_shape {
     bool two_heads;    /* layers without a window have heads of twice the size, half as many of K
                           and V, and no weight of v; they alone are turned by rope_freqs */
     bool layer_scale;  /* rows are multiplied at the end of a layer */
+    bool side_rows;    /* layers read parts of a second row of each token */
     bool unscaled;     /* scores are not: the norms of q and k keep them small */
     bool both_ways;    /* tokens attend to those behind them: no next token follows */
     bool experts;
@@ -94,6 +95,7 @@ struct model_params {
     unsigned seed;
     int n_layer, n_embd, n_ff, n_head, n_kv_head, head_dim, n_rot, n_vocab, n_ctx;
     int n_expert, n_used, n_ff_exp; /* 0: no experts */
+    int n_side;                     /* of a layer's part of a second row; 0: there is none */
     int window;                     /* 0: no key */
     bool tied;                      /* no output.weight */
     bool biases;     /* attn_q, attn_k, attn_v, attn_output biases (qwen2 has the first three) */

@@ -131,9 +131,9 @@ void parts_each_split(int n_layer, int n_parts, const char *const *backends, int
     }
 }
 
-void parts_model(char *path, int n_layer)
+static void make_model(const char *arch, char *path, int n_layer)
 {
-    struct model_params p = model_params_default("llama", LK_TYPE_Q8_0, 21);
+    struct model_params p = model_params_default(arch, LK_TYPE_Q8_0, 21);
     struct gguf_build b;
     int fd = mkstemp(path);
     cr_assert(fd >= 0 && close(fd) == 0);
@@ -145,9 +145,15 @@ void parts_model(char *path, int n_layer)
     p.head_dim = p.n_rot = 32;
     p.n_vocab = 96;
     p.n_ctx = 256;
+    p.n_side = p.n_side ? 32 : 0;
     model_build(&b, &p);
     gb_save(&b, path);
     gb_free(&b);
+}
+
+void parts_model(char *path, int n_layer)
+{
+    make_model("llama", path, n_layer);
 }
 
 /* ---- what lanes are compared with ---- */
@@ -157,16 +163,26 @@ char parts_path[sizeof TEMPLATE];
 int32_t parts_ids[PARTS_N];
 float *parts_rows;
 
-void parts_set_up(void)
+static void set_up(const char *arch)
 {
     lk_model *m;
     memcpy(parts_path, TEMPLATE, sizeof TEMPLATE);
-    parts_model(parts_path, PARTS_LAYERS);
+    make_model(arch, parts_path, PARTS_LAYERS);
     tiny_tokens(parts_ids, PARTS_N, PARTS_VOCAB, 3);
     lk_engine *e = tiny_engine(parts_path, "scalar", PARTS_CTX, PARTS_N, 1, &m);
     parts_rows = tiny_rows(e, parts_ids, PARTS_N);
     lk_engine_close(&e);
     lk_model_close(&m);
+}
+
+void parts_set_up(void)
+{
+    set_up("llama");
+}
+
+void parts_set_up_side(void)
+{
+    set_up("gemma4");
 }
 
 void parts_tear_down(void)

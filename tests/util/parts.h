@@ -35,6 +35,7 @@ extern char parts_path[];
 extern int32_t parts_ids[PARTS_N];
 extern float *parts_rows; /* [PARTS_N][PARTS_VOCAB] */
 void parts_set_up(void);
+void parts_set_up_side(void); /* the same with a Gemma 4, whose layers read side rows */
 void parts_tear_down(void);
 
 #endif

@@ -39,6 +39,7 @@ struct arch {
     bool experts, shared; /* of a layer; shared: beside experts */
     bool no_v;            /* v is made of k */
     bool no_kv;           /* k and v are another layer's */
+    bool side;            /* of a layer: it reads a part of the side rows */
 };
 #define ROPES "rope+rope+kv_store+attention by attention_decode"
 static const struct arch ARCHS[] = {
@@ -175,7 +176,8 @@ static struct arch arch_at(const struct lk_plan *plan, const struct arch *a, int
         }
     }
     at.experts = n_of(plan, layer, LK_OP_ROUTE) > 0;
-    at.shared = n_of(plan, layer, LK_OP_GLU) == 2;
+    at.side = n_of(plan, layer, LK_OP_PICK) > 0;
+    at.shared = n_of(plan, layer, LK_OP_GLU) == 2 && !at.side;
     return at;
 }
 
@@ -208,9 +210,25 @@ static const char *without_v(const char *line)
     return norms ? "norm+matmul+matmul by matmul, norms" : "matmul+matmul by matmul";
 }
 
-/* Behind the last add of a layer. */
-static void add_end(struct lines *l, const struct arch *a)
+/* Behind the feed-forward. `own`: the gate's matmul makes its input ready itself; form: else the
+ * step that does; glu, ready: the gate, and what makes it ready for the matmul behind it, NULL: the
+ * same. */
+static void add_end(struct lines *l, const struct arch *a, bool own, const char *form,
+                    const char *glu, const char *ready)
 {
+    if (a->side) {
+        add(l, "pick by elementwise");
+        if (!own) {
+            add(l, form);
+        }
+        add(l, own ? "matmul by matmul, quantizes" : "matmul by matmul");
+        add(l, glu);
+        if (ready) {
+            add(l, ready);
+        }
+        add(l, "matmul by matmul");
+        add(l, "norm+add by norm");
+    }
     if (arch_shape_of(a->name)->layer_scale) {
         add(l, "scale by elementwise");
     }
@@ -341,7 +359,7 @@ static struct lines decode_layer(const struct arch *a)
               bare ? NULL : "matmul+matmul+glu by matmul",
               "norm+matmul+matmul+glu by matmul, norms");
     add_residual(&l, a, "matmul+add by matmul, quantizes", "matmul by matmul, quantizes");
-    add_end(&l, a);
+    add_end(&l, a, true, NULL, "glu by quantize, to q256", NULL);
     return l;
 }
 
@@ -361,7 +379,7 @@ static struct lines batch_layer(const struct arch *a, bool few)
               few ? "matmul+matmul+glu by matmul" : "matmul+matmul by matmul", NULL);
     add(&l, few ? "by quantize, to q256" : "glu by quantize, to q256");
     add_residual(&l, a, "matmul+add by matmul", "matmul by matmul");
-    add_end(&l, a);
+    add_end(&l, a, false, "by quantize, to q256", "glu by quantize, to q256", NULL);
     return l;
 }
 
@@ -475,7 +493,7 @@ static struct lines float_layer(const struct arch *a, bool f32, const char *norm
                       NULL);
         }
     }
-    add_end(&l, a);
+    add_end(&l, a, false, "by quantize, to r13", "glu by elementwise", "by quantize, to r13");
     return l;
 }
 
@@ -501,6 +519,11 @@ static void decode_of_tiny(const struct lk_plan *plan, const char *path)
         groups_are(plan, LK_VK_DECODE, true, i, path, biased ? BIASED : beside ? BESIDE : l.line);
     }
     static const char *const EMBED[] = {"embed by embed", NULL};
+    static const char *const SIDE[] = {
+        "embed by embed",     "embed by lookup",      "by quantize, to r13",
+        "matmul by matmul",   "scale by elementwise", "norm by norm",
+        "add by elementwise", "scale by elementwise", NULL};
+    bool side = n_of(plan, -1, LK_OP_EMBED) == 2;
     const struct arch_shape *shape = arch_shape_of(a->name);
     bool cap = strcmp(a->name, "gemma2") == 0 || strstr(path, "tiny-gemma4.gguf");
     const char *last = shape->scales || shape->logit_scale ? "scale by elementwise"
@@ -509,7 +532,7 @@ static void decode_of_tiny(const struct lk_plan *plan, const char *path)
     const char *head[] = {"gather by gather",
                           shape->layer_norm ? "layer_norm by norm, to r13" : norm,
                           "matmul by matmul", last, NULL};
-    groups_are(plan, LK_VK_DECODE, true, -1, path, EMBED);
+    groups_are(plan, LK_VK_DECODE, true, -1, path, side ? SIDE : EMBED);
     groups_are(plan, LK_VK_DECODE, true, plan->n_layer, path, head);
 }
 

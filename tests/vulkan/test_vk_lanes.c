@@ -91,6 +91,29 @@ Test(vk_lanes, every_split_in_chains_of_two_to_five_parts_and_moves_between_them
     lk_model_close(&m);
 }
 
+TestSuite(vk_lanes_side, .init = parts_set_up_side, .fini = parts_tear_down);
+
+/* Layers that read side rows, of a table that no device has: each part looks it up. */
+Test(vk_lanes_side, every_split_in_two_and_three_parts_and_moves_between_them, .timeout = 600)
+{
+    static const char *const BACKENDS[] = {"vulkan 0", "cpu", "vulkan 1"};
+    lk_model *m;
+    lk_error err;
+    struct mover mover = {0};
+    lk_engine_options o = options();
+    o.backend = "cpu";
+    lk_engine *e = tiny_engine_with(parts_path, &o, &m);
+    lk_sha256_init(&mover.hash);
+    cr_assert_eq(lk_session_open(e, &mover.s, &err), LK_OK, "%s", err.message);
+    for (int n_parts = 2; n_parts <= 3; n_parts++) {
+        parts_each_split(LAYERS, n_parts, BACKENDS, 3, move_on, &mover);
+    }
+    cr_assert_eq(mover.n_moves, 5 + 10);
+    lk_session_close(&mover.s);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
 /* What the engine says of its lane must have all words of `says`. */
 static void shared(const char *device, int gpu_layers, const char *const *says, int n_says)
 {

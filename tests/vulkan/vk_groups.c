@@ -182,6 +182,7 @@ void vk_group_text(const struct lk_plan *plan, const struct lk_vk_group *g, char
 {
     static const char *const KIND[] = {
         [LK_VK_GROUP_EMBED] = "embed",
+        [LK_VK_GROUP_LOOKUP] = "lookup",
         [LK_VK_GROUP_NORM] = "norm",
         [LK_VK_GROUP_QUANTIZE] = "quantize",
         [LK_VK_GROUP_MATMUL] = "matmul",

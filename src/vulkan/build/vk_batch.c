@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "backend/embed_row.h"
 #include "vulkan/build/vk_list.h"
 
 /* `words` more of the batch buffer; where they begin. */
@@ -125,7 +126,38 @@ static void write_attention(struct lk_exec *e, const struct lk_batch *b, int lis
     }
 }
 
-void lk_vk_batch_write(struct lk_exec *e, const struct lk_batch *b, int list)
+/* Rows of the tables that no device has. */
+static lk_status look_up(const struct lk_plan *plan, const struct lk_op *op,
+                         const struct lk_batch *b, float *rows, lk_error *err)
+{
+    const struct lk_weight *w = &plan->weights[op->weight];
+    bool ok = true;
+    for (int t = 0; t < b->n_tokens; t++) {
+        ok &= lk_embed_row(w, b->token[t], op->u.embed.scale, rows + (size_t)t * (size_t)w->cols);
+    }
+    return ok ? LK_OK : lk_fail_range(err, plan, op);
+}
+
+/* Rows that come with the batch, each kind where the staging buffer has room for the most tokens.
+ */
+static lk_status write_staged(struct lk_exec *e, const struct lk_batch *b, lk_error *err)
+{
+    const struct lk_plan *plan = e->o.plan;
+    float *at = (float *)(void *)e->staging.map;
+    lk_status status = LK_OK;
+    for (int i = lk_vk_next_staged(plan, -1); i >= 0 && !status; i = lk_vk_next_staged(plan, i)) {
+        size_t width = (size_t)plan->slots[i].width;
+        if (i == plan->in_slot) {
+            memcpy(at, b->hidden_in, (size_t)b->n_tokens * width * sizeof *at);
+        } else {
+            status = look_up(plan, lk_plan_writer(plan, i), b, at, err);
+        }
+        at += (size_t)e->o.max_tokens * width;
+    }
+    return status;
+}
+
+lk_status lk_vk_batch_write(struct lk_exec *e, const struct lk_batch *b, int list, lk_error *err)
 {
     uint32_t *w = (uint32_t *)(void *)e->batch.map;
     size_t n = (size_t)b->n_tokens * 4;
@@ -147,7 +179,5 @@ void lk_vk_batch_write(struct lk_exec *e, const struct lk_batch *b, int list)
     }
     write_attention(e, b, list, w);
     write_ropes(e, b, w);
-    if (e->o.plan->in_slot >= 0) {
-        memcpy(e->staging.map, b->hidden_in, n * (size_t)e->o.plan->n_embd);
-    }
+    return write_staged(e, b, err);
 }

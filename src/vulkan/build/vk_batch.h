@@ -11,7 +11,9 @@
 /* Lays out the batch buffer for the largest batch of e->o. Where fewer tokens will do, notes how
  * many it holds. */
 lk_status lk_vk_batch_lay_out(struct lk_exec *e, lk_error *err);
-/* Writes a batch that `list` runs. */
-void lk_vk_batch_write(struct lk_exec *e, const struct lk_batch *batch, int list);
+/* Writes a batch that `list` runs; LK_E_RANGE where a row that the host looks up is out of range.
+ */
+lk_status lk_vk_batch_write(struct lk_exec *e, const struct lk_batch *batch, int list,
+                            lk_error *err);
 
 #endif

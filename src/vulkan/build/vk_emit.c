@@ -31,6 +31,8 @@ static void emit_group(struct lk_vk_builder *b, const struct lk_vk_group *g)
     case LK_VK_GROUP_EMBED:
         lk_vk_emit_embed(b, g);
         break;
+    case LK_VK_GROUP_LOOKUP: /* vk_batch.c writes its rows, vk_list.c brings them in */
+        break;
     case LK_VK_GROUP_NORM:
         lk_vk_emit_norm(b, g);
         break;

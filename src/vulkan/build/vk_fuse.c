@@ -13,7 +13,8 @@ static void fuse_op(struct lk_vk_pass *p, int i)
 {
     switch (p->plan->ops[i].kind) {
     case LK_OP_EMBED:
-        lk_vk_fuse_plain(p, i, LK_VK_GROUP_EMBED);
+        lk_vk_fuse_plain(p, i,
+                         p->plan->ops[i].u.embed.host ? LK_VK_GROUP_LOOKUP : LK_VK_GROUP_EMBED);
         break;
     case LK_OP_NORM:
         lk_vk_fuse_norm(p, i);

@@ -4,6 +4,8 @@
  */
 #include "vulkan/build/vk_group.h"
 
+#include <limits.h>
+
 #include "base/mem.h"
 
 void lk_vk_groups_free(struct lk_vk_groups *groups)
@@ -24,4 +26,17 @@ uint32_t lk_vk_form_of(enum lk_type type)
 bool lk_vk_form_is_plain(const struct lk_plan *plan, int slot, uint32_t form)
 {
     return form == LK_VK_X_F32 && plan->slots[slot].width % 4 == 0;
+}
+
+int lk_vk_next_staged(const struct lk_plan *plan, int slot)
+{
+    int next = INT_MAX;
+    if (plan->in_slot > slot) {
+        next = plan->in_slot;
+    }
+    for (int i = 0; i < plan->n_ops && plan->ops[i].kind == LK_OP_EMBED; i++) {
+        const struct lk_op *op = &plan->ops[i];
+        next = op->u.embed.host && op->out > slot && op->out < next ? op->out : next;
+    }
+    return next < INT_MAX ? next : -1;
 }

@@ -21,6 +21,7 @@ enum {
 /* A new kind needs a rule that makes it (vk_fuse_*.c) and an emitter (vk_emit_*.c). */
 enum lk_vk_group_kind {
     LK_VK_GROUP_EMBED,
+    LK_VK_GROUP_LOOKUP,   /* rows of a table that come with the batch: no kernel */
     LK_VK_GROUP_NORM,     /* a norm; then the add of a residual, a GLU, or quantization */
     LK_VK_GROUP_QUANTIZE, /* in[0], or the GLU of in[0] and in[1], as matmuls take it */
     LK_VK_GROUP_MATMUL,   /* one to three matmuls of the same input, what stands in front of them
@@ -115,6 +116,10 @@ struct lk_vk_groups {
     int n;
 };
 void lk_vk_groups_free(struct lk_vk_groups *groups);
+
+/* Slots whose rows come with a batch, from the host: hidden rows handed in and rows looked up. The
+ * first one behind `slot`; -1: none. */
+int lk_vk_next_staged(const struct lk_plan *plan, int slot);
 
 /* The form in which a matmul with weights of a type takes its input. */
 uint32_t lk_vk_form_of(enum lk_type type);

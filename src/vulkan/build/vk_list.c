@@ -115,8 +115,8 @@ static void find_barriers(struct lk_vk_list *l)
 VkDeviceSize lk_vk_list_place(struct lk_vk_list *l, const struct lk_plan *plan, bool keep)
 {
     find_lives(l);
-    if (plan->in_slot >= 0) {
-        l->pieces[plan->in_slot].first = 0;
+    for (int i = lk_vk_next_staged(plan, -1); i >= 0; i = lk_vk_next_staged(plan, i)) {
+        l->pieces[i].first = 0;
     }
     l->pieces[plan->out_slot].last = l->n_steps;
     VkDeviceSize arena = place_pieces(l, keep);
@@ -383,19 +383,23 @@ static void stamp(struct lk_exec *e, VkCommandBuffer c, int i)
     }
 }
 
-/* Hidden rows handed in: from the staging buffer into the arena. */
+/* Rows that come with the batch: from the staging buffer into the arena. */
 static void copy_in(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
                     int n_tokens)
 {
     const struct VolkDeviceTable *vk = &e->dev->vk;
     const struct lk_plan *plan = e->o.plan;
-    VkBufferCopy region = {0, list->pieces[plan->in_slot].offset,
-                           (VkDeviceSize)n_tokens * (VkDeviceSize)plan->n_embd * 4};
+    VkDeviceSize at = 0;
     VkMemoryBarrier copied = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                               .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
                               .dstAccessMask =
                                   VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
-    vk->vkCmdCopyBuffer(c, e->staging.handle, e->arena.handle, 1, &region);
+    for (int i = lk_vk_next_staged(plan, -1); i >= 0; i = lk_vk_next_staged(plan, i)) {
+        VkDeviceSize row = (VkDeviceSize)plan->slots[i].width * 4;
+        VkBufferCopy region = {at, list->pieces[i].offset, (VkDeviceSize)n_tokens * row};
+        vk->vkCmdCopyBuffer(c, e->staging.handle, e->arena.handle, 1, &region);
+        at += (VkDeviceSize)e->o.max_tokens * row;
+    }
     vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT,
                              VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &copied, 0, NULL, 0, NULL);
 }
@@ -437,7 +441,7 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
         if (e->times.op) {
             vk->vkCmdResetQueryPool(c, e->times.queries, 0, (uint32_t)list->n_steps + 1);
         }
-        if (e->o.plan->in_slot >= 0) {
+        if (lk_vk_next_staged(e->o.plan, -1) >= 0) {
             copy_in(e, list, c, rows->n[LK_ROWS_TOKENS]);
         }
         stamp(e, c, 0);
