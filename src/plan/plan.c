@@ -87,15 +87,15 @@ static bool is_front(const struct lk_plan *slice, const struct lk_op *op)
 static void put_front(struct lk_plan *slice, const struct lk_op *op)
 {
     struct lk_op *ops = slice->ops;
-    bool multiplied = false;
+    const void *table = op->kind == LK_OP_EMBED ? slice->weights[op->weight].data : NULL;
     for (int i = slice->n_ops++; i > 0; i--) {
         const struct lk_op *one = &ops[i - 1];
-        multiplied |= one->kind == LK_OP_MATMUL &&
-                      slice->weights[one->weight].data == slice->weights[op->weight].data;
+        bool by = one->kind == LK_OP_MATMUL;
+        table = by && slice->weights[one->weight].data == table ? NULL : table;
         ops[i] = *one;
     }
     ops[0] = *op;
-    if (op->kind == LK_OP_EMBED && !multiplied) {
+    if (table) {
         ops[0].u.embed.host = true;
     }
 }
