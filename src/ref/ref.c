@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The backend "ref": the ideal mathematics in double, one loop for each op, no cleverness: what the
- * contract approximates. States are kept in double and converted where they are read or written.
+ * contract approximates. States are kept in double (ref_state.h).
  * With the CPU level "rounded" it rounds q, K, V, p and the inputs of F16 and BF16 matrices where
  * the contract does, so that what is left against it is float arithmetic alone; with "coarse" it
  * also rounds the inputs of quantized matrices to 8 bits in blocks. Rows of a matrix are shared out
@@ -16,6 +16,7 @@
 #include "base/numerics.h"
 #include "base/os.h"
 #include "ref/ref_ops.h"
+#include "ref/ref_state.h"
 
 #define TILE         8 /* tokens that share a pass over a row of weights */
 #define MOST_THREADS 64
@@ -23,13 +24,6 @@
 struct lk_backend {
     bool rounded, coarse;
     int threads;
-};
-
-/* Cells of all states, in double, one after the other. */
-struct lk_state_mem {
-    struct lk_state_geom geom;
-    double *cells;
-    size_t *at; /* [n_states]: where a state begins */
 };
 
 struct lk_exec {
@@ -131,151 +125,6 @@ static lk_status ref_prepare(struct lk_backend *backend, const struct lk_exec_op
                        o->max_tokens);
     }
     *out = e;
-    return LK_OK;
-}
-
-/* ---- states ---- */
-
-static void ref_state_free(struct lk_state_mem *mem)
-{
-    if (mem) {
-        lk_free(mem->cells);
-        lk_free(mem->at);
-        lk_free(mem);
-    }
-}
-
-/* Doubles of a unit: [n_head][LK_KV_BLOCK][head_dim] of a paged state. */
-static size_t unit_cells(const struct lk_state *s)
-{
-    return lk_state_is_paged(s) ? (size_t)s->n_head * LK_KV_BLOCK * (size_t)s->head_dim
-                                : (size_t)s->rows * (size_t)s->dim;
-}
-
-static lk_status ref_state_alloc(struct lk_backend *backend, const struct lk_state_geom *geom,
-                                 struct lk_state_mem **out, lk_error *err)
-{
-    (void)backend;
-    const struct lk_plan *plan = geom->plan;
-    struct lk_state_mem *mem = lk_alloc(sizeof *mem);
-    size_t n = 0;
-    if (mem) {
-        mem->geom = *geom;
-        mem->at = lk_alloc_array((size_t)plan->n_states + 1, sizeof *mem->at);
-    }
-    for (int i = 0; mem && mem->at && i < plan->n_states; i++) {
-        mem->at[i] = n;
-        n += (size_t)lk_state_units(geom, i) * unit_cells(&plan->states[i]);
-    }
-    if (mem && mem->at) {
-        mem->cells = lk_alloc_array(n + 1, sizeof *mem->cells);
-    }
-    if (!mem || !mem->at || !mem->cells) {
-        ref_state_free(mem);
-        return lk_fail(err, LK_E_NOMEM, "out of memory: states in double");
-    }
-    *out = mem;
-    return LK_OK;
-}
-
-static double *cells_at(const struct lk_state_mem *mem, int state)
-{
-    return mem->cells + mem->at[state];
-}
-
-/* A unit as other backends hold it <- cells. */
-static void store_unit(const struct lk_state *s, const double *cells, uint32_t *unit)
-{
-    size_t hd = (size_t)s->head_dim;
-    if (!lk_state_is_paged(s)) {
-        for (size_t i = 0; i < unit_cells(s); i++) {
-            unit[i] = lk_bits((float)cells[i]);
-        }
-        return;
-    }
-    for (int h = 0; h < s->n_head; h++) {
-        uint32_t *head = unit + LK_KV_HEAD_AT(0, h, s->n_head, s->dim, s->bits);
-        for (int slot = 0; slot < LK_KV_BLOCK; slot++, cells += hd) {
-            float row[LK_MAX_HEAD_DIM];
-            for (size_t d = 0; d < hd; d++) {
-                row[d] = (float)cells[d];
-            }
-            if (s->kind == LK_STATE_K) {
-                lk_kv_put_k(head, s->dim, s->bits, slot, row, s->head_dim);
-            } else {
-                lk_kv_put_v(head, s->dim, slot, row, s->head_dim);
-            }
-        }
-    }
-}
-
-/* Cells <- a unit as other backends hold it. */
-static void load_unit(const struct lk_state *s, const uint32_t *unit, double *cells)
-{
-    if (!lk_state_is_paged(s)) {
-        for (size_t i = 0; i < unit_cells(s); i++) {
-            cells[i] = (double)lk_flt(unit[i]);
-        }
-        return;
-    }
-    for (int h = 0; h < s->n_head; h++) {
-        const uint32_t *head = unit + LK_KV_HEAD_AT(0, h, s->n_head, s->dim, s->bits);
-        for (int slot = 0; slot < LK_KV_BLOCK; slot++) {
-            double scale = (double)lk_kv_scale_at(head, s->dim, s->bits, slot);
-            for (int d = 0; d < s->head_dim; d++) {
-                int x = s->kind == LK_STATE_K ? lk_kv_k_at(head, s->dim, s->bits, d, slot)
-                                              : lk_kv_v_at(head, s->dim, d, slot);
-                *cells++ = scale * x;
-            }
-        }
-    }
-}
-
-/* Whole units of a state: the first in *unit, how many in *n_units. */
-static lk_status whole_units(const struct lk_state_mem *mem, int i, size_t offset, size_t n,
-                             size_t *unit, size_t *n_units, lk_error *err)
-{
-    size_t bytes = lk_state_unit_bytes(&mem->geom.plan->states[i]);
-    *unit = offset / bytes;
-    *n_units = n / bytes;
-    lk_status status = lk_state_check_range(&mem->geom, i, offset, n, err);
-    if (status || (offset % bytes == 0 && n % bytes == 0)) {
-        return status;
-    }
-    return lk_fail(err, LK_E_INVALID, "state %d: bytes %zu+%zu, expected whole units of %zu", i,
-                   offset, n, bytes);
-}
-
-static lk_status ref_state_read(struct lk_state_mem *mem, int i, size_t offset, void *data,
-                                size_t n, lk_error *err)
-{
-    const struct lk_state *s = &mem->geom.plan->states[i];
-    size_t unit, count;
-    lk_status status = whole_units(mem, i, offset, n, &unit, &count, err);
-    for (size_t u = 0; !status && u < count; u++) {
-        store_unit(s, cells_at(mem, i) + (unit + u) * unit_cells(s),
-                   (uint32_t *)data + u * lk_state_unit_bytes(s) / sizeof(uint32_t));
-    }
-    return status;
-}
-
-static lk_status ref_state_write(struct lk_state_mem *mem, int i, size_t offset, const void *data,
-                                 size_t n, lk_error *err)
-{
-    const struct lk_state *s = &mem->geom.plan->states[i];
-    size_t unit, count;
-    lk_status status = whole_units(mem, i, offset, n, &unit, &count, err);
-    for (size_t u = 0; !status && u < count; u++) {
-        load_unit(s, (const uint32_t *)data + u * lk_state_unit_bytes(s) / sizeof(uint32_t),
-                  cells_at(mem, i) + (unit + u) * unit_cells(s));
-    }
-    return status;
-}
-
-static lk_status ref_state_check(struct lk_state_mem *mem, lk_error *err)
-{
-    (void)mem; /* an array of its own: the sanitizers guard it */
-    (void)err;
     return LK_OK;
 }
 
@@ -501,7 +350,7 @@ static void kv_store(const struct lk_exec *e, const struct lk_op *op,
         const struct lk_state *s = &e->o.plan->states[at[i]];
         size_t width = (size_t)s->n_head * (size_t)s->head_dim;
         store_rows(e, s, slot_of(e, op->in[i]) + (size_t)t * width, block, slot,
-                   cells_at(states, at[i]));
+                   lk_ref_cells(states, at[i]));
     }
 }
 
@@ -522,7 +371,7 @@ static void score(const struct lk_exec *e, const struct lk_op *op,
         q = rounded;
     }
     for (int j = first; j <= last; j++) {
-        const double *k = cells_at(states, op->u.attention.k) +
+        const double *k = lk_ref_cells(states, op->u.attention.k) +
                           cell_at(ks, (size_t)blocks[j / LK_KV_BLOCK], (size_t)(head / s.group),
                                   (size_t)(j % LK_KV_BLOCK));
         double dot = 0;
@@ -545,7 +394,7 @@ static void round_weights(const struct lk_state_mem *states, const struct lk_op 
         double scale[LK_KV_BLOCK], most = 0;
         for (int j = from; j <= to; j++) {
             const double *v =
-                cells_at(states, op->u.attention.v) +
+                lk_ref_cells(states, op->u.attention.v) +
                 cell_at(vs, (size_t)blocks[c], (size_t)head, (size_t)(j % LK_KV_BLOCK));
             double a = 0;
             for (int d = 0; d < vs->head_dim; d++) {
@@ -591,7 +440,7 @@ static void attention(const struct lk_exec *e, const struct lk_op *op,
     }
     memset(out, 0, hd * sizeof *out);
     for (int j = first; j <= last; j++) {
-        const double *v = cells_at(states, op->u.attention.v) +
+        const double *v = lk_ref_cells(states, op->u.attention.v) +
                           cell_at(vs, (size_t)blocks[j / LK_KV_BLOCK], (size_t)(head / s.group),
                                   (size_t)(j % LK_KV_BLOCK));
         for (size_t d = 0; d < hd; d++) {
@@ -635,7 +484,7 @@ static void conv(const struct lk_exec *e, const struct lk_op *op, const struct l
     const struct lk_batch_seq *q = &b->seqs[b->seq[r]];
     size_t width = (size_t)s->dim, at = (size_t)r * width;
     lk_ref_conv(op, e->o.plan->weights[op->weight].data, slot_of(e, op->in[0]) + at, width,
-                cells_at(states, op->u.conv.state) + (size_t)q->slot * unit_cells(s),
+                lk_ref_cells(states, op->u.conv.state) + (size_t)q->slot * lk_ref_unit_cells(s),
                 slot_of(e, op->out) + at);
 }
 
@@ -648,7 +497,7 @@ static void delta(const struct lk_exec *e, const struct lk_op *op,
     size_t row = (size_t)r;
     lk_ref_delta(op, slot_of(e, op->in[0]) + row * (size_t)plan->slots[op->in[0]].width,
                  slot_of(e, op->in[1]) + row * (size_t)plan->slots[op->in[1]].width,
-                 cells_at(states, op->u.delta.state) + (size_t)q->slot * unit_cells(s),
+                 lk_ref_cells(states, op->u.delta.state) + (size_t)q->slot * lk_ref_unit_cells(s),
                  slot_of(e, op->out) + row * (size_t)plan->slots[op->out].width);
 }
 
@@ -661,8 +510,8 @@ static void ssm(const struct lk_exec *e, const struct lk_op *op, const struct lk
     lk_ref_ssm(op, plan->weights[op->weight].data,
                slot_of(e, op->in[0]) + row * (size_t)plan->slots[op->in[0]].width,
                slot_of(e, op->in[1]) + row * (size_t)plan->slots[op->in[1]].width,
-               cells_at(states, op->u.ssm.state) +
-                   (size_t)q->slot * unit_cells(&plan->states[op->u.ssm.state]),
+               lk_ref_cells(states, op->u.ssm.state) +
+                   (size_t)q->slot * lk_ref_unit_cells(&plan->states[op->u.ssm.state]),
                slot_of(e, op->out) + row * (size_t)plan->slots[op->out].width);
 }
 
@@ -889,11 +738,11 @@ const struct lk_backend_impl lk_backend_ref = {
     .close = ref_close,
     .prepare = ref_prepare,
     .exec_free = ref_exec_free,
-    .state_alloc = ref_state_alloc,
-    .state_free = ref_state_free,
-    .state_read = ref_state_read,
-    .state_write = ref_state_write,
-    .state_check = ref_state_check,
+    .state_alloc = lk_ref_state_alloc,
+    .state_free = lk_ref_state_free,
+    .state_read = lk_ref_state_read,
+    .state_write = lk_ref_state_write,
+    .state_check = lk_ref_state_check,
     .run = ref_run,
     .peek = ref_peek,
 };
