@@ -32,7 +32,7 @@ def settled(p):
     """Until an empty prompt is there."""
     found = lambda p: p.screen.lines()[p.screen.row] == ">" and p.screen.bracketed
     found.what = "an empty prompt"
-    p.until(found, 10)
+    p.until(found, 30)
 
 
 def enter(p, line, times=1):
@@ -60,7 +60,7 @@ def typed(p, keys, row):
     p.send(keys)
     found = lambda p: p.screen.lines()[p.screen.row] == row
     found.what = row
-    p.until(found, 10)
+    p.until(found, 30)
 
 
 def read_back(p):

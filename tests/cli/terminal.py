@@ -202,7 +202,7 @@ class Program:
         self.screen.feed(data)
         return bool(data)
 
-    def until(self, test, seconds=10):
+    def until(self, test, seconds=30):
         """Reads until test(self) holds."""
         end = time.time() + seconds
         while not test(self):

@@ -98,7 +98,8 @@ Test(cpu_ops, put_out_what_scalar_does, .timeout = 600)
                 model_params_default(ARCHS[a], types[t].type, (unsigned)(a + 3 * t));
             p.n_ff = 256;
             p.embed_type = types[(t + a) % n_types].type;
-            p.tied = (a + t) % 2; /* then the embedding is read out of the packed head */
+            /* then the embedding is read out of the packed head; encoders have none */
+            p.tied = (a + t) % 2 || arch_shape_of(ARCHS[a])->encoder;
             p.rope_freqs = t % 2;
             p.softcap = t % 3 == 0 ? 30.0f : 0.0f;
             check(&p);
