@@ -108,9 +108,10 @@ class Server:
         return status, VARIES.sub(rb'"\1":0', data)
 
     def settled(self, least=None):
-        """Bytes held once nothing happens any more, or they are not more than `least`."""
+        """Bytes held once nothing happens any more, or they are not more than `least`, which a busy
+        machine is given time for."""
         last, since = None, time.monotonic()
-        while time.monotonic() - since < 2.0:
+        while time.monotonic() - since < (2.0 if least is None else 10.0):
             held = self.told()[1]
             if least is not None and held <= least:
                 return held
