@@ -57,7 +57,7 @@ vector_of() { # vector_of OPTION VALUE PROGRAM...: the hash of an embedding, by 
     local option=$1 value=$2
     shift 2
     echo >"$log"
-    "$@" embed "$model" "The quick brown fox jumps over the lazy dog." --ctx 128 "$option" "$value" |
+    "$@" embed "$model" "The quick brown fox jumps over the lazy dog." "$option" "$value" |
         sha256sum
 }
 check() { # check WHAT LINE: the hash is the native one and the log has the line
