@@ -36,13 +36,15 @@
 
 /* An approximate device (a failed item of the exactness probe) against the contract, root mean
  * square over that of the row. The first op of a unit that differs had equal input, so it is held
- * to float arithmetic of its own: sums and functions; attention as above; what an 8-bit block or
- * the integers of a cache make of one unit in the last place. Those after it have that on their
- * input.
+ * to float arithmetic of its own: sums and functions; attention, where one weight that goes to the
+ * other side of a tie of its 14 bits moves an output by 2^-13 of that key's share; what an 8-bit
+ * block or the integers of a cache make of one unit in the last place. Those after it have that on
+ * their input.
  */
-#define LK_BOUND_APPROXIMATE_FIRST   1e-5
-#define LK_BOUND_APPROXIMATE_ROUNDED 1e-3
-#define LK_BOUND_APPROXIMATE         1e-2
+#define LK_BOUND_APPROXIMATE_FIRST     1e-5
+#define LK_BOUND_APPROXIMATE_ATTENTION 1e-4
+#define LK_BOUND_APPROXIMATE_ROUNDED   1e-3
+#define LK_BOUND_APPROXIMATE           1e-2
 /* Over d layers from the tokens on its roundings to 8 bits fall elsewhere in every layer, 1 to 2 %
  * of what it adds: twice the bound of the contract there, and at least this. */
 #define LK_BOUND_APPROXIMATE_DEPTH(d) (0.03 * sqrt((double)(d)))
