@@ -72,6 +72,18 @@ static inline sv_f fold_chains(sv_f s[LK_DELTA_CHAINS])
     return s[0];
 }
 
+/* Lanes of a row of a state: what is kept of it, plus a times `add`, stored and returned. */
+static inline sv_f keep_and_add(float *cell, sv_f keep, float a, sv_f add, sv_i *most)
+{
+    sv_f x = sv_mul(sv_load(cell), keep);
+    x = sv_add(x, sv_mul(sv_set(a), add));
+    sv_i magnitude = sv_magnitude(x);
+    *most = sv_imax(*most, magnitude);
+    x = sv_drop(sv_gt(sv_iset(LK_MIN_BITS), magnitude), x);
+    sv_store(cell, x);
+    return x;
+}
+
 /* SV_LANES columns; the largest magnitudes of what is stored go into *most. */
 static inline void delta_lanes(const struct lk_delta_token *t, const float *v, float *s, float *o,
                                sv_i *most)
@@ -93,13 +105,7 @@ static inline void delta_lanes(const struct lk_delta_token *t, const float *v, f
     delta = sv_flush(delta);
     for (int i = 0; i < t->k_dim; i += LK_DELTA_CHAINS) {
         for (int c = 0; c < LK_DELTA_CHAINS; c++) {
-            float *cell = s + (size_t)(i + c) * stride;
-            sv_f x = sv_mul(sv_load(cell), keep);
-            x = sv_add(x, sv_mul(sv_set(t->k[i + c]), delta));
-            sv_i magnitude = sv_magnitude(x);
-            worst = sv_imax(worst, magnitude);
-            x = sv_drop(sv_gt(sv_iset(LK_MIN_BITS), magnitude), x);
-            sv_store(cell, x);
+            sv_f x = keep_and_add(s + (size_t)(i + c) * stride, keep, t->k[i + c], delta, &worst);
             out[c] = sv_add(out[c], sv_mul(x, sv_set(t->q[i + c])));
         }
     }
@@ -133,13 +139,7 @@ static inline void ssm_lanes(const struct lk_ssm_token *t, const float *x, float
     u = sv_flush(u);
     for (int i = 0; i < t->rows; i += LK_DELTA_CHAINS) {
         for (int c = 0; c < LK_DELTA_CHAINS; c++) {
-            float *cell = s + (size_t)(i + c) * stride;
-            sv_f v = sv_mul(sv_load(cell), keep);
-            v = sv_add(v, sv_mul(sv_set(t->b[i + c]), u));
-            sv_i magnitude = sv_magnitude(v);
-            worst = sv_imax(worst, magnitude);
-            v = sv_drop(sv_gt(sv_iset(LK_MIN_BITS), magnitude), v);
-            sv_store(cell, v);
+            sv_f v = keep_and_add(s + (size_t)(i + c) * stride, keep, t->b[i + c], u, &worst);
             sum[c] = sv_add(sum[c], sv_mul(v, sv_set(t->c[i + c])));
         }
     }

@@ -47,9 +47,7 @@ static void same_rows(void *user, const char *placement)
         return;
     }
     lk_engine *e = open_placed(placement, BATCH[*n % 4], &m);
-    float *got = tiny_rows(e, parts_ids, N);
-    tiny_same(got, parts_rows, (size_t)N * VOCAB, placement);
-    free(got);
+    parts_check_rows(e, placement);
     lk_engine_close(&e);
     lk_model_close(&m);
     ++*n;
@@ -134,35 +132,16 @@ Test(lanes, many_sessions_share_a_cut_batch)
     }
 }
 
-struct mover {
-    lk_session *s;
-    int n_moves;
-};
-
-static void move_on(void *user, const char *placement)
-{
-    struct mover *m = user;
-    lk_error err;
-    size_t n = lk_session_n_tokens(m->s), step = m->n_moves % 3 ? 1 : 37;
-    if (n + step > N) {
-        cr_assert_eq(lk_session_truncate(m->s, n = 0, &err), LK_OK);
-    }
-    cr_assert_eq(lk_session_move(m->s, placement, &err), LK_OK, "%s: %s", placement, err.message);
-    cr_assert_eq(lk_session_sync(m->s, parts_ids, n + step, &err), LK_OK, "%s", err.message);
-    tiny_same(lk_session_logits(m->s), parts_rows + (n + step - 1) * VOCAB, VOCAB, placement);
-    m->n_moves++;
-}
-
 Test(lanes, a_session_moves_between_placements_in_mid_sentence)
 {
     static const char *const BACKENDS[] = {"cpu", "scalar"};
     lk_model *m;
     lk_error err;
-    struct mover mover = {0};
+    struct parts_mover mover = {0};
     lk_engine *e = open_placed("scalar:0-5", 64, &m);
     cr_assert_eq(lk_session_open(e, &mover.s, &err), LK_OK, "%s", err.message);
     for (int n_parts = 5; n_parts >= 1; n_parts--) {
-        parts_each_split(LAYERS, n_parts, BACKENDS, 2, move_on, &mover);
+        parts_each_split(LAYERS, n_parts, BACKENDS, 2, parts_move_on, &mover);
     }
     /* One placement is one lane, however it is written; one backend is open once. */
     size_t n_lanes = e->n_lanes;

@@ -190,3 +190,25 @@ void parts_tear_down(void)
     unlink(parts_path);
     free(parts_rows);
 }
+
+void parts_check_rows(lk_engine *engine, const char *what)
+{
+    float *got = tiny_rows(engine, parts_ids, PARTS_N);
+    tiny_same(got, parts_rows, (size_t)PARTS_N * PARTS_VOCAB, what);
+    free(got);
+}
+
+void parts_move_on(void *user, const char *placement)
+{
+    struct parts_mover *m = user;
+    lk_error err;
+    size_t n = lk_session_n_tokens(m->s), step = m->n_moves % 3 ? 1 : 37;
+    if (n + step > PARTS_N) {
+        cr_assert_eq(lk_session_truncate(m->s, n = 0, &err), LK_OK);
+    }
+    cr_assert_eq(lk_session_move(m->s, placement, &err), LK_OK, "%s: %s", placement, err.message);
+    cr_assert_eq(lk_session_sync(m->s, parts_ids, n + step, &err), LK_OK, "%s", err.message);
+    tiny_same(lk_session_logits(m->s), parts_rows + (n + step - 1) * PARTS_VOCAB, PARTS_VOCAB,
+              placement);
+    m->n_moves++;
+}

@@ -37,5 +37,13 @@ extern float *parts_rows; /* [PARTS_N][PARTS_VOCAB] */
 void parts_set_up(void);
 void parts_set_up_side(void); /* the same with a Gemma 4, whose layers read side rows */
 void parts_tear_down(void);
+/* An engine's rows of all ids are those. */
+void parts_check_rows(lk_engine *engine, const char *what);
+/* A split_fn: moves a session to each placement, and evaluates a stretch or one token there. */
+struct parts_mover {
+    lk_session *s;
+    int n_moves;
+};
+void parts_move_on(void *mover, const char *placement);
 
 #endif

@@ -62,20 +62,27 @@ static void move_on(void *user, const char *placement)
     m->n_moves++;
 }
 
-Test(vk_lanes, every_split_in_chains_of_two_to_five_parts_and_moves_between_them, .timeout = 600)
+/* An engine, and a session that went over every split in two to so many parts. */
+static lk_engine *open_and_move(struct mover *mover, int most_parts, lk_model **m)
 {
     static const char *const BACKENDS[] = {"vulkan 0", "cpu", "vulkan 1"};
-    lk_model *m;
     lk_error err;
-    struct mover mover = {0};
     lk_engine_options o = options();
     o.backend = "cpu";
-    lk_engine *e = tiny_engine_with(parts_path, &o, &m);
-    lk_sha256_init(&mover.hash);
-    cr_assert_eq(lk_session_open(e, &mover.s, &err), LK_OK, "%s", err.message);
-    for (int n_parts = 2; n_parts <= 5; n_parts++) {
-        parts_each_split(LAYERS, n_parts, BACKENDS, 3, move_on, &mover);
+    lk_engine *e = tiny_engine_with(parts_path, &o, m);
+    lk_sha256_init(&mover->hash);
+    cr_assert_eq(lk_session_open(e, &mover->s, &err), LK_OK, "%s", err.message);
+    for (int n_parts = 2; n_parts <= most_parts; n_parts++) {
+        parts_each_split(LAYERS, n_parts, BACKENDS, 3, move_on, mover);
     }
+    return e;
+}
+
+Test(vk_lanes, every_split_in_chains_of_two_to_five_parts_and_moves_between_them, .timeout = 600)
+{
+    lk_model *m;
+    struct mover mover = {0};
+    lk_engine *e = open_and_move(&mover, 5, &m);
     cr_assert_eq(mover.n_moves, 5 + 10 + 10 + 5);
     cr_assert_eq(e->n_opened, 3, "a device is open once for all lanes");
     lk_sha256 whole;
@@ -96,18 +103,9 @@ TestSuite(vk_lanes_side, .init = parts_set_up_side, .fini = parts_tear_down);
 /* Layers that read side rows, of a table that no device has: each part looks it up. */
 Test(vk_lanes_side, every_split_in_two_and_three_parts_and_moves_between_them, .timeout = 600)
 {
-    static const char *const BACKENDS[] = {"vulkan 0", "cpu", "vulkan 1"};
     lk_model *m;
-    lk_error err;
     struct mover mover = {0};
-    lk_engine_options o = options();
-    o.backend = "cpu";
-    lk_engine *e = tiny_engine_with(parts_path, &o, &m);
-    lk_sha256_init(&mover.hash);
-    cr_assert_eq(lk_session_open(e, &mover.s, &err), LK_OK, "%s", err.message);
-    for (int n_parts = 2; n_parts <= 3; n_parts++) {
-        parts_each_split(LAYERS, n_parts, BACKENDS, 3, move_on, &mover);
-    }
+    lk_engine *e = open_and_move(&mover, 3, &m);
     cr_assert_eq(mover.n_moves, 5 + 10);
     lk_session_close(&mover.s);
     lk_engine_close(&e);

@@ -31,7 +31,7 @@ static void set_kernel(struct lk_vk_builder *b, struct lk_vk_step *s, int varian
 
 /* The kernels for every number of rows with which the list runs. */
 static void set_kernels(struct lk_vk_builder *b, struct lk_vk_step *s, const struct lk_vk_group *g,
-                        const struct lk_vk_matrix *m)
+                        const struct lk_vk_matrix *m, bool narrow)
 {
     const struct lk_vk_facts *f = b->facts;
     uint32_t most = lk_vk_most_rows(b, s->rows), least = lk_vk_least_rows(b, s->rows);
@@ -42,7 +42,7 @@ static void set_kernels(struct lk_vk_builder *b, struct lk_vk_step *s, const str
         }
         struct lk_vk_kernel k = lk_vk_matvec(f, m->type, v, s->x, (uint32_t)m->cols,
                                              g->u.matmul.epilogue, g->u.matmul.prep);
-        if (takes_narrow(b, g, m)) {
+        if (narrow) {
             k.spec[0] = (k.spec[0] / 4 + 31) / 32 * 32;
             k.spec[2] |= LK_VK_EPI_NARROW;
         }
@@ -138,10 +138,9 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
         lk_vk_add_step(b, b->plan->slots[b->plan->ops[g->lead].out].rows, LK_VK_GRID_MATMUL,
                        is_glu(g) ? mx->first_group[1] : chunk->n_groups);
     s->work = (uint64_t)chunk->n_groups * LK_VK_ROWS * (uint64_t)mx->cols;
-    set_kernels(b, s, g, mx);
-    if (takes_narrow(b, g, mx)) {
-        s->x *= 4;
-    }
+    bool narrow = takes_narrow(b, g, mx);
+    set_kernels(b, s, g, mx, narrow);
+    s->x *= narrow ? 4 : 1;
     lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
     s->bind[0].sub = c;
     struct lk_vk_matmul_push p = {.n_groups = chunk->n_groups,
