@@ -76,6 +76,18 @@ class Server:
             [program, "serve", *soak.models(folder), "--port", "0", "--threads", "1", "--backend",
              "cpu"], stdout=subprocess.PIPE, stderr=self.log, text=True, env=env)
         self.at = urllib.parse.urlsplit(self.process.stdout.readline().strip())
+        self.open_many()
+
+    def open_many(self):
+        """Uses more descriptors at once than the cases do: libevent keeps a record of each number
+        that it has seen (evmap, 24 bytes), and a case is not to be the first to need one."""
+        some = [http.client.HTTPConnection(self.at.hostname, self.at.port, timeout=20)
+                for _ in range(32)]
+        for connection in some:
+            connection.request("GET", "/health")
+        for connection in some:
+            connection.getresponse().read()
+            connection.close()
 
     def fail(self, nth, on=False):
         """The nth allocation from now on, and all after it if `on`; 0: none."""
