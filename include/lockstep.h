@@ -311,7 +311,8 @@ typedef struct lk_engine_options {
     bool embeddings;
     /* Layers whose experts stay on the CPU while the rest of them runs on a device, the first of
      * those that have experts: a number, or LK_CPU_EXPERTS_AUTO: as many as it takes for the rest
-     * to fit. */
+     * to fit. A number that no layer can follow is told in the log and ignored: the model has no
+     * experts, or its layers are nothing but experts (nemotron_h_moe). */
     int cpu_experts;
     /* Most bytes of host memory for checkpoints of recurrent states (models such as Qwen 3.5): what
      * they held at ends of blocks, so that a timeline that is cut, or shares its beginning with

@@ -265,6 +265,11 @@ lk_status lk_lane_open_on(struct lk_engine *e, const struct lk_backend_impl *imp
         int has = n_expert_layers(e->plan), asked = e->options.cpu_experts;
         s.more = asked == LK_CPU_EXPERTS_AUTO;
         s.cpu_experts = s.more ? guess_experts(e, &s) : asked < has ? asked : has;
+        if (asked > 0 && has == 0) {
+            lk_log_line(&e->log, LK_LOG_WARN,
+                        "cpu_experts is ignored: no layer of this model has experts that can be "
+                        "apart from the rest of it");
+        }
         status = sharing_open(e, &s, err);
     }
     if (!status) {

@@ -164,6 +164,30 @@ Test(vk_lanes, feed_forwards_of_layers_on_two_devices_run_on_the_cpu, .timeout =
     }
 }
 
+static void keep_line(void *user, enum lk_log_level level, const char *line)
+{
+    if (level == LK_LOG_WARN) {
+        snprintf(user, 256, "%s", line);
+    }
+}
+
+Test(vk_lanes, experts_to_move_of_a_model_that_has_none_are_told, .timeout = 600)
+{
+    char said[256] = "";
+    lk_model *m;
+    lk_engine_options o = options();
+    o.backend = "vulkan";
+    o.device = "0";
+    o.gpu_layers = LK_GPU_LAYERS_ALL;
+    o.cpu_experts = 3;
+    o.log = keep_line;
+    o.user = said;
+    lk_engine *e = tiny_engine_with(parts_path, &o, &m);
+    cr_assert(strstr(said, "cpu_experts is ignored"), "%s", said);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+}
+
 Test(vk_lanes, devices_that_are_not_there_are_an_error)
 {
     static const struct {
