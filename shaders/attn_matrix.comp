@@ -116,7 +116,7 @@ void fetch_keys(uint block, uint kv_head)
 {
     uint lid = gl_LocalInvocationIndex, key = lid & 63u;
     uint at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, BITS);
-    [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
         uint d = 16u * (OF_ROW * i + lid / 64u);
         [[unroll]] for (uint k = 0u; k < 4u; k++) {
             k_high[i][k] = k_cache[at + LK_KV_K_HIGH(d + 4u * k, key)];
@@ -132,7 +132,7 @@ void fetch_keys(uint block, uint kv_head)
 void put_keys()
 {
     uint lid = gl_LocalInvocationIndex, key = lid & 63u;
-    [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
         uint at = K_TILE + key * K_STRIDE + OF_ROW * i + lid / 64u;
         tile[at] = k_high[i];
         if (LIMBS == 2u) {
@@ -149,7 +149,7 @@ void fetch_values(uint block, uint kv_head)
 {
     uint lid = gl_LocalInvocationIndex;
     uint at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, LK_KV_V_BITS);
-    [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
         uint n = lid + THREADS * i, d = n % DIM, g = n / DIM;
         [[unroll]] for (uint k = 0u; k < 4u; k++) {
             v_words[i][k] = v_cache[at + LK_KV_V_AT(DIM, d, 16u * g + 4u * k)];
@@ -161,7 +161,7 @@ void fetch_values(uint block, uint kv_head)
 void put_values()
 {
     uint lid = gl_LocalInvocationIndex;
-    [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
         uint n = lid + THREADS * i;
         tile[V_TILE + n % DIM * V_STRIDE + n / DIM] = v_words[i];
     }
@@ -236,12 +236,12 @@ void main()
     }
     barrier();
     LEFT q_high[STEPS], q_low[STEPS];
-    [[unroll]] for (uint k = 0u; k < STEPS; k++) {
+    STEP_UNROLL for (uint k = 0u; k < BOUND(STEPS); k++) {
         LOAD_LEFT(q_high[k], K_TILE + row0 * K_STRIDE + 2u * k, K_STRIDE);
         LOAD_LEFT(q_low[k], K_TILE + K_LOW + row0 * K_STRIDE + 2u * k, K_STRIDE);
     }
     FLOATS o[COLUMNS];
-    [[unroll]] for (uint c = 0u; c < COLUMNS; c++) {
+    STEP_UNROLL for (uint c = 0u; c < BOUND(COLUMNS); c++) {
         o[c] = ZERO_FLOATS;
     }
 
@@ -257,21 +257,21 @@ void main()
         barrier();
         uint s_at = S_TILE + row0 * S_STRIDE;
         INTS scores[4u / PARTS];
-        [[unroll]] for (uint j = 0u; j < 4u / PARTS; j++) { /* 16 keys */
+        STEP_UNROLL for (uint j = 0u; j < BOUND(4u / PARTS); j++) { /* 16 keys */
             uint key0 = 16u * (4u / PARTS * side + j);
             INTS high = ZERO_INTS, middle = ZERO_INTS, low = ZERO_INTS;
-            [[unroll]] for (uint k = 0u; k < STEPS; k++) {
+            STEP_UNROLL for (uint k = 0u; k < BOUND(STEPS); k++) {
                 RIGHT x;
                 LOAD_RIGHT(x, K_TILE + key0 * K_STRIDE + 2u * k, K_STRIDE);
-                high = MULTIPLY(q_high[k], x, high);
-                middle = MULTIPLY(q_low[k], x, middle);
+                MULTIPLY(q_high[k], x, high);
+                MULTIPLY(q_low[k], x, middle);
                 if (LIMBS == 2u) {
                     LOAD_RIGHT(x, K_TILE + K_LOW + key0 * K_STRIDE + 2u * k, K_STRIDE);
-                    middle = MULTIPLY(q_high[k], x, middle);
-                    low = MULTIPLY(q_low[k], x, low);
+                    MULTIPLY(q_high[k], x, middle);
+                    MULTIPLY(q_low[k], x, low);
                 }
             }
-            [[unroll]] for (int e = 0; e < N_OWN(high); e++) {
+            STEP_UNROLL for (int e = 0; e < N_OWN(high); e++) {
                 int upper = OWN(high, e), mid = OWN(middle, e);
                 OWN(high, e) =
                     LIMBS == 2u ? upper * 256 + mid * 16 + OWN(low, e) : upper * 16 + mid;
@@ -280,7 +280,7 @@ void main()
         }
         barrier();
         put_values();
-        [[unroll]] for (uint j = 0u; j < 4u / PARTS; j++) {
+        STEP_UNROLL for (uint j = 0u; j < BOUND(4u / PARTS); j++) {
             STORE_ROWS(scores[j], s_at + 4u * (4u / PARTS * side + j), S_STRIDE);
         }
         barrier();
@@ -293,7 +293,7 @@ void main()
         int from = clamp(row.first - base, 0, 64) - int(4u * part);
         int to = clamp(row.last - base, -1, 63) - int(4u * part);
         uint span = uint(max(to - from + 1, 0));
-        [[unroll]] for (uint t = 0u; t < OWN_KEYS / 4u; t++) {
+        STEP_UNROLL for (uint t = 0u; t < BOUND(OWN_KEYS / 4u); t++) {
             ivec4 dot = ivec4(tile[S_TILE + r * S_STRIDE + OF_ROW * t + part]);
             [[unroll]] for (uint e = 0u; e < 4u; e++) {
                 uint key = 4u * (OF_ROW * t + part) + e;
@@ -310,7 +310,7 @@ void main()
         }
         int count = 0;
         uint most = 0u;
-        [[unroll]] for (uint i = 0u; i < OWN_KEYS; i++) {
+        STEP_UNROLL for (uint i = 0u; i < BOUND(OWN_KEYS); i++) {
             uint key = 4u * (OF_ROW * (i >> 2) + part) + (i & 3u);
             precise float w = 0.0;
             if (uint(int(4u * OF_ROW * (i >> 2) + (i & 3u)) - from) < span) {
@@ -331,7 +331,7 @@ void main()
         int e_most = lk_weight_exponent(most);
         precise float up = lk_weight_up(e_most);
         uint p_at = S_TILE + row0 * S_STRIDE + (r - row0) * V_STRIDE;
-        [[unroll]] for (uint t = 0u; t < OWN_KEYS / 4u; t++) {
+        STEP_UNROLL for (uint t = 0u; t < BOUND(OWN_KEYS / 4u); t++) {
             uint four = OF_ROW * t + part;
             precise vec4 w = vec4(s[4u * t], s[4u * t + 1u], s[4u * t + 2u], s[4u * t + 3u]);
             w = w * up;
@@ -356,7 +356,7 @@ void main()
         fetch_keys(batch[table + min(chunk + 1u, end - 1u)], kv_head);
         LEFT w_high[2], w_low[2];
         uint w_at = S_TILE + row0 * S_STRIDE;
-        [[unroll]] for (uint k = 0u; k < 2u; k++) {
+        STEP_UNROLL for (uint k = 0u; k < BOUND(2u); k++) {
             LOAD_LEFT(w_high[k], w_at + 2u * k, V_STRIDE);
             LOAD_LEFT(w_low[k], w_at + 16u * V_STRIDE + 2u * k, V_STRIDE);
         }
@@ -364,15 +364,15 @@ void main()
         LOAD_BY_ROW(by_old, f_old, row0);
         LOAD_BY_ROW(by_new, f_new, row0);
         LOAD_BY_ROW(by_down, down, row0);
-        STEP_UNROLL for (uint c = 0u; c < COLUMNS; c++) {
+        STEP_UNROLL for (uint c = 0u; c < BOUND(COLUMNS); c++) {
             INTS high = ZERO_INTS, low = ZERO_INTS;
-            [[unroll]] for (uint k = 0u; k < 2u; k++) {
+            STEP_UNROLL for (uint k = 0u; k < BOUND(2u); k++) {
                 RIGHT v;
                 LOAD_RIGHT(v, V_TILE + 16u * (COLUMNS * side + c) * V_STRIDE + 2u * k, V_STRIDE);
-                high = MULTIPLY(w_high[k], v, high);
-                low = MULTIPLY(w_low[k], v, low);
+                MULTIPLY(w_high[k], v, high);
+                MULTIPLY(w_low[k], v, low);
             }
-            [[unroll]] for (int e = 0; e < N_OWN(high); e++) {
+            STEP_UNROLL for (int e = 0; e < N_OWN(high); e++) {
                 precise float add = joined(OWN(high, e), OWN(low, e)) * OWN(by_down, e);
                 add = lk_flush(add);
                 add = add * OWN(by_new, e);
@@ -396,8 +396,8 @@ void main()
     /* four matrices of a subgroup at a time leave through the scores, those of the second half through
      * the values */
     STEP_UNROLL for (uint c0 = 0u; c0 < COLUMNS; c0 += 4u) {
-        [[unroll]] for (uint c = 0u; c < 4u && c0 + c < COLUMNS; c++) {
-            [[unroll]] for (int e = 0; e < N_OWN(o[c0 + c]); e++) {
+        STEP_UNROLL for (uint c = 0u; c < BOUND(4u) && c0 + c < COLUMNS; c++) {
+            STEP_UNROLL for (int e = 0; e < N_OWN(o[c0 + c]); e++) {
                 precise float y = OWN(o[c0 + c], e) * OWN(by_l, e);
                 OWN(o[c0 + c], e) = y;
             }

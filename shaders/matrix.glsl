@@ -7,6 +7,7 @@
  */
 #ifdef LK_MATRIX
 #define STEP_UNROLL [[unroll]]
+#define BOUND(n) (n)
 #define INTS coopmat<int32_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
 #define FLOATS coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
 #define LEFT coopmat<int8_t, gl_ScopeSubgroup, 16, 32, gl_MatrixUseA>
@@ -23,7 +24,8 @@
 #define STORE_ROWS(m, at, stride) coopMatStore(m, tile, at, stride, gl_CooperativeMatrixLayoutRowMajor)
 #define STORE_COLUMNS(m, at, stride)                                                               \
     coopMatStore(m, tile, at, stride, gl_CooperativeMatrixLayoutColumnMajor)
-#define MULTIPLY(a, b, c) coopMatMulAdd(a, b, c)
+/* c += a b */
+#define MULTIPLY(a, b, c) c = coopMatMulAdd(a, b, c)
 #define ZERO_INTS INTS(0)
 #define ZERO_FLOATS FLOATS(0.0)
 #else
@@ -40,12 +42,15 @@ struct Left {
 struct Right {
     uint at, stride;
 };
+/* Loops stay loops: a driver that runs on the CPU compiles them for seconds when it unrolls them, so
+ * that their bounds are what it can't know (a dispatch has one workgroup along z). */
 #define STEP_UNROLL
+#define BOUND(n) ((n) + gl_WorkGroupID.z)
 #define INTS Ints
 #define FLOATS Floats
 #define LEFT Left
 #define RIGHT Right
-#define N_OWN(m) 8
+#define N_OWN(m) int(BOUND(8u))
 #define OWN(m, e) m.v[e]
 #define ZERO_INTS Ints(int[8](0, 0, 0, 0, 0, 0, 0, 0))
 #define ZERO_FLOATS Floats(float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
@@ -62,11 +67,11 @@ uint own_column(uint e)
     m.b = tile[(at) + own_row() * (stride) + 1u]
 #define LOAD_RIGHT(m, at, stride) m = Right(at, stride)
 #define LOAD_BY_ROW(m, array, at)                                                                  \
-    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
+    for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
         m.v[e_] = array[at + own_row()];                                                           \
     }
 #define LOAD_BY_COLUMN(m, array, at)                                                               \
-    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
+    for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
         m.v[e_] = array[at + own_column(e_)];                                                      \
     }
 uint word_of(int x)
@@ -78,12 +83,12 @@ uint word_of(float x)
     return lk_bits(x);
 }
 #define STORE_ROWS(m, at, stride)                                                                  \
-    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
+    for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
         tile[(at) + own_row() * (stride) + (own_column(e_) >> 2)][own_column(e_) & 3u] =           \
             word_of(m.v[e_]);                                                                      \
     }
 #define STORE_COLUMNS(m, at, stride)                                                               \
-    for (uint e_ = 0u; e_ < 8u; e_++) {                                                            \
+    for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
         tile[(at) + own_column(e_) * (stride) + (own_row() >> 2)][own_row() & 3u] =                \
             word_of(m.v[e_]);                                                                      \
     }
@@ -96,12 +101,9 @@ int dot16(uvec4 a, uvec4 b)
                 bitfieldExtract(x, 16, 8) * bitfieldExtract(y, 16, 8) + (x >> 24) * (y >> 24);
     return sum.x + sum.y + sum.z + sum.w;
 }
-Ints MULTIPLY(Left l, Right r, Ints c)
-{
-    for (uint e = 0u; e < 8u; e++) {
-        uint at = r.at + own_column(e) * r.stride;
-        c.v[e] += dot16(l.a, tile[at]) + dot16(l.b, tile[at + 1u]);
+#define MULTIPLY(l, r, c)                                                                          \
+    for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
+        uint at_ = r.at + own_column(e_) * r.stride;                                               \
+        c.v[e_] += dot16(l.a, tile[at_]) + dot16(l.b, tile[at_ + 1u]);                             \
     }
-    return c;
-}
 #endif

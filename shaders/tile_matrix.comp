@@ -147,7 +147,7 @@ void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
     }
     if (q < 4u) {
         if (part < 2u) {
-            [[unroll]] for (uint i = 0u; i < w_lows.length(); i++) {
+            STEP_UNROLL for (uint i = 0u; i < BOUND(w_lows.length()); i++) {
                 w_lows[i] = w_low(c, group, r, b, 2u * q + i, part);
             }
             w_highs = w_high(c, group, r, b, 2u * q, part);
@@ -168,7 +168,7 @@ void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
 #endif
         uint first = b * 4u + (lid & 3u);
 #endif
-        [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+        STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
             uint token = token0 + (lid >> 2) + THREADS / 4u * i;
             token = EXPERTS ? fetch_row[i] : min(token, p.n_tokens - 1u);
             x_words[i] = x4[(token * p.x_stride >> 2) + first];
@@ -232,13 +232,13 @@ void put(uint to, uint b, uint q, uint row, uint part)
 #endif
     if (part < 2u) {
 #ifdef W_K
-        [[unroll]] for (uint i = 0u; i < 2u; i++) {
+        STEP_UNROLL for (uint i = 0u; i < BOUND(2u); i++) {
             uint s = 2u * q + i;
             uvec4 bytes = w_bytes(w_lows[min(i, w_lows.length() - 1u)], w_highs, words, s, part);
 #ifndef W_STEP_SCALE
             ivec4 sc = w_groups(words, s);
             uvec4 upper;
-            [[unroll]] for (int k = 0; k < 4; k++) {
+            STEP_UNROLL for (int k = 0; k < int(BOUND(4u)); k++) {
                 uint one, other;
                 scaled(bytes[k], part == 0u ? sc.x : sc.y, one, other);
                 bytes[k] = one;
@@ -275,7 +275,7 @@ void put(uint to, uint b, uint q, uint row, uint part)
 #endif
     }
 #endif
-    [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
         tile[to * TILE + B_TILE + ((lid >> 2) + THREADS / 4u * i) * STRIDE + (lid & 3u)] =
             x_words[i];
     }
@@ -298,34 +298,34 @@ void multiply(uint from, uint s, uint row0, uint col0)
 {
     LEFT w[TM];
     uint left = from * TILE + row0 * STRIDE + 2u * s;
-    [[unroll]] for (uint i = 0u; i < TM; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_LEFT(w[i], left + 16u * i * STRIDE, STRIDE);
     }
 #if LIMBS == 2
     LEFT wh[TM];
-    [[unroll]] for (uint i = 0u; i < TM; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_LEFT(wh[i], left + (BM + 16u * i) * STRIDE, STRIDE);
     }
 #endif
 #ifdef W_STEP_SCALE
     INTS sc[TM];
-    [[unroll]] for (uint i = 0u; i < TM; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_BY_ROW(sc[i], step_scale, (from * 2u + s) * BM + row0 + 16u * i);
     }
 #endif
 #ifdef W_32
     FLOATS dw[TM];
-    [[unroll]] for (uint i = 0u; i < TM; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_BY_ROW(dw[i], row_scale, (from * 2u + s) * BM + row0 + 16u * i);
     }
 #ifdef W_OFFSET
     FLOATS mw[TM];
-    [[unroll]] for (uint i = 0u; i < TM; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_BY_ROW(mw[i], row_offset, (from * 2u + s) * BM + row0 + 16u * i);
     }
 #endif
 #endif
-    [[unroll]] for (uint j = 0u; j < TN; j++) {
+    STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
         RIGHT x;
         LOAD_RIGHT(x, from * TILE + B_TILE + (col0 + 16u * j) * STRIDE + 2u * s, STRIDE);
 #ifdef W_32
@@ -336,11 +336,12 @@ void multiply(uint from, uint s, uint row0, uint col0)
         LOAD_BY_COLUMN(st, token_sum, (from * 2u + s) * BN + col0 + 16u * j);
 #endif
 #endif
-        [[unroll]] for (uint i = 0u; i < TM; i++) {
+        STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
             uint n = i * TN + j;
 #if defined(W_32)
-            INTS z = MULTIPLY(w[i], x, ZERO_INTS);
-            [[unroll]] for (int e = 0; e < N_OWN(z); e++) {
+            INTS z = ZERO_INTS;
+            MULTIPLY(w[i], x, z);
+            STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {
                 precise float v = OWN(dw[i], e) * OWN(dt, e);
                 v = v * lk_f22(OWN(z, e));
 #ifdef W_OFFSET
@@ -351,14 +352,15 @@ void multiply(uint from, uint s, uint row0, uint col0)
                 OWN(g[n], e) = sum;
             }
 #elif defined(W_STEP_SCALE)
-            INTS z = MULTIPLY(w[i], x, ZERO_INTS);
-            [[unroll]] for (int e = 0; e < N_OWN(z); e++) {
+            INTS z = ZERO_INTS;
+            MULTIPLY(w[i], x, z);
+            STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {
                 OWN(dots[n], e) += OWN(sc[i], e) * OWN(z, e);
             }
 #else
-            dots[n] = MULTIPLY(w[i], x, dots[n]);
+            MULTIPLY(w[i], x, dots[n]);
 #if LIMBS == 2
-            upper[n] = MULTIPLY(wh[i], x, upper[n]);
+            MULTIPLY(wh[i], x, upper[n]);
 #endif
 #endif
         }
@@ -370,32 +372,34 @@ void end_block(uint from, uint row0, uint col0)
 {
 #ifdef W_K
     FLOATS dw[TM];
-    [[unroll]] for (uint i = 0u; i < TM; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_BY_ROW(dw[i], row_scale, row0 + 16u * i);
     }
 #ifdef W_MINS
     FLOATS mw[TM];
     LEFT wl[TM], wh[TM];
-    [[unroll]] for (uint i = 0u; i < TM; i++) {
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_BY_ROW(mw[i], row_offset, row0 + 16u * i);
         LOAD_LEFT(wl[i], from * TILE + (row0 + 16u * i) * STRIDE + 1u, STRIDE);
         LOAD_LEFT(wh[i], from * TILE + (row0 + 16u * i) * STRIDE, STRIDE);
     }
 #endif
-    [[unroll]] for (uint j = 0u; j < TN; j++) {
+    STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
         FLOATS dt;
         LOAD_BY_COLUMN(dt, token_scale, col0 + 16u * j);
 #ifdef W_MINS
         RIGHT x;
         LOAD_RIGHT(x, from * TILE + B_TILE + (col0 + 16u * j) * STRIDE, STRIDE);
 #endif
-        [[unroll]] for (uint i = 0u; i < TM; i++) {
+        STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
             uint n = i * TN + j;
 #ifdef W_MINS
-            INTS z = MULTIPLY(wl[i], x, ZERO_INTS);
-            INTS zh = MULTIPLY(wh[i], x, ZERO_INTS);
+            INTS z = ZERO_INTS;
+            MULTIPLY(wl[i], x, z);
+            INTS zh = ZERO_INTS;
+            MULTIPLY(wh[i], x, zh);
 #endif
-            [[unroll]] for (int e = 0; e < N_OWN(dt); e++) {
+            STEP_UNROLL for (int e = 0; e < N_OWN(dt); e++) {
                 int dot = OWN(dots[n], e);
 #if LIMBS == 2
                 dot += 128 * OWN(upper[n], e);
@@ -420,8 +424,8 @@ void end_block(uint from, uint row0, uint col0)
         }
     }
 #else
-    [[unroll]] for (uint n = 0u; n < TM * TN; n++) {
-        [[unroll]] for (int e = 0; e < N_OWN(y[n]); e++) {
+    STEP_UNROLL for (uint n = 0u; n < BOUND(TM * TN); n++) {
+        STEP_UNROLL for (int e = 0; e < N_OWN(y[n]); e++) {
             precise float sum = OWN(y[n], e) + OWN(g[n], e);
             OWN(y[n], e) = sum;
         }
@@ -444,7 +448,7 @@ void main()
         n_groups = p.rg1;
         half_row = expert_row(lid >> 1);
         one_row = expert_row(lid & (BN - 1u));
-        [[unroll]] for (uint i = 0u; i < FETCH; i++) {
+        STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
             fetch_row[i] = expert_row((lid >> 2) + THREADS / 4u * i);
         }
     }
@@ -455,7 +459,7 @@ void main()
     uint row0 = (lid >> 5) % SUBGROUPS_M * 32u; /* of this subgroup */
     uint at_n = (lid >> 5) / SUBGROUPS_M, col0 = at_n * 16u * TN;
 
-    [[unroll]] for (uint n = 0u; n < TM * TN; n++) {
+    STEP_UNROLL for (uint n = 0u; n < BOUND(TM * TN); n++) {
         y[n] = ZERO_FLOATS;
 #ifdef W_K
         dots[n] = ZERO_INTS;
@@ -472,7 +476,7 @@ void main()
     barrier();
 #ifdef W_K
     for (uint b = 0u; b < c.n_blocks; b++) {
-        STEP_UNROLL for (uint q = 0u; q < N_STEPS; q++) {
+        STEP_UNROLL for (uint q = 0u; q < BOUND(N_STEPS); q++) {
             /* In large tiles a branch at every step keeps the compiler from mixing steps, for which
              * there are not registers enough. */
             bool last = q == N_STEPS - 1u, more = !last && BM <= 64u;
@@ -482,8 +486,9 @@ void main()
                 fetch(c, next_b, next_q, group, r, part, token0);
             }
             if (q < 4u) {
-                multiply(from, 0u, row0, col0);
-                multiply(from, 1u, row0, col0);
+                STEP_UNROLL for (uint s = 0u; s < BOUND(2u); s++) {
+                    multiply(from, s, row0, col0);
+                }
             }
             if (last) {
                 end_block(from, row0, col0);
@@ -502,9 +507,10 @@ void main()
         if (more) {
             fetch(c, step + 1u, 0u, group, r, part, token0);
         }
-        multiply(from, 0u, row0, col0);
-        if (step * 2u + 1u < c.n_blocks) {
-            multiply(from, 1u, row0, col0);
+        STEP_UNROLL for (uint s = 0u; s < BOUND(2u); s++) {
+            if (s == 0u || step * 2u + 1u < c.n_blocks) {
+                multiply(from, s, row0, col0);
+            }
         }
         if ((step & 3u) == 3u || !more) {
             end_block(from, row0, col0);
@@ -517,8 +523,8 @@ void main()
     }
 #endif
     /* some matrices of each subgroup at a time: rows lie side by side when they are stored */
-    [[unroll]] for (uint j = 0u; j < TN; j++) {
-        [[unroll]] for (uint i = 0u; i < TM; i++) {
+    STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
+        STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
             STORE_COLUMNS(y[i * TN + j], at_n * 16u * STAGE + (row0 >> 2) + 4u * i, STAGE);
         }
         barrier();

@@ -30,7 +30,7 @@ Test(vk_check, no_alarm)
     lk_engine_options o = first_device();
     lk_check_options co = lk_check_options_default();
     co.quick = true;
-    size_t step = vk_pair_samples() ? 20 : 5;
+    size_t step = vk_pair_samples() ? 40 : vk_pair_few() ? 10 : 5;
     for (size_t i = 0; i < test_n_models(); i += step) {
         lk_model *m;
         lk_error err;

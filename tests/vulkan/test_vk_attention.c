@@ -45,7 +45,7 @@ Test(vk_attention, rope_kv_and_attention)
         {9, 1, 512, 512, 0, false, 0.0f, false, true, 0},
         {4, 2, 490, 96, 100, true, 20.0f, true, true, 0},
     };
-    for (size_t h = 0; h < LK_COUNT(HEADS); h += vk_pair_samples() ? 2 : 1) {
+    for (size_t h = 0; h < LK_COUNT(HEADS); h += vk_pair_samples() ? 3 : 1) {
         run_cases(&HEADS[h], 1, 0, N_CASES, VK_VARIANTS[h % 3]);
     }
     vk_pair_close();
@@ -94,7 +94,7 @@ Test(vk_attention, attention_by_matrices)
         {66, 1, 32, 32, 3, false, 0.0f, false, false, LK_KV_K_BITS},
         {2, 1, 256, 256, 0, false, 0.0f, false, true, LK_KV_K_BITS},
     };
-    if (!vk_pair_samples()) { /* SwiftShader compiles loops that stand for matrices for minutes */
+    if (!vk_pair_samples()) { /* what stands for matrices is long to compile there */
         for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
             if (!vk_pair_few()) {
                 run_cases(&HEADS[h], 1, 4, 7, "looped,narrow,matrix");
@@ -177,7 +177,7 @@ Test(vk_attention, both_directions)
     static const int AHEAD[] = {INT_MAX, 12, 65, 3};
     static const char *const WAYS[] = {"", "narrow,matrix", "int-dot", "matrix"};
     bool sample = vk_pair_samples();
-    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+    for (size_t h = 0; h < LK_COUNT(HEADS); h += sample ? 2 : 1) {
         const char *way = WAYS[h];
         ahead_case(&HEADS[h], AHEAD[h], 1, 1, 70, way);
         ahead_case(&HEADS[h], AHEAD[h], 6, 2, 0, way);

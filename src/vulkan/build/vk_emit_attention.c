@@ -73,7 +73,7 @@ static const char *matrix_shader(const struct lk_vk_facts *f, const struct cut *
     const char *shader = f->matrix ? "attn_matrix" : "attn_wide";
     uint32_t parts = LK_VK_ATTN_MATRIX_PARTS(c->dim);
     uint32_t spec[4] = {0, c->dim, c->flags, 128 * parts};
-    bool loops = !f->narrow && !f->looped; /* which a driver on the CPU compiles for minutes */
+    bool loops = !f->narrow && !f->looped; /* which a driver on the CPU is long to compile */
     return (f->matrix || loops) && c->dim % (32 * parts) == 0 && lk_vk_facts_fit(f, shader, spec)
                ? shader
                : NULL;
