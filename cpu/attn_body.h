@@ -143,7 +143,7 @@ static bool weigh(const struct lk_attn_chunk *c, int i, struct attn_row *row)
     const float *k_scale =
         (const float *)(const void *)(c->k + LK_KV_SCALE_AT(c->dim, c->k_bits, 0));
     const float *v_scale =
-        (const float *)(const void *)(c->v + LK_KV_SCALE_AT(c->dim, LK_KV_V_BITS, 0));
+        (const float *)(const void *)(c->v + LK_KV_SCALE_AT(c->v_dim, LK_KV_V_BITS, 0));
     float s[LK_KV_BLOCK];
     int32_t k[LK_KV_BLOCK];
     int from = c->from[i], to = c->to[i];
@@ -208,7 +208,7 @@ static bool attn_rows(const struct lk_attn_chunk *c, const struct attn_planes *p
     const int16_t *q[ATTN_ROWS] = {NULL}, *weight[ATTN_ROWS] = {NULL};
     int32_t *dot[ATTN_ROWS] = {NULL}, *sum[ATTN_ROWS] = {NULL};
     int from = LK_KV_BLOCK, to = -1;
-    size_t dim = (size_t)c->dim;
+    size_t dim = (size_t)c->dim, v_dim = (size_t)c->v_dim;
     bool ok = true;
     for (int r = 0; r < rows; r++) {
         q[r] = c->q + (size_t)(first + r) * dim;
@@ -223,12 +223,12 @@ static bool attn_rows(const struct lk_attn_chunk *c, const struct attn_planes *p
     for (int r = 0; r < rows; r++) {
         ok &= weigh(c, first + r, &row[r]);
     }
-    dots(planes->v_kind, rows, &planes->v, (size_t)(from / 4), (size_t)(to / 4 + 1), 0, dim, weight,
-         sum);
+    dots(planes->v_kind, rows, &planes->v, (size_t)(from / 4), (size_t)(to / 4 + 1), 0, v_dim,
+         weight, sum);
     for (int r = 0; r < rows; r++) {
-        float *o = c->o + (size_t)(first + r) * dim;
+        float *o = c->o + (size_t)(first + r) * v_dim;
         sv_f down = sv_set(lk_weight_down(row[r].exponent));
-        for (int d = 0; d < c->dim; d += SV_LANES) {
+        for (int d = 0; d < c->v_dim; d += SV_LANES) {
             sv_store(o + d, sv_flush(sv_mul(sv_cvt(sv_iload(sums[r] + d)), down)));
         }
     }
@@ -251,12 +251,12 @@ static void widen(enum attn_cells kind, const struct attn_plane *p, size_t g0, s
 static bool vec_attn_chunk(const struct lk_attn_chunk *c)
 {
     bool ok = true;
-    size_t dim = (size_t)c->dim;
+    size_t dim = (size_t)c->dim, v_dim = (size_t)c->v_dim;
     struct attn_planes planes = {
         .k_kind = c->k_bits == LK_KV_K_BITS ? CELLS_SPLIT : CELLS_BYTES,
         .v_kind = CELLS_BYTES,
         .k = {c->k, c->k + LK_KV_K_LOW(dim, 0, 0), LK_KV_BLOCK},
-        .v = {c->v, NULL, dim},
+        .v = {c->v, NULL, v_dim},
     };
     int last = -1;
     for (int r = 0; r < c->n_rows; r++) {
@@ -269,7 +269,7 @@ static bool vec_attn_chunk(const struct lk_attn_chunk *c)
         planes = (struct attn_planes){.k_kind = CELLS_WIDE,
                                       .v_kind = CELLS_WIDE,
                                       .k = {c->wide, NULL, LK_KV_BLOCK},
-                                      .v = {wide_v, NULL, dim}};
+                                      .v = {wide_v, NULL, v_dim}};
     }
     for (int r = 0; r < c->n_rows;) {
         int rows = 0; /* neighbours that take part */
@@ -312,13 +312,13 @@ static void vec_attn_merge(bool first, int dim, int32_t *n, float *l, float *o, 
     *n = top;
 }
 
-static bool vec_attn_end(int head_dim, float l, const float *o, float *out)
+static bool vec_attn_end(int n, float l, const float *o, float *out)
 {
     sv_mask bad = sv_mask_none();
     sv_f r = sv_set(lk_rcp(l));
-    for (int d = 0; d < head_dim; d += SV_LANES) { /* o has the pad, out does not */
+    for (int d = 0; d < n; d += SV_LANES) { /* o has the pad, out does not */
         float t[SV_LANES];
-        int m = head_dim - d < SV_LANES ? head_dim - d : SV_LANES;
+        int m = n - d < SV_LANES ? n - d : SV_LANES;
         sv_f y = sv_mul(sv_load(o + d), r);
         bad = sv_mask_or(bad, sv_out_of_range(y));
         sv_store(t, sv_flush(y));

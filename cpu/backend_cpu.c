@@ -182,9 +182,9 @@ static size_t expert_floats(const struct lk_exec *e)
 
 /* The most that any attention of the plan takes. */
 struct attn_most {
-    size_t rows, cells; /* of queries of a unit; of them times the head's dim */
-    size_t dim;
-    size_t parts, part_cells; /* query heads times chunks of keys; times the head's dim */
+    size_t rows, cells, results; /* of queries of a unit; of them times the dims of K and of V */
+    size_t dims;                 /* both together */
+    size_t parts, part_cells;    /* query heads times chunks of keys; times the dim of V */
 };
 
 static struct attn_most find_attn_most(const struct lk_exec *e)
@@ -195,12 +195,14 @@ static struct attn_most find_attn_most(const struct lk_exec *e)
         if (plan->ops[i].kind == LK_OP_ATTENTION) {
             struct lk_attn_shape s = lk_attn_shape_of(plan, &plan->ops[i]);
             size_t rows = (size_t)lk_cpu_attention_tile(s.group) * (size_t)s.group;
-            size_t dim = (size_t)s.dim, parts = (size_t)s.n_head * (size_t)e->o.max_blocks;
+            size_t dim = (size_t)s.dim, v_dim = (size_t)s.v_dim_padded;
+            size_t parts = (size_t)s.n_head * (size_t)e->o.max_blocks;
             grow(&m.rows, rows);
             grow(&m.cells, rows * dim);
-            grow(&m.dim, dim);
+            grow(&m.results, rows * v_dim);
+            grow(&m.dims, dim + v_dim);
             grow(&m.parts, parts);
-            grow(&m.part_cells, parts * dim);
+            grow(&m.part_cells, parts * v_dim);
         }
     }
     return m;
@@ -210,11 +212,11 @@ static struct attn_most find_attn_most(const struct lk_exec *e)
 static size_t carve_attn(const struct attn_most *m, uint8_t *base, struct lk_attn_work *w)
 {
     size_t rows = m->rows, at = 0;
-    size_t sizes[] = {m->cells * 2, 2 * LK_KV_BLOCK * m->dim * 2,
-                      m->cells * 4, m->cells * 4,
-                      rows * 4,     rows * 4,
-                      rows * 4,     rows * 4,
-                      rows * 4,     rows * 2};
+    size_t sizes[] = {m->cells * 2,   LK_KV_BLOCK * m->dims * 2,
+                      m->results * 4, m->results * 4,
+                      rows * 4,       rows * 4,
+                      rows * 4,       rows * 4,
+                      rows * 4,       rows * 2};
     void *p[LK_COUNT(sizes)];
     for (size_t i = 0; i < LK_COUNT(sizes); i++) {
         p[i] = base + at;

@@ -145,12 +145,13 @@ static bool run_rope(const struct lk_exec *e, const struct lk_op *op, const stru
 static void run_kv_store(const struct lk_exec *e, const struct lk_op *op,
                          const struct lk_state_mem *states, const struct lk_batch *b)
 {
-    struct lk_kv_shape shape = lk_kv_shape_of(e->o.plan, op->u.kv_store.k);
-    size_t width = (size_t)shape.n_head * (size_t)shape.head_dim;
+    struct lk_kv_shape shape = lk_kv_shape_of(e->o.plan, op->u.kv_store.k, op->u.kv_store.v);
+    size_t k_width = (size_t)shape.n_head * (size_t)shape.head_dim;
+    size_t v_width = (size_t)shape.n_head * (size_t)shape.v_dim;
     for (int t = 0; t < b->n_tokens; t++) {
         int pos = b->pos[t];
-        lk_scalar_kv_store(&shape, slot_of(e, op->in[0]) + (size_t)t * width,
-                           slot_of(e, op->in[1]) + (size_t)t * width,
+        lk_scalar_kv_store(&shape, slot_of(e, op->in[0]) + (size_t)t * k_width,
+                           slot_of(e, op->in[1]) + (size_t)t * v_width,
                            b->seqs[b->seq[t]].blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK,
                            lk_host_state_at(states, op->u.kv_store.k),
                            lk_host_state_at(states, op->u.kv_store.v));
@@ -161,7 +162,8 @@ static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
                           const struct lk_state_mem *states, const struct lk_batch *b)
 {
     struct lk_attn_shape s = lk_attn_shape_of(e->o.plan, op);
-    struct lk_attn_params p = {.shape = lk_kv_shape_of(e->o.plan, op->u.attention.k),
+    struct lk_attn_params p = {.shape =
+                                   lk_kv_shape_of(e->o.plan, op->u.attention.k, op->u.attention.v),
                                .window = op->u.attention.window,
                                .score_in = op->u.attention.score_in,
                                .score_cap = op->u.attention.score_cap};
@@ -170,13 +172,14 @@ static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
         const struct lk_batch_seq *seq = &b->seqs[b->seq[t]];
         p.more = lk_last_key(op, b->pos[t], seq->pos + seq->n_tokens - 1) - b->pos[t];
         for (int h = 0; h < s.n_head; h++) {
-            size_t at = ((size_t)t * (size_t)s.n_head + (size_t)h) * (size_t)s.head_dim;
+            size_t row = (size_t)t * (size_t)s.n_head + (size_t)h;
             p.sink =
                 op->weight >= 0 ? (const float *)e->o.plan->weights[op->weight].data + h : NULL;
-            ok &= lk_scalar_attention(&p, slot_of(e, op->in[0]) + at,
+            ok &= lk_scalar_attention(&p, slot_of(e, op->in[0]) + row * (size_t)s.head_dim,
                                       lk_host_state_at(states, op->u.attention.k),
                                       lk_host_state_at(states, op->u.attention.v), seq->blocks,
-                                      b->pos[t], h / s.group, slot_of(e, op->out) + at);
+                                      b->pos[t], h / s.group,
+                                      slot_of(e, op->out) + row * (size_t)s.v_dim);
         }
     }
     return ok;

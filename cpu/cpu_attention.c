@@ -27,7 +27,8 @@ struct attn {
     const float *sinks; /* [n_head], or NULL */
     struct lk_kv_shape shape;
     size_t n_head, n_kv_head, head_dim, dim, group;
-    int tile; /* tokens of a unit */
+    size_t v_dim, v_padded; /* of values and results; as in the cache */
+    int tile;               /* tokens of a unit */
 };
 
 /* Query heads of a KV head at token t, as integers, into rows [row, row + group). */
@@ -68,7 +69,7 @@ static void start_row(const struct attn *a, size_t row, size_t head)
     if (a->sinks) {
         w->n[row] = lk_sink_exponent(a->sinks[head]);
         w->l[row] = lk_sink_weight(a->sinks[head]);
-        memset(w->o + row * a->dim, 0, a->dim * sizeof *w->o);
+        memset(w->o + row * a->v_padded, 0, a->v_padded * sizeof *w->o);
     }
 }
 
@@ -78,11 +79,12 @@ static bool run_chunk(const struct attn *a, size_t kv_head, int32_t block, int n
     struct lk_attn_chunk c = {
         .n_rows = n_rows,
         .dim = (int)a->dim,
+        .v_dim = (int)a->v_padded,
         .k_bits = a->shape.k_bits,
         .q = a->work->q,
         .q_scale = a->work->q_scale,
-        .k = a->k + lk_kv_head(&a->shape, a->shape.k_bits, block, (int)kv_head),
-        .v = a->v + lk_kv_head(&a->shape, LK_KV_V_BITS, block, (int)kv_head),
+        .k = a->k + lk_kv_k_head(&a->shape, block, (int)kv_head),
+        .v = a->v + lk_kv_v_head(&a->shape, block, (int)kv_head),
         .from = a->work->from,
         .to = a->work->to,
         .score_cap = a->op->u.attention.score_cap,
@@ -115,16 +117,16 @@ static bool run_tile(const struct attn *a, const struct lk_batch_seq *seq, int t
         ok &= run_chunk(a, kv_head, seq->blocks[c], n_rows, w->n_c, w->l_c, w->o_c);
         for (int r = 0; r < n_rows; r++) {
             if (w->from[r] <= w->to[r]) {
-                size_t at = (size_t)r * a->dim;
-                a->vec->attn_merge(w->l[r] == 0.0f, (int)a->dim, &w->n[r], &w->l[r], w->o + at,
+                size_t at = (size_t)r * a->v_padded;
+                a->vec->attn_merge(w->l[r] == 0.0f, (int)a->v_padded, &w->n[r], &w->l[r], w->o + at,
                                    w->n_c[r], w->l_c[r], w->o_c + at);
             }
         }
     }
     for (int r = 0; r < n_rows; r++) {
         size_t t = (size_t)t0 + (size_t)r / a->group, g = (size_t)r % a->group;
-        ok &= a->vec->attn_end((int)a->head_dim, w->l[r], w->o + (size_t)r * a->dim,
-                               a->out + (t * a->n_head + kv_head * a->group + g) * a->head_dim);
+        ok &= a->vec->attn_end((int)a->v_dim, w->l[r], w->o + (size_t)r * a->v_padded,
+                               a->out + (t * a->n_head + kv_head * a->group + g) * a->v_dim);
     }
     return ok;
 }
@@ -171,7 +173,8 @@ static bool run_decode(const struct attn *a, int thread, int n_threads)
             size_t at = ((size_t)h * a->group + g) * (size_t)e->o.max_blocks + (size_t)c;
             e->part_n[at] = w->n_c[g];
             e->part_l[at] = w->l_c[g];
-            memcpy(e->part_o + at * a->dim, w->o_c + g * a->dim, a->dim * sizeof *w->o_c);
+            memcpy(e->part_o + at * a->v_padded, w->o_c + g * a->v_padded,
+                   a->v_padded * sizeof *w->o_c);
         }
     }
     if (n_threads > 1) {
@@ -183,10 +186,10 @@ static bool run_decode(const struct attn *a, int thread, int n_threads)
         start_row(a, 0, (size_t)h);
         for (int c = 0; c < n_chunks; c++) {
             size_t at = (size_t)h * (size_t)e->o.max_blocks + (size_t)c;
-            a->vec->attn_merge(w->l[0] == 0.0f, (int)a->dim, &w->n[0], &w->l[0], w->o,
-                               e->part_n[at], e->part_l[at], e->part_o + at * a->dim);
+            a->vec->attn_merge(w->l[0] == 0.0f, (int)a->v_padded, &w->n[0], &w->l[0], w->o,
+                               e->part_n[at], e->part_l[at], e->part_o + at * a->v_padded);
         }
-        ok &= a->vec->attn_end((int)a->head_dim, w->l[0], w->o, a->out + (size_t)h * a->head_dim);
+        ok &= a->vec->attn_end((int)a->v_dim, w->l[0], w->o, a->out + (size_t)h * a->v_dim);
     }
     return ok;
 }
@@ -204,12 +207,14 @@ bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int threa
         .k = lk_host_state_at(e->states, op->u.attention.k),
         .v = lk_host_state_at(e->states, op->u.attention.v),
         .sinks = op->weight >= 0 ? e->o.plan->weights[op->weight].data : NULL,
-        .shape = lk_kv_shape_of(e->o.plan, op->u.attention.k),
+        .shape = lk_kv_shape_of(e->o.plan, op->u.attention.k, op->u.attention.v),
         .n_head = (size_t)s.n_head,
         .n_kv_head = (size_t)s.n_kv_head,
         .head_dim = (size_t)s.head_dim,
         .dim = (size_t)s.dim,
         .group = (size_t)s.group,
+        .v_dim = (size_t)s.v_dim,
+        .v_padded = (size_t)s.v_dim_padded,
         .tile = lk_cpu_attention_tile(s.group),
     };
     return e->is_decode ? run_decode(&a, thread, n_threads) : run_many(&a, thread, n_threads);

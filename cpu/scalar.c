@@ -402,11 +402,11 @@ void lk_scalar_kv_store(const struct lk_kv_shape *s, const float *k_row, const f
                         int block, int slot, uint32_t *k, uint32_t *v)
 {
     for (int h = 0; h < s->n_head; h++) {
-        size_t row = (size_t)h * (size_t)s->head_dim;
-        lk_kv_put_k(k + lk_kv_head(s, s->k_bits, block, h), s->dim, s->k_bits, slot, k_row + row,
-                    s->head_dim);
-        lk_kv_put_v(v + lk_kv_head(s, LK_KV_V_BITS, block, h), s->dim, slot, v_row + row,
-                    s->head_dim);
+        size_t head = (size_t)h;
+        lk_kv_put_k(k + lk_kv_k_head(s, block, h), s->dim, s->k_bits, slot,
+                    k_row + head * (size_t)s->head_dim, s->head_dim);
+        lk_kv_put_v(v + lk_kv_v_head(s, block, h), s->v_dim_padded, slot,
+                    v_row + head * (size_t)s->v_dim, s->v_dim);
     }
 }
 
@@ -441,17 +441,17 @@ static void join_values(const struct lk_kv_shape *s, const uint32_t *v, int from
     int32_t weight[LK_KV_BLOCK];
     uint32_t most = 0;
     for (int j = from; j <= to; j++) {
-        w[j] = p[j] * lk_kv_scale_at(v, s->dim, LK_KV_V_BITS, j);
+        w[j] = p[j] * lk_kv_scale_at(v, s->v_dim_padded, LK_KV_V_BITS, j);
         most = lk_bits(w[j]) > most ? lk_bits(w[j]) : most;
     }
     int32_t e = lk_weight_exponent(most);
     for (int j = from; j <= to; j++) {
         weight[j] = lk_rte(w[j] * lk_weight_up(e));
     }
-    for (int d = 0; d < s->dim; d++) {
+    for (int d = 0; d < s->v_dim_padded; d++) {
         int32_t sum = 0;
         for (int j = from; j <= to; j++) {
-            sum += weight[j] * lk_kv_v_at(v, s->dim, d, j);
+            sum += weight[j] * lk_kv_v_at(v, s->v_dim_padded, d, j);
         }
         o[d] = lk_flush(lk_f32_of_int(sum) * lk_weight_down(e));
     }
@@ -505,14 +505,14 @@ bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const u
         int to = last - i * LK_KV_BLOCK;
         to = to < LK_KV_BLOCK - 1 ? to : LK_KV_BLOCK - 1;
         ok &= lk_scalar_attn_chunk(shape, qi, scale, p->score_cap,
-                                   k + lk_kv_head(shape, shape->k_bits, blocks[i], head),
-                                   v + lk_kv_head(shape, LK_KV_V_BITS, blocks[i], head), from, to,
-                                   &n_c, &l_c, o_c);
+                                   k + lk_kv_k_head(shape, blocks[i], head),
+                                   v + lk_kv_v_head(shape, blocks[i], head), from, to, &n_c, &l_c,
+                                   o_c);
         int32_t top = started && n > n_c ? n : n_c;
         float f_old = started ? merge_factor(n - top) : 0.0f, f_new = merge_factor(n_c - top);
         float a = started ? l * f_old : 0.0f, b = l_c * f_new;
         l = started ? a + b : l_c;
-        for (int d = 0; d < shape->head_dim; d++) {
+        for (int d = 0; d < shape->v_dim; d++) {
             a = started ? o[d] * f_old : 0.0f;
             b = o_c[d] * f_new;
             o[d] = started ? lk_flush(a + b) : o_c[d];
@@ -521,7 +521,7 @@ bool lk_scalar_attention(const struct lk_attn_params *p, const float *q, const u
         started = true;
     }
     float r = lk_rcp(l);
-    for (int d = 0; d < shape->head_dim; d++) {
+    for (int d = 0; d < shape->v_dim; d++) {
         ok &= store(o[d] * r, &out[d]);
     }
     return ok;

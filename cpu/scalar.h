@@ -98,17 +98,17 @@ bool lk_scalar_softcap(const float *x, int n, float cap_in, float cap_out, float
 /* One row of n_head heads of head_dim; cs from lk_rope_table, n_dims floats. */
 bool lk_scalar_rope(const float *x, int n_head, int head_dim, int n_dims, bool interleaved,
                     const float *cs, float *y);
-/* One token's K and V rows [n_head][head_dim] to slot `slot` of block `block` (rule 8); k and v are
- * a layer's buffers in the layout of kv_layout.h. */
+/* One token's K and V rows [n_head][head_dim], [n_head][v_dim] to slot `slot` of block `block`
+ * (rule 8); k and v are a layer's buffers in the layout of kv_layout.h. */
 void lk_scalar_kv_store(const struct lk_kv_shape *s, const float *k_row, const float *v_row,
                         int block, int slot, uint32_t *k, uint32_t *v);
 /* A row of queries, as integers q[dim] and a scale that counts score_in, against keys from..to of a
- * chunk of 64; k and v are the words of its head. Results n, l and o[dim] of rule 8. False when a
- * score is out of range. */
+ * chunk of 64; k and v are the words of its head. Results n, l and o[v_dim_padded] of rule 8. False
+ * when a score is out of range. */
 bool lk_scalar_attn_chunk(const struct lk_kv_shape *shape, const int16_t *q, float q_scale,
                           float score_cap, const uint32_t *k, const uint32_t *v, int from, int to,
                           int32_t *n, float *l, float *o);
-/* One query head (rule 8) at position pos: q[head_dim] -> out[head_dim]; `head` is the KV head.
+/* One query head (rule 8) at position pos: q[head_dim] -> out[v_dim]; `head` is the KV head.
  * Keys from max(0, pos - window + 1) (window 0: from 0) to pos + more, in the blocks of the table.
  * False also when a score is out of range. */
 struct lk_attn_params {

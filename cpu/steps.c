@@ -256,13 +256,14 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
             break;
         }
         case LK_OP_KV_STORE: {
-            struct lk_kv_shape shape = lk_kv_shape_of(plan, op->u.kv_store.k);
+            struct lk_kv_shape shape = lk_kv_shape_of(plan, op->u.kv_store.k, op->u.kv_store.v);
             int pos = b->pos[r];
-            size_t from = (size_t)r * (size_t)shape.n_head * (size_t)shape.head_dim;
+            size_t row = (size_t)r * (size_t)shape.n_head;
             if (e->is_decode && thread != 0) {
                 break;
             }
-            vec->kv_store(&shape, x + from, lk_cpu_slot(e, thread, op->in[1]) + from,
+            vec->kv_store(&shape, x + row * (size_t)shape.head_dim,
+                          lk_cpu_slot(e, thread, op->in[1]) + row * (size_t)shape.v_dim,
                           b->seqs[b->seq[r]].blocks[pos / LK_KV_BLOCK], pos % LK_KV_BLOCK,
                           lk_host_state_at(e->states, op->u.kv_store.k),
                           lk_host_state_at(e->states, op->u.kv_store.v));

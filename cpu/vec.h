@@ -15,7 +15,8 @@
  * token; row i takes part in keys from[i] .. to[i] (slots of the block; from > to: in none). */
 struct lk_attn_chunk {
     int n_rows;
-    int dim, k_bits;      /* as in the cache */
+    int dim, v_dim; /* of a key and a value as in the cache */
+    int k_bits;
     const int16_t *q;     /* [n_rows][dim] integers of rule 8, pad zero */
     const float *q_scale; /* [n_rows] their scales times score_in */
     const uint32_t *k;    /* of this head and block: kv_layout.h */
@@ -25,8 +26,8 @@ struct lk_attn_chunk {
     /* Results of rule 8: the chunk's n, l and o (flushed); of rows in no key untouched. */
     int32_t *n;
     float *l;
-    float *o;      /* [n_rows][dim] */
-    int16_t *wide; /* scratch, [2][64 * dim]: for the kernel's own use */
+    float *o;      /* [n_rows][v_dim] */
+    int16_t *wide; /* scratch, [64][dim + v_dim]: for the kernel's own use */
 };
 
 struct lk_delta_token; /* cpu/scalar.h */
@@ -60,8 +61,8 @@ struct lk_vec_kernels {
     /* Merges chunk (n_c, l_c, o_c) into the running (n, l, o): rule 8. `first`: starts it. */
     void (*attn_merge)(bool first, int dim, int32_t *n, float *l, float *o, int32_t n_c, float l_c,
                        const float *o_c);
-    /* out[head_dim] = o / l. */
-    bool (*attn_end)(int head_dim, float l, const float *o, float *out);
+    /* out[n] = o / l. */
+    bool (*attn_end)(int n, float l, const float *o, float *out);
 };
 
 const struct lk_vec_kernels *lk_vec_kernels(enum lk_cpu_level level);

@@ -313,12 +313,12 @@ static void vec_kv_store(const struct lk_kv_shape *s, const float *k_row, const 
                          int block, int slot, uint32_t *k, uint32_t *v)
 {
     int16_t q[LK_MAX_HEAD_DIM] = {0};
-    size_t n = (size_t)s->head_dim;
-    for (int h = 0; h < s->n_head; h++) {
-        size_t at = (size_t)h * n;
-        float scale = vec_quantize(k_row + at, n, lk_kv_most(s->k_bits), q);
-        lk_kv_place_k(k + lk_kv_head(s, s->k_bits, block, h), s->dim, s->k_bits, slot, q, scale);
-        scale = vec_quantize(v_row + at, n, LK_BYTE_MOST, q);
-        lk_kv_place_v(v + lk_kv_head(s, LK_KV_V_BITS, block, h), s->dim, slot, q, scale);
+    int16_t q_v[LK_MAX_HEAD_DIM] = {0};
+    size_t n = (size_t)s->head_dim, n_v = (size_t)s->v_dim;
+    for (size_t h = 0; h < (size_t)s->n_head; h++) {
+        float scale = vec_quantize(k_row + h * n, n, lk_kv_most(s->k_bits), q);
+        lk_kv_place_k(k + lk_kv_k_head(s, block, (int)h), s->dim, s->k_bits, slot, q, scale);
+        scale = vec_quantize(v_row + h * n_v, n_v, LK_BYTE_MOST, q_v);
+        lk_kv_place_v(v + lk_kv_v_head(s, block, (int)h), s->v_dim_padded, slot, q_v, scale);
     }
 }

@@ -11,7 +11,9 @@ static bool attn_chunk(const struct lk_attn_chunk *c)
 {
     struct lk_kv_shape shape = {.n_head = 1,
                                 .head_dim = c->dim,
+                                .v_dim = c->v_dim,
                                 .dim = c->dim,
+                                .v_dim_padded = c->v_dim,
                                 .k_bits = c->k_bits};
     size_t dim = (size_t)c->dim;
     bool ok = true;
@@ -19,7 +21,7 @@ static bool attn_chunk(const struct lk_attn_chunk *c)
         if (c->from[r] <= c->to[r]) {
             ok &= lk_scalar_attn_chunk(&shape, c->q + r * dim, c->q_scale[r], c->score_cap, c->k,
                                        c->v, c->from[r], c->to[r], &c->n[r], &c->l[r],
-                                       c->o + r * dim);
+                                       c->o + r * (size_t)c->v_dim);
         }
     }
     return ok;
@@ -54,11 +56,11 @@ static void attn_merge(bool first, int dim, int32_t *n, float *l, float *o, int3
     *n = top;
 }
 
-static bool attn_end(int head_dim, float l, const float *o, float *out)
+static bool attn_end(int n, float l, const float *o, float *out)
 {
     bool ok = true;
     float r = lk_rcp(l);
-    for (int d = 0; d < head_dim; d++) {
+    for (int d = 0; d < n; d++) {
         float y = o[d] * r;
         ok &= !lk_out_of_range(y);
         out[d] = lk_flush(y);

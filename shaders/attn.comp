@@ -14,14 +14,15 @@
 
 layout(local_size_x_id = 3) in;
 layout(constant_id = 0) const uint ROWS = 8;
-layout(constant_id = 1) const uint DIM = 256; /* padded head dimension, a multiple of 32 */
-layout(constant_id = 2) const uint FLAGS = 0; /* LK_VK_ATTN_* */
+layout(constant_id = 1) const uint DIM = 256; /* of a key, padded: a multiple of 32 */
+layout(constant_id = 2) const uint FLAGS = LK_VK_ATTN_VALUES(256u); /* LK_VK_ATTN_* */
 layout(constant_id = 3) const uint THREADS = 32;
 const bool SPLIT = (FLAGS & LK_VK_ATTN_SPLIT) != 0u;
 const uint BITS = (FLAGS & LK_VK_ATTN_K8) != 0u ? LK_KV_K8_BITS : LK_KV_K_BITS;
 
 const uint OWN = ROWS * 32u / THREADS;
-const uint PER = DIM / 32u; /* dimensions of an invocation */
+const uint PER = (FLAGS >> 8) & 255u; /* dimensions of a value that an invocation has */
+const uint V_DIM = PER * 32u;         /* of a value, padded */
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -144,7 +145,7 @@ void main()
     for (; chunk < end; chunk++) {
         uint block = batch[table + chunk];
         uint k_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, BITS);
-        uint v_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, DIM, LK_KV_V_BITS);
+        uint v_at = LK_KV_HEAD_AT(block, kv_head, p.n_kv_head, V_DIM, LK_KV_V_BITS);
         barrier();
         for (uint i = lid; i < ROWS; i += THREADS) {
             n_tile[i] = NO_KEY;
@@ -206,8 +207,8 @@ void main()
         barrier();
         if (busy) {
             precise vec2 v_scale =
-                vec2(lk_flt(v_cache[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, lane)]),
-                     lk_flt(v_cache[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, lane + 32u)]));
+                vec2(lk_flt(v_cache[v_at + LK_KV_SCALE_AT(V_DIM, LK_KV_V_BITS, lane)]),
+                     lk_flt(v_cache[v_at + LK_KV_SCALE_AT(V_DIM, LK_KV_V_BITS, lane + 32u)]));
             for (uint i = 0u; i < OWN; i++) {
                 int nc = n_tile[row0 + i], count = 0;
                 [[unroll]] for (uint e = 0u; e < 2u; e++) {
@@ -252,7 +253,7 @@ void main()
         for (uint j4 = from; j4 <= to; j4++) {
             VALUE v[PER];
             [[unroll]] for (uint k = 0u; k < PER; k++) {
-                v[k] = unpack_value(v_cache[v_at + LK_KV_V_AT(DIM, lane + 32u * k, 4u * j4)]);
+                v[k] = unpack_value(v_cache[v_at + LK_KV_V_AT(V_DIM, lane + 32u * k, 4u * j4)]);
             }
             [[unroll]] for (uint i = 0u; i < OWN; i++) {
                 uvec2 w = p_tile[(row0 + i) * 16u + j4];
@@ -315,14 +316,14 @@ void main()
         for (uint k = 0u; k < PER; k++) {
             uint d = lane + 32u * k;
             precise float y = o[i * PER + k];
-            if (d >= p.head_dim) {
+            if (d >= p.v_dim) {
                 continue;
             }
             if (SPLIT) {
-                part[at_row * DIM + d] = lk_bits(y);
+                part[at_row * V_DIM + d] = lk_bits(y);
             } else {
                 y = y * r;
-                out0[at_row * p.head_dim + d] = store_value(y, p.op);
+                out0[at_row * p.v_dim + d] = store_value(y, p.op);
             }
         }
     }

@@ -38,14 +38,14 @@ layout(push_constant) uniform Push
 
 shared uint largest[4];
 
-uint row_of(uint token, uint head)
+uint row_of(uint token, uint head, uint dim)
 {
-    return (token * p.n_kv_head + head) * p.head_dim;
+    return (token * p.n_kv_head + head) * dim;
 }
 
 void store_key(uint token, uint head, uint block, uint slot)
 {
-    uint lid = gl_LocalInvocationIndex, row = row_of(token, head);
+    uint lid = gl_LocalInvocationIndex, row = row_of(token, head, p.head_dim);
     uint at = LK_KV_HEAD_AT(block, head, p.n_kv_head, p.dim, p.k_bits);
     uint a = 0u;
     for (uint d = lid; d < p.head_dim; d += THREADS) {
@@ -86,23 +86,24 @@ void store_key(uint token, uint head, uint block, uint slot)
 void store_values(uint token, uint count, uint head, uint block, uint slot)
 {
     uint lid = gl_LocalInvocationIndex;
-    uint at = LK_KV_HEAD_AT(block, head, p.n_kv_head, p.dim, LK_KV_V_BITS);
+    uint dim = p.v_dim_padded;
+    uint at = LK_KV_HEAD_AT(block, head, p.n_kv_head, dim, LK_KV_V_BITS);
     for (uint t = 0u; t < count; t++) {
-        uint a = 0u, row = row_of(token + t, head);
-        for (uint d = lid; d < p.head_dim; d += THREADS) {
+        uint a = 0u, row = row_of(token + t, head, p.v_dim);
+        for (uint d = lid; d < p.v_dim; d += THREADS) {
             a = max(a, lk_magnitude(v_rows[row + d]));
         }
         atomicMax(largest[t], a);
     }
     barrier();
-    for (uint d = lid; d < p.dim; d += THREADS) {
-        uint index = at + LK_KV_V_AT(p.dim, d, slot);
+    for (uint d = lid; d < dim; d += THREADS) {
+        uint index = at + LK_KV_V_AT(dim, d, slot);
         uint word = count == 4u ? 0u : v_cache[index];
         for (uint t = 0u; t < count; t++) {
             uint a = largest[t], shift = 8u * (slot % 4u + t);
             int v = 0;
-            if (d < p.head_dim && a != 0u) {
-                precise float x = v_rows[row_of(token + t, head) + d];
+            if (d < p.v_dim && a != 0u) {
+                precise float x = v_rows[row_of(token + t, head, p.v_dim) + d];
                 x = x * lk_cell_factor(lk_flt(a), float(LK_BYTE_MOST));
                 v = lk_rte(x);
             }
@@ -113,7 +114,7 @@ void store_values(uint token, uint count, uint head, uint block, uint slot)
     if (lid < count) {
         uint a = largest[lid];
         precise float scale = a == 0u ? lk_flt(0u) : lk_cell_scale(lk_flt(a), LK_BYTE_MOST);
-        v_cache[at + LK_KV_SCALE_AT(p.dim, LK_KV_V_BITS, slot + lid)] = lk_bits(scale);
+        v_cache[at + LK_KV_SCALE_AT(dim, LK_KV_V_BITS, slot + lid)] = lk_bits(scale);
     }
 }
 

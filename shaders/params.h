@@ -18,7 +18,8 @@
 #define LK_VK_BINDINGS         8
 #define LK_VK_PUSH_BYTES       128 /* of push constants: what every device has */
 #define LK_VK_ALIGN            256 /* of what is bound: what every device takes */
-#define LK_VK_MAX_DIM          512 /* head dimension, padded: size of arrays in the attention kernel */
+#define LK_VK_MAX_DIM          640 /* of a key, padded: size of arrays in the attention kernel */
+#define LK_VK_MAX_V_DIM        512 /* of a value, padded: of what an invocation has of it */
 #define LK_VK_DECODE_DIM       256 /* the same of the kernel with what stands in front of it */
 #define LK_VK_ROPE_PAIRS       256 /* of a row: what a workgroup of rope takes */
 #define LK_VK_ATTN_ROWS        16  /* query rows of a workgroup of attention */
@@ -31,7 +32,9 @@
 #define LK_VK_ATTN_CAP               4u /* scores have a soft cap */
 #define LK_VK_ATTN_SINK              8u /* softmax has a sink for each head */
 #define LK_VK_ATTN_K8                2u /* cells of K have 8 bits */
-#define LK_VK_MAX_COLS               8  /* tokens of one mat-vec workgroup */
+/* Added to flags: the padded dimension of a value, of attn alone. */
+#define LK_VK_ATTN_VALUES(dim) ((dim) / 32u << 8)
+#define LK_VK_MAX_COLS         8 /* tokens of one mat-vec workgroup */
 
 /* How activations are handed to a matmul. */
 #define LK_VK_X_F32  0 /* as they are */
@@ -136,13 +139,16 @@ struct lk_vk_rope_push {
 /* kv_store */
 struct lk_vk_kv_push {
     LK_PARAMS_U32 n_tokens, n_kv_head, head_dim, dim, k_bits;
+    LK_PARAMS_U32 v_dim, v_dim_padded;
     LK_PARAMS_U32 pos, seq, table, max_blocks; /* batch buffer */
 };
 
 /* attention: tiles of the batch buffer: {first token, tokens, sequence, position of the last token
  * that the batch has of it} */
 struct lk_vk_attn_push {
-    LK_PARAMS_U32 n_head, n_kv_head, head_dim, dim;
+    LK_PARAMS_U32 n_head, n_kv_head;
+    LK_PARAMS_U32 head_dim, dim; /* of queries and keys; of attn_merge: of values */
+    LK_PARAMS_U32 v_dim;         /* of values */
     LK_PARAMS_U32 window, score_in, score_cap;
     LK_PARAMS_U32 head_tiles; /* tiles of heads of one KV head */
     LK_PARAMS_U32 pos, seq, table, max_blocks, tiles;

@@ -284,13 +284,23 @@ static void describe(const struct places *p, size_t head_dim, const int32_t *pos
     snprintf(out, n, "%s%s", cols, rows);
 }
 
+/* Of the n floats of a cache, those of K, which come first. */
+static size_t floats_of_k(const struct lk_plan *plan, const struct lk_op *op, size_t n)
+{
+    size_t k = (size_t)plan->states[op->u.kv_store.k].dim + 1; /* with a scale */
+    size_t v = (size_t)plan->states[op->u.kv_store.v].dim + 1;
+    return n / (k + v) * k;
+}
+
 /* Fills values and pattern from c->x (found) and c->y (expected). */
 static lk_status describe_values(struct lk_check_run *c, const struct lk_op *op,
                                  const struct lk_feed *feed, size_t n, lk_error *err)
 {
     lk_check_difference *d = &c->report->difference;
     bool cache = op->out < 0;
-    struct places p = {.total = n, .width = cache ? n / 2 : (size_t)c->plan->slots[op->out].width};
+    struct places p = {.total = n,
+                       .width = cache ? floats_of_k(c->plan, op, n)
+                                      : (size_t)c->plan->slots[op->out].width};
     if (!cache && c->plan->slots[op->out].rows == LK_ROWS_ROUTED) {
         p.width *= (size_t)c->plan->n_routed; /* a row of all experts of a token */
     }
@@ -318,12 +328,12 @@ static lk_status describe_values(struct lk_check_run *c, const struct lk_op *op,
     d->n_values = n;
     d->n_different = p.n;
     if (cache) {
-        const char *which = p.at[p.n - 1] < n / 2 ? "elements of K"
-                            : p.at[0] >= n / 2    ? "elements of V"
-                                                  : "elements of K and V";
+        const char *which = p.at[p.n - 1] < p.width ? "elements of K"
+                            : p.at[0] >= p.width    ? "elements of V"
+                                                    : "elements of K and V";
         snprintf(d->pattern, sizeof d->pattern, "%s", which);
     } else if (p.n) {
-        int head_dim = op->kind == LK_OP_ATTENTION ? lk_attn_shape_of(c->plan, op).head_dim
+        int head_dim = op->kind == LK_OP_ATTENTION ? lk_attn_shape_of(c->plan, op).v_dim
                        : op->kind == LK_OP_ROPE    ? op->u.rope.head_dim
                                                    : 0;
         /* Rows after GATHER are those that want logits. */

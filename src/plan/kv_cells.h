@@ -12,14 +12,21 @@
 
 /* Shapes of a layer's K and V. */
 struct lk_kv_shape {
-    int n_head, head_dim; /* heads of K and V, and their dimension in the model */
-    int dim, k_bits;      /* as in the cache */
+    int n_head;            /* of K and V */
+    int head_dim, v_dim;   /* of a head's keys (and queries) and values, in the model */
+    int dim, v_dim_padded; /* the same as in the cache */
+    int k_bits;
 };
-/* The first word of a head of a block of cells of `bits`. */
-static inline size_t lk_kv_head(const struct lk_kv_shape *s, int bits, int block, int head)
+/* The first word of a head of K, or of V, in a block. */
+static inline size_t lk_kv_k_head(const struct lk_kv_shape *s, int block, int head)
 {
     return LK_KV_HEAD_AT((size_t)block, (size_t)head, (size_t)s->n_head, (size_t)s->dim,
-                         (size_t)bits);
+                         (size_t)s->k_bits);
+}
+static inline size_t lk_kv_v_head(const struct lk_kv_shape *s, int block, int head)
+{
+    return LK_KV_HEAD_AT((size_t)block, (size_t)head, (size_t)s->n_head, (size_t)s->v_dim_padded,
+                         (size_t)LK_KV_V_BITS);
 }
 
 /* q[n] = x[n] as integers of at most `most` (LK_Q_MOST or LK_BYTE_MOST); returns what 1 stands for.

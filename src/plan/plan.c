@@ -238,11 +238,14 @@ int lk_plan_rope_width(const struct lk_plan *plan)
 struct lk_attn_shape lk_attn_shape_of(const struct lk_plan *plan, const struct lk_op *op)
 {
     const struct lk_state *k = &plan->states[op->u.attention.k];
+    const struct lk_state *v = &plan->states[op->u.attention.v];
     return (struct lk_attn_shape){.n_head = op->u.attention.n_head,
                                   .n_kv_head = k->n_head,
                                   .group = op->u.attention.n_head / k->n_head,
                                   .head_dim = k->head_dim,
-                                  .dim = k->dim};
+                                  .dim = k->dim,
+                                  .v_dim = v->head_dim,
+                                  .v_dim_padded = v->dim};
 }
 
 lk_status lk_plan_set_kv(struct lk_plan *plan, const char *kv, lk_error *err)
@@ -299,13 +302,15 @@ float lk_plan_key_bias(const struct lk_plan *plan)
     return most;
 }
 
-struct lk_kv_shape lk_kv_shape_of(const struct lk_plan *plan, int k)
+struct lk_kv_shape lk_kv_shape_of(const struct lk_plan *plan, int k, int v)
 {
-    const struct lk_state *s = &plan->states[k];
-    return (struct lk_kv_shape){.n_head = s->n_head,
-                                .head_dim = s->head_dim,
-                                .dim = s->dim,
-                                .k_bits = s->bits};
+    const struct lk_state *ks = &plan->states[k], *vs = &plan->states[v];
+    return (struct lk_kv_shape){.n_head = ks->n_head,
+                                .head_dim = ks->head_dim,
+                                .v_dim = vs->head_dim,
+                                .dim = ks->dim,
+                                .v_dim_padded = vs->dim,
+                                .k_bits = ks->bits};
 }
 
 /* A slot's place and life: written in epoch `first` (-1: handed in), read last in `last`. */

@@ -141,10 +141,11 @@ int lk_plan_rope_width(const struct lk_plan *plan);
 /* Shapes of an attention op, read off its states. */
 struct lk_attn_shape {
     int n_head, n_kv_head, group; /* group: query heads a KV head */
-    int head_dim, dim;            /* dim: as in the cache */
+    int head_dim, dim;            /* of queries and keys; dim: as in the cache */
+    int v_dim, v_dim_padded;      /* the same of values, and of a head's result */
 };
 struct lk_attn_shape lk_attn_shape_of(const struct lk_plan *plan, const struct lk_op *op);
-/* Shapes of K and V, by the state that holds K. */
-struct lk_kv_shape lk_kv_shape_of(const struct lk_plan *plan, int k);
+/* Shapes of K and V, by the states that hold them. */
+struct lk_kv_shape lk_kv_shape_of(const struct lk_plan *plan, int k, int v);
 
 #endif

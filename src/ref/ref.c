@@ -420,7 +420,7 @@ static void attention(const struct lk_exec *e, const struct lk_op *op,
     const struct lk_batch_seq *seq = &b->seqs[b->seq[t]];
     int first = lk_first_key(op, b->pos[t]);
     int last = lk_last_key(op, b->pos[t], seq->pos + seq->n_tokens - 1);
-    size_t hd = (size_t)s.head_dim;
+    size_t hd = (size_t)s.v_dim;
     double *out = slot_of(e, op->out) + ((size_t)t * (size_t)s.n_head + (size_t)head) * hd;
     const int32_t *blocks = seq->blocks;
     const float *sinks = op->weight >= 0 ? e->o.plan->weights[op->weight].data : NULL;

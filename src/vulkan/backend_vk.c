@@ -110,7 +110,7 @@ static int few_tokens(const struct lk_exec *e)
         if (p->ops[i].kind == LK_OP_ATTENTION) {
             struct lk_attn_shape s = lk_attn_shape_of(p, &p->ops[i]);
             uint64_t bytes =
-                (uint64_t)s.n_head * (uint64_t)e->o.max_blocks * (uint64_t)(s.dim + 2) * 4;
+                (uint64_t)s.n_head * (uint64_t)e->o.max_blocks * (uint64_t)(s.v_dim_padded + 2) * 4;
             each = bytes > each ? bytes : each;
         }
     }

@@ -33,8 +33,8 @@ static int dim_of(int head_dim)
 static void fill_cache(struct rng *rng, struct attn_case *c, int last, int k_low, int k_high)
 {
     const struct lk_kv_shape *s = &c->p.shape;
-    size_t n = 4 * lk_kv_head(s, LK_KV_K_BITS, MAX_BLOCKS, 0);
-    float row[2][2 * 256];
+    size_t n = 4 * LK_KV_HEAD_AT(MAX_BLOCKS, 0, (size_t)s->n_head, (size_t)s->dim, LK_KV_K_BITS);
+    float row[2][2 * LK_MAX_HEAD_DIM];
     c->k = edge_new(n, 64);
     c->v = edge_new(n, 64);
     memset(c->k.data, 0xff, n);
@@ -54,8 +54,9 @@ static bool run_chunks(const struct lk_vec_kernels *t, const struct attn_case *c
 {
     const struct lk_kv_shape *s = &c->p.shape;
     size_t nd = (size_t)s->dim, hd = (size_t)s->head_dim, rows = (size_t)c->n_rows;
-    struct edge q = edge_new(rows * nd * 2, 64), o = edge_new(rows * nd * 4, 64);
-    struct edge o_c = edge_new(rows * nd * 4, 64), wide = edge_new(2 * 64 * nd * 2, 64);
+    size_t nv = (size_t)s->v_dim_padded;
+    struct edge q = edge_new(rows * nd * 2, 64), o = edge_new(rows * nv * 4, 64);
+    struct edge o_c = edge_new(rows * nv * 4, 64), wide = edge_new(64 * (nd + nv) * 2, 64);
     int16_t *qi = (int16_t *)(void *)q.data;
     float *fo = (float *)(void *)o.data, q_scale[MAX_ROWS];
     float *fo_c = (float *)(void *)o_c.data, l[MAX_ROWS], l_c[MAX_ROWS];
@@ -80,13 +81,12 @@ static bool run_chunks(const struct lk_vec_kernels *t, const struct attn_case *c
         struct lk_attn_chunk chunk = {
             .n_rows = c->n_rows,
             .dim = s->dim,
+            .v_dim = s->v_dim_padded,
             .k_bits = s->k_bits,
             .q = qi,
             .q_scale = q_scale,
-            .k = (const uint32_t *)(void *)c->k.data +
-                 lk_kv_head(s, s->k_bits, c->blocks[b], c->head),
-            .v = (const uint32_t *)(void *)c->v.data +
-                 lk_kv_head(s, LK_KV_V_BITS, c->blocks[b], c->head),
+            .k = (const uint32_t *)(void *)c->k.data + lk_kv_k_head(s, c->blocks[b], c->head),
+            .v = (const uint32_t *)(void *)c->v.data + lk_kv_v_head(s, c->blocks[b], c->head),
             .from = from,
             .to = to,
             .score_cap = c->p.score_cap,
@@ -98,14 +98,14 @@ static bool run_chunks(const struct lk_vec_kernels *t, const struct attn_case *c
         ok &= t->attn_chunk(&chunk);
         for (size_t r = 0; r < rows; r++) {
             if (from[r] <= to[r]) {
-                t->attn_merge(!started[r], s->dim, &n[r], &l[r], fo + r * nd, n_c[r], l_c[r],
-                              fo_c + r * nd);
+                t->attn_merge(!started[r], s->v_dim_padded, &n[r], &l[r], fo + r * nv, n_c[r],
+                              l_c[r], fo_c + r * nv);
                 started[r] = true;
             }
         }
     }
     for (size_t r = 0; r < rows; r++) {
-        ok &= t->attn_end(s->head_dim, l[r], fo + r * nd, out + r * hd);
+        ok &= t->attn_end(s->v_dim, l[r], fo + r * nv, out + r * (size_t)s->v_dim);
     }
     edge_free(&q);
     edge_free(&o);
@@ -117,14 +117,18 @@ static bool run_chunks(const struct lk_vec_kernels *t, const struct attn_case *c
 static void check_attention(struct report *rep, struct rng *rng, const struct lk_vec_kernels *t,
                             int round)
 {
-    static const int DIMS[] = {32, 64, 80, 96, 128, 20, 256};
+    static const int DIMS[] = {32, 64, 80, 96, 128, 20, 256, 576};
+    static const int V_DIMS[] = {32, 64, 80, 40, 128, 20, 256, 512};
     static const int POS[] = {0, 1, 7, 62, 63, 64, 65, 127, 128, 200, 255};
-    int hd = DIMS[round % (int)LK_COUNT(DIMS)], rows = 1 + round % MAX_ROWS, last = 0;
+    int hd = DIMS[round % (int)LK_COUNT(DIMS)], vd = V_DIMS[round % (int)LK_COUNT(DIMS)];
+    int rows = 1 + round % MAX_ROWS, last = 0;
     bool far = round % 4 == 1, out_of_range = round % 16 == 15;
     struct attn_case c = {
         .p = {.shape = {.n_head = 2,
                         .head_dim = hd,
+                        .v_dim = vd,
                         .dim = dim_of(hd),
+                        .v_dim_padded = dim_of(vd),
                         .k_bits = round % 4 == 2 ? LK_KV_K8_BITS : LK_KV_K_BITS}},
         .n_rows = rows,
         .head = round % 2,
@@ -141,7 +145,7 @@ static void check_attention(struct report *rep, struct rng *rng, const struct lk
         last = c.pos[r] > last ? c.pos[r] : last;
     }
     fill_cache(rng, &c, last, out_of_range ? 10 : -10, out_of_range ? 15 : far ? 5 : 1);
-    size_t n = (size_t)rows * (size_t)hd;
+    size_t n = (size_t)rows * (size_t)hd, n_out = (size_t)rows * (size_t)vd;
     c.q = edge_new(n * 4, 4);
     float *q = (float *)(void *)c.q.data;
     for (size_t i = 0; i < n; i++) {
@@ -149,20 +153,20 @@ static void check_attention(struct report *rep, struct rng *rng, const struct lk
                : round % 7 == 3 ? (float)rng_below(rng, 3) - 1.0f /* ties of scores */
                                 : rng_float(rng, -8, far ? 4 : 1);
     }
-    struct edge got = edge_new(n * 4, 4), want = edge_new(n * 4, 4);
+    struct edge got = edge_new(n_out * 4, 4), want = edge_new(n_out * 4, 4);
     bool got_ok = run_chunks(t, &c, (float *)(void *)got.data), want_ok = true;
     for (int r = 0; r < rows; r++) {
-        size_t at = (size_t)r * (size_t)hd;
-        want_ok &= lk_scalar_attention(&c.p, q + at, (void *)c.k.data, (void *)c.v.data, c.blocks,
-                                       c.pos[r], c.head, (float *)(void *)want.data + at);
+        want_ok &= lk_scalar_attention(&c.p, q + (size_t)r * (size_t)hd, (void *)c.k.data,
+                                       (void *)c.v.data, c.blocks, c.pos[r], c.head,
+                                       (float *)(void *)want.data + (size_t)r * (size_t)vd);
     }
     char what[128];
-    snprintf(what, sizeof what, "round %d: %d rows of %d, %d bits, window %d, last %d", round, rows,
-             hd, c.p.shape.k_bits, c.p.window, last);
+    snprintf(what, sizeof what, "round %d: %d rows of %d and %d, %d bits, window %d, last %d",
+             round, rows, hd, vd, c.p.shape.k_bits, c.p.window, last);
     if (got_ok != want_ok) {
         report_fail(rep, "%s: in range: %d, the contract says %d", what, got_ok, want_ok);
     } else if (want_ok) {
-        same_floats(rep, what, (float *)(void *)got.data, (float *)(void *)want.data, n);
+        same_floats(rep, what, (float *)(void *)got.data, (float *)(void *)want.data, n_out);
     }
     edge_free(&c.q);
     edge_free(&c.k);

@@ -183,17 +183,20 @@ static void test_rope(struct report *rep, enum lk_cpu_level level, const struct 
 static void test_kv_store(struct report *rep, enum lk_cpu_level level,
                           const struct lk_vec_kernels *t)
 {
-    static const int DIMS[] = {1, 5, 16, 31, 32, 33, 64, 80, 96, 128, 256};
+    static const int DIMS[] = {1, 5, 16, 31, 32, 33, 64, 80, 96, 128, 256, 576};
     struct rng rng = {rep->seed};
     report_begin(rep, lk_cpu_level_name(level), "kv_store", "");
     for (int round = 0; round < 200; round++) {
         int hd = DIMS[round % (int)LK_COUNT(DIMS)], heads = 1 + rng_below(&rng, 3);
-        int dim = (hd + LK_KV_DIM_ALIGN - 1) / LK_KV_DIM_ALIGN * LK_KV_DIM_ALIGN;
+        int vd = round % 4 ? hd : 1 + rng_below(&rng, hd);
         struct lk_kv_shape shape = {.n_head = heads,
                                     .head_dim = hd,
-                                    .dim = dim,
+                                    .v_dim = vd,
+                                    .dim = (int)lk_round_up((size_t)hd, LK_KV_DIM_ALIGN),
+                                    .v_dim_padded = (int)lk_round_up((size_t)vd, LK_KV_DIM_ALIGN),
                                     .k_bits = round % 3 ? LK_KV_K_BITS : LK_KV_K8_BITS};
-        size_t n = 4 * lk_kv_head(&shape, LK_KV_K_BITS, 2, 0); /* bytes of two blocks */
+        /* bytes of two blocks, of K or V */
+        size_t n = 4 * LK_KV_HEAD_AT(2, 0, (size_t)heads, (size_t)shape.dim, LK_KV_K_BITS);
         struct edge buf[4];
         for (int i = 0; i < 4; i++) {
             buf[i] = edge_new(n, 64);

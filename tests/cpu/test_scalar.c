@@ -149,7 +149,9 @@ static void hash_attention(lk_sha256 *h, float *y)
     static const int32_t blocks[BLOCKS] = {2, 0, 1};
     static const struct lk_kv_shape shape = {.n_head = HEADS,
                                              .head_dim = DIM - 4,
+                                             .v_dim = DIM - 4,
                                              .dim = DIM,
+                                             .v_dim_padded = DIM,
                                              .k_bits = LK_KV_K_BITS};
     static float kr[HEADS * DIM], vr[HEADS * DIM], q[DIM];
     for (int pos = 0; pos < POS; pos++) {

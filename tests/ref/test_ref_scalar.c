@@ -432,12 +432,12 @@ static double half_step(double a, int most)
     return a / most * TOL_CELL;
 }
 
-/* The bound of one head's row: q and K are off by half a step each, so scores by D (base 2) and
- * shares of p by 4^D - 1; p by exp2part's own error, V by half a step; a weight by half of 2^-13 of
- * a power of two that is at most the chunk's largest; l by half of 2^-21 a key; then sums, and keys
- * cut below 2^-30. */
+/* The bound of one head's row, whose values are v_dim wide: q and K are off by half a step each, so
+ * scores by D (base 2) and shares of p by 4^D - 1; p by exp2part's own error, V by half a step; a
+ * weight by half of 2^-13 of a power of two that is at most the chunk's largest; l by half of 2^-21
+ * a key; then sums, and keys cut below 2^-30. */
 static void attention_bound(const double *q, const double *k, const double *v, int n_keys,
-                            double scale, double cap, double *allowed)
+                            int v_dim, double scale, double cap, double *allowed)
 {
     const double log2e = 1.4426950408889634;
     double s[KEYS], d_max = 0, best = -INFINITY, l = 0, weight = 0;
@@ -458,14 +458,14 @@ static void attention_bound(const double *q, const double *k, const double *v, i
     for (int j = 0; j < n_keys; j++) {
         s[j] = exp2(s[j] - best);
         l += s[j];
-        weight = fmax(weight, s[j] * largest(v + j * HD, HD));
+        weight = fmax(weight, s[j] * largest(v + j * v_dim, v_dim));
     }
     share += n_keys * 0x1p-22 / (0.7 * l);
-    for (int d = 0; d < HD; d++) {
+    for (int d = 0; d < v_dim; d++) {
         double o = 0, size = 0, steps = 0, weights = 0, v_max = 0;
         for (int j = 0; j < n_keys; j++) {
-            double a = largest(v + j * HD, HD), x = fabs(v[j * HD + d]);
-            o += s[j] / l * v[j * HD + d];
+            double a = largest(v + j * v_dim, v_dim), x = fabs(v[j * v_dim + d]);
+            o += s[j] / l * v[j * v_dim + d];
             size += s[j] / l * x;
             steps += s[j] / l * half_step(a, LK_BYTE_MOST);
             weights += a > 0 ? 0x1p-14 * weight / l * (x / a + 1.0 / LK_BYTE_MOST) : 0;
@@ -482,14 +482,16 @@ Test(ref_scalar, attention)
         double scale, softcap;
         int window, ahead;
         const char *what;
-    } cases[] = {{0.144, 0, 0, 0, "plain"},
-                 {0.144, 0, 70, 0, "window"},
-                 {0.144, 20, 0, 0, "softcap"},
-                 {1e-6, 0, 0, 0, "even"},
-                 {30, 0, 0, 0, "one key wins"},
-                 {200, 0, 65, 0, "scores near 2^19"},
-                 {0.144, 0, 0, KEYS, "both directions"},
-                 {0.144, 20, 33, 32, "a window on both sides"}};
+        int v_dim; /* 0: HD */
+    } cases[] = {{0.144, 0, 0, 0, "plain", 0},
+                 {0.144, 0, 70, 0, "window", 0},
+                 {0.144, 20, 0, 0, "softcap", 0},
+                 {1e-6, 0, 0, 0, "even", 0},
+                 {30, 0, 0, 0, "one key wins", 0},
+                 {200, 0, 65, 0, "scores near 2^19", 0},
+                 {0.144, 0, 0, KEYS, "both directions", 0},
+                 {0.144, 20, 33, 32, "a window on both sides", 0},
+                 {0.144, 0, 0, 0, "values narrower than keys", 20}};
     static float x[KEYS * MAX_IN], m[3][MAX_IN * MAX_IN];
     static double allowed[KEYS * HEADS * HD], q[HD], k[KEYS * HD], v[KEYS * HD];
     int from[3][MAX_IN];
@@ -498,17 +500,19 @@ Test(ref_scalar, attention)
         fill(x, KEYS * MAX_IN, 1.0f, (uint32_t)c + 1);
         struct rig r;
         rig_start(&r, MAX_IN, KEYS, x);
-        static const int heads[] = {HEADS, KV_HEADS, KV_HEADS};
+        int vd = cases[c].v_dim ? cases[c].v_dim : HD;
+        const int widths[] = {HEADS * HD, KV_HEADS * HD, KV_HEADS * vd};
         for (int i = 0; i < 3; i++) {
-            pick(m[i], heads[i] * HD, (uint32_t)(10 * c) + (uint32_t)i + 1, from[i], factor[i]);
-            rig_op(&r, LK_OP_MATMUL, 0, -1, heads[i] * HD)->weight =
-                rig_weight(&r, LK_TYPE_F32, heads[i] * HD, MAX_IN, m[i]);
+            pick(m[i], widths[i], (uint32_t)(10 * c) + (uint32_t)i + 1, from[i], factor[i]);
+            rig_op(&r, LK_OP_MATMUL, 0, -1, widths[i])->weight =
+                rig_weight(&r, LK_TYPE_F32, widths[i], MAX_IN, m[i]);
         }
         struct lk_op *op = rig_op(&r, LK_OP_KV_STORE, 2, 3, 0);
         hand_states(&r.plan, KV_HEADS, HD);
+        r.plan.states[1] = lk_state_paged(LK_STATE_V, 0, KV_HEADS, vd);
         op->u.kv_store.k = 0;
         op->u.kv_store.v = 1;
-        op = rig_op(&r, LK_OP_ATTENTION, 1, -1, HEADS * HD);
+        op = rig_op(&r, LK_OP_ATTENTION, 1, -1, HEADS * vd);
         op->u.attention.k = 0;
         op->u.attention.v = 1;
         op->u.attention.n_head = HEADS;
@@ -524,33 +528,37 @@ Test(ref_scalar, attention)
             int last = t + cases[c].ahead < KEYS - 1 ? t + cases[c].ahead : KEYS - 1;
             for (int h = 0; h < HEADS; h++) {
                 for (int d = 0; d < HD; d++) {
-                    int iq = h * HD + d, ik = h / (HEADS / KV_HEADS) * HD + d;
+                    int kv_head = h / (HEADS / KV_HEADS), iq = h * HD + d, ik = kv_head * HD + d;
+                    int iv = kv_head * vd + d;
                     q[d] = factor[0][iq] * (double)x[t * MAX_IN + from[0][iq]];
                     for (int j = first; j <= last; j++) {
                         const float *xj = x + j * MAX_IN;
                         k[(j - first) * HD + d] = factor[1][ik] * (double)xj[from[1][ik]];
-                        v[(j - first) * HD + d] = factor[2][ik] * (double)xj[from[2][ik]];
+                        if (d < vd) {
+                            v[(j - first) * vd + d] = factor[2][iv] * (double)xj[from[2][iv]];
+                        }
                     }
                 }
-                attention_bound(q, k, v, last - first + 1, cases[c].scale, cap,
-                                allowed + (t * HEADS + h) * HD);
+                attention_bound(q, k, v, last - first + 1, vd, cases[c].scale, cap,
+                                allowed + (t * HEADS + h) * vd);
             }
         }
         check_rig(&r, allowed, cases[c].what);
         float *got = rig_run(&r, "scalar", "auto"), *near = rig_run(&r, "ref", "rounded");
         double sum = 0, size = 0, worst = 0;
-        for (size_t i = 0; i < KEYS * HEADS * HD; i++) {
+        size_t n = (size_t)(KEYS * HEADS * vd);
+        for (size_t i = 0; i < n; i++) {
             double e = fabs((double)got[i] - (double)near[i]);
             sum += e * e;
             size += (double)near[i] * (double)near[i];
             worst = fmax(worst, e);
         }
         cr_log_info("%s, rounded: rms %.2e, worst %.2e", cases[c].what, sqrt(sum / size),
-                    worst / sqrt(size / (KEYS * HEADS * HD)));
+                    worst / sqrt(size / (double)n));
         double slack = cases[c].scale > 100 ? TOL_ATTENTION_HUGE : 1;
         cr_expect_leq(sqrt(sum / size), slack * TOL_ATTENTION_RMS, "%s, rounded: rms %.2e",
                       cases[c].what, sqrt(sum / size));
-        cr_expect_leq(worst, slack * TOL_ATTENTION_WORST * sqrt(size / (KEYS * HEADS * HD)),
+        cr_expect_leq(worst, slack * TOL_ATTENTION_WORST * sqrt(size / (double)n),
                       "%s, rounded: %.2e", cases[c].what, worst);
         free(got);
         free(near);

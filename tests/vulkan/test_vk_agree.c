@@ -420,9 +420,9 @@ static void expect_bits(const struct vk_bench *b, const char *disable)
 static void run_within_limits(const char *disable)
 {
     static const struct vk_heads HEADS[] = {
-        {4, 1, 256, 256, 70, false, 0.0f, false, true, 0},
-        {12, 1, 40, 40, 100, true, 0.0f, true, true, 0},
-        {8, 2, 128, 64, 0, true, 20.0f, true, true, 0},
+        {4, 1, 256, 256, 70, false, 0.0f, false, true, 0, 0},
+        {12, 1, 40, 40, 100, true, 0.0f, true, true, 0, 0},
+        {8, 2, 128, 64, 0, true, 20.0f, true, true, 0, 0},
     };
     static const int TOKENS[] = {1, 8, 40};
     size_t n_types;
@@ -495,7 +495,7 @@ Test(vk_agree, attention_takes_the_rows_that_fit)
     if (vk_pair_leaves("limits of a device")) {
         return;
     }
-    static const struct vk_heads H = {4, 2, 128, 48, 0, false, 0.0f, false, true, 0};
+    static const struct vk_heads H = {4, 2, 128, 48, 0, false, 0.0f, false, true, 0, 0};
     const uint32_t one = 2 * 128 + 6 * 64 + 16; /* q, weights twice, five words */
     static const struct {
         uint32_t rows, less;
@@ -528,15 +528,16 @@ Test(vk_agree, heads_beyond_the_kernels_are_refused)
         return;
     }
     static const int TOKENS[] = {1, 3, 20};
-    static const struct vk_heads AT = {2, 1, 512, 256, 0, true, 0.0f, false, true, 0};
-    static const struct vk_heads PAST = {2, 1, 513, 256, 0, true, 0.0f, false, true, 0};
+    static const struct vk_heads AT = {2, 1, 640, 256, 0, true, 0.0f, false, true, 0, 512};
+    static const struct vk_heads PAST = {2, 1, 513, 256, 0, true, 0.0f, false, true, 0, 513};
     for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
         struct vk_bench b;
         char what[160];
         vk_attention_case(&AT, TOKENS[i], 1, 100, "");
         vk_bench_attention(&b, what, &PAST, TOKENS[i], 1, 100);
         expect_error(&b, "",
-                     "attention of layer 0: head dimension 513, the Vulkan kernels take up to 512");
+                     "attention of layer 0: head dimensions 513 of keys, 513 of values, the Vulkan "
+                     "kernels take up to 640 and 512");
         vk_bench_release(&b);
         lk_rope_free(&b.c.plan.ropes[0]);
     }
@@ -549,7 +550,7 @@ Test(vk_agree, op_numbers_beyond_16_bits)
     if (vk_pair_leaves("limits of a device")) {
         return;
     }
-    static const struct vk_heads H = {4, 2, 64, 64, 0, true, 0.0f, true, true, 0};
+    static const struct vk_heads H = {4, 2, 64, 64, 0, true, 0.0f, true, true, 0, 0};
     struct vk_bench b;
     char what[160];
     lk_error err = {0};
@@ -594,7 +595,7 @@ Test(vk_agree, vectors_beyond_one_buffer)
     if (vk_pair_leaves("limits of a device")) {
         return;
     }
-    static const struct vk_heads H = {64, 1, 32, 32, 0, true, 0.0f, true, true, 0};
+    static const struct vk_heads H = {64, 1, 32, 32, 0, true, 0.0f, true, true, 0, 0};
     struct vk_bench b;
     char what[160];
     struct lk_exec *e = NULL;
@@ -678,7 +679,7 @@ Test(vk_agree, windows_beyond_the_batch_buffer)
     if (vk_pair_leaves("limits of a device")) {
         return;
     }
-    static const struct vk_heads H = {2, 1, 32, 32, 10, false, 0.0f, false, true, 0};
+    static const struct vk_heads H = {2, 1, 32, 32, 10, false, 0.0f, false, true, 0, 0};
     struct vk_bench b;
     char what[160];
     vk_bench_attention(&b, what, &H, 3, 1, 100);
@@ -750,7 +751,7 @@ Test(vk_agree, dispatches_beyond_the_device_are_refused)
     if (vk_pair_leaves("limits of a device")) {
         return;
     }
-    static const struct vk_heads H = {12, 1, 40, 40, 100, true, 0.0f, false, true, 0};
+    static const struct vk_heads H = {12, 1, 40, 40, 100, true, 0.0f, false, true, 0, 0};
     struct vk_bench b;
     char what[160];
     VkPhysicalDeviceLimits *l = limits_of("");

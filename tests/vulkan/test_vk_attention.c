@@ -35,15 +35,15 @@ static void run_cases(const struct vk_heads *heads, size_t n, size_t from, size_
 Test(vk_attention, rope_kv_and_attention)
 {
     static const struct vk_heads HEADS[] = {
-        {3, 1, 64, 64, 0, false, 0.0f, false, false, 0},
-        {8, 2, 128, 64, 0, true, 0.0f, true, true, 0},
-        {4, 4, 32, 32, 40, false, 72.0f, true, false, 0},
-        {12, 1, 40, 40, 100, true, 0.0f, false, true, 0},
-        {4, 1, 256, 256, 70, false, 0.0f, false, true, 0},
-        {2, 2, 96, 48, 0, false, 20.0f, true, true, 0},
-        {5, 1, 160, 160, 0, false, 0.0f, false, false, 0},
-        {9, 1, 512, 512, 0, false, 0.0f, false, true, 0},
-        {4, 2, 490, 96, 100, true, 20.0f, true, true, 0},
+        {3, 1, 64, 64, 0, false, 0.0f, false, false, 0, 0},
+        {8, 2, 128, 64, 0, true, 0.0f, true, true, 0, 0},
+        {4, 4, 32, 32, 40, false, 72.0f, true, false, 0, 0},
+        {12, 1, 40, 40, 100, true, 0.0f, false, true, 0, 0},
+        {4, 1, 256, 256, 70, false, 0.0f, false, true, 0, 0},
+        {2, 2, 96, 48, 0, false, 20.0f, true, true, 0, 0},
+        {5, 1, 160, 160, 0, false, 0.0f, false, false, 0, 0},
+        {9, 1, 512, 512, 0, false, 0.0f, false, true, 0, 0},
+        {4, 2, 490, 96, 100, true, 20.0f, true, true, 0, 0},
     };
     for (size_t h = 0; h < LK_COUNT(HEADS); h += vk_pair_samples() ? 3 : 1) {
         run_cases(&HEADS[h], 1, 0, N_CASES, VK_VARIANTS[h % 3]);
@@ -56,12 +56,12 @@ Test(vk_attention, rope_kv_and_attention)
 Test(vk_attention, attention_of_both_widths_of_keys)
 {
     static const struct vk_heads HEADS[] = {
-        {6, 2, 64, 64, 0, false, 0.0f, false, true, LK_KV_K8_BITS},
-        {4, 1, 18, 18, 70, true, 0.0f, true, false, LK_KV_K8_BITS},
-        {3, 3, 42, 42, 0, false, 50.0f, false, true, LK_KV_K_BITS},
-        {9, 3, 30, 10, 65, true, 20.0f, true, true, LK_KV_K8_BITS},
-        {5, 1, 250, 250, 1, false, 0.0f, false, false, LK_KV_K_BITS},
-        {16, 1, 100, 100, 0, false, 0.0f, true, false, LK_KV_K8_BITS},
+        {6, 2, 64, 64, 0, false, 0.0f, false, true, LK_KV_K8_BITS, 0},
+        {4, 1, 18, 18, 70, true, 0.0f, true, false, LK_KV_K8_BITS, 0},
+        {3, 3, 42, 42, 0, false, 50.0f, false, true, LK_KV_K_BITS, 0},
+        {9, 3, 30, 10, 65, true, 20.0f, true, true, LK_KV_K8_BITS, 0},
+        {5, 1, 250, 250, 1, false, 0.0f, false, false, LK_KV_K_BITS, 0},
+        {16, 1, 100, 100, 0, false, 0.0f, true, false, LK_KV_K8_BITS, 0},
     };
     bool few = vk_pair_few();
     for (size_t h = 0; h < LK_COUNT(HEADS); h += vk_pair_samples() ? 2 : 1) {
@@ -88,11 +88,11 @@ Test(vk_attention, attention_of_both_widths_of_keys)
 Test(vk_attention, attention_by_matrices)
 {
     static const struct vk_heads HEADS[] = {
-        {3, 1, 64, 64, 0, false, 0.0f, false, false, LK_KV_K_BITS},
-        {8, 2, 128, 64, 70, true, 0.0f, true, true, LK_KV_K8_BITS},
-        {4, 4, 18, 18, 0, false, 72.0f, true, false, LK_KV_K_BITS},
-        {66, 1, 32, 32, 3, false, 0.0f, false, false, LK_KV_K_BITS},
-        {2, 1, 256, 256, 0, false, 0.0f, false, true, LK_KV_K_BITS},
+        {3, 1, 64, 64, 0, false, 0.0f, false, false, LK_KV_K_BITS, 0},
+        {8, 2, 128, 64, 70, true, 0.0f, true, true, LK_KV_K8_BITS, 0},
+        {4, 4, 18, 18, 0, false, 72.0f, true, false, LK_KV_K_BITS, 0},
+        {66, 1, 32, 32, 3, false, 0.0f, false, false, LK_KV_K_BITS, 0},
+        {2, 1, 256, 256, 0, false, 0.0f, false, true, LK_KV_K_BITS, 0},
     };
     if (!vk_pair_samples()) { /* what stands for matrices is long to compile there */
         for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
@@ -114,9 +114,9 @@ Test(vk_attention, large_heads_by_matrices)
 {
     const char *driver = getenv("LK_TEST_DRIVER");
     static const struct vk_heads HEADS[] = {
-        {5, 1, 192, 192, 70, true, 20.0f, true, true, LK_KV_K8_BITS},
-        {4, 2, 250, 64, 0, false, 0.0f, false, false, LK_KV_K_BITS},
-        {2, 1, 160, 160, 0, false, 0.0f, false, true, LK_KV_K_BITS}, /* no multiple of 64 */
+        {5, 1, 192, 192, 70, true, 20.0f, true, true, LK_KV_K8_BITS, 0},
+        {4, 2, 250, 64, 0, false, 0.0f, false, false, LK_KV_K_BITS, 0},
+        {2, 1, 160, 160, 0, false, 0.0f, false, true, LK_KV_K_BITS, 0}, /* no multiple of 64 */
     };
     if (vk_pair_samples() || (driver && strcmp(driver, "validation") == 0)) {
         return;
@@ -142,7 +142,7 @@ Test(vk_attention, large_heads_by_matrices)
  * and sequences that stand side by side in a batch; every byte of the cache is compared. */
 Test(vk_attention, values_share_words_with_their_neighbours)
 {
-    static const struct vk_heads H = {2, 1, 10, 10, 0, false, 0.0f, false, false, 0};
+    static const struct vk_heads H = {2, 1, 10, 10, 0, false, 0.0f, false, false, 0, 0};
     for (int pos = 0; pos < 5; pos++) {
         for (int n = 1; n <= 9; n++) {
             vk_attention_case(&H, n, 1, 60 + pos, n % 2 ? "" : "int-dot");
@@ -150,6 +150,27 @@ Test(vk_attention, values_share_words_with_their_neighbours)
         vk_attention_case(&H, 6, 2, pos, "");
         vk_attention_case(&H, 6, 6, pos, "");
         vk_attention_case(&H, 13, 4, 57 + pos, "");
+    }
+    vk_pair_close();
+}
+
+/* Values that are narrower or wider than keys, as of a latent that is a part of its key. */
+Test(vk_attention, values_of_another_width)
+{
+    static const struct vk_heads HEADS[] = {
+        {20, 1, 576, 64, 0, true, 0.0f, false, true, LK_KV_K_BITS, 512},
+        {6, 2, 48, 48, 70, false, 30.0f, true, true, LK_KV_K8_BITS, 20},
+        {3, 1, 40, 40, 0, true, 0.0f, true, false, LK_KV_K_BITS, 136},
+        {5, 1, 160, 32, 0, true, 0.0f, false, true, LK_KV_K_BITS, 128},
+    };
+    static const char *const WAYS[] = {"", "int-dot", "narrow,matrix", "matrix"};
+    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+        for (size_t v = vk_pair_few() ? h : 0; v < (vk_pair_few() ? h + 1 : LK_COUNT(WAYS)); v++) {
+            vk_attention_case(&HEADS[h], 1, 1, (int)h, WAYS[v]);
+            vk_attention_case(&HEADS[h], 1, 1, 130, WAYS[v]);
+            vk_attention_case(&HEADS[h], 3, 2, 61, WAYS[v]);
+            vk_attention_case(&HEADS[h], 70, 1, 2, WAYS[v]);
+        }
     }
     vk_pair_close();
 }
@@ -169,10 +190,10 @@ static void ahead_case(const struct vk_heads *h, int ahead, int n_tokens, int n_
 Test(vk_attention, both_directions)
 {
     static const struct vk_heads HEADS[] = {
-        {3, 1, 64, 64, 0, false, 0.0f, false, true, 0},
-        {8, 2, 32, 32, 13, true, 0.0f, true, true, 0},
-        {4, 1, 256, 256, 66, false, 0.0f, false, true, 0},
-        {2, 2, 40, 40, 0, false, 20.0f, false, false, LK_KV_K8_BITS},
+        {3, 1, 64, 64, 0, false, 0.0f, false, true, 0, 0},
+        {8, 2, 32, 32, 13, true, 0.0f, true, true, 0, 0},
+        {4, 1, 256, 256, 66, false, 0.0f, false, true, 0, 0},
+        {2, 2, 40, 40, 0, false, 20.0f, false, false, LK_KV_K8_BITS, 0},
     };
     static const int AHEAD[] = {INT_MAX, 12, 65, 3};
     static const char *const WAYS[] = {"", "narrow,matrix", "int-dot", "matrix"};

@@ -103,7 +103,7 @@ Test(vk_limits, shaders_are_measured)
         {"norm", {0}, 128, 128 * 4 + 16 * 4 + 32 * 4},
         {"rope", {0}, 64, 0},
         {"stream", {128}, 128, 16},
-        {"attn", {16, 256, 0, 128}, 128, 16 * (2 * 256 + 6 * 64 + 16)},
+        {"attn", {16, 256, LK_VK_ATTN_VALUES(256), 128}, 128, 16 * (2 * 256 + 6 * 64 + 16)},
         {"attn_dot", {4, 96, 3, 32}, 32, 4 * (2 * 96 + 6 * 64 + 16)},
         {"attn_decode",
          {128, 8, 256, 12},
@@ -150,7 +150,7 @@ Test(vk_limits, shaders_are_measured)
 /* A size that is made by an operation which is not evaluated is no size; other constants may be. */
 Test(vk_limits, sizes_that_are_not_evaluated_are_errors)
 {
-    const uint32_t spec[4] = {16, 256, 0, 128};
+    const uint32_t spec[4] = {16, 256, LK_VK_ATTN_VALUES(256), 128};
     const struct lk_vk_shader *s = lk_vk_shader_find("attn");
     for (uint32_t from = 132; from <= 171; from += 39) { /* products, and comparisons */
         uint32_t *words = malloc(s->n_bytes), n = 0;
@@ -197,7 +197,7 @@ Test(vk_limits, fixed_kernels_fit_the_least_device)
         cr_assert(fits(&p.limits, name, zero), "%s", name);
     }
     /* One more than there is, of either. */
-    const uint32_t spec[4] = {16, 256, 0, 128};
+    const uint32_t spec[4] = {16, 256, LK_VK_ATTN_VALUES(256), 128};
     p.limits.maxComputeSharedMemorySize = 14592;
     cr_assert(fits(&p.limits, "attn", spec));
     p.limits.maxComputeSharedMemorySize--;
@@ -242,7 +242,7 @@ Test(vk_limits, a_pipeline_beyond_the_device_is_refused)
     struct lk_backend_options o = {.device = vk_pair_id()};
     lk_error err = {0};
     VkPipeline pipe;
-    const uint32_t spec[4] = {16, 256, 0, 128};
+    const uint32_t spec[4] = {16, 256, LK_VK_ATTN_VALUES(256), 128};
     char want[160];
     cr_assert_eq(lk_vk_device_open(&o, &dev, &err), LK_OK, "%s", err.message);
     VkPhysicalDeviceLimits *l = &dev.found.props.limits;

@@ -63,13 +63,17 @@ void vk_bench_end(struct vk_bench *b, const char *variant)
 void vk_bench_attention(struct vk_bench *b, char what[160], const struct vk_heads *h, int n_tokens,
                         int n_seqs, int pos0)
 {
-    int nq = h->n_head * h->head_dim, nk = h->n_kv_head * h->head_dim;
-    snprintf(what, 160, "attention %d/%d heads of %d, window %d, K of %d, %d tokens at %d, %d seqs",
-             h->n_head, h->n_kv_head, h->head_dim, h->window, h->k_bits, n_tokens, pos0, n_seqs);
+    int v_dim = h->v_dim ? h->v_dim : h->head_dim;
+    int nq = h->n_head * h->head_dim, nk = h->n_kv_head * h->head_dim, nv = h->n_kv_head * v_dim;
+    snprintf(what, 160,
+             "attention %d/%d heads of %d and %d, window %d, K of %d, %d tokens at %d, %d seqs",
+             h->n_head, h->n_kv_head, h->head_dim, v_dim, h->window, h->k_bits, n_tokens, pos0,
+             n_seqs);
     vk_bench_begin(b, 64, n_tokens, what);
     b->c.n_seqs = n_seqs;
     b->c.pos0 = pos0;
     hand_states(&b->c.plan, h->n_kv_head, h->head_dim);
+    b->c.plan.states[1] = lk_state_paged(LK_STATE_V, 0, h->n_kv_head, v_dim);
     b->c.plan.states[0].bits = h->k_bits ? h->k_bits : LK_KV_K_BITS;
     lk_error err;
     cr_assert_eq(lk_rope_init(&b->c.plan.ropes[0], h->n_dims, h->interleaved, 10000.0, 1.0, NULL,
@@ -77,19 +81,19 @@ void vk_bench_attention(struct vk_bench *b, char what[160], const struct vk_head
                  LK_OK);
     b->c.plan.n_ropes = 1;
     int q = vk_bench_slot(b, nq, LK_ROWS_TOKENS), k = vk_bench_slot(b, nk, LK_ROWS_TOKENS);
-    int v = vk_bench_slot(b, nk, LK_ROWS_TOKENS), qr = vk_bench_slot(b, nq, LK_ROWS_TOKENS);
+    int v = vk_bench_slot(b, nv, LK_ROWS_TOKENS), qr = vk_bench_slot(b, nq, LK_ROWS_TOKENS);
     int kr = vk_bench_slot(b, nk, LK_ROWS_TOKENS), qn = vk_bench_slot(b, nq, LK_ROWS_TOKENS);
     int kn = k, qb = q, vb = v;
     vk_bench_op(b, LK_OP_MATMUL, 0, -1, q, vk_bench_weight(b, LK_TYPE_Q8_0, nq, 64, 31));
     vk_bench_op(b, LK_OP_MATMUL, 0, -1, k, vk_bench_weight(b, LK_TYPE_Q8_0, nk, 64, 32));
-    vk_bench_op(b, LK_OP_MATMUL, 0, -1, v, vk_bench_weight(b, LK_TYPE_Q8_0, nk, 64, 33));
+    vk_bench_op(b, LK_OP_MATMUL, 0, -1, v, vk_bench_weight(b, LK_TYPE_Q8_0, nv, 64, 33));
     if (h->bias) {
         qb = vk_bench_slot(b, nq, LK_ROWS_TOKENS);
         kn = vk_bench_slot(b, nk, LK_ROWS_TOKENS);
-        vb = vk_bench_slot(b, nk, LK_ROWS_TOKENS);
+        vb = vk_bench_slot(b, nv, LK_ROWS_TOKENS);
         vk_bench_op(b, LK_OP_BIAS, q, -1, qb, vk_bench_weight(b, LK_TYPE_F32, 1, nq, 35));
         vk_bench_op(b, LK_OP_BIAS, k, -1, kn, vk_bench_weight(b, LK_TYPE_F32, 1, nk, 36));
-        vk_bench_op(b, LK_OP_BIAS, v, -1, vb, vk_bench_weight(b, LK_TYPE_F32, 1, nk, 37));
+        vk_bench_op(b, LK_OP_BIAS, v, -1, vb, vk_bench_weight(b, LK_TYPE_F32, 1, nv, 37));
     }
     struct lk_op *o =
         vk_bench_op(b, LK_OP_NORM, qb, -1, qn, vk_bench_weight(b, LK_TYPE_F32, 1, h->head_dim, 34));
@@ -102,10 +106,9 @@ void vk_bench_attention(struct vk_bench *b, char what[160], const struct vk_head
         o->u.norm.group = h->head_dim;
         o->u.norm.eps = 1e-5f;
         kn = to;
-        to = vk_bench_slot(b, nk, LK_ROWS_TOKENS);
-        o = vk_bench_op(b, LK_OP_NORM, vb, -1, to,
-                        vk_bench_weight(b, LK_TYPE_F32, 1, h->head_dim, 39));
-        o->u.norm.group = h->head_dim;
+        to = vk_bench_slot(b, nv, LK_ROWS_TOKENS);
+        o = vk_bench_op(b, LK_OP_NORM, vb, -1, to, vk_bench_weight(b, LK_TYPE_F32, 1, v_dim, 39));
+        o->u.norm.group = v_dim;
         o->u.norm.eps = 1e-4f;
         vb = to;
     }
@@ -118,7 +121,8 @@ void vk_bench_attention(struct vk_bench *b, char what[160], const struct vk_head
     o = vk_bench_op(b, LK_OP_KV_STORE, kr, vb, -1, -1);
     o->u.kv_store.k = 0;
     o->u.kv_store.v = 1;
-    o = vk_bench_op(b, LK_OP_ATTENTION, qr, -1, vk_bench_slot(b, nq, LK_ROWS_TOKENS), -1);
+    o = vk_bench_op(b, LK_OP_ATTENTION, qr, -1, vk_bench_slot(b, h->n_head * v_dim, LK_ROWS_TOKENS),
+                    -1);
     o->u.attention.k = 0;
     o->u.attention.v = 1;
     o->u.attention.n_head = h->n_head;

@@ -37,6 +37,7 @@ struct vk_heads {
     float cap;
     bool bias, k_norm; /* k_norm: of v too; q has one */
     int k_bits;        /* of a cell of K; 0: LK_KV_K_BITS */
+    int v_dim;         /* of a value; 0: head_dim */
 };
 
 /* q, k, v of a small hidden row, with bias, norm and rope, then the cache and attention. */

@@ -10,6 +10,7 @@ void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
 {
     const struct lk_op *op = &b->plan->ops[g->lead];
     const struct lk_state *k = &b->plan->states[op->u.kv_store.k];
+    const struct lk_state *v = &b->plan->states[op->u.kv_store.v];
     struct lk_vk_step *s =
         lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, 2 * (uint32_t)k->n_head);
     lk_vk_set_pipe(b, s, 0, "kv_store", 0, 0, 0, 0);
@@ -22,6 +23,8 @@ void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
                                  .head_dim = (uint32_t)k->head_dim,
                                  .dim = (uint32_t)k->dim,
                                  .k_bits = (uint32_t)k->bits,
+                                 .v_dim = (uint32_t)v->head_dim,
+                                 .v_dim_padded = (uint32_t)v->dim,
                                  .pos = b->e->at.pos,
                                  .seq = b->e->at.seq,
                                  .table = b->e->at.table,
@@ -34,13 +37,14 @@ void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
 /* The shape of an attention op, and how it is cut into workgroups. */
 struct cut {
     uint32_t n_head, n_kv_head, head_dim, dim, k_bits;
-    uint32_t flags;      /* LK_VK_ATTN_* of the shape */
-    const char *shader;  /* of lk_vk_emit_attention */
-    uint32_t rows;       /* query rows of a workgroup */
-    uint32_t threads;    /* of a workgroup, but for those of decode */
-    uint32_t head_tiles; /* tiles of heads of one KV head */
-    uint32_t y;          /* workgroups a tile of tokens */
-    uint32_t attn;       /* dispatch of the list */
+    uint32_t v_dim, v_padded; /* of values; as in the cache */
+    uint32_t flags;           /* LK_VK_ATTN_* of the shape */
+    const char *shader;       /* of lk_vk_emit_attention */
+    uint32_t rows;            /* query rows of a workgroup */
+    uint32_t threads;         /* of a workgroup, but for those of decode */
+    uint32_t head_tiles;      /* tiles of heads of one KV head */
+    uint32_t y;               /* workgroups a tile of tokens */
+    uint32_t attn;            /* dispatch of the list */
 };
 
 /* Index of such a dispatch among those of the list. */
@@ -74,9 +78,8 @@ static const char *matrix_shader(const struct lk_vk_facts *f, const struct cut *
     uint32_t parts = LK_VK_ATTN_MATRIX_PARTS(c->dim);
     uint32_t spec[4] = {0, c->dim, c->flags, 128 * parts};
     bool loops = !f->narrow && !f->looped; /* which a driver on the CPU is long to compile */
-    return (f->matrix || loops) && c->dim % (32 * parts) == 0 && lk_vk_facts_fit(f, shader, spec)
-               ? shader
-               : NULL;
+    bool shape = c->dim == c->v_padded && c->dim <= LK_VK_MAX_V_DIM && c->dim % (32 * parts) == 0;
+    return (f->matrix || loops) && shape && lk_vk_facts_fit(f, shader, spec) ? shader : NULL;
 }
 
 /* Query rows of a workgroup of many: what shared memory holds of them. */
@@ -100,19 +103,22 @@ static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
                     .n_kv_head = (uint32_t)shape.n_kv_head,
                     .head_dim = (uint32_t)shape.head_dim,
                     .dim = (uint32_t)shape.dim,
+                    .v_dim = (uint32_t)shape.v_dim,
+                    .v_padded = (uint32_t)shape.v_dim_padded,
                     .k_bits = (uint32_t)b->plan->states[op->u.attention.k].bits};
-    if (!b->status && c.dim > LK_VK_MAX_DIM) {
+    if (!b->status && (c.dim > LK_VK_MAX_DIM || c.v_padded > LK_VK_MAX_V_DIM)) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
-                            "attention of layer %d: head dimension %d, the Vulkan kernels take up "
-                            "to %d",
-                            op->layer, shape.head_dim, LK_VK_MAX_DIM);
+                            "attention of layer %d: head dimensions %d of keys, %d of values, the "
+                            "Vulkan kernels take up to %d and %d",
+                            op->layer, shape.head_dim, shape.v_dim, LK_VK_MAX_DIM, LK_VK_MAX_V_DIM);
     }
     c.flags = c.k_bits == LK_KV_K8_BITS ? LK_VK_ATTN_K8 : 0;
     c.flags |= op->u.attention.score_cap != 0.0f ? LK_VK_ATTN_CAP : 0;
+    c.flags |= LK_VK_ATTN_VALUES(c.v_padded);
     const char *by_matrix = few ? NULL : matrix_shader(b->facts, &c);
     c.shader = by_matrix ? by_matrix : b->facts->int_dot ? "attn_dot" : "attn";
     /* an invocation of few has as many elements of a large head as of a small one */
-    uint32_t few_rows = LK_VK_ATTN_FEW_ROWS / (c.dim > LK_VK_DECODE_DIM ? 2 : 1);
+    uint32_t few_rows = LK_VK_ATTN_FEW_ROWS / (c.v_padded > LK_VK_DECODE_DIM ? 2 : 1);
     c.rows = few ? few_rows : by_matrix ? LK_VK_ATTN_MATRIX_ROWS : many_rows(b->facts, &c);
     c.rows = few && group < c.rows ? group : c.rows;
     c.threads = few         ? 32
@@ -140,7 +146,8 @@ static struct lk_vk_step *attention_step(struct lk_vk_builder *b, int i, const s
     struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, 4 * c->attn);
     keys = window && window < keys ? window : keys;
     s->y = c->y;
-    s->work = 2 * keys * c->n_head * c->head_dim; /* of a token at the end of the context */
+    s->work =
+        keys * c->n_head * (c->head_dim + c->v_dim); /* of a token at the end of the context */
     return s;
 }
 
@@ -154,6 +161,7 @@ static struct lk_vk_attn_push push_of(const struct lk_vk_builder *b, int i, cons
                                     .n_kv_head = c->n_kv_head,
                                     .head_dim = c->head_dim,
                                     .dim = c->dim,
+                                    .v_dim = c->v_dim,
                                     .window = (uint32_t)op->u.attention.window,
                                     .ahead = (uint32_t)op->u.attention.ahead,
                                     .score_in = lk_bits(op->u.attention.score_in),
@@ -180,17 +188,20 @@ static uint32_t bind_sinks(struct lk_vk_builder *b, struct lk_vk_step *s, const 
 }
 
 /* Folds the chunks of keys that a split attention left in a piece. */
-static void merge(struct lk_vk_builder *b, const struct lk_vk_group *g,
-                  const struct lk_vk_attn_push *push, int part)
+static void merge(struct lk_vk_builder *b, const struct lk_vk_group *g, const struct cut *c,
+                  const struct lk_vk_attn_push *of, int part)
 {
+    struct lk_vk_attn_push push = *of;
+    push.head_dim = c->v_dim;
+    push.dim = c->v_padded;
     struct lk_vk_step *s =
-        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE, (push->head_dim + 63) / 64);
-    s->y = push->n_head;
+        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE, (c->v_dim + 63) / 64);
+    s->y = c->n_head;
     lk_vk_set_pipe(b, s, 0, "attn_merge", 0, 0, bind_sinks(b, s, &b->plan->ops[g->lead]), 0);
     lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
     lk_vk_bind(s, 4, LK_VK_BIND_PIECE, g->out[0].slot, true);
     lk_vk_bind(s, 5, LK_VK_BIND_PIECE, part, false);
-    lk_vk_set_push(s, push, sizeof *push);
+    lk_vk_set_push(s, &push, sizeof push);
 }
 
 void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
@@ -202,8 +213,8 @@ void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
     int out = g->out[0].slot, part = -1;
     if (split) {
         VkDeviceSize n = (VkDeviceSize)b->list->max_tokens * c.n_head * push.max_splits;
-        push.part_l = (uint32_t)(n * c.dim);
-        part = lk_vk_add_piece(b, n * (c.dim + 2) * 4, "partial results of attention");
+        push.part_l = (uint32_t)(n * c.v_padded);
+        part = lk_vk_add_piece(b, n * (c.v_padded + 2) * 4, "partial results of attention");
     }
     struct lk_vk_step *s = attention_step(b, g->lead, &c);
     uint32_t more = split ? LK_VK_ATTN_SPLIT : bind_sinks(b, s, op);
@@ -216,7 +227,7 @@ void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
     lk_vk_bind(s, 5, LK_VK_BIND_PIECE, split ? part : out, split);
     lk_vk_set_push(s, &push, sizeof push);
     if (split) {
-        merge(b, g, &push, part);
+        merge(b, g, &c, &push, part);
     }
 }
 

@@ -126,9 +126,10 @@ static bool decode_group(const struct lk_vk_pass *p, int i, struct lk_vk_group *
         return false;
     }
     const int *kv = plan->ops[store].in;
-    int head_dim = lk_attn_shape_of(plan, op).head_dim;
+    struct lk_attn_shape shape = lk_attn_shape_of(plan, op);
+    int head_dim = shape.head_dim;
     g->u.decode.store = store;
-    return lk_round_up((size_t)head_dim, LK_KV_DIM_ALIGN) <= LK_VK_DECODE_DIM &&
+    return shape.dim <= LK_VK_DECODE_DIM && shape.v_dim == head_dim &&
            trace(p, g, 0, op->in[0], head_dim) && trace(p, g, 1, kv[0], head_dim) &&
            trace(p, g, 2, kv[1], head_dim) && same_turn(plan, g->u.decode.rope) && can_name(p);
 }
