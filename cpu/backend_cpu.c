@@ -156,6 +156,7 @@ static size_t most_acts(const struct lk_exec *e, enum lk_acts_kind kind, bool de
         const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
         if (lk_cpu_is_packed(op) && lk_type_info(w->type)->acts == kind) {
             size_t n = (size_t)rows.n[plan->slots[op->out].rows], bytes;
+            n *= op->kind == LK_OP_HEADS ? (size_t)w->n_experts : 1;
             if (!lk_mul_size(n, lk_acts_row_bytes(kind, w->cols), &bytes)) {
                 return SIZE_MAX;
             }

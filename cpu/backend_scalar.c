@@ -86,7 +86,7 @@ static lk_status scalar_prepare(struct lk_backend *backend, const struct lk_exec
         const struct lk_op *op = &plan->ops[i];
         if (op->weight >= 0) {
             const struct lk_weight *w = &plan->weights[op->weight];
-            if (op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS) {
+            if (lk_is_product(op)) {
                 size_t n = lk_scalar_matmul_scratch(w, o->max_tokens);
                 scratch = n > scratch ? n : scratch;
             }
@@ -223,6 +223,17 @@ static void run_pick(const struct lk_exec *e, const struct lk_op *op)
     for (size_t i = 0; i < n; i++) { /* rows of `in` are whole groups */
         memcpy(slot_of(e, op->out) + i * width,
                slot_of(e, op->in[0]) + i * stride + (size_t)op->u.pick.at, width * sizeof(float));
+    }
+}
+
+static void run_join(const struct lk_exec *e, const struct lk_op *op)
+{
+    size_t a = (size_t)op->u.join.width[0], b = (size_t)op->u.join.width[1];
+    size_t n = (size_t)rows_of(e, op->out) * (size_t)e->o.plan->slots[op->out].width / (a + b);
+    for (size_t i = 0; i < n; i++) {
+        float *y = slot_of(e, op->out) + i * (a + b);
+        memcpy(y, slot_of(e, op->in[0]) + i * a, a * sizeof *y);
+        memcpy(y + a, slot_of(e, op->in[1]) + i * b, b * sizeof *y);
     }
 }
 
@@ -406,6 +417,11 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
             ok &= lk_scalar_gate(x + at, slot_of(e, op->in[1])[r], width, y + at);
         }
         return ok;
+    case LK_OP_JOIN:
+        run_join(e, op);
+        return true;
+    case LK_OP_HEADS:
+        return lk_scalar_heads(w, x, rows, y, e->scratch);
     case LK_OP_PICK:
         run_pick(e, op);
         return true;

@@ -8,7 +8,8 @@
  * a barrier where the cut changes:
  *   tokens   each thread has some rows of the batch
  *   columns  each thread has some groups of 16 output columns of every row
- *   heads    attention: units of (KV head, tokens); states: units of (sequence, head, columns)
+ *   heads    attention: units of (KV head, tokens); states: units of (sequence, head, columns);
+ *            products by head: groups of 16 columns of all heads
  *   none     one thread does it
  * In decode, a batch of one token, the work cut by tokens is done by every thread on memory of its
  * own: cheaper than to wait for each other.
@@ -38,7 +39,7 @@ struct lk_backend {
 /* Whether the op's weight is multiplied in its packed form. */
 static inline bool lk_cpu_is_packed(const struct lk_op *op)
 {
-    return op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS;
+    return lk_is_product(op);
 }
 
 enum lk_cut { LK_CUT_TOKENS, LK_CUT_COLUMNS, LK_CUT_HEADS, LK_CUT_NONE };
@@ -144,19 +145,22 @@ void lk_cpu_prepare_experts(const struct lk_exec *e, const struct lk_op *op, str
                             int thread, int n_threads);
 bool lk_cpu_experts(const struct lk_exec *e, const struct lk_op *op, struct lk_acts acts,
                     int thread, int n_threads);
+/* HEADS: acts are the rows of all heads, prepared for one. */
+bool lk_cpu_heads(const struct lk_exec *e, const struct lk_op *op, struct lk_acts acts, int thread,
+                  int n_threads);
 /* Columns [first, last) of EXPERT_BIAS. */
 bool lk_cpu_expert_bias(const struct lk_exec *e, const struct lk_op *op, int thread, int first,
                         int last);
 /* Rows [first, last) of COMBINE. */
 bool lk_cpu_combine(const struct lk_exec *e, const struct lk_op *op, int thread, int first,
                     int last);
-/* cpu/cpu_recurrent.c: ops of layers with a state: a row of PICK, L2_NORM or DELTA_GATES; columns
- * [first, last) of CONV; the thread's share of DELTA. */
+/* cpu/cpu_recurrent.c: ops of layers with a state: a row of PICK, JOIN, L2_NORM or DELTA_GATES;
+ * columns [first, last) of CONV; the thread's share of DELTA. */
 bool lk_cpu_recurrent_row(const struct lk_exec *e, const struct lk_op *op, int thread, int row);
 bool lk_cpu_conv(const struct lk_exec *e, const struct lk_op *op, int thread, int first, int last);
 /* DELTA, SSM */
 bool lk_cpu_scan(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads);
-/* The packed matrix of an expert, of an ordinary weight expert 0. */
+/* The packed matrix of an expert or head, of an ordinary weight expert 0. */
 struct lk_packed lk_cpu_packed_expert(const struct lk_exec *e, int weight, int expert);
 
 static inline int lk_share(int n, int i, int of)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cpu_experts: ops of experts on threads. A batch of many tokens takes the experts one after the
- * other, each with all rows that go to it; a single token reads its own experts alone. See
- * cpu_exec.h.
+ * Cpu_experts: ops of experts on threads, and products by head. A batch of many tokens takes the
+ * experts one after the other, each with all rows that go to it; a single token reads its own
+ * experts alone. See cpu_exec.h.
  */
 #include <string.h>
 
@@ -123,6 +123,30 @@ bool lk_cpu_experts(const struct lk_exec *e, const struct lk_op *op, struct lk_a
                              e->experts.order + from, n, first, last, y, width,
                              e->expert_out[thread]);
         }
+    }
+    return ok;
+}
+
+bool lk_cpu_heads(const struct lk_exec *e, const struct lk_op *op, struct lk_acts acts, int thread,
+                  int n_threads)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_weight *w = &plan->weights[op->weight];
+    const struct lk_matmul_kernels *mm = lk_matmul_kernels(e->backend->level);
+    int rows = e->rows.n[plan->slots[op->out].rows];
+    size_t width = (size_t)plan->slots[op->out].width, n = (size_t)w->n_experts;
+    float *y = lk_cpu_slot(e, thread, op->out);
+    int64_t each = e->packed[op->weight].n_groups, all = each * (int64_t)n;
+    int64_t first = all * thread / n_threads, last = all * (thread + 1) / n_threads;
+    bool ok = true;
+    while (first < last && rows > 0) { /* the groups of a head that are this thread's */
+        int64_t h = first / each, end = (h + 1) * each < last ? (h + 1) * each : last;
+        struct lk_packed p = lk_cpu_packed_expert(e, op->weight, (int)h);
+        struct lk_acts of_head = acts_from(acts, (int)h);
+        of_head.row_bytes = acts.row_bytes * n;
+        ok &= mm->mul(&p, &of_head, rows, first - h * each, end - h * each,
+                      y + (size_t)h * (width / n), width);
+        first = end;
     }
     return ok;
 }

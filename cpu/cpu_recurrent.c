@@ -24,6 +24,16 @@ bool lk_cpu_recurrent_row(const struct lk_exec *e, const struct lk_op *op, int t
         }
         return true;
     }
+    if (op->kind == LK_OP_JOIN) {
+        size_t a = (size_t)op->u.join.width[0], b = (size_t)op->u.join.width[1];
+        const float *x1 =
+            lk_cpu_slot(e, thread, op->in[1]) + (size_t)row * (size_t)plan->slots[op->in[1]].width;
+        for (size_t i = 0; i < width / (a + b); i++, y += a + b) {
+            memcpy(y, x + i * a, a * sizeof *y);
+            memcpy(y + a, x1 + i * b, b * sizeof *y);
+        }
+        return true;
+    }
     if (op->kind == LK_OP_L2_NORM) {
         return e->backend->vec->l2_norm(x, (int)width, op->u.l2_norm.group, op->u.l2_norm.n_groups,
                                         op->u.l2_norm.eps, y);

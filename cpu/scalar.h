@@ -48,6 +48,10 @@ bool lk_scalar_route(const struct lk_op *op, const float *scores, int n, const f
  * row a token or, if `routed`, a row an expert of a token. route: rows of lk_scalar_route. */
 bool lk_scalar_experts(const struct lk_weight *w, const float *x, bool routed, const float *route,
                        int n_used, int n_tokens, float *y, void *scratch);
+/* y[n_tokens][n_experts][rows of one] = the matrix of each head times its x[n_tokens][n_experts]
+ * [cols]. */
+bool lk_scalar_heads(const struct lk_weight *w, const float *x, int n_tokens, float *y,
+                     void *scratch);
 /* y[n] = the sum of k rows x[k][n], each times its weight. */
 bool lk_scalar_combine(const float *x, const float *w, int k, int n, float *y);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Scalar_experts: rule 10 of the contract: which experts a row goes to, their products, and the sum
- * of what they say. See scalar.h. Knows no backend.
+ * of what they say; products by head. See scalar.h. Knows no backend.
  */
 #include <string.h>
 
@@ -134,6 +134,18 @@ bool lk_scalar_experts(const struct lk_weight *w, const float *x, bool routed, c
                 lk_weight_of_expert(w, lk_routed_to(route + (size_t)t * 2 * (size_t)n_used, j));
             ok &= lk_scalar_matmul(&one, x + from * cols, 1, y + r * rows, scratch);
         }
+    }
+    return ok;
+}
+
+bool lk_scalar_heads(const struct lk_weight *w, const float *x, int n_tokens, float *y,
+                     void *scratch)
+{
+    size_t n = (size_t)w->n_experts, rows = (size_t)w->rows / n, cols = (size_t)w->cols;
+    bool ok = true;
+    for (size_t r = 0; r < (size_t)n_tokens * n; r++) {
+        struct lk_weight one = lk_weight_of_expert(w, (int)(r % n));
+        ok &= lk_scalar_matmul(&one, x + r * cols, 1, y + r * rows, scratch);
     }
     return ok;
 }

@@ -27,6 +27,7 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
     case LK_OP_ATTENTION:
     case LK_OP_DELTA:
     case LK_OP_SSM:
+    case LK_OP_HEADS:
         return LK_CUT_HEADS;
     case LK_OP_EMBED:
     case LK_OP_NORM:
@@ -39,6 +40,7 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
     case LK_OP_COMBINE:
     case LK_OP_GATE:
     case LK_OP_PICK:
+    case LK_OP_JOIN:
     case LK_OP_L2_NORM:
     case LK_OP_DELTA_GATES:
     case LK_OP_KINDS:
@@ -70,11 +72,13 @@ static struct lk_step *push(struct lk_exec *e, int op, int prepare, enum lk_cut 
         enum lk_cut was_cut = first ? LK_CUT_TOKENS : (s - 1)->cut;
         enum lk_rows was_rows = first ? LK_ROWS_TOKENS : rows_kind(plan, was);
         bool other_rows = was_rows != rows_kind(plan, &plan->ops[op]);
-        s->barrier = was_cut != cut || (cut == LK_CUT_TOKENS && other_rows);
+        bool meet = was_cut != cut || cut == LK_CUT_HEADS; /* heads are cut in ways of their own */
+        s->barrier = meet || (cut == LK_CUT_TOKENS && other_rows);
         /* Alone, each thread has all that was cut by tokens; the cache is shared. */
         was_cut = cut_in_decode(was_cut);
-        s->barrier_decode = was_cut != cut_in_decode(cut) &&
-                            (was_cut != LK_CUT_TOKENS || (was && was->kind == LK_OP_KV_STORE));
+        meet = was_cut != cut_in_decode(cut) || cut == LK_CUT_HEADS;
+        s->barrier_decode =
+            meet && (was_cut != LK_CUT_TOKENS || (was && was->kind == LK_OP_KV_STORE));
     }
     e->n_steps++;
     return s;
@@ -111,16 +115,17 @@ lk_status lk_cpu_compile(struct lk_exec *e, lk_error *err)
         e->cut_by_tokens[plan->in_slot] = true;
     }
     int prepared = -1; /* the slot whose prepared rows are at hand */
-    int grouped = -1;  /* the rows of ROUTE by which they are in order; -1: as they come */
+    int grouped = -1;  /* the rows of ROUTE by which they are in order; -1: as they come, -2: a row
+                          is one of each head */
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         enum lk_cut cut = cut_of(op->kind);
         bool experts = op->kind == LK_OP_EXPERTS;
-        int order = experts ? op->in[1] : -1;
+        int order = experts ? op->in[1] : op->kind == LK_OP_HEADS ? -2 : -1;
         if (experts && order != grouped) {
             push(e, i, -1, LK_CUT_NONE)->group = true;
         }
-        if (experts || op->kind == LK_OP_MATMUL) {
+        if (lk_is_product(op)) {
             if (op->in[0] != prepared || order != grouped) {
                 push_prepare(e, i);
             }
@@ -289,6 +294,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
             break;
         }
         case LK_OP_PICK:
+        case LK_OP_JOIN:
         case LK_OP_L2_NORM:
         case LK_OP_DELTA_GATES:
             ok &= lk_cpu_recurrent_row(e, op, thread, r);
@@ -298,6 +304,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         case LK_OP_SSM:
         case LK_OP_EXPERTS:
         case LK_OP_EXPERT_BIAS:
+        case LK_OP_HEADS:
         case LK_OP_MATMUL:
         case LK_OP_BIAS:
         case LK_OP_ATTENTION:
@@ -375,6 +382,8 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
         case LK_OP_COMBINE:
         case LK_OP_GATE:
         case LK_OP_PICK:
+        case LK_OP_JOIN:
+        case LK_OP_HEADS:
         case LK_OP_CONV:
         case LK_OP_L2_NORM:
         case LK_OP_DELTA_GATES:
@@ -392,14 +401,17 @@ static void run_prepare(const struct lk_exec *e, const struct lk_step *s, int th
     const struct lk_plan *plan = e->o.plan;
     const struct lk_slot *in = &plan->slots[plan->ops[s->op].in[0]];
     enum lk_type type = (enum lk_type)s->prepare;
-    struct lk_acts acts = acts_of(e, thread, type, in->width);
+    bool heads = plan->ops[s->op].kind == LK_OP_HEADS;
+    int each = heads ? plan->weights[plan->ops[s->op].weight].n_experts : 1; /* of a token */
+    struct lk_acts acts = acts_of(e, thread, type, in->width / each);
     if (plan->ops[s->op].kind == LK_OP_EXPERTS) {
         lk_cpu_prepare_experts(e, &plan->ops[s->op], acts, thread, n_threads);
         return;
     }
     struct span rows = token_span(e, n_rows(e, in->rows), thread, n_threads);
     lk_matmul_kernels(e->backend->level)
-        ->prepare(&acts, lk_cpu_slot(e, thread, plan->ops[s->op].in[0]), rows.first, rows.last);
+        ->prepare(&acts, lk_cpu_slot(e, thread, plan->ops[s->op].in[0]), rows.first * each,
+                  rows.last * each);
 }
 
 void lk_cpu_rope_tables(const struct lk_exec *e, int first, int last)
@@ -460,6 +472,9 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
             ok = run_columns(e, op, thread, n_threads);
         } else if (op->kind == LK_OP_DELTA || op->kind == LK_OP_SSM) {
             ok = lk_cpu_scan(e, op, thread, n_threads);
+        } else if (op->kind == LK_OP_HEADS) {
+            const struct lk_weight *w = &plan->weights[op->weight];
+            ok = lk_cpu_heads(e, op, acts_of(e, thread, w->type, (int)w->cols), thread, n_threads);
         } else {
             ok = lk_cpu_attention(e, op, thread, n_threads);
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Elementwise: add, bias, GELU, GLU, scale, softcap and parts of groups over all elements of a slot;
- * and as many residuals as ADDS says added to the result.
+ * Elementwise: add, bias, GELU, GLU, scale, softcap, parts of groups and groups joined over all
+ * elements of a slot; and as many residuals as ADDS says added to the result.
  */
 #version 450
 #include "shaders/common.glsl"
@@ -42,6 +42,16 @@ void main()
     }
     if (KIND == LK_VK_ELT_PICK) {
         out0[i] = in0[i / p.width * p.cap_in + p.cap_out + i % p.width];
+        return;
+    }
+    if (KIND == LK_VK_ELT_JOIN) {
+        uint group = i / p.width, c = i - group * p.width;
+        uint rest = p.width - p.cap_in; /* columns of in1 */
+        if (c < p.cap_in) {
+            out0[i] = in0[group * p.cap_in + c];
+        } else {
+            out0[i] = in1[group * rest + c - p.cap_in];
+        }
         return;
     }
     precise float x = in0[i];

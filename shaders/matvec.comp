@@ -22,6 +22,7 @@ layout(constant_id = 3) const uint PANELS = 0; /* of a row; with COLS = 1; 0: an
 const uint EPI = MODE & 15u;
 const uint PREP = (MODE >> 4) & 15u;
 const bool EXPERTS = (MODE & LK_VK_EPI_EXPERTS) != 0u;
+const bool HEADS = (MODE & LK_VK_EPI_HEADS) != 0u;
 const uint LANES = (MODE & LK_VK_EPI_NARROW) != 0u ? 8u : 32u; /* of a worker */
 const uint WORKERS = THREADS / LANES;
 const uint PARTS = PANELS == 0u ? WORKERS * COLS : EPI >= LK_VK_EPI_SILU ? 2u * PANELS : PANELS;
@@ -281,8 +282,11 @@ void main()
     uint x_row = PANELS == 0u || EXPERTS ? first : 0u;
     if (EXPERTS) { /* one row a workgroup */
         uint of = first / p.w2;
-        int expert = lk_rte(route[of * p.w1 + (first - of * p.w2)]);
-        group += uint(expert) * p.rg1 - p.at0;
+        uint expert = first - of * p.w2;
+        if (!HEADS) {
+            expert = uint(lk_rte(route[of * p.w1 + expert]));
+        }
+        group += expert * p.rg1 - p.at0;
         x_row = first / p.rg2;
         if (group >= p.n_groups) { /* another chunk has its weights */
             return;

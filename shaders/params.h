@@ -51,6 +51,8 @@
 /* The rows are those that go to experts, and the weights those of all experts; see matmul_push. A
  * bit above what a kernel keeps of its epilogue. */
 #define LK_VK_EPI_EXPERTS 256
+/* Beside it: the rows are those of heads, one of each a token, and so are the weights. */
+#define LK_VK_EPI_HEADS 1024
 /* 8 rows a workgroup of a mat-vec of floats, a quarter of a row group: for few of them. */
 #define LK_VK_EPI_NARROW 512
 
@@ -73,6 +75,7 @@
 #define LK_VK_ELT_RELU    12
 #define LK_VK_ELT_ERF     11 /* GELU by the error function */
 #define LK_VK_ELT_PICK    8  /* of each cap_in columns those from cap_out on */
+#define LK_VK_ELT_JOIN    13 /* cap_in columns of in0, the rest of `width` of in1 */
 
 /* embed: row token[t], or row pos[t], of a weight chunk -> out[t] */
 struct lk_vk_embed_push {
@@ -112,7 +115,8 @@ struct lk_vk_quantize_push {
  * epilogues take row group i of the first and rg1 + i of the second half.
  * Of experts, of whose rows there are n_tokens: rg1 row groups each, n0 rows; at0 is the first row
  * group of the chunk; rg2 rows have one row of activations. A mat-vec finds the expert of row r in
- * the row r / w2 of ROUTE, which has w1 floats; a tile finds its rows as sort has put them. */
+ * the row r / w2 of ROUTE, which has w1 floats; a tile finds its rows as sort has put them.
+ * Of heads likewise: row r is of head r % w2, a tile has up to w1 rows of one. */
 struct lk_vk_matmul_push {
     LK_PARAMS_U32 n_tokens;
     LK_PARAMS_U32 n_groups; /* row groups of the chunk */

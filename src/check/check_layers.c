@@ -55,8 +55,8 @@ double lk_check_slack(const struct lk_plan *plan, const struct lk_op *op, bool c
     if (!clean) {
         return LK_BOUND_APPROXIMATE;
     }
-    bool quantized = (op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS) &&
-                     lk_type_info((uint32_t)plan->weights[op->weight].type)->quantized;
+    bool quantized =
+        lk_is_product(op) && lk_type_info((uint32_t)plan->weights[op->weight].type)->quantized;
     return op->kind == LK_OP_ATTENTION               ? LK_BOUND_APPROXIMATE_ATTENTION
            : op->kind == LK_OP_KV_STORE || quantized ? LK_BOUND_APPROXIMATE_ROUNDED
                                                      : LK_BOUND_APPROXIMATE_FIRST;

@@ -25,7 +25,7 @@ static lk_status open_reference(struct lk_check_run *c, struct lk_side *side, co
 
 static double bound_of(const struct lk_plan *plan, const struct lk_op *op)
 {
-    if (op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS) {
+    if (lk_is_product(op)) {
         return lk_type_info((uint32_t)plan->weights[op->weight].type)->quantized
                    ? LK_BOUND_QUANT_MATMUL
                    : LK_BOUND_FLOAT_MATMUL;

@@ -51,7 +51,7 @@ lk_token_cost lk_engine_token_cost(const lk_engine *e)
     for (int i = 0; i < e->plan->n_ops; i++) {
         const struct lk_op *op = &e->plan->ops[i];
         cost.weight_bytes += op_bytes(e->plan, op);
-        if (op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS) {
+        if (lk_is_product(op)) {
             const struct lk_weight *w = &e->plan->weights[op->weight];
             uint64_t n = (uint64_t)w->rows * (uint64_t)w->cols;
             n = op->kind == LK_OP_EXPERTS ? n / (uint64_t)w->n_experts * (uint64_t)e->plan->n_routed
@@ -229,7 +229,7 @@ static const char *main_type(const struct lk_plan *plan)
     uint64_t work[LK_N_TYPES] = {0};
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
-        if (op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS) {
+        if (lk_is_product(op)) {
             const struct lk_weight *w = &plan->weights[op->weight];
             size_t t = (size_t)(lk_type_info((uint32_t)w->type) - types);
             work[t] += (uint64_t)w->rows * (uint64_t)w->cols;

@@ -71,6 +71,10 @@ const char *lk_op_name(enum lk_op_kind kind)
         return "gate";
     case LK_OP_PICK:
         return "pick";
+    case LK_OP_JOIN:
+        return "join";
+    case LK_OP_HEADS:
+        return "heads";
     case LK_OP_CONV:
         return "conv";
     case LK_OP_L2_NORM:

@@ -43,6 +43,9 @@ enum lk_op_kind {
     LK_OP_COMBINE,     /* out[r] = sum over j of weight j of row r times in[0][r k + j] */
     LK_OP_GATE,        /* out = in[0] times the sigmoid of the row's one number in in[1] */
     LK_OP_PICK,        /* out = a part of each group of in's columns */
+    LK_OP_JOIN,        /* out = each group of in[0]'s columns with that of in[1] behind it */
+    LK_OP_HEADS,       /* out = the matrix of w for each head, times that head's part of in's
+                          columns */
     LK_OP_CONV,    /* a sum over each column of the last `taps` rows of the row's sequence, times
                       w [taps][width], oldest first; if `bias`, w's row behind those is added; then
                       SiLU, if `silu` */
@@ -85,7 +88,7 @@ struct lk_weight {
     char name[96]; /* of the tensor; a row range of a fused tensor says "name[a:b]" */
     enum lk_type type;
     int64_t rows, cols;
-    int n_experts; /* of EXPERTS: rows are those of so many matrices; else 0 */
+    int n_experts; /* of EXPERTS and HEADS: rows are those of so many matrices; else 0 */
     size_t apart;  /* bytes from one of these to the next; 0: one follows the other */
     const void *data;
     size_t n_bytes;
@@ -151,6 +154,9 @@ struct lk_op {
             int width, stride, at; /* [at, at + width) of each `stride` columns */
         } pick;
         struct {
+            int width[2]; /* of a group of in[0], of in[1] */
+        } join;
+        struct {
             int state; /* of the plan: the last taps - 1 rows, oldest first */
             int taps;
             bool bias, silu;
@@ -199,6 +205,12 @@ static inline bool lk_op_is_same(const struct lk_op *a, const struct lk_op *b)
            a->in[1] == b->in[1] && a->out == b->out && a->weight == b->weight;
 }
 
+/* Whether rows are multiplied by the op's weight: by a matrix, or by one of several. */
+static inline bool lk_is_product(const struct lk_op *op)
+{
+    return op->kind == LK_OP_MATMUL || op->kind == LK_OP_EXPERTS || op->kind == LK_OP_HEADS;
+}
+
 /* Whether the host looks up the rows of an op: its table is not read before a row of it is used,
  * and what is wrong with a row is an error of range then. */
 static inline bool lk_is_looked_up(const struct lk_op *op)
@@ -219,7 +231,7 @@ static inline int lk_delta_k_head(const struct lk_op *op, int h)
                               : h % op->u.delta.n_k_head;
 }
 
-/* The matrix of one expert. */
+/* The matrix of one expert, or head. */
 struct lk_weight lk_weight_of_expert(const struct lk_weight *w, int expert);
 
 /* An op with those operands, before any layer is set; -1: there is none. */

@@ -475,6 +475,25 @@ static void experts(const struct lk_exec *e, const struct lk_op *op, const struc
     }
 }
 
+/* Each head's part of a row meets that head's matrix. */
+static void heads(const struct lk_exec *e, const struct lk_op *op, const struct lk_weight *w)
+{
+    size_t n = (size_t)w->n_experts, cols = (size_t)w->cols, rows = (size_t)w->rows / n;
+    for (size_t r = 0; r < (size_t)rows_of(e, op->out) * n; r++) {
+        struct lk_weight one = lk_weight_of_expert(w, (int)(r % n));
+        matmul(e, &one, slot_of(e, op->in[0]) + r * cols, 1, slot_of(e, op->out) + r * rows);
+    }
+}
+
+static void join(const struct lk_op *op, const double *a, const double *b, size_t width, double *y)
+{
+    size_t n_a = (size_t)op->u.join.width[0], n_b = (size_t)op->u.join.width[1];
+    for (size_t i = 0; i < width; i += n_a + n_b, a += n_a, b += n_b, y += n_a + n_b) {
+        memcpy(y, a, n_a * sizeof *y);
+        memcpy(y + n_a, b, n_b * sizeof *y);
+    }
+}
+
 /* ---- layers with a state: rows come in the order of their tokens ---- */
 
 static void conv(const struct lk_exec *e, const struct lk_op *op, const struct lk_state_mem *states,
@@ -556,6 +575,10 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
     }
     if (op->kind == LK_OP_EXPERTS) {
         experts(e, op, w);
+        return;
+    }
+    if (op->kind == LK_OP_HEADS) {
+        heads(e, op, w);
         return;
     }
     size_t n_used = (size_t)plan->n_routed;
@@ -647,6 +670,10 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
                 y[at + i] = x[from + (size_t)op->u.pick.at];
             }
             break;
+        case LK_OP_JOIN:
+            join(op, x + (size_t)r * (size_t)plan->slots[op->in[0]].width,
+                 x1 + (size_t)r * (size_t)plan->slots[op->in[1]].width, width, y + at);
+            break;
         case LK_OP_L2_NORM:
             lk_ref_l2_norm(op, x + at, width, y + at);
             break;
@@ -664,6 +691,7 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
             break;
         case LK_OP_MATMUL:
         case LK_OP_EXPERTS:
+        case LK_OP_HEADS:
         case LK_OP_KINDS:
             break;
         }

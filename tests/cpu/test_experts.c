@@ -158,6 +158,26 @@ static void layer_make(struct layer *l, enum lk_type type, int n_embd, int n_ff,
     hand_op(p, LK_OP_COMBINE, d, route, hand_slot(p, n_embd, LK_ROWS_TOKENS), -1);
 }
 
+/* Products by head between ordinary ones of the same rows, whose prepared rows are others. */
+static void heads_make(struct layer *l, enum lk_type type, int n_head, int cols, int rows, int own)
+{
+    memset(l, 0, sizeof *l);
+    struct lk_plan *p = &l->plan;
+    int width = n_head * cols;
+    hand_start(p, &l->room, width);
+    int before =
+        hand_put(p, LK_OP_MATMUL, 0, -1, n_head * own, weight(l, type, n_head * own, width, 0, 1));
+    int heads =
+        hand_put(p, LK_OP_HEADS, 0, -1, n_head * rows, weight(l, type, rows, cols, n_head, 2));
+    int behind = hand_put(p, LK_OP_MATMUL, 0, -1, width, weight(l, type, width, width, 0, 3));
+    int both = hand_put(p, LK_OP_JOIN, heads, before, n_head * (rows + own), -1);
+    hand_last(p)->u.join.width[0] = rows;
+    hand_last(p)->u.join.width[1] = own;
+    int y = hand_put(p, LK_OP_MATMUL, both, -1, width,
+                     weight(l, LK_TYPE_F32, width, n_head * (rows + own), 0, 4));
+    hand_put(p, LK_OP_ADD, y, behind, width, -1);
+}
+
 static void layer_free(struct layer *l)
 {
     for (int i = 0; i < l->n_data; i++) {
@@ -215,11 +235,11 @@ static void same(const float *got, const float *want, size_t n, const char *what
     }
 }
 
-static void check_layer(enum lk_type type, int n_embd, int n_ff, int n_expert, int used, int n)
+/* What a layer of rows of n_embd makes of n tokens, on every level. Frees it. */
+static void check(struct layer *l, int n_embd, int n)
 {
     static const char *const LEVELS[] = {"generic", "avx2", "avx-vnni", "avx512",
                                          "amx",     "neon", "dotprod",  "i8mm"};
-    struct layer l;
     size_t size = (size_t)n * (size_t)n_embd;
     float *in = malloc(size * sizeof *in), *want = malloc(size * sizeof *want);
     float *got = malloc(size * sizeof *got);
@@ -228,9 +248,8 @@ static void check_layer(enum lk_type type, int n_embd, int n_ff, int n_expert, i
     for (size_t i = 0; i < size; i++) {
         in[i] = (float)((int)(rng_u32(&rng) >> 8) - (1 << 23)) * 0x1p-22f;
     }
-    layer_make(&l, type, n_embd, n_ff, n_expert, used);
-    run(&l, &lk_backend_scalar, NULL, 1, in, n, n, want);
-    run(&l, &lk_backend_scalar, NULL, 1, in, n, 1, got);
+    run(l, &lk_backend_scalar, NULL, 1, in, n, n, want);
+    run(l, &lk_backend_scalar, NULL, 1, in, n, 1, got);
     same(got, want, size, "scalar", 1);
     for (size_t i = 0; i < LK_COUNT(LEVELS); i++) {
         enum lk_cpu_level level;
@@ -240,15 +259,54 @@ static void check_layer(enum lk_type type, int n_embd, int n_ff, int n_expert, i
         }
         for (int threads = 1; threads <= 3; threads += 2) {
             for (int most = n; most >= 1; most = most > 5 ? 5 : most > 1 ? 1 : 0) {
-                run(&l, &lk_backend_cpu, LEVELS[i], threads, in, n, most, got);
+                run(l, &lk_backend_cpu, LEVELS[i], threads, in, n, most, got);
                 same(got, want, size, LEVELS[i], most);
             }
         }
     }
-    layer_free(&l);
+    layer_free(l);
     free(in);
     free(want);
     free(got);
+}
+
+static void check_layer(enum lk_type type, int n_embd, int n_ff, int n_expert, int used, int n)
+{
+    struct layer l;
+    layer_make(&l, type, n_embd, n_ff, n_expert, used);
+    check(&l, n_embd, n);
+}
+
+static void check_heads(enum lk_type type, int n_head, int cols, int rows, int own, int n)
+{
+    struct layer l;
+    heads_make(&l, type, n_head, cols, rows, own);
+    check(&l, n_head * cols, n);
+}
+
+Test(experts, heads_say_what_scalar_says, .timeout = 600)
+{
+    check_heads(LK_TYPE_Q8_0, 5, 192, 96, 64, 9);
+    check_heads(LK_TYPE_Q4_K, 3, 512, 128, 5, 67);
+    check_heads(LK_TYPE_F16, 4, 40, 20, 3, 7); /* rows that are no whole groups */
+    check_heads(LK_TYPE_F32, 2, 7, 3, 1, 20);
+    check_heads(LK_TYPE_BF16, 1, 64, 33, 32, 5); /* a head alone */
+    check_heads(LK_TYPE_IQ3_XXS, 2, 256, 40, 2, 12);
+    check_heads(LK_TYPE_Q5_1, 17, 32, 8, 1, 33); /* more heads than threads' groups */
+}
+
+/* The matrix of a head is its own, and meets its own part of a row. */
+Test(experts, heads_have_their_own_matrices)
+{
+    static const float m[3 * 2 * 2] = {1, 0, 0, 1, 2, 0, 0, 2, 0, 1, -1, 0},
+                                 x[6] = {1, 2, 3, 4, 5, 6};
+    static const float want[6] = {1, 2, 6, 8, 6, -5};
+    struct lk_weight w = {.type = LK_TYPE_F32, .rows = 6, .cols = 2, .n_experts = 3, .data = m};
+    w.n_bytes = sizeof m;
+    float y[6], scratch[64];
+    cr_assert_leq(lk_scalar_matmul_scratch(&w, 1), sizeof scratch);
+    cr_assert(lk_scalar_heads(&w, x, 1, y, scratch));
+    cr_assert_eq(memcmp(y, want, sizeof y), 0);
 }
 
 Test(experts, layers_say_what_scalar_says, .timeout = 600)

@@ -295,8 +295,8 @@ static void check_wiring(const struct lk_plan *p)
         case LK_OP_ATTENTION: {
             struct lk_attn_shape s = lk_attn_shape_of(p, op);
             check_states(p, op->layer, op->u.attention.k, op->u.attention.v,
-                         s.n_kv_head * s.head_dim, s.n_kv_head * s.head_dim);
-            cr_assert(in == out && in == s.n_head * s.head_dim &&
+                         s.n_kv_head * s.head_dim, s.n_kv_head * s.v_dim);
+            cr_assert(in == s.n_head * s.head_dim && out == s.n_head * s.v_dim &&
                       s.group * s.n_kv_head == s.n_head);
             break;
         }
@@ -326,6 +326,14 @@ static void check_wiring(const struct lk_plan *p)
             cr_assert(in == out && in1 == 2 * p->n_routed &&
                       p->slots[op->in[0]].rows == LK_ROWS_ROUTED);
             break;
+        case LK_OP_HEADS:
+            cr_assert(w->cols * w->n_experts == in && w->rows == out, "%s", w->name);
+            break;
+        case LK_OP_JOIN: {
+            const int *n = op->u.join.width;
+            cr_assert(out == in + in1 && in % n[0] == 0 && in / n[0] * n[1] == in1);
+            break;
+        }
         case LK_OP_PICK:
             cr_assert(in % op->u.pick.stride == 0 &&
                       out == in / op->u.pick.stride * op->u.pick.width &&

@@ -565,6 +565,33 @@ Test(ref_scalar, attention)
     }
 }
 
+/* Products by head have the bound of any product; what is joined to them stays as it is. */
+Test(ref_scalar, products_by_head)
+{
+    enum { N = 3, COLS = 40, ROWS = 24, EACH = COLS + ROWS, ALL = TOKENS * N * EACH };
+    static float x[TOKENS * N * COLS], w[N * ROWS * COLS];
+    static double allowed[ALL];
+    fill(x, TOKENS * N * COLS, 2.0f, 31);
+    fill(w, N * ROWS * COLS, 1.0f, 32);
+    struct rig r;
+    rig_start(&r, N * COLS, TOKENS, x);
+    struct lk_op *op = rig_op(&r, LK_OP_HEADS, 0, -1, N * ROWS);
+    op->weight = rig_weight(&r, LK_TYPE_F32, N * ROWS, COLS, w);
+    r.plan.weights[op->weight].n_experts = N;
+    op = rig_op(&r, LK_OP_JOIN, 1, 0, N * EACH);
+    op->u.join.width[0] = ROWS;
+    op->u.join.width[1] = COLS;
+    for (int i = 0; i < ALL; i++) {
+        int head = i / EACH % N, row = i % EACH;
+        const float *part = x + i / EACH * COLS, *of = w + (head * ROWS + row) * COLS;
+        allowed[i] = row < ROWS ? 0 : U * fabs((double)part[row - ROWS]);
+        for (int k = 0; k < COLS && row < ROWS; k++) {
+            allowed[i] += 262 * U * fabs((double)of[k] * (double)part[k]);
+        }
+    }
+    check_rig(&r, allowed, "products by head");
+}
+
 /* Weights of chosen experts: the exponent carries half a unit of the score's distance, exp and rcp
  * their own, the sum one of each term. */
 Test(ref_scalar, routes_and_combines)

@@ -147,6 +147,54 @@ Test(vk_experts, layers_without_features, .timeout = 600)
     vk_pair_close();
 }
 
+/* Products by head in each kind of kernel, their rows joined with those of the first. */
+static void heads(enum lk_type type, int n_head, int cols, int rows, int n_tokens,
+                  const char *variant)
+{
+    struct vk_bench b;
+    char what[120];
+    snprintf(what, sizeof what, "heads %s %d of %dx%d, %d tokens, without '%s'",
+             lk_type_info(type)->name, n_head, rows, cols, n_tokens, variant);
+    vk_bench_begin(&b, n_head * cols, n_tokens, what);
+    int one = vk_bench_slot(&b, n_head * rows, LK_ROWS_TOKENS);
+    vk_bench_op(&b, LK_OP_HEADS, 0, -1, one, experts_weight(&b, type, n_head, rows, cols, 5));
+    int other = vk_bench_slot(&b, n_head * 3, LK_ROWS_TOKENS);
+    vk_bench_op(&b, LK_OP_HEADS, 0, -1, other, experts_weight(&b, type, n_head, 3, cols, 6));
+    struct lk_op *op = vk_bench_op(&b, LK_OP_JOIN, one, other,
+                                   vk_bench_slot(&b, n_head * (rows + 3), LK_ROWS_TOKENS), -1);
+    op->u.join.width[0] = rows;
+    op->u.join.width[1] = 3;
+    vk_bench_end(&b, variant);
+}
+
+Test(vk_experts, heads, .timeout = 600)
+{
+    static const int TOKENS[] = {1, 3, 90};
+    static const struct {
+        enum lk_type type;
+        int n_head, cols, rows;
+    } CASES[] = {{LK_TYPE_Q8_0, 20, 192, 512},
+                 {LK_TYPE_Q4_K, 3, 512, 100},
+                 {LK_TYPE_F16, 5, 40, 33},
+                 {LK_TYPE_F32, 2, 7, 40}, /* rows that are no whole uvec4s */
+                 {LK_TYPE_Q5_1, 1, 64, 31}};
+    for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
+        for (size_t c = 0; c < LK_COUNT(CASES); c++) {
+            if (!vk_pair_samples() || !vk_pair_skips(i, c)) {
+                heads(CASES[c].type, CASES[c].n_head, CASES[c].cols, CASES[c].rows, TOKENS[i], "");
+            }
+        }
+    }
+    for (size_t v = 1; v < (vk_pair_samples() ? 2 : VK_N_VARIANTS); v++) {
+        for (size_t i = 1; i < LK_COUNT(TOKENS); i++) {
+            if (!vk_pair_skips(v, i)) {
+                heads(LK_TYPE_Q6_K, 4, 256, 64, TOKENS[i], VK_VARIANTS[v]);
+            }
+        }
+    }
+    vk_pair_close();
+}
+
 /* Matrices of experts that are more than a buffer may be are cut between experts. */
 Test(vk_experts, matrices_beyond_the_devices_range)
 {

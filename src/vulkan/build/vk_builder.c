@@ -93,10 +93,9 @@ void lk_vk_builder_close(struct lk_vk_builder *b)
     lk_free(b->home);
 }
 
-struct lk_vk_acts_at lk_vk_acts_layout(const struct lk_vk_builder *b, int slot, uint32_t form)
+struct lk_vk_acts_at lk_vk_acts_of(uint32_t rows, uint32_t width, uint32_t form)
 {
-    uint32_t k = (uint32_t)lk_round_up(lk_vk_width(b, slot), LK_VK_PANEL);
-    uint32_t rows = (uint32_t)padded_rows(b, b->plan->slots[slot].rows);
+    uint32_t k = (uint32_t)lk_round_up(width, LK_VK_PANEL);
     struct lk_vk_acts_at x = {.stride = k, .words = (VkDeviceSize)rows * k};
     if (form == LK_VK_X_Q32 || form == LK_VK_X_Q256) {
         uint32_t blocks = k / (form == LK_VK_X_Q32 ? 32 : 256);
@@ -106,6 +105,12 @@ struct lk_vk_acts_at lk_vk_acts_layout(const struct lk_vk_builder *b, int slot, 
         x.words = (VkDeviceSize)rows * (x.stride + blocks + k / 32);
     }
     return x;
+}
+
+struct lk_vk_acts_at lk_vk_acts_layout(const struct lk_vk_builder *b, int slot, uint32_t form)
+{
+    uint32_t rows = (uint32_t)padded_rows(b, b->plan->slots[slot].rows);
+    return lk_vk_acts_of(rows, lk_vk_width(b, slot), form);
 }
 
 int lk_vk_acts_piece(struct lk_vk_builder *b, int slot, uint32_t form)
@@ -133,7 +138,8 @@ struct lk_vk_step *lk_vk_add_step(struct lk_vk_builder *b, enum lk_rows rows, en
     if (!b->status) {
         s = &l->steps[l->n_steps++];
     }
-    *s = (struct lk_vk_step){.grid = grid, .x = x, .y = 1, .rows = rows, .op = {b->op}, .n_ops = 1};
+    *s = (struct lk_vk_step){
+        .grid = grid, .x = x, .y = 1, .rows = rows, .times = 1, .op = {b->op}, .n_ops = 1};
     return s;
 }
 

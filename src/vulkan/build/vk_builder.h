@@ -50,11 +50,13 @@ uint32_t lk_vk_width(const struct lk_vk_builder *b, int slot);
 /* A piece of the arena; its index. */
 int lk_vk_add_piece(struct lk_vk_builder *b, VkDeviceSize bytes, const char *what);
 
-/* A slot's rows in a form: words of a row, and where d and sums begin; see params.h. */
+/* Rows in a form: words of a row, and where d and sums begin; see params.h. */
 struct lk_vk_acts_at {
     uint32_t stride, d, s;
     VkDeviceSize words;
 };
+struct lk_vk_acts_at lk_vk_acts_of(uint32_t rows, uint32_t width, uint32_t form);
+/* The same of a slot's rows. */
 struct lk_vk_acts_at lk_vk_acts_layout(const struct lk_vk_builder *b, int slot, uint32_t form);
 /* The piece that holds them. */
 int lk_vk_acts_piece(struct lk_vk_builder *b, int slot, uint32_t form);

@@ -66,6 +66,9 @@ static void emit_group(struct lk_vk_builder *b, const struct lk_vk_group *g)
     case LK_VK_GROUP_EXPERTS:
         lk_vk_emit_experts(b, g);
         break;
+    case LK_VK_GROUP_HEADS:
+        lk_vk_emit_heads(b, g);
+        break;
     case LK_VK_GROUP_CONV:
         lk_vk_emit_conv(b, g);
         break;

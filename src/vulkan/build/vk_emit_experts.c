@@ -2,7 +2,8 @@
  *
  * Vk_emit_experts: see vk_emit_experts.h. Few tokens take a mat-vec for each row that goes to an
  * expert; many are sorted by their experts on the device, into tiles, of which there are as many as
- * there can be: those that are not needed end at once. Nothing waits for the host.
+ * there can be: those that are not needed end at once. Nothing waits for the host. Rows of heads
+ * take the same kernels, which know whose each row is.
  */
 #include "vulkan/build/vk_emit_experts.h"
 
@@ -193,5 +194,108 @@ void lk_vk_emit_experts(struct lk_vk_builder *b, const struct lk_vk_group *g)
     int m = lk_vk_matrix(b, weight, n);
     for (int c = 0; m >= 0 && c < b->e->store.matrices[m].n_chunks && !b->status; c++) {
         chunk_step(b, g, m, c);
+    }
+}
+
+/* ---- heads ---- */
+
+/* The rows of all heads as a matmul takes them. */
+struct head_rows {
+    int piece; /* -1: the slot as it is, or as every workgroup prepares it */
+    struct lk_vk_acts_at x;
+};
+
+/* Makes the input ready in a piece of its own: a row for each head of a token. */
+static struct head_rows make_ready(struct lk_vk_builder *b, const struct lk_vk_group *g,
+                                   const struct lk_weight *w)
+{
+    uint32_t form = lk_vk_form_of(w->type), k = (uint32_t)w->cols, n = (uint32_t)w->n_experts;
+    struct head_rows r = {.piece = -1, .x = {.stride = k}};
+    if (g->u.heads.prep != LK_VK_PREP_NONE || (form == LK_VK_X_F32 && k % 4 == 0)) {
+        return r;
+    }
+    uint32_t tokens = lk_vk_most_rows(b, LK_ROWS_TOKENS);
+    VkDeviceSize most = b->facts->max_binding / (lk_vk_acts_of(n, k, form).words * 4);
+    if (b->e->o.fewer && tokens > most && most > 0) { /* as many as one binding holds */
+        lk_vk_take_fewer(b->e, LK_ROWS_TOKENS, (int)most);
+        tokens = (uint32_t)most;
+    }
+    r.x = lk_vk_acts_of(tokens * n, k, form);
+    r.piece = lk_vk_add_piece(b, r.x.words * 4, "activations of heads");
+    struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS,
+                                          ((uint32_t)lk_round_up(k, LK_VK_PANEL) + 511) / 512);
+    s->times = n;
+    lk_vk_set_pipe(b, s, 0, "quantize", form, 0, 0, 0);
+    lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
+    lk_vk_bind(s, 1, LK_VK_BIND_PIECE, g->in[0].slot, false);
+    lk_vk_bind(s, 3, LK_VK_BIND_PIECE, r.piece, true);
+    struct lk_vk_quantize_push push = {
+        .width = k, .x_stride = r.x.stride, .x_d = r.x.d, .x_s = r.x.s, .op = (uint32_t)g->lead};
+    lk_vk_set_push(s, &push, sizeof push);
+    s->prepare = true;
+    return r;
+}
+
+static void head_step(struct lk_vk_builder *b, const struct lk_vk_group *g,
+                      const struct head_rows *r, int m, int c)
+{
+    const struct lk_vk_matrix *mx = &b->e->store.matrices[m];
+    const struct lk_vk_chunk *chunk = &mx->chunks[c];
+    const struct lk_op *op = &b->plan->ops[g->lead];
+    const struct lk_weight *w = &b->plan->weights[op->weight];
+    uint32_t n = (uint32_t)w->n_experts, rows = (uint32_t)(w->rows / w->n_experts);
+    bool few = b->kind != LK_VK_MANY;
+    struct lk_vk_kernel kernel;
+    struct lk_vk_tile tile = {0};
+    if (few) {
+        kernel = lk_vk_matvec(b->facts, mx->type, LK_VK_MV1, mx->expert_groups * n,
+                              (uint32_t)mx->cols, LK_VK_EPI_STORE, g->u.heads.prep);
+    } else {
+        tile = lk_vk_tile_for(b->facts, mx->type, mx->expert_groups,
+                              lk_vk_most_rows(b, LK_ROWS_TOKENS), LK_VK_EPI_STORE);
+        kernel = tile.kernel;
+    }
+    struct lk_vk_step *s =
+        lk_vk_add_step(b, LK_ROWS_TOKENS, few ? LK_VK_GRID_ROWS : LK_VK_GRID_SORTED,
+                       mx->expert_groups);
+    s->times = n;
+    s->work = (uint64_t)mx->expert_groups * LK_VK_ROWS * (uint64_t)mx->cols;
+    s->y = n;
+    s->tile_groups = tile.groups;
+    s->tile_cols = tile.cols;
+    lk_vk_set_pipe(b, s, 0, kernel.shader, kernel.spec[0], kernel.spec[1],
+                   kernel.spec[2] | LK_VK_EPI_EXPERTS | LK_VK_EPI_HEADS, kernel.spec[3]);
+    lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
+    s->bind[0].sub = c;
+    lk_vk_bind(s, 1, LK_VK_BIND_PIECE, r->piece < 0 ? g->in[0].slot : r->piece, false);
+    lk_vk_bind_out(b, s, 2, g->out[0].slot);
+    struct lk_vk_bind unused = s->bind[2]; /* named by the kernels and not used */
+    unused.write = false;
+    s->bind[3] = s->bind[4] = s->bind[5] = s->bind[6] = unused;
+    struct lk_vk_matmul_push p = {.n_groups = chunk->n_groups,
+                                  .k = (uint32_t)mx->cols,
+                                  .n_blocks = mx->n_blocks,
+                                  .mid = chunk->mid,
+                                  .tail = chunk->tail,
+                                  .x_stride = r->x.stride,
+                                  .x_d = r->x.d,
+                                  .x_s = r->x.s,
+                                  .rg1 = mx->expert_groups,
+                                  .rg2 = 1,
+                                  .n0 = rows,
+                                  .w0 = rows,
+                                  .w1 = tile.cols,
+                                  .w2 = n,
+                                  .at0 = chunk->group0,
+                                  .op0 = (uint32_t)g->lead};
+    lk_vk_set_push(s, &p, sizeof p);
+}
+
+void lk_vk_emit_heads(struct lk_vk_builder *b, const struct lk_vk_group *g)
+{
+    int weight = b->plan->ops[g->lead].weight, m = lk_vk_matrix(b, &weight, 1);
+    struct head_rows r = make_ready(b, g, &b->plan->weights[weight]);
+    for (int c = 0; m >= 0 && c < b->e->store.matrices[m].n_chunks && !b->status; c++) {
+        head_step(b, g, &r, m, c);
     }
 }

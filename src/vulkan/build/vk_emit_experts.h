@@ -10,5 +10,6 @@
 void lk_vk_emit_route(struct lk_vk_builder *b, const struct lk_vk_group *g);
 void lk_vk_emit_experts(struct lk_vk_builder *b, const struct lk_vk_group *g);
 void lk_vk_emit_expert_rows(struct lk_vk_builder *b, const struct lk_vk_group *g);
+void lk_vk_emit_heads(struct lk_vk_builder *b, const struct lk_vk_group *g);
 
 #endif

@@ -158,6 +158,10 @@ void lk_vk_emit_elementwise(struct lk_vk_builder *b, const struct lk_vk_group *g
         push.cap_in = (uint32_t)op->u.pick.stride;
         push.cap_out = (uint32_t)op->u.pick.at;
     }
+    if (kind == LK_VK_ELT_JOIN) {
+        push.width = (uint32_t)(op->u.join.width[0] + op->u.join.width[1]);
+        push.cap_in = (uint32_t)op->u.join.width[0];
+    }
     if (kind == LK_VK_ELT_SOFTCAP) {
         push.cap_in = lk_bits(op->u.softcap.cap_in);
         push.cap_out = lk_bits(op->u.softcap.cap_out);

@@ -66,6 +66,12 @@ static void fuse_op(struct lk_vk_pass *p, int i)
     case LK_OP_GATE:
         lk_vk_fuse_elementwise(p, i, LK_VK_ELT_GATE);
         break;
+    case LK_OP_HEADS:
+        lk_vk_fuse_heads(p, i);
+        break;
+    case LK_OP_JOIN:
+        lk_vk_fuse_elementwise(p, i, LK_VK_ELT_JOIN);
+        break;
     case LK_OP_PICK:
         lk_vk_fuse_elementwise(p, i, LK_VK_ELT_PICK);
         break;

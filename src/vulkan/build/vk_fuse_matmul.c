@@ -4,6 +4,7 @@
  */
 #include "vulkan/build/vk_fuse_matmul.h"
 
+#include "vulkan/build/vk_fuse_rows.h"
 #include "vulkan/build/vk_pack.h"
 
 /* Matmuls of one input that are one kernel. */
@@ -235,4 +236,12 @@ void lk_vk_fuse_expert_rows(struct lk_vk_pass *p, int i)
         lk_vk_pass_in(g, other, LK_VK_PLAIN);
     }
     lk_vk_pass_out(p, g, p->plan->ops[add >= 0 ? add : i].out, LK_VK_PLAIN);
+}
+
+void lk_vk_fuse_heads(struct lk_vk_pass *p, int i)
+{
+    const struct lk_weight *w = &p->plan->weights[p->plan->ops[i].weight];
+    struct lk_vk_group *g = lk_vk_fuse_plain(p, i, LK_VK_GROUP_HEADS);
+    bool own = w->cols % 4 == 0 && lk_vk_pass_can_prepare(p, w, 1);
+    g->u.heads.prep = own ? LK_VK_PREP_QUANT : LK_VK_PREP_NONE;
 }

@@ -15,5 +15,7 @@ void lk_vk_fuse_experts(struct lk_vk_pass *pass, int i);
 /* What is done with their rows: a bias; or combined, and a residual added. */
 void lk_vk_fuse_expert_rows(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_matmul(struct lk_vk_pass *pass, int i);
+/* Products by head. */
+void lk_vk_fuse_heads(struct lk_vk_pass *pass, int i);
 
 #endif

@@ -40,7 +40,7 @@ void lk_vk_fuse_elementwise(struct lk_vk_pass *p, int i, uint32_t kind)
 {
     struct lk_vk_group *g = lk_vk_fuse_plain(p, i, LK_VK_GROUP_ELEMENTWISE);
     g->u.elementwise.kind = kind;
-    if (kind != LK_VK_ELT_PICK) {
+    if (kind != LK_VK_ELT_PICK && kind != LK_VK_ELT_JOIN) {
         take_adds(p, g);
     }
 }

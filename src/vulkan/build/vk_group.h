@@ -35,6 +35,7 @@ enum lk_vk_group_kind {
     LK_VK_GROUP_ROUTE,
     LK_VK_GROUP_EXPERTS, /* products of one matrix of each expert, or of gate and up and their GLU
                           */
+    LK_VK_GROUP_HEADS,   /* products by head, and their input made ready */
     LK_VK_GROUP_CONV,
     LK_VK_GROUP_L2_NORM,
     LK_VK_GROUP_DELTA_GATES, /* a bias in front of them */
@@ -89,6 +90,9 @@ struct lk_vk_group {
             int next;          /* op of the GLU, or -1 */
             uint32_t prep;     /* LK_VK_PREP_NONE or _QUANT: what every workgroup does to in[0] */
         } experts;
+        struct {
+            uint32_t prep; /* the same */
+        } heads;
         struct {
             int add; /* op of the residual in[2], or -1 */
         } expert_rows;

@@ -327,7 +327,7 @@ lk_status lk_vk_list_check(struct lk_exec *e, const struct lk_vk_list *l, lk_err
     const uint32_t *most = e->dev->found.props.limits.maxComputeWorkGroupCount;
     for (int i = 0; i < l->n_steps; i++) {
         const struct lk_vk_step *s = &l->steps[i];
-        uint32_t rows = lk_vk_list_rows(e, l, s->rows), n[3], fit = rows;
+        uint32_t rows = lk_vk_list_rows(e, l, s->rows) * s->times, n[3], fit = rows;
         most_groups(e, l, s, rows, n);
         if (groups_fit(n, most)) {
             continue;
@@ -337,6 +337,7 @@ lk_status lk_vk_list_check(struct lk_exec *e, const struct lk_vk_list *l, lk_err
                 most_groups(e, l, s, fit, less);
             }
         }
+        fit /= s->times;
         if (!e->o.fewer || fit == 0) {
             return refuse_groups(e, s, rows, n, most, err);
         }
@@ -448,7 +449,7 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
     }
     for (int i = first; i < end; i++) {
         const struct lk_vk_step *s = &list->steps[i];
-        uint32_t n = (uint32_t)rows->n[s->rows];
+        uint32_t n = (uint32_t)rows->n[s->rows] * s->times;
         if (s->barrier) {
             /* Nothing but kernels: to wait for what reads the sizes of dispatches too, which only
              * the host writes, costs some GPUs twice the time of a small step. */

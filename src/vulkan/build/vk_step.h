@@ -53,6 +53,7 @@ struct lk_vk_step {
     struct lk_vk_bind bind[LK_VK_BINDINGS];
     VkDescriptorSet set;
     enum lk_rows rows;
+    uint32_t times; /* rows of the step for each of these: one, or as many as there are heads */
     uint32_t push[LK_VK_PUSH_BYTES / 4];
     uint32_t n_push; /* bytes */
     uint64_t work;   /* multiply-adds a row, at most; 0 where memory is all it takes */

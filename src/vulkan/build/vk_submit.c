@@ -12,7 +12,7 @@
 
 static uint64_t work_of(const struct lk_vk_step *s, const struct lk_row_counts *rows)
 {
-    return s->work * (uint64_t)rows->n[s->rows];
+    return s->work * (uint64_t)rows->n[s->rows] * s->times;
 }
 
 static uint64_t total_work(const struct lk_vk_list *l, const struct lk_row_counts *rows)
