@@ -241,6 +241,12 @@ static const struct lk_arch TABLE[] = {
      .experts = true,
      .gate = LK_GATE_SOFTMAX,
      .wide_expert = true},
+    {.name = "deepseek2", /* DeepSeek V2 and V3, Kimi K2, GLM-4.7-Flash */
+     .rope_interleaved = true,
+     .act = LK_ACT_SILU,
+     .experts = true,
+     .gate = LK_GATE_SOFTMAX,
+     .latent = true},
     {.name = "lfm2", .qk_norm = LK_QK_HEAD, .short_conv = true, .act = LK_ACT_SILU},
     {.name = "lfm2moe",
      .qk_norm = LK_QK_HEAD,

@@ -83,6 +83,8 @@ struct lk_arch {
                           sigmoid of a number a token, by ffn_gate_inp_shexp */
     bool delta_groups; /* of delta: ssm_ba has rows of beta, then alpha, for each head of k, whose
                           heads of v lie side by side */
+    bool latent;       /* K and V of all heads are one row, of which matrices of each head make its
+                          own: multi-head latent attention */
     bool short_conv;   /* layers without heads of K and V are gated short convolutions; the last
                           norm is token_embd_norm */
     bool one_mixer; /* a layer is one branch: feed_forward_length of a layer that is none is 0, and

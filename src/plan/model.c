@@ -12,7 +12,11 @@
 #include "base/real.h"
 #include "plan/arch_keys.h"
 
-enum { MAX_DIM = 1 << 24, MAX_LAYERS = 4096 };
+enum {
+    MAX_DIM = 1 << 24,
+    MAX_LAYERS = 4096,
+    MAX_OWN_DIM = 8192 /* of what a head makes of latent rows: times MAX_LAYERS heads fits an int */
+};
 
 /* Reads keys under the architecture's prefix; the first failure stays. */
 struct reader {
@@ -115,8 +119,9 @@ static bool is_word(struct lk_str s, const char *word)
 static void read_yarn(struct reader *r, struct lk_hparams *h, double factor)
 {
     double given = (double)read_float(r, "rope.scaling.yarn_attn_factor", false, 1.0f, 1e-3f, 1e3f);
-    double log_mul =
-        (double)read_float(r, "rope.scaling.yarn_log_multiplier", false, 0.0f, 0.0f, 1e3f);
+    float log_key = read_float(r, "rope.scaling.yarn_log_multiplier", false, 0.0f, 0.0f, 1e3f);
+    bool latent = h->arch->latent; /* a tenth of it is what these files have */
+    double log_mul = (double)(latent ? log_key / 0.1f : log_key);
     float share = read_float(r, "rope.scaling.yarn_ext_factor", false, 1.0f, -1.0f, 1.0f);
     h->yarn = (struct lk_yarn){.factor = factor,
                                .original = h->n_ctx_original,
@@ -126,8 +131,11 @@ static void read_yarn(struct reader *r, struct lk_hparams *h, double factor)
         (double)read_float(r, "rope.scaling.yarn_beta_fast", false, 32.0f, 1e-3f, 1e6f);
     h->yarn.beta_slow =
         (double)read_float(r, "rope.scaling.yarn_beta_slow", false, 1.0f, 1e-3f, 1e6f);
-    h->rope_attn_factor *=
-        given != 1.0 ? given : lk_yarn_magnitude(factor, 1.0) / lk_yarn_magnitude(factor, log_mul);
+    /* Those of latent rows have both multipliers equal, where they have any, and scale q.k. */
+    double of_turn = lk_yarn_magnitude(factor, latent && log_mul > 0.0 ? log_mul : 1.0);
+    double of_scores = lk_yarn_magnitude(factor, log_mul);
+    h->rope_attn_factor *= given != 1.0 ? given : of_turn / of_scores;
+    h->score_factor = latent ? of_scores * of_scores : 1.0;
     if (!(h->rope_base >= 2.0)) { /* the ramp divides by its logarithm */
         refuse(r, "rope.freq_base", "below 2", "2 or more with rope.scaling.type 'yarn'");
     }
@@ -137,6 +145,7 @@ static void read_yarn(struct reader *r, struct lk_hparams *h, double factor)
 static void read_scaling(struct reader *r, struct lk_hparams *h)
 {
     char full[128];
+    h->score_factor = 1.0;
     struct lk_str type = {"linear", 6}; /* with a factor of 1 where the file says nothing */
     h->rope_linear = (double)read_float(r, "rope.scale_linear", false, 1.0f, 1e-3f, 1e6f);
     h->rope_attn_factor =
@@ -397,7 +406,7 @@ static void read_heads(struct reader *r, struct lk_hparams *h)
             bool local = h->arch->local_heads && l->window > 0;
             refuse(r, local ? "attention.key_length_swa" : "attention.key_length", found,
                    "an even number");
-        } else if (l->v_dim != l->k_dim) {
+        } else if (l->v_dim != l->k_dim && !h->arch->latent) {
             snprintf(found, sizeof found, "%d", l->v_dim);
             snprintf(expected, sizeof expected, "the key length, %d", l->k_dim);
             bool local = h->arch->local_heads && l->window > 0;
@@ -542,13 +551,14 @@ static void read_attention(struct reader *r, struct lk_hparams *h)
                                           (float)h->arch->final_cap, 0.0f, 1e4f);
 }
 
-/* expert_gating_func: 1 softmax over all, 2 sigmoid, 3 softmax over the chosen; 0 as absent. */
-static void read_gate(struct reader *r, struct lk_experts *x)
+/* expert_gating_func: 1 softmax over all, 2 sigmoid, 3 softmax over the chosen; 0 as absent.
+ * `biased`: where it is absent, a bias of choice says sigmoid. */
+static void read_gate(struct reader *r, struct lk_experts *x, bool biased)
 {
     static const enum lk_gate GATES[] = {LK_GATE_CHOSEN, LK_GATE_SOFTMAX, LK_GATE_SIGMOID,
                                          LK_GATE_CHOSEN};
     int code = read_int(r, "expert_gating_func", false, 0, 0, 3);
-    x->gate = code > 0 ? GATES[code] : x->gate;
+    x->gate = code > 0 ? GATES[code] : biased ? LK_GATE_SIGMOID : x->gate;
     char full[128];
     if (!r->status) {
         r->status = lk_gguf_bool(r->gguf, key_of(r, "expert_weights_norm", full), false,
@@ -598,12 +608,18 @@ static void read_experts(struct reader *r, struct lk_hparams *h)
         h->layers[i].n_ff_exp = n > 0 && parts > 0 ? h->layers[i].n_ff / parts : 0;
     }
     read_layers(r, h, "expert_feed_forward_length", false, at_ff_exp, n > 0, MAX_DIM);
-    read_gate(r, x);
+    char bias[64];
+    snprintf(bias, sizeof bias, "blk.%d.exp_probs_b.bias", dense);
+    read_gate(r, x, h->arch->latent && lk_gguf_find_tensor(r->gguf, bias));
     int wide = read_int(r, "expert_shared_feed_forward_length", false, 0, 0, MAX_DIM);
     if (r->status || n == 0) {
         return;
     }
     read_groups(r, x, n);
+    if (h->arch->latent && x->n_groups > 1 && x->gate == LK_GATE_SOFTMAX) {
+        refuse(r, "expert_group_count", "above 1 with a softmax",
+               "1: groups that are chosen by their best expert are not supported");
+    }
     for (int i = dense; i < h->n_layer; i++) {
         struct lk_layer *l = &h->layers[i];
         int64_t each = h->arch->wide_shared ? l->n_ff : (int64_t)shared * l->n_ff_exp;
@@ -614,6 +630,44 @@ static void read_experts(struct reader *r, struct lk_hparams *h)
         l->n_expert = n;
         l->n_ff_shared = all < MAX_DIM ? (int)all : MAX_DIM;
     }
+}
+
+/* Sizes of multi-head latent attention. The keys of heads are those of the cache: one head, of a
+ * latent row and what is turned. */
+static void read_latent(struct reader *r, struct lk_hparams *h)
+{
+    struct lk_latent *x = &h->latent;
+    char found[64], expected[96];
+    if (!r->status && !has_key(r, "attention.key_length_mla")) {
+        refuse(
+            r, "attention.key_length_mla", "missing",
+            "it: old converters wrote attn_kv_b.weight, which newer ones cut into attn_k_b.weight "
+            "and attn_v_b.weight: convert the model again");
+    }
+    int k_dim =
+        read_int(r, "attention.key_length_mla", true, h->n_rot + 1, h->n_rot + 1, MAX_OWN_DIM);
+    x->rank = read_int(r, "attention.kv_lora_rank", true, 1, 1, LK_MAX_HEAD_DIM);
+    x->q_rank = read_int(r, "attention.q_lora_rank", false, 0, 0, MAX_DIM);
+    x->v_dim = read_int(r, "attention.value_length_mla", true, 1, 1, MAX_OWN_DIM);
+    x->still = k_dim - h->n_rot;
+    for (int i = 0; i < h->n_layer && !r->status; i++) {
+        const struct lk_layer *l = &h->layers[i];
+        if (l->n_kv_head != 1) {
+            snprintf(found, sizeof found, "%d", l->n_kv_head);
+            refuse(r, "attention.head_count_kv", found, "1, the latent row");
+        } else if (l->k_dim != x->rank + h->n_rot) {
+            snprintf(found, sizeof found, "%d", l->k_dim);
+            snprintf(expected, sizeof expected, "kv_lora_rank and rope.dimension_count, %d + %d",
+                     x->rank, h->n_rot);
+            refuse(r, "attention.key_length", found, expected);
+        } else if (l->v_dim != x->rank) {
+            snprintf(found, sizeof found, "%d", l->v_dim);
+            snprintf(expected, sizeof expected, "kv_lora_rank, %d", x->rank);
+            refuse(r, "attention.value_length", found, expected);
+        }
+    }
+    double scale = h->attn_scale > 0 ? h->attn_scale : 1.0 / lk_sqrt_f64(k_dim);
+    h->attn_scale = scale * h->score_factor;
 }
 
 /* Which layers have the gated delta rule: the key has a bool a layer, or all but each n-th do. */
@@ -777,6 +831,9 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
         read_token_types(r, h);
     } else if (h->arch->both_ways) {
         read_dense(r, h);
+    }
+    if (h->arch->latent) {
+        read_latent(r, h);
     }
     if (h->arch->delta) {
         read_delta(r, h);

@@ -46,6 +46,15 @@ struct lk_ssm {
     int taps;            /* of the convolution in front of it */
 };
 
+/* Multi-head latent attention: a key is a latent row and a part that is turned, a value the latent
+ * row. A head's own keys and values are what a matrix of it makes of latent rows. */
+struct lk_latent {
+    int rank;   /* of a latent row; 0: there is none */
+    int q_rank; /* of the row that queries are made of; 0: of the hidden row itself */
+    int still;  /* dims of a head's own query that are not turned */
+    int v_dim;  /* of a head's own value */
+};
+
 /* How tokens are routed to experts, in the layers that have them. */
 struct lk_experts {
     int n_used; /* 0: no layer has experts */
@@ -65,6 +74,7 @@ struct lk_hparams {
     struct lk_layer *layers; /* owned, [n_layer] */
     uint32_t n_ctx;          /* positions the model can be run to */
     struct lk_experts experts;
+    struct lk_latent latent;
     struct lk_delta delta;
     struct lk_ssm ssm;
     int conv_taps; /* of layers with LK_MIX_SHORT_CONV */
@@ -74,6 +84,7 @@ struct lk_hparams {
     double residual_scale;  /* of attention and feed-forward before they are added; 1: none */
     double logit_scale;     /* 1: none */
     double attn_scale;      /* 0: 1 / sqrt(k_dim) of the layer */
+    double score_factor;    /* of q.k besides, of latent rows: YaRN's */
     double attn_softcap, final_softcap; /* softcaps: 0 = none */
     int n_token_types;                  /* rows of token_types.weight, where the file has it */
     int n_side;  /* floats of each layer's part of a token's side row; 0: there is none */

@@ -187,6 +187,31 @@ static void store_kv(struct lk_builder *b, int layer, int k, int v)
     op->u.kv_store.v = vs;
 }
 
+int lk_build_attend(struct lk_builder *b, int layer, int q, int k, int v)
+{
+    const struct lk_arch *arch = b->h.arch;
+    const struct lk_layer *l = &b->h.layers[layer];
+    char name[96];
+    if (l->kv_layer == layer) {
+        store_kv(b, layer, k, v);
+    }
+    int ks = state_of(b, LK_STATE_K, l->kv_layer), vs = state_of(b, LK_STATE_V, l->kv_layer);
+    int out = lk_build_slot(b, l->n_head * l->v_dim, LK_ROWS_TOKENS);
+    int sink =
+        arch->sinks ? sinks(b, lk_build_blk(name, layer, "attn_sinks.weight"), l->n_head) : -1;
+    struct lk_op *op = lk_build_op(b, LK_OP_ATTENTION, layer, q, -1, out, sink);
+    op->u.attention.k = ks;
+    op->u.attention.v = vs;
+    op->u.attention.n_head = l->n_head;
+    op->u.attention.window = l->window;
+    if (arch->both_ways) { /* half of a window before a token, and half behind it */
+        op->u.attention.ahead = l->window > 0 ? l->window / 2 : INT_MAX;
+        op->u.attention.window = l->window > 0 ? l->window / 2 + 1 : 0;
+    }
+    set_scores(&b->h, l, op);
+    return out;
+}
+
 /* The branch of attention; n: the rows that it reads. */
 static int attention(struct lk_builder *b, int layer, int n)
 {
@@ -202,23 +227,7 @@ static int attention(struct lk_builder *b, int layer, int n)
         qk[0] = lk_build_pick(b, layer, qk[0], l->n_head, l->k_dim, 2 * l->k_dim, 0);
     }
     finish_qk(b, layer, qk);
-    if (l->kv_layer == layer) {
-        store_kv(b, layer, qk[1], v);
-    }
-    int ks = state_of(b, LK_STATE_K, l->kv_layer), vs = state_of(b, LK_STATE_V, l->kv_layer);
-    int a = lk_build_slot(b, no, LK_ROWS_TOKENS);
-    int sink =
-        arch->sinks ? sinks(b, lk_build_blk(name, layer, "attn_sinks.weight"), l->n_head) : -1;
-    struct lk_op *op = lk_build_op(b, LK_OP_ATTENTION, layer, qk[0], -1, a, sink);
-    op->u.attention.k = ks;
-    op->u.attention.v = vs;
-    op->u.attention.n_head = l->n_head;
-    op->u.attention.window = l->window;
-    if (arch->both_ways) { /* half of a window before a token, and half behind it */
-        op->u.attention.ahead = l->window > 0 ? l->window / 2 : INT_MAX;
-        op->u.attention.window = l->window > 0 ? l->window / 2 + 1 : 0;
-    }
-    set_scores(h, l, op);
+    int a = lk_build_attend(b, layer, qk[0], qk[1], v);
     if (arch->delta) {
         a = lk_build_glu(b, layer, LK_ACT_SIGMOID, gate, a, no, LK_ROWS_TOKENS);
     }
@@ -511,7 +520,7 @@ static int mix(struct lk_builder *b, int layer, int n)
     case LK_MIX_ATTENTION:
         break;
     }
-    return attention(b, layer, n);
+    return b->h.arch->latent ? lk_build_latent(b, layer, n) : attention(b, layer, n);
 }
 
 /* Rows [tokens][n_layer][n_side] that layers read beside the hidden rows: of a second table, plus

@@ -286,3 +286,24 @@ int lk_build_glu(struct lk_builder *b, int layer, enum lk_act act, int gate, int
     lk_build_op(b, LK_OP_GLU, layer, gate, up, out, -1)->u.glu.act = act;
     return out;
 }
+
+int lk_build_join(struct lk_builder *b, int layer, int in, int width, int other, int behind)
+{
+    int groups = b->status ? 1 : b->plan->slots[in].width / width;
+    int out = lk_build_slot(b, groups * (width + behind), LK_ROWS_TOKENS);
+    struct lk_op *op = lk_build_op(b, LK_OP_JOIN, layer, in, other, out, -1);
+    op->u.join.width[0] = width;
+    op->u.join.width[1] = behind;
+    return out;
+}
+
+int lk_build_heads(struct lk_builder *b, int layer, int in, const char *suffix, int n_head,
+                   int rows, int cols)
+{
+    char name[96];
+    int w =
+        lk_build_expert_matrices(b, lk_build_blk(name, layer, suffix), n_head, rows, 0, rows, cols);
+    int out = lk_build_slot(b, n_head * rows, LK_ROWS_TOKENS);
+    lk_build_op(b, LK_OP_HEADS, layer, in, -1, out, w);
+    return out;
+}

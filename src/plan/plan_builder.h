@@ -2,7 +2,7 @@
  *
  * Plan_builder: a plan under construction: slots, ops, weights bound by name, states, and the ops
  * that every kind of layer is made of. Knows no layer; plan_build.c has those of all architectures,
- * plan_recurrent.c those with recurrent states.
+ * plan_recurrent.c those with recurrent states, plan_latent.c those whose K and V are latent rows.
  */
 #ifndef LK_PLAN_BUILDER_H
 #define LK_PLAN_BUILDER_H
@@ -68,6 +68,17 @@ int lk_build_pick(struct lk_builder *b, int layer, int in, int groups, int width
                   int at);
 int lk_build_glu(struct lk_builder *b, int layer, enum lk_act act, int gate, int up, int width,
                  enum lk_rows rows);
+/* Groups of `width` columns of in, each with one of `behind` columns of other behind it. */
+int lk_build_join(struct lk_builder *b, int layer, int in, int width, int other, int behind);
+/* The product of a tensor "blk.LAYER.suffix" of n_head matrices with as many groups of `cols`. */
+int lk_build_heads(struct lk_builder *b, int layer, int in, const char *suffix, int n_head,
+                   int rows, int cols);
+
+/* plan_build.c: attention of rows q over the layer's K and V, to which rows k and v are added
+ * first, unless they are those of another layer. */
+int lk_build_attend(struct lk_builder *b, int layer, int q, int k, int v);
+/* plan_latent.c: the branch of multi-head latent attention; n: the rows that it reads. */
+int lk_build_latent(struct lk_builder *b, int layer, int n);
 
 /* plan_recurrent.c: branches of layers with a state; n: the rows that they read. */
 int lk_build_delta(struct lk_builder *b, int layer, int n);

@@ -30,7 +30,8 @@ static bool may_lack(const char *path, const char *column)
     static const char *const TWO_KINDS[] = {"lfm2",          "granitehybrid", "nemotron_h",
                                             "qwen35",        "qwen3next",     "bailingmoe2",
                                             "glm4moe",       "ernie4_5-moe",  "dots1",
-                                            "gemma4-shared", "gemma4-e"};
+                                            "gemma4-shared", "gemma4-e",      "deepseek2-lite",
+                                            "deepseek3",     "glm4moe-lite"};
     bool lacks = strncmp(column, "rope", 4) == 0 ||
                  (strcmp(column, "attn_v") == 0 && strstr(path, "gemma4"));
     for (size_t i = 0; i < LK_COUNT(TWO_KINDS); i++) {

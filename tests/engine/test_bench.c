@@ -53,14 +53,15 @@ static lk_token_cost cost_of_tensors(const lk_model *m)
         } else if (!lk_model_tensor_unused(m, i) &&
                    !(t.name_len >= 5 && memcmp(t.name, "rope_", 5) == 0) &&
                    !ends_with(&t, "layer_output_scale.weight")) { /* a constant of the plan */
-            bool experts = t.n_dims == 3;
+            bool heads = ends_with(&t, "attn_k_b.weight") || ends_with(&t, "attn_v_b.weight");
+            bool experts = t.n_dims == 3 && !heads;
             bool bias = ends_with(&t, "bias"); /* of experts: a row each */
             bias |= ends_with(&t, "ssm_conv1d.weight") || ends_with(&t, "shortconv.conv.weight") ||
                     ends_with(&t, "ssm_a") || ends_with(&t, "ssm_d") ||
                     ends_with(&t, "ssm_norm.weight");
             cost.weight_bytes += experts ? t.n_bytes / t.dims[2] * n_used(m) : t.n_bytes;
             cost.mul_adds += experts                  ? t.dims[0] * t.dims[1] * n_used(m)
-                             : t.n_dims == 2 && !bias ? t.dims[0] * t.dims[1]
+                             : t.n_dims >= 2 && !bias ? t.dims[0] * t.dims[1] * t.dims[2]
                                                       : 0;
         }
     }

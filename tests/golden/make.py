@@ -23,7 +23,7 @@ from gguf import GGMLQuantizationType as T
 torch.manual_seed(1)
 torch.set_default_dtype(torch.float64)
 # Routers ask for the softmax of f32; here everything is in double.
-softmax = torch.nn.functional.softmax
+softmax, softmax_of = torch.nn.functional.softmax, torch.Tensor.softmax
 torch.nn.functional.softmax = lambda x, dim=-1, **_: softmax(x, dim=dim)
 torch.Tensor.float = torch.Tensor.double
 narrow, kind_of, wide = torch.Tensor.to, torch.Tensor.type, lambda x: torch.float64 if x is torch.float32 else x
@@ -208,6 +208,18 @@ def cases_of_experts(small):
     yield "glm4moe", "glm4moe", tf.Glm4MoeConfig(
         **{**small, **late, **groups, **partial, "n_shared_experts": 2, "head_dim": 24, "use_qk_norm": True,
            "attention_bias": True}), T.F16
+    latent = {**small, **late, "tie_word_embeddings": False, "num_key_value_heads": 4, "rms_norm_eps": 1e-6,
+              "kv_lora_rank": 40, "qk_nope_head_dim": 20, "qk_rope_head_dim": 12, "v_head_dim": 28}
+    yarn = lambda m: {"rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16,
+        "beta_fast": 4.0, "beta_slow": 0.1, "mscale": m, "mscale_all_dim": m}}
+    yield "deepseek2-lite", "deepseek2", tf.DeepseekV2Config(
+        **{**latent, **yarn(0.707), "q_lora_rank": None, "n_shared_experts": 2, "n_routed_experts": 5, "norm_topk_prob": False,
+           "routed_scaling_factor": 1.0, "topk_method": "greedy"}), T.F16
+    yield "deepseek3", "deepseek2", tf.DeepseekV3Config(
+        **{**latent, **groups, **yarn(1.0), "q_lora_rank": 24, "n_shared_experts": 1}), T.F16
+    yield "glm4moe-lite", "deepseek2", tf.Glm4MoeLiteConfig(
+        **{**latent, "q_lora_rank": 24, "n_shared_experts": 1}), T.F16
     yield "hunyuan-moe", "hunyuan-moe", tf.HunYuanMoEV1Config(
         **{**small, "num_experts": 5, "moe_topk": 2, "head_dim": 24}), T.F16
     yield "ernie4_5-moe", "ernie4_5-moe", tf.Ernie4_5_MoeConfig(
@@ -279,11 +291,28 @@ def scaling(writer, c):
     writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     for key, add in (("beta_fast", writer.add_rope_scaling_yarn_beta_fast),
                      ("beta_slow", writer.add_rope_scaling_yarn_beta_slow),
-                     ("mscale_all_dim", writer.add_rope_scaling_yarn_log_mul),
+                     ("mscale_all_dim", lambda m: writer.add_rope_scaling_yarn_log_mul(0.1 * m if is_latent(c) else m)),
                      ("attention_factor", writer.add_rope_scaling_yarn_attn_factor),
                      ("llama_4_scaling_beta", writer.add_attn_temperature_scale)):
         if rope.get(key) is not None:
             add(rope[key])
+
+
+def is_latent(c):
+    return getattr(c, "kv_lora_rank", None) is not None
+
+
+def latent_keys(writer, c):
+    """Sizes of the one head of the cache, and those of the model's heads."""
+    writer.add_head_count_kv(1)
+    writer.add_key_length(c.kv_lora_rank + c.qk_rope_head_dim)
+    writer.add_value_length(c.kv_lora_rank)
+    writer.add_key_length_mla(c.qk_nope_head_dim + c.qk_rope_head_dim)
+    writer.add_value_length_mla(c.v_head_dim)
+    writer.add_kv_lora_rank(c.kv_lora_rank)
+    writer.add_rope_dimension_count(c.qk_rope_head_dim)
+    if c.q_lora_rank:
+        writer.add_q_lora_rank(c.q_lora_rank)
 
 
 def gemma4_keys(writer, c):
@@ -356,7 +385,7 @@ def nemotron_keys(writer, c):
 
 
 def keys(writer, arch, c):
-    nextn = arch == "glm4moe" # a block that predicts one token more
+    nextn = c.model_type.startswith("glm4_moe") # a block that predicts one token more
     writer.add_block_count(c.num_hidden_layers + nextn)
     if nextn:
         writer.add_nextn_predict_layers(1)
@@ -378,6 +407,8 @@ def keys(writer, arch, c):
         c.rms_norm_eps = c.norm_eps
     elif arch in MAMBA:
         mamba_keys(writer, arch, c)
+    elif arch == "deepseek2":
+        latent_keys(writer, c)
     else:
         writer.add_head_count_kv(c.num_key_value_heads)
     if arch == "cohere2":
@@ -403,7 +434,7 @@ def keys(writer, arch, c):
         writer.add_rope_freq_base(1e6)
     else:
         writer.add_rope_freq_base(float(rope.get("rope_theta", getattr(c, "rope_theta", 10000.0))))
-    if getattr(c, "head_dim", None):
+    if getattr(c, "head_dim", None) and arch != "deepseek2":
         writer.add_key_length(c.head_dim)
         writer.add_value_length(c.head_dim)
     if arch in ("gemma2", "gemma3", "phi3", "gpt-oss", "cohere2", "exaone4", "olmo2") and getattr(c, "sliding_window", None):
@@ -435,7 +466,7 @@ def keys(writer, arch, c):
 
 
 def keys_of_experts(writer, arch, c):
-    n_expert = getattr(c, "num_experts", None) or getattr(c, "num_local_experts", None)
+    n_expert = getattr(c, "num_experts", None) or getattr(c, "num_local_experts", None) or getattr(c, "n_routed_experts", None)
     if not n_expert:
         return
     writer.add_expert_count(n_expert)
@@ -451,7 +482,7 @@ def keys_of_experts(writer, arch, c):
             "ernie4_5-moe": 32 * (shared or 0), "bailingmoe2": 32 * (shared or 0)}
     if arch in wide:
         writer.add_expert_shared_feed_forward_length(wide[arch])
-    lead = getattr(c, "first_k_dense_replace", None) or getattr(c, "moe_layer_start_index", None)
+    lead = 1 if c.model_type == "glm4_moe_lite" else getattr(c, "first_k_dense_replace", None) or getattr(c, "moe_layer_start_index", None)
     if lead:
         writer.add_leading_dense_block_count(lead)
     if arch == "ernie4_5-moe":
@@ -461,11 +492,11 @@ def keys_of_experts(writer, arch, c):
         writer.add_expert_group_used_count(c.topk_group)
     if arch == "lfm2moe":
         writer.add_leading_dense_block_count(c.num_dense_layers)
-    if arch in ("glm4moe", "minimax-m2", "bailingmoe2", "dots1", "lfm2moe"):
+    if arch in ("glm4moe", "minimax-m2", "bailingmoe2", "dots1", "lfm2moe") or c.model_type == "deepseek_v3":
         writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
     if getattr(c, "routed_scaling_factor", None) or arch == "bailingmoe":
         writer.add_expert_weights_scale(getattr(c, "routed_scaling_factor", 1.0))
-        writer.add_expert_weights_norm(True)
+        writer.add_expert_weights_norm(c.model_type != "deepseek_v2")
 
 
 NAMES = {
@@ -475,6 +506,9 @@ NAMES = {
     "model.per_layer_model_projection.weight": "per_layer_model_proj.weight",
     "model.per_layer_projection_norm.weight": "per_layer_proj_norm.weight",
     "per_layer_input_gate": "inp_gate", "per_layer_projection": "proj", "post_per_layer_input_norm": "post_norm",
+    **{f"self_attn.{name}": f"attn_{part}" for name, part in (
+        ("q_a_proj", "q_a"), ("q_a_layernorm", "q_a_norm"), ("q_b_proj", "q_b"), ("kv_a_proj_with_mqa", "kv_a_mqa"),
+        ("kv_a_layernorm", "kv_a_norm"))},
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "self_attn.qkv_proj": "attn_qkv",
     "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
@@ -617,6 +651,16 @@ def experts(writer, arch, key, x, qtype):
     return value.swapaxes(1, 2) if arch == "gpt-oss" and not bias else value
 
 
+def latent(writer, key, x, c, qtype):
+    """Writes what makes the heads' keys and values of a latent row: in the files a tensor each, the keys'
+    the other way round; the values it stands for."""
+    both = x.reshape(c.num_attention_heads, c.qk_nope_head_dim + c.v_head_dim, c.kv_lora_rank)
+    k, v = np.split(both, [c.qk_nope_head_dim], axis=1)
+    for name, w in (("attn_k_b", k.swapaxes(1, 2)), ("attn_v_b", v)):
+        writer.add_tensor(f"blk.{layer_of(key)}.{name}.weight", store(np.ascontiguousarray(w), qtype)[0], raw_dtype=qtype)
+    return store(x, qtype)[1]
+
+
 def vocabulary(writer):
     tokens = [b"<unk>", b"<s>", b"</s>"] + [b"<0x%02X>" % i for i in range(VOCAB - 3)]
     writer.add_tokenizer_model("llama")
@@ -720,7 +764,9 @@ def make(out, name, arch, config, qtype):
     if arch in ENCODERS:
         return make_encoder(out, name, arch, config, qtype)
     torch.Tensor.to = widened if arch in (*DELTA, *MAMBA) else narrow # recurrent layers ask for f32
-    torch.Tensor.type = (lambda x, *a: kind_of(x, *map(wide, a))) if arch in ONE_MIXER else kind_of # and a router does
+    routers = (*ONE_MIXER, "deepseek2") # which do too
+    torch.Tensor.type = (lambda x, *a: kind_of(x, *map(wide, a))) if arch in routers else kind_of
+    torch.Tensor.softmax = (lambda x, dim=-1, **_: softmax_of(x, dim=dim)) if arch == "deepseek2" else softmax_of
     text_model = getattr(tf, TEXT_MODELS[arch]) if arch in TEXT_MODELS else None
     model = (text_model(config) if text_model else tf.AutoModelForCausalLM.from_config(config)).double().eval()
     rng = np.random.default_rng(sum(map(ord, name)))
@@ -737,7 +783,7 @@ def make(out, name, arch, config, qtype):
         plain = 500000.0 ** (-np.arange(0, n, 2) / n)
         factors = (plain / inv).astype(np.float32)
         w.add_tensor("rope_freqs.weight", factors)
-    if arch == "glm4moe": # of a block that nobody runs
+    if config.model_type.startswith("glm4_moe"): # of a block that nobody runs
         w.add_tensor(f"blk.{config.num_hidden_layers}.nextn.enorm.weight", np.ones(HIDDEN, np.float32))
     state, fused = model.state_dict(), []
     for own, t in state.items():
@@ -755,6 +801,9 @@ def make(out, name, arch, config, qtype):
         x = x.astype(np.float32)
         if ".experts." in key and arch != "gemma4":
             state[own] = torch.from_numpy(experts(w, arch, key, x, qtype).astype(np.float64))
+            continue
+        if "kv_b_proj" in key:
+            state[own] = torch.from_numpy(latent(w, key, x, config, qtype).astype(np.float64))
             continue
         if "conv.conv" in key:
             w.add_tensor(name_of(arch, key), x.squeeze(1))

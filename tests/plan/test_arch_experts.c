@@ -121,6 +121,7 @@ Test(arch_experts, routers_by_architecture)
         {"qwen3vlmoe", LK_GATE_CHOSEN, false, 1, 1, 1.0f},
         {"dots1", LK_GATE_SIGMOID, true, 1, 1, 1.5f},
         {"olmoe", LK_GATE_SOFTMAX, false, 1, 1, 1.0f},
+        {"deepseek2", LK_GATE_SIGMOID, true, 3, 2, 1.5f},
         {"qwen2moe", LK_GATE_SOFTMAX, false, 1, 1, 1.0f},
     };
     for (size_t i = 0; i < LK_COUNT(cases); i++) {

@@ -65,6 +65,9 @@ static bool is_turned(const char *arch, int layer)
 #define SHORT_CONV      "norm matmul pick pick pick glu conv glu matmul add "
 #define NORMED          "add layer_norm bias "
 #define MAMBA           "norm matmul matmul matmul bias delta_gates conv ssm glu norm matmul "
+#define LATENT                                                                                     \
+    "norm matmul matmul matmul norm matmul pick pick rope heads join norm rope join kv_store "     \
+    "attention heads matmul add "
 #define BIASED                                                                                     \
     "norm matmul bias route experts expert_bias experts expert_bias glu experts expert_bias "      \
     "combine "
@@ -107,6 +110,7 @@ Test(plan, ops_of_a_layer_are_in_the_written_order)
         {.arch = "hunyuan-dense",
          .layer = QKV "rope rope norm norm kv_store attention matmul add " FFN "add"},
         {.arch = "ernie4_5", .layer = QKV ATTENTION "add " FFN "add"},
+        {.arch = "deepseek2", .layer = LATENT SHARED "add", .plain = LATENT FFN "add"},
         {.arch = "lfm2",
          .layer = QKV "norm norm " ATTENTION "add " FFN "add",
          .unturned = SHORT_CONV FFN "add"},
@@ -399,8 +403,10 @@ Test(plan, wiring_and_shapes_of_every_architecture_and_type)
             check_wiring(f.plan);
             struct lk_attn_shape s =
                 lk_attn_shape_of(f.plan, find_op(f.plan, LK_OP_ATTENTION, attends, 0));
+            bool latent = arch_shape_of(archs[a])->latent;
+            int head_dim = latent ? LATENT_RANK + p.n_rot : model_head_dim(&p, p.n_layer - 1);
             cr_assert(s.n_head == p.n_head && s.n_kv_head == model_kv_heads(&p, p.n_layer - 1) &&
-                      s.head_dim == model_head_dim(&p, p.n_layer - 1));
+                      s.head_dim == head_dim && s.v_dim == (latent ? LATENT_RANK : head_dim));
             plan_fixture_close(&f);
         }
     }
@@ -411,8 +417,8 @@ Test(plan, q_k_v_share_their_input_and_keep_their_roles)
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         struct model_params p = model_params_default(archs[a], LK_TYPE_Q8_0, 3);
         struct plan_fixture f;
-        if (arch_shape_of(archs[a])->one_mixer) {
-            continue; /* layers_of_mamba has one of each kind */
+        if (arch_shape_of(archs[a])->one_mixer || arch_shape_of(archs[a])->latent) {
+            continue; /* layers_of_mamba has one of each kind; latent_rows has theirs */
         }
         plan_fixture_open(&f, &p);
         const struct lk_plan *plan = f.plan;

@@ -12,7 +12,7 @@
 
 Test(plan_fault, each_allocation)
 {
-    static const char *const archs[] = {"llama", "gemma3", "phi3", "gpt-oss"};
+    static const char *const archs[] = {"llama", "gemma3", "phi3", "gpt-oss", "deepseek2"};
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         struct model_params p = model_params_default(archs[a], LK_TYPE_Q4_0, 1);
         struct gguf_build b;

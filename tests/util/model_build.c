@@ -152,15 +152,21 @@ static void matrix(struct writer *w, const char *name, int rows, int cols)
     add(w, name, w->p->type, rows, cols, 0.0f, 1.0f / sqrtf((float)cols));
 }
 
-/* Matrices of all experts. */
-static void experts(struct writer *w, const char *name, int rows, int cols)
+/* `count` matrices. */
+static void matrices(struct writer *w, const char *name, int count, int rows, int cols)
 {
     size_t n = w->n;
     matrix(w, name, rows, cols);
     if (w->n > n) {
         w->entries[n].n_dims = 3;
-        w->entries[n].ne[2] = (uint64_t)w->p->n_expert;
+        w->entries[n].ne[2] = (uint64_t)count;
     }
+}
+
+/* Matrices of all experts. */
+static void experts(struct writer *w, const char *name, int rows, int cols)
+{
+    matrices(w, name, w->p->n_expert, rows, cols);
 }
 
 static void vector(struct writer *w, const char *name, int n, float mean, float deviation)
@@ -226,6 +232,21 @@ static void keys_of_two_heads(struct writer *w)
     key_u32(w, "attention.value_length_swa", (uint32_t)p->head_dim);
     key_u32(w, "rope.dimension_count_swa", (uint32_t)p->n_rot);
     heads_by_layer(w);
+}
+
+/* Sizes of the one head of the cache, and those of the model's heads. */
+static void keys_of_latent_rows(struct writer *w)
+{
+    const struct model_params *p = w->p;
+    key_u32(w, "attention.head_count_kv", (uint32_t)p->n_kv_head);
+    key_u32(w, "attention.key_length", (uint32_t)(LATENT_RANK + p->n_rot));
+    key_u32(w, "attention.value_length", LATENT_RANK);
+    key_u32(w, "attention.key_length_mla", (uint32_t)(LATENT_STILL + p->n_rot));
+    key_u32(w, "attention.value_length_mla", (uint32_t)p->head_dim);
+    key_u32(w, "attention.kv_lora_rank", LATENT_RANK);
+    key_u32(w, "attention.q_lora_rank", LATENT_Q_RANK);
+    key_u32(w, "expert_gating_func", 2);
+    key_u32(w, "rope.dimension_count", (uint32_t)p->n_rot);
 }
 
 static void key_f32(struct writer *w, const char *suffix, float v)
@@ -306,6 +327,8 @@ static void keys(struct writer *w)
     const struct arch_shape *shape = arch_shape_of(p->arch);
     if (shape->two_heads) {
         keys_of_two_heads(w);
+    } else if (shape->latent) {
+        keys_of_latent_rows(w);
     } else {
         if (shape->short_conv || shape->ssm) {
             heads_by_layer(w);
@@ -553,6 +576,21 @@ static void attention_tensors(struct writer *w, int i)
     matrix(w, blk(s, i, "attn_output.weight"), e, no);
 }
 
+static void latent_tensors(struct writer *w, int i)
+{
+    const struct model_params *p = w->p;
+    int e = p->n_embd, rank = LATENT_RANK, n = p->n_head;
+    char s[64];
+    matrix(w, blk(s, i, "attn_q_a.weight"), LATENT_Q_RANK, e);
+    vector(w, blk(s, i, "attn_q_a_norm.weight"), LATENT_Q_RANK, 1.0f, 0.2f);
+    matrix(w, blk(s, i, "attn_q_b.weight"), n * (LATENT_STILL + p->n_rot), LATENT_Q_RANK);
+    matrix(w, blk(s, i, "attn_kv_a_mqa.weight"), rank + p->n_rot, e);
+    vector(w, blk(s, i, "attn_kv_a_norm.weight"), rank, 1.0f, 0.2f);
+    matrices(w, blk(s, i, "attn_k_b.weight"), n, rank, LATENT_STILL);
+    matrices(w, blk(s, i, "attn_v_b.weight"), n, p->head_dim, rank);
+    matrix(w, blk(s, i, "attn_output.weight"), e, n * p->head_dim);
+}
+
 static void layer_tensors(struct writer *w, int i)
 {
     const struct model_params *p = w->p;
@@ -570,6 +608,8 @@ static void layer_tensors(struct writer *w, int i)
         delta_tensors(w, i);
     } else if (shape->ssm && !model_attends(p, i) && !(shape->one_mixer && i % 3 == 2)) {
         ssm_tensors(w, i);
+    } else if (shape->latent) {
+        latent_tensors(w, i);
     } else if (model_attends(p, i)) {
         attention_tensors(w, i);
     }

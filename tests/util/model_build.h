@@ -19,7 +19,7 @@
             "glm4moe", "hunyuan-moe", "ernie4_5-moe", "minimax-m2", "bailingmoe", "bailingmoe2",   \
             "qwen3vlmoe", "dots1", "olmoe", "qwen2moe", "lfm2", "lfm2moe", "granitehybrid",        \
             "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next", "bert",            \
-            "nomic-bert"                                                                           \
+            "nomic-bert", "deepseek2"                                                              \
     }
 
 /* What the files of an architecture look like: the facts of src/plan/arch.c, written down a second
@@ -71,6 +71,7 @@ struct arch_shape {
     bool encoder;      /* norms with biases of embeddings and behind sums, token_types; no head */
     bool positions;    /* position_embd, and no rotation */
     bool ungated;      /* the feed-forward has no gate */
+    bool latent;       /* K and V are latent rows, of which matrices make those of heads of 64 */
 };
 /* Shapes of the gated delta rule in these models: heads of v and of k, their sizes, taps. */
 enum {
@@ -82,6 +83,8 @@ enum {
     CONV_TAPS = 3
 };
 enum { TOKEN_TYPES = 2 }; /* of encoders */
+/* Shapes of latent attention: a latent row, what queries are made of, what is not turned. */
+enum { LATENT_RANK = 256, LATENT_Q_RANK = 256, LATENT_STILL = 256 };
 /* Shapes of Mamba-2: heads, groups, rows of a state, a head's size, taps. */
 enum { SSM_HEADS = 8, SSM_GROUPS = 2, SSM_ROWS = 40, SSM_DIM = 32, SSM_TAPS = 4 };
 const struct arch_shape *arch_shape_of(const char *arch);

@@ -40,7 +40,8 @@ static const char *const PATHS[] = {
     TINY("granitehybrid"), TINY("granitehybrid-dense"),
     TINY("nemotron_h"),    TINY("nemotron_h_moe"),
     TINY("qwen35"),        TINY("qwen35moe"),
-    TINY("qwen3next"),
+    TINY("qwen3next"),     TINY("deepseek2-lite"),
+    TINY("deepseek3"),     TINY("glm4moe-lite"),
 };
 
 static bool is_sanitized(void)

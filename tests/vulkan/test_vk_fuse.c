@@ -570,8 +570,9 @@ Test(vk_fuse, tiny_models_in_every_list)
         lk_error err;
         cr_assert_eq(lk_gguf_open(path, &g, &err), LK_OK, "%s", err.message);
         struct lk_plan *plan = plan_of(g);
-        /* No kernel of decode knows sinks; layers with states have a test of their own. */
-        if (strcmp(plan->arch, "gpt-oss") != 0 && !has_states(plan)) {
+        /* No kernel of decode knows sinks; layers with states, or of latent rows, have a test. */
+        bool others = has_states(plan) || arch_shape_of(plan->arch)->latent;
+        if (strcmp(plan->arch, "gpt-oss") != 0 && !others) {
             decode_of_tiny(plan, path);
         }
         for (int list = 0; list < LK_VK_LISTS; list++) {
@@ -637,6 +638,49 @@ Test(vk_fuse, layers_with_states)
     for (int layer = 0; layer < 4; layer++) {
         groups_are(m.plan, LK_VK_DECODE, true, layer, "qwen35", WANT[layer % 2]);
     }
+    unmake(&m);
+}
+
+/* Latent rows: what is made of the hidden row is one kernel where types allow, products by head
+ * make their input ready; attention of keys and values of different widths is in steps of its own.
+ */
+Test(vk_fuse, layers_of_latent_rows)
+{
+    static const char *const WANT[LK_VK_LISTS][28] = {
+        [LK_VK_DECODE] = {"norm+matmul+matmul+matmul by matmul, norms",
+                          "norm+matmul by matmul, norms", "pick by elementwise",
+                          "pick by elementwise", "rope by rope", "heads by heads, quantizes",
+                          "join by elementwise", "norm by norm", "rope by rope",
+                          "join by elementwise", "kv_store by kv_store",
+                          "attention by attention, split", "heads by heads, quantizes",
+                          "matmul+add by matmul, quantizes",
+                          "norm+matmul+matmul+glu by matmul, norms",
+                          "matmul+add by matmul, quantizes", NULL},
+        [LK_VK_MANY] = {"norm by norm, to q256",
+                        "matmul+matmul+matmul by matmul",
+                        "norm by norm, to q256",
+                        "matmul by matmul",
+                        "pick by elementwise",
+                        "pick by elementwise",
+                        "rope by rope",
+                        "heads by heads",
+                        "join by elementwise",
+                        "norm by norm",
+                        "rope by rope",
+                        "join by elementwise",
+                        "kv_store by kv_store",
+                        "attention by attention",
+                        "heads by heads",
+                        "by quantize, to q256",
+                        "matmul+add by matmul",
+                        "norm by norm, to q256",
+                        "matmul+matmul by matmul",
+                        "glu by quantize, to q256",
+                        "matmul+add by matmul",
+                        NULL}};
+    struct made m = make("deepseek2", LK_TYPE_Q4_K);
+    groups_are(m.plan, LK_VK_DECODE, true, 0, "deepseek2", WANT[LK_VK_DECODE]);
+    groups_are(m.plan, LK_VK_MANY, true, 0, "deepseek2", WANT[LK_VK_MANY]);
     unmake(&m);
 }
 

@@ -194,6 +194,7 @@ void vk_group_text(const struct lk_plan *plan, const struct lk_vk_group *g, char
         [LK_VK_GROUP_GATHER] = "gather",
         [LK_VK_GROUP_ROUTE] = "route",
         [LK_VK_GROUP_EXPERTS] = "experts",
+        [LK_VK_GROUP_HEADS] = "heads",
         [LK_VK_GROUP_CONV] = "conv",
         [LK_VK_GROUP_L2_NORM] = "l2_norm",
         [LK_VK_GROUP_DELTA_GATES] = "delta_gates",
@@ -212,6 +213,7 @@ void vk_group_text(const struct lk_plan *plan, const struct lk_vk_group *g, char
     append(out, n, KIND[g->kind]);
     append(out, n, g->kind == LK_VK_GROUP_MATMUL ? PREP[g->u.matmul.prep] : "");
     append(out, n, g->kind == LK_VK_GROUP_EXPERTS ? PREP[g->u.experts.prep] : "");
+    append(out, n, g->kind == LK_VK_GROUP_HEADS ? PREP[g->u.heads.prep] : "");
     append(out, n, g->kind == LK_VK_GROUP_ATTENTION && g->u.attention.split ? ", split" : "");
     append(out, n, g->out[0].form != LK_VK_PLAIN && g->n_out ? FORM[g->out[0].form] : "");
 }
