@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 
-enum { LINE = 64, SPIN_FREE = 4000, SPIN_CROWDED = 100, MAX_CORES = 1024 };
+enum { LINE = 64, SPIN_FREE = 4000, SPIN_CROWDED = 100, SPIN_ALONE = 64, MAX_CORES = 1024 };
 
 /* A word that threads wait on, alone in its cache line. */
 struct word {
@@ -48,14 +48,16 @@ static inline void relax(void)
 #endif
 }
 
-/* Returns when w->value != old. */
+/* Returns when w->value != old. Who is waited for may not run because other programs have its CPU,
+ * and who waits may keep one of them from running: after a few microseconds a thread that spins
+ * offers its CPU now and then, which on a free machine takes no longer than to spin. */
 static void wait_change(const struct lk_pool *pool, struct word *w, uint32_t old)
 {
     for (int i = 0; i < pool->spin; i++) {
         if (atomic_load_explicit(&w->value, memory_order_acquire) != old) {
             return;
         }
-        if (pool->crowded) {
+        if (pool->crowded || (i >= SPIN_ALONE && i % 16 == 0)) {
             lk_thread_yield();
         } else {
             relax();
