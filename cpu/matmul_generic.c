@@ -57,16 +57,18 @@ static void prepare(const struct lk_acts *a, const float *x, int first, int last
     }
 }
 
-/* One row times one prepared row, a panel at a time. */
-static float dot(enum lk_type type, const uint8_t *row, int64_t k, const struct lk_acts_row *x)
+/* A panel of a row of weights as it is multiplied. */
+union panel {
+    struct lk_block_ints blocks[LK_PANEL / 32];
+    float floats[LK_PANEL];
+};
+
+/* Adds the panel's sum with elements [at, at + n) of a prepared row to y. */
+static float add_panel(const struct lk_type_info *info, const union panel *p,
+                       const struct lk_acts_row *x, int64_t at, int64_t n, float y)
 {
-    const struct lk_type_info *info = lk_type_info(type);
-    float y = 0.0f;
-    if (!info->quantized) {
-        return lk_scalar_dot_f(type, row, k, x->x);
-    }
-    for (int64_t at = 0; at < k; at += LK_PANEL) {
-        int64_t n = k - at < LK_PANEL ? k - at : LK_PANEL;
+    float g;
+    if (info->quantized) {
         int32_t sum[LK_PANEL / 16] = {0};
         for (int64_t i = 0; i < n / 16; i++) {
             if (info->acts == LK_ACTS_Q256) {
@@ -76,10 +78,34 @@ static float dot(enum lk_type type, const uint8_t *row, int64_t k, const struct 
             }
         }
         struct lk_qrow q = {x->q + at, x->d + at / lk_acts_block(info->acts), sum};
-        float g = lk_scalar_dot_q(type, row + at / info->block * info->block_bytes, n, &q);
-        y = y + g;
+        g = lk_scalar_dot_blocks(info, p->blocks, n / info->block, &q);
+    } else {
+        g = lk_scalar_dot_floats(p->floats, n, x->x + at);
     }
-    return y;
+    return y + g;
+}
+
+/* One row times all prepared rows, a panel after the other. */
+static void add_row(enum lk_type type, const uint8_t *row, const struct lk_acts *a, int n_tok,
+                    float *y, size_t ldy)
+{
+    const struct lk_type_info *info = lk_type_info(type);
+    for (int64_t at = 0; at < a->k; at += LK_PANEL) {
+        union panel panel;
+        int64_t n = a->k - at < LK_PANEL ? a->k - at : LK_PANEL;
+        const uint8_t *bytes = row + at / info->block * info->block_bytes;
+        if (info->quantized) {
+            for (int64_t b = 0; b < n / info->block; b++) {
+                lk_block_unpack(type, bytes + b * info->block_bytes, &panel.blocks[b]);
+            }
+        } else {
+            lk_scalar_widen_row(type, bytes, n, panel.floats);
+        }
+        for (int t = 0; t < n_tok; t++) {
+            struct lk_acts_row x = lk_acts_row(a, t);
+            y[(size_t)t * ldy] = add_panel(info, &panel, &x, at, n, y[(size_t)t * ldy]);
+        }
+    }
 }
 
 static bool mul(const struct lk_packed *w, const struct lk_acts *a, int n_tok, int64_t first,
@@ -91,8 +117,11 @@ static bool mul(const struct lk_packed *w, const struct lk_acts *a, int n_tok, i
         const uint8_t *row = w->data + (size_t)(r / LK_PACK_ROWS) * w->group_bytes +
                              (size_t)(r % LK_PACK_ROWS) * row_bytes;
         for (int t = 0; t < n_tok; t++) {
-            struct lk_acts_row x = lk_acts_row(a, t);
-            float v = dot(w->type, row, w->cols, &x);
+            y[(size_t)t * ldy + (size_t)r] = 0.0f;
+        }
+        add_row(w->type, row, a, n_tok, y + r, ldy);
+        for (int t = 0; t < n_tok; t++) {
+            float v = y[(size_t)t * ldy + (size_t)r];
             ok &= !lk_out_of_range(v);
             y[(size_t)t * ldy + (size_t)r] = lk_flush(v);
         }

@@ -84,8 +84,8 @@ static float block_product(enum lk_offset offset, const struct lk_block_ints *w,
     return p;
 }
 
-static float dot_blocks(const struct lk_type_info *info, const struct lk_block_ints *w,
-                        int64_t n_blocks, const struct lk_qrow *x)
+float lk_scalar_dot_blocks(const struct lk_type_info *info, const struct lk_block_ints *w,
+                           int64_t n_blocks, const struct lk_qrow *x)
 {
     int n = lk_acts_block(info->acts), per_block = info->block / n, per_panel = LK_PANEL / n;
     int64_t n_steps = n_blocks * per_block;
@@ -117,14 +117,14 @@ float lk_scalar_dot_q(enum lk_type type, const void *row, int64_t k, const struc
         }
         int64_t at = b * info->block;
         struct lk_qrow part = {x->q + at, x->d + at / step, x->sum + at / 16};
-        float g = dot_blocks(info, w, n, &part);
+        float g = lk_scalar_dot_blocks(info, w, n, &part);
         y = y + g;
     }
     return y;
 }
 
 /* Weights of F32, F16 or BF16 as f32; f32 and bf16 below 2^-50 are read as +0 (rule 1). */
-static void widen_row(enum lk_type type, const void *row, int64_t k, float *out)
+void lk_scalar_widen_row(enum lk_type type, const void *row, int64_t k, float *out)
 {
     lk_dequantize_f32(type, row, (size_t)k, out);
     if (type != LK_TYPE_F16) {
@@ -134,7 +134,7 @@ static void widen_row(enum lk_type type, const void *row, int64_t k, float *out)
     }
 }
 
-static float dot_floats(const float *w, int64_t k, const float *x)
+float lk_scalar_dot_floats(const float *w, int64_t k, const float *x)
 {
     float y = 0.0f;
     for (int64_t b = 0; b < k; b += LK_PANEL) {
@@ -156,8 +156,8 @@ float lk_scalar_dot_f(enum lk_type type, const void *row, int64_t k, const float
     for (int64_t b = 0; b < k; b += LK_PANEL) {
         float w[LK_PANEL];
         int64_t n = k - b < LK_PANEL ? k - b : LK_PANEL;
-        widen_row(type, bytes + b * info->block_bytes, n, w);
-        float g = dot_floats(w, n, x + b);
+        lk_scalar_widen_row(type, bytes + b * info->block_bytes, n, w);
+        float g = lk_scalar_dot_floats(w, n, x + b);
         y = y + g;
     }
     return y;
@@ -272,7 +272,7 @@ static bool matmul_quantized(const struct lk_weight *w, const float *x, int n_ro
         }
         for (int t = 0; t < n_rows; t++) {
             struct lk_qrow xq = {all.q + t * k, all.d + t * n_steps, all.sum + t * (k / 16)};
-            ok &= store(dot_blocks(info, ints, n_blocks, &xq), &y[t * w->rows + r]);
+            ok &= store(lk_scalar_dot_blocks(info, ints, n_blocks, &xq), &y[t * w->rows + r]);
         }
     }
     return ok;
@@ -290,9 +290,9 @@ static bool matmul_floats(const struct lk_weight *w, const float *x, int n_rows,
     size_t row_bytes = lk_type_row_bytes(w->type, (size_t)k);
     bool ok = true;
     for (int64_t r = 0; r < w->rows; r++, row += row_bytes) {
-        widen_row(w->type, row, k, wide);
+        lk_scalar_widen_row(w->type, row, k, wide);
         for (int t = 0; t < n_rows; t++) {
-            ok &= store(dot_floats(wide, k, rounded + t * k), &y[t * w->rows + r]);
+            ok &= store(lk_scalar_dot_floats(wide, k, rounded + t * k), &y[t * w->rows + r]);
         }
     }
     return ok;

@@ -37,6 +37,12 @@ bool lk_scalar_matmul(const struct lk_weight *w, const float *x, int n_rows, flo
  * dot_f for F32, F16, BF16, whose x is rounded already (lk_scalar_round_row). */
 float lk_scalar_dot_q(enum lk_type type, const void *row, int64_t k, const struct lk_qrow *x);
 float lk_scalar_dot_f(enum lk_type type, const void *row, int64_t k, const float *x);
+/* The same in two steps, for a row that meets many x: the row, in blocks or in floats, and its sum
+ * with one x. `info` is of its type. */
+float lk_scalar_dot_blocks(const struct lk_type_info *info, const struct lk_block_ints *w,
+                           int64_t n_blocks, const struct lk_qrow *x);
+void lk_scalar_widen_row(enum lk_type type, const void *row, int64_t k, float *out);
+float lk_scalar_dot_floats(const float *w, int64_t k, const float *x);
 /* Rounds a row for weights that want 13 or 16 significant bits; copies it for F32. */
 void lk_scalar_round_row(enum lk_acts_kind kind, const float *x, int64_t k, float *out);
 
