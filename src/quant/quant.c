@@ -441,13 +441,19 @@ static uint32_t load_le32(const uint8_t *p)
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static float load_float(enum lk_type type, const uint8_t *row, size_t i)
+/* F32, F16 or BF16 as f32. */
+static void load_floats(enum lk_type type, const uint8_t *row, size_t n, float *out)
 {
     if (type == LK_TYPE_F32) {
-        return lk_flt(load_le32(row + 4 * i));
+        for (size_t i = 0; i < n; i++) {
+            out[i] = lk_flt(load_le32(row + 4 * i));
+        }
+        return;
     }
-    uint32_t h = (uint32_t)row[2 * i] | (uint32_t)row[2 * i + 1] << 8;
-    return type == LK_TYPE_F16 ? lk_f16_to_f32(h) : lk_bf16_to_f32(h);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t h = (uint32_t)row[2 * i] | (uint32_t)row[2 * i + 1] << 8;
+        out[i] = type == LK_TYPE_F16 ? lk_f16_to_f32(h) : lk_bf16_to_f32(h);
+    }
 }
 
 /* The products (d * sc) * q and m * mn are exact in binary32 (23 bits at most), so each element is
@@ -458,9 +464,7 @@ void lk_dequantize_f32(enum lk_type type, const void *row, size_t n, float *out)
     const struct lk_type_info *info = lk_type_info((uint32_t)type);
     const uint8_t *p = row;
     if (!info->quantized) {
-        for (size_t i = 0; i < n; i++) {
-            out[i] = load_float(type, p, i);
-        }
+        load_floats(type, p, n, out);
         return;
     }
     struct lk_block_ints b;
@@ -486,8 +490,14 @@ void lk_dequantize_f64(enum lk_type type, const void *row, size_t n, double *out
     const struct lk_type_info *info = lk_type_info((uint32_t)type);
     const uint8_t *p = row;
     if (!info->quantized) {
-        for (size_t i = 0; i < n; i++) {
-            out[i] = (double)load_float(type, p, i);
+        enum { PART = 64 };
+        float part[PART];
+        for (size_t at = 0; at < n; at += PART) {
+            size_t m = n - at < PART ? n - at : PART;
+            load_floats(type, p + at * (size_t)info->block_bytes, m, part);
+            for (size_t i = 0; i < m; i++) {
+                out[at + i] = (double)part[i];
+            }
         }
         return;
     }

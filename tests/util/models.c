@@ -78,8 +78,8 @@ bool test_is_full(void)
 
 bool test_skips_pair(size_t arch, size_t type)
 {
-    enum { ALL_TYPES = 5 };
-    return !test_is_full() && arch >= ALL_TYPES && (arch + type) % 8 != 0;
+    enum { MORE_TYPES = 5 };
+    return !test_is_full() && (arch + type) % (arch < MORE_TYPES ? 2 : 8) != 0;
 }
 
 size_t test_n_real_files(void)

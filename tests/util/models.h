@@ -9,8 +9,9 @@
 #include <stddef.h>
 
 bool test_is_full(void); /* LK_FULL=1: every proof, however long */
-/* Whether architecture number `arch` is not tested with type number `type`: without LK_FULL those
- * that differ from the first five in the order of the same ops have every eighth type. */
+/* Whether architecture number `arch` is not tested with type number `type`: without LK_FULL=1 the
+ * first five have every second type, so that each type has two of them, and those that differ from
+ * these in the order of the same ops every eighth. */
 bool test_skips_pair(size_t arch, size_t type);
 /* Under AddressSanitizer and not LK_FULL=1: code that other tests run without it is sampled. */
 bool test_is_sanitized_sample(void);
