@@ -234,6 +234,7 @@ struct part {
     const struct lk_exec *e;
     const struct lk_weight *w;
     size_t from, to, n; /* n: tokens */
+    const int *at;      /* the row of y that each has; NULL: in order */
     double *row, *y;
 };
 
@@ -255,21 +256,23 @@ static void matmul_rows(void *argument)
                 }
             }
             for (size_t t = 0; t < TILE && base + t < p->n; t++) {
-                p->y[(base + t) * rows + r] = sum[t];
+                size_t at = p->at ? (size_t)p->at[base + t] : base + t;
+                p->y[at * rows + r] = sum[t];
             }
         }
     }
 }
 
-static void matmul(const struct lk_exec *e, const struct lk_weight *w, const double *x, int n_rows,
-                   double *y)
+/* Rows of x, or those of numbers `from`, to rows of y, or those of numbers `at`. */
+static void matmul(const struct lk_exec *e, const struct lk_weight *w, const double *x,
+                   const int *from, int n_rows, double *y, const int *at)
 {
     enum { WORTH_A_THREAD = 1 << 20 }; /* elements of a matrix */
     size_t n = (size_t)n_rows, cols = (size_t)w->cols, rows = (size_t)w->rows;
     for (size_t t = 0; t < lk_round_up(n, TILE); t++) {
         double *tile = e->xt + t / TILE * TILE * cols + t % TILE;
         if (t < n) {
-            memcpy(e->row, x + t * cols, cols * sizeof *e->row);
+            memcpy(e->row, x + (from ? (size_t)from[t] : t) * cols, cols * sizeof *e->row);
         } else {
             memset(e->row, 0, cols * sizeof *e->row);
         }
@@ -290,6 +293,7 @@ static void matmul(const struct lk_exec *e, const struct lk_weight *w, const dou
                                 .from = rows * i / parts,
                                 .to = rows * (i + 1) / parts,
                                 .n = n,
+                                .at = at,
                                 .row = e->row + i * e->row_len,
                                 .y = y};
         if (i == 0 || lk_thread_start(&thread[i], matmul_rows, &part[i], &why)) {
@@ -461,17 +465,25 @@ static int expert_of(const struct lk_exec *e, const struct lk_op *op, int row)
     return (int)slot_of(e, op->in[1])[row / k * 2 * k + row % k];
 }
 
-/* Each row meets the matrix of its expert. */
+/* Each row meets the matrix of its expert, together with others that go there. */
 static void experts(const struct lk_exec *e, const struct lk_op *op, const struct lk_weight *w)
 {
     const struct lk_plan *plan = e->o.plan;
-    size_t cols = (size_t)w->cols, rows = (size_t)w->rows / (size_t)w->n_experts;
     bool routed = plan->slots[op->in[0]].rows == LK_ROWS_ROUTED;
-    for (int r = 0; r < rows_of(e, op->out); r++) {
-        struct lk_weight one = lk_weight_of_expert(w, expert_of(e, op, r));
-        size_t from = (size_t)(routed ? r : r / plan->n_routed);
-        matmul(e, &one, slot_of(e, op->in[0]) + from * cols, 1,
-               slot_of(e, op->out) + (size_t)r * rows);
+    int n_rows = rows_of(e, op->out);
+    for (int x = 0; x < w->n_experts; x++) {
+        struct lk_weight one = lk_weight_of_expert(w, x);
+        int from[TILE], at[TILE], n = 0;
+        for (int r = 0; r < n_rows; r++) {
+            if (expert_of(e, op, r) == x) {
+                at[n] = r;
+                from[n++] = routed ? r : r / plan->n_routed;
+            }
+            if (n == TILE || (n > 0 && r == n_rows - 1)) {
+                matmul(e, &one, slot_of(e, op->in[0]), from, n, slot_of(e, op->out), at);
+                n = 0;
+            }
+        }
     }
 }
 
@@ -481,7 +493,8 @@ static void heads(const struct lk_exec *e, const struct lk_op *op, const struct 
     size_t n = (size_t)w->n_experts, cols = (size_t)w->cols, rows = (size_t)w->rows / n;
     for (size_t r = 0; r < (size_t)rows_of(e, op->out) * n; r++) {
         struct lk_weight one = lk_weight_of_expert(w, (int)(r % n));
-        matmul(e, &one, slot_of(e, op->in[0]) + r * cols, 1, slot_of(e, op->out) + r * rows);
+        matmul(e, &one, slot_of(e, op->in[0]) + r * cols, NULL, 1, slot_of(e, op->out) + r * rows,
+               NULL);
     }
 }
 
@@ -570,7 +583,7 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
     int rows = op->out >= 0 ? rows_of(e, op->out) : b->n_tokens;
     const float *vec = w ? w->data : NULL;
     if (op->kind == LK_OP_MATMUL) {
-        matmul(e, w, x, rows, y);
+        matmul(e, w, x, NULL, rows, y, NULL);
         return;
     }
     if (op->kind == LK_OP_EXPERTS) {
