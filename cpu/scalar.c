@@ -54,12 +54,14 @@ static float block_product(enum lk_offset offset, const struct lk_block_ints *w,
                            const int8_t *q, float dx, const int32_t *sum)
 {
     int32_t dot = 0;
-    for (int g = from / w->group; g < (from + n) / w->group; g++) {
+    int twice = w->group == 32; /* else a group is 16 */
+    for (int i = 0; i < n; i += 16) {
         int32_t part = 0;
-        for (int i = g * w->group; i < (g + 1) * w->group; i++) {
-            part += (int32_t)w->q[i] * q[i - from];
+#pragma GCC unroll 1
+        for (int j = 0; j < 16; j++) {
+            part += (int32_t)w->q[from + i + j] * q[i + j];
         }
-        dot += w->sc[g] * part;
+        dot += w->sc[(from + i) / 16 >> twice] * part;
     }
     float scale = w->d * dx;
     float p = scale * lk_f32_of_int(dot);
@@ -87,15 +89,19 @@ static float block_product(enum lk_offset offset, const struct lk_block_ints *w,
 float lk_scalar_dot_blocks(const struct lk_type_info *info, const struct lk_block_ints *w,
                            int64_t n_blocks, const struct lk_qrow *x)
 {
-    int n = lk_acts_block(info->acts), per_block = info->block / n, per_panel = LK_PANEL / n;
-    int64_t n_steps = n_blocks * per_block;
+    int n = lk_acts_block(info->acts), per_panel = LK_PANEL / n;
+    int64_t n_steps = n_blocks * (info->block / n);
     float y = 0.0f;
+    int from = 0; /* of a block */
     for (int64_t b = 0; b < n_steps; b += per_panel) {
         float g = 0.0f;
         for (int64_t c = b; c < b + per_panel && c < n_steps; c++) {
-            float p = block_product(info->offset, &w[c / per_block], (int)(c % per_block) * n, n,
-                                    x->q + c * n, x->d[c], x->sum + c * n / 16);
+            float p =
+                block_product(info->offset, w, from, n, x->q + c * n, x->d[c], x->sum + c * n / 16);
             g = g + p;
+            from += n;
+            w += from == info->block;
+            from = from == info->block ? 0 : from;
         }
         y = y + g;
     }
