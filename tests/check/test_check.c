@@ -40,13 +40,15 @@ static bool may_lack(const char *path, const char *column)
     return lacks;
 }
 
-/* Other tokens and positions than those of a whole check. */
+/* Other tokens and positions than those of a whole check; of every third model, with LK_FULL=1 of
+ * all. */
 Test(check, no_alarm_when_quick)
 {
     lk_engine_options o = cpu();
     lk_check_options co = lk_check_options_default();
-    size_t step = test_is_sanitized_sample() ? 9 : 1;
+    size_t step = test_is_sanitized_sample() ? 9 : test_is_full() ? 1 : 3;
     co.quick = true;
+    test_samples("quick checks of two thirds of the models");
     for (size_t i = 0; i < test_n_models(); i += step) {
         lk_model *m;
         lk_error err;

@@ -89,6 +89,7 @@ Test(cpu_ops, put_out_what_scalar_does, .timeout = 600)
     static const char *const ARCHS[] = MODEL_ARCHS;
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
+    test_samples("most pairs of an architecture and a type");
     for (size_t a = 0; a < LK_COUNT(ARCHS); a++) {
         for (size_t t = 0; t < n_types; t++) {
             if (test_skips_pair(a, t)) {

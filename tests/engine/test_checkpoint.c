@@ -117,7 +117,7 @@ static size_t cut(struct text *x, lk_session *s, size_t n, const char *what)
 Test(checkpoint, a_cut_at_every_position_costs_less_than_a_block)
 {
     static const char *const BACKENDS[] = {"cpu", "scalar"};
-    size_t step = test_is_full() ? 1 : test_is_sanitized_sample() ? 23 : 7;
+    size_t step = test_is_full() ? 1 : test_is_sanitized_sample() ? 23 : 13;
     for (size_t m = 0; m < n_models(); m++) {
         struct text x;
         lk_error err;

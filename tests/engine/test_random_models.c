@@ -61,6 +61,7 @@ Test(random_models, every_architecture_and_type)
     close(fd);
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
+    test_samples("most pairs of an architecture and a type");
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         for (size_t t = 0; t < n_types; t++) {
             bool skips = !test_is_full() && (a + t) % (a < MORE_TYPES ? MORE_TYPES : 16) != 0;

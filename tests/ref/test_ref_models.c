@@ -106,6 +106,7 @@ Test(ref_models, scalar_stays_near_ideal_mathematics)
     int fd = mkstemp(path);
     cr_assert(fd >= 0);
     close(fd);
+    test_samples("the reference's models of more layers");
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         double first = 0, factor = arch_shape_of(archs[a])->post_norms ? TOL_POST_NORM : 1.0;
         if (arch_shape_of(archs[a])->both_ways) {

@@ -76,6 +76,13 @@ bool test_is_full(void)
     return full && strcmp(full, "1") == 0;
 }
 
+void test_samples(const char *what)
+{
+    if (!test_is_full()) {
+        printf("not run: %s: LK_FULL=1\n", what);
+    }
+}
+
 bool test_skips_pair(size_t arch, size_t type)
 {
     enum { MORE_TYPES = 5 };

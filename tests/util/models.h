@@ -9,6 +9,8 @@
 #include <stddef.h>
 
 bool test_is_full(void); /* LK_FULL=1: every proof, however long */
+/* Without LK_FULL=1: says that `what` is not run, in the form that tools/test shows. */
+void test_samples(const char *what);
 /* Whether architecture number `arch` is not tested with type number `type`: without LK_FULL=1 the
  * first five have every second type, so that each type has two of them, and those that differ from
  * these in the order of the same ops every eighth. */
