@@ -44,7 +44,8 @@ void lk_kv_place_k(uint32_t *head, int dim, int bits, int slot, const int16_t *k
 void lk_kv_place_v(uint32_t *head, int dim, int slot, const int16_t *v, float scale);
 
 /* Integer d of the key at `slot`. */
-static inline int lk_kv_k_at(const uint32_t *head, int dim, int bits, int d, int slot)
+static inline int lk_kv_k_at(const uint32_t *head, uint32_t dim, uint32_t bits, uint32_t d,
+                             uint32_t slot)
 {
     int high = (int8_t)(uint8_t)(head[LK_KV_K_HIGH(d, slot)] >> d % 4 * 8);
     if (bits != LK_KV_K_BITS) {
@@ -52,7 +53,7 @@ static inline int lk_kv_k_at(const uint32_t *head, int dim, int bits, int d, int
     }
     return high * 16 + (int)(head[LK_KV_K_LOW(dim, d, slot)] >> (d % 4 * 8 + d % 8 / 4 * 4) & 15);
 }
-static inline int lk_kv_v_at(const uint32_t *head, int dim, int d, int slot)
+static inline int lk_kv_v_at(const uint32_t *head, uint32_t dim, uint32_t d, uint32_t slot)
 {
     return (int8_t)(uint8_t)(head[LK_KV_V_AT(dim, d, slot)] >> slot % 4 * 8);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "gguf/model_file.h"
+#include "tests/util/models.h"
 #include "tests/util/parts.h"
 #include "tests/util/tiny.h"
 
@@ -31,8 +32,11 @@ static void same_rows(void *user, const char *placement)
 {
     static const uint32_t BATCH[] = {1, 40, 64, 150};
     lk_model *m;
-    int *n = user;
-    lk_engine *e = open_placed(placement, BATCH[(*n)++ % 4], &m);
+    int *n = user, i = (*n)++;
+    if (test_is_sanitized_sample() && i % 3 != 0) {
+        return;
+    }
+    lk_engine *e = open_placed(placement, BATCH[i % 4], &m);
     parts_check_rows(e, placement);
     lk_engine_close(&e);
     lk_model_close(&m);

@@ -26,7 +26,7 @@ static bool is_optional(const struct model_params *p, const char *name)
 
 Test(plan, each_missing_or_wrong_tensor_is_named)
 {
-    for (size_t a = 0; a < LK_COUNT(archs); a += test_is_sanitized_sample() ? 3 : 1) {
+    for (size_t a = 0; a < LK_COUNT(archs); a += test_is_sanitized_sample() ? 6 : 1) {
         struct model_params p = model_params_default(archs[a], LK_TYPE_Q4_0, 7);
         struct plan_fixture all;
         p.n_layer = arch_shape_of(archs[a])->one_mixer ? 3 : 2;

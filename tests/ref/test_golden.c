@@ -52,7 +52,8 @@ static double row_error(const float *got, const float *want, size_t n)
 
 Test(golden, ref_says_what_transformers_says)
 {
-    for (size_t i = 0; i < test_n_models(); i++) {
+    size_t step = test_is_sanitized_sample() ? 5 : 1;
+    for (size_t i = 0; i < test_n_models(); i += step) {
         struct golden g = read_golden(test_model_path(i));
         for (uint32_t batch = 1; batch <= 64; batch += 63) {
             lk_model *m;
