@@ -7,8 +7,14 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+own=()
+if [ "${LK_FULL:-0}" = 1 ]; then
+    own=(pull)
+else
+    echo "not run: pull, whose work is a Python script's, under the sanitizers: LK_FULL=1"
+fi
 LK_EACH_WAY=0 VK_DRIVER_FILES=/dev/null VK_ICD_FILENAMES=/dev/null ASAN_OPTIONS=detect_leaks=1 \
-    tests/cli/test_cli.sh "$1" usage inspect template ends fits think pipes dialogue kept hostile files limits pull documents
+    tests/cli/test_cli.sh "$1" usage inspect template ends fits think pipes dialogue kept hostile files limits documents "${own[@]}"
 rc=$?
 more=(devices)
 [ "${LK_FULL:-0}" = 1 ] && more+=(limits) # which opens devices many times
