@@ -42,8 +42,8 @@ struct lk_acts {
     uint8_t *data;    /* [n_tok] rows, aligned to 64 */
 };
 /* What a row holds. Q32: q int8 [k], d f32 [k/32], sd f32 [k/32] = d times the sum of q, sum int32
- * [k/32]. Q256: q int8 [k], d f32 [k/256], sum16 int16 [k/16], sum32 int16 [k/32]. Floats: x [k].
- */
+ * [k/32], sum16 int16 [k/16]. Q256: q int8 [k], d f32 [k/256], sum32 int16 [k/32], sum16 int16
+ * [k/16]. Floats: x [k]. */
 struct lk_acts_row {
     int8_t *q;
     float *d, *sd;

@@ -16,8 +16,8 @@
  *   and where it defines QV_PAIRS (qv is then the form of int32 too, QV_BIAS8 is 0)
  *     qv_dot_pair(acc[2], u[2], q0, q1): acc + the dots of two chunks and 8 activations of each of
  *       two tokens, qv_dot8_pair: of weights stored + 128; in a form that qv_unpair(acc[2]) ends
- *   sv_cvt(i): int32 to f32; sv_halves(p): f16 of the rows; sv_ubytes(p), sv_sbytes(p): bytes of
- *   the rows as int32; sv_imul(a, b)
+ *   sv_cvt(i): int32 to f32; sv_halves(p): f16 of the rows; sv_ue4m3(p): half of UE4M3 of the rows;
+ *   sv_ubytes(p), sv_sbytes(p): bytes of the rows as int32; sv_imul(a, b)
  *
  * A lane owns an output row: integers in any order, floats in the order of rules 3 and 5.
  */
@@ -248,6 +248,40 @@ MM_INLINE void block_mxfp4(int n_tok, const uint8_t *blk, size_t h, const struct
                            sv_f *p)
 {
     block_table(n_tok, lk_pack_mxfp4, blk, sv_e8m0(blk + 256 + h / 4), h, x, b, p);
+}
+
+/* Half of a block of NVFP4: each 16 elements have a scale, whose product with their sum is exact.
+ */
+MM_INLINE void block_nvfp4(int n_tok, const uint8_t *blk, size_t h, const struct mm_x *x, int64_t b,
+                           sv_f *p)
+{
+    const uint8_t *scales = blk + 256 + h / 4;
+    size_t k = (size_t)b * 32;
+    qv lo_acc[MM_TOKENS], hi_acc[MM_TOKENS];
+    for (int t = 0; t < n_tok; t++) {
+        lo_acc[t] = hi_acc[t] = qv_splat(0);
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; g += QV_STEP) {
+        qv lo[QV_STEP], hi[QV_STEP];
+        for (int i = 0; i < QV_STEP; i++) {
+            qv c = qv_load(blk + (g + i) * 64 + h);
+            lo[i] = qv_lookup(lk_pack_nvfp4, qv_and(c, qv_splat(15)));
+            hi[i] = qv_lookup(lk_pack_nvfp4, qv_and(qv_srl(c, 4), qv_splat(15)));
+        }
+        add_dots(n_tok, lo, x, k + 4 * (size_t)g, lo_acc);
+        add_dots(n_tok, hi, x, k + 16 + 4 * (size_t)g, hi_acc);
+    }
+    end_dots(n_tok, lo_acc);
+    end_dots(n_tok, hi_acc);
+    sv_f s0 = sv_ue4m3(scales), s1 = sv_ue4m3(scales + LK_PACK_ROWS);
+    for (int t = 0; t < n_tok; t++) {
+        const int16_t *sum = x->row[t].sum16 + 2 * b;
+        sv_i i0 = sv_isub(qv_sum(lo_acc[t]), sv_iset((uint32_t)(12 * sum[0])));
+        sv_i i1 = sv_isub(qv_sum(hi_acc[t]), sv_iset((uint32_t)(12 * sum[1])));
+        sv_f v = sv_fma(s1, sv_cvt(i1), sv_mul(s0, sv_cvt(i0)));
+        p[t] = sv_mul(v, sv_set(x->row[t].d[b]));
+    }
 }
 
 /* ---- 256-blocks ---- */
@@ -628,6 +662,9 @@ MM_INLINE void rows_of_type(enum lk_type type, int n_tok, const uint8_t *group, 
     case LK_TYPE_MXFP4:
         rows_blocks(block_mxfp4, 8, 272, n_tok, group, h, k / 32, x, y);
         break;
+    case LK_TYPE_NVFP4:
+        rows_blocks(block_nvfp4, 8, 288, n_tok, group, h, k / 32, x, y);
+        break;
     case LK_TYPE_IQ4_XS:
         rows_blocks(block_iq4_xs, 1, bytes, n_tok, group, h, k / 256, x, y);
         break;
@@ -780,7 +817,10 @@ static void mm_prepare(const struct lk_acts *a, const float *x, int first, int l
             for (int64_t b = 0; b < a->k / 32; b++) {
                 int8_t *q = row.q + b * 32;
                 row.d[b] = quantize_block(xt + b * 32, 32, q);
-                row.sum[b] = sum_of_16(q) + sum_of_16(q + 16);
+                int32_t s0 = sum_of_16(q), s1 = sum_of_16(q + 16);
+                row.sum16[2 * b] = (int16_t)s0;
+                row.sum16[2 * b + 1] = (int16_t)s1;
+                row.sum[b] = s0 + s1;
                 row.sd[b] = row.d[b] * lk_f22(row.sum[b]);
             }
         } else if (a->kind == LK_ACTS_Q256) {

@@ -15,12 +15,12 @@ static void derive_sums(const struct lk_acts *a, const struct lk_acts_row *row,
 {
     for (int64_t i = 0; i < a->k / 32; i++) {
         int32_t sum = sum16[2 * i] + sum16[2 * i + 1];
+        row->sum16[2 * i] = (int16_t)sum16[2 * i];
+        row->sum16[2 * i + 1] = (int16_t)sum16[2 * i + 1];
         if (a->kind == LK_ACTS_Q32) {
             row->sum[i] = sum;
             row->sd[i] = row->d[i] * lk_f22(sum);
         } else {
-            row->sum16[2 * i] = (int16_t)sum16[2 * i];
-            row->sum16[2 * i + 1] = (int16_t)sum16[2 * i + 1];
             row->sum32[i] = (int16_t)sum;
         }
     }
@@ -45,11 +45,11 @@ static void prepare(const struct lk_acts *a, const float *x, int first, int last
             struct lk_acts_row part_row = row;
             lk_scalar_quantize(xt + at, n, block, &q);
             part_row.d += at / block;
+            part_row.sum16 += at / 16;
             if (a->kind == LK_ACTS_Q32) {
                 part_row.sum += at / 32;
                 part_row.sd += at / 32;
             } else {
-                part_row.sum16 += at / 16;
                 part_row.sum32 += at / 32;
             }
             derive_sums(&part, &part_row, sum16);
@@ -71,11 +71,7 @@ static float add_panel(const struct lk_type_info *info, const union panel *p,
     if (info->quantized) {
         int32_t sum[LK_PANEL / 16] = {0};
         for (int64_t i = 0; i < n / 16; i++) {
-            if (info->acts == LK_ACTS_Q256) {
-                sum[i] = x->sum16[at / 16 + i];
-            } else if (i % 2 == 0) {
-                sum[i] = x->sum[at / 32 + i / 2];
-            }
+            sum[i] = x->sum16[at / 16 + i];
         }
         struct lk_qrow q = {x->q + at, x->d + at / lk_acts_block(info->acts), sum};
         g = lk_scalar_dot_blocks(info, p->blocks, n / info->block, &q);

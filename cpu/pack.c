@@ -13,6 +13,8 @@ enum { R = LK_PACK_ROWS };
 #define PLUS_128(x) ((x) + 128)
 const uint8_t lk_pack_iq4[16] = {LK_NIBBLES_IQ4(PLUS_128)};
 const uint8_t lk_pack_mxfp4[16] = {LK_NIBBLES_MXFP4(PLUS_128)};
+#define PLUS_12(x) ((x) + 12)
+const uint8_t lk_pack_nvfp4[16] = {LK_NIBBLES_MXFP4(PLUS_12)};
 
 size_t lk_pack_block_bytes(enum lk_type type)
 {
@@ -33,6 +35,7 @@ size_t lk_pack_block_bytes(enum lk_type type)
     case LK_TYPE_Q6_K:
     case LK_TYPE_IQ4_NL:
     case LK_TYPE_MXFP4:
+    case LK_TYPE_NVFP4:
         return (size_t)lk_type_info(type)->block_bytes * R;
     case LK_TYPE_Q4_K:
         return 32 * 64 + 16 * R + 4 * R;
@@ -154,6 +157,16 @@ static void move_scales_iq4(struct place *p, const struct lk_block_ints *b, stru
     memcpy(&x->scales_h, high, sizeof high);
 }
 
+/* 32 elements of NVFP4 and their two scales. */
+static void move_half_nvfp4(struct place *p, uint8_t *qs, uint8_t *d)
+{
+    uint8_t pairs[16];
+    lk_swap_nibbles(qs, pairs);
+    move_chunks(p, pairs, 4);
+    lk_swap_nibbles(pairs, qs);
+    move_bytes(p, d, 2);
+}
+
 union block {
     uint8_t bytes[4];
     struct lk_q4_0 q4_0;
@@ -169,6 +182,7 @@ union block {
     struct lk_iq4_nl iq4_nl;
     struct lk_iq4_xs iq4_xs;
     struct lk_mxfp4 mxfp4;
+    struct lk_nvfp4 nvfp4;
 };
 
 /* Between a block as the file holds it and a row's place. */
@@ -262,6 +276,10 @@ static void move_block(enum lk_type type, struct place p, union block *b)
     case LK_TYPE_MXFP4:
         move_chunks(&p, b->mxfp4.qs, 4);
         move_bytes(&p, &b->mxfp4.e, 1);
+        break;
+    case LK_TYPE_NVFP4:
+        move_half_nvfp4(&p, b->nvfp4.qs, b->nvfp4.d);
+        move_half_nvfp4(&p, b->nvfp4.qs + 16, b->nvfp4.d + 2);
         break;
         LK_GRID_TYPES(LK_CASE)
         break;

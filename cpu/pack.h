@@ -14,6 +14,7 @@
  *   Q5_K  32 chunks of qs, 8 chunks of qh, scales, mins, d, dmin as Q4_K
  *   Q6_K  32 chunks of ql, 16 chunks of qh, scales s8 [16][16], d
  *   IQ4_NL  as Q4_0; MXFP4 too, but d: e u8 [16]
+ *   NVFP4   twice: 4 chunks of nibbles, low = elements 0..15 of their 32, UE4M3 u8 [2][16]
  *   IQ4_XS  32 chunks of qs (of each 4, low = elements 0..15 of their 32), scales s8 [8][16], d
  *   those of a grid: rows one after the other, as in the file; see cpu/grid_panel.h
  *   F32   per element of K: f32 [16]; F16, BF16: u16 [16]
@@ -32,5 +33,7 @@ size_t lk_pack_block_bytes(enum lk_type type);
 
 /* What nibbles of IQ4 types and of MXFP4 stand for, + 128: the form of weights of Q8_0. */
 extern const uint8_t lk_pack_iq4[16], lk_pack_mxfp4[16];
+/* Those of NVFP4, + 12: 16 products of theirs fit the 16-bit sums of levels that have these. */
+extern const uint8_t lk_pack_nvfp4[16];
 
 #endif

@@ -86,6 +86,24 @@ static float block_product(enum lk_offset offset, const struct lk_block_ints *w,
     return p;
 }
 
+/* The same of a block whose sub-blocks have no integer in common: each product with its scale is
+ * exact, their sum is a chain. */
+static float apart_product(const struct lk_block_ints *w, int from, int n, const int8_t *q,
+                           float dx)
+{
+    float p = 0.0f;
+    for (int g = from / w->group; g < (from + n) / w->group; g++) {
+        int32_t part = 0;
+        for (int i = g * w->group; i < (g + 1) * w->group; i++) {
+            part += (int32_t)w->q[i] * q[i - from];
+        }
+        float s = w->d * lk_f32_of_int(w->sc[g]);
+        s = s * lk_f22(part);
+        p = p + s;
+    }
+    return p * dx;
+}
+
 float lk_scalar_dot_blocks(const struct lk_type_info *info, const struct lk_block_ints *w,
                            int64_t n_blocks, const struct lk_qrow *x)
 {
@@ -96,8 +114,9 @@ float lk_scalar_dot_blocks(const struct lk_type_info *info, const struct lk_bloc
     for (int64_t b = 0; b < n_steps; b += per_panel) {
         float g = 0.0f;
         for (int64_t c = b; c < b + per_panel && c < n_steps; c++) {
-            float p =
-                block_product(info->offset, w, from, n, x->q + c * n, x->d[c], x->sum + c * n / 16);
+            float p = info->apart ? apart_product(w, from, n, x->q + c * n, x->d[c])
+                                  : block_product(info->offset, w, from, n, x->q + c * n, x->d[c],
+                                                  x->sum + c * n / 16);
             g = g + p;
             from += n;
             w += from == info->block;

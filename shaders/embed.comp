@@ -67,7 +67,11 @@ void main()
 #ifdef W_K
         v *= i < 16u ? groups.x : groups.y;
 #endif
+#ifdef W_HALVES
+        precise float y = (i < 16u ? scale.x : scale.y) * lk_f22(v);
+#else
         precise float y = scale.x * lk_f22(v);
+#endif
 #ifdef W_MINS
         precise float m = scale.y * lk_f22(i < 16u ? groups.z : groups.w);
         y = y - m;

@@ -133,13 +133,20 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
             uvec4 a0 = act4(at >> 2);
             uvec4 a1 = act4((at >> 2) + 1u);
             int dot = 0;
+            int other = 0;
             LK_UNROLL for (int k = 0; k < 4; k++) {
                 dot += dot4(q[k], a0[k]);
-                dot += dot4(q[k + 4], a1[k]);
+                other += dot4(q[k + 4], a1[k]);
             }
             uint at_block = (token + n) * (p.x_stride >> 3) + b;
+#ifdef W_HALVES
+            precise float t = scale.x * lk_f22(dot); /* exact products */
+            t = fma(scale.y, lk_f22(other), t);
+            t = t * act_d(at_block);
+#else
             precise float t = scale.x * act_d(at_block);
-            t = t * lk_f22(dot);
+            t = t * lk_f22(dot + other);
+#endif
 #ifdef W_OFFSET
             precise float o = scale.y * act_sum(at_block);
             t = t + o;

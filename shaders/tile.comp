@@ -35,7 +35,7 @@ shared float b_tile[32 * BN]; /* [element][token] */
 #else
 shared uint a_tile[8 * BM]; /* [word][row] */
 shared uint b_tile[8 * BN];
-shared float a_scale[BM], a_offset[BM]; /* of the block of this step */
+shared float a_scale[BM], a_offset[BM]; /* of the block of this step, or of its halves */
 shared float b_scale[BN], b_sum[BN];
 #ifdef W_K
 shared int a_group[4 * BM]; /* [sc, sc, mn, mn][row] */
@@ -221,6 +221,41 @@ void main()
                     dots[i * 4 + j] = 0;
                     mins[i * 4 + j] = 0;
                 }
+            }
+        }
+#elif defined(W_HALVES)
+        precise float v[16];
+        for (int i = 0; i < 16; i++) {
+            v[i] = 0.0;
+        }
+        for (uint h = 0u; h < 2u; h++) {
+            int d[16];
+            for (int i = 0; i < 16; i++) {
+                d[i] = 0;
+            }
+            for (uint w = h * 4u; w < h * 4u + 4u; w++) {
+                uint a[4], b[4];
+                for (uint i = 0u; i < 4u; i++) {
+                    a[i] = a_tile[w * BM + my_row(i)];
+                    b[i] = b_tile[w * BN + my_token(i)];
+                }
+                for (int i = 0; i < 4; i++) {
+                    for (int j = 0; j < 4; j++) {
+                        d[i * 4 + j] += dot4(a[i], b[j]);
+                    }
+                }
+            }
+            for (int i = 0; i < 4; i++) {
+                precise float s = h == 0u ? a_scale[my_row(uint(i))] : a_offset[my_row(uint(i))];
+                for (int j = 0; j < 4; j++) {
+                    v[i * 4 + j] = fma(s, lk_f22(d[i * 4 + j]), v[i * 4 + j]); /* exact */
+                }
+            }
+        }
+        for (int i = 0; i < 4; i++) {
+            for (int j = 0; j < 4; j++) {
+                precise float t = v[i * 4 + j] * b_scale[my_token(uint(j))];
+                g[i * 4 + j] = g[i * 4 + j] + t;
             }
         }
 #else

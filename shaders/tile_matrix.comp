@@ -9,7 +9,9 @@
  *
  * The integer scales of 256-blocks: those of 32 elements multiply the product of a step
  * (W_STEP_SCALE); those of 16 multiply the weights first, which then are one int8 (Q2_K, Q3_K
- * negated) or two, v = 128 h + l with -64 <= l < 64 (LIMBS). The mins are one step more.
+ * negated) or two, v = 128 h + l with -64 <= l < 64 (LIMBS). The mins are one step more. Halves of a
+ * block of 32 with a scale each (W_HALVES) are two matrices, each with zeros in place of the other half:
+ * a row has zeros between its halves, so that both are 32 elements of it.
  */
 #version 450
 #ifdef LK_MATRIX
@@ -58,7 +60,14 @@ const uint TM = 2u; /* 16 x 16 matrices of a subgroup: TM of rows, TN of tokens 
 const uint TN = BN / 16u / SUBGROUPS_N;
 const uint FETCH = 4u * BN / THREADS; /* uvec4s of tokens that an invocation fetches a step */
 const uint STRIDE = 5u; /* uvec4s of a row of 64 bytes: one more, so that banks differ */
-const uint B_TILE = uint(LIMBS) * BM * STRIDE; /* after the weights, and their upper limbs */
+#ifdef W_HALVES
+const uint W_STRIDE = 7u; /* of a row of weights: two blocks of 3 */
+const uint W_BLOCK = 3u;
+#else
+const uint W_STRIDE = STRIDE;
+const uint W_BLOCK = 2u;
+#endif
+const uint B_TILE = uint(LIMBS) * BM * W_STRIDE; /* after the weights, and their upper limbs */
 const uint TILE = B_TILE + BN * STRIDE;
 const uint STAGE = BM / 4u + 1u; /* uvec4s of a token of results */
 
@@ -71,8 +80,11 @@ shared int step_scale[4u * BM];
 #endif
 #else
 shared float row_scale[4u * BM], token_scale[4u * BN];
+#if defined(W_OFFSET) || defined(W_HALVES)
+shared float row_offset[4u * BM];
+#endif
 #ifdef W_OFFSET
-shared float row_offset[4u * BM], token_sum[4u * BN];
+shared float token_sum[4u * BN];
 #endif
 #endif
 
@@ -193,7 +205,7 @@ void limbs_of(uvec4 sums, out uvec2 low, out uvec2 high)
 void put(uint to, uint b, uint q, uint row, uint part)
 {
     uint lid = gl_LocalInvocationIndex;
-    uint at = to * TILE + row * STRIDE;
+    uint at = to * TILE + row * W_STRIDE;
 #ifdef W_K
     if (q == N_STEPS - 1u) {
         if (part == 0u) {
@@ -258,12 +270,15 @@ void put(uint to, uint b, uint q, uint row, uint part)
         w_sub_bytes(sub, bytes);
         vec2 scale = w_scale_of(scale_word, 2u * b + part);
         row_scale[(to * 2u + part) * BM + row] = scale.x;
-#ifdef W_OFFSET
+#if defined(W_OFFSET) || defined(W_HALVES)
         row_offset[(to * 2u + part) * BM + row] = scale.y;
 #endif
-        at += 2u * part;
+        at += W_BLOCK * part;
         tile[at] = uvec4(bytes[0], bytes[1], bytes[2], bytes[3]);
-        tile[at + 1u] = uvec4(bytes[4], bytes[5], bytes[6], bytes[7]);
+#ifdef W_HALVES
+        tile[at + 1u] = uvec4(0u);
+#endif
+        tile[at + W_BLOCK - 1u] = uvec4(bytes[4], bytes[5], bytes[6], bytes[7]);
 #endif
     }
 #ifdef W_32
@@ -297,11 +312,16 @@ FLOATS g[TM * TN];
 void multiply(uint from, uint s, uint row0, uint col0)
 {
     LEFT w[TM];
-    uint left = from * TILE + row0 * STRIDE + 2u * s;
+    uint left = from * TILE + row0 * W_STRIDE + W_BLOCK * s;
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-        LOAD_LEFT(w[i], left + 16u * i * STRIDE, STRIDE);
+        LOAD_LEFT(w[i], left + 16u * i * W_STRIDE, W_STRIDE);
     }
-#if LIMBS == 2
+#ifdef W_HALVES
+    LEFT wh[TM];
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
+        LOAD_LEFT(wh[i], left + 1u + 16u * i * W_STRIDE, W_STRIDE);
+    }
+#elif LIMBS == 2
     LEFT wh[TM];
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_LEFT(wh[i], left + (BM + 16u * i) * STRIDE, STRIDE);
@@ -318,7 +338,7 @@ void multiply(uint from, uint s, uint row0, uint col0)
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_BY_ROW(dw[i], row_scale, (from * 2u + s) * BM + row0 + 16u * i);
     }
-#ifdef W_OFFSET
+#if defined(W_OFFSET) || defined(W_HALVES)
     FLOATS mw[TM];
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_BY_ROW(mw[i], row_offset, (from * 2u + s) * BM + row0 + 16u * i);
@@ -338,7 +358,19 @@ void multiply(uint from, uint s, uint row0, uint col0)
 #endif
         STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
             uint n = i * TN + j;
-#if defined(W_32)
+#if defined(W_HALVES)
+            INTS z = ZERO_INTS;
+            INTS zh = ZERO_INTS;
+            MULTIPLY(w[i], x, z);
+            MULTIPLY(wh[i], x, zh);
+            STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {
+                precise float v = OWN(dw[i], e) * lk_f22(OWN(z, e)); /* exact products */
+                v = fma(OWN(mw[i], e), lk_f22(OWN(zh, e)), v);
+                v = v * OWN(dt, e);
+                precise float sum = OWN(g[n], e) + v;
+                OWN(g[n], e) = sum;
+            }
+#elif defined(W_32)
             INTS z = ZERO_INTS;
             MULTIPLY(w[i], x, z);
             STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {

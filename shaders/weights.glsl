@@ -3,7 +3,8 @@
  * Weights: reads a packed weight chunk (src/vulkan/build/vk_pack.c writes it). Rows are interleaved by
  * 32: whatever lane r reads of its row lies beside what lane r + 1 reads of the next one. Sections:
  * body [group][block][W_BODY][32] of uvec4, mid [group][block][32] words, tail [group][...][32]
- * words: the scales of W_TAIL_BLOCKS blocks (four bytes, two f16 d, or d and m of one block), or once
+ * words: the scales of W_TAIL_BLOCKS blocks (four bytes, two f16 d, two pairs of bytes, or d and m of
+ * one block), or once
  * the points of a grid (grid.glsl).
  * The including file names the type by one LK_W_* define.
  */
@@ -33,10 +34,12 @@ layout(std430, binding = 0) readonly buffer Weights1
 #define W_TRITS
 #elif defined(LK_W_Q4_0) || defined(LK_W_Q4_1) || defined(LK_W_Q5_0) || defined(LK_W_Q5_1) || \
     defined(LK_W_Q8_0) || defined(LK_W_IQ4_NL) || defined(LK_W_MXFP4) || defined(LK_W_Q1_0) || \
-    defined(LK_W_Q2_0)
+    defined(LK_W_Q2_0) || defined(LK_W_NVFP4)
 #define W_32
 #if defined(LK_W_Q4_1) || defined(LK_W_Q5_1)
 #define W_OFFSET
+#elif defined(LK_W_NVFP4)
+#define W_HALVES /* each half of a block has a scale and a sum of its own */
 #endif
 #else
 #error "weights.glsl does not know this type"
@@ -87,6 +90,12 @@ layout(std430, binding = 0) readonly buffer Weights1
 #else
 #define W_SHARE 1u
 #endif
+/* Blocks of 32 of a block of the file. */
+#ifdef LK_W_NVFP4
+#define W_SPLIT 2u
+#else
+#define W_SPLIT W_SHARE
+#endif
 
 struct Chunk {
     uint n_blocks, mid, tail;
@@ -95,7 +104,7 @@ struct Chunk {
 /* From a push constant's numbers. */
 Chunk w_chunk(uint n_blocks, uint mid, uint tail)
 {
-    return Chunk(n_blocks * W_SHARE, mid, tail);
+    return Chunk(n_blocks * W_SPLIT, mid, tail);
 }
 
 uvec4 w_body_at(Chunk c, uint group, uint block, uint i, uint r)
@@ -222,7 +231,7 @@ uint w_table(uint n)
     uint d = pick(n, 1, pick(n, 0, 0x71717171u, 0x59595959u), pick(n, 0, 0x45454545u, 0x35353535u));
     return pick(n, 3, pick(n, 2, d, c), pick(n, 2, b, a));
 }
-#elif defined(LK_W_MXFP4)
+#elif defined(LK_W_MXFP4) || defined(LK_W_NVFP4)
 #define W_TABLE
 /* Four nibbles, a byte each: 0 1 2 3 4 6 8 12, negative where bit 3 is set. */
 uint w_table(uint n)
@@ -349,7 +358,7 @@ uint w_scale_word(Chunk c, uint group, uint r, uint b)
     return w_tail(c, group, b, r);
 }
 
-/* d, and m of the types with an offset. */
+/* d, and m of the types with an offset, or the other half's of those with two. */
 vec2 w_scale_of(uint word, uint b)
 {
 #ifdef W_OFFSET
@@ -357,6 +366,9 @@ vec2 w_scale_of(uint word, uint b)
 #elif defined(LK_W_MXFP4)
     uint e = (word >> ((b & 3u) * 8u)) & 255u; /* 2^(e - 128), +0 below 2^-50 */
     return vec2(e < 78u ? 0.0 : lk_flt((e - 1u) << 23), 0.0);
+#elif defined(LK_W_NVFP4)
+    uint two = word >> ((b & 1u) * 16u);
+    return 0.5 * vec2(lk_ue4m3_to_f32(two & 255u), lk_ue4m3_to_f32((two >> 8) & 255u));
 #else
     return vec2(lk_f16_to_f32(word >> ((b & 1u) * 16u)), 0.0);
 #endif

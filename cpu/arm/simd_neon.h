@@ -155,6 +155,12 @@ static inline sv_f sv_halves(const uint8_t *p)
 {
     return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
 }
+/* Half of UE4M3, whose bits are those of an f16 but for its bias, which is 8 more. */
+static inline sv_f sv_ue4m3(const uint8_t *p)
+{
+    uint16x4_t w = vget_low_u16(vshll_n_u8(four_bytes(p), 7));
+    return vmulq_f32(vcvt_f32_f16(vreinterpret_f16_u16(w)), vdupq_n_f32(128.0f));
+}
 static inline sv_f sv_bf16(const uint8_t *p)
 {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));

@@ -3,9 +3,9 @@
  * Matmul_amx: packed matmul of 16 tokens and more on int8 tiles. A panel of 256 elements of 16
  * weight rows is unpacked to signed bytes once for all tokens: what a chunk of 64 bytes holds, 4
  * elements of each of 16 rows, is a row of the second factor, and prepared activations are the
- * first as they lie. Blocks of 32 keep a product each. K-quants multiply their sub-scales into the
- * weights, v = 128 h + l with two bytes where one does not hold v, so that a block of 256 has one
- * product (numerics rule 2). Fewer tokens, and float weights, are AVX-512's.
+ * first as they lie. Blocks of 32 keep a product each, or one a half. K-quants multiply their
+ * sub-scales into the weights, v = 128 h + l with two bytes where one does not hold v, so that a
+ * block of 256 has one product (numerics rule 2). Fewer tokens, and float weights, are AVX-512's.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -24,6 +24,7 @@ enum {
     CHUNK = 64,     /* bytes */
     MAX_TOK = 256,  /* tokens between two unpackings */
     MAX_BLOCKS = 8, /* blocks of 32 of a panel */
+    MAX_SUMS = 16,  /* of a panel, each with a scale of its own */
     STEPS = 8       /* parts of a tile's work, two tokens of the one before beside each */
 };
 
@@ -31,13 +32,14 @@ enum {
 struct panel {
     int8_t w[2][64 * CHUNK]; /* chunks in order along K; blocks of 256: h and l */
     int n_blocks;            /* of 32; 0: one block of 256 */
+    bool halves;             /* d and m scale the halves of a block of 32 */
     sv_f d[MAX_BLOCKS], m[MAX_BLOCKS];
     __m512i mins[8]; /* pairs of 16-bit mins for consecutive sub-blocks */
 };
 
-/* Products of a tile of tokens: of each block of 32, or of h and l. */
+/* Products of a tile of tokens: of each block of 32, or half of one, or of h and l. */
 struct products {
-    int32_t c[MAX_BLOCKS][TILE * TILE];
+    int32_t c[MAX_SUMS][TILE * TILE];
 };
 
 /* Stands for every type of a grid in blocks of 256: they are multiplied in one form. */
@@ -90,8 +92,8 @@ MM_INLINE void unpack_32(enum lk_type type, const uint8_t *blk, int8_t *w)
 {
     bool is_5 = type == LK_TYPE_Q5_0 || type == LK_TYPE_Q5_1;
     int centre = type == LK_TYPE_Q4_0 ? 8 : type == LK_TYPE_Q5_0 ? 16 : 0;
-    if (type == LK_TYPE_IQ4_NL || type == LK_TYPE_MXFP4) {
-        unpack_table(type == LK_TYPE_MXFP4 ? lk_pack_mxfp4 : lk_pack_iq4, blk, w);
+    if (type == LK_TYPE_IQ4_NL || type == LK_TYPE_MXFP4 || type == LK_TYPE_NVFP4) {
+        unpack_table(type == LK_TYPE_IQ4_NL ? lk_pack_iq4 : lk_pack_mxfp4, blk, w);
         return;
     }
     if (type == LK_TYPE_Q8_0) {
@@ -250,13 +252,13 @@ struct tile_config {
     uint8_t rows[16];
 };
 
-/* Tiles 0, 1: sums; 2: activations; 3, 4: weights. */
-static void configure(bool is_256)
+/* Tiles 0, 1: sums; 2: activations; 3, 4: weights, `bytes` of K at a time. */
+static void configure(int bytes)
 {
     struct tile_config c = {.palette = 1};
     for (int i = 0; i < 5; i++) {
-        c.bytes_a_row[i] = i == 2 && !is_256 ? 32 : 64;
-        c.rows[i] = i >= 3 && !is_256 ? 8 : 16;
+        c.bytes_a_row[i] = (uint16_t)(i == 2 ? bytes : 64);
+        c.rows[i] = (uint8_t)(i >= 3 ? bytes / 4 : 16);
     }
     __asm__ volatile("" ::: "memory"); /* the intrinsics do not say what they read */
     _tile_loadconfig(&c);
@@ -267,12 +269,13 @@ MM_INLINE void multiply(const struct panel *p, bool limbs, const int8_t *q, size
                         int step, struct products *out)
 {
     if (p->n_blocks > 0) {
-        if (step < p->n_blocks) {
+        int parts = p->halves ? 2 : 1, n = 32 / parts;
+        for (int i = step * parts; step < p->n_blocks && i < (step + 1) * parts; i++) {
             _tile_zero(0);
-            _tile_loadd(2, q + step * 32, row_bytes);
-            _tile_loadd(3, p->w[0] + step * 8 * CHUNK, CHUNK);
+            _tile_loadd(2, q + i * n, row_bytes);
+            _tile_loadd(3, p->w[0] + i * (n / 4) * CHUNK, CHUNK);
             _tile_dpbssd(0, 2, 3);
-            _tile_stored(0, out->c[step], CHUNK);
+            _tile_stored(0, out->c[i], CHUNK);
         }
         return;
     }
@@ -318,6 +321,13 @@ MM_INLINE sv_f panel_sum(enum lk_type type, const struct panel *p, const struct 
     sv_f g = sv_zero();
     if (lk_type_info(type)->acts == LK_ACTS_Q32) {
         for (int i = 0; i < p->n_blocks; i++) {
+            if (type == LK_TYPE_NVFP4) { /* exact products */
+                sv_f first = sv_cvt(sv_iload(c->c[2 * i] + t * TILE));
+                sv_f other = sv_cvt(sv_iload(c->c[2 * i + 1] + t * TILE));
+                sv_f sum = sv_fma(p->m[i], other, sv_mul(p->d[i], first));
+                g = sv_add(g, sv_mul(sum, sv_set(x->d[b + i])));
+                continue;
+            }
             sv_f v = scale_product(p->d[i], x->d[b + i], sv_iload(c->c[i] + t * TILE));
             if (type == LK_TYPE_Q4_1 || type == LK_TYPE_Q5_1) {
                 v = sv_add(v, sv_mul(p->m[i], sv_set(x->sd[b + i])));
@@ -352,6 +362,7 @@ MM_INLINE void unpack_grid(const struct lk_packed *w, int64_t group, int64_t b,
                            struct lk_grid_panel *rows, struct panel *p)
 {
     lk_grid_panel_load(w, group, b, rows);
+    p->halves = false;
     p->n_blocks = 0;
     for (int s = 0; s < 16; s++) {
         __m512i scale = both_halves(load(rows->sc[s]));
@@ -362,9 +373,17 @@ MM_INLINE void unpack_grid(const struct lk_packed *w, int64_t group, int64_t b,
     p->d[0] = sv_load(rows->d[0]);
 }
 
+/* Bytes of 16 rows of a block of activations. */
+MM_INLINE size_t step_bytes(enum lk_type type)
+{
+    const struct lk_type_info *info = lk_type_info(type);
+    return lk_pack_block_bytes(type) * (size_t)lk_acts_block(info->acts) / (size_t)info->block;
+}
+
 MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks, struct panel *p)
 {
-    size_t bytes = lk_pack_block_bytes(type);
+    size_t bytes = step_bytes(type);
+    p->halves = lk_type_info(type)->apart;
     p->n_blocks = lk_type_info(type)->acts == LK_ACTS_Q32 ? n_blocks : 0;
     switch (type) {
     case LK_TYPE_Q2_K:
@@ -392,6 +411,7 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks,
     case LK_TYPE_Q8_0:
     case LK_TYPE_IQ4_NL:
     case LK_TYPE_MXFP4:
+    case LK_TYPE_NVFP4:
         break;
         LK_GRID_TYPES(LK_CASE)
         return;       /* unpack_grid */
@@ -402,11 +422,15 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks,
     }
     int chunks = type == LK_TYPE_Q8_0 ? 8 : type == LK_TYPE_Q5_0 || type == LK_TYPE_Q5_1 ? 5 : 4;
     for (int i = 0; i < n_blocks; i++, blk += bytes) {
+        const uint8_t *scales = blk + chunks * CHUNK;
         unpack_32(type, blk, p->w[0] + i * 8 * CHUNK);
-        p->d[i] =
-            type == LK_TYPE_MXFP4 ? sv_e8m0(blk + chunks * CHUNK) : sv_halves(blk + chunks * CHUNK);
-        if (type == LK_TYPE_Q4_1 || type == LK_TYPE_Q5_1) {
-            p->m[i] = sv_halves(blk + chunks * CHUNK + 2 * TILE);
+        p->d[i] = type == LK_TYPE_MXFP4   ? sv_e8m0(scales)
+                  : type == LK_TYPE_NVFP4 ? sv_ue4m3(scales)
+                                          : sv_halves(scales);
+        if (type == LK_TYPE_NVFP4) {
+            p->m[i] = sv_ue4m3(scales + TILE);
+        } else if (type == LK_TYPE_Q4_1 || type == LK_TYPE_Q5_1) {
+            p->m[i] = sv_halves(scales + 2 * TILE);
         }
     }
 }
@@ -432,7 +456,7 @@ MM_INLINE void sum_group(enum lk_type type, const struct lk_packed *w, int64_t g
         if (type == A_GRID) {
             unpack_grid(w, group, b, &rows, &p);
         } else {
-            unpack_panel(type, data + (size_t)b * lk_pack_block_bytes(type), n, &p);
+            unpack_panel(type, data + (size_t)b * step_bytes(type), n, &p);
         }
         __asm__ volatile("" ::: "memory");
         for (int t = -TILE; t < n_tok; t += TILE) {
@@ -458,7 +482,8 @@ MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const stru
 {
     float sum[MAX_TOK * TILE] __attribute__((aligned(64)));
     sv_mask bad = sv_mask_none();
-    configure(lk_type_info(type)->acts == LK_ACTS_Q256);
+    const struct lk_type_info *info = lk_type_info(type);
+    configure(info->apart ? 16 : info->acts == LK_ACTS_Q256 ? 64 : 32);
     for (int64_t g = first; g < last; g++) {
         int64_t row = g * LK_PACK_ROWS, rows = w->rows - row < TILE ? w->rows - row : TILE;
         for (int t0 = 0; t0 < n_tok; t0 += MAX_TOK) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Matmul_avx2: packed matmul without dot-product instructions. Dots are kept in 16-bit lanes (two
- * for each row) as long as they fit: |u| * 127 * 2 a step is 3,810 for 4 bits (8 steps), 7,874 for
- * 5 (4) and 16,002 for 6 (2). The text is cpu/matmul_body.h.
+ * for each row) as long as they fit: |u| * 127 * 2 a step is 3,810 for 4 bits (8 steps), 6,096 for
+ * NVFP4 (4), 7,874 for 5 bits (4) and 16,002 for 6 (2). The text is cpu/matmul_body.h.
  */
 #include <stdbool.h>
 

@@ -150,6 +150,12 @@ static inline sv_f sv_halves(const uint8_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
 }
+/* Half of UE4M3, whose bits are those of an f16 but for its bias, which is 8 more. */
+static inline sv_f sv_ue4m3(const uint8_t *p)
+{
+    __m256i w = _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)p));
+    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_slli_epi16(w, 7)), _mm512_set1_ps(128.0f));
+}
 static inline sv_f sv_bf16(const uint8_t *p)
 {
     __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));

@@ -134,6 +134,20 @@ LK_FN float lk_f16_to_f32(LK_U32 h)
     return lk_flt(lk_bits(r) | ((h & 0x8000u) << 16));
 }
 
+/* UE4M3 bits, below 0x7f -> f32, exact: 4 bits of an exponent with bias 7, 3 of a mantissa. */
+LK_FN float lk_ue4m3_to_f32(LK_U32 h)
+{
+    LK_U32 e = h << 20;
+    LK_F32 r;
+    if (e < 0x00800000u) {
+        r = lk_flt(e + 0x3C800000u);
+        r = r - lk_flt(0x3C800000u);
+    } else {
+        r = lk_flt(e + 0x3C000000u);
+    }
+    return r;
+}
+
 LK_FN float lk_bf16_to_f32(LK_U32 h)
 {
     return lk_flt(h << 16);

@@ -89,6 +89,20 @@ static const struct lk_type_info types[] = {
      .sub_block = 32,
      .most_weight = 12,
      .most_integer = 32 * 12 * 127},
+    {.type = LK_TYPE_NVFP4,
+     .name = "NVFP4",
+     .block = 64,
+     .block_bytes = sizeof(struct lk_nvfp4),
+     .quantized = true,
+     .acts = LK_ACTS_Q32,
+     .scales = LK_SCALE_UE4M3,
+     .n_scales = 4,
+     .unit = 0.5f,
+     .scale_at = {0, 1, 2, 3},
+     .sub_block = 16,
+     .apart = true,
+     .most_weight = (14 << 14) * 12,
+     .most_integer = 16 * 12 * 127},
     GRID_32(Q1_0, struct lk_q1_0, 128, 1),
     GRID_32(Q2_0, struct lk_q2_0, 64, 2),
 };
@@ -97,7 +111,6 @@ _Static_assert(LK_COUNT(types) == LK_N_TYPES && LK_N_TYPES <= 64, "a row and a b
 static const char ACTIVATIONS[] = "a form of activations, in which no weights are kept",
                   INTEGERS[] = "integers without a scale, in which no model has its weights",
                   DOUBLES[] = "doubles, in which no model has its weights",
-                  NO_INTEGER[] = "its scales of 16 elements have no exact sum in 32 bits",
                   REPACKED[] = "Q4_0 or IQ4_NL repacked for one CPU, which ggml has given up",
                   GIVEN_UP[] = "given up by ggml";
 
@@ -112,7 +125,7 @@ static const struct {
     {9, "Q8_1", 32, 40, ACTIVATIONS}, {15, "Q8_K", 256, 292, ACTIVATIONS},
     {24, "I8", 1, 1, INTEGERS},       {25, "I16", 1, 2, INTEGERS},
     {26, "I32", 1, 4, INTEGERS},      {27, "I64", 1, 8, INTEGERS},
-    {28, "F64", 1, 8, DOUBLES},       {40, "NVFP4", 64, 36, NO_INTEGER},
+    {28, "F64", 1, 8, DOUBLES},
 };
 static const struct {
     uint32_t type;
@@ -230,6 +243,29 @@ static void unpack_table32(const uint8_t *qs, const int8_t table[16], int16_t *q
 static const int8_t nibbles_iq4[16] = {LK_NIBBLES_IQ4(AS_IT_IS)};
 static const int8_t nibbles_mxfp4[16] = {LK_NIBBLES_MXFP4(AS_IT_IS)};
 
+void lk_swap_nibbles(const uint8_t from[16], uint8_t to[16])
+{
+    for (int i = 0; i < 8; i++) {
+        uint8_t a = from[i], b = from[i + 8];
+        to[i] = (uint8_t)((a & 15) | b << 4);
+        to[i + 8] = (uint8_t)(a >> 4 | (b & 0xf0));
+    }
+}
+
+/* A scale in UE4M3 is an integer of up to 18 bits times 2^-9. */
+static void unpack_nvfp4(const struct lk_nvfp4 *b, struct lk_block_ints *out)
+{
+    for (int i = 0; i < 64; i += 32) {
+        uint8_t qs[16];
+        lk_swap_nibbles(b->qs + i / 2, qs);
+        unpack_table32(qs, nibbles_mxfp4, out->q + i);
+    }
+    for (int s = 0; s < 4; s++) {
+        int e = b->d[s] >> 3 & 15, m = b->d[s] & 7;
+        out->sc[s] = e == 0 ? m : (8 + m) << (e - 1);
+    }
+}
+
 /* ---- super-blocks of 256 ---- */
 
 /* Q4_K and Q5_K: eight 6-bit scales and eight 6-bit mins in 12 bytes. Bytes 0..3 and 4..7: the
@@ -240,7 +276,7 @@ static void unpack_scales_k4(const uint8_t *s, struct lk_block_ints *out)
     for (int i = 0; i < 4; i++) {
         out->sc[i] = s[i] & 63;
         out->mn[i] = s[i + 4] & 63;
-        out->sc[i + 4] = (int16_t)((s[i + 8] & 15) | (s[i] >> 6) << 4);
+        out->sc[i + 4] = (s[i + 8] & 15) | (s[i] >> 6) << 4;
         out->mn[i + 4] = (int16_t)((s[i + 8] >> 4) | (s[i + 4] >> 6) << 4);
     }
 }
@@ -251,7 +287,7 @@ static void unpack_scales_k3(const uint8_t *s, struct lk_block_ints *out)
     for (int i = 0; i < 16; i++) {
         int low = i < 8 ? s[i] & 15 : s[i - 8] >> 4;
         int high = s[8 + i % 4] >> (2 * (i / 4)) & 3;
-        out->sc[i] = (int16_t)((low | high << 4) - 32);
+        out->sc[i] = (low | high << 4) - 32;
     }
 }
 
@@ -306,7 +342,7 @@ static void unpack_iq4_xs(const struct lk_iq4_xs *b, struct lk_block_ints *out)
     for (int s = 0; s < 8; s++) {
         int six = (b->scales_l[s / 2] >> (4 * (s % 2)) & 15) | (high[s / 4] >> (2 * (s % 4)) & 3)
                                                                    << 4;
-        out->sc[s] = (int16_t)(six - 32);
+        out->sc[s] = six - 32;
         unpack_table32(b->qs + 16 * s, nibbles_iq4, out->q + 32 * s);
     }
 }
@@ -320,7 +356,7 @@ static void unpack_grid(enum lk_type type, const void *block, struct lk_block_in
         out->q[i] = (int16_t)(q[i] - 128);
     }
     for (int i = 0; i < out->n / out->group; i++) {
-        out->sc[i] = (int16_t)sc[i * out->group / 16];
+        out->sc[i] = sc[i * out->group / 16];
     }
 }
 
@@ -335,6 +371,8 @@ static float load_scale(const struct lk_type_info *info, const uint8_t *block, i
                              (uint32_t)(p[5] & 0xf0) << 4 | (uint32_t)(p[7] & 0xf0) << 8);
     case LK_SCALE_E8M0:
         return p[0] < 78 ? 0.0f : lk_flt((p[0] - 1u) << 23);
+    case LK_SCALE_UE4M3: /* what all are multiples of; they are sub-scales */
+        return lk_ue4m3_to_f32(1);
     case LK_SCALE_NONE:
         break;
     }
@@ -351,13 +389,13 @@ float lk_block_scale(enum lk_type type, const void *block)
 static void begin(const struct lk_type_info *info, const uint8_t *block, struct lk_block_ints *out)
 {
     float scale[2] = {0.0f, 0.0f};
-    for (int i = 0; i < info->n_scales; i++) {
+    for (int i = 0; i < info->n_scales && i < 2; i++) {
         scale[i] = info->unit * load_scale(info, block, i);
     }
     out->n = info->block;
     out->group = info->sub_block;
     out->d = scale[0];
-    out->m = scale[1];
+    out->m = info->apart ? 0.0f : scale[1];
     for (int i = 0; i < 16; i++) {
         out->sc[i] = 1;
         out->mn[i] = 0;
@@ -426,6 +464,9 @@ void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints 
         break;
     case LK_TYPE_MXFP4:
         unpack_table32(((const struct lk_mxfp4 *)block)->qs, nibbles_mxfp4, out->q);
+        break;
+    case LK_TYPE_NVFP4:
+        unpack_nvfp4(block, out);
         break;
     case LK_TYPE_F32:
     case LK_TYPE_F16:

@@ -36,6 +36,7 @@ enum lk_type {
     LK_TYPE_TQ1_0 = 34,
     LK_TYPE_TQ2_0 = 35,
     LK_TYPE_MXFP4 = 39,
+    LK_TYPE_NVFP4 = 40,
     LK_TYPE_Q1_0 = 41,
     LK_TYPE_Q2_0 = 42
 };
@@ -160,9 +161,13 @@ struct lk_mxfp4 {
     uint8_t e;
     uint8_t qs[16];
 }; /* LK_NIBBLES_MXFP4[q] 2^(e - 128) */
+struct lk_nvfp4 {
+    uint8_t d[4];   /* UE4M3, one a 16 elements */
+    uint8_t qs[32]; /* 8 bytes a 16: low nibbles are the first eight, high ones the others */
+};                  /* LK_NIBBLES_MXFP4[q] d / 2 */
 
-/* What the 16 nibbles of a type stand for, each through X. MXFP4 has halves (E2M1), so they are
- * doubled here and its scale is half of E8M0's. */
+/* What the 16 nibbles of a type stand for, each through X. MXFP4 and NVFP4 have halves (E2M1), so
+ * they are doubled here, and their scales are half of what is written. */
 #define LK_NIBBLES_IQ4(X)                                                                          \
     X(-127), X(-104), X(-83), X(-65), X(-49), X(-35), X(-22), X(-10), X(1), X(13), X(25), X(38),   \
         X(53), X(69), X(89), X(113)
@@ -183,6 +188,7 @@ _Static_assert(sizeof(struct lk_q6_k) == 210, "q6_k");
 _Static_assert(sizeof(struct lk_iq4_nl) == 18, "iq4_nl");
 _Static_assert(sizeof(struct lk_iq4_xs) == 136, "iq4_xs");
 _Static_assert(sizeof(struct lk_mxfp4) == 17, "mxfp4");
+_Static_assert(sizeof(struct lk_nvfp4) == 36, "nvfp4");
 _Static_assert(sizeof(struct lk_iq2_xxs) == 66, "iq2_xxs");
 _Static_assert(sizeof(struct lk_iq2_xs) == 74, "iq2_xs");
 _Static_assert(sizeof(struct lk_iq2_s) == 82, "iq2_s");
@@ -199,7 +205,7 @@ _Static_assert(sizeof(struct lk_tq2_0) == 66, "tq2_0");
 // clang-format off
 #define LK_BLOCK_TYPES(X)                                                                          \
     X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL)      \
-    X(IQ4_XS) X(MXFP4)
+    X(IQ4_XS) X(MXFP4) X(NVFP4)
 /* Those that src/quant/grid.h unpacks. */
 #define LK_GRID_TYPES(X)                                                                           \
     X(IQ3_S) X(IQ3_XXS) X(IQ2_S) X(IQ2_XS) X(IQ2_XXS) X(IQ1_M) X(IQ1_S) X(TQ2_0) X(TQ1_0) X(Q2_0)  \
@@ -224,7 +230,7 @@ enum lk_acts_kind {
     LK_ACTS_KINDS
 };
 /* Elements of a block of quantized activations, which are those of a float step too. A weight's
- * block is one of them, or in Q1_0 and Q2_0 several that have a scale in common. */
+ * block is one of them, or in Q1_0, Q2_0 and NVFP4 several. */
 static inline int lk_acts_block(enum lk_acts_kind kind)
 {
     return kind == LK_ACTS_Q32 ? 32 : 256;
@@ -235,7 +241,8 @@ enum lk_scale_format {
     LK_SCALE_NONE, /* no block: elements are floats */
     LK_SCALE_F16,
     LK_SCALE_F16_SPREAD, /* in the highest four bits of four u16 */
-    LK_SCALE_E8M0        /* a byte e: 2^(e - 128), +0 below 2^-50 (e < 78); e > 167 is refused */
+    LK_SCALE_E8M0,       /* a byte e: 2^(e - 128), +0 below 2^-50 (e < 78); e > 167 is refused */
+    LK_SCALE_UE4M3 /* a byte, lk_ue4m3_to_f32; NaN (127) and a sign (128 and more) are refused */
 };
 
 /* How a block's offset enters an element y = d * sc * q. */
@@ -255,10 +262,11 @@ struct lk_type_info {
     bool grid;      /* src/quant/grid.h unpacks it */
     enum lk_acts_kind acts;
     enum lk_scale_format scales;
-    int n_scales;    /* of a block: d, or d and m (dmin) */
+    int n_scales;    /* of a block: d, or d and m (dmin), or of `apart` one a sub-block */
     float unit;      /* the scale in the file times this is d; a power of two */
-    int scale_at[2]; /* their byte offsets */
+    int scale_at[4]; /* their byte offsets */
     int sub_block;   /* elements that a sub-scale spans; the block where there is none */
+    bool apart;      /* a sub-block has an integer, and a product with its scale, of its own */
     enum lk_offset offset;
     int32_t most_weight;  /* largest |sub-scale * q| of an element */
     int32_t most_integer; /* largest |I| of a float step: sums of sub-scale * q * activation, and of
@@ -286,14 +294,19 @@ size_t lk_type_row_bytes(enum lk_type type, size_t n);
 struct lk_block_ints {
     int n;     /* 32, 64, 128 or 256 */
     int group; /* elements a sub-scale spans: 16 or 32 (n for 32-blocks) */
-    float d;   /* unit times the file's, exactly; +0 for an E8M0 scale below 2^-50 (rule 1) */
+    float d;   /* unit times the file's, exactly; +0 for an E8M0 scale below 2^-50 (rule 1); of a
+                  type with scales in UE4M3 what these are multiples of, 2^-9 times unit */
     float m;   /* Q4_1, Q5_1: +m; Q2_K, Q4_K, Q5_K: dmin; else 0 */
     int16_t q[256];
-    int16_t sc[16]; /* 1 where blocks have none */
+    int32_t sc[16]; /* 1 where blocks have none; UE4M3: times 2^9 */
     int16_t mn[16]; /* integer mins of Q2_K, Q4_K, Q5_K; else 0 */
 };
 /* `block` points at one block of a quantized type. */
 void lk_block_unpack(enum lk_type type, const void *block, struct lk_block_ints *out);
+
+/* Between a byte order of nibbles in which each 8 bytes are 16 elements, low ones first (NVFP4),
+ * and that of Q4_0, in which 16 bytes are 32; the same in both directions. */
+void lk_swap_nibbles(const uint8_t from[16], uint8_t to[16]);
 
 /* d of one block of a quantized type. */
 float lk_block_scale(enum lk_type type, const void *block);
@@ -305,13 +318,14 @@ void lk_dequantize_f32(enum lk_type type, const void *row, size_t n, float *out)
 void lk_dequantize_f64(enum lk_type type, const void *row, size_t n, double *out);
 
 /* Index of the first element whose value, or whose block's scale, is NaN or infinite (an E8M0
- * scale: 2^40 or more, or NaN) among n elements (a multiple of the block); -1 when there is none.
+ * scale: 2^40 or more, or NaN; a UE4M3 scale: NaN, or with a sign) among n elements (a multiple of
+ * the block); -1 when there is none.
  */
 int64_t lk_row_find_bad(enum lk_type type, const void *row, size_t n);
 /* What lk_row_find_bad looks for in a type: "NaN or infinity". */
 const char *lk_bad_text(enum lk_type type);
-/* Bends scale i of a block of random bytes to less than 2^-7 in magnitude, or to zero or a
- * subnormal where `tiny`: for weights that are made up. */
+/* Bends scale i of a block of random bytes to less than 2^-7 in magnitude (UE4M3: 2^-3), or to zero
+ * or a subnormal where `tiny`: for weights that are made up. */
 void lk_block_small_scale(const struct lk_type_info *info, uint8_t *block, int i, bool tiny);
 
 #endif

@@ -26,6 +26,8 @@ static bool bad_scale(const struct lk_type_info *info, const uint8_t *block, int
         return (p[7] & 0x70) == 0x70 && (p[5] & 0xc0) == 0xc0;
     case LK_SCALE_E8M0:
         return p[0] > 167;
+    case LK_SCALE_UE4M3:
+        return p[0] > 126;
     case LK_SCALE_NONE:
         break;
     }
@@ -54,9 +56,17 @@ int64_t lk_row_find_bad(enum lk_type type, const void *row, size_t n)
 
 const char *lk_bad_text(enum lk_type type)
 {
-    return lk_type_info((uint32_t)type)->scales == LK_SCALE_E8M0
-               ? "a scale of 2^40 or more, or NaN,"
-               : "NaN or infinity";
+    switch (lk_type_info((uint32_t)type)->scales) {
+    case LK_SCALE_E8M0:
+        return "a scale of 2^40 or more, or NaN,";
+    case LK_SCALE_UE4M3:
+        return "a scale that is NaN or has a sign";
+    case LK_SCALE_F16:
+    case LK_SCALE_F16_SPREAD:
+    case LK_SCALE_NONE:
+        break;
+    }
+    return "NaN or infinity";
 }
 
 void lk_block_small_scale(const struct lk_type_info *info, uint8_t *block, int i, bool tiny)
@@ -72,6 +82,9 @@ void lk_block_small_scale(const struct lk_type_info *info, uint8_t *block, int i
         break;
     case LK_SCALE_E8M0:
         p[0] = (uint8_t)(tiny ? p[0] & 63 : 105 + (p[0] & 15));
+        break;
+    case LK_SCALE_UE4M3:
+        p[0] &= tiny ? 7 : 31;
         break;
     case LK_SCALE_NONE:
         break;

@@ -45,6 +45,14 @@ static uint8_t any_e8m0(struct rng *r, enum weights kind)
     return (uint8_t)(kind == W_LARGE ? 143 : 117 + rng_below(r, 12));
 }
 
+/* Subnormals and zero, the largest, or any. */
+static uint8_t any_ue4m3(struct rng *r, enum weights kind)
+{
+    return (uint8_t)(kind == W_NO_SCALE ? rng_below(r, 9)
+                     : kind == W_LARGE  ? 126
+                                        : rng_below(r, 127));
+}
+
 static void fill_floats(struct rng *r, enum lk_type type, enum weights kind, uint8_t *to, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -82,6 +90,10 @@ static void fill_weight(struct rng *r, enum lk_type type, enum weights kind, uin
         for (int i = 0; i < info->n_scales; i++) {
             if (info->scales == LK_SCALE_E8M0) {
                 to[info->scale_at[i]] = any_e8m0(r, kind);
+                continue;
+            }
+            if (info->scales == LK_SCALE_UE4M3) {
+                to[info->scale_at[i]] = any_ue4m3(r, kind);
                 continue;
             }
             put_f16_scale(info, to, i, any_half(r, kind));
@@ -226,6 +238,7 @@ void test_matmul(struct report *rep, enum lk_cpu_level level)
     };
     static const int ROWS[] = {1, 7, 8, 9, 16, 17, 31, 40};
     static const int K32[] = {32, 64, 224, 256, 288, 576, 1056};
+    static const int K64[] = {64, 192, 256, 320, 1088};
     static const int K128[] = {128, 256, 384, 896};
     static const int K256[] = {256, 512, 768, 1280};
     static const int K1[] = {1, 3, 32, 255, 256, 257, 600};
@@ -237,10 +250,12 @@ void test_matmul(struct report *rep, enum lk_cpu_level level)
         struct rng rng = {rep->seed + (uint64_t)type};
         const int *ks = types[i].block == 1     ? K1
                         : types[i].block == 32  ? K32
+                        : types[i].block == 64  ? K64
                         : types[i].block == 256 ? K256
                                                 : K128;
         int n_ks = types[i].block == 1     ? (int)LK_COUNT(K1)
                    : types[i].block == 32  ? (int)LK_COUNT(K32)
+                   : types[i].block == 64  ? (int)LK_COUNT(K64)
                    : types[i].block == 256 ? (int)LK_COUNT(K256)
                                            : (int)LK_COUNT(K128);
         report_begin(rep, lk_cpu_level_name(level), "matmul", types[i].name);

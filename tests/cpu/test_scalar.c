@@ -369,6 +369,8 @@ Test(scalar, extreme_blocks_do_not_saturate)
                 for (int f = 0; f < types[i].n_scales; f++) {
                     if (types[i].scales == LK_SCALE_E8M0) {
                         p[types[i].scale_at[f]] = 128;
+                    } else if (types[i].scales == LK_SCALE_UE4M3) { /* 1 or 448 */
+                        p[types[i].scale_at[f]] = f % 2 ? 126 : 56;
                     } else {
                         put_f16_scale(&types[i], p, f, values[f]);
                     }

@@ -24,11 +24,13 @@ SCALES = {
     T.IQ4_NL: [0], T.IQ4_XS: [0], T.MXFP4: [0],
     T.IQ3_S: [0], T.IQ3_XXS: [0], T.IQ2_S: [0], T.IQ2_XS: [0], T.IQ2_XXS: [0],
     T.IQ1_S: [0], T.IQ1_M: [48], T.TQ2_0: [64], T.TQ1_0: [52],
+    T.NVFP4: [0, 1, 2, 3],
 }
 Q1_0, Q2_0 = 41, 42  # the package knows no values of theirs: see `values`
 SCALES.update({Q1_0: [0], Q2_0: [0]})
 SIZES = dict(GGML_QUANT_SIZES) | {Q1_0: (128, 18), Q2_0: (64, 18)}
 E8M0 = (T.MXFP4,)  # scales of one byte
+UE4M3 = (T.NVFP4,)  # the same; 127 is NaN, larger ones have a sign
 SPREAD = (T.IQ1_M,)  # an f16 in the highest four bits of four u16
 N_RANDOM = 1024
 
@@ -48,6 +50,10 @@ def finite(blocks, qtype):
         for at in SCALES[qtype]:
             blocks[:, at] = 78 + blocks[:, at] % 90
         return blocks
+    if qtype in UE4M3:
+        for at in SCALES[qtype]:
+            blocks[:, at] %= 127
+        return blocks
     if qtype in SPREAD:
         for at in SCALES[qtype]:
             high, low = blocks[:, at + 7], blocks[:, at + 5]
@@ -63,8 +69,8 @@ def finite(blocks, qtype):
 
 
 def extreme(qtype):
-    """Every scale out of {0, -0, smallest and largest subnormal, largest, 1 + ulp} (of E8M0: the
-    smallest, the largest and some between) over bodies of all zeros, all ones, sign bits, largest
+    """Every scale out of {0, -0, smallest and largest subnormal, largest, 1 + ulp} (of E8M0 and
+    UE4M3: the smallest, the largest and some between) over bodies of all zeros, all ones, sign bits, largest
     positive bytes and alternating nibbles."""
     size = SIZES[qtype][1]
     scales = [0x0000, 0x8000, 0x0001, 0x83FF, 0x7BFF, 0xFBFF, 0x3C01]
@@ -79,6 +85,9 @@ def extreme(qtype):
             for k, at in enumerate(SCALES[qtype]):
                 if qtype in E8M0:
                     block[at] = [78, 167, 128, 79, 127, 166, 100][j]
+                    continue
+                if qtype in UE4M3:
+                    block[at] = [0, 1, 7, 8, 126, 56, 57][(j + 2 * k) % 7]
                     continue
                 if qtype in SPREAD:
                     for n in range(4):

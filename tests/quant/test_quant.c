@@ -61,7 +61,7 @@ static const int *scales_of(uint32_t type)
 {
     static const int none[] = {-1}, first[] = {0, -1}, two[] = {0, 2, -1}, q2_k[] = {80, 82, -1},
                      q3_k[] = {108, -1}, q6_k[] = {208, -1}, iq1_m[] = {48, -1}, tq1_0[] = {52, -1},
-                     tq2_0[] = {64, -1};
+                     tq2_0[] = {64, -1}, nvfp4[] = {0, 1, 2, 3, -1};
     switch (type) {
     case LK_TYPE_Q4_1:
     case LK_TYPE_Q5_1:
@@ -80,6 +80,8 @@ static const int *scales_of(uint32_t type)
         return tq1_0;
     case LK_TYPE_TQ2_0:
         return tq2_0;
+    case LK_TYPE_NVFP4:
+        return nvfp4;
     case LK_TYPE_BF16:
         return none;
     default:
@@ -93,6 +95,10 @@ static void make_finite(uint32_t type, uint8_t *block)
     for (const int *at = scales_of(type); *at >= 0; at++) {
         if (type == LK_TYPE_MXFP4) {
             block[*at] = (uint8_t)(78 + block[*at] % 90);
+            continue;
+        }
+        if (type == LK_TYPE_NVFP4) {
+            block[*at] %= 127;
             continue;
         }
         if (type == LK_TYPE_IQ1_M) {
@@ -141,6 +147,7 @@ Test(quant, types_agree_with_their_structs)
         {LK_TYPE_TQ1_0, "TQ1_0", 256, sizeof(struct lk_tq1_0)},
         {LK_TYPE_TQ2_0, "TQ2_0", 256, sizeof(struct lk_tq2_0)},
         {LK_TYPE_MXFP4, "MXFP4", 32, sizeof(struct lk_mxfp4)},
+        {LK_TYPE_NVFP4, "NVFP4", 64, sizeof(struct lk_nvfp4)},
         {LK_TYPE_Q1_0, "Q1_0", 128, sizeof(struct lk_q1_0)},
         {LK_TYPE_Q2_0, "Q2_0", 64, sizeof(struct lk_q2_0)},
     };
@@ -163,6 +170,7 @@ Test(quant, types_agree_with_their_structs)
  * layout must hold, and the largest weight must be reached. */
 Test(quant, facts_of_a_type_hold_for_every_byte)
 {
+    static const int OTHERS[] = {0, 51, 102, 126, 153, 204, 255};
     size_t n;
     const struct lk_type_info *types = lk_types(&n);
     for (size_t t = 0; t < n; t++) {
@@ -175,14 +183,23 @@ Test(quant, facts_of_a_type_hold_for_every_byte)
             continue;
         }
         cr_assert(info->acts == (info->block < 256 ? LK_ACTS_Q32 : LK_ACTS_Q256));
-        cr_assert_eq(info->n_scales, info->offset == LK_OFFSET_NONE ? 1 : 2, "%s", info->name);
-        for (int other = 0; other < 256; other += test_is_sanitized_sample() ? 255 : 51) {
+        cr_assert_eq(info->n_scales,
+                     info->apart                      ? info->block / info->sub_block
+                     : info->offset == LK_OFFSET_NONE ? 1
+                                                      : 2,
+                     "%s", info->name);
+        for (size_t o = 0; o < LK_COUNT(OTHERS);
+             o += test_is_sanitized_sample() ? LK_COUNT(OTHERS) - 1 : 1) {
+            int other = OTHERS[o];
             for (int at = 0; at < info->block_bytes; at++) {
                 for (int v = 0; v < 256; v++) {
                     memset(block, other, sizeof block);
                     block[at] = (uint8_t)v;
                     lk_block_unpack(info->type, block, &b);
                     cr_assert(b.n == info->block && b.group == info->sub_block);
+                    if (info->apart && lk_row_find_bad(info->type, block, (size_t)b.n) >= 0) {
+                        continue;
+                    }
                     for (int i = 0; i < b.n; i++) {
                         int weight = abs(b.sc[i / b.group] * b.q[i]);
                         largest = weight > largest ? weight : largest;
@@ -190,19 +207,25 @@ Test(quant, facts_of_a_type_hold_for_every_byte)
                     int in_scale = 0;
                     for (int s = 0; s < info->n_scales; s++) {
                         int bytes = info->scales == LK_SCALE_E8M0         ? 1
+                                    : info->scales == LK_SCALE_UE4M3      ? 1
                                     : info->scales == LK_SCALE_F16_SPREAD ? 8
                                                                           : 2;
                         in_scale |= at >= info->scale_at[s] && at < info->scale_at[s] + bytes;
                     }
                     bool bad = lk_row_find_bad(info->type, block, (size_t)info->block) >= 0;
-                    bool other_bad =
-                        info->scales == LK_SCALE_E8M0 ? other > 167 : (other & 0x7c) == 0x7c;
+                    bool other_bad = info->scales == LK_SCALE_E8M0    ? other > 167
+                                     : info->scales == LK_SCALE_UE4M3 ? other > 126
+                                                                      : (other & 0x7c) == 0x7c;
                     cr_assert(!bad || in_scale || other_bad, "%s byte %d", info->name, at);
                 }
             }
         }
+        if (info->apart) { /* the integer is of a sub-block, without its scale */
+            cr_assert_eq(info->most_integer, info->sub_block * 12 * 127);
+        } else {
+            cr_assert_eq(info->most_integer, lk_acts_block(info->acts) * info->most_weight * 127);
+        }
         cr_assert_eq(largest, info->most_weight, "%s: %d", info->name, largest);
-        cr_assert_eq(info->most_integer, lk_acts_block(info->acts) * info->most_weight * 127);
     }
 }
 
@@ -223,8 +246,8 @@ Test(quant, types_that_do_not_run_have_names_and_sizes)
         cr_assert(!lk_type_name(unknown[i]) && !lk_type_info(unknown[i]));
         cr_assert(!lk_type_block(unknown[i], &block, &bytes));
     }
-    cr_assert(!lk_type_info(40) && !strcmp(lk_type_name(40), "NVFP4"));
-    cr_assert(lk_type_block(40, &block, &bytes) && block == 64 && bytes == 36);
+    cr_assert(!lk_type_info(9) && !strcmp(lk_type_name(9), "Q8_1"));
+    cr_assert(lk_type_block(9, &block, &bytes) && block == 32 && bytes == 40);
     cr_assert(!lk_type_info(15) && !strcmp(lk_type_name(15), "Q8_K"));
     cr_assert(lk_type_block(15, &block, &bytes) && block == 256 && bytes == 292);
 }
@@ -247,6 +270,50 @@ Test(quant, scales_of_e8m0_have_the_range_of_rule_1)
     }
     cr_assert_str_eq(lk_bad_text(LK_TYPE_MXFP4), "a scale of 2^40 or more, or NaN,");
     cr_assert_str_eq(lk_bad_text(LK_TYPE_Q4_0), "NaN or infinity");
+}
+
+/* Each of the four scales alone, by the format's definition: a bias of 7, subnormals, NaN at 127;
+ * with a sign it is not of this format. */
+Test(quant, scales_of_ue4m3_are_those_of_its_sixteen)
+{
+    struct lk_nvfp4 b;
+    float y[64];
+    for (int s = 0; s < 4; s++) {
+        for (int u = 0; u < 256; u++) {
+            float scale = u < 8 ? ldexpf((float)u, -9)
+                                : ldexpf(1.0f + (float)(u & 7) / 8.0f, (u >> 3 & 15) - 7);
+            memset(&b, 0x22, sizeof b); /* elements of 1, scales of 2^-3 */
+            memset(b.d, 0x20, sizeof b.d);
+            b.d[s] = (uint8_t)u;
+            cr_assert_eq(lk_row_find_bad(LK_TYPE_NVFP4, &b, 64), u > 126 ? 0 : -1, "%02x", u);
+            if (u < 127) {
+                cr_assert_eq(lk_bits(lk_ue4m3_to_f32((uint32_t)u)), lk_bits(scale), "%02x", u);
+                lk_dequantize_f32(LK_TYPE_NVFP4, &b, 64, y);
+                for (int i = 0; i < 64; i++) {
+                    cr_assert_eq(y[i], i / 16 == s ? scale : 0.125f, "%02x element %d", u, i);
+                }
+            }
+        }
+    }
+    cr_assert_str_eq(lk_bad_text(LK_TYPE_NVFP4), "a scale that is NaN or has a sign");
+}
+
+/* Nibbles in the order of Q4_0 and back. */
+Test(quant, swapped_nibbles_come_back)
+{
+    uint8_t from[16], to[16], back[16];
+    for (int i = 0; i < 16; i++) {
+        from[i] = (uint8_t)(i << 4 | (15 - i));
+    }
+    lk_swap_nibbles(from, to);
+    for (int i = 0; i < 16;
+         i++) { /* element i of each sixteen: of its first eight the low nibble */
+        int first = i < 8 ? from[i] & 15 : from[i - 8] >> 4;
+        int other = i < 8 ? from[i + 8] & 15 : from[i] >> 4;
+        cr_assert(to[i] == (first | other << 4), "byte %d", i);
+    }
+    lk_swap_nibbles(to, back);
+    cr_assert_arr_eq(back, from, 16);
 }
 
 Test(quant, values_are_those_of_the_gguf_package)

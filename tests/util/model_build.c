@@ -21,6 +21,16 @@ static void put16(uint8_t *p, uint32_t v)
     p[1] = (uint8_t)(v >> 8);
 }
 
+/* The largest that is not above v, from 0 on. */
+static uint8_t ue4m3_of(float v)
+{
+    uint8_t u = 0;
+    while (u < 126 && lk_ue4m3_to_f32(u + 1u) <= v) {
+        u++;
+    }
+    return u;
+}
+
 static void put_scale(const struct lk_type_info *info, uint8_t *block, int i, float v)
 {
     uint8_t *p = block + info->scale_at[i];
@@ -35,6 +45,9 @@ static void put_scale(const struct lk_type_info *info, uint8_t *block, int i, fl
         *p = (uint8_t)(e + 127);
         break;
     }
+    case LK_SCALE_UE4M3: /* half of it is the scale */
+        *p = ue4m3_of(2.0f * v);
+        break;
     case LK_SCALE_NONE:
         break;
     }
@@ -54,6 +67,7 @@ static const struct {
     {LK_TYPE_IQ2_S, 56.0f, 0.0f},  {LK_TYPE_IQ3_XXS, 142.0f, 0.0f}, {LK_TYPE_IQ3_S, 140.0f, 0.0f},
     {LK_TYPE_IQ1_S, 7.2f, 0.0f},   {LK_TYPE_IQ1_M, 7.2f, 0.0f},     {LK_TYPE_TQ1_0, 0.82f, 0.0f},
     {LK_TYPE_TQ2_0, 1.2f, 0.0f},   {LK_TYPE_Q1_0, 1.0f, 0.0f},      {LK_TYPE_Q2_0, 1.2f, 0.0f},
+    {LK_TYPE_NVFP4, 5.4f, 0.0f},
 };
 
 void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, struct rng *rng)
@@ -82,8 +96,9 @@ void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, s
                 float wobble = 0.75f + 0.5f * (float)(rng_u32(rng) >> 8) * 0x1p-24f;
                 float d = deviation / SPREAD[k].deviation * wobble;
                 put_scale(info, block, 0, d);
-                if (info->n_scales > 1) {
-                    put_scale(info, block, 1, d * SPREAD[k].mean);
+                for (int s = 1; s < info->n_scales; s++) {
+                    static const float SUB_BLOCKS[4] = {1.0f, 0.75f, 0.5f, 1.25f};
+                    put_scale(info, block, s, d * (info->apart ? SUB_BLOCKS[s] : SPREAD[k].mean));
                 }
                 known = true;
             }

@@ -65,6 +65,8 @@ struct lk_vk_layout lk_vk_layout_of(enum lk_type type)
         return (struct lk_vk_layout){128, 1, 0, 8};
     case LK_TYPE_Q2_0:
         return (struct lk_vk_layout){64, 1, 0, 4};
+    case LK_TYPE_NVFP4:
+        return (struct lk_vk_layout){64, 2, 0, 4};
     }
     return (struct lk_vk_layout){0};
 }
@@ -301,6 +303,11 @@ static void take(enum lk_type type, const uint8_t *b, size_t n_bytes, struct par
     case LK_TYPE_MXFP4:
         memcpy(p->body, b + 1, 16);
         memcpy(p->tail, b, 1);
+        break;
+    case LK_TYPE_NVFP4:
+        lk_swap_nibbles(b + 4, p->body);
+        lk_swap_nibbles(b + 20, p->body + 16);
+        memcpy(p->tail, b, 4);
         break;
     }
 }
