@@ -185,18 +185,21 @@ static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
     return ok;
 }
 
-/* Adds to each row the vector of its expert. */
-static bool run_expert_bias(const struct lk_exec *e, const struct lk_op *op)
+/* Adds to each row the vector of its expert, or multiplies it by the number of its expert. */
+static bool run_expert_rows(const struct lk_exec *e, const struct lk_op *op)
 {
     const struct lk_plan *plan = e->o.plan;
-    const float *bias = plan->weights[op->weight].data, *route = slot_of(e, op->in[1]);
+    const float *of = plan->weights[op->weight].data, *route = slot_of(e, op->in[1]);
     size_t width = (size_t)plan->slots[op->out].width;
     int k = plan->n_routed, rows = rows_of(e, op->out);
     bool ok = true;
     for (int r = 0; r < rows; r++) {
         size_t expert = (size_t)lk_routed_to(route + r / k * 2 * k, r % k);
-        ok &= lk_scalar_bias(slot_of(e, op->in[0]) + (size_t)r * width, bias + expert * width,
-                             (int)width, slot_of(e, op->out) + (size_t)r * width);
+        const float *x = slot_of(e, op->in[0]) + (size_t)r * width;
+        float *y = slot_of(e, op->out) + (size_t)r * width;
+        ok &= op->kind == LK_OP_EXPERT_BIAS
+                  ? lk_scalar_bias(x, of + expert * width, (int)width, y)
+                  : lk_scalar_scale(x, (int)width, lk_flush(of[expert]), y);
     }
     return ok;
 }
@@ -408,7 +411,8 @@ static bool run_op(const struct lk_exec *e, const struct lk_op *op,
         return lk_scalar_experts(w, x, plan->slots[op->in[0]].rows == LK_ROWS_ROUTED,
                                  slot_of(e, op->in[1]), plan->n_routed, b->n_tokens, y, e->scratch);
     case LK_OP_EXPERT_BIAS:
-        return run_expert_bias(e, op);
+    case LK_OP_EXPERT_SCALE:
+        return run_expert_rows(e, op);
     case LK_OP_COMBINE:
         return run_combine(e, op);
     case LK_OP_GATE:

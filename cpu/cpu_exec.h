@@ -148,8 +148,8 @@ bool lk_cpu_experts(const struct lk_exec *e, const struct lk_op *op, struct lk_a
 /* HEADS: acts are the rows of all heads, prepared for one. */
 bool lk_cpu_heads(const struct lk_exec *e, const struct lk_op *op, struct lk_acts acts, int thread,
                   int n_threads);
-/* Columns [first, last) of EXPERT_BIAS. */
-bool lk_cpu_expert_bias(const struct lk_exec *e, const struct lk_op *op, int thread, int first,
+/* Columns [first, last) of EXPERT_BIAS or EXPERT_SCALE. */
+bool lk_cpu_expert_rows(const struct lk_exec *e, const struct lk_op *op, int thread, int first,
                         int last);
 /* Rows [first, last) of COMBINE. */
 bool lk_cpu_combine(const struct lk_exec *e, const struct lk_op *op, int thread, int first,

@@ -151,19 +151,21 @@ bool lk_cpu_heads(const struct lk_exec *e, const struct lk_op *op, struct lk_act
     return ok;
 }
 
-bool lk_cpu_expert_bias(const struct lk_exec *e, const struct lk_op *op, int thread, int first,
+bool lk_cpu_expert_rows(const struct lk_exec *e, const struct lk_op *op, int thread, int first,
                         int last)
 {
     const struct lk_plan *plan = e->o.plan;
-    const float *bias = plan->weights[op->weight].data;
+    const float *of = plan->weights[op->weight].data;
     const float *x = lk_cpu_slot(e, thread, op->in[0]), *route = lk_cpu_slot(e, thread, op->in[1]);
     float *y = lk_cpu_slot(e, thread, op->out);
     size_t width = (size_t)plan->slots[op->out].width;
     bool ok = true;
     for (int r = 0; r < e->rows.n[LK_ROWS_ROUTED] && first < last; r++) {
         size_t at = (size_t)r * width + (size_t)first;
-        size_t of = (size_t)expert_of(route, r, plan->n_routed) * width + (size_t)first;
-        ok &= e->backend->vec->bias(x + at, bias + of, last - first, y + at);
+        size_t expert = (size_t)expert_of(route, r, plan->n_routed);
+        ok &= op->kind == LK_OP_EXPERT_BIAS
+                  ? e->backend->vec->bias(x + at, of + expert * width + first, last - first, y + at)
+                  : e->backend->vec->scale(x + at, last - first, lk_flush(of[expert]), y + at);
     }
     return ok;
 }

@@ -22,6 +22,7 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
     case LK_OP_SCALE:
     case LK_OP_EXPERTS:
     case LK_OP_EXPERT_BIAS:
+    case LK_OP_EXPERT_SCALE:
     case LK_OP_CONV:
         return LK_CUT_COLUMNS;
     case LK_OP_ATTENTION:
@@ -304,6 +305,7 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
         case LK_OP_SSM:
         case LK_OP_EXPERTS:
         case LK_OP_EXPERT_BIAS:
+        case LK_OP_EXPERT_SCALE:
         case LK_OP_HEADS:
         case LK_OP_MATMUL:
         case LK_OP_BIAS:
@@ -343,8 +345,8 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
     struct span cols = column_span(width, thread, n_threads);
     int n = cols.last - cols.first;
     bool ok = true;
-    if (op->kind == LK_OP_EXPERT_BIAS) {
-        return lk_cpu_expert_bias(e, op, thread, cols.first, cols.last);
+    if (op->kind == LK_OP_EXPERT_BIAS || op->kind == LK_OP_EXPERT_SCALE) {
+        return lk_cpu_expert_rows(e, op, thread, cols.first, cols.last);
     }
     if (op->kind == LK_OP_CONV) {
         return n <= 0 || lk_cpu_conv(e, op, thread, cols.first, cols.last);
@@ -379,6 +381,7 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
         case LK_OP_ROUTE:
         case LK_OP_EXPERTS:
         case LK_OP_EXPERT_BIAS:
+        case LK_OP_EXPERT_SCALE:
         case LK_OP_COMBINE:
         case LK_OP_GATE:
         case LK_OP_PICK:

@@ -162,7 +162,8 @@ LK_API uint32_t lk_model_n_ctx_train(const lk_model *model);
 /* Whether an engine could run it; LK_E_UNSUPPORTED or LK_E_FORMAT with the reason if not. */
 LK_API lk_status lk_model_check(const lk_model *model, lk_error *err);
 /* Whether tensor i has a meaning that no logit depends on: a block behind the last layer, which
- * predicts further tokens. false too where the model does not run. */
+ * predicts further tokens, or a scale of activations in 4 bits ("NAME.input_scale"). false too
+ * where the model does not run. */
 LK_API bool lk_model_tensor_unused(const lk_model *model, size_t i);
 /* SHA-256 over header, tensor directory, file size and numerics version. It tells files of another
  * form, vocabulary or name apart, not two checkpoints of one training run: lk_model_digest does. A

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Experts: the vector of its expert added to each routed row; the rows of a token combined (rule
+ * Experts: the vector of its expert added to each routed row, or the row multiplied by a number of its
+ * expert; the rows of a token combined (rule
  * 10), and a residual added.
  */
 #version 450
@@ -42,7 +43,7 @@ void main()
     uint row = i / p.width;
     uint col = i - row * p.width;
     precise float y = 0.0;
-    if (KIND != LK_VK_EXPERTS_BIAS) {
+    if (KIND == LK_VK_EXPERTS_COMBINE || KIND == LK_VK_EXPERTS_ADD) {
         for (uint j = 0u; j < p.n_used; j++) {
             precise float t = route[(row * 2u + 1u) * p.n_used + j];
             t = t * in0[(row * p.n_used + j) * p.width + col];
@@ -51,7 +52,11 @@ void main()
     } else {
         uint token = row / p.n_used;
         int expert = lk_rte(route[token * 2u * p.n_used + (row - token * p.n_used)]);
-        y = in0[i] + lk_flush(bias[uint(expert) * p.width + col]);
+        if (KIND == LK_VK_EXPERTS_BIAS) {
+            y = in0[i] + lk_flush(bias[uint(expert) * p.width + col]);
+        } else {
+            y = in0[i] * lk_flush(bias[uint(expert)]);
+        }
     }
     y = store_value(y, p.op);
     if (KIND == LK_VK_EXPERTS_ADD) {

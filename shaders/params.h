@@ -209,6 +209,7 @@ struct lk_vk_sort_push {
 #define LK_VK_EXPERTS_BIAS    0
 #define LK_VK_EXPERTS_COMBINE 1
 #define LK_VK_EXPERTS_ADD     2 /* combined, and a residual added */
+#define LK_VK_EXPERTS_SCALE   3
 struct lk_vk_experts_push {
     LK_PARAMS_U32 n, width, n_used, op, op_next;
 };

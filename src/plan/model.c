@@ -759,9 +759,12 @@ static bool makes_kv(struct lk_str part)
 
 bool lk_hparams_skip(const struct lk_hparams *h, struct lk_str tensor)
 {
-    static const char prefix[] = "blk.";
-    size_t i = sizeof prefix - 1;
+    static const char prefix[] = "blk.", end[] = ".input_scale";
+    size_t i = sizeof prefix - 1, n_end = sizeof end - 1;
     int block = 0;
+    if (tensor.len > n_end && memcmp(tensor.ptr + tensor.len - n_end, end, n_end) == 0) {
+        return true;
+    }
     if (tensor.len <= i || memcmp(tensor.ptr, prefix, i) != 0) {
         return false;
     }

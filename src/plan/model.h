@@ -101,7 +101,8 @@ struct lk_hparams {
 lk_status lk_hparams_read(const struct lk_gguf *gguf, struct lk_hparams *out, lk_error *err);
 void lk_hparams_free(struct lk_hparams *h);
 /* Whether a tensor is of a block behind the last layer ("blk.N. ..." with n_layer <= N < n_blocks),
- * or makes K or V of a layer that has another's. */
+ * or makes K or V of a layer that has another's, or is a scale of activations in 4 bits, which the
+ * contract does not have ("NAME.input_scale"). */
 bool lk_hparams_skip(const struct lk_hparams *h, struct lk_str tensor);
 
 /* Binds tensor `name` as rows [first, first + rows) of a matrix of `all` rows and `cols` columns.

@@ -65,6 +65,8 @@ const char *lk_op_name(enum lk_op_kind kind)
         return "experts";
     case LK_OP_EXPERT_BIAS:
         return "expert_bias";
+    case LK_OP_EXPERT_SCALE:
+        return "expert_scale";
     case LK_OP_COMBINE:
         return "combine";
     case LK_OP_GATE:

@@ -39,13 +39,14 @@ enum lk_op_kind {
                          the row goes to, best first, then their weights */
     LK_OP_EXPERTS,    /* out[r k + j] = the matrix of w of the j-th expert of row r, times in[0][r],
                          or in[0][r k + j] if that is routed; in[1] = rows of ROUTE */
-    LK_OP_EXPERT_BIAS, /* out = in[0] + the vector of w of the row's expert; in[1] as above */
-    LK_OP_COMBINE,     /* out[r] = sum over j of weight j of row r times in[0][r k + j] */
-    LK_OP_GATE,        /* out = in[0] times the sigmoid of the row's one number in in[1] */
-    LK_OP_PICK,        /* out = a part of each group of in's columns */
-    LK_OP_JOIN,        /* out = each group of in[0]'s columns with that of in[1] behind it */
-    LK_OP_HEADS,       /* out = the matrix of w for each head, times that head's part of in's
-                          columns */
+    LK_OP_EXPERT_BIAS,  /* out = in[0] + the vector of w of the row's expert; in[1] as above */
+    LK_OP_EXPERT_SCALE, /* out = in[0] times the number of w of the row's expert; in[1] as above */
+    LK_OP_COMBINE,      /* out[r] = sum over j of weight j of row r times in[0][r k + j] */
+    LK_OP_GATE,         /* out = in[0] times the sigmoid of the row's one number in in[1] */
+    LK_OP_PICK,         /* out = a part of each group of in's columns */
+    LK_OP_JOIN,         /* out = each group of in[0]'s columns with that of in[1] behind it */
+    LK_OP_HEADS,        /* out = the matrix of w for each head, times that head's part of in's
+                           columns */
     LK_OP_CONV,    /* a sum over each column of the last `taps` rows of the row's sequence, times
                       w [taps][width], oldest first; if `bias`, w's row behind those is added; then
                       SiLU, if `silu` */

@@ -309,6 +309,21 @@ static int dense(struct lk_builder *b, int layer, int n, int n_ff, bool shared)
     return lk_build_bias(b, layer, d, part_of(name, layer, "ffn_down", shared, "bias"), false);
 }
 
+/* Products times the number that the file has for each expert beside its matrices. Where a router's
+ * weights have these as factors, they are not taken twice. */
+static int scale_of_experts(struct lk_builder *b, int layer, int in, int route, int weight)
+{
+    char name[96];
+    if (b->status || !lk_build_name_of_scale(&b->plan->weights[weight], name) ||
+        !lk_build_has(b, name) || (b->h.arch->dense_beside && strstr(name, "ffn_down_exps"))) {
+        return in;
+    }
+    int v = lk_build_vector(b, name, b->h.layers[layer].n_expert);
+    int out = lk_build_slot(b, b->plan->slots[in].width, LK_ROWS_ROUTED);
+    lk_build_op(b, LK_OP_EXPERT_SCALE, layer, in, route, out, v);
+    return out;
+}
+
 /* The product of rows [first, first + rows) of the `all` of a row's expert. */
 static int rows_of_experts(struct lk_builder *b, int layer, int in, int route, const char *part,
                            int all, int first, int rows, int cols)
@@ -319,7 +334,7 @@ static int rows_of_experts(struct lk_builder *b, int layer, int in, int route, c
     int w = lk_build_expert_matrices(b, name, n, all, first, rows, cols);
     int out = lk_build_slot(b, rows, LK_ROWS_ROUTED);
     lk_build_op(b, LK_OP_EXPERTS, layer, in, route, out, w);
-    return out;
+    return scale_of_experts(b, layer, out, route, w);
 }
 
 /* The product of a row's expert, and its bias where the file has one. */
@@ -357,7 +372,7 @@ static int route(struct lk_builder *b, int layer, int n)
     char name[96];
     int w =
         lk_build_matrix(b, lk_build_blk(name, layer, "ffn_gate_inp.weight"), n_expert, h->n_embd);
-    int scores = lk_build_bias(b, layer, lk_build_matmul(b, layer, n, w),
+    int scores = lk_build_bias(b, layer, lk_build_product(b, layer, n, w),
                                lk_build_blk(name, layer, "ffn_gate_inp.bias"), false);
     int v = of_each_expert(b, layer, factors ? "ffn_down_exps.scale" : "exp_probs_b.bias");
     int out = lk_build_slot(b, 2 * x->n_used, LK_ROWS_TOKENS);
@@ -487,22 +502,9 @@ static int beside(struct lk_builder *b, int layer, int x)
 static double layer_scale(struct lk_builder *b, int layer)
 {
     char name[96];
-    if (!b->h.arch->layer_scale || b->status ||
-        !lk_build_has(b, lk_build_blk(name, layer, "layer_output_scale.weight"))) {
-        return 1.0;
-    }
-    struct lk_weight w = {0};
-    void *copy;
-    b->status = lk_bind_vector(b->gguf, name, 1, 1, &w, &copy, b->err);
-    lk_build_mark(b, name);
-    float value = b->status ? 1.0f : *(const float *)w.data;
-    lk_free(copy);
-    if (!(value >= -0x1p40f && value <= 0x1p40f)) {
-        b->status =
-            lk_fail(b->err, LK_E_FORMAT, "%s: tensor '%s' element 0 is %g, expected -2^40 to 2^40",
-                    lk_gguf_path(b->gguf), name, (double)value);
-    }
-    return (double)lk_flush(value);
+    return b->h.arch->layer_scale
+               ? lk_build_number(b, lk_build_blk(name, layer, "layer_output_scale.weight"))
+               : 1.0;
 }
 
 /* The branch of a layer in front of its feed-forward; n: the rows that it reads. */

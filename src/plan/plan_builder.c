@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/numerics.h"
 
 int lk_build_slot(struct lk_builder *b, int width, enum lk_rows rows)
 {
@@ -188,6 +189,25 @@ bool lk_build_has(const struct lk_builder *b, const char *name)
     return lk_gguf_find_tensor(b->gguf, name) != NULL;
 }
 
+double lk_build_number(struct lk_builder *b, const char *name)
+{
+    if (b->status || !lk_build_has(b, name)) {
+        return 1.0;
+    }
+    struct lk_weight w = {0};
+    void *copy;
+    b->status = lk_bind_vector(b->gguf, name, 1, 1, &w, &copy, b->err);
+    lk_build_mark(b, name);
+    float value = b->status ? 1.0f : *(const float *)w.data;
+    lk_free(copy);
+    if (lk_out_of_range(value)) {
+        b->status =
+            lk_fail(b->err, LK_E_FORMAT, "%s: tensor '%s' element 0 is %g, expected -2^40 to 2^40",
+                    lk_gguf_path(b->gguf), name, (double)value);
+    }
+    return (double)lk_flush(value);
+}
+
 const char *lk_build_blk(char buf[96], int layer, const char *suffix)
 {
     snprintf(buf, 96, "blk.%d.%s", layer, suffix);
@@ -210,7 +230,7 @@ int lk_build_norm(struct lk_builder *b, int layer, int in, int width, int group,
     return lk_build_norm_by(b, layer, in, width, group, lk_build_vector(b, name, group));
 }
 
-int lk_build_matmul(struct lk_builder *b, int layer, int in, int weight)
+int lk_build_product(struct lk_builder *b, int layer, int in, int weight)
 {
     if (b->status) {
         return -1;
@@ -218,6 +238,21 @@ int lk_build_matmul(struct lk_builder *b, int layer, int in, int weight)
     int out = lk_build_slot(b, (int)b->plan->weights[weight].rows, b->plan->slots[in].rows);
     lk_build_op(b, LK_OP_MATMUL, layer, in, -1, out, weight);
     return out;
+}
+
+bool lk_build_name_of_scale(const struct lk_weight *w, char name[96])
+{
+    const char *end = strstr(w->name, ".weight");
+    snprintf(name, 96, "%.*s.scale", end ? (int)(end - w->name) : 0, w->name);
+    return end != NULL;
+}
+
+int lk_build_matmul(struct lk_builder *b, int layer, int in, int weight)
+{
+    char name[96];
+    int out = lk_build_product(b, layer, in, weight);
+    bool may = !b->status && lk_build_name_of_scale(&b->plan->weights[weight], name);
+    return may ? lk_build_scale(b, layer, out, lk_build_number(b, name)) : out;
 }
 
 int lk_build_bias_part(struct lk_builder *b, int layer, int in, const char *name, int all,

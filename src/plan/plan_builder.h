@@ -48,11 +48,21 @@ int lk_build_vector(struct lk_builder *b, const char *name, int n);
 /* A vector that no file has: n floats, 1 until *values are set. */
 int lk_build_made_vector(struct lk_builder *b, const char *name, int n, float **values);
 bool lk_build_has(const struct lk_builder *b, const char *name);
+/* The one element of a tensor, below 2^40 in magnitude and flushed; 1: the file does not have it.
+ */
+double lk_build_number(struct lk_builder *b, const char *name);
 /* "blk.LAYER.suffix" */
 const char *lk_build_blk(char buf[96], int layer, const char *suffix);
 /* The norm of each group of a row, times the vector w. */
 int lk_build_norm_by(struct lk_builder *b, int layer, int in, int width, int group, int w);
 int lk_build_norm(struct lk_builder *b, int layer, int in, int width, int group, const char *name);
+/* The product alone. */
+int lk_build_product(struct lk_builder *b, int layer, int in, int weight);
+/* The name of what the file has beside a weight "PART.weight", or rows of it: "PART.scale". Whether
+ * the weight has such a name. */
+bool lk_build_name_of_scale(const struct lk_weight *w, char name[96]);
+/* The product, times the number that the file has beside the weight ("NAME.scale"), if it has one.
+ */
 int lk_build_matmul(struct lk_builder *b, int layer, int in, int weight);
 /* Adds elements [first, first + width) of the bias of that name where the file has it, or must. */
 int lk_build_bias_part(struct lk_builder *b, int layer, int in, const char *name, int all,

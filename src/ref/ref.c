@@ -663,6 +663,11 @@ static void run_op(const struct lk_exec *e, const struct lk_op *op,
                 y[at + i] = x[at + i] + (double)vec[(size_t)expert_of(e, op, r) * width + i];
             }
             break;
+        case LK_OP_EXPERT_SCALE:
+            for (size_t i = 0; i < width; i++) {
+                y[at + i] = x[at + i] * (double)vec[expert_of(e, op, r)];
+            }
+            break;
         case LK_OP_COMBINE:
             for (size_t i = 0; i < width; i++) {
                 y[at + i] = 0;

@@ -149,8 +149,11 @@ static void layer_make(struct layer *l, enum lk_type type, int n_embd, int n_ff,
         int x = hand_slot(p, n_ff, LK_ROWS_ROUTED);
         hand_op(p, LK_OP_EXPERTS, 0, route, x, weight(l, type, n_ff, n_embd, n_expert, 2));
         part[i] = hand_slot(p, n_ff, LK_ROWS_ROUTED);
+        int sum = hand_slot(p, n_ff, LK_ROWS_ROUTED);
         int bias = weight(l, LK_TYPE_F32, 1, n_ff * n_expert, 0, 3);
-        hand_op(p, LK_OP_EXPERT_BIAS, x, route, part[i], bias);
+        hand_op(p, LK_OP_EXPERT_BIAS, x, route, sum, bias);
+        hand_op(p, LK_OP_EXPERT_SCALE, sum, route, part[i],
+                weight(l, LK_TYPE_F32, 1, n_expert, 0, 5));
     }
     int a = hand_put(p, LK_OP_GLU, part[0], part[1], n_ff, -1);
     int d = hand_slot(p, n_embd, LK_ROWS_ROUTED);

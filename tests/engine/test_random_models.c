@@ -143,6 +143,35 @@ Test(random_models, the_same_model_written_otherwise)
     unlink(path);
 }
 
+/* A scale beside a matrix, or one for each of its experts, multiplies the product: what the matrix
+ * was multiplied by first, a power of two, is taken back bit for bit. */
+Test(random_models, scales_beside_matrices)
+{
+    static const char *const archs[] = MODEL_ARCHS, *const backends[] = {"scalar", "cpu"};
+    char path[] = "random-model-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0);
+    close(fd);
+    for (size_t a = 0; a < LK_COUNT(archs); a++) {
+        if (arch_shape_of(archs[a])->both_ways || (test_is_sanitized_sample() && a % 6)) {
+            continue;
+        }
+        struct model_params p = model_params_default(archs[a], LK_TYPE_F32, 13);
+        p.ffn_biases = true;
+        float *want = rows_of(&p, path, "scalar", (size_t)p.n_vocab);
+        p.factors = true;
+        for (size_t i = 0; i < LK_COUNT(backends); i++) {
+            char what[64];
+            snprintf(what, sizeof what, "%s on %s", archs[a], backends[i]);
+            float *got = rows_of(&p, path, backends[i], (size_t)p.n_vocab);
+            tiny_same(got, want, TOKENS * (size_t)p.n_vocab, what);
+            free(got);
+        }
+        free(want);
+    }
+    unlink(path);
+}
+
 /* Rows of the embedding without a token are no part of the vocabulary; tokens without a row are an
  * error where they are used. */
 Test(random_models, rows_and_tokens_of_different_numbers)

@@ -263,6 +263,7 @@ static void check_wiring(const struct lk_plan *p)
             written[op->out] = true;
             bool head = op->layer == p->n_layer;
             bool routed = op->kind == LK_OP_EXPERTS || op->kind == LK_OP_EXPERT_BIAS ||
+                          op->kind == LK_OP_EXPERT_SCALE ||
                           (op->kind == LK_OP_GLU && p->slots[op->in[0]].rows == LK_ROWS_ROUTED);
             cr_assert_eq(p->slots[op->out].rows, head     ? LK_ROWS_OUTPUTS
                                                  : routed ? LK_ROWS_ROUTED
@@ -325,6 +326,9 @@ static void check_wiring(const struct lk_plan *p)
             break;
         case LK_OP_EXPERT_BIAS:
             cr_assert(in == out && w->cols % out == 0 && w->type == LK_TYPE_F32);
+            break;
+        case LK_OP_EXPERT_SCALE:
+            cr_assert(in == out && w->type == LK_TYPE_F32 && in1 == 2 * p->n_routed);
             break;
         case LK_OP_COMBINE:
             cr_assert(in == out && in1 == 2 * p->n_routed &&

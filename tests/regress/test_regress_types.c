@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Regress_types: the entries of the registry about types whose elements are points of a grid, signs
- * or digits. See REGISTRY.md.
+ * or digits, or whose scales are of sixteen elements. See REGISTRY.md.
  */
 #include <criterion/criterion.h>
 #include <string.h>
@@ -93,5 +93,35 @@ Test(regress, small_types_everywhere)
         p.n_ff = 512;
         p.n_head = 8;
         rg_everywhere(&p, NULL, NULL, 12, 9);
+    }
+}
+
+/* Of each sixteen a scale of its own, and nibbles whose low ones are its first eight. */
+Test(regress, scales_of_sixteen_by_hand)
+{
+    struct lk_nvfp4 b = {.d = {0x38, 0x40, 0x01, 0x7e}}; /* 1, 2, 2^-9, 448 */
+    const float first[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, 0, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+    for (int s = 0; s < 4; s++) {
+        float want[16];
+        for (int i = 0; i < 16; i++) {
+            const float scales[4] = {1, 2, 0x1p-9f, 448};
+            want[i] = first[i] * scales[s];
+            b.qs[8 * s + i % 8] |= (uint8_t)(i << i / 8 * 4);
+        }
+        expect("NVFP4", LK_TYPE_NVFP4, &b, 16 * s, want, 16);
+    }
+}
+
+/* Models of it, with scales beside their matrices, on every way: of all tokens, and of experts. */
+Test(regress, scales_of_sixteen_everywhere)
+{
+    static const char *const ARCHS[] = {"llama", "qwen3moe"};
+    for (size_t i = 0; i < LK_COUNT(ARCHS); i++) {
+        struct model_params p = rg_small(ARCHS[i], LK_TYPE_NVFP4);
+        p.n_layer = 1;
+        p.factors = true;
+        p.n_ff = 192;
+        p.n_ff_exp = 192;
+        rg_everywhere(&p, NULL, NULL, 20, 11);
     }
 }

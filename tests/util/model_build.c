@@ -117,6 +117,8 @@ struct entry {
     uint64_t ne[3];
     uint32_t n_dims;
     bool vector;
+    bool halves;  /* element i is 2^-(1 + i % 3) */
+    bool doubled; /* of each matrix i of as many, what undoes that */
     float mean, deviation;
     uint64_t offset;
 };
@@ -662,6 +664,33 @@ static void layer_tensors(struct writer *w, int i)
     feed_forward(w, i, shape->fused_gate_up != (shape->fused_gate_up && p->other_layout), "");
 }
 
+/* A scale beside each matrix of a layer, and one of its activations, which is not used. Routers
+ * have none, and gemma4's ffn_down_exps.scale is of the router. */
+static void add_factors(struct writer *w)
+{
+    size_t n = w->n;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = w->entries[i].name, *end = strstr(name, ".weight");
+        int count = (int)w->entries[i].ne[2];
+        bool own = arch_shape_of(w->p->arch)->two_heads && strstr(name, "ffn_down_exps");
+        char scale[64], input[64];
+        if (w->entries[i].vector || strncmp(name, "blk.", 4) != 0 || !end || own ||
+            strstr(name, "ffn_gate_inp") || strstr(name, "conv1d") || strstr(name, ".conv.") ||
+            strstr(name, "_b.weight")) { /* of heads */
+            continue;
+        }
+        snprintf(scale, sizeof scale, "%.*s.scale", (int)(end - name), name);
+        snprintf(input, sizeof input, "%.*s.input_scale", (int)(end - name), name);
+        size_t at = w->n;
+        vector(w, scale, count, 0.0f, 0.0f);
+        if (w->n > at) {
+            w->entries[at].halves = true;
+            w->entries[i].doubled = w->p->type == LK_TYPE_F32;
+        }
+        vector(w, input, count, 3.0f, 0.0f);
+    }
+}
+
 static void tensors(struct writer *w)
 {
     const struct model_params *p = w->p;
@@ -698,6 +727,9 @@ static void tensors(struct writer *w)
     if (p->extra) {
         vector(w, p->extra, p->n_embd, 0.0f, 1.0f);
     }
+    if (p->factors) {
+        add_factors(w);
+    }
 }
 
 /* A vector's values, made in F32 whatever they are stored as. */
@@ -710,7 +742,7 @@ static void make_vector(const struct model_params *p, const struct entry *e, uin
     for (size_t k = 0; k < n; k++) {
         float v;
         memcpy(&v, data + 4 * k, sizeof v);
-        v += e->mean;
+        v += e->halves ? ldexpf(1.0f, -1 - (int)(k % 3)) : e->mean;
         uint32_t half = half_of((double)v);
         v = p->vector_values == LK_TYPE_F16    ? lk_f16_to_f32(half)
             : p->vector_values == LK_TYPE_BF16 ? lk_flt(lk_bits(v) & 0xffff0000u)
@@ -723,6 +755,18 @@ static void make_vector(const struct model_params *p, const struct entry *e, uin
         } else { /* behind what is still to be read */
             put16(data + 2 * k, e->type == LK_TYPE_F16 ? half_of((double)v) : lk_bits(v) >> 16);
         }
+    }
+}
+
+/* F32 matrices times what their scales divide by. */
+static void double_matrices(const struct entry *e, uint8_t *data)
+{
+    size_t each = (size_t)(e->ne[0] * e->ne[1]);
+    for (size_t i = 0; i < each * (size_t)e->ne[2]; i++) {
+        float v;
+        memcpy(&v, data + 4 * i, sizeof v);
+        v = ldexpf(v, 1 + (int)(i / each % 3));
+        memcpy(data + 4 * i, &v, sizeof v);
     }
 }
 
@@ -764,6 +808,9 @@ void model_build(struct gguf_build *b, const struct model_params *p)
             make_vector(p, e, data, n, &rng);
         } else {
             model_random(e->type, data, n, e->deviation, &rng);
+            if (e->doubled) {
+                double_matrices(e, data);
+            }
         }
         gb_fill(b, 0, start + e->offset - b->n);
         gb_bytes(b, data, n_bytes);

@@ -115,6 +115,8 @@ struct model_params {
     enum lk_type vector_values; /* they have values of this type, however they are stored */
     bool columns;               /* vectors are [n, 1] */
     bool no_qk_norms;
+    bool factors; /* matrices of layers have NAME.scale and NAME.input_scale; those in F32 are what
+                     undoes the first times what they would be */
     int wide_layer; /* its experts are n_ff wide; 0: none */
     int n_tokens;   /* so many texts of tokens; 0: no key */
 

@@ -85,7 +85,10 @@ static int add_experts(struct vk_bench *b, enum lk_type type, int in, int route,
     int bias = vk_bench_weight(b, LK_TYPE_F32, 1, (int64_t)n * rows, 9);
     int sum = vk_bench_slot(b, rows, LK_ROWS_ROUTED);
     vk_bench_op(b, LK_OP_EXPERT_BIAS, out, route, sum, bias);
-    return sum;
+    int scale = vk_bench_weight(b, LK_TYPE_F32, 1, n, 10),
+        scaled = vk_bench_slot(b, rows, LK_ROWS_ROUTED);
+    vk_bench_op(b, LK_OP_EXPERT_SCALE, sum, route, scaled, scale);
+    return scaled;
 }
 
 static void layer(enum lk_type type, int n_embd, int n_ff, int n, int used, int n_tokens,

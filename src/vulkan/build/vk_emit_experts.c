@@ -42,16 +42,17 @@ void lk_vk_emit_expert_rows(struct lk_vk_builder *b, const struct lk_vk_group *g
 {
     const struct lk_op *op = &b->plan->ops[g->lead];
     uint32_t width = lk_vk_width(b, op->out);
-    bool bias = op->kind == LK_OP_EXPERT_BIAS;
+    bool vector = op->kind != LK_OP_COMBINE;
     int add = g->u.expert_rows.add;
-    uint32_t kind = bias       ? LK_VK_EXPERTS_BIAS
-                    : add >= 0 ? LK_VK_EXPERTS_ADD
-                               : LK_VK_EXPERTS_COMBINE;
+    uint32_t kind = op->kind == LK_OP_EXPERT_BIAS    ? LK_VK_EXPERTS_BIAS
+                    : op->kind == LK_OP_EXPERT_SCALE ? LK_VK_EXPERTS_SCALE
+                    : add >= 0                       ? LK_VK_EXPERTS_ADD
+                                                     : LK_VK_EXPERTS_COMBINE;
     struct lk_vk_step *s = lk_vk_add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ELEMS, 0);
     s->y = width;
     lk_vk_set_pipe(b, s, 0, "experts", kind, 0, 0, 0);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
-    if (bias) {
+    if (vector) {
         lk_vk_vector(b, op->weight);
         lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
     }

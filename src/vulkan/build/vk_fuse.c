@@ -60,6 +60,7 @@ static void fuse_op(struct lk_vk_pass *p, int i)
         lk_vk_fuse_experts(p, i);
         break;
     case LK_OP_EXPERT_BIAS:
+    case LK_OP_EXPERT_SCALE:
     case LK_OP_COMBINE:
         lk_vk_fuse_expert_rows(p, i);
         break;

@@ -99,9 +99,10 @@ static uint64_t vector_bytes(const struct lk_plan *plan)
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         bool vector = op->kind == LK_OP_NORM || op->kind == LK_OP_BIAS ||
-                      op->kind == LK_OP_EXPERT_BIAS || op->kind == LK_OP_ROUTE ||
-                      op->kind == LK_OP_ATTENTION || op->kind == LK_OP_CONV ||
-                      op->kind == LK_OP_DELTA_GATES || op->kind == LK_OP_SSM;
+                      op->kind == LK_OP_EXPERT_BIAS || op->kind == LK_OP_EXPERT_SCALE ||
+                      op->kind == LK_OP_ROUTE || op->kind == LK_OP_ATTENTION ||
+                      op->kind == LK_OP_CONV || op->kind == LK_OP_DELTA_GATES ||
+                      op->kind == LK_OP_SSM;
         if (vector && op->weight >= 0) {
             sum += lk_round_up((size_t)plan->weights[op->weight].cols * 4, LK_VK_ALIGN);
         }
