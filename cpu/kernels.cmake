@@ -10,12 +10,12 @@ set(LK_KERNEL_SOURCES
   cpu/scalar.c
   cpu/scalar_experts.c
   cpu/scalar_recurrent.c
-  cpu/cpu_recurrent.c
   cpu/vec_generic.c
   src/base/base.c
   src/base/show.c
   src/base/utf8.c
   src/plan/kv_cells.c
+  src/plan/op.c
   src/quant/grid.c
   src/quant/quant.c
   src/quant/quant_check.c
