@@ -11,78 +11,7 @@
 #include "base/numerics.h"
 #include "base/real.h"
 #include "plan/arch_keys.h"
-
-enum {
-    MAX_DIM = 1 << 24,
-    MAX_LAYERS = 4096,
-    MAX_OWN_DIM = 8192 /* of what a head makes of latent rows: times MAX_LAYERS heads fits an int */
-};
-
-/* Reads keys under the architecture's prefix; the first failure stays. */
-struct reader {
-    const struct lk_gguf *gguf;
-    const char *prefix;
-    uint8_t *read; /* [n_values]: keys that were asked for by name */
-    lk_status status;
-    lk_error *err;
-};
-
-static const char *key_of(const struct reader *r, const char *key, char buf[128])
-{
-    snprintf(buf, 128, "%s.%s", r->prefix, key);
-    const struct lk_gguf_value *v = lk_gguf_find(r->gguf, buf);
-    if (v) {
-        r->read[v - lk_gguf_value_at(r->gguf, 0)] = 1;
-    }
-    return buf;
-}
-
-static bool has_key(const struct reader *r, const char *key)
-{
-    char full[128];
-    return lk_gguf_find(r->gguf, key_of(r, key, full)) != NULL;
-}
-
-static int read_int(struct reader *r, const char *key, bool required, int preset, int least,
-                    int most)
-{
-    char full[128];
-    uint32_t v = (uint32_t)preset;
-    if (r->status) {
-        return preset;
-    }
-    r->status = lk_gguf_u32(r->gguf, key_of(r, key, full), required, &v, r->err);
-    if (!r->status && (v > (uint32_t)most || (int)v < least)) {
-        r->status = lk_fail(r->err, LK_E_FORMAT, "%s: key '%s' is %u, expected %d to %d",
-                            lk_gguf_path(r->gguf), full, v, least, most);
-    }
-    return r->status ? preset : (int)v;
-}
-
-static float read_float(struct reader *r, const char *key, bool required, float preset, float least,
-                        float most)
-{
-    char full[128];
-    float v = preset;
-    if (r->status) {
-        return preset;
-    }
-    r->status = lk_gguf_f32(r->gguf, key_of(r, key, full), required, &v, r->err);
-    if (!r->status && !(v >= least && v <= most)) {
-        r->status = lk_fail(r->err, LK_E_FORMAT, "%s: key '%s' is %g, expected %g to %g",
-                            lk_gguf_path(r->gguf), full, (double)v, (double)least, (double)most);
-    }
-    return r->status ? preset : v;
-}
-
-static void refuse(struct reader *r, const char *key, const char *found, const char *expected)
-{
-    char full[128];
-    if (!r->status) {
-        r->status = lk_fail(r->err, LK_E_UNSUPPORTED, "%s: key '%s' is %s, expected %s",
-                            lk_gguf_path(r->gguf), key_of(r, key, full), found, expected);
-    }
-}
+#include "plan/model_reader.h"
 
 /* Bases of rotation: of all layers, and of those with a window. Ollama has names of its own for
  * Gemma 3's; a file that has both names must mean one thing. */
@@ -632,115 +561,6 @@ static void read_experts(struct reader *r, struct lk_hparams *h)
     }
 }
 
-/* Sizes of multi-head latent attention. The keys of heads are those of the cache: one head, of a
- * latent row and what is turned. */
-static void read_latent(struct reader *r, struct lk_hparams *h)
-{
-    struct lk_latent *x = &h->latent;
-    char found[64], expected[96];
-    if (!r->status && !has_key(r, "attention.key_length_mla")) {
-        refuse(
-            r, "attention.key_length_mla", "missing",
-            "it: old converters wrote attn_kv_b.weight, which newer ones cut into attn_k_b.weight "
-            "and attn_v_b.weight: convert the model again");
-    }
-    int k_dim =
-        read_int(r, "attention.key_length_mla", true, h->n_rot + 1, h->n_rot + 1, MAX_OWN_DIM);
-    x->rank = read_int(r, "attention.kv_lora_rank", true, 1, 1, LK_MAX_HEAD_DIM);
-    x->q_rank = read_int(r, "attention.q_lora_rank", false, 0, 0, MAX_DIM);
-    x->v_dim = read_int(r, "attention.value_length_mla", true, 1, 1, MAX_OWN_DIM);
-    x->still = k_dim - h->n_rot;
-    for (int i = 0; i < h->n_layer && !r->status; i++) {
-        const struct lk_layer *l = &h->layers[i];
-        if (l->n_kv_head != 1) {
-            snprintf(found, sizeof found, "%d", l->n_kv_head);
-            refuse(r, "attention.head_count_kv", found, "1, the latent row");
-        } else if (l->k_dim != x->rank + h->n_rot) {
-            snprintf(found, sizeof found, "%d", l->k_dim);
-            snprintf(expected, sizeof expected, "kv_lora_rank and rope.dimension_count, %d + %d",
-                     x->rank, h->n_rot);
-            refuse(r, "attention.key_length", found, expected);
-        } else if (l->v_dim != x->rank) {
-            snprintf(found, sizeof found, "%d", l->v_dim);
-            snprintf(expected, sizeof expected, "kv_lora_rank, %d", x->rank);
-            refuse(r, "attention.value_length", found, expected);
-        }
-    }
-    double scale = h->attn_scale > 0 ? h->attn_scale : 1.0 / lk_sqrt_f64(k_dim);
-    h->attn_scale = scale * h->score_factor;
-}
-
-/* Which layers have the gated delta rule: the key has a bool a layer, or all but each n-th do. */
-static void read_delta_layers(struct reader *r, struct lk_hparams *h)
-{
-    char full[128];
-    int step = read_int(r, "full_attention_interval", false, 4, 1, MAX_LAYERS);
-    const struct lk_gguf_value *v =
-        lk_gguf_find(r->gguf, key_of(r, "attention.recurrent_layers", full));
-    bool listed = v && v->type == LK_GGUF_ARRAY && v->elem == LK_GGUF_BOOL &&
-                  v->count == (uint64_t)h->n_blocks;
-    if (v && !listed) {
-        refuse(r, "attention.recurrent_layers", lk_gguf_value_type_name(v),
-               "an array with a bool for each block");
-        return;
-    }
-    for (int i = 0; i < h->n_layer; i++) {
-        bool delta = listed ? lk_gguf_array_int(v, (uint64_t)i) != 0 : (i + 1) % step != 0;
-        h->layers[i].mixer = delta ? LK_MIX_DELTA : LK_MIX_ATTENTION;
-    }
-}
-
-static void read_delta(struct reader *r, struct lk_hparams *h)
-{
-    struct lk_delta *d = &h->delta;
-    char found[64];
-    d->taps = read_int(r, "ssm.conv_kernel", true, 2, 2, LK_MAX_TAPS);
-    d->k_dim = read_int(r, "ssm.state_size", true, LK_DELTA_CHAINS, 1, LK_MAX_DELTA_DIM);
-    d->n_k_head = read_int(r, "ssm.group_count", true, 1, 1, MAX_LAYERS);
-    d->n_head = read_int(r, "ssm.time_step_rank", true, 1, 1, MAX_LAYERS);
-    int inner = read_int(r, "ssm.inner_size", true, d->n_head, 1, MAX_DIM);
-    d->v_dim = inner / d->n_head;
-    if (r->status) {
-        return;
-    }
-    if (d->k_dim % LK_DELTA_CHAINS != 0) {
-        snprintf(found, sizeof found, "%d", d->k_dim);
-        refuse(r, "ssm.state_size", found, "a multiple of 8");
-    } else if (d->n_head % d->n_k_head != 0) {
-        snprintf(found, sizeof found, "%d, with %d heads", d->n_k_head, d->n_head);
-        refuse(r, "ssm.group_count", found, "a divisor of the heads");
-    } else if (inner % d->n_head != 0 || d->v_dim > LK_MAX_DELTA_DIM) {
-        snprintf(found, sizeof found, "%d, with %d heads", inner, d->n_head);
-        refuse(r, "ssm.inner_size", found, "a multiple of the heads, at most 256 times as many");
-    }
-    read_delta_layers(r, h);
-}
-
-static void read_ssm(struct reader *r, struct lk_hparams *h)
-{
-    struct lk_ssm *s = &h->ssm;
-    char found[64];
-    s->taps = read_int(r, "ssm.conv_kernel", true, 2, 2, LK_MAX_TAPS);
-    s->rows = read_int(r, "ssm.state_size", true, LK_DELTA_CHAINS, 1, LK_MAX_DELTA_DIM);
-    s->n_group = read_int(r, "ssm.group_count", true, 1, 1, MAX_LAYERS);
-    s->n_head = read_int(r, "ssm.time_step_rank", true, 1, 1, MAX_LAYERS);
-    int inner = read_int(r, "ssm.inner_size", true, s->n_head, 1, MAX_DIM);
-    s->dim = inner / s->n_head;
-    if (r->status) {
-        return;
-    }
-    if (s->rows % LK_DELTA_CHAINS != 0) {
-        snprintf(found, sizeof found, "%d", s->rows);
-        refuse(r, "ssm.state_size", found, "a multiple of 8");
-    } else if (s->n_head % s->n_group != 0) {
-        snprintf(found, sizeof found, "%d, with %d heads", s->n_group, s->n_head);
-        refuse(r, "ssm.group_count", found, "a divisor of the heads");
-    } else if (inner % s->n_head != 0 || s->dim > LK_MAX_DELTA_DIM) {
-        snprintf(found, sizeof found, "%d, with %d heads", inner, s->n_head);
-        refuse(r, "ssm.inner_size", found, "a multiple of the heads, at most 256 times as many");
-    }
-}
-
 void lk_hparams_free(struct lk_hparams *h)
 {
     lk_free(h->layers);
@@ -836,13 +656,13 @@ static void read_keys(struct reader *r, struct lk_hparams *h)
         read_dense(r, h);
     }
     if (h->arch->latent) {
-        read_latent(r, h);
+        lk_read_latent(r, h);
     }
     if (h->arch->delta) {
-        read_delta(r, h);
+        lk_read_delta(r, h);
     }
     if (h->arch->ssm) {
-        read_ssm(r, h);
+        lk_read_ssm(r, h);
     }
     if (h->arch->short_conv) {
         h->conv_taps = read_int(r, "shortconv.l_cache", true, 2, 2, LK_MAX_TAPS);
