@@ -207,6 +207,16 @@ MM_INLINE void block_q8_0(int n_tok, const uint8_t *blk, size_t h, const struct 
 
 /* ---- nibbles that stand for the values of a table ---- */
 
+/* What the low and the high nibbles of a step's chunks stand for. */
+MM_INLINE void load_table(const uint8_t *table, const uint8_t *chunks, qv *lo, qv *hi)
+{
+    for (int i = 0; i < QV_STEP; i++) {
+        qv c = qv_load(chunks + i * 64);
+        lo[i] = qv_lookup(table, qv_and(c, qv_splat(15)));
+        hi[i] = qv_lookup(table, qv_and(qv_srl(c, 4), qv_splat(15)));
+    }
+}
+
 /* dot[t] += the products of 32 elements at k. */
 MM_INLINE void dots_table(int n_tok, const uint8_t *table, const uint8_t *chunks, size_t h,
                           const struct mm_x *x, size_t k, sv_i *dot)
@@ -214,11 +224,7 @@ MM_INLINE void dots_table(int n_tok, const uint8_t *table, const uint8_t *chunks
 #pragma GCC unroll 4
     for (int g = 0; g < 4; g += QV_STEP) {
         qv lo[QV_STEP], hi[QV_STEP];
-        for (int i = 0; i < QV_STEP; i++) {
-            qv c = qv_load(chunks + (g + i) * 64 + h);
-            lo[i] = qv_lookup(table, qv_and(c, qv_splat(15)));
-            hi[i] = qv_lookup(table, qv_and(qv_srl(c, 4), qv_splat(15)));
-        }
+        load_table(table, chunks + g * 64 + h, lo, hi);
         add_dots8(n_tok, lo, x, k + 4 * (size_t)g, dot);
         add_dots8(n_tok, hi, x, k + 16 + 4 * (size_t)g, dot);
     }
@@ -264,11 +270,7 @@ MM_INLINE void block_nvfp4(int n_tok, const uint8_t *blk, size_t h, const struct
 #pragma GCC unroll 4
     for (int g = 0; g < 4; g += QV_STEP) {
         qv lo[QV_STEP], hi[QV_STEP];
-        for (int i = 0; i < QV_STEP; i++) {
-            qv c = qv_load(blk + (g + i) * 64 + h);
-            lo[i] = qv_lookup(lk_pack_nvfp4, qv_and(c, qv_splat(15)));
-            hi[i] = qv_lookup(lk_pack_nvfp4, qv_and(qv_srl(c, 4), qv_splat(15)));
-        }
+        load_table(lk_pack_nvfp4, blk + g * 64 + h, lo, hi);
         add_dots(n_tok, lo, x, k + 4 * (size_t)g, lo_acc);
         add_dots(n_tok, hi, x, k + 16 + 4 * (size_t)g, hi_acc);
     }

@@ -120,32 +120,31 @@ LK_FN float lk_f32_of_int(LK_I32 i)
     return h;
 }
 
+/* e -> f32, exact: bits of a shorter float, without a sign, where a float has them; `bias`: what
+ * its exponents lack, in place. */
+LK_FN float lk_widened(LK_U32 e, LK_U32 bias)
+{
+    LK_F32 r;
+    if (e < 0x00800000u) {
+        r = lk_flt(e + bias + 0x00800000u);
+        r = r - lk_flt(bias + 0x00800000u);
+    } else {
+        r = lk_flt(e + bias);
+    }
+    return r;
+}
+
 /* f16 bits -> f32, exact for every finite half; only the low 16 bits of h count. */
 LK_FN float lk_f16_to_f32(LK_U32 h)
 {
-    LK_U32 e = (h & 0x7fffu) << 13;
-    LK_F32 r;
-    if (e < 0x00800000u) {
-        r = lk_flt(e + 0x38800000u);
-        r = r - lk_flt(0x38800000u);
-    } else {
-        r = lk_flt(e + 0x38000000u);
-    }
-    return lk_flt(lk_bits(r) | ((h & 0x8000u) << 16));
+    LK_U32 r = lk_bits(lk_widened((h & 0x7fffu) << 13, 0x38000000u));
+    return lk_flt(r | ((h & 0x8000u) << 16));
 }
 
 /* UE4M3 bits, below 0x7f -> f32, exact: 4 bits of an exponent with bias 7, 3 of a mantissa. */
 LK_FN float lk_ue4m3_to_f32(LK_U32 h)
 {
-    LK_U32 e = h << 20;
-    LK_F32 r;
-    if (e < 0x00800000u) {
-        r = lk_flt(e + 0x3C800000u);
-        r = r - lk_flt(0x3C800000u);
-    } else {
-        r = lk_flt(e + 0x3C000000u);
-    }
-    return r;
+    return lk_widened(h << 20, 0x3C000000u);
 }
 
 LK_FN float lk_bf16_to_f32(LK_U32 h)

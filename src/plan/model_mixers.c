@@ -66,53 +66,48 @@ static void read_delta_layers(struct reader *r, struct lk_hparams *h)
     }
 }
 
-void lk_read_delta(struct reader *r, struct lk_hparams *h)
+/* Sizes of a recurrent state. */
+struct state_sizes {
+    int taps, rows, n_group, n_head, dim;
+};
+
+static struct state_sizes read_state(struct reader *r)
 {
-    struct lk_delta *d = &h->delta;
+    struct state_sizes s;
     char found[64];
-    d->taps = read_int(r, "ssm.conv_kernel", true, 2, 2, LK_MAX_TAPS);
-    d->k_dim = read_int(r, "ssm.state_size", true, LK_DELTA_CHAINS, 1, LK_MAX_DELTA_DIM);
-    d->n_k_head = read_int(r, "ssm.group_count", true, 1, 1, MAX_LAYERS);
-    d->n_head = read_int(r, "ssm.time_step_rank", true, 1, 1, MAX_LAYERS);
-    int inner = read_int(r, "ssm.inner_size", true, d->n_head, 1, MAX_DIM);
-    d->v_dim = inner / d->n_head;
+    s.taps = read_int(r, "ssm.conv_kernel", true, 2, 2, LK_MAX_TAPS);
+    s.rows = read_int(r, "ssm.state_size", true, LK_DELTA_CHAINS, 1, LK_MAX_DELTA_DIM);
+    s.n_group = read_int(r, "ssm.group_count", true, 1, 1, MAX_LAYERS);
+    s.n_head = read_int(r, "ssm.time_step_rank", true, 1, 1, MAX_LAYERS);
+    int inner = read_int(r, "ssm.inner_size", true, s.n_head, 1, MAX_DIM);
+    s.dim = inner / s.n_head;
     if (r->status) {
-        return;
+        return s;
     }
-    if (d->k_dim % LK_DELTA_CHAINS != 0) {
-        snprintf(found, sizeof found, "%d", d->k_dim);
+    if (s.rows % LK_DELTA_CHAINS != 0) {
+        snprintf(found, sizeof found, "%d", s.rows);
         refuse(r, "ssm.state_size", found, "a multiple of 8");
-    } else if (d->n_head % d->n_k_head != 0) {
-        snprintf(found, sizeof found, "%d, with %d heads", d->n_k_head, d->n_head);
+    } else if (s.n_head % s.n_group != 0) {
+        snprintf(found, sizeof found, "%d, with %d heads", s.n_group, s.n_head);
         refuse(r, "ssm.group_count", found, "a divisor of the heads");
-    } else if (inner % d->n_head != 0 || d->v_dim > LK_MAX_DELTA_DIM) {
-        snprintf(found, sizeof found, "%d, with %d heads", inner, d->n_head);
+    } else if (inner % s.n_head != 0 || s.dim > LK_MAX_DELTA_DIM) {
+        snprintf(found, sizeof found, "%d, with %d heads", inner, s.n_head);
         refuse(r, "ssm.inner_size", found, "a multiple of the heads, at most 256 times as many");
     }
+    return s;
+}
+
+void lk_read_delta(struct reader *r, struct lk_hparams *h)
+{
+    struct state_sizes s = read_state(r);
+    h->delta = (struct lk_delta){
+        .n_head = s.n_head, .n_k_head = s.n_group, .k_dim = s.rows, .v_dim = s.dim, .taps = s.taps};
     read_delta_layers(r, h);
 }
 
 void lk_read_ssm(struct reader *r, struct lk_hparams *h)
 {
-    struct lk_ssm *s = &h->ssm;
-    char found[64];
-    s->taps = read_int(r, "ssm.conv_kernel", true, 2, 2, LK_MAX_TAPS);
-    s->rows = read_int(r, "ssm.state_size", true, LK_DELTA_CHAINS, 1, LK_MAX_DELTA_DIM);
-    s->n_group = read_int(r, "ssm.group_count", true, 1, 1, MAX_LAYERS);
-    s->n_head = read_int(r, "ssm.time_step_rank", true, 1, 1, MAX_LAYERS);
-    int inner = read_int(r, "ssm.inner_size", true, s->n_head, 1, MAX_DIM);
-    s->dim = inner / s->n_head;
-    if (r->status) {
-        return;
-    }
-    if (s->rows % LK_DELTA_CHAINS != 0) {
-        snprintf(found, sizeof found, "%d", s->rows);
-        refuse(r, "ssm.state_size", found, "a multiple of 8");
-    } else if (s->n_head % s->n_group != 0) {
-        snprintf(found, sizeof found, "%d, with %d heads", s->n_group, s->n_head);
-        refuse(r, "ssm.group_count", found, "a divisor of the heads");
-    } else if (inner % s->n_head != 0 || s->dim > LK_MAX_DELTA_DIM) {
-        snprintf(found, sizeof found, "%d, with %d heads", inner, s->n_head);
-        refuse(r, "ssm.inner_size", found, "a multiple of the heads, at most 256 times as many");
-    }
+    struct state_sizes s = read_state(r);
+    h->ssm = (struct lk_ssm){
+        .n_head = s.n_head, .n_group = s.n_group, .rows = s.rows, .dim = s.dim, .taps = s.taps};
 }
