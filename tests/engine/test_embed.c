@@ -38,37 +38,31 @@ static void embed(lk_engine *e, const int32_t *ids, size_t n, lk_pooling pooling
 /* `batch`: the first size of batches that it runs with. */
 static void is_golden(const char *name, uint32_t batch)
 {
-    uint32_t shape[2];
-    int32_t ids[MAX_TOKENS];
     char path[512];
-    float want[2][MAX_EMBD], got[MAX_EMBD];
+    float got[MAX_EMBD];
     snprintf(path, sizeof path, LK_TEST_DIR "/golden/embed-%s.bin", name);
-    FILE *f = fopen(path, "rb");
-    cr_assert(f && fread(shape, 4, 2, f) == 2 && shape[0] <= MAX_TOKENS && shape[1] <= MAX_EMBD);
-    cr_assert_eq(fread(ids, 4, shape[0], f), shape[0]);
-    for (int i = 0; i < 2; i++) {
-        cr_assert_eq(fread(want[i], 4, shape[1], f), shape[1]);
-    }
-    fclose(f);
+    struct tiny_golden g = tiny_golden_read(path, 2);
+    cr_assert(g.n_tokens <= MAX_TOKENS && g.n_cols <= MAX_EMBD);
     snprintf(path, sizeof path, LK_TEST_DIR "/golden/tiny-%s.gguf", name);
     for (; batch <= 64; batch += 63) {
         lk_model *m;
         lk_engine *e = open_engine(path, "ref", batch, &m);
-        cr_assert_eq(lk_engine_n_embd(e), shape[1]);
-        for (int i = 0; i < 2; i++) {
+        cr_assert_eq(lk_engine_n_embd(e), g.n_cols);
+        for (uint32_t i = 0; i < 2; i++) {
             double worst = 0;
-            embed(e, ids, shape[0], i ? LK_POOLING_LAST : LK_POOLING_MEAN, false, got);
-            for (uint32_t k = 0; k < shape[1]; k++) {
-                worst = fmax(worst, fabs((double)got[k] - (double)want[i][k]));
+            embed(e, g.ids, g.n_tokens, i ? LK_POOLING_LAST : LK_POOLING_MEAN, false, got);
+            for (uint32_t k = 0; k < g.n_cols; k++) {
+                worst = fmax(worst, fabs((double)got[k] - (double)g.rows[i * g.n_cols + k]));
             }
             /* a point's length is 1: its numbers spread by 1 / sqrt(n) */
-            cr_log_info("%s, batches of %u, pooling %d: %.2e", name, batch, i,
-                        worst * sqrt(shape[1]));
-            cr_expect_lt(worst * sqrt(shape[1]), TOL_REF_GOLDEN);
+            cr_log_info("%s, batches of %u, pooling %u: %.2e", name, batch, i,
+                        worst * sqrt(g.n_cols));
+            cr_expect_lt(worst * sqrt(g.n_cols), TOL_REF_GOLDEN);
         }
         lk_engine_close(&e);
         lk_model_close(&m);
     }
+    tiny_golden_free(&g);
 }
 
 Test(embed, ref_says_what_transformers_says)

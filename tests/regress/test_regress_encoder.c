@@ -13,26 +13,8 @@
 
 enum { MAX_TOKENS = 64, MAX_EMBD = 64 };
 
-/* A text and its mean row. */
-struct golden {
-    uint32_t shape[2];
-    int32_t ids[MAX_TOKENS];
-    float row[MAX_EMBD];
-};
-
-static void read_golden(const char *name, struct golden *g)
-{
-    char path[512];
-    snprintf(path, sizeof path, LK_TEST_DIR "/golden/embed-%s.bin", name);
-    FILE *f = fopen(path, "rb");
-    cr_assert(f && fread(g->shape, 4, 2, f) == 2 && g->shape[0] <= MAX_TOKENS &&
-              g->shape[1] <= MAX_EMBD);
-    cr_assert_eq(fread(g->ids, 4, g->shape[0], f), g->shape[0]);
-    cr_assert_eq(fread(g->row, 4, g->shape[1], f), g->shape[1]);
-    fclose(f);
-}
-
-static void embed_on(const struct rg_way *way, const char *name, const struct golden *g, float *row)
+static void embed_on(const struct rg_way *way, const char *name, const struct tiny_golden *g,
+                     float *row)
 {
     char path[512];
     lk_error err;
@@ -41,20 +23,20 @@ static void embed_on(const struct rg_way *way, const char *name, const struct go
     o.embeddings = true;
     snprintf(path, sizeof path, LK_TEST_DIR "/golden/tiny-%s.gguf", name);
     lk_engine *e = tiny_engine_with(path, &o, &m);
-    lk_status status = lk_embed(e, g->ids, g->shape[0], LK_POOLING_MEAN, false, row, &err);
+    lk_status status = lk_embed(e, g->ids, g->n_tokens, LK_POOLING_MEAN, false, row, &err);
     cr_assert_eq(status, LK_OK, "%s: %s", way->name, err.message);
     lk_engine_close(&e);
     lk_model_close(&m);
 }
 
 /* The largest difference of a number, where numbers spread by 1 / sqrt(n). */
-static double far_from(const struct golden *g, const float *row)
+static double far_from(const struct tiny_golden *g, const float *row)
 {
     double worst = 0;
-    for (uint32_t i = 0; i < g->shape[1]; i++) {
-        worst = fmax(worst, fabs((double)row[i] - (double)g->row[i]));
+    for (uint32_t i = 0; i < g->n_cols; i++) {
+        worst = fmax(worst, fabs((double)row[i] - (double)g->rows[i]));
     }
-    return worst * sqrt(g->shape[1]);
+    return worst * sqrt(g->n_cols);
 }
 
 Test(regress, encoders_are_the_models)
@@ -63,9 +45,11 @@ Test(regress, encoders_are_the_models)
     for (size_t i = 0; i < LK_COUNT(names); i++) {
         const struct rg_way *ways;
         size_t n_ways = rg_ways(&ways);
-        struct golden g;
         float want[MAX_EMBD], row[MAX_EMBD], ideal[MAX_EMBD];
-        read_golden(names[i], &g);
+        char path[512];
+        snprintf(path, sizeof path, LK_TEST_DIR "/golden/embed-%s.bin", names[i]);
+        struct tiny_golden g = tiny_golden_read(path, 1); /* the mean row */
+        cr_assert(g.n_tokens <= MAX_TOKENS && g.n_cols <= MAX_EMBD);
         embed_on(rg_ref(false), names[i], &g, ideal);
         cr_assert_lt(far_from(&g, ideal), 2e-5, "%s: %.2e from the model", names[i],
                      far_from(&g, ideal));
@@ -75,8 +59,9 @@ Test(regress, encoders_are_the_models)
             rg_debug("%s, %s: %.2e from the model\n", names[i], ways[w].name, far);
             cr_assert_lt(far, 2e-2, "%s, %s: %.2e from the model", names[i], ways[w].name, far);
             if (w) {
-                tiny_same(row, want, g.shape[1], ways[w].name);
+                tiny_same(row, want, g.n_cols, ways[w].name);
             }
         }
+        tiny_golden_free(&g);
     }
 }

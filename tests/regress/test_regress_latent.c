@@ -13,29 +13,9 @@
 #include "tests/util/tiny.h"
 #include "tests/util/tolerances.h"
 
-enum { MAX_TOKENS = 64, MAX_VOCAB = 256 };
+enum { MAX_TOKENS = 64 };
 
-/* A text and its logits. */
-struct golden {
-    uint32_t shape[2];
-    int32_t ids[MAX_TOKENS];
-    float rows[MAX_TOKENS * MAX_VOCAB];
-};
-
-static void read_golden(const char *name, struct golden *g)
-{
-    char path[512];
-    snprintf(path, sizeof path, LK_TEST_DIR "/golden/tiny-%s.bin", name);
-    FILE *f = fopen(path, "rb");
-    cr_assert(f && fread(g->shape, 4, 2, f) == 2 && g->shape[0] <= MAX_TOKENS &&
-              g->shape[1] <= MAX_VOCAB);
-    size_t n = (size_t)g->shape[0] * g->shape[1];
-    cr_assert_eq(fread(g->ids, 4, g->shape[0], f), g->shape[0]);
-    cr_assert_eq(fread(g->rows, 4, n, f), n);
-    fclose(f);
-}
-
-static float *rows_on(const struct rg_way *way, const char *name, const struct golden *g,
+static float *rows_on(const struct rg_way *way, const char *name, const struct tiny_golden *g,
                       uint32_t n_batch)
 {
     char path[512];
@@ -43,28 +23,18 @@ static float *rows_on(const struct rg_way *way, const char *name, const struct g
     lk_engine_options o = rg_options(way, MAX_TOKENS, n_batch);
     snprintf(path, sizeof path, LK_TEST_DIR "/golden/tiny-%s.gguf", name);
     lk_engine *e = tiny_engine_with(path, &o, &m);
-    float *rows = tiny_rows(e, g->ids, g->shape[0]);
+    float *rows = tiny_rows(e, g->ids, g->n_tokens);
     lk_engine_close(&e);
     lk_model_close(&m);
     return rows;
 }
 
-/* The largest difference of a row in units of the model's row's standard deviation. */
-static double far_from(const struct golden *g, const float *rows)
+static double far_from(const struct tiny_golden *g, const float *rows)
 {
     double worst = 0;
-    size_t n = g->shape[1];
-    for (size_t t = 0; t < g->shape[0]; t++, rows += n) {
-        const float *want = g->rows + t * n;
-        double mean = 0, var = 0, most = 0;
-        for (size_t i = 0; i < n; i++) {
-            mean += (double)want[i] / (double)n;
-            most = fmax(most, fabs((double)rows[i] - (double)want[i]));
-        }
-        for (size_t i = 0; i < n; i++) {
-            var += pow((double)want[i] - mean, 2) / (double)n;
-        }
-        worst = fmax(worst, most / sqrt(var));
+    size_t n = g->n_cols;
+    for (size_t t = 0; t < g->n_tokens; t++) {
+        worst = fmax(worst, tiny_row_error(rows + t * n, g->rows + t * n, n, NULL));
     }
     return worst;
 }
@@ -72,12 +42,14 @@ static double far_from(const struct golden *g, const float *rows)
 Test(regress, latent_attention_is_the_models)
 {
     static const char *const names[] = {"deepseek2-lite", "deepseek3", "glm4moe-lite"};
-    static struct golden g;
     for (size_t i = 0; i < LK_COUNT(names); i++) {
         const struct rg_way *ways;
         size_t n_ways = rg_ways(&ways);
-        read_golden(names[i], &g);
-        size_t n = (size_t)g.shape[0] * g.shape[1];
+        char path[512];
+        snprintf(path, sizeof path, LK_TEST_DIR "/golden/tiny-%s.bin", names[i]);
+        struct tiny_golden g = tiny_golden_read(path, 0);
+        cr_assert_leq(g.n_tokens, MAX_TOKENS);
+        size_t n = (size_t)g.n_tokens * g.n_cols;
         float *ideal = rows_on(rg_ref(false), names[i], &g, MAX_TOKENS);
         cr_assert_lt(far_from(&g, ideal), TOL_REF_GOLDEN, "%s: %.2e from the model", names[i],
                      far_from(&g, ideal));
@@ -93,5 +65,6 @@ Test(regress, latent_attention_is_the_models)
         }
         free(ideal);
         free(want);
+        tiny_golden_free(&g);
     }
 }

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,4 +97,25 @@ double tiny_row_error(const float *got, const float *want, size_t n_vocab, doubl
         }
     }
     return worst;
+}
+
+struct tiny_golden tiny_golden_read(const char *path, size_t n_rows)
+{
+    struct tiny_golden g;
+    FILE *f = fopen(path, "rb");
+    cr_assert(f && fread(&g.n_tokens, 4, 1, f) == 1 && fread(&g.n_cols, 4, 1, f) == 1, "%s", path);
+    size_t n = (n_rows ? n_rows : g.n_tokens) * (size_t)g.n_cols;
+    g.ids = malloc(g.n_tokens * sizeof *g.ids);
+    g.rows = malloc(n * sizeof *g.rows);
+    cr_assert(g.ids && g.rows);
+    cr_assert(fread(g.ids, 4, g.n_tokens, f) == g.n_tokens && fread(g.rows, 4, n, f) == n, "%s",
+              path);
+    fclose(f);
+    return g;
+}
+
+void tiny_golden_free(struct tiny_golden *g)
+{
+    free(g->ids);
+    free(g->rows);
 }
