@@ -8,8 +8,9 @@
 #
 # With LK_FULL=1 all of them run. Without it and without names a sample does: a fixed few, one for
 # each way in which a mutant is found, and those that a change can have made immortal, because it
-# touched what they patch, their test or the patch itself; of many, others with each commit. What a
-# change is tests/util/base.sh says. That every patch applies is looked at each time. That the tests pass without a bug is then left to
+# touched what they patch, their test or the patch itself; of many, others with each commit. A change
+# is what differs from LK_BASE, or from where the branch left main, or on main from the commit before.
+# That every patch applies is looked at each time. That the tests pass without a bug is then left to
 # the groups regress, regress-device and check-clean, but for those of a validation run.
 #
 # A patch begins with lines: what the bug is; "entry: TEST"; "run: cpu|lavapipe|swiftshader|
@@ -77,12 +78,20 @@ print(d["unit"].replace("layer ", ""), d["op"], d["side"].split()[0])' "$5" 2>/d
 # ---- which of them run ----
 
 core=" dropped_residual guard_not_compared handed_barrier kv_stride " most=7
-# shellcheck source=tests/util/base.sh
-. tests/util/base.sh
+base_of() { # the commit that a change is told from
+    local main base='' head
+    head=$(git rev-parse HEAD)
+    [ -n "${LK_BASE:-}" ] && { git rev-parse "$LK_BASE"; return; }
+    for main in origin/main main; do
+        base=$(git merge-base "$head" "$main" 2>/dev/null) && break
+    done
+    case "$base" in '' | "$head") base=$(git rev-parse -q --verify HEAD~1) || base=$head ;; esac
+    echo "$base"
+}
 tests_of() { sed -n 's/^entry: //p' "$1" | xargs -I{} grep -lE 'Test\([a-z_]+, {}[,)]' tests/regress/test_*.c tests/engine/test_run.c; }
 sample() { # sample BASE PATCH...: a line for each that a change can have to do with, the core first
     local changed p name
-    changed=$(cd "$root" && changed_files "$1")
+    changed=$(cd "$root" && git diff --name-only "$1" && git ls-files -o --exclude-standard)
     for p in "${@:2}"; do
         name=$(basename "$p" .patch)
         if [[ "$core" == *" $name "* ]]; then
