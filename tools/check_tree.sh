@@ -22,20 +22,22 @@ pick() { printf '%s\n' "$files" | grep -E "$1" || true; }
 code=$(pick '\.(c|h)$')
 shipped=$(pick '^(src|cpu)/.*\.(c|h)$')
 
-for f in $(pick '\.(c|h|comp|glsl|sh|cmake)$|CMakeLists.txt$|^tools/[a-z_]+$|\.py$'); do
-    head -n 5 "$f" | grep -q 'SPDX-License-Identifier: Apache-2.0' || echo "$f"
-done | rule "no SPDX line"
+# shellcheck disable=SC2046
+awk 'FNR == 1 { file[n++] = FILENAME }
+     FNR <= 5 && /SPDX-License-Identifier: Apache-2.0/ { has[FILENAME] = 1 }
+     FNR == 5 { nextfile }
+     END { for (i = 0; i < n; i++) if (!has[file[i]]) print file[i] }' \
+    $(pick '\.(c|h|comp|glsl|sh|cmake)$|CMakeLists.txt$|^tools/[a-z_]+$|\.py$') | rule "no SPDX line"
 
-for f in $code; do
-    clang-format --dry-run "$f" 2>&1 | head -n 1
-done | rule "formatting (clang-format -i)"
+# shellcheck disable=SC2086
+clang-format --dry-run $code 2>&1 | grep -E '^[^ ]+: (warning|error)' | sort -u -t: -k1,1 |
+    rule "formatting (clang-format -i)"
 
-for f in $(pick '\.(c|h|comp|glsl)$'); do
-    n=$(wc -l <"$f")
-    [ "$n" -gt 900 ] && echo "$f has $n lines, at most 900"
-done | rule "file size"
+# shellcheck disable=SC2046
+wc -l $(pick '\.(c|h|comp|glsl)$') |
+    awk '$2 != "total" && $1 > 900 { print $2 " has " $1 " lines, at most 900" }' | rule "file size"
 
-pick '^(src|cpu|tools|shaders|include|tests)/.*\.(c|h|comp|glsl)$' | xargs -n 1 basename | sort |
+pick '^(src|cpu|tools|shaders|include|tests)/.*\.(c|h|comp|glsl)$' | sed 's,.*/,,' | sort |
     uniq -d | rule "file name used twice"
 
 grep -nE '(^|[^a-zA-Z0-9_])(exit|abort|_exit|printf|puts|getenv|setenv)\(' $shipped |
