@@ -32,10 +32,11 @@ typedef struct lk_scheduler_options {
     uint32_t n_running; /* answers that are written at the same time, at most; default 64 */
     uint32_t n_queue;   /* jobs that wait, at most: the next is refused; default 256 */
     /* Tokens of a step: each answer's next one, and of prompts what is left, one at least. 0
-     * (default): so many that a step takes about step_ms, from the speed of the steps before; four
-     * times that where nothing is written. */
+     * (default): a twelfth of each, so that the tokens of others come evenly, but no more than take
+     * about step_ms, from the speed of the steps before, and no fewer than 8 and half of one for
+     * each answer; where nothing is written all that eight times step_ms has room for. */
     uint32_t n_step_tokens;
-    double step_ms;     /* default 100 */
+    double step_ms;     /* default 50 */
     bool keep_prefixes; /* prompts and answers stay for later jobs while there is room; true */
     /* A folder, made where it is missing, for prefixes that lose their room after they were used
      * twice, or that are long; they come back where that is faster than to evaluate them. A thread

@@ -17,7 +17,7 @@ lk_scheduler_options lk_scheduler_options_default(void)
     return (lk_scheduler_options){.size = sizeof(lk_scheduler_options),
                                   .n_running = 64,
                                   .n_queue = 256,
-                                  .step_ms = 100.0,
+                                  .step_ms = 50.0,
                                   .keep_prefixes = true,
                                   .prefix_dir_max = (uint64_t)4 << 30};
 }

@@ -42,6 +42,7 @@ struct answer {
     bool has_end;
     lk_event end;
     lk_error error;
+    size_t share; /* tokens of its prompt that it wants of a step; 0: it does not read */
     /* Of the step that is being planned. */
     size_t take;        /* tokens */
     int reserved;       /* blocks for them */

@@ -11,13 +11,15 @@
 
 enum {
     BLOCK = 64,
-    LEAST_READ = 16, /* tokens of prompts that a step evaluates, however late it is */
-    ALONE = 4        /* a step in which nobody writes may take so many times longer */
+    LEAST_READ = 8, /* tokens of prompts that a step evaluates, however late it is */
+    SPREAD = 12,    /* steps over which a prompt is spread where others write */
+    ALONE = 8       /* a step in which nobody writes may take so many times longer */
 };
 
 struct plan {
     lk_scheduler *s;
-    int left; /* blocks that are free, less those that are reserved */
+    int left;      /* blocks that are free, less those that are reserved */
+    size_t shares; /* tokens that those who read want of a step */
 };
 
 static bool is_paused(const struct answer *a)
@@ -114,14 +116,14 @@ static size_t make_room(struct plan *p, struct answer *a, size_t n)
 /* ---- pieces of prompts ---- */
 
 /* The part of `pending` tokens, of which `held` lie before, that n have room for: up to the last
- * border of a block where that is possible. */
+ * border of a block where that leaves the better half of them. */
 static size_t piece(size_t held, size_t pending, size_t n)
 {
     if (n >= pending) {
         return pending;
     }
     size_t end = (held + n) / BLOCK * BLOCK;
-    return end > held ? end - held : n;
+    return end >= held + n / 2 + 1 ? end - held : n;
 }
 
 /* Whether another reads in this step of the block that this one is to begin: it will be there. */
@@ -195,15 +197,21 @@ static void plan_reads(struct plan *p, size_t n_reads, size_t budget)
 
 /* ---- the step ---- */
 
-static size_t read_budget(const lk_scheduler *s, size_t n_write)
+/* Where answers are written prompts get what they want of a step, as far as there is time; but they
+ * always get on: where many write, which takes most of the time, by half a token for each of
+ * theirs, where nobody does by a block. */
+static size_t read_budget(const struct plan *p, size_t n_write)
 {
-    size_t fixed = s->options.n_step_tokens, n;
+    const lk_scheduler *s = p->s;
+    size_t fixed = s->options.n_step_tokens, n, least = n_write ? n_write / 2 : BLOCK;
     if (fixed) {
         n = fixed > n_write ? fixed - n_write : 0;
         return n > 0 ? n : 1;
     }
     n = (size_t)(n_write ? s->pace : ALONE * s->pace);
-    return n > LEAST_READ ? n : LEAST_READ;
+    n = n_write && n > p->shares ? p->shares : n;
+    least = least > LEAST_READ ? least : LEAST_READ;
+    return n > least ? n : least;
 }
 
 void lk_plan_learn(lk_scheduler *s, size_t n_written, size_t n_read, double ms)
@@ -212,7 +220,7 @@ void lk_plan_learn(lk_scheduler *s, size_t n_written, size_t n_read, double ms)
     double had = n_written ? s->pace : ALONE * s->pace;
     double ratio = want / (ms > 0.01 ? ms : 0.01);
     ratio = ratio < 0.5 ? 0.5 : ratio > 2.0 ? 2.0 : ratio;
-    if (n_read > 0 && ms > 0.0) {
+    if (n_read > n_written && ms > 0.0) { /* where most of the time is theirs */
         double speed = (double)n_read / ms;
         s->read_speed = s->read_speed > 0.0 ? 0.75 * s->read_speed + 0.25 * speed : speed;
     }
@@ -220,7 +228,7 @@ void lk_plan_learn(lk_scheduler *s, size_t n_written, size_t n_read, double ms)
     if (n_read > 0 && (ratio < 1.0 || (double)n_read > had / 2.0)) {
         s->pace *= ratio;
     }
-    s->pace = s->pace < LEAST_READ ? LEAST_READ : s->pace > 65536.0 ? 65536.0 : s->pace;
+    s->pace = s->pace < 1.0 ? 1.0 : s->pace > 65536.0 ? 65536.0 : s->pace;
 }
 
 /* Those that write, by rank; those that read go to s->reads. */
@@ -248,9 +256,12 @@ static size_t plan_writes(struct plan *p, size_t *n_reads)
             }
             size_t pending = lk_generation_pending(a->generation);
             if (pending > 1) {
+                a->share = a->share ? a->share : (pending + SPREAD - 1) / SPREAD;
+                p->shares += a->share;
                 s->reads[(*n_reads)++] = a;
                 continue;
             }
+            a->share = 0;
             a->take = make_room(p, a, pending);
             a->listed = a->state == ANSWER_RUNS && a->take == pending;
             n_write += a->listed;
@@ -263,7 +274,7 @@ void lk_plan_turns(lk_scheduler *s, size_t *n)
 {
     struct plan p = {.s = s, .left = s->room.n_free};
     size_t n_reads, n_write = plan_writes(&p, &n_reads);
-    plan_reads(&p, n_reads, read_budget(s, n_write));
+    plan_reads(&p, n_reads, read_budget(&p, n_write));
     *n = 0;
     for (int reads = 0; reads < 2; reads++) { /* single tokens come first */
         for (size_t i = 0; i < s->n_jobs; i++) {

@@ -395,3 +395,70 @@ Test(jobs, what_prompts_have_in_common_is_evaluated_once)
     }
     end();
 }
+
+/* No step is done in the microsecond that it should take. */
+Test(jobs, prompts_get_on_however_long_a_step_takes)
+{
+    static const uint32_t N[] = {6, 40}, READ[] = {8, 20};
+    for (int i = 0; i < 2; i++) {
+        lk_scheduler_options o = lk_scheduler_options_default();
+        lk_job *job[40], *early, *late;
+        size_t n = 0;
+        o.step_ms = 1e-3;
+        o.keep_prefixes = false;
+        begin(&o, 4 * (N[i] + 2));
+        for (uint32_t k = 0; k < N[i]; k++) {
+            job[k] = add(1, 200, k);
+        }
+        early = add(250, 1, 98); /* by which it learns that */
+        while (heard(early, &n) == LK_FINISH_NONE) {
+            step();
+        }
+        late = add(250, 1, 99);
+        for (int k = 0; k < 3; k++) {
+            step();
+            cr_assert_eq(told().last_step_tokens, N[i] + READ[i], "%u", told().last_step_tokens);
+        }
+        for (uint32_t k = 0; k < N[i]; k++) {
+            lk_job_close(&job[k]);
+        }
+        step(); /* to the next border of a block */
+        step();
+        cr_assert_eq(told().last_step_tokens, 64, "%u", told().last_step_tokens);
+        while (lk_scheduler_has_work(s)) {
+            step();
+        }
+        cr_assert_eq(heard(late, &n), LK_FINISH_LENGTH);
+        lk_job_close(&early);
+        lk_job_close(&late);
+        end();
+    }
+}
+
+/* A prompt alone is read at once; where others write, in twelfths of what it began with. */
+Test(jobs, a_prompt_is_spread_where_others_write)
+{
+    lk_scheduler_options o = lk_scheduler_options_default();
+    lk_job *job[2], *alone;
+    o.step_ms = 1e6; /* there is time for all */
+    o.keep_prefixes = false;
+    begin(&o, 12);
+    alone = add(121, 1, 1);
+    step();
+    cr_assert_eq(told().last_step_tokens, 121);
+    lk_job_close(&alone);
+    job[0] = add(1, 200, 1);
+    step();
+    job[1] = add(241, 1, 2);
+    for (int k = 0; k < 3; k++) {
+        step();
+        cr_assert_eq(told().last_step_tokens, 1 + 21, "%u", told().last_step_tokens);
+    }
+    for (int k = 3; k < 14; k++) {
+        step();
+    }
+    cr_assert_eq(told().last_step_tokens, 1, "%u", told().last_step_tokens);
+    lk_job_close(&job[0]);
+    lk_job_close(&job[1]);
+    end();
+}
