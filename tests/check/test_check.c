@@ -64,7 +64,7 @@ Test(check, no_alarm_when_quick)
 Test(check, no_alarm_on_any_architecture)
 {
     lk_engine_options o = cpu();
-    size_t step = test_is_sanitized_sample() ? 7 : 1;
+    size_t step = test_is_sanitized_sample() ? 7 : test_is_full() ? 1 : 2;
     for (size_t i = 0; i < test_n_models(); i += step) {
         lk_model *m;
         lk_error err;

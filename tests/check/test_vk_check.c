@@ -30,7 +30,7 @@ Test(vk_check, no_alarm)
     lk_engine_options o = first_device();
     lk_check_options co = lk_check_options_default();
     co.quick = true;
-    size_t step = vk_pair_samples() ? 40 : vk_pair_few() ? 10 : 5;
+    size_t step = vk_pair_samples() ? 40 : vk_pair_few() ? 18 : 5;
     for (size_t i = 0; i < test_n_models(); i += step) {
         lk_model *m;
         lk_error err;
@@ -57,7 +57,7 @@ Test(vk_check, a_bit_flipped_in_an_uploaded_tensor)
     co.quick = true;
     cr_assert_eq(lk_model_open(LK_TEST_DIR "/golden/tiny-gemma3.gguf", &m, &err), LK_OK);
     cr_assert_eq(lk_plan_build(m->gguf, &plan, &err), LK_OK, "%s", err.message);
-    for (int w = 0; w < plan->n_weights; w += 29) {
+    for (int w = 0; w < plan->n_weights; w += vk_pair_few() ? 67 : 29) {
         lk_check_report *r;
         struct damage d;
         damage_bit(&d, plan, w, co.quick);

@@ -66,7 +66,7 @@ Test(random_models, every_architecture_and_type)
         for (size_t t = 0; t < n_types; t++) {
             bool skips = !test_is_full() && (a + t) % (a < MORE_TYPES ? MORE_TYPES : 16) != 0;
             if (arch_shape_of(archs[a])->both_ways || skips ||
-                (test_is_sanitized_sample() && ((a + t) % 48 || a % 3))) {
+                (test_is_sanitized_sample() && ((a + t) % 96 || a % 3))) {
                 continue;
             }
             struct model_params p =
@@ -153,7 +153,8 @@ Test(random_models, scales_beside_matrices)
     cr_assert(fd >= 0);
     close(fd);
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
-        if (arch_shape_of(archs[a])->both_ways || (test_is_sanitized_sample() && a % 6)) {
+        size_t step = test_is_sanitized_sample() ? 18 : test_is_full() ? 1 : 3;
+        if (arch_shape_of(archs[a])->both_ways || a % step) {
             continue;
         }
         struct model_params p = model_params_default(archs[a], LK_TYPE_F32, 13);

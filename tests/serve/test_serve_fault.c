@@ -124,7 +124,7 @@ static void start(void)
 
 static void faults(bool io)
 {
-    size_t nth = 1, step = test_is_sanitized_sample() && !io ? 5 : 1;
+    size_t nth = 1, step = test_is_sanitized_sample() && !io ? 17 : 1;
     start();
     fault_reset();
     size_t before = fault_held().bytes;

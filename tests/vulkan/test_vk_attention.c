@@ -45,8 +45,10 @@ Test(vk_attention, rope_kv_and_attention)
         {9, 1, 512, 512, 0, false, 0.0f, false, true, 0, 0},
         {4, 2, 490, 96, 100, true, 20.0f, true, true, 0, 0},
     };
-    for (size_t h = 0; h < LK_COUNT(HEADS); h += vk_pair_samples() ? 3 : 1) {
-        run_cases(&HEADS[h], 1, 0, N_CASES, VK_VARIANTS[h % 3]);
+    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+        if (vk_pair_row(h)) {
+            run_cases(&HEADS[h], 1, 0, N_CASES, VK_VARIANTS[h % 3]);
+        }
     }
     vk_pair_close();
 }
@@ -64,8 +66,11 @@ Test(vk_attention, attention_of_both_widths_of_keys)
         {16, 1, 100, 100, 0, false, 0.0f, true, false, LK_KV_K8_BITS, 0},
     };
     bool few = vk_pair_few();
-    for (size_t h = 0; h < LK_COUNT(HEADS); h += vk_pair_samples() ? 2 : 1) {
-        size_t only = (vk_pair_samples() ? h / 2 : h) % 2; /* of few each row has one of the ways */
+    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+        size_t only = h / 2 % 2; /* of few each row has one of the ways */
+        if (!vk_pair_row(h)) {
+            continue;
+        }
         for (size_t v = few ? only : 0; v < (few ? only + 1 : 2); v++) {
             vk_attention_case(&HEADS[h], 1, 1, (int)h, VK_VARIANTS[v]);
             vk_attention_case(&HEADS[h], 1, 1, 191, VK_VARIANTS[v]);
@@ -165,7 +170,8 @@ Test(vk_attention, values_of_another_width)
     };
     static const char *const WAYS[] = {"", "int-dot", "narrow,matrix", "matrix"};
     for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
-        for (size_t v = vk_pair_few() ? h : 0; v < (vk_pair_few() ? h + 1 : LK_COUNT(WAYS)); v++) {
+        bool few = vk_pair_few();
+        for (size_t v = few ? h : 0; vk_pair_row(h) && v < (few ? h + 1 : LK_COUNT(WAYS)); v++) {
             vk_attention_case(&HEADS[h], 1, 1, (int)h, WAYS[v]);
             vk_attention_case(&HEADS[h], 1, 1, 130, WAYS[v]);
             vk_attention_case(&HEADS[h], 3, 2, 61, WAYS[v]);
@@ -197,14 +203,16 @@ Test(vk_attention, both_directions)
     };
     static const int AHEAD[] = {INT_MAX, 12, 65, 3};
     static const char *const WAYS[] = {"", "narrow,matrix", "int-dot", "matrix"};
-    bool sample = vk_pair_samples();
-    for (size_t h = 0; h < LK_COUNT(HEADS); h += sample ? 2 : 1) {
+    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
         const char *way = WAYS[h];
+        if (!vk_pair_row(h)) {
+            continue;
+        }
         ahead_case(&HEADS[h], AHEAD[h], 1, 1, 70, way);
         ahead_case(&HEADS[h], AHEAD[h], 6, 2, 0, way);
         ahead_case(&HEADS[h], AHEAD[h], 7, 1, 61, way);
         ahead_case(&HEADS[h], AHEAD[h], 140, 1, 0, way);
-        if (!sample) {
+        if (!vk_pair_samples()) {
             ahead_case(&HEADS[h], AHEAD[h], 75, 3, 0, way);
             ahead_case(&HEADS[h], AHEAD[h], 200, 1, 30, WAYS[(h + 1) % 4]);
         }

@@ -125,7 +125,7 @@ Test(vk_experts, layers, .timeout = 600)
                  {LK_TYPE_F32, 32, 32, 1, 1}};
     for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
         for (size_t c = 0; c < LK_COUNT(CASES); c++) {
-            if (!vk_pair_samples() || !vk_pair_skips(i, c)) {
+            if (vk_pair_samples() ? !vk_pair_skips(i, c) : vk_pair_row(i + c)) {
                 layer(CASES[c].type, CASES[c].n_embd, CASES[c].n_ff, CASES[c].n, CASES[c].used,
                       TOKENS[i], "");
             }
@@ -183,7 +183,7 @@ Test(vk_experts, heads, .timeout = 600)
                  {LK_TYPE_Q5_1, 1, 64, 31}};
     for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
         for (size_t c = 0; c < LK_COUNT(CASES); c++) {
-            if (!vk_pair_samples() || !vk_pair_skips(i, c)) {
+            if (vk_pair_samples() ? !vk_pair_skips(i, c) : vk_pair_row(i + c)) {
                 heads(CASES[c].type, CASES[c].n_head, CASES[c].cols, CASES[c].rows, TOKENS[i], "");
             }
         }

@@ -98,6 +98,12 @@ bool vk_pair_samples(void)
     return driver_is("swiftshader") && !test_is_full();
 }
 
+bool vk_pair_row(size_t row)
+{
+    return !driver_is(NULL) || test_is_full() ||
+           (driver_is("swiftshader") ? row % 4 == 1 : row % 2 == 0);
+}
+
 bool vk_pair_leaves(const char *what)
 {
     if (vk_pair_samples()) {

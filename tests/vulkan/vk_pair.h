@@ -24,6 +24,9 @@ bool vk_pair_samples(void); /* on SwiftShader: of what lavapipe has a sample */
 /* The same of a test of the host, which gains nothing from a second driver: it says that it is left
  * out. */
 bool vk_pair_leaves(const char *what);
+/* Whether row `row` of a table is run: lavapipe has the even ones, SwiftShader each fourth,
+ * another; with LK_FULL=1 both have all. */
+bool vk_pair_row(size_t row);
 /* Whether case b of row a of a table is left out: where few run all but a third are, of each row
  * and each column. */
 bool vk_pair_skips(size_t a, size_t b);
