@@ -16,7 +16,21 @@ struct attn_plane {
     const void *high;
     const void *low; /* CELLS_SPLIT */
     size_t n;        /* columns of a group of four */
+    /* Where the cells lie that are wanted after these: fetched while these are computed with, since
+     * a few rows do not compute for as long as memory takes. */
+    const char *ahead;
+    size_t n_ahead; /* bytes; 0: none */
 };
+
+/* The i-th of the steps in which a plane's next cells are fetched. */
+static inline __attribute__((always_inline)) void fetch(const struct attn_plane *p, size_t i)
+{
+    enum { LINE = 64, STEP = 2 * LINE };
+    if (i * STEP < p->n_ahead) {
+        __builtin_prefetch(p->ahead + i * STEP);
+        __builtin_prefetch(p->ahead + i * STEP + LINE);
+    }
+}
 
 /* SV_COLS columns from `col` of group g. */
 static inline __attribute__((always_inline)) sv_w
@@ -33,11 +47,11 @@ attn_load(enum attn_cells kind, const struct attn_plane *p, size_t g, size_t col
     return x;
 }
 
-/* out[r][col ..] = sum over groups [g0, g1) of a[r][4 g ..] and the cells, for ATTN_SPAN columns
- * (vecs: fewer); rows, vecs and kind are constants at each call. */
+/* out[r][col ..] = sum over groups [g0, g1) of a[r][4 g ..] and the cells, for ATTN_SPAN columns;
+ * rows and kind are constants at each call. step: of fetching ahead. */
 static inline __attribute__((always_inline)) void
 dot_tile(enum attn_cells kind, int rows, const struct attn_plane *p, size_t g0, size_t g1,
-         size_t col, const int16_t *const *a, int32_t *const *out)
+         size_t col, size_t step, const int16_t *const *a, int32_t *const *out)
 {
     sv_sums acc[ATTN_ROWS][ATTN_VECS];
     for (int r = 0; r < rows; r++) {
@@ -46,6 +60,9 @@ dot_tile(enum attn_cells kind, int rows, const struct attn_plane *p, size_t g0, 
         }
     }
     for (size_t g = g0; g < g1; g++) {
+        if (kind != CELLS_WIDE) {
+            fetch(p, step + g - g0);
+        }
         for (int v = 0; v < ATTN_VECS; v++) {
             sv_w x = attn_load(kind, p, g, col + (size_t)(v * SV_COLS));
             for (int r = 0; r < rows; r++) {
@@ -65,16 +82,16 @@ static inline __attribute__((always_inline)) void
 dot_rows(enum attn_cells kind, int rows, const struct attn_plane *p, size_t g0, size_t g1,
          size_t c0, size_t c1, const int16_t *const *a, int32_t *const *out)
 {
-    for (size_t col = c0; col < c1; col += ATTN_SPAN) {
+    for (size_t col = c0, step = 0; col < c1; col += ATTN_SPAN, step += g1 - g0) {
         switch (rows) {
         case 1:
-            dot_tile(kind, 1, p, g0, g1, col, a, out);
+            dot_tile(kind, 1, p, g0, g1, col, step, a, out);
             break;
         case 2:
-            dot_tile(kind, 2, p, g0, g1, col, a, out);
+            dot_tile(kind, 2, p, g0, g1, col, step, a, out);
             break;
         default:
-            dot_tile(kind, 3, p, g0, g1, col, a, out);
+            dot_tile(kind, ATTN_ROWS, p, g0, g1, col, step, a, out);
             break;
         }
     }
@@ -125,21 +142,21 @@ static inline int32_t lanes_sum(sv_i x)
     return sum;
 }
 
-/* x in slots from..to, else +0. */
+/* x in slots from..to of those that begin at j, else +0. */
 static inline sv_f attn_keep(int j, int from, int to, sv_f x)
 {
-    int32_t lane[SV_LANES];
-    for (int i = 0; i < SV_LANES; i++) {
-        lane[i] = j + i;
-    }
-    sv_i at = sv_iload(lane);
+    static const int32_t LANE[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    sv_i at = sv_iadd(sv_iload(LANE), sv_iset((uint32_t)j));
     return sv_keep(sv_gt(at, sv_iset((uint32_t)(from - 1))),
                    sv_keep(sv_gt(sv_iset((uint32_t)(to + 1)), at), x));
 }
 
-/* Dots of row i -> weights, n, l. False when a score is out of range. */
-static bool weigh(const struct lk_attn_chunk *c, int i, struct attn_row *row)
+/* Dots of row i -> weights, n, l. False when a score is out of range. whole: all slots take part; a
+ * constant at each call. */
+static inline __attribute__((always_inline)) bool
+weigh_slots(bool whole, const struct lk_attn_chunk *c, int i, struct attn_row *row)
 {
+    enum { RAISED = 1 << 24 }; /* above all whole exponents */
     const float *k_scale =
         (const float *)(const void *)(c->k + LK_KV_SCALE_AT(c->dim, c->k_bits, 0));
     const float *v_scale =
@@ -147,49 +164,60 @@ static bool weigh(const struct lk_attn_chunk *c, int i, struct attn_row *row)
     float s[LK_KV_BLOCK];
     int32_t k[LK_KV_BLOCK];
     int from = c->from[i], to = c->to[i];
-    int j0 = from / SV_LANES * SV_LANES, j1 = to / SV_LANES * SV_LANES + SV_LANES;
+    int j0 = whole ? 0 : from / ATTN_SPAN * ATTN_SPAN,
+        j1 = whole ? LK_KV_BLOCK : to / ATTN_SPAN * ATTN_SPAN + ATTN_SPAN;
     sv_mask bad = sv_mask_none();
-    int32_t top = INT32_MIN;
+    sv_i tops = sv_iset(0u);
     for (int j = j0; j < j1; j += SV_LANES) {
         sv_f x = sv_mul(sv_cvt(sv_iload(row->dot + j)), sv_load(k_scale + j));
-        x = attn_keep(j, from, to,
-                      sv_mul(x, sv_set(c->q_scale[i]))); /* stale scales are anything */
+        x = sv_mul(x, sv_set(c->q_scale[i]));
+        x = whole ? x : attn_keep(j, from, to, x); /* stale scales are anything */
         if (c->score_cap != 0.0f) {
             x = sv_mul(sv_tanh(x), sv_set(c->score_cap));
         }
         sv_mask far = sv_gt(sv_magnitude(x), sv_iset(LK_SCORE_LIMIT - 1u));
         bad = sv_mask_or(bad, far);
         x = sv_drop(far, x);
-        sv_istore(k + j, sv_rte(x));
-        sv_store(s + j, x);
+        sv_f rounded = sv_add(x, sv_set(LK_MAGIC)); /* as sv_rte and sv_f22 have it */
+        sv_i whole_part = sv_isub(sv_bits(rounded), sv_iset(LK_MAGIC_BITS));
+        sv_f raised = sv_flt(sv_iadd(whole_part, sv_iset(RAISED)));
+        sv_istore(k + j, whole_part);
+        sv_store(s + j, sv_sub(x, sv_sub(rounded, sv_set(LK_MAGIC))));
+        tops = sv_imax(tops, sv_bits(whole ? raised : attn_keep(j, from, to, raised)));
     }
-    for (int j = from; j <= to; j++) {
-        top = k[j] > top ? k[j] : top;
-    }
+    int32_t top = lanes_max(tops) - RAISED;
     sv_i sum = sv_iset(0u), most = sv_iset(0u);
     for (int j = j0; j < j1; j += SV_LANES) {
-        sv_i kj = sv_iload(k + j), down = sv_isub(kj, sv_iset((uint32_t)top));
+        sv_i down = sv_isub(sv_iload(k + j), sv_iset((uint32_t)top));
         sv_mask cut = sv_gt(sv_iset((uint32_t)LK_P_CUT), down);
-        sv_f p = sv_exp2_part(sv_sub(sv_load(s + j), sv_f22(kj)));
         /* Slots outside may lie above top; they are cleared. */
-        p = sv_drop(cut, sv_scale2(p, sv_imin(down, sv_iset(0u))));
-        p = attn_keep(j, from, to, p);
+        down = whole ? down : sv_imin(down, sv_iset(0u));
+        sv_f p = sv_drop(cut, sv_scale2(sv_exp2_part(sv_load(s + j)), down));
+        p = whole ? p : attn_keep(j, from, to, p);
         sum = sv_iadd(sum, sv_rte(sv_mul(p, sv_set((float)(1 << LK_L_BITS)))));
-        sv_f w = attn_keep(j, from, to, sv_mul(p, sv_load(v_scale + j)));
+        sv_f w = sv_mul(p, sv_load(v_scale + j));
+        w = whole ? w : attn_keep(j, from, to, w);
         most = sv_imax(most, sv_bits(w));
         sv_store(s + j, w);
     }
     row->exponent = lk_weight_exponent((uint32_t)lanes_max(most));
-    memset(row->weight, 0, sizeof row->weight);
-    for (int j = j0; j < j1; j += SV_LANES) {
-        sv_istore(k, sv_rte(sv_mul(sv_load(s + j), sv_set(lk_weight_up(row->exponent)))));
-        for (int e = 0; e < SV_LANES; e++) {
-            row->weight[j + e] = (int16_t)k[e];
-        }
+    sv_f up = sv_set(lk_weight_up(row->exponent));
+    if (!whole) {
+        memset(row->weight, 0, sizeof row->weight);
+    }
+    for (int j = j0; j < j1; j += ATTN_SPAN) {
+        sv_narrow(row->weight + j, sv_rte(sv_mul(sv_load(s + j), up)),
+                  sv_rte(sv_mul(sv_load(s + j + SV_LANES), up)));
     }
     c->n[i] = top;
     c->l[i] = lk_f32_of_int(lanes_sum(sum)) * (1.0f / (1 << LK_L_BITS));
     return !sv_any(bad);
+}
+
+static bool weigh(const struct lk_attn_chunk *c, int i, struct attn_row *row)
+{
+    return c->from[i] == 0 && c->to[i] == LK_KV_BLOCK - 1 ? weigh_slots(true, c, i, row)
+                                                          : weigh_slots(false, c, i, row);
 }
 
 /* ---- a chunk ---- */
@@ -255,8 +283,10 @@ static bool vec_attn_chunk(const struct lk_attn_chunk *c)
     struct attn_planes planes = {
         .k_kind = c->k_bits == LK_KV_K_BITS ? CELLS_SPLIT : CELLS_BYTES,
         .v_kind = CELLS_BYTES,
-        .k = {c->k, c->k + LK_KV_K_LOW(dim, 0, 0), LK_KV_BLOCK},
-        .v = {c->v, NULL, v_dim},
+        .k = {c->k, c->k + LK_KV_K_LOW(dim, 0, 0), LK_KV_BLOCK, (const char *)c->next_k,
+              c->next_k ? 4 * LK_KV_HEAD_WORDS(dim, (size_t)c->k_bits) : 0},
+        .v = {c->v, NULL, v_dim, (const char *)c->next_v,
+              c->next_v ? 4 * LK_KV_HEAD_WORDS(v_dim, (size_t)LK_KV_V_BITS) : 0},
     };
     int last = -1;
     for (int r = 0; r < c->n_rows; r++) {
@@ -268,8 +298,8 @@ static bool vec_attn_chunk(const struct lk_attn_chunk *c)
         widen(CELLS_BYTES, &planes.v, 0, (size_t)(last / 4 + 1), wide_v);
         planes = (struct attn_planes){.k_kind = CELLS_WIDE,
                                       .v_kind = CELLS_WIDE,
-                                      .k = {c->wide, NULL, LK_KV_BLOCK},
-                                      .v = {wide_v, NULL, v_dim}};
+                                      .k = {c->wide, NULL, LK_KV_BLOCK, NULL, 0},
+                                      .v = {wide_v, NULL, v_dim, NULL, 0}};
     }
     for (int r = 0; r < c->n_rows;) {
         int rows = 0; /* neighbours that take part */

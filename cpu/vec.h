@@ -21,6 +21,7 @@ struct lk_attn_chunk {
     const float *q_scale; /* [n_rows] their scales times score_in */
     const uint32_t *k;    /* of this head and block: kv_layout.h */
     const uint32_t *v;
+    const uint32_t *next_k, *next_v; /* of the chunk that follows, to be fetched ahead; or NULL */
     const int8_t *from, *to;
     float score_cap;
     /* Results of rule 8: the chunk's n, l and o (flushed); of rows in no key untouched. */

@@ -180,6 +180,11 @@ static inline void sv_wstore(int16_t *p, sv_w x)
 {
     vst1q_s16(p, x);
 }
+/* Two vectors of integers that int16 can hold, one after the other, as int16. */
+static inline void sv_narrow(int16_t *p, sv_i a, sv_i b)
+{
+    vst1q_s16(p, vcombine_s16(vmovn_s32(a), vmovn_s32(b)));
+}
 /* The same four in every column. */
 static inline sv_w sv_wset(const int16_t *four)
 {

@@ -176,6 +176,12 @@ static inline void sv_wstore(int16_t *p, sv_w x)
 {
     _mm256_storeu_si256((void *)p, x);
 }
+/* Two vectors of integers that int16 can hold, one after the other, as int16. */
+static inline void sv_narrow(int16_t *p, sv_i a, sv_i b)
+{
+    sv_i packed = _mm256_packs_epi32(a, b); /* by halves of 128 bits */
+    _mm256_storeu_si256((void *)p, _mm256_permute4x64_epi64(packed, 0xd8));
+}
 /* The same four in every column. */
 static inline sv_w sv_wset(const int16_t *four)
 {

@@ -176,6 +176,12 @@ static inline void sv_wstore(int16_t *p, sv_w x)
 {
     _mm512_storeu_si512((void *)p, x);
 }
+/* Two vectors of integers that int16 can hold, one after the other, as int16. */
+static inline void sv_narrow(int16_t *p, sv_i a, sv_i b)
+{
+    _mm256_storeu_si256((void *)p, _mm512_cvtepi32_epi16(a));
+    _mm256_storeu_si256((void *)(p + SV_LANES), _mm512_cvtepi32_epi16(b));
+}
 /* The same four in every column. */
 static inline sv_w sv_wset(const int16_t *four)
 {
