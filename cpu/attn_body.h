@@ -7,7 +7,13 @@
  * keys. Rows are taken ATTN_ROWS at a time against the same cells; with many rows the chunk is
  * widened to int16 once.
  */
-enum { ATTN_ROWS = 3, ATTN_VECS = 4, ATTN_SPAN = ATTN_VECS * SV_COLS, WIDEN_FROM = 7 };
+enum {
+    ATTN_ROWS = SV_ATTN_ROWS,
+    ATTN_VECS = SV_ATTN_VECS,
+    ATTN_SPAN = ATTN_VECS * SV_COLS, /* columns of a tile */
+    SLOTS = 2 * SV_LANES,            /* keys that are weighed at a time */
+    WIDEN_FROM = 7                   /* rows */
+};
 
 /* How cells lie: int16, int8, or int8 with a plane of low halves. */
 enum attn_cells { CELLS_WIDE, CELLS_BYTES, CELLS_SPLIT };
@@ -63,10 +69,14 @@ dot_tile(enum attn_cells kind, int rows, const struct attn_plane *p, size_t g0, 
         if (kind != CELLS_WIDE) {
             fetch(p, step + g - g0);
         }
+        sv_w x[ATTN_VECS];
         for (int v = 0; v < ATTN_VECS; v++) {
-            sv_w x = attn_load(kind, p, g, col + (size_t)(v * SV_COLS));
-            for (int r = 0; r < rows; r++) {
-                acc[r][v] = sv_dot(acc[r][v], x, sv_wset(a[r] + 4 * g));
+            x[v] = attn_load(kind, p, g, col + (size_t)(v * SV_COLS));
+        }
+        for (int r = 0; r < rows; r++) { /* one row's four at a time: registers are few */
+            sv_w four = sv_wset(a[r] + 4 * g);
+            for (int v = 0; v < ATTN_VECS; v++) {
+                acc[r][v] = sv_dot(acc[r][v], x[v], four);
             }
         }
     }
@@ -90,6 +100,14 @@ dot_rows(enum attn_cells kind, int rows, const struct attn_plane *p, size_t g0, 
         case 2:
             dot_tile(kind, 2, p, g0, g1, col, step, a, out);
             break;
+#if SV_ATTN_ROWS > 3
+        case 3:
+            dot_tile(kind, 3, p, g0, g1, col, step, a, out);
+            break;
+        case 4:
+            dot_tile(kind, 4, p, g0, g1, col, step, a, out);
+            break;
+#endif
         default:
             dot_tile(kind, ATTN_ROWS, p, g0, g1, col, step, a, out);
             break;
@@ -164,8 +182,8 @@ weigh_slots(bool whole, const struct lk_attn_chunk *c, int i, struct attn_row *r
     float s[LK_KV_BLOCK];
     int32_t k[LK_KV_BLOCK];
     int from = c->from[i], to = c->to[i];
-    int j0 = whole ? 0 : from / ATTN_SPAN * ATTN_SPAN,
-        j1 = whole ? LK_KV_BLOCK : to / ATTN_SPAN * ATTN_SPAN + ATTN_SPAN;
+    int j0 = whole ? 0 : from / SLOTS * SLOTS,
+        j1 = whole ? LK_KV_BLOCK : to / SLOTS * SLOTS + SLOTS;
     sv_mask bad = sv_mask_none();
     sv_i tops = sv_iset(0u);
     for (int j = j0; j < j1; j += SV_LANES) {
@@ -205,7 +223,7 @@ weigh_slots(bool whole, const struct lk_attn_chunk *c, int i, struct attn_row *r
     if (!whole) {
         memset(row->weight, 0, sizeof row->weight);
     }
-    for (int j = j0; j < j1; j += ATTN_SPAN) {
+    for (int j = j0; j < j1; j += SLOTS) {
         sv_narrow(row->weight + j, sv_rte(sv_mul(sv_load(s + j), up)),
                   sv_rte(sv_mul(sv_load(s + j + SV_LANES), up)));
     }
@@ -246,8 +264,8 @@ static bool attn_rows(const struct lk_attn_chunk *c, const struct attn_planes *p
         from = c->from[first + r] < from ? c->from[first + r] : from;
         to = c->to[first + r] > to ? c->to[first + r] : to;
     }
-    dots(planes->k_kind, rows, &planes->k, 0, dim / 4, (size_t)(from / ATTN_SPAN * ATTN_SPAN),
-         (size_t)(to / ATTN_SPAN + 1) * ATTN_SPAN, q, dot);
+    dots(planes->k_kind, rows, &planes->k, 0, dim / 4, (size_t)(from / SLOTS * SLOTS),
+         (size_t)(to / SLOTS + 1) * SLOTS, q, dot);
     for (int r = 0; r < rows; r++) {
         ok &= weigh(c, first + r, &row[r]);
     }

@@ -9,7 +9,7 @@
 #include "cpu/cpu_exec.h"
 #include "base/numerics.h"
 
-enum { TILE_ROWS = 48 };
+enum { TILE_ROWS = 60 };
 
 int lk_cpu_attention_tile(int group)
 {

@@ -169,6 +169,9 @@ static inline sv_f sv_bf16(const uint8_t *p)
 /* ---- int16: SV_COLS columns of four ---- */
 
 enum { SV_COLS = 2 };
+/* Rows and vectors whose sums attention holds in registers at a time. */
+#define SV_ATTN_ROWS 3
+#define SV_ATTN_VECS 4
 typedef int16x8_t sv_w;
 typedef int32x4x2_t sv_sums; /* four partial sums of each column */
 

@@ -165,8 +165,13 @@ static inline sv_f sv_bf16(const uint8_t *p)
 /* ---- int16: SV_COLS columns of four ---- */
 
 enum { SV_COLS = 4 };
+/* Rows and vectors whose sums attention holds in registers at a time. */
+#define SV_ATTN_ROWS 5
+#define SV_ATTN_VECS 2
 typedef __m256i sv_w;
-typedef __m256i sv_sums; /* two partial sums of each column */
+/* Two partial sums of each column; of their own type, since gcc copies an accumulator for each sum
+ * of vectors of 64-bit integers as which __m256i counts. */
+typedef uint32_t sv_sums __attribute__((vector_size(32)));
 
 static inline sv_w sv_wload(const int16_t *p)
 {
@@ -205,15 +210,16 @@ static inline sv_w sv_wjoin(sv_w high, sv_w low)
 }
 static inline sv_sums sv_sums_zero(void)
 {
-    return _mm256_setzero_si256();
+    return (sv_sums){0};
 }
 static inline sv_sums sv_dot(sv_sums acc, sv_w a, sv_w b)
 {
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
+    return acc + (sv_sums)_mm256_madd_epi16(a, b);
 }
 static inline void sv_sums_store(int32_t *p, sv_sums acc)
 {
-    __m128i low = _mm256_castsi256_si128(acc), high = _mm256_extracti128_si256(acc, 1);
+    __m128i low = _mm256_castsi256_si128((__m256i)acc);
+    __m128i high = _mm256_extracti128_si256((__m256i)acc, 1);
     _mm_storeu_si128((void *)p, _mm_hadd_epi32(low, high));
 }
 

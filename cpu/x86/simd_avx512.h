@@ -165,6 +165,9 @@ static inline sv_f sv_bf16(const uint8_t *p)
 /* ---- int16: SV_COLS columns of four ---- */
 
 enum { SV_COLS = 8 };
+/* Rows and vectors whose sums attention holds in registers at a time. */
+#define SV_ATTN_ROWS 3
+#define SV_ATTN_VECS 4
 typedef __m512i sv_w;
 typedef __m512i sv_sums; /* two partial sums of each column */
 
