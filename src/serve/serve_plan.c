@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Plan: who evaluates what in a step. Each answer that writes has its next token; what time is left
- * goes to prompts, in pieces that end where blocks of the cache do. Where a block is missing, room
+ * goes to prompts, which are spread over several steps where others write, in pieces that end where
+ * blocks of the cache do unless that costs half of them. Where a block is missing, room
  * is taken from the last in rank, of those that are paused first; one that is last itself waits.
  * One that has nobody left to take room from ends: it is too long for the cache.
  */

@@ -15,10 +15,10 @@ const struct lk_device_id *vk_pair_id(void);            /* of that device */
 struct lk_backend *vk_pair_device(const char *disable); /* opened on first use */
 void vk_pair_close(void);
 /* A driver that runs shaders on the CPU compiles each of them for long, and hardly anything else
- * takes time there, so that without LK_FULL=1 fewer cases run. Every kernel of every type runs on
- * lavapipe; SwiftShader has a sample of them, and with LK_FULL=1 what lavapipe has without: it
- * compiles unrolled kernels for minutes, into gigabytes. tools/test_vk names the driver in
- * LK_TEST_DRIVER; without it all run. */
+ * takes time there, so that without LK_FULL=1 fewer cases run. lavapipe has every kernel and every
+ * type, but not all pairs of them; SwiftShader has a sample, and with LK_FULL=1 what lavapipe has
+ * without: it compiles unrolled kernels for minutes, into gigabytes. tools/test_vk names the driver
+ * in LK_TEST_DRIVER; without it all run. */
 bool vk_pair_few(void);     /* on either of them: fewer cases */
 bool vk_pair_samples(void); /* on SwiftShader: of what lavapipe has a sample */
 /* The same of a test of the host, which gains nothing from a second driver: it says that it is left
