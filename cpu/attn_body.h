@@ -160,9 +160,13 @@ static inline int32_t lanes_sum(sv_i x)
     return sum;
 }
 
-/* x in slots from..to of those that begin at j, else +0. */
-static inline sv_f attn_keep(int j, int from, int to, sv_f x)
+/* x in slots from..to of those that begin at j, else +0; whole: all of them take part. */
+static inline __attribute__((always_inline)) sv_f attn_keep(bool whole, int j, int from, int to,
+                                                            sv_f x)
 {
+    if (whole) {
+        return x;
+    }
     static const int32_t LANE[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     sv_i at = sv_iadd(sv_iload(LANE), sv_iset((uint32_t)j));
     return sv_keep(sv_gt(at, sv_iset((uint32_t)(from - 1))),
@@ -189,19 +193,18 @@ weigh_slots(bool whole, const struct lk_attn_chunk *c, int i, struct attn_row *r
     for (int j = j0; j < j1; j += SV_LANES) {
         sv_f x = sv_mul(sv_cvt(sv_iload(row->dot + j)), sv_load(k_scale + j));
         x = sv_mul(x, sv_set(c->q_scale[i]));
-        x = whole ? x : attn_keep(j, from, to, x); /* stale scales are anything */
+        x = attn_keep(whole, j, from, to, x); /* stale scales are anything */
         if (c->score_cap != 0.0f) {
             x = sv_mul(sv_tanh(x), sv_set(c->score_cap));
         }
         sv_mask far = sv_gt(sv_magnitude(x), sv_iset(LK_SCORE_LIMIT - 1u));
         bad = sv_mask_or(bad, far);
         x = sv_drop(far, x);
-        sv_f rounded = sv_add(x, sv_set(LK_MAGIC)); /* as sv_rte and sv_f22 have it */
-        sv_i whole_part = sv_isub(sv_bits(rounded), sv_iset(LK_MAGIC_BITS));
-        sv_f raised = sv_flt(sv_iadd(whole_part, sv_iset(RAISED)));
-        sv_istore(k + j, whole_part);
-        sv_store(s + j, sv_sub(x, sv_sub(rounded, sv_set(LK_MAGIC))));
-        tops = sv_imax(tops, sv_bits(whole ? raised : attn_keep(j, from, to, raised)));
+        sv_i kj = sv_rte(x);
+        sv_f raised = sv_flt(sv_iadd(kj, sv_iset(RAISED)));
+        sv_istore(k + j, kj);
+        sv_store(s + j, sv_sub(x, sv_f22(kj)));
+        tops = sv_imax(tops, sv_bits(attn_keep(whole, j, from, to, raised)));
     }
     int32_t top = lanes_max(tops) - RAISED;
     sv_i sum = sv_iset(0u), most = sv_iset(0u);
@@ -211,10 +214,9 @@ weigh_slots(bool whole, const struct lk_attn_chunk *c, int i, struct attn_row *r
         /* Slots outside may lie above top; they are cleared. */
         down = whole ? down : sv_imin(down, sv_iset(0u));
         sv_f p = sv_drop(cut, sv_scale2(sv_exp2_part(sv_load(s + j)), down));
-        p = whole ? p : attn_keep(j, from, to, p);
+        p = attn_keep(whole, j, from, to, p);
         sum = sv_iadd(sum, sv_rte(sv_mul(p, sv_set((float)(1 << LK_L_BITS)))));
-        sv_f w = sv_mul(p, sv_load(v_scale + j));
-        w = whole ? w : attn_keep(j, from, to, w);
+        sv_f w = attn_keep(whole, j, from, to, sv_mul(p, sv_load(v_scale + j)));
         most = sv_imax(most, sv_bits(w));
         sv_store(s + j, w);
     }

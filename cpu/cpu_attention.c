@@ -73,18 +73,21 @@ static void start_row(const struct attn *a, size_t row, size_t head)
     }
 }
 
-/* A block of the cache, and the one that is wanted after it (next < 0: none). */
+/* Where the cells of a chunk lie; NULL: of none. */
 struct cells {
-    size_t kv_head;
-    int32_t block;
-    size_t next_kv_head;
-    int32_t next;
+    const uint32_t *k, *v;
 };
 
-static bool run_chunk(const struct attn *a, struct cells at, int n_rows, int32_t *n, float *l,
-                      float *o)
+static struct cells cells_of(const struct attn *a, size_t kv_head, int32_t block)
 {
-    bool more = at.next >= 0;
+    return (struct cells){a->k + lk_kv_k_head(&a->shape, block, (int)kv_head),
+                          a->v + lk_kv_v_head(&a->shape, block, (int)kv_head)};
+}
+
+/* next: what is wanted after it, to be fetched ahead. */
+static bool run_chunk(const struct attn *a, struct cells at, struct cells next, int n_rows,
+                      int32_t *n, float *l, float *o)
+{
     struct lk_attn_chunk c = {
         .n_rows = n_rows,
         .dim = (int)a->dim,
@@ -92,10 +95,10 @@ static bool run_chunk(const struct attn *a, struct cells at, int n_rows, int32_t
         .k_bits = a->shape.k_bits,
         .q = a->work->q,
         .q_scale = a->work->q_scale,
-        .k = a->k + lk_kv_k_head(&a->shape, at.block, (int)at.kv_head),
-        .v = a->v + lk_kv_v_head(&a->shape, at.block, (int)at.kv_head),
-        .next_k = more ? a->k + lk_kv_k_head(&a->shape, at.next, (int)at.next_kv_head) : NULL,
-        .next_v = more ? a->v + lk_kv_v_head(&a->shape, at.next, (int)at.next_kv_head) : NULL,
+        .k = at.k,
+        .v = at.v,
+        .next_k = next.k,
+        .next_v = next.v,
         .from = a->work->from,
         .to = a->work->to,
         .score_cap = a->op->u.attention.score_cap,
@@ -125,9 +128,12 @@ static bool run_tile(const struct attn *a, const struct lk_batch_seq *seq, int t
         for (int i = 0; i < n; i++) {
             set_range(a, pos0 + i, end, c, (size_t)i * a->group);
         }
-        int32_t next = c < last / LK_KV_BLOCK ? seq->blocks[c + 1] : -1;
-        ok &= run_chunk(a, (struct cells){kv_head, seq->blocks[c], kv_head, next}, n_rows, w->n_c,
-                        w->l_c, w->o_c);
+        struct cells next = {NULL, NULL};
+        if (c < last / LK_KV_BLOCK) {
+            next = cells_of(a, kv_head, seq->blocks[c + 1]);
+        }
+        ok &= run_chunk(a, cells_of(a, kv_head, seq->blocks[c]), next, n_rows, w->n_c, w->l_c,
+                        w->o_c);
         for (int r = 0; r < n_rows; r++) {
             if (w->from[r] <= w->to[r]) {
                 size_t at = (size_t)r * a->v_padded;
@@ -176,14 +182,17 @@ static bool run_decode(const struct attn *a, int thread, int n_threads)
     int u_end = lk_share(units, thread + 1, n_threads);
     for (int u = lk_share(units, thread, n_threads); u < u_end; u++) {
         int h = u / n_chunks, c = u % n_chunks;
-        struct cells cells = {(size_t)h, seq->blocks[c0 + c], (size_t)((u + 1) / n_chunks),
-                              u + 1 < u_end ? seq->blocks[c0 + (u + 1) % n_chunks] : -1};
+        struct cells next = {NULL, NULL};
+        if (u + 1 < u_end) {
+            next = cells_of(a, (size_t)((u + 1) / n_chunks), seq->blocks[c0 + (u + 1) % n_chunks]);
+        }
         if (h != loaded) {
             load_queries(a, 0, (size_t)h, 0);
             loaded = h;
         }
         set_range(a, pos, pos, c0 + c, 0);
-        ok &= run_chunk(a, cells, (int)a->group, w->n_c, w->l_c, w->o_c);
+        ok &= run_chunk(a, cells_of(a, (size_t)h, seq->blocks[c0 + c]), next, (int)a->group, w->n_c,
+                        w->l_c, w->o_c);
         for (size_t g = 0; g < a->group; g++) {
             size_t at = ((size_t)h * a->group + g) * (size_t)e->o.max_blocks + (size_t)c;
             e->part_n[at] = w->n_c[g];
