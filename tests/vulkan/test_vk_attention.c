@@ -117,13 +117,12 @@ Test(vk_attention, attention_by_matrices)
  * have. These drivers say 32 and have no such limit, which the validation layer does not know. */
 Test(vk_attention, large_heads_by_matrices)
 {
-    const char *driver = getenv("LK_TEST_DRIVER");
     static const struct vk_heads HEADS[] = {
         {5, 1, 192, 192, 70, true, 20.0f, true, true, LK_KV_K8_BITS, 0},
         {4, 2, 250, 64, 0, false, 0.0f, false, false, LK_KV_K_BITS, 0},
         {2, 1, 160, 160, 0, false, 0.0f, false, true, LK_KV_K_BITS, 0}, /* no multiple of 64 */
     };
-    if (vk_pair_samples() || (driver && strcmp(driver, "validation") == 0)) {
+    if (vk_pair_samples() || vk_pair_validates()) {
         return;
     }
     struct lk_backend *device = vk_pair_device("looped,narrow,matrix");

@@ -47,11 +47,9 @@ Test(vk_models, rows_are_those_of_the_contract)
         uint32_t n_batch;
         bool fuse;
     } way[] = {{1, true}, {7, false}, {50, true}, {80, false}};
-    const char *driver = getenv("LK_TEST_DRIVER");
-    bool validates = driver && strcmp(driver, "validation") == 0;
     size_t step = vk_pair_samples() ? 18 /* SwiftShader keeps nothing that it compiled */
                   : test_is_full() || !vk_pair_few() ? 1
-                  : validates                        ? 5
+                  : vk_pair_validates()              ? 5
                                                      : 2;
     for (size_t i = 0; i < test_n_models(); i += step) {
         const char *path = test_model_path(i);

@@ -98,6 +98,11 @@ bool vk_pair_samples(void)
     return driver_is("swiftshader") && !test_is_full();
 }
 
+bool vk_pair_validates(void)
+{
+    return driver_is("validation");
+}
+
 bool vk_pair_row(size_t row)
 {
     return !driver_is(NULL) || test_is_full() ||

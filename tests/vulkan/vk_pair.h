@@ -19,8 +19,9 @@ void vk_pair_close(void);
  * type, but not all pairs of them; SwiftShader has a sample, and with LK_FULL=1 what lavapipe has
  * without: it compiles unrolled kernels for minutes, into gigabytes. tools/test_vk names the driver
  * in LK_TEST_DRIVER; without it all run. */
-bool vk_pair_few(void);     /* on either of them: fewer cases */
-bool vk_pair_samples(void); /* on SwiftShader: of what lavapipe has a sample */
+bool vk_pair_few(void);       /* on either of them: fewer cases */
+bool vk_pair_samples(void);   /* on SwiftShader: of what lavapipe has a sample */
+bool vk_pair_validates(void); /* on lavapipe, under the validation layer */
 /* The same of a test of the host, which gains nothing from a second driver: it says that it is left
  * out. */
 bool vk_pair_leaves(const char *what);
