@@ -66,7 +66,7 @@ Test(random_models, every_architecture_and_type)
         for (size_t t = 0; t < n_types; t++) {
             bool skips = !test_is_full() && (a + t) % (a < MORE_TYPES ? MORE_TYPES : 16) != 0;
             if (arch_shape_of(archs[a])->both_ways || skips ||
-                (test_is_sanitized_sample() && ((a + t) % 96 || a % 3))) {
+                (test_is_sanitized_sample() && ((a + t) % 48 || a % 3))) {
                 continue;
             }
             struct model_params p =
