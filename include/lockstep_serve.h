@@ -33,8 +33,9 @@ typedef struct lk_scheduler_options {
     uint32_t n_queue;   /* jobs that wait, at most: the next is refused; default 256 */
     /* Tokens of a step: each answer's next one, and of prompts what is left, one at least. 0
      * (default): a twelfth of each, so that the tokens of others come evenly, but no more than take
-     * about step_ms, from the speed of the steps before, and no fewer than 8 and half of one for
-     * each answer; where nothing is written all that eight times step_ms has room for. */
+     * about step_ms, from the speed of the steps before (twice as long where 16 prompts wait or
+     * more), and no fewer than 8 and half of one for each answer; where nothing is written all that
+     * eight times step_ms has room for. */
     uint32_t n_step_tokens;
     double step_ms;     /* default 50 */
     bool keep_prefixes; /* prompts and answers stay for later jobs while there is room; true */

@@ -89,7 +89,8 @@ struct lk_scheduler {
     struct lk_turn *turn;            /* [n_running of the options] */
     struct answer **of;              /* whose each is */
     struct answer **reads;           /* [n_running of the options] those that read in this step */
-    double pace;                     /* prompt tokens that a step has time for */
+    double pace;                     /* prompt tokens that step_ms has time for */
+    double times;                    /* step_ms that the step under way may take */
     lk_scheduler_info info;
 };
 

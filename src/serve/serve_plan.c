@@ -14,7 +14,9 @@ enum {
     BLOCK = 64,
     LEAST_READ = 8, /* tokens of prompts that a step evaluates, however late it is */
     SPREAD = 12,    /* steps over which a prompt is spread where others write */
-    ALONE = 8       /* a step in which nobody writes may take so many times longer */
+    ALONE = 8,      /* a step in which nobody writes may take so many times longer */
+    CROWD = 16,     /* and one for which as many prompts wait */
+    CROWDED = 2     /* so many times: they would wait for each other, not for those who write */
 };
 
 struct plan {
@@ -201,15 +203,16 @@ static void plan_reads(struct plan *p, size_t n_reads, size_t budget)
 /* Where answers are written prompts get what they want of a step, as far as there is time; but they
  * always get on: where many write, which takes most of the time, by half a token for each of
  * theirs, where nobody does by a block. */
-static size_t read_budget(const struct plan *p, size_t n_write)
+static size_t read_budget(const struct plan *p, size_t n_write, size_t n_reads)
 {
-    const lk_scheduler *s = p->s;
+    lk_scheduler *s = p->s;
     size_t fixed = s->options.n_step_tokens, n, least = n_write ? n_write / 2 : BLOCK;
     if (fixed) {
         n = fixed > n_write ? fixed - n_write : 0;
         return n > 0 ? n : 1;
     }
-    n = (size_t)(n_write ? s->pace : ALONE * s->pace);
+    s->times = n_write == 0 ? ALONE : n_reads >= CROWD ? CROWDED : 1;
+    n = (size_t)(s->times * s->pace);
     n = n_write && n > p->shares ? p->shares : n;
     least = least > LEAST_READ ? least : LEAST_READ;
     return n > least ? n : least;
@@ -217,8 +220,7 @@ static size_t read_budget(const struct plan *p, size_t n_write)
 
 void lk_plan_learn(lk_scheduler *s, size_t n_written, size_t n_read, double ms)
 {
-    double want = n_written ? s->options.step_ms : ALONE * s->options.step_ms;
-    double had = n_written ? s->pace : ALONE * s->pace;
+    double want = s->times * s->options.step_ms, had = s->times * s->pace;
     double ratio = want / (ms > 0.01 ? ms : 0.01);
     ratio = ratio < 0.5 ? 0.5 : ratio > 2.0 ? 2.0 : ratio;
     if (n_read > n_written && ms > 0.0) { /* where most of the time is theirs */
@@ -275,7 +277,7 @@ void lk_plan_turns(lk_scheduler *s, size_t *n)
 {
     struct plan p = {.s = s, .left = s->room.n_free};
     size_t n_reads, n_write = plan_writes(&p, &n_reads);
-    plan_reads(&p, n_reads, read_budget(&p, n_write));
+    plan_reads(&p, n_reads, read_budget(&p, n_write, n_reads));
     *n = 0;
     for (int reads = 0; reads < 2; reads++) { /* single tokens come first */
         for (size_t i = 0; i < s->n_jobs; i++) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "serve/scheduler.h"
 #include "tests/serve/crowd.h"
 #include "tests/util/models.h"
 #include "tests/util/tiny.h"
@@ -431,6 +432,31 @@ Test(jobs, prompts_get_on_however_long_a_step_takes)
         cr_assert_eq(heard(late, &n), LK_FINISH_LENGTH);
         lk_job_close(&early);
         lk_job_close(&late);
+        end();
+    }
+}
+
+/* A step for which 16 prompts wait may take twice as long as one for which 15 do. */
+Test(jobs, a_step_takes_longer_where_many_prompts_wait)
+{
+    for (int n = 15; n <= 16; n++) {
+        lk_scheduler_options o = lk_scheduler_options_default();
+        lk_job *job[17];
+        o.step_ms = 1e5;
+        o.keep_prefixes = false;
+        begin(&o, 96);
+        job[0] = add(1, 200, 1);
+        step();
+        for (int i = 1; i <= n; i++) { /* a share is 12 tokens */
+            job[i] = add(133, 1, (uint64_t)i + 1);
+        }
+        s->pace = 40.0;
+        step();
+        uint32_t reads = n < 16 ? 40 : 80;
+        cr_assert_eq(told().last_step_tokens, 1 + reads, "%d: %u", n, told().last_step_tokens);
+        for (int i = 0; i <= n; i++) {
+            lk_job_close(&job[i]);
+        }
         end();
     }
 }
