@@ -94,7 +94,7 @@ int whole(int sum, uint bits)
 /* The score of a dot, in base 2; +0 of one out of range, which sets `far`. */
 float score_of(int dot, float k_scale, float q_scale, uint cap, bool used, inout bool far)
 {
-    precise float s = lk_f32_of_int(dot) * k_scale;
+    precise float s = float_of(dot) * k_scale;
     s = s * q_scale;
     if (cap != 0u) {
         s = lk_tanh(s);
@@ -113,16 +113,22 @@ float weight_of(float s, int k, int n)
     return k - n < LK_P_CUT ? lk_flt(0u) : lk_scale2(m, k - n);
 }
 
+/* rte of x times a power of two: that product is exact, so that an fma rounds as rte does. */
+int rte_of(float x, float power)
+{
+    precise float t = fma(x, power, LK_MAGIC);
+    return int(lk_bits(t) - LK_MAGIC_BITS);
+}
+
 /* p as an integer of l. */
 int count_of(float p)
 {
-    precise float t = p * lk_flt(uint(127 + LK_L_BITS) << 23);
-    return lk_rte(t);
+    return rte_of(p, lk_flt(uint(127 + LK_L_BITS) << 23));
 }
 
 float l_of(int sum)
 {
-    precise float l = lk_f32_of_int(sum) * lk_flt(uint(127 - LK_L_BITS) << 23);
+    precise float l = float_of(sum) * lk_flt(uint(127 - LK_L_BITS) << 23);
     return l;
 }
 

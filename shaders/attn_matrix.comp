@@ -62,17 +62,26 @@ const uint K_TILE = 0u;
 const uint K_WORDS = 2u * K_LOW, S_WORDS = ROWS * S_STRIDE, V_WORDS = DIM * V_STRIDE;
 const uint S_TILE = 0u; /* scores and values take the place of keys */
 const uint V_TILE = S_WORDS;
-const uint TILE = K_WORDS > S_WORDS + V_WORDS ? K_WORDS : S_WORDS + V_WORDS;
+const uint OUT_WORDS = PARTS * S_WORDS; /* outputs leave by 64 dimensions of each half */
+const uint BEHIND = V_WORDS > OUT_WORDS - S_WORDS ? V_WORDS : OUT_WORDS - S_WORDS;
+const uint TILE = K_WORDS > S_WORDS + BEHIND ? K_WORDS : S_WORDS + BEHIND;
 
 /* Queries, then keys, and in turn with them scores, weights and values. */
 shared uvec4 tile[TILE];
-shared float k_scale[64], v_scale[64];
+shared vec4 k_scale[16], v_scale[16];
 shared float f_old[ROWS], f_new[ROWS], down[ROWS];
+shared uint small; /* whether a row's sums of this chunk may fall below rule 1's bound */
 shared int pair_top[THREADS], pair_count[THREADS];
 shared uint pair_most[THREADS];
 
 #include "shaders/matrix.glsl"
 
+/* In kernels for matrix units, what weighs a chunk is there twice: whole chunks have no masks. */
+#ifdef LK_MATRIX
+const bool SPLIT = true;
+#else
+const bool SPLIT = false;
+#endif
 const uint STEPS = DIM / 32u;           /* of a dot */
 const uint OWN_KEYS = 64u / OF_ROW;     /* of a row's keys, those of an invocation, in fours */
 const uint COLUMNS = DIM / 16u / PARTS; /* a subgroup's matrices of a row of outputs */
@@ -141,7 +150,7 @@ void put_keys()
         }
     }
     if (lid < 64u) {
-        k_scale[key] = k_fetched;
+        k_scale[key >> 2][key & 3u] = k_fetched;
     }
 }
 
@@ -166,7 +175,7 @@ void put_values()
         tile[V_TILE + n % DIM * V_STRIDE + n / DIM] = v_words[i];
     }
     if (lid < 64u) {
-        v_scale[lid] = v_fetched;
+        v_scale[lid >> 2][lid & 3u] = v_fetched;
     }
 }
 
@@ -177,12 +186,56 @@ struct Row {
     int n;
 };
 
-/* F of 256 high + low, both below 2^22. */
+/* Whether the invocation's key 4 OF_ROW t + e is one of `span` from `from` on, which is all of them
+ * where the chunk is whole for each row of the tile. */
+bool takes_part(bool whole, uint t, uint e, int from, uint span)
+{
+    return whole || uint(int(4u * OF_ROW * t + e) - from) < span;
+}
+
+/* Scores of the invocation's keys of row r, a part of them; their largest whole exponent. */
+int scores_of(bool whole, uint r, uint part, int from, uint span, float q_scale, inout bool far,
+              out float s[OWN_KEYS])
+{
+    int top = NO_KEY;
+    STEP_UNROLL for (uint t = 0u; t < BOUND(OWN_KEYS / 4u); t++) {
+        ivec4 dot = ivec4(tile[S_TILE + r * S_STRIDE + OF_ROW * t + part]);
+        vec4 scale = k_scale[OF_ROW * t + part];
+        [[unroll]] for (uint e = 0u; e < 4u; e++) {
+            bool used = takes_part(whole, t, e, from, span);
+            s[4u * t + e] = score_of(dot[e], scale[e], q_scale,
+                                     (FLAGS & LK_VK_ATTN_CAP) != 0u ? p.score_cap : 0u, used, far);
+            top = used ? max(top, lk_rte(s[4u * t + e])) : top;
+        }
+    }
+    return top;
+}
+
+/* Scores become weights times the scales of values: the largest of them, and the count of l. */
+void weights_of(bool whole, uint part, int from, uint span, int top, inout float s[OWN_KEYS],
+                out int count, out uint most)
+{
+    count = 0;
+    most = 0u;
+    STEP_UNROLL for (uint t = 0u; t < BOUND(OWN_KEYS / 4u); t++) {
+        vec4 scale = v_scale[OF_ROW * t + part];
+        [[unroll]] for (uint e = 0u; e < 4u; e++) {
+            precise float w = 0.0;
+            if (takes_part(whole, t, e, from, span)) {
+                precise float pj = weight_of(s[4u * t + e], lk_rte(s[4u * t + e]), top);
+                count += count_of(pj);
+                w = pj * scale[e];
+                most = max(most, lk_bits(w));
+            }
+            s[4u * t + e] = w;
+        }
+    }
+}
+
+/* F of 256 high + low, of sums that began at LK_MAGIC_BITS, both below 2^22. */
 float joined(int high, int low)
 {
-    precise float h = lk_f22(high) * 256.0;
-    h = h + lk_f22(low);
-    return h;
+    return fma(float_in(high), 256.0, float_in(low));
 }
 
 void main()
@@ -246,6 +299,9 @@ void main()
     }
 
     bool far = false; /* a score was out of range */
+    /* Chunks from here to there are whole for each row; rows beyond n_rows may be anything. */
+    int whole_to = int(pos0 + min(p.ahead, seq_end - pos0));
+    int whole_from = p.window != 0u ? int(pos0 + n_tile_tokens) - int(p.window) : 0;
     uint table = p.table + seq * p.max_blocks;
     uint end = last / LK_KV_BLOCK + 1u;
     uint chunk = low_key / LK_KV_BLOCK;
@@ -253,6 +309,9 @@ void main()
     for (; chunk < end; chunk++) {
         barrier();
         put_keys();
+        if (lid == 0u) {
+            small = 0u;
+        }
         fetch_values(batch[table + chunk], kv_head);
         barrier();
         uint s_at = S_TILE + row0 * S_STRIDE;
@@ -286,40 +345,30 @@ void main()
         barrier();
 
         /* keys 4 (OF_ROW t + part) + 0 .. 3 of the row */
-        precise float s[OWN_KEYS];
-        int top = NO_KEY;
+        float s[OWN_KEYS];
+        int top;
         /* slots of the chunk that the row takes part in: from .. from + span - 1 */
         int base = int(chunk * LK_KV_BLOCK);
         int from = clamp(row.first - base, 0, 64) - int(4u * part);
         int to = clamp(row.last - base, -1, 63) - int(4u * part);
         uint span = uint(max(to - from + 1, 0));
-        STEP_UNROLL for (uint t = 0u; t < BOUND(OWN_KEYS / 4u); t++) {
-            ivec4 dot = ivec4(tile[S_TILE + r * S_STRIDE + OF_ROW * t + part]);
-            [[unroll]] for (uint e = 0u; e < 4u; e++) {
-                uint key = 4u * (OF_ROW * t + part) + e;
-                bool used = uint(int(4u * OF_ROW * t + e) - from) < span;
-                s[4u * t + e] = score_of(dot[e], k_scale[key], row.q_scale,
-                                         (FLAGS & LK_VK_ATTN_CAP) != 0u ? p.score_cap : 0u, used, far);
-                top = used ? max(top, lk_rte(s[4u * t + e])) : top;
-            }
+        bool whole = base >= whole_from && base + 63 <= whole_to;
+        if (SPLIT && whole) {
+            top = scores_of(true, r, part, from, span, row.q_scale, far, s);
+        } else {
+            top = scores_of(!SPLIT && whole, r, part, from, span, row.q_scale, far, s);
         }
         pair_top[lid] = top;
         barrier();
         [[unroll]] for (uint k = 1u; k < OF_ROW; k++) {
             top = max(top, pair_top[lid ^ k]);
         }
-        int count = 0;
-        uint most = 0u;
-        STEP_UNROLL for (uint i = 0u; i < BOUND(OWN_KEYS); i++) {
-            uint key = 4u * (OF_ROW * (i >> 2) + part) + (i & 3u);
-            precise float w = 0.0;
-            if (uint(int(4u * OF_ROW * (i >> 2) + (i & 3u)) - from) < span) {
-                precise float pj = weight_of(s[i], lk_rte(s[i]), top);
-                count += count_of(pj);
-                w = pj * v_scale[key];
-                most = max(most, lk_bits(w));
-            }
-            s[i] = w;
+        int count;
+        uint most;
+        if (SPLIT && whole) {
+            weights_of(true, part, from, span, top, s, count, most);
+        } else {
+            weights_of(!SPLIT && whole, part, from, span, top, s, count, most);
         }
         pair_count[lid] = count;
         pair_most[lid] = most;
@@ -333,9 +382,8 @@ void main()
         uint p_at = S_TILE + row0 * S_STRIDE + (r - row0) * V_STRIDE;
         STEP_UNROLL for (uint t = 0u; t < BOUND(OWN_KEYS / 4u); t++) {
             uint four = OF_ROW * t + part;
-            precise vec4 w = vec4(s[4u * t], s[4u * t + 1u], s[4u * t + 2u], s[4u * t + 3u]);
-            w = w * up;
-            ivec4 x = ivec4(lk_rte(w.x), lk_rte(w.y), lk_rte(w.z), lk_rte(w.w));
+            ivec4 x = ivec4(rte_of(s[4u * t], up), rte_of(s[4u * t + 1u], up),
+                            rte_of(s[4u * t + 2u], up), rte_of(s[4u * t + 3u], up));
             tile[p_at + (four >> 2)][four & 3u] = pack4((x + 128) >> 8);
             tile[p_at + 16u * V_STRIDE + (four >> 2)][four & 3u] = pack4(x);
         }
@@ -350,6 +398,9 @@ void main()
             f_old[r] = old;
             f_new[r] = new;
             down[r] = lk_weight_down(e_most);
+            if (most != 0u && lk_bits(lk_weight_down(e_most)) < LK_MIN_BITS) {
+                atomicOr(small, 1u);
+            }
         }
         barrier();
 
@@ -364,21 +415,35 @@ void main()
         LOAD_BY_ROW(by_old, f_old, row0);
         LOAD_BY_ROW(by_new, f_new, row0);
         LOAD_BY_ROW(by_down, down, row0);
+        bool exact = small == 0u; /* by_down by_new, and what they multiply, need no rounding */
+        if (exact) {
+            STEP_UNROLL for (int e = 0; e < N_OWN(by_down); e++) {
+                OWN(by_down, e) = OWN(by_down, e) * OWN(by_new, e);
+            }
+        }
         STEP_UNROLL for (uint c = 0u; c < BOUND(COLUMNS); c++) {
-            INTS high = ZERO_INTS, low = ZERO_INTS;
+            INTS high = MAGIC_INTS, low = MAGIC_INTS;
             STEP_UNROLL for (uint k = 0u; k < BOUND(2u); k++) {
                 RIGHT v;
                 LOAD_RIGHT(v, V_TILE + 16u * (COLUMNS * side + c) * V_STRIDE + 2u * k, V_STRIDE);
                 MULTIPLY(w_high[k], v, high);
                 MULTIPLY(w_low[k], v, low);
             }
-            STEP_UNROLL for (int e = 0; e < N_OWN(high); e++) {
-                precise float add = joined(OWN(high, e), OWN(low, e)) * OWN(by_down, e);
-                add = lk_flush(add);
-                add = add * OWN(by_new, e);
-                precise float before = OWN(o[c], e) * OWN(by_old, e);
-                before = before + add;
-                OWN(o[c], e) = lk_flush(before);
+            if (exact) {
+                STEP_UNROLL for (int e = 0; e < N_OWN(high); e++) {
+                    float add = joined(OWN(high, e), OWN(low, e));
+                    precise float before = OWN(o[c], e) * OWN(by_old, e);
+                    OWN(o[c], e) = lk_flush(fma(add, OWN(by_down, e), before));
+                }
+            } else {
+                STEP_UNROLL for (int e = 0; e < N_OWN(high); e++) {
+                    precise float add = joined(OWN(high, e), OWN(low, e)) * OWN(by_down, e);
+                    add = lk_flush(add);
+                    add = add * OWN(by_new, e);
+                    precise float before = OWN(o[c], e) * OWN(by_old, e);
+                    before = before + add;
+                    OWN(o[c], e) = lk_flush(before);
+                }
             }
         }
     }
@@ -393,8 +458,8 @@ void main()
     barrier();
     FLOATS by_l;
     LOAD_BY_ROW(by_l, f_old, row0);
-    /* four matrices of a subgroup at a time leave through the scores, those of the second half through
-     * the values */
+    /* four matrices of a subgroup at a time leave through the scores, those of the second half behind
+     * them */
     STEP_UNROLL for (uint c0 = 0u; c0 < COLUMNS; c0 += 4u) {
         STEP_UNROLL for (uint c = 0u; c < BOUND(4u) && c0 + c < COLUMNS; c++) {
             STEP_UNROLL for (int e = 0; e < N_OWN(o[c0 + c]); e++) {

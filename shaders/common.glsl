@@ -21,6 +21,17 @@ layout(std430, binding = 7) buffer Flags
     uint flags[];
 };
 
+/* F(i). Kernels for matrix units take the device's own conversion: the probe switches them off where
+ * it does not round to nearest even. */
+float float_of(int i)
+{
+#ifdef LK_MATRIX
+    return LK_TO_F32(i);
+#else
+    return lk_f32_of_int(i);
+#endif
+}
+
 /* Rule 1: the value an op stores; an out-of-range one sets the op's flag. */
 float store_value(float y, uint op)
 {

@@ -27,6 +27,7 @@
 /* c += a b */
 #define MULTIPLY(a, b, c) c = coopMatMulAdd(a, b, c)
 #define ZERO_INTS INTS(0)
+#define MAGIC_INTS INTS(int(LK_MAGIC_BITS)) /* sums that begin there are floats: see float_in */
 #define ZERO_FLOATS FLOATS(0.0)
 #else
 /* Element e of lane l is row l / 2, column 8 (l & 1) + e of its 16 x 16. */
@@ -53,6 +54,15 @@ struct Right {
 #define N_OWN(m) int(BOUND(8u))
 #define OWN(m, e) m.v[e]
 #define ZERO_INTS Ints(int[8](0, 0, 0, 0, 0, 0, 0, 0))
+Ints magic_ints()
+{
+    Ints m;
+    for (uint e = 0u; e < BOUND(8u); e++) {
+        m.v[e] = int(LK_MAGIC_BITS);
+    }
+    return m;
+}
+#define MAGIC_INTS magic_ints()
 #define ZERO_FLOATS Floats(float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
 uint own_row()
 {
@@ -107,3 +117,10 @@ int dot16(uvec4 a, uvec4 b)
         c.v[e_] += dot16(l.a, tile[at_]) + dot16(l.b, tile[at_ + 1u]);                             \
     }
 #endif
+
+/* F of a sum that began at LK_MAGIC_BITS, below 2^22: its bits are those of LK_MAGIC plus the sum. */
+float float_in(int sum)
+{
+    precise float f = lk_flt(uint(sum)) - LK_MAGIC;
+    return f;
+}

@@ -25,9 +25,10 @@
 #define LK_PROBE_BLOCK   15u /* int8 block with scale, offset and centred nibbles */
 #define LK_PROBE_SOFTMAX 16u /* chunk maxima, powers of two and a merge */
 #define LK_PROBE_ITEMS   17u
-/* A feature: outside of the verdict, switched off when it differs. */
-#define LK_PROBE_DOT 17u /* packed int8 dot product */
-#define LK_PROBE_ALL 18u
+/* Features: outside of the verdict, switched off when they differ. */
+#define LK_PROBE_DOT     17u /* packed int8 dot product */
+#define LK_PROBE_CONVERT 18u /* the device's own int to float, which kernels for matrix units take */
+#define LK_PROBE_ALL     19u
 
 LK_FN LK_U32 probe_mix(LK_U32 x)
 {
@@ -195,6 +196,15 @@ LK_FN LK_U32 probe_bytes(LK_U32 x)
     return k == 0u ? 0x80808080u : k == 1u ? 0x7f7f7f7fu : k == 2u ? 0x7f80817fu : u;
 }
 
+/* Integers of 25 to 31 bits and either sign: halfway between two floats, one less and one more. */
+LK_FN LK_I32 probe_tie(LK_U32 i)
+{
+    LK_U32 shift = 1u + i % 7u;
+    LK_U32 u = ((probe_mix(i) & 0x7fffffu) | 0x800000u) << shift;
+    LK_I32 v = LK_INT(u + (1u << (shift - 1u)) + i / 7u % 3u - 1u);
+    return (i & 1u) != 0u ? -v : v;
+}
+
 LK_FN LK_U32 probe_item(LK_U32 item, LK_U32 i)
 {
     if (item == LK_PROBE_UNPACK) {
@@ -216,6 +226,14 @@ LK_FN LK_U32 probe_item(LK_U32 item, LK_U32 i)
         LK_I32 v = LK_INT(u) >> LK_INT(shift);
         v = (i & 32u) != 0u && shift > 8u ? (v | 1) * 2 + 1 : v;
         return lk_bits(lk_f32_of_int(v)) ^ (lk_bits(lk_f22(v >> 10)) * 3u);
+    }
+    if (item == LK_PROBE_CONVERT) {
+#ifdef LK_GLSL
+        return lk_bits(LK_TO_F32(probe_tie(i))) ^ (lk_bits(LK_TO_F32(LK_INT(probe_mix(i)))) * 3u);
+#else
+        return lk_bits(lk_f32_of_int(probe_tie(i))) ^
+               (lk_bits(lk_f32_of_int(LK_INT(probe_mix(i)))) * 3u);
+#endif
     }
     if (item == LK_PROBE_MULADD) {
         LK_F32 t = probe_float(3u * i, 117u, 30u);

@@ -214,7 +214,7 @@ void main()
                     t = t * lk_f32_of_int(dots[i * 4 + j]);
 #ifdef W_MINS
                     precise float m = a_offset[my_row(uint(i))] * dx;
-                    m = m * lk_f32_of_int(mins[i * 4 + j]);
+                    m = m * lk_f22(mins[i * 4 + j]); /* 256 products of 127 and 63 at most */
                     t = t - m;
 #endif
                     g[i * 4 + j] = t;

@@ -9,7 +9,7 @@
  *
  * The integer scales of 256-blocks: those of 32 elements multiply the product of a step
  * (W_STEP_SCALE); those of 16 multiply the weights first, which then are one int8 (Q2_K, Q3_K
- * negated) or two, v = 128 h + l with -64 <= l < 64 (LIMBS). The mins are one step more. Halves of a
+ * negated) or two, v = 128 h + l with 0 <= l < 128 (LIMBS). The mins are one step more. Halves of a
  * block of 32 with a scale each (W_HALVES) are two matrices, each with zeros in place of the other half:
  * a row has zeros between its halves, so that both are 32 elements of it.
  */
@@ -91,23 +91,28 @@ shared float token_sum[4u * BN];
 #include "shaders/matrix.glsl"
 
 #if defined(W_K) && !defined(W_STEP_SCALE)
-/* Four weights of a word, signed, times an integer scale: bytes of the low and high limb. */
+/* Weights 0 and 2 of a word of four signed bytes, and 1 and 3, times an integer scale, plus `more`: what
+ * each becomes must be at least 0 and below 2^16, so that two of them fit into a product of words. */
+void products(uint q, int sc, int more, out uint even, out uint odd)
+{
+    uint u = q ^ 0x80808080u; /* each plus 128 */
+    uint add = uint(more - 128 * sc) * 0x00010001u;
+    even = (u & 0x00ff00ffu) * uint(sc) + add;
+    odd = ((u >> 8) & 0x00ff00ffu) * uint(sc) + add;
+}
+
+/* Four weights of a word times an integer scale: bytes of the low and the high limb. */
 void scaled(uint q, int sc, out uint low, out uint high)
 {
+    uint even, odd;
     high = 0u;
 #if LIMBS == 2
-    ivec4 v = sc * ivec4(bitfieldExtract(int(q), 0, 8), bitfieldExtract(int(q), 8, 8),
-                         bitfieldExtract(int(q), 16, 8), int(q) >> 24);
-    uvec4 w = uvec4(v + 64);
-    low = (w.x & 127u) | (w.y & 127u) << 8 | (w.z & 127u) << 16 | (w.w & 127u) << 24;
-    w = uvec4(ivec4(w) >> 7) & 255u;
-    high = w.x | w.y << 8 | w.z << 16 | w.w << 24;
-    low = centre(low, 0x40404040u);
+    products(q, sc, 64 * 128, even, odd); /* below 64 * 128 in magnitude */
+    low = (even & 0x007f007fu) | ((odd << 8) & 0x7f007f00u);
+    high = centre(((even >> 7) & 0x007f007fu) | ((odd << 1) & 0x7f007f00u), 0x40404040u);
 #elif defined(LK_W_Q3_K)
-    ivec4 v = -sc * ivec4(bitfieldExtract(int(q), 0, 8), bitfieldExtract(int(q), 8, 8),
-                          bitfieldExtract(int(q), 16, 8), int(q) >> 24);
-    uvec4 w = uvec4(v) & 255u;
-    low = w.x | w.y << 8 | w.z << 16 | w.w << 24;
+    products(q, -sc, 256, even, odd);
+    low = (even & 0x00ff00ffu) | ((odd << 8) & 0xff00ff00u);
 #else
     low = q * uint(sc);
 #endif
@@ -189,15 +194,13 @@ void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
 }
 
 #ifdef W_MINS
-/* Eight sums of 16 activations, two to a word: their lower and upper limbs, v = 128 h + l. */
+/* Eight sums of 16 activations, two to a word: their lower and upper limbs, v = 128 h + l with
+ * 0 <= l < 128, each four in the order 0, 2, 1, 3, as the mins are. */
 void limbs_of(uvec4 sums, out uvec2 low, out uvec2 high)
 {
-    low = high = uvec2(0u);
-    for (uint i = 0u; i < 8u; i++) {
-        int sum = bitfieldExtract(int(sums[i >> 1]), int(16u * (i & 1u)), 16) + 64;
-        low[i >> 2] |= (uint((sum & 127) - 64) & 255u) << (8u * (i & 3u));
-        high[i >> 2] |= (uint(sum >> 7) & 255u) << (8u * (i & 3u));
-    }
+    uvec4 l = sums & 0x007f007fu, h = (sums >> 7) & 0x00ff00ffu;
+    low = l.xz | l.yw << 8;
+    high = h.xz | h.yw << 8;
 }
 #endif
 
@@ -223,7 +226,7 @@ void put(uint to, uint b, uint q, uint row, uint part)
             uvec4 mins = uvec4(0u);
             for (uint s = 0u; s < 8u; s++) {
                 ivec4 sc = w_groups(words, s);
-                mins[s >> 1] |= uint(sc.z | sc.w << 8) << (16u * (s & 1u));
+                mins[s >> 1] |= uint(sc.z | sc.w << 16) << (8u * (s & 1u));
             }
             tile[at] = uvec4(0u);
             tile[at + 1u] = mins;
@@ -359,23 +362,23 @@ void multiply(uint from, uint s, uint row0, uint col0)
         STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
             uint n = i * TN + j;
 #if defined(W_HALVES)
-            INTS z = ZERO_INTS;
-            INTS zh = ZERO_INTS;
+            INTS z = MAGIC_INTS;
+            INTS zh = MAGIC_INTS;
             MULTIPLY(w[i], x, z);
             MULTIPLY(wh[i], x, zh);
             STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {
-                precise float v = OWN(dw[i], e) * lk_f22(OWN(z, e)); /* exact products */
-                v = fma(OWN(mw[i], e), lk_f22(OWN(zh, e)), v);
+                precise float v = OWN(dw[i], e) * float_in(OWN(z, e)); /* exact products */
+                v = fma(OWN(mw[i], e), float_in(OWN(zh, e)), v);
                 v = v * OWN(dt, e);
                 precise float sum = OWN(g[n], e) + v;
                 OWN(g[n], e) = sum;
             }
 #elif defined(W_32)
-            INTS z = ZERO_INTS;
+            INTS z = MAGIC_INTS;
             MULTIPLY(w[i], x, z);
             STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {
                 precise float v = OWN(dw[i], e) * OWN(dt, e);
-                v = v * lk_f22(OWN(z, e));
+                v = v * float_in(OWN(z, e));
 #ifdef W_OFFSET
                 precise float o = OWN(mw[i], e) * OWN(st, e);
                 v = v + o;
@@ -427,9 +430,11 @@ void end_block(uint from, uint row0, uint col0)
             uint n = i * TN + j;
 #ifdef W_MINS
             INTS z = ZERO_INTS;
-            MULTIPLY(wl[i], x, z);
-            INTS zh = ZERO_INTS;
-            MULTIPLY(wh[i], x, zh);
+            MULTIPLY(wh[i], x, z);
+            STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {
+                OWN(z, e) = 128 * OWN(z, e) + int(LK_MAGIC_BITS);
+            }
+            MULTIPLY(wl[i], x, z); /* 256 products of 127 and 63 at most, below 2^22 */
 #endif
             STEP_UNROLL for (int e = 0; e < N_OWN(dt); e++) {
                 int dot = OWN(dots[n], e);
@@ -440,10 +445,10 @@ void end_block(uint from, uint row0, uint col0)
                 dot = -dot;
 #endif
                 precise float v = OWN(dw[i], e) * OWN(dt, e);
-                v = v * lk_f32_of_int(dot);
+                v = v * float_of(dot);
 #ifdef W_MINS
                 precise float m = OWN(mw[i], e) * OWN(dt, e);
-                m = m * lk_f32_of_int(OWN(z, e) + 128 * OWN(zh, e));
+                m = m * float_in(OWN(z, e));
                 v = v - m;
 #endif
                 precise float sum = OWN(y[n], e) + v;

@@ -21,9 +21,10 @@
 enum { HALVES = 65536, SAMPLES = 4096 };
 
 static const char *const NAMES[LK_PROBE_ALL] = {
-    "half-unpack", "cells", "int-to-float", "multiply-add", "ordered-sum", "exact-products",
-    "rcp",         "rsqrt", "exp2-part",    "exp",          "tanh",        "sigmoid",
-    "gelu",        "flush", "rounding",     "block",        "softmax",     "int-dot",
+    "half-unpack",    "cells",   "int-to-float", "multiply-add", "ordered-sum",
+    "exact-products", "rcp",     "rsqrt",        "exp2-part",    "exp",
+    "tanh",           "sigmoid", "gelu",         "flush",        "rounding",
+    "block",          "softmax", "int-dot",      "conversion",
 };
 
 static uint32_t count_of(uint32_t item)
@@ -130,7 +131,9 @@ static lk_status run_items(struct run *r, lk_error *err)
 /* Item `i` differs at index `at`: a feature is switched off, anything else is the verdict. */
 static void item_differs(struct lk_vk_device *dev, uint32_t i, uint32_t at, struct verdict *v)
 {
-    bool *feature = i == LK_PROBE_DOT ? &dev->found.use[LK_VK_INT_DOT] : NULL;
+    bool *feature = i == LK_PROBE_DOT       ? &dev->found.use[LK_VK_INT_DOT]
+                    : i == LK_PROBE_CONVERT ? &dev->found.use[LK_VK_MATRIX]
+                                            : NULL;
     if (feature && !*feature) {
         return; /* not in use anyway */
     }
