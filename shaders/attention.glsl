@@ -113,17 +113,11 @@ float weight_of(float s, int k, int n)
     return k - n < LK_P_CUT ? lk_flt(0u) : lk_scale2(m, k - n);
 }
 
-/* rte of x times a power of two: that product is exact, so that an fma rounds as rte does. */
-int rte_of(float x, float power)
-{
-    precise float t = fma(x, power, LK_MAGIC);
-    return int(lk_bits(t) - LK_MAGIC_BITS);
-}
-
 /* p as an integer of l. */
 int count_of(float p)
 {
-    return rte_of(p, lk_flt(uint(127 + LK_L_BITS) << 23));
+    precise float t = p * lk_flt(uint(127 + LK_L_BITS) << 23);
+    return lk_rte(t);
 }
 
 float l_of(int sum)

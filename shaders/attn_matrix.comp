@@ -211,6 +211,13 @@ int scores_of(bool whole, uint r, uint part, int from, uint span, float q_scale,
     return top;
 }
 
+/* rte of x times a power of two: that product is exact, so that an fma rounds as rte does. */
+int rte_of(float x, float power)
+{
+    precise float t = fma(x, power, LK_MAGIC);
+    return int(lk_bits(t) - LK_MAGIC_BITS);
+}
+
 /* Scores become weights times the scales of values: the largest of them, and the count of l. */
 void weights_of(bool whole, uint part, int from, uint span, int top, inout float s[OWN_KEYS],
                 out int count, out uint most)
@@ -223,7 +230,7 @@ void weights_of(bool whole, uint part, int from, uint span, int top, inout float
             precise float w = 0.0;
             if (takes_part(whole, t, e, from, span)) {
                 precise float pj = weight_of(s[4u * t + e], lk_rte(s[4u * t + e]), top);
-                count += count_of(pj);
+                count += rte_of(pj, lk_flt(uint(127 + LK_L_BITS) << 23)); /* as count_of */
                 w = pj * scale[e];
                 most = max(most, lk_bits(w));
             }

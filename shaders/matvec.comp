@@ -195,7 +195,7 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
         t = t * lk_f32_of_int(dot[n]);
 #ifdef W_MINS
         precise float m = scale.y * dx;
-        m = m * lk_f22(mins[n]); /* 256 products of 127 and 63 at most */
+        m = m * lk_f32_of_int(mins[n]);
         t = t - m;
 #endif
         g[n] = t;
