@@ -56,7 +56,7 @@ Test(random_models, every_architecture_and_type)
 {
     enum { MORE_TYPES = 5 };
     static const char *const archs[] = MODEL_ARCHS;
-    char path[] = "random-model-XXXXXX";
+    char path[] = "/tmp/lockstep-random-model-XXXXXX";
     int fd = mkstemp(path);
     cr_assert(fd >= 0);
     close(fd);
@@ -106,7 +106,7 @@ Test(random_models, the_same_model_written_otherwise)
 {
     static const char *const archs[] = {"llama", "qwen2", "gemma3", "phi3"};
     static const char *const backends[] = {"scalar", "cpu"};
-    char path[] = "random-model-XXXXXX";
+    char path[] = "/tmp/lockstep-random-model-XXXXXX";
     int fd = mkstemp(path);
     cr_assert(fd >= 0);
     close(fd);
@@ -149,7 +149,7 @@ Test(random_models, the_same_model_written_otherwise)
 Test(random_models, scales_beside_matrices)
 {
     static const char *const archs[] = MODEL_ARCHS, *const backends[] = {"scalar", "cpu"};
-    char path[] = "random-model-XXXXXX";
+    char path[] = "/tmp/lockstep-random-model-XXXXXX";
     int fd = mkstemp(path);
     cr_assert(fd >= 0);
     close(fd);
@@ -178,7 +178,7 @@ Test(random_models, scales_beside_matrices)
  * error where they are used. */
 Test(random_models, rows_and_tokens_of_different_numbers)
 {
-    char path[] = "random-model-XXXXXX";
+    char path[] = "/tmp/lockstep-random-model-XXXXXX";
     int fd = mkstemp(path);
     cr_assert(fd >= 0);
     close(fd);
