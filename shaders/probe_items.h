@@ -26,10 +26,9 @@
 #define LK_PROBE_SOFTMAX 16u /* chunk maxima, powers of two and a merge */
 #define LK_PROBE_ITEMS   17u
 /* Features: outside of the verdict, switched off when they differ. */
-#define LK_PROBE_DOT 17u /* packed int8 dot product */
-#define LK_PROBE_CONVERT                                                                           \
-    18u /* the device's own int to float, which kernels for matrix units take */
-#define LK_PROBE_ALL 19u
+#define LK_PROBE_DOT     17u /* packed int8 dot product */
+#define LK_PROBE_CONVERT 18u /* int to float by the device itself, for matrix units */
+#define LK_PROBE_ALL     19u
 
 LK_FN LK_U32 probe_mix(LK_U32 x)
 {

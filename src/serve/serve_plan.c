@@ -207,11 +207,11 @@ static size_t read_budget(const struct plan *p, size_t n_write, size_t n_reads)
 {
     lk_scheduler *s = p->s;
     size_t fixed = s->options.n_step_tokens, n, least = n_write ? n_write / 2 : BLOCK;
+    s->times = n_write == 0 ? ALONE : n_reads >= CROWD ? CROWDED : 1;
     if (fixed) {
         n = fixed > n_write ? fixed - n_write : 0;
         return n > 0 ? n : 1;
     }
-    s->times = n_write == 0 ? ALONE : n_reads >= CROWD ? CROWDED : 1;
     n = (size_t)(s->times * s->pace);
     n = n_write && n > p->shares ? p->shares : n;
     least = least > LEAST_READ ? least : LEAST_READ;

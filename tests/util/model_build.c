@@ -95,6 +95,8 @@ void model_random(enum lk_type type, uint8_t *data, size_t n, float deviation, s
             if (SPREAD[k].type == type) {
                 float wobble = 0.75f + 0.5f * (float)(rng_u32(rng) >> 8) * 0x1p-24f;
                 float d = deviation / SPREAD[k].deviation * wobble;
+                bool skewed = type == LK_TYPE_TQ2_0 || type == LK_TYPE_Q2_0; /* -1, 0, 1 and 2 */
+                d = skewed && (rng_u32(rng) & 1u) ? -d : d; /* which then have no mean */
                 put_scale(info, block, 0, d);
                 for (int s = 1; s < info->n_scales; s++) {
                     static const float SUB_BLOCKS[4] = {1.0f, 0.75f, 0.5f, 1.25f};
