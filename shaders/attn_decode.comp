@@ -178,11 +178,13 @@ void turn_rows(uint lid, uint n_heads)
         precise float a = x0 * c;
         precise float b = x1 * s;
         a = a - b;
-        tile[i0] = store_value(a, op);
+        bool far = false;
+        tile[i0] = stored(a, far);
         a = x0 * s;
         b = x1 * c;
         a = a + b;
-        tile[i1] = store_value(a, op);
+        tile[i1] = stored(a, far);
+        raise(far, op);
     }
     barrier();
 }
@@ -254,7 +256,9 @@ void score(uint k_at, uint j, bool own, uint row0, out SUM dot[SET_ROWS])
     LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
         dot[i] = SUM(0);
     }
-    for (uint first = 0u; first < DIM; first += 4u * STEP) { /* pads are zero */
+    /* pads are zero; the bound is what no compiler knows (there is one workgroup along x), since code
+     * that runs once is fetched more slowly than a loop turns */
+    for (uint first = 0u; first < DIM + gl_WorkGroupID.x; first += 4u * STEP) {
         uint high[STEP];
         uint halves[STEP / 2u];
         LK_UNROLL for (uint g = 0u; g < STEP; g++) {

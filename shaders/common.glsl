@@ -32,11 +32,26 @@ float float_of(int i)
 #endif
 }
 
+/* Rule 1 of one value of several that an invocation stores: `far` says whether one was out of range. */
+float stored(float y, inout bool far)
+{
+    far = lk_out_of_range(y) || far;
+    return lk_flush(y);
+}
+
+/* Sets an op's flag if one of its values was out of range. */
+void raise(bool far, uint op)
+{
+    if (far) {
+        atomicOr(flags[op], 1u);
+    }
+}
+
 /* Rule 1: the value an op stores; an out-of-range one sets the op's flag. */
 float store_value(float y, uint op)
 {
-    if (lk_out_of_range(y)) {
-        atomicOr(flags[op], 1u);
-    }
-    return lk_flush(y);
+    bool far = false;
+    y = stored(y, far);
+    raise(far, op);
+    return y;
 }

@@ -27,6 +27,7 @@ layout(std430, binding = 1) readonly buffer Act4
 };
 const uint BM = 16u * OWN;
 const uint BN = 8u * OWN;
+#define STORES OWN
 #include "shaders/tile_store.glsl"
 
 #ifdef W_FLOAT
@@ -297,8 +298,12 @@ void main()
     }
     for (uint i = 0u; i < OWN; i++) {
         uint row = my_row(i);
+        uint token[OWN];
+        float value[OWN];
         for (uint j = 0u; j < OWN; j++) {
-            store_row(group0 + (row >> 5), row & 31u, token0 + my_token(j), y[i * OWN + j]);
+            token[j] = token0 + my_token(j);
+            value[j] = y[i * OWN + j];
         }
+        store(place_of(group0 + (row >> 5), row & 31u), token, value);
     }
 }

@@ -37,6 +37,7 @@ layout(std430, binding = 1) readonly buffer Act4
 {
     uvec4 x4[];
 };
+#define STORES 8u
 #include "shaders/tile_store.glsl"
 
 #if defined(LK_W_Q6_K) || defined(LK_W_IQ2_XS) || defined(LK_W_IQ2_S) || defined(LK_W_IQ1_M)
@@ -471,14 +472,36 @@ void end_block(uint from, uint row0, uint col0)
 #endif
 }
 
+/* Stores matrices j of all subgroups. */
+void leave(uint j, Place place, uint part, uint row, uint row0, uint at_n, uint token0)
+{
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
+        STORE_COLUMNS(y[i * TN + j], at_n * 16u * STAGE + (row0 >> 2) + 4u * i, STAGE);
+    }
+    barrier();
+    for (uint first = part; first < 16u * SUBGROUPS_N; first += STORES * SUBGROUPS_N) {
+        uint token[STORES];
+        float value[STORES];
+        STEP_UNROLL for (uint i = 0u; i < BOUND(STORES); i++) {
+            uint t = first + i * SUBGROUPS_N;
+            token[i] = token0 + ((t >> 4) * TN + j) * 16u + (t & 15u);
+            value[i] = lk_flt(tile[t * STAGE + (row >> 2)][row & 3u]);
+        }
+        store(place, token, value);
+    }
+    barrier();
+}
+
 void main()
 {
     uint lid = gl_LocalInvocationIndex;
-    uint group0 = gl_WorkGroupID.x * (BM / 32u);
-    uint token0 = gl_WorkGroupID.y * BN;
+    /* The tokens of a tile of rows come one after the other: its weights are read once. */
+    uint at = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+    uint row_tile = at / gl_NumWorkGroups.y, token_tile = at - row_tile * gl_NumWorkGroups.y;
+    uint group0 = row_tile * (BM / 32u), token0 = token_tile * BN;
     uint n_groups = p.n_groups;
     if (EXPERTS) {
-        if (!begin_experts(gl_WorkGroupID.y)) {
+        if (!begin_experts(token_tile)) {
             return;
         }
         token0 = 0u;
@@ -510,34 +533,37 @@ void main()
     uint from = 0u;
     fetch(c, 0u, 0u, group, r, part, token0);
     put(0u, 0u, 0u, row, part);
-    barrier();
 #ifdef W_K
+    fetch(c, 0u, 1u, group, r, part, token0);
+    barrier();
     for (uint b = 0u; b < c.n_blocks; b++) {
         STEP_UNROLL for (uint q = 0u; q < BOUND(N_STEPS); q++) {
-            /* In large tiles a branch at every step keeps the compiler from mixing steps, for which
-             * there are not registers enough. */
-            bool last = q == N_STEPS - 1u, more = !last && BM <= 64u;
-            more = more || b * N_STEPS + q + 1u < c.n_blocks * N_STEPS;
-            uint next_b = last ? b + 1u : b, next_q = last ? 0u : q + 1u;
-            if (more) {
-                fetch(c, next_b, next_q, group, r, part, token0);
+            /* The next step leaves the registers, the one after it comes into them. In large tiles a
+             * branch at every step keeps the compiler from mixing steps, for which there are not
+             * registers enough. */
+            bool ends = q == N_STEPS - 1u, nears = q >= N_STEPS - 2u;
+            uint step = b * N_STEPS + q, steps = c.n_blocks * N_STEPS;
+            if ((BM <= 64u && !ends) || step + 1u < steps) {
+                put(from ^ 1u, ends ? b + 1u : b, ends ? 0u : q + 1u, row, part);
+            }
+            if ((BM <= 64u && !nears) || step + 2u < steps) {
+                fetch(c, nears ? b + 1u : b, nears ? q + 2u - N_STEPS : q + 2u, group, r, part,
+                      token0);
             }
             if (q < 4u) {
                 STEP_UNROLL for (uint s = 0u; s < BOUND(2u); s++) {
                     multiply(from, s, row0, col0);
                 }
             }
-            if (last) {
+            if (ends) {
                 end_block(from, row0, col0);
             }
             from ^= 1u;
-            if (more) {
-                put(from, next_b, next_q, row, part);
-            }
             barrier();
         }
     }
 #else
+    barrier();
     uint steps = (c.n_blocks + 1u) >> 1;
     for (uint step = 0u; step < steps; step++) {
         bool more = step + 1u < steps;
@@ -559,16 +585,18 @@ void main()
         barrier();
     }
 #endif
+    Place place = place_of(group0 + (row >> 5), r);
     /* some matrices of each subgroup at a time: rows lie side by side when they are stored */
-    STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
-        STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-            STORE_COLUMNS(y[i * TN + j], at_n * 16u * STAGE + (row0 >> 2) + 4u * i, STAGE);
-        }
-        barrier();
-        for (uint t = part; t < 16u * SUBGROUPS_N; t += THREADS / BM) {
-            store_row(group0 + (row >> 5), r, token0 + ((t >> 4) * TN + j) * 16u + (t & 15u),
-                      lk_flt(tile[t * STAGE + (row >> 2)][row & 3u]));
-        }
-        barrier();
+#ifdef LK_MATRIX /* numbers that are constants keep `y` in registers */
+    leave(0u, place, part, row, row0, at_n, token0);
+    leave(1u, place, part, row, row0, at_n, token0);
+    if (TN > 2u) {
+        leave(2u, place, part, row, row0, at_n, token0);
+        leave(3u, place, part, row, row0, at_n, token0);
     }
+#else
+    for (uint j = 0u; j < BOUND(TN); j++) {
+        leave(j, place, part, row, row0, at_n, token0);
+    }
+#endif
 }

@@ -68,40 +68,80 @@ uint expert_row(uint token)
     return row_of(min(token, expert_rows - 1u)) / p.rg2;
 }
 
-void store_row(uint group, uint r, uint token, float value)
+#ifdef LK_MATRIX
+#define STORE_UNROLL [[unroll]]
+#else
+#define STORE_UNROLL
+#endif
+
+/* Where the results of a row go: the buffer, its word of the first token (of experts, of their first
+ * row), how far the next is, and the op that they are of. */
+struct Place {
+    uint to, at, stride, op;
+};
+const uint NOWHERE = 3u;
+
+Place place_of(uint group, uint r)
 {
-    precise float y = value;
+    uint row = group * 32u + r;
     if (EXPERTS) {
-        uint row = group * 32u + r;
-        if (token < expert_rows && row < p.n0) {
-            out0[row_of(token) * p.w0 + row] = store_value(y, p.op0);
-        }
-        return;
+        return Place(row < p.n0 ? 0u : NOWHERE, row, p.w0, p.op0);
     }
-    if (token >= p.n_tokens || group >= p.n_groups) {
-        return;
+    if (group >= p.n_groups) {
+        return Place(NOWHERE, 0u, 0u, 0u);
     }
     if (group < p.rg1) {
-        uint row = group * 32u + r;
-        if (row < p.n0) {
-            uint at = token * p.w0 + p.at0 + row;
-            y = store_value(y, p.op0);
-            if (EPI == LK_VK_EPI_ADD) {
-                precise float z = residual[at] + y;
-                out1[at] = store_value(z, p.op_next);
-            } else {
-                out0[at] = y;
+        return Place(row < p.n0 ? 0u : NOWHERE, p.at0 + row, p.w0, p.op0);
+    }
+    if (group < p.rg2) {
+        row -= p.rg1 * 32u;
+        return Place(row < p.n1 ? 1u : NOWHERE, row, p.w1, p.op1);
+    }
+    row -= p.rg2 * 32u;
+    return Place(row < p.n2 ? 2u : NOWHERE, row, p.w2, p.op2);
+}
+
+/* Stores results of a row, STORES tokens of it at a time, so that none waits for the one before. */
+void store(Place place, uint token[STORES], float value[STORES])
+{
+    bool add = EPI == LK_VK_EPI_ADD && place.to == 0u, far = false, far_next = false;
+    uint limit = EXPERTS ? expert_rows : p.n_tokens;
+    uint at[STORES];
+    float y[STORES];
+    STORE_UNROLL for (uint i = 0u; i < STORES; i++) {
+        uint row = EXPERTS ? row_of(min(token[i], limit - 1u)) : min(token[i], limit - 1u);
+        at[i] = place.at + row * place.stride;
+        y[i] = add ? residual[at[i]] : 0.0;
+    }
+    STORE_UNROLL for (uint i = 0u; i < STORES; i++) {
+        /* what is not stored is 0, so that nobody is told of it */
+        precise float v = place.to != NOWHERE && token[i] < limit ? value[i] : 0.0;
+        v = stored(v, far);
+        if (add) {
+            v = y[i] + v;
+            v = stored(v, far_next);
+        }
+        y[i] = v;
+    }
+    if (add || place.to == 1u) {
+        STORE_UNROLL for (uint i = 0u; i < STORES; i++) {
+            if (token[i] < limit) {
+                out1[at[i]] = y[i];
             }
         }
-    } else if (group < p.rg2) {
-        uint row = (group - p.rg1) * 32u + r;
-        if (row < p.n1) {
-            out1[token * p.w1 + row] = store_value(y, p.op1);
+    } else if (place.to == 0u) {
+        STORE_UNROLL for (uint i = 0u; i < STORES; i++) {
+            if (token[i] < limit) {
+                out0[at[i]] = y[i];
+            }
         }
-    } else {
-        uint row = (group - p.rg2) * 32u + r;
-        if (row < p.n2) {
-            out2[token * p.w2 + row] = store_value(y, p.op2);
+    } else if (place.to == 2u) {
+        STORE_UNROLL for (uint i = 0u; i < STORES; i++) {
+            if (token[i] < limit) {
+                out2[at[i]] = y[i];
+            }
         }
     }
+    raise(far, place.op);
+    raise(far_next, p.op_next);
 }
