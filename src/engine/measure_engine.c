@@ -4,6 +4,7 @@
  * memory, time by op and by kernel. The clocks are the backends'; see the last hooks of struct
  * lk_backend_impl.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/engine.h"
@@ -271,7 +272,25 @@ lk_status lk_engine_time_kernel(lk_engine *e, int n_tokens, lk_kernel_time *out,
     return part->impl->kernels(&bo, false, main_type(e->plan), n_tokens, take_kernel, out, err);
 }
 
-lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
+/* Whether there are kernels of a type of this name; the error has the names. */
+static lk_status check_type(const char *type, lk_error *err)
+{
+    char known[512];
+    size_t n, at = 0;
+    const struct lk_type_info *types = lk_types(&n);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(types[i].name, type) == 0) {
+            return LK_OK;
+        }
+        at += (size_t)snprintf(known + at, at < sizeof known ? sizeof known - at : 0, "%s%s",
+                               i ? ", " : "", types[i].name);
+        at = at < sizeof known ? at : sizeof known;
+    }
+    return lk_fail(err, LK_E_INVALID, "timing kernels: type '%.40s', expected one of %s", type,
+                   known);
+}
+
+lk_status lk_bench_kernels(const lk_engine_options *options, const char *type, int n_tokens,
                            bool (*each)(void *user, const lk_kernel_time *time), void *user,
                            lk_error *err)
 {
@@ -285,6 +304,10 @@ lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
                        "timing kernels: %d tokens, threads %d and %d, expected 1 to 8192 tokens "
                        "and no negative number of threads",
                        n_tokens, o.threads, o.threads_batch);
+    }
+    lk_status status = type ? check_type(type, err) : LK_OK;
+    if (status) {
+        return status;
     }
     struct lk_backend_options bo = {.threads = o.threads,
                                     .threads_batch = o.threads_batch,
@@ -301,12 +324,12 @@ lk_status lk_bench_kernels(const lk_engine_options *options, int n_tokens,
     }
     struct lk_device device;
     if (impl->look) {
-        lk_status status = lk_device_one(impl, &bo, o.device, &device, err);
+        status = lk_device_one(impl, &bo, o.device, &device, err);
         if (status) {
             return status;
         }
         bo.device = &device.id;
     }
     bool all = strcmp(o.cpu_level, "auto") == 0;
-    return impl->kernels(&bo, all, NULL, n_tokens, each, user, err);
+    return impl->kernels(&bo, all, type, n_tokens, each, user, err);
 }

@@ -33,6 +33,9 @@ same "bench -p 0" "$(bench -p 0 -r 1 --csv | grep -c prefill)" 0
 expect 2 "bench nothing" bench $model -p 0 -n 0
 expect 2 "bench without a model" bench; holds "bench without a model: what it needs" "$(err)" "MODEL"
 expect 2 "bench --ops without a model" bench --kernels --ops
+same "bench --kernels --type" "$(bench -r 1 --kernels --type Q6_K --cpu-level generic --csv | grep ^kernel | cut -d , -f 3 | sort -u)" Q6_K
+expect 2 "kernels of no type" bench --kernels --type Q9; holds "kernels of no type: those known" "$(err)" Q4_K
+expect 2 "bench --type without --kernels" bench $model --type Q4_K
 expect 2 "bench in two forms" bench $model --csv --json
 expect 2 "bench in a short context" bench $model -p 9 --ctx 8
 same "bench --depth --csv" "$(bench -r 2 -p 0 --depth 3,11 --csv | grep ^depth | cut -d , -f 1-4,8 | tr '\n' ';')" \

@@ -83,7 +83,7 @@ Test(api, options_of_an_older_header_are_taken)
         cr_assert_eq(lk_devices(&o, NULL, NULL, &err), LK_E_INVALID);
         cr_assert_eq(lk_device_disable(&o, "matrix", &err), LK_E_INVALID);
         cr_assert(strstr(err.message, "engine options: size is"), "%s", err.message);
-        cr_assert_eq(lk_bench_kernels(&o, 1, NULL, NULL, &err), LK_E_INVALID);
+        cr_assert_eq(lk_bench_kernels(&o, NULL, 1, NULL, NULL, &err), LK_E_INVALID);
         cr_assert(strstr(err.message, "engine options: size is"), "%s", err.message);
         lk_check_report *report;
         cr_assert_eq(lk_check(m, &o, NULL, &report, &err), LK_E_INVALID);

@@ -252,7 +252,7 @@ Test(bench, every_kernel_is_timed_once)
     lk_error err;
     size_t n_types;
     const struct lk_type_info *types = lk_types(&n_types);
-    cr_assert_eq(lk_bench_kernels(NULL, 2, see, &k, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_bench_kernels(NULL, NULL, 2, see, &k, &err), LK_OK, "%s", err.message);
     for (size_t i = 0; i < n_types; i++) {
         cr_assert_eq(k.seen[LK_CPU_GENERIC][i], 1, "%s", types[i].name);
         if (lk_cpu_has(LK_CPU_AVX2, NULL) == LK_CPU_HAS) {
@@ -262,13 +262,18 @@ Test(bench, every_kernel_is_timed_once)
     memset(&k, 0, sizeof k);
     k.stop_at = 1;
     o.cpu_level = "generic";
-    cr_assert_eq(lk_bench_kernels(&o, 2, see, &k, &err), LK_E_CANCELLED);
+    cr_assert_eq(lk_bench_kernels(&o, NULL, 2, see, &k, &err), LK_E_CANCELLED);
     cr_assert_eq(k.n, 1);
-    cr_assert_eq(lk_bench_kernels(&o, 0, see, &k, &err), LK_E_INVALID);
+    memset(&k, 0, sizeof k);
+    cr_assert_eq(lk_bench_kernels(&o, "Q4_K", 2, see, &k, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(k.n, 1);
+    cr_assert_eq(lk_bench_kernels(&o, "Q4_Z", 2, see, &k, &err), LK_E_INVALID);
+    cr_assert(strstr(err.message, "'Q4_Z'") && strstr(err.message, "Q4_K"), "%s", err.message);
+    cr_assert_eq(lk_bench_kernels(&o, NULL, 0, see, &k, &err), LK_E_INVALID);
     o.cpu_level = "warp";
-    cr_assert_eq(lk_bench_kernels(&o, 2, see, &k, &err), LK_E_INVALID);
+    cr_assert_eq(lk_bench_kernels(&o, NULL, 2, see, &k, &err), LK_E_INVALID);
     o.backend = "scalar";
-    cr_assert_eq(lk_bench_kernels(&o, 2, see, &k, &err), LK_E_UNSUPPORTED);
+    cr_assert_eq(lk_bench_kernels(&o, NULL, 2, see, &k, &err), LK_E_UNSUPPORTED);
     o.backend = "abacus";
-    cr_assert_eq(lk_bench_kernels(&o, 2, see, &k, &err), LK_E_INVALID);
+    cr_assert_eq(lk_bench_kernels(&o, NULL, 2, see, &k, &err), LK_E_INVALID);
 }

@@ -217,7 +217,7 @@ Test(vk_lanes, devices_that_are_not_there_are_an_error)
     cr_assert_str_eq(err.message, "device '0,1': names 2 devices, expected one");
     cr_assert_eq(lk_device_disable(&o, "int-dot", &err), LK_E_DEVICE);
     o.backend = "vulkan";
-    cr_assert_eq(lk_bench_kernels(&o, 1, NULL, NULL, &err), LK_E_DEVICE);
+    cr_assert_eq(lk_bench_kernels(&o, NULL, 1, NULL, NULL, &err), LK_E_DEVICE);
     o.device = NULL;
     o.placement = "vulkan 0:0-5";
     o.backend = "auto";

@@ -12,7 +12,7 @@ struct arguments {
     struct cli_engine_args engine; /* first: the tables of cli.h write here */
     int64_t p, n, r, stream_mb, crowd;
     double warm_up;
-    const char *peer, *depth, *svg;
+    const char *peer, *depth, *svg, *type;
     bool roofline, ops, kernels, csv, json;
 };
 #define THIS(field) offsetof(struct arguments, field)
@@ -32,6 +32,8 @@ static const struct cli_option options[] = {
     {"ops", 0, CLI_FLAG, NULL, THIS(ops), .help = "time by operation (CPU)"},
     {"kernels", 0, CLI_FLAG, NULL, THIS(kernels),
      .help = "speed of each matmul kernel alone, of the CPU or --backend vulkan; needs no MODEL"},
+    {"type", 0, CLI_STRING, "TYPE", THIS(type),
+     .help = "with --kernels: those of one type, e.g. Q4_K"},
     {"crowd", 0, CLI_INT, "N", THIS(crowd), "0", 0, 1024,
      .help = "a second engine with N threads in turns with the first: what more threads than cores "
              "cost (with --pin they really run); 0: none"},
@@ -175,7 +177,7 @@ static int time_kernels(struct bench *b)
     if (code) {
         return code;
     }
-    lk_status status = lk_bench_kernels(&o, n_tokens, keep_kernel, b, &err);
+    lk_status status = lk_bench_kernels(&o, b->args->type, n_tokens, keep_kernel, b, &err);
     cli_engine_options_free(&cache);
     return status ? cli_error(b->cli, &err) : stop_or(CLI_DONE);
 }
@@ -234,6 +236,9 @@ static int check_arguments(struct bench *b)
     bool has_model = b->cli->argc > 0;
     if (!has_model && !a->kernels) {
         return cli_fail(b->cli, CLI_USAGE, "expected MODEL, or --kernels");
+    }
+    if (a->type && !a->kernels) {
+        return cli_fail(b->cli, CLI_USAGE, "--type needs --kernels");
     }
     if (!has_model && (a->peer || a->ops || a->roofline || a->crowd)) {
         return cli_fail(b->cli, CLI_USAGE, "--%s needs a MODEL",
