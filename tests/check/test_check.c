@@ -40,16 +40,16 @@ static bool may_lack(const char *path, const char *column)
     return lacks;
 }
 
-/* Other tokens and positions than those of a whole check; of every third model, with LK_FULL=1 of
- * all. */
+/* Other tokens and positions than those of a whole check; of every sixth model, in turn, with
+ * LK_FULL=1 of all. */
 Test(check, no_alarm_when_quick)
 {
     lk_engine_options o = cpu();
     lk_check_options co = lk_check_options_default();
-    size_t step = test_is_sanitized_sample() ? 9 : test_is_full() ? 1 : 3;
+    size_t step = test_is_sanitized_sample() ? 18 : test_is_full() ? 1 : 6;
     co.quick = true;
-    test_samples("quick checks of two thirds of the models");
-    for (size_t i = 0; i < test_n_models(); i += step) {
+    test_samples("quick checks of five sixths of the models");
+    for (size_t i = test_turn() % step; i < test_n_models(); i += step) {
         lk_model *m;
         lk_error err;
         lk_check_report *r;
@@ -64,8 +64,8 @@ Test(check, no_alarm_when_quick)
 Test(check, no_alarm_on_any_architecture)
 {
     lk_engine_options o = cpu();
-    size_t step = test_is_sanitized_sample() ? 7 : test_is_full() ? 1 : 2;
-    for (size_t i = 0; i < test_n_models(); i += step) {
+    size_t step = test_is_sanitized_sample() ? 14 : test_is_full() ? 1 : 4;
+    for (size_t i = test_turn() % step; i < test_n_models(); i += step) {
         lk_model *m;
         lk_error err;
         lk_check_report *r;
@@ -114,8 +114,8 @@ Test(check, a_flipped_bit_is_found_and_its_tensor_named)
         cr_assert_eq(lk_model_open(path, &m, &err), LK_OK, "%s", err.message);
         cr_assert_eq(lk_plan_build(m->gguf, &plan, &err), LK_OK, "%s", err.message);
         /* each of the 13 weights of a gemma3 layer, if not in each layer */
-        int step = i == 0 && !test_is_full() ? 5 : 1;
-        for (int w = 0; w < plan->n_weights; w += step) {
+        int step = test_is_full() ? 1 : i == 0 ? 5 : 3;
+        for (int w = (int)(test_turn() % (size_t)step); w < plan->n_weights; w += step) {
             lk_check_report *r;
             struct damage d;
             damage_bit(&d, plan, w, co.quick);

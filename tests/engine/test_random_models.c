@@ -64,9 +64,9 @@ Test(random_models, every_architecture_and_type)
     test_samples("most pairs of an architecture and a type");
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         for (size_t t = 0; t < n_types; t++) {
-            bool skips = !test_is_full() && (a + t) % (a < MORE_TYPES ? MORE_TYPES : 16) != 0;
-            if (arch_shape_of(archs[a])->both_ways || skips ||
-                (test_is_sanitized_sample() && ((a + t) % 48 || a % 3))) {
+            size_t at = a + t + test_turn(), step = a < MORE_TYPES ? MORE_TYPES : 16;
+            if (arch_shape_of(archs[a])->both_ways || (!test_is_full() && at % step != 0) ||
+                (test_is_sanitized_sample() && (at % 48 || (a + test_turn() / 48) % 3))) {
                 continue;
             }
             struct model_params p =
@@ -154,7 +154,7 @@ Test(random_models, scales_beside_matrices)
     close(fd);
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         size_t step = test_is_sanitized_sample() ? 18 : test_is_full() ? 1 : 3;
-        if (arch_shape_of(archs[a])->both_ways || a % step) {
+        if (arch_shape_of(archs[a])->both_ways || (a + test_turn()) % step) {
             continue;
         }
         struct model_params p = model_params_default(archs[a], LK_TYPE_F32, 13);

@@ -48,17 +48,19 @@ static float *expected_rows(const char *path, const int32_t *ids, size_t *n_voca
 typedef void (*body)(const char *path, const char *backend, const int32_t *ids, const float *rows,
                      size_t n_vocab);
 
-/* Each test has every second model on one backend, both of which turn by model and from test to
- * test, so that each model is in half of the tests; with LK_FULL=1 all models on both. */
+/* Each test has every fourth model on one backend, both of which turn by model, from test to test
+ * and with test_turn, so that each model is in a fourth of the tests; with LK_FULL=1 all models on
+ * both. */
 static bool wanted(size_t model, size_t backend, size_t turn)
 {
-    return test_is_full() || (model % 2 == turn % 2 && (model / 2 + turn / 2) % 2 == backend);
+    turn += test_turn();
+    return test_is_full() || (model % 4 == turn % 4 && (model / 4 + turn / 4) % 2 == backend);
 }
 
 static void for_each_model(body fn, size_t turn)
 {
     size_t tiny = test_n_models(), step = test_is_sanitized_sample() ? 5 : 1;
-    test_samples("half of the models in each test of sessions, which takes turns");
+    test_samples("three fourths of the models in each test of sessions, which takes turns");
     for (size_t i = 0; i < tiny + test_n_real_models(); i += step) {
         const char *path = i < tiny ? test_model_path(i) : test_real_model_path(i - tiny);
         int32_t ids[N];

@@ -17,54 +17,65 @@
 
 enum { TYPES_OF_A_SAMPLE = 8 }; /* each eighth */
 
-/* Of every type and shape, without the features of a variant. Where few cases run each type has
- * every other number of tokens with one width, which turns, and half of the types lack the features
- * of a variant, others of each, a quarter is unrolled; SwiftShader has a few types, others in each
- * variant. */
+enum { N_TOKENS = 5, N_WIDTHS = 3, MAT_VECS = 3 };
+static const int COUNTS[N_TOKENS] = {1, 3, 9, 17, 70}; /* the first three of mat-vecs, then tiles */
+
+/* Whether a sample has a case of a type: a mat-vec and a tile, each of one width, in turn. With
+ * LK_FULL=1 SwiftShader has every other number of tokens with one width. */
+static bool in_sample(size_t type, int v, size_t tokens, size_t width)
+{
+    size_t turn = type + type / 3 + test_turn() / 3;
+    if (test_is_full()) {
+        return (type / (v > 0 ? 2 : 1) + tokens) % 2 == 0 && !vk_pair_skips(type + tokens, width);
+    }
+    return (turn / 6 + tokens) % N_WIDTHS == width &&
+           (tokens < MAT_VECS ? turn % MAT_VECS == tokens
+                              : turn % (N_TOKENS - MAT_VECS) == tokens - MAT_VECS);
+}
+
+/* Of every type and shape, without the features of a variant. Where few cases run a third of the
+ * types lack the features of a variant, others of each, an eighth is unrolled; SwiftShader has a
+ * few types, others in each variant. */
 static void matmuls(int v)
 {
-    static const int ROWS[] = {1, 33, 96}, TOKENS[] = {1, 3, 9, 17, 70};
+    static const int ROWS[] = {1, 33, 96};
     const char *variant = VK_VARIANTS[v];
-    size_t n_types;
+    size_t n_types, turn = test_turn(), each = test_is_full() ? 2 : 3;
     const struct lk_type_info *types = lk_types(&n_types);
     bool sample = vk_pair_samples();
-    for (size_t t = sample ? (size_t)v : 0; t < n_types; t += sample ? TYPES_OF_A_SAMPLE : 1) {
+    for (size_t t = sample ? ((size_t)v + turn) % TYPES_OF_A_SAMPLE : 0; t < n_types;
+         t += sample ? TYPES_OF_A_SAMPLE : 1) {
         int block = types[t].block;
-        int cols[3] = {block,
-                       block == 256 ? 768
-                       : block == 1 ? 262
-                                    : block * 11,
-                       block == 1 ? 7 : block * 20};
+        int cols[N_WIDTHS] = {block,
+                              block == 256 ? 768
+                              : block == 1 ? 262
+                                           : block * 11,
+                              block == 1 ? 7 : block * 20};
         /* only kernels of decode are unrolled; those of float weights take CPU drivers too
          * long to compile, and run where the device is a GPU */
         bool unrolled = strcmp(variant, "looped") == 0;
         bool wide = strncmp(variant, "narrow", 6) == 0;
         bool few = vk_pair_few() && !sample;
-        bool others = few && v > 0 && (unrolled ? t % 4 != 3 : (t + (size_t)v) % 2 == 0);
+        bool others =
+            few && v > 0 &&
+            (unrolled ? (t + turn) % (4 * each - 4) != 3 : (t + (size_t)v + turn) % each != 1);
         if ((unrolled && !types[t].quantized) || others) {
             continue;
         }
-        for (size_t i = 0; i < (unrolled ? 1 : LK_COUNT(TOKENS)); i++) {
-            if (few && !unrolled && (t / (v > 0 ? 2 : 1) + i) % 2 != 0) {
-                continue;
-            }
-            if (wide && TOKENS[i] <= LK_VK_FEW_TOKENS) {
+        for (size_t i = 0; i < (unrolled ? 1 : N_TOKENS); i++) {
+            if (wide && COUNTS[i] <= LK_VK_FEW_TOKENS) {
                 continue; /* tiles are for more */
             }
-            if (sample && types[t].grid && (TOKENS[i] == 3 || TOKENS[i] == 9)) {
-                continue; /* one mat-vec and a tile: each is seconds to compile there */
-            }
-            bool some = unrolled || (i == 4 && sample);
-            for (size_t k = some; k < (some ? 2 : LK_COUNT(cols)); k++) {
+            for (size_t k = unrolled; k < (unrolled ? 2 : N_WIDTHS); k++) {
                 struct vk_bench b;
                 char what[96];
                 int rows = ROWS[(i + k) % 3];
-                if (!some && vk_pair_skips(t + i, k)) {
+                if (!unrolled && vk_pair_few() && !in_sample(t, v, i, k)) {
                     continue;
                 }
                 snprintf(what, sizeof what, "matmul %s %dx%d, %d tokens, without '%s'",
-                         types[t].name, rows, cols[k], TOKENS[i], variant);
-                vk_bench_begin(&b, cols[k], TOKENS[i], what);
+                         types[t].name, rows, cols[k], COUNTS[i], variant);
+                vk_bench_begin(&b, cols[k], COUNTS[i], what);
                 int w = vk_bench_weight(&b, types[t].type, rows, cols[k], 5 + i + 10 * k);
                 vk_bench_op(&b, LK_OP_MATMUL, 0, -1, vk_bench_slot(&b, rows, LK_ROWS_TOKENS), w);
                 vk_bench_end(&b, variant);
@@ -98,7 +109,8 @@ Test(vk_agree, matmul_in_wide_tiles)
 Test(vk_agree, floats_in_many_tiles)
 {
     static const enum lk_type TYPES[] = {LK_TYPE_F32, LK_TYPE_F16, LK_TYPE_BF16};
-    for (size_t t = 0; t < LK_COUNT(TYPES); t++) {
+    size_t step = vk_pair_samples() ? LK_COUNT(TYPES) : 1;
+    for (size_t t = test_turn() % step; t < LK_COUNT(TYPES); t += step) {
         struct vk_bench b;
         vk_bench_begin(&b, 9, 256, "floats in many tiles");
         int w = vk_bench_weight(&b, TYPES[t], 2040, 9, 5);
@@ -156,15 +168,19 @@ static void layer(struct vk_bench *b, enum lk_type type, int n_tokens, const cha
 Test(vk_agree, layers_of_matmuls_fused_and_unfused)
 {
     static const int TOKENS[] = {1, 8, 19};
-    size_t n_types;
+    size_t n_types, turn = test_turn();
     const struct lk_type_info *types = lk_types(&n_types);
     bool sample = vk_pair_samples(); /* of the types that no sample of matmuls has */
-    for (size_t t = sample ? 4 : 0; t < n_types; t += sample ? TYPES_OF_A_SAMPLE : 1) {
+    for (size_t t = sample ? (4 + turn) % TYPES_OF_A_SAMPLE : 0; t < n_types;
+         t += sample ? TYPES_OF_A_SAMPLE : 1) {
+        if (vk_pair_few() && !sample && (test_is_full() ? t % 4 / 2 : (t + turn) % 4) != 0) {
+            continue;
+        }
         for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
             struct vk_bench b;
             char what[96];
             bool unrolled = types[t].type == LK_TYPE_Q4_K; /* what decode alone is */
-            if (vk_pair_skips(unrolled ? 0 : t, i) || (vk_pair_few() && !sample && t % 4 / 2)) {
+            if (vk_pair_few() && ((unrolled ? 0 : t + turn / 4) + i) % LK_COUNT(TOKENS) != 0) {
                 continue;
             }
             snprintf(what, sizeof what, "layer of %s, %d tokens", types[t].name, TOKENS[i]);
@@ -182,7 +198,9 @@ Test(vk_agree, a_batch_is_several_submissions)
         return;
     }
     static const int TOKENS[] = {1, 5, 40};
-    for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
+    bool few = vk_pair_turns(); /* one of them, in turn */
+    for (size_t i = few ? test_turn() % LK_COUNT(TOKENS) : 0; i < LK_COUNT(TOKENS);
+         i += few ? LK_COUNT(TOKENS) : 1) {
         uint64_t n[2];
         for (int all = 0; all < 2; all++) {
             struct vk_bench b;
@@ -209,7 +227,8 @@ Test(vk_agree, long_rows_of_a_token)
         int cols;
     } CASE[] = {{LK_TYPE_Q4_1, 4384}, {LK_TYPE_Q5_0, 4384},  {LK_TYPE_Q2_K, 4608},
                 {LK_TYPE_Q6_K, 4608}, {LK_TYPE_Q4_K, 25600}, {LK_TYPE_F16, 4100}};
-    for (size_t i = 0; i < LK_COUNT(CASE); i += vk_pair_samples() ? 3 : 1) {
+    size_t step = vk_pair_samples() ? LK_COUNT(CASE) : vk_pair_turns() ? 2 : 1;
+    for (size_t i = test_turn() % step; i < LK_COUNT(CASE); i += step) {
         struct vk_bench b;
         int n = CASE[i].cols, rows = CASE[i].type == LK_TYPE_F16 ? 64 : 256;
         vk_bench_begin(&b, n, 1, "long rows");
@@ -240,6 +259,9 @@ Test(vk_agree, norm_and_residual)
                      COLS[] = {80, 640, 640, 640};
     for (size_t i = 0; i < LK_COUNT(TOKENS); i++) {
         for (size_t k = 0; k < LK_COUNT(GROUPS); k++) {
+            if (vk_pair_samples() && (i + k + test_turn()) % LK_COUNT(GROUPS) != 0) {
+                continue;
+            }
             int group = GROUPS[k];
             struct vk_bench b;
             vk_bench_begin(&b, 640, TOKENS[i], "norm and residual");
@@ -261,7 +283,8 @@ Test(vk_agree, norm_and_residual)
 Test(vk_agree, layer_norm)
 {
     static const int WIDTHS[] = {1, 7, 130, 576, 640}, TOKENS[] = {1, 6, 33};
-    for (size_t i = 0; i < LK_COUNT(WIDTHS) * LK_COUNT(TOKENS); i++) {
+    size_t step = vk_pair_samples() ? 4 : 1;
+    for (size_t i = test_turn() % step; i < LK_COUNT(WIDTHS) * LK_COUNT(TOKENS); i += step) {
         struct vk_bench b;
         int n = WIDTHS[i / LK_COUNT(TOKENS)], group = n == 640 ? 80 : n;
         vk_bench_begin(&b, n, TOKENS[i % LK_COUNT(TOKENS)], "layer norm");
@@ -417,8 +440,8 @@ static void run_within_limits(const char *disable)
             }
         }
     }
-    size_t step = test_is_full() ? 1 : 4; /* sizes of every type: vk_limits */
-    for (size_t t = 0; t < n_types; t += step) {
+    size_t step = test_is_full() ? 1 : 8; /* sizes of every type: vk_limits */
+    for (size_t t = test_turn() % step; t < n_types; t += step) {
         struct vk_bench b;
         layer(&b, types[t].type, TOKENS[t % 3], "layer within limits");
         vk_bench_end(&b, disable);

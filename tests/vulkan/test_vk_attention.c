@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/util/models.h"
 #include "tests/vulkan/vk_bench.h"
 #include "vulkan/device/vk_limits.h"
 #include "vulkan/vk.h"
@@ -47,7 +48,7 @@ Test(vk_attention, rope_kv_and_attention)
         {4, 2, 490, 96, 100, true, 20.0f, true, true, 0, 0},
     };
     for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
-        if (vk_pair_row(h)) {
+        if (vk_pair_samples() ? h == test_turn() % LK_COUNT(HEADS) : vk_pair_row(h)) {
             run_cases(&HEADS[h], 1, 0, N_CASES, VK_VARIANTS[h % 3]);
         }
     }
@@ -68,7 +69,7 @@ Test(vk_attention, attention_of_both_widths_of_keys)
     };
     bool few = vk_pair_few();
     for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
-        size_t only = h / 2 % 2; /* of few each row has one of the ways */
+        size_t only = (h / 2 + test_turn() / 4) % 2; /* of few each row has one of the ways */
         if (!vk_pair_row(h)) {
             continue;
         }
@@ -119,13 +120,14 @@ Test(vk_attention, attention_by_matrices)
         for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
             if (!vk_pair_few()) {
                 run_cases(&HEADS[h], 1, 4, 7, "looped,narrow,matrix");
-            } else if (h % 2 == 1 || h == 4) { /* each shape is long to compile */
-                size_t c = 4 + h % 3;
+            } else if (vk_pair_row(h)) { /* each shape is long to compile */
+                size_t c = 4 + (h + test_turn() / 3) % 3;
                 vk_attention_case(&HEADS[h], CASES[c].n_tokens, CASES[c].n_seqs, CASES[c].pos0,
                                   "looped,narrow,matrix");
             }
         }
-        for (int e = -48; e <= -40; e += 4) {
+        bool few = vk_pair_turns(); /* one of three, in turn */
+        for (int e = few ? -48 + 4 * (int)(test_turn() % 3) : -48; e <= -40; e += few ? 12 : 4) {
             faint_case(&FAINT, 130, ldexpf(1.0f, e), "looped,narrow,matrix");
         }
     }
@@ -151,7 +153,8 @@ Test(vk_attention, large_heads_by_matrices)
     cr_assert(lk_vk_fits(256, 48u << 10, "attn_wide", largest));
     for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
         for (size_t c = 4; c < N_CASES; c++) {
-            if (!vk_pair_few() || (h == 0 && c == 6)) { /* it is long to compile */
+            size_t at = 3 * h + c - 4;
+            if (!vk_pair_few() || at == test_turn() % 9) { /* it is long to compile */
                 vk_attention_case(&HEADS[h], CASES[c].n_tokens, CASES[c].n_seqs, CASES[c].pos0,
                                   "looped,narrow,matrix");
             }
@@ -166,7 +169,8 @@ Test(vk_attention, large_heads_by_matrices)
 Test(vk_attention, values_share_words_with_their_neighbours)
 {
     static const struct vk_heads H = {2, 1, 10, 10, 0, false, 0.0f, false, false, 0, 0};
-    for (int pos = 0; pos < 5; pos++) {
+    int step = vk_pair_samples() ? 5 : 1;
+    for (int pos = (int)(test_turn() % (size_t)step); pos < 5; pos += step) {
         for (int n = 1; n <= 9; n++) {
             vk_attention_case(&H, n, 1, 60 + pos, n % 2 ? "" : "int-dot");
         }
@@ -188,8 +192,13 @@ Test(vk_attention, values_of_another_width)
     };
     static const char *const WAYS[] = {"", "int-dot", "narrow,matrix", "matrix"};
     for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
-        bool few = vk_pair_few();
-        for (size_t v = few ? h : 0; vk_pair_row(h) && v < (few ? h + 1 : LK_COUNT(WAYS)); v++) {
+        /* SwiftShader has no sample of the widest heads and of what stands for matrices */
+        bool few = vk_pair_few(), sample = vk_pair_samples();
+        size_t turn = test_turn(), only = (h + turn / 3) % (sample ? 2 : LK_COUNT(WAYS));
+        if (sample ? h == 0 || (h + turn) % 3 != 0 : !vk_pair_row(h)) {
+            continue;
+        }
+        for (size_t v = few ? only : 0; v < (few ? only + 1 : LK_COUNT(WAYS)); v++) {
             vk_attention_case(&HEADS[h], 1, 1, (int)h, WAYS[v]);
             vk_attention_case(&HEADS[h], 1, 1, 130, WAYS[v]);
             vk_attention_case(&HEADS[h], 3, 2, 61, WAYS[v]);

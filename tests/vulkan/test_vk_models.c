@@ -47,18 +47,18 @@ Test(vk_models, rows_are_those_of_the_contract)
         uint32_t n_batch;
         bool fuse;
     } way[] = {{1, true}, {7, false}, {50, true}, {80, false}};
-    size_t step = vk_pair_samples() ? 18 /* SwiftShader keeps nothing that it compiled */
+    size_t step = vk_pair_samples() ? 27 /* SwiftShader keeps nothing that it compiled */
                   : test_is_full() || !vk_pair_few() ? 1
-                  : vk_pair_validates()              ? 5
-                                                     : 2;
-    for (size_t i = 0; i < test_n_models(); i += step) {
+                  : vk_pair_validates()              ? 9
+                                                     : 6;
+    for (size_t i = test_turn() % step; i < test_n_models(); i += step) {
         const char *path = test_model_path(i);
         int32_t ids[N];
         size_t n_vocab;
         tiny_tokens(ids, N, test_model_n_vocab(path), 7);
         float *want = scalar_rows(path, ids, &n_vocab);
         for (size_t w = 0; w < LK_COUNT(way); w++) {
-            if (vk_pair_few() && i / step % LK_COUNT(way) != w) {
+            if (vk_pair_few() && (i / step + test_turn()) % LK_COUNT(way) != w) {
                 continue;
             }
             char what[256];
@@ -143,7 +143,8 @@ Test(vk_models, timing_ops_counts_them_and_changes_no_bit)
 Test(vk_models, a_session_moves_in_mid_sentence)
 {
     for (size_t i = 0; i < test_n_models(); i++) {
-        if (vk_pair_skips(i, 0) || (vk_pair_samples() && i % 18 != 0)) {
+        size_t step = vk_pair_samples() ? test_n_models() : vk_pair_turns() ? 6 : 1;
+        if ((i + test_turn()) % step != 0 || (step == 1 && vk_pair_skips(i, 0))) {
             continue;
         }
         const char *path = test_model_path(i);
@@ -199,7 +200,7 @@ Test(vk_models, pages_of_uploaded_weights_are_given_back)
     }
     size_t files = 0, all = 0;
     for (size_t i = 0; i < test_n_models(); i++) {
-        if (vk_pair_skips(i, 1)) {
+        if (vk_pair_turns() ? (i + test_turn()) % 9 != 0 : vk_pair_skips(i, 1)) {
             continue;
         }
         const char *path = test_model_path(i);

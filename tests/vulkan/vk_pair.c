@@ -34,7 +34,7 @@ const struct lk_device_id *vk_pair_id(void)
 }
 
 /* A device whose every kernel is compared by bits needs no probe of them: where compiling takes
- * long, one without some features is opened as it was found. */
+ * long, it is opened as it was found, with LK_FULL=1 only one without some features. */
 static struct lk_backend *open_device(const char *disable)
 {
     struct lk_backend_options o = {.device = vk_pair_id(),
@@ -43,7 +43,7 @@ static struct lk_backend *open_device(const char *disable)
     struct lk_backend *b = NULL;
     struct lk_caps caps;
     lk_error err;
-    if (*disable && vk_pair_few()) {
+    if (vk_pair_turns() || (*disable && vk_pair_few())) {
         b = lk_alloc(sizeof *b);
         cr_assert(b);
         cr_assert_eq(lk_vk_device_open(&o, &b->dev, &err), LK_OK, "%s", err.message);
@@ -93,6 +93,11 @@ bool vk_pair_few(void)
     return driver_is("swiftshader") || (driver_is(NULL) && !test_is_full());
 }
 
+bool vk_pair_turns(void)
+{
+    return vk_pair_few() && !test_is_full();
+}
+
 bool vk_pair_samples(void)
 {
     return driver_is("swiftshader") && !test_is_full();
@@ -106,7 +111,7 @@ bool vk_pair_validates(void)
 bool vk_pair_row(size_t row)
 {
     return !driver_is(NULL) || test_is_full() ||
-           (driver_is("swiftshader") ? row % 4 == 1 : row % 2 == 0);
+           (row + test_turn()) % (driver_is("swiftshader") ? 4 : 3) == 0;
 }
 
 bool vk_pair_leaves(const char *what)
@@ -119,7 +124,7 @@ bool vk_pair_leaves(const char *what)
 
 bool vk_pair_skips(size_t a, size_t b)
 {
-    return (a + b) % 3 != 0 && vk_pair_few();
+    return (a + b + test_turn()) % (test_is_full() ? 3 : 4) != 0 && vk_pair_few();
 }
 
 void vk_rng_floats(struct rng *r, float *x, size_t n, int scale)

@@ -16,20 +16,21 @@ struct lk_backend *vk_pair_device(const char *disable); /* opened on first use *
 void vk_pair_close(void);
 /* A driver that runs shaders on the CPU compiles each of them for long, and hardly anything else
  * takes time there, so that without LK_FULL=1 fewer cases run. lavapipe has every kernel and every
- * type, but not all pairs of them; SwiftShader has a sample, and with LK_FULL=1 what lavapipe has
- * without: it compiles unrolled kernels for minutes, into gigabytes. tools/test_vk names the driver
- * in LK_TEST_DRIVER; without it all run. */
+ * type, but not all pairs of them; SwiftShader has a sample, and with LK_FULL=1 a larger one: it
+ * compiles unrolled kernels for minutes, into gigabytes. Samples turn (test_turn). tools/test_vk
+ * names the driver in LK_TEST_DRIVER; without it all run. */
 bool vk_pair_few(void);       /* on either of them: fewer cases */
+bool vk_pair_turns(void);     /* without LK_FULL=1: still fewer, others with each test_turn() */
 bool vk_pair_samples(void);   /* on SwiftShader: of what lavapipe has a sample */
 bool vk_pair_validates(void); /* on lavapipe, under the validation layer */
 /* The same of a test of the host, which gains nothing from a second driver: it says that it is left
  * out. */
 bool vk_pair_leaves(const char *what);
-/* Whether row `row` of a table is run: lavapipe has the even ones, SwiftShader each fourth,
- * another; with LK_FULL=1 both have all. */
+/* Whether row `row` of a table is run: lavapipe has each third, SwiftShader each fourth, in turn;
+ * with LK_FULL=1 both have all. */
 bool vk_pair_row(size_t row);
-/* Whether case b of row a of a table is left out: where few run all but a third are, of each row
- * and each column. */
+/* Whether case b of row a of a table is left out: where few run all but a fourth are, in turn, of
+ * each row and each column; with LK_FULL=1 SwiftShader has a third. */
 bool vk_pair_skips(size_t a, size_t b);
 
 /* n floats: normal-ish values with zeros, ties and values near 2^-50; magnitudes to 2^scale. */
