@@ -21,10 +21,12 @@ set(LK_KERNEL_SOURCES
   src/quant/quant_check.c
 )
 list(TRANSFORM LK_KERNEL_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/../)
+set(LK_KERNEL_FLAGS "" CACHE STRING "more flags for these files, as -O1 where all else is -O0")
+set_source_files_properties(${LK_KERNEL_SOURCES} PROPERTIES COMPILE_OPTIONS "${LK_KERNEL_FLAGS}")
 
 function(lk_kernel_objects flags)
   list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/)
-  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "${flags}")
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "${flags};${LK_KERNEL_FLAGS}")
   set(LK_KERNEL_SOURCES ${LK_KERNEL_SOURCES} ${ARGN} PARENT_SCOPE)
 endfunction()
 

@@ -49,8 +49,8 @@ static void run(const struct model_params *p, const char *path)
     lk_model_close(&m);
 }
 
-/* Without LK_FULL=1 each type has one of the first five architectures, and each other one has a
- * type or two: cpu_ops runs more of these pairs, beside another backend. */
+/* Without LK_FULL=1 every other type has one of the first five architectures, and each other one
+ * has a type or two, in turn: cpu_ops runs more of these pairs, beside another backend. */
 Test(random_models, every_architecture_and_type)
 {
     enum { MORE_TYPES = 5 };
@@ -64,7 +64,7 @@ Test(random_models, every_architecture_and_type)
     test_samples("most pairs of an architecture and a type");
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
         for (size_t t = 0; t < n_types; t++) {
-            size_t at = a + t + test_turn(), step = a < MORE_TYPES ? MORE_TYPES : 16;
+            size_t at = a + t + test_turn(), step = a < MORE_TYPES ? 2 * MORE_TYPES : 32;
             if (arch_shape_of(archs[a])->both_ways || (!test_is_full() && at % step != 0) ||
                 (test_is_sanitized_sample() && (at % 48 || (a + test_turn() / 48) % 3))) {
                 continue;
@@ -153,7 +153,7 @@ Test(random_models, scales_beside_matrices)
     cr_assert(fd >= 0);
     close(fd);
     for (size_t a = 0; a < LK_COUNT(archs); a++) {
-        size_t step = test_is_sanitized_sample() ? 18 : test_is_full() ? 1 : 3;
+        size_t step = test_is_sanitized_sample() ? 18 : test_is_full() ? 1 : 6;
         if (arch_shape_of(archs[a])->both_ways || (a + test_turn()) % step) {
             continue;
         }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # check_clean.sh BUILD: without a bug `lockstep check` gives no alarm, however the program was built:
-# BUILD's (gcc -O3) and clang's, with LK_FULL=1 also gcc -O2, gcc -O1 and one without Vulkan. On a
-# model that no other test uses.
+# BUILD's (gcc -O3) and clang's (kernels -O1, all else -O0), with LK_FULL=1 also clang -O1, gcc -O2,
+# gcc -O1 and one without Vulkan. On a model that no other test uses.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 release=${1:-build}
@@ -48,8 +48,9 @@ clean_build() { # clean_build NAME WHERE options...
 
 clean release "$release/lockstep" llvmpipe
 clean release-cpu "$release/lockstep" cpu
-clean_build clang llvmpipe -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS_RELEASE=-O1
+clean_build clang llvmpipe -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS_RELEASE=-O0 -DLK_KERNEL_FLAGS=-O1
 if [ "${LK_FULL:-0}" = 1 ]; then
+    clean_build clang-O1 llvmpipe -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS_RELEASE=-O1
     clean_build gcc-O2 cpu -DCMAKE_C_FLAGS_RELEASE=-O2
     clean_build gcc-O1 llvmpipe -DCMAKE_C_FLAGS_RELEASE=-O1
     clean_build no-vulkan cpu -DLK_VULKAN=OFF -DCMAKE_C_FLAGS_RELEASE=-O1

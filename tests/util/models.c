@@ -92,7 +92,7 @@ void test_samples(const char *what)
 bool test_skips_pair(size_t arch, size_t type)
 {
     enum { MORE_TYPES = 5 };
-    size_t step = arch < MORE_TYPES ? 3 : 12;
+    size_t step = arch < MORE_TYPES ? 4 : 16;
     return !test_is_full() && (arch + type + test_turn()) % step != 0;
 }
 

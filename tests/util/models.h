@@ -15,8 +15,8 @@ size_t test_turn(void);
 /* Without LK_FULL=1: says that `what` is not run, in the form that tools/test shows. */
 void test_samples(const char *what);
 /* Whether architecture number `arch` is not tested with type number `type`: without LK_FULL=1 the
- * first five have every third type, so that each type has one or two of them, and those that differ
- * from these in the order of the same ops every twelfth; which ones turns. */
+ * first five have every fourth type, so that each type has one or two of them, and those that
+ * differ from these in the order of the same ops every sixteenth; which ones turns. */
 bool test_skips_pair(size_t arch, size_t type);
 /* Under AddressSanitizer and not LK_FULL=1: code that other tests run without it is sampled. */
 bool test_is_sanitized_sample(void);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Sources of the server. LK_HTTP_SOURCES and LK_WIRE_SOURCES stand alone: tests link them without
-# the rest.
+# Sources of the server. LK_HTTP_SOURCES and LK_WIRE_SOURCES stand alone: they are compiled once, as
+# lk_http and lk_wire, for the program and for tests, which link them without the rest.
 set(LK_HTTP_SOURCES
   tools/server/http.c
   tools/server/http_conn.c
@@ -61,10 +61,17 @@ set(LK_WIRE_SOURCES
   tools/server/wire_turns.c
   tools/server/wire_writer.c
 )
+foreach(name http wire)
+  string(TOUPPER ${name} upper)
+  add_library(lk_${name} OBJECT ${LK_${upper}_SOURCES})
+  target_include_directories(lk_${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src
+    ${PROJECT_SOURCE_DIR}/include)
+  target_compile_definitions(lk_${name} PRIVATE _GNU_SOURCE)
+endforeach()
 set(LK_SERVER_SOURCES
-  ${LK_HTTP_SOURCES}
+  $<TARGET_OBJECTS:lk_http>
   ${LK_PAGE_SOURCES}
-  ${LK_WIRE_SOURCES}
+  $<TARGET_OBJECTS:lk_wire>
   tools/server/info.c
   tools/server/metrics.c
   tools/server/serve_embed.c
