@@ -26,7 +26,9 @@ struct report {
     uint64_t seed;
     char test[128];
     bool failed;
+    unsigned part, parts, at; /* of the cases of matmuls those with at % parts == part run */
 };
+bool report_skips(struct report *r); /* whether the next case is none of these */
 void report_begin(struct report *r, const char *level, const char *what, const char *detail);
 /* Fails the test under way; the first failure of a test is printed. */
 __attribute__((format(printf, 2, 3))) void report_fail(struct report *r, const char *format, ...);
