@@ -181,10 +181,9 @@ typedef struct lk_kernel_time {
 LK_API lk_status lk_engine_time_kernel(lk_engine *engine, int n_tokens, lk_kernel_time *out,
                                        lk_error *err);
 /* Of options (may be NULL) backend ("auto" is the CPU), threads, threads_batch, pin, cpu_level,
- * device, vk_disable and cache_dir count; cpu_level "auto" is every level that there is. Of one
- * type
- * ("Q4_K"), or of all: NULL; LK_E_INVALID for one that there is not. `each` returning false
- * cancels: LK_E_CANCELLED. */
+ * device, vk_disable and cache_dir count; cpu_level "auto" is every level that there is. `type`
+ * names one type ("Q4_K"), LK_E_INVALID where there is none of that name; NULL is all of them.
+ * `each` returning false cancels: LK_E_CANCELLED. */
 LK_API lk_status lk_bench_kernels(const lk_engine_options *options, const char *type, int n_tokens,
                                   bool (*each)(void *user, const lk_kernel_time *time), void *user,
                                   lk_error *err);

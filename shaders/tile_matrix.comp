@@ -3,7 +3,8 @@
  * Tile_matrix: matmul of quantized weights for many tokens, by products of int8 matrices 16 x 32
  * times 32 x 16. A workgroup owns BM rows x BN tokens, a subgroup 32 rows of them and its share of
  * the tokens. K goes through shared memory in steps of 64: while the matrices of one step are
- * multiplied, the words of the next are on their way to registers. Integers are exact in any order,
+ * multiplied, the words of the next (of 256-blocks, of the one after it) are on their way to
+ * registers. Integers are exact in any order,
  * floats keep the chain of each output (rules 2, 3). What multiplies matrices is in matrix.glsl: each
  * row of a left matrix, and each column of a right one, is a row of the tile.
  *

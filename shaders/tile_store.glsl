@@ -109,8 +109,8 @@ void store(Place place, uint token[STORES], float value[STORES])
     uint at[STORES];
     float y[STORES];
     STORE_UNROLL for (uint i = 0u; i < STORES; i++) {
-        uint row = EXPERTS ? row_of(min(token[i], limit - 1u)) : min(token[i], limit - 1u);
-        at[i] = place.at + row * place.stride;
+        uint row = min(token[i], limit - 1u);
+        at[i] = place.at + (EXPERTS ? row_of(row) : row) * place.stride;
         y[i] = add ? residual[at[i]] : 0.0;
     }
     STORE_UNROLL for (uint i = 0u; i < STORES; i++) {

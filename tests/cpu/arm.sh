@@ -4,11 +4,10 @@
 # arm.sh [BUILD]: the kernel test and the whole program built for aarch64, run by an emulator as three
 # CPUs: plain NEON, with dot products, with all that the emulator has. A CPU runs the kernels of the
 # levels that those before it lack, a third of the cases in turn, but not plain C; with LK_FULL=1 all
-# that it can. The program's
-# logits are those of BUILD's program: of tiny-llama and tiny-gemma3 on every CPU and in plain C, of a
-# sixth of the other tiny models, in turn, with all that the emulator has, for few tokens; with
-# LK_FULL=1 all of them and the real models of LK_MODELS on every CPU and in plain C. Compiled with -O1,
-# kernels with -O2; with LK_FULL=1 as it is shipped.
+# that it can. The program's logits are those of BUILD's program: of tiny-llama and tiny-gemma3 on every
+# CPU and in plain C, of a sixth of the other tiny models, in turn, with all that the emulator has, for
+# few tokens; with LK_FULL=1 all of them and the real models of LK_MODELS on every CPU and in plain C.
+# Compiled with -O1, kernels with -O2; with LK_FULL=1 as it is shipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 native=${1:-build}/lockstep build=${1:-build}/arm64
@@ -19,17 +18,17 @@ for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
     fi
 done
 libs=$(tools/get_arm64)
-launcher=() options=()
+launcher=() options=("-DCMAKE_C_FLAGS_RELEASE=-O1 -DNDEBUG" -DLK_KERNEL_FLAGS=-O2)
+part=$((${LK_SAMPLE:-0} % 3))/3
+if [ "${LK_FULL:-0}" = 1 ]; then
+    options=() part=0/1 build+=-full
+fi
 command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache)
-[ "${LK_FULL:-0}" = 1 ] || options=("-DCMAKE_C_FLAGS_RELEASE=-O1 -DNDEBUG" -DLK_KERNEL_FLAGS=-O2)
-[ "${LK_FULL:-0}" = 1 ] && build+=-full
 cmake -G Ninja -S . -B "$build" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
     -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc "${launcher[@]}" "${options[@]}" -DCMAKE_EXE_LINKER_FLAGS=-static \
     -DCMAKE_C_FLAGS="-isystem $libs/include" -DLK_PCRE2="$libs/lib/libpcre2-8.a" \
     -DLK_UTF8PROC="$libs/lib/libutf8proc.a" -DLK_VULKAN=OFF -DLK_TESTS=OFF
 cmake --build "$build" --target lockstep_program test_kernels
-part=$((${LK_SAMPLE:-0} % 3))/3
-[ "${LK_FULL:-0}" = 1 ] && part=0/1
 run() { # run CPU LEVEL...: the levels must really have run
     local cpu=$1 out
     shift

@@ -9,12 +9,13 @@ cd "$(dirname "$0")/../.."
 if [ "${LK_FULL:-0}" = 1 ]; then
     exec tools/test_vk "$1" lavapipe
 fi
+tests_of() { sed -nE 's/^Test\([a-z_]+, ([a-z0-9_]+)[,)].*/\1/p' "$@"; }
 mapfile -t devices < <(
     grep -LxE 'run: cpu' tests/regress/mutants/*.patch | xargs sed -n 's/^entry: //p'
-    sed -nE 's/^Test\([a-z_]+, ([a-z0-9_]+)[,)].*/\1/p' tests/regress/test_regress_device.c
+    tests_of tests/regress/test_regress_device.c
 )
 mapfile -t rest < <(
-    sed -nE 's/^Test\([a-z_]+, ([a-z0-9_]+)[,)].*/\1/p' tests/regress/test_regress*.c tests/engine/test_run.c |
+    tests_of tests/regress/test_regress*.c tests/engine/test_run.c |
         grep -vxFf <(printf '%s\n' "${devices[@]}")
 )
 names=("${devices[@]}") left=0
@@ -25,6 +26,6 @@ for i in "${!rest[@]}"; do
         left=$((left + 1))
     fi
 done
-echo "not run: $left of $((${#rest[@]})) tests on a device whose bugs show on the CPU: LK_FULL=1"
+echo "not run: $left of ${#rest[@]} tests on a device whose bugs show on the CPU: LK_FULL=1"
 pattern=$(printf '%s\n' "${names[@]}" | sort -u | paste -sd '|')
 tools/test_vk "$1" lavapipe --filter "*/@($pattern)"

@@ -3,10 +3,10 @@
  * Vk_range: rule 1 on a device: a value out of range is an error that names its op.
  */
 #include <criterion/criterion.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/numerics.h"
+#include "tests/util/half.h"
 #include "tests/vulkan/vk_bench.h"
 
 /* Rule 1: a value of 2^40 or more, an infinity or a NaN is an error that names the op. */
@@ -29,18 +29,17 @@ Test(vk_range, range_errors_name_the_op)
         cr_assert(strstr(err.message, "bias"), "%s", err.message);
         b.hidden[130] = 1.0f;
         vk_pair_compare(vk_pair_device(""), &b.c);
-        free((void *)(uintptr_t)b.c.plan.weights[0].data);
-        free(b.hidden);
+        vk_bench_release(&b);
     }
     vk_pair_close();
 }
 
-/* The matmul of a prompt that leaves one value: weight 100 d of that row, times the token's only
- * element. */
-static lk_status far_tile(const char *variant, int token, int row, uint16_t d, float x,
-                          lk_error *err)
+/* The matmul of a prompt with one weight that is not 0, 100 d, and one element, x of a token, then
+ * the sum with its input. */
+static lk_status far_tile(const char *variant, int token, int row, double d, float x, lk_error *err)
 {
     enum { ROWS = 64, TOKENS = 70, BLOCK = 34 };
+    uint16_t scale = half_of(d);
     struct vk_bench b;
     vk_bench_begin(&b, ROWS, TOKENS, "a value out of range");
     memset(b.hidden, 0, sizeof(float) * ROWS * TOKENS);
@@ -49,8 +48,7 @@ static lk_status far_tile(const char *variant, int token, int row, uint16_t d, f
     uint8_t *of = (uint8_t *)(uintptr_t)b.c.plan.weights[w].data;
     memset(of, 0, ROWS * ROWS / 32 * BLOCK);
     uint8_t *block = of + (row * (ROWS / 32) + row / 32) * BLOCK;
-    block[0] = (uint8_t)d;
-    block[1] = (uint8_t)(d >> 8);
+    memcpy(block, &scale, sizeof scale);
     block[2 + row % 32] = 100;
     int a = vk_bench_slot(&b, ROWS, LK_ROWS_TOKENS);
     vk_bench_op(&b, LK_OP_MATMUL, 0, -1, a, w);
@@ -67,7 +65,6 @@ static lk_status far_tile(const char *variant, int token, int row, uint16_t d, f
  * residual. */
 Test(vk_range, tiles_tell_of_a_value_out_of_range)
 {
-    enum { UNIT = 0x211f, TEN = 0x2e66 }; /* about 0.01 and 0.1 */
     static const struct {
         int token, row;
     } AT[] = {{0, 0}, {37, 21}, {63, 63}, {69, 62}};
@@ -75,10 +72,10 @@ Test(vk_range, tiles_tell_of_a_value_out_of_range)
         const char *variant = VK_VARIANTS[i % 2 ? 3 : 0];
         lk_error err = {0};
         int t = AT[i].token, r = AT[i].row;
-        cr_assert_eq(far_tile(variant, t, r, UNIT, 0.4e12f, &err), LK_OK, "%s", err.message);
-        cr_assert_eq(far_tile(variant, t, r, UNIT, 0.7e12f, &err), LK_E_RANGE, "token %d", t);
+        cr_assert_eq(far_tile(variant, t, r, 0.01, 0.4e12f, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(far_tile(variant, t, r, 0.01, 0.7e12f, &err), LK_E_RANGE, "token %d", t);
         cr_assert(strstr(err.message, "add"), "%s", err.message);
-        cr_assert_eq(far_tile(variant, t, r, TEN, 0.4e12f, &err), LK_E_RANGE, "token %d", t);
+        cr_assert_eq(far_tile(variant, t, r, 0.1, 0.4e12f, &err), LK_E_RANGE, "token %d", t);
         cr_assert(strstr(err.message, "matmul"), "%s", err.message);
     }
     vk_pair_close();
