@@ -75,6 +75,33 @@ uvec4 act4(uint at)
 #include "shaders/prep.glsl"
 #endif
 
+#ifdef W_K
+/* Adds sub-block s of a block to the sums of its integers, against sub-block `at` of the tokens' rows. */
+void run_sub(Chunk c, uint group, uint r, uint block, uvec4 words, uint s, uint at, uint token,
+             inout int dot[COLS], inout int mins[COLS])
+{
+    uint q[8];
+    w_sub(c, group, r, block, s, q);
+    ivec4 groups = w_groups(words, s);
+    LK_UNROLL for (uint n = 0u; n < COLS; n++) {
+        uint quad = ((token + n) * p.x_stride + at * 8u) >> 2;
+        uvec4 a0 = act4(quad);
+        uvec4 a1 = act4(quad + 1u);
+        int d0 = 0;
+        int d1 = 0;
+        LK_UNROLL for (int k = 0; k < 4; k++) {
+            d0 += dot4(q[k], a0[k]);
+            d1 += dot4(q[k + 4], a1[k]);
+        }
+        dot[n] += groups.x * d0 + groups.y * d1;
+#ifdef W_MINS
+        ivec2 sums = act_sums((token + n) * (p.x_stride >> 3) + at);
+        mins[n] += groups.z * sums.x + groups.w * sums.y;
+#endif
+    }
+}
+#endif
+
 /* Panel `panel` of this lane's row against COLS tokens from `token`; with W_PRELOADED its weights
  * are in registers. */
 void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[COLS])
@@ -167,25 +194,20 @@ void run_panel(Chunk c, uint group, uint r, uint panel, uint token, out float g[
         dot[n] = 0;
         mins[n] = 0;
     }
-    LK_UNROLL for (uint s = 0u; s < 8u; s++) {
-        uint q[8];
-        w_sub(c, group, r, block, s, q);
-        ivec4 groups = w_groups(words, s);
-        LK_UNROLL for (uint n = 0u; n < COLS; n++) {
-            uint at = (token + n) * p.x_stride + panel * 64u + s * 8u;
-            uvec4 a0 = act4(at >> 2);
-            uvec4 a1 = act4((at >> 2) + 1u);
-            int d0 = 0;
-            int d1 = 0;
-            LK_UNROLL for (int k = 0; k < 4; k++) {
-                d0 += dot4(q[k], a0[k]);
-                d1 += dot4(q[k + 4], a1[k]);
+#if W_TURN < 8
+    if (COLS == 1u) {
+        /* a loop, since no compiler knows that its bound is 8 */
+        for (uint turn = 0u; turn < 8u * min(p.k, 1u); turn += W_TURN) {
+            LK_UNROLL for (uint s = 0u; s < W_TURN; s++) {
+                run_sub(c, group, r, block, words, s, panel * 8u + turn + s, token, dot, mins);
             }
-            dot[n] += groups.x * d0 + groups.y * d1;
-#ifdef W_MINS
-            ivec2 sums = act_sums((token + n) * (p.x_stride >> 3) + panel * 8u + s);
-            mins[n] += groups.z * sums.x + groups.w * sums.y;
+            w_turn(words);
+        }
+    } else
 #endif
+    {
+        LK_UNROLL for (uint s = 0u; s < 8u; s++) {
+            run_sub(c, group, r, block, words, s, panel * 8u + s, token, dot, mins);
         }
     }
     precise vec2 scale = w_scale(c, group, r, block, words);
@@ -239,20 +261,23 @@ uint to_other()
 }
 
 /* Decode: the 32 rows of `group` for one token in x, with a GLU those of the other half in y; valid
- * in worker 0. The weights of the first panel are on their way while the activations are made ready. */
+ * in worker 0. */
 vec2 run_all(Chunk c, uint group, uint r, uint worker, uint token)
 {
-#ifdef W_PRELOADED
-    uint half0 = worker >= PANELS ? 1u : 0u;
-    w_load(c, group + half0 * to_other(), r, worker - half0 * PANELS);
-#endif
+    uint half0 = worker >= PANELS ? 1u : 0u; /* of this worker's first panel */
+    uint group0 = group + half0 * to_other(), panel0 = worker - half0 * PANELS;
     w_start(c, THREADS);
 #if !defined(W_FLOAT)
     if (PREP != LK_VK_PREP_NONE) {
-        prepare(token * (p.x_stride >> 2));
+        prepare(token * (p.x_stride >> 2), c, group0, r, panel0);
         token = 0u;
-    }
+    } else
 #endif
+    {
+#ifdef W_PRELOADED
+        w_load(c, group0, r, panel0);
+#endif
+    }
     for (uint i = worker; i < PARTS; i += WORKERS) {
         float g[COLS];
         uint other = i >= PANELS ? 1u : 0u;

@@ -6,7 +6,16 @@
  */
 const uint SUBS = PREP == LK_VK_PREP_NONE ? 1u : PANELS * 8u; /* of 32 elements */
 
-const uint PER = PANELS == 0u ? 1u : (PANELS * 64u + THREADS - 1u) / THREADS; /* quads of an invocation */
+const uint QUADS = PANELS * 64u; /* four elements each */
+const uint PER = PANELS == 0u ? 1u : (QUADS + THREADS - 1u) / THREADS; /* of an invocation */
+const uint WHOLE = PANELS == 0u ? 0u : QUADS - 64u; /* quads that lie in the row whatever k is */
+
+/* A largest magnitude is that of so many quads, a power of two: those of a block. */
+#ifdef W_K
+const uint MAX_SHIFT = 6u;
+#else
+const uint MAX_SHIFT = 3u;
+#endif
 
 shared uvec4 prep_q[PREP == LK_VK_PREP_NONE ? 1u : PANELS * 16u];
 shared uint prep_max[SUBS];
@@ -15,18 +24,21 @@ shared int prep_sum[2u * SUBS]; /* of 16 elements */
 shared float prep_chain[PREP == LK_VK_PREP_NORM ? 256u : 1u];
 shared vec4 prep_fold[8];
 
-/* rsqrt of the mean square of the row: 256 chains, folded by halves. */
-float norm_factor(uint lid)
+/* The mean square of the row, by 256 chains. */
+void norm_chains(uint lid)
 {
     for (uint t = lid; t < 256u; t += THREADS) {
         precise float s = 0.0;
         for (uint first = 0u; first < PANELS; first += 16u) {
-            /* a chain's elements are on their way at once; +0 past the end changes no sum */
+            /* a chain's elements are on their way at once; +0 past the end changes no sum, and only
+             * the last panel may have an end */
             precise float x[16];
             LK_UNROLL for (uint i = 0u; i < 16u; i++) {
-                uint e = t + 256u * (first + i);
-                x[i] = first + i < PANELS ? lk_flt(x1[min(e, p.k - 1u)]) : 0.0;
-                x[i] = e < p.k ? x[i] : 0.0;
+                uint panel = first + i, e = t + 256u * panel;
+                x[i] = 0.0;
+                if (panel + 1u < PANELS || (panel + 1u == PANELS && e < p.k)) {
+                    x[i] = lk_flt(x1[e]);
+                }
             }
             LK_UNROLL for (uint i = 0u; i < 16u; i++) {
                 precise float y = x[i] * x[i];
@@ -35,7 +47,11 @@ float norm_factor(uint lid)
         }
         prep_chain[t] = s;
     }
-    barrier();
+}
+
+/* rsqrt of the mean square: the chains folded by halves. */
+float norm_factor(uint lid)
+{
     if (lid < 32u) {
         precise float a = prep_chain[lid] + prep_chain[lid + 128u];
         precise float b = prep_chain[lid + 64u] + prep_chain[lid + 192u];
@@ -66,15 +82,7 @@ float norm_factor(uint lid)
 /* Rule 4 on four elements of the row, whose block's largest magnitude is known. */
 void quantize(uint quad, vec4 x)
 {
-#ifdef W_K
-    uint sub = (quad >> 6) * 8u;
-    uint a = prep_max[sub];
-    LK_UNROLL for (uint i = 1u; i < 8u; i++) {
-        a = max(a, prep_max[sub + i]);
-    }
-#else
-    uint a = prep_max[quad >> 3];
-#endif
+    uint a = prep_max[quad >> MAX_SHIFT];
     precise float d = 0.0;
     precise float s = 0.0;
     if (a != 0u) {
@@ -93,20 +101,15 @@ void quantize(uint quad, vec4 x)
 #if defined(W_MINS) || defined(W_OFFSET)
     atomicAdd(prep_sum[quad >> 2], sum);
 #endif
-#ifdef W_K
-    if ((quad & 63u) == 0u) {
-        prep_d[quad >> 6] = d;
+    if ((quad & ((1u << MAX_SHIFT) - 1u)) == 0u) {
+        prep_d[quad >> MAX_SHIFT] = d;
     }
-#else
-    if ((quad & 7u) == 0u) {
-        prep_d[quad >> 3] = d;
-    }
-#endif
 }
 
 /* Called by all invocations; ends with a barrier. The row begins at quad `row` of the input; that of
- * a norm is the first. */
-void prepare(uint row)
+ * a norm is the first. The weights of panel `panel` of row r of `group` are asked for behind the
+ * input, which would wait for them otherwise, and are on their way while it is made ready. */
+void prepare(uint row, Chunk c, uint group, uint r, uint panel)
 {
     uint lid = gl_LocalInvocationIndex;
     for (uint i = lid; i < SUBS; i += THREADS) {
@@ -114,43 +117,54 @@ void prepare(uint row)
         prep_sum[2u * i] = 0;
         prep_sum[2u * i + 1u] = 0;
     }
-    /* all that is read is on its way before the first barrier */
     precise vec4 x[PER];
     precise vec4 w[PER];
     LK_UNROLL for (uint j = 0u; j < PER; j++) {
-        uint at = min(lid + j * THREADS, (p.k >> 2) - 1u);
+        uint at = lid + j * THREADS;
+        if ((j + 1u) * THREADS > WHOLE) {
+            at = min(at, (p.k >> 2) - 1u);
+        }
         uvec4 u = x4[row + at];
         x[j] = vec4(lk_flt(u.x), lk_flt(u.y), lk_flt(u.z), lk_flt(u.w));
         if (PREP == LK_VK_PREP_NORM) {
             w[j] = norm_weight[at];
         }
     }
-    precise float r = 1.0;
     if (PREP == LK_VK_PREP_NORM) {
-        r = norm_factor(lid);
-    } else {
-        barrier();
+        norm_chains(lid);
     }
+#ifdef W_PRELOADED
+    w_load(c, group, r, panel);
+#endif
+    barrier();
+    precise float by = 1.0;
+    if (PREP == LK_VK_PREP_NORM) {
+        by = norm_factor(lid);
+    }
+    bool far = false;
     LK_UNROLL for (uint j = 0u; j < PER; j++) {
         uint quad = lid + j * THREADS;
-        if (4u * quad < p.k) {
-            LK_UNROLL for (int i = 0; i < 4; i++) {
-                if (PREP == LK_VK_PREP_NORM) {
-                    precise float v = x[j][i] * r;
+        if ((j + 1u) * THREADS <= WHOLE || 4u * quad < p.k) {
+            if (PREP == LK_VK_PREP_NORM) {
+                LK_UNROLL for (int i = 0; i < 4; i++) {
+                    precise float v = x[j][i] * by;
                     v = v * lk_flush(w[j][i]);
-                    x[j][i] = store_value(v, p.op_norm);
+                    x[j][i] = stored(v, far);
                 }
             }
-            atomicMax(prep_max[quad >> 3], max(max(lk_magnitude(x[j].x), lk_magnitude(x[j].y)),
-                                               max(lk_magnitude(x[j].z), lk_magnitude(x[j].w))));
+            atomicMax(prep_max[quad >> MAX_SHIFT], max(max(lk_magnitude(x[j].x), lk_magnitude(x[j].y)),
+                                                       max(lk_magnitude(x[j].z), lk_magnitude(x[j].w))));
         } else {
             x[j] = vec4(0.0);
         }
     }
+    if (PREP == LK_VK_PREP_NORM) {
+        raise(far, p.op_norm);
+    }
     barrier();
     LK_UNROLL for (uint j = 0u; j < PER; j++) {
         uint quad = lid + j * THREADS;
-        if (quad < PANELS * 64u) {
+        if ((j + 1u) * THREADS <= QUADS || quad < QUADS) {
             quantize(quad, x[j]);
         }
     }

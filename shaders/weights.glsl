@@ -154,6 +154,34 @@ void w_load(Chunk c, uint group, uint r, uint panel)
 #endif
 }
 
+#if defined(LK_W_Q4_K) || defined(LK_W_Q5_K) || defined(LK_W_Q6_K)
+/* These blocks are gone through in two turns of a loop, since code that runs once costs its fetching. */
+#define W_TURN 4 /* sub-blocks */
+/* Puts the second half of a block, and of its words of w_scale_words, where the first one was. */
+void w_turn(inout uvec4 words)
+{
+#ifdef LK_W_Q6_K
+    [[unroll]] for (uint i = 0u; i < 4u; i++) {
+        w_raw[i] = w_raw[i + 4u];
+    }
+    w_raw[8] = w_raw[10];
+    w_raw[9] = w_raw[11];
+    words.xy = words.zw;
+#else
+    const uint LOW = W_BODY - 8u;
+    [[unroll]] for (uint i = 0u; i < 4u; i++) {
+        w_raw[LOW + i] = w_raw[LOW + i + 4u];
+    }
+#ifdef LK_W_Q5_K
+    w_raw[1] >>= 4u;
+    w_raw[2] >>= 4u;
+#endif
+    words.y = (words.w & 0x0f0f0f0fu) | ((words.y >> 2) & 0x30303030u);
+    words.z = ((words.w >> 4) & 0x0f0f0f0fu) | ((words.z >> 2) & 0x30303030u);
+#endif
+}
+#endif
+
 uvec4 w_body(Chunk c, uint group, uint block, uint i, uint r)
 {
     return w_raw[block / W_SHARE * W_BODY + i];
@@ -248,6 +276,10 @@ uvec4 w_table(uvec4 n)
 {
     return uvec4(w_table(n.x), w_table(n.y), w_table(n.z), w_table(n.w));
 }
+#endif
+
+#ifndef W_TURN
+#define W_TURN 8 /* sub-blocks: all of a block's */
 #endif
 
 #ifdef W_GRID
