@@ -5,7 +5,7 @@
  * one KV head and one chunk of 64 keys (rule 8). Several chunks meet in `part`: the workgroup that
  * finishes last folds them in rising order, so that nobody waits.
  *
- * Scores: lane = key, SETS sets of rows. Output: lane = dimension. The token's own key and value
+ * Scores: lane = key; SETS sets of lanes share the dimensions, then the rows. Output: lane = dimension. The token's own key and value
  * are taken from shared memory, where they are as they will be read back from the cache.
  */
 #version 450
@@ -26,6 +26,7 @@ const uint V_ROWS = (ROWS + V_SETS - 1u) / V_SETS;
 const uint V_LANES = DIM >= THREADS ? THREADS : DIM;
 const uint PER = (DIM + V_LANES - 1u) / V_LANES;             /* dimensions of an invocation */
 const uint STEP = 8u;                                        /* loads under way at a time */
+const uint MERGE_STEP = 16u;                                 /* the same of chunks */
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -55,6 +56,10 @@ layout(std430, binding = 5) coherent buffer Part
 {
     uint part[];
 };
+layout(std430, binding = 5) coherent buffer Part2
+{
+    uvec2 part2[];
+};
 layout(std430, binding = 6) readonly buffer Vectors
 {
     float vectors[];
@@ -72,11 +77,13 @@ shared uvec2 q_words[ROWS * DIM / 4u];
 shared float q_scale[ROWS];
 shared uvec2 k_own[DIM / 4u]; /* words of the token's key as the cache has them, low halves apart */
 shared int v_own[DIM];
-shared int w_tile[ROWS * 64u];
+shared int w_tile[ROWS * 64u]; /* dots, then weights */
 shared uvec2 w_words[ROWS * 16u];
 shared int n_tile[ROWS];
 shared int l_tile[ROWS];
 shared uint is_last;
+shared vec2 merge_by[ROWS * 64u]; /* factors of 64 chunks */
+shared float merge_l[ROWS], merge_next[ROWS];
 
 uint low16(uint pair)
 {
@@ -250,15 +257,17 @@ void quantize_rows(uint lid, uint block, uint slot, uint kv_head, bool write)
     }
 }
 
-/* Dots of key j with the rows of this invocation's set. */
-void score(uint k_at, uint j, bool own, uint row0, out SUM dot[SET_ROWS])
+/* Adds to w_tile the dots of key j with all rows over the dimensions of set `set`, 4 STEP of every 4 STEP
+ * SETS: so the sets wait for memory side by side, and the integers are the same. */
+void score(uint k_at, uint j, bool own, uint set)
 {
-    LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
+    SUM dot[ROWS];
+    LK_UNROLL for (uint i = 0u; i < ROWS; i++) {
         dot[i] = SUM(0);
     }
     /* pads are zero; the bound is what no compiler knows (there is one workgroup along x), since code
      * that runs once is fetched more slowly than a loop turns */
-    for (uint first = 0u; first < DIM + gl_WorkGroupID.x; first += 4u * STEP) {
+    for (uint first = 4u * STEP * set; first < DIM + gl_WorkGroupID.x; first += 4u * STEP * SETS) {
         uint high[STEP];
         uint halves[STEP / 2u];
         LK_UNROLL for (uint g = 0u; g < STEP; g++) {
@@ -271,11 +280,14 @@ void score(uint k_at, uint j, bool own, uint row0, out SUM dot[SET_ROWS])
             uint low = BITS == LK_KV_K_BITS ? (halves[g / 2u] >> (4u * (g % 2u))) & 0x0f0f0f0fu : 0u;
             uvec2 mine = k_own[first / 4u + g];
             KEY k = unpack_key(own ? mine.x : high[g], own ? mine.y : low, BITS);
-            LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
-                uvec2 q = q_words[(min(row0 + i, ROWS - 1u) * DIM + first) / 4u + g];
+            LK_UNROLL for (uint i = 0u; i < ROWS; i++) {
+                uvec2 q = q_words[(i * DIM + first) / 4u + g];
                 dot[i] = add_dot(dot[i], q, k, BITS);
             }
         }
+    }
+    LK_UNROLL for (uint i = 0u; i < ROWS; i++) {
+        atomicAdd(w_tile[i * 64u + j], whole(dot[i], BITS));
     }
 }
 
@@ -291,56 +303,106 @@ void begin_head(uint head, out int n, out float l)
     }
 }
 
-/* Adds a chunk to what came before it. */
-void add_chunk(inout int n, inout float l, inout float o, int nk, float lk, float ok)
+/* What came before a chunk, and the chunk itself, are multiplied by these where they meet; their largest
+ * exponents are n and nk. */
+vec2 merge_factors(int n, int nk)
 {
     int nn = max(n, nk);
-    if (n == NO_KEY) {
-        l = lk;
-        o = ok;
-    } else {
-        precise float f_old = merge_factor(n - nn);
-        precise float f_new = merge_factor(nk - nn);
-        precise float a = l * f_old;
-        precise float b = lk * f_new;
-        l = a + b;
-        a = o * f_old;
-        b = ok * f_new;
-        a = a + b;
-        o = lk_flush(a);
-    }
-    n = nn;
+    return n == NO_KEY ? vec2(0.0, 1.0) : vec2(merge_factor(n - nn), merge_factor(nk - nn));
 }
 
-/* Folds the chunks of the tile's heads in rising order. */
+/* Adds a chunk to what came before it. */
+float add_chunk(float l, float lk, vec2 factors)
+{
+    precise float a = l * factors.x;
+    precise float b = lk * factors.y;
+    a = a + b;
+    return a;
+}
+
+/* The largest of n and the exponents of chunks that lie in w_tile from `from` to before `to`. */
+int largest(int n, uint from, uint to)
+{
+    for (uint i = from; i < to; i++) {
+        n = max(n, w_tile[i]);
+    }
+    return n;
+}
+
+/* Folds the chunks of the tile's heads in rising order: 64 at a time, whose factors are made side by
+ * side, so that nothing but the sums waits for the chunk before. */
 void merge(uint lid, uint head0, uint n_heads, uint count)
 {
-    for (uint i = lid; i < n_heads * p.head_dim; i += THREADS) {
-        uint at_row = (head0 + i / p.head_dim) * p.max_blocks;
-        uint d = i % p.head_dim;
-        precise float l;
-        precise float o = 0.0;
+    for (uint i = lid; i < n_heads * DIM; i += THREADS) {
+        tile[i] = 0.0;
+    }
+    if (lid < n_heads) {
         int n;
-        begin_head(head0 + i / p.head_dim, n, l);
-        for (uint first = 0u; first < count; first += 8u) {
-            int nk[8];
-            precise float lk[8];
-            precise float ok[8];
-            LK_UNROLL for (uint k = 0u; k < 8u; k++) {
-                uint c = at_row + min(first + k, count - 1u);
-                nk[k] = int(part[p.part_l + c * 2u]);
-                lk[k] = lk_flt(part[p.part_l + c * 2u + 1u]);
-                ok[k] = lk_flt(part[c * DIM + d]);
-            }
-            LK_UNROLL for (uint k = 0u; k < 8u; k++) {
-                if (first + k < count) {
-                    add_chunk(n, l, o, nk[k], lk[k], ok[k]);
-                }
+        float l;
+        begin_head(head0 + lid, n, l);
+        n_tile[lid] = n;
+        merge_l[lid] = l;
+    }
+    for (uint first = 0u; first < count; first += 64u) {
+        uint n_chunks = min(count - first, 64u);
+        for (uint i = lid; i < n_heads * 64u; i += THREADS) {
+            if (i % 64u < n_chunks) {
+                uint at = p.part_l + ((head0 + i / 64u) * p.max_blocks + first + i % 64u) * 2u;
+                w_tile[i] = int(part[at]);
+                p_tile[i] = lk_flt(part[at + 1u]);
             }
         }
-        o = o * lk_rcp(l);
-        out0[(head0 + i / p.head_dim) * p.head_dim + d] = store_value(o, p.op_rope_k_attn >> 16);
+        barrier();
+        for (uint i = lid; i < n_heads * 64u; i += THREADS) {
+            if (i % 64u < n_chunks) {
+                merge_by[i] = merge_factors(largest(n_tile[i / 64u], i & ~63u, i), w_tile[i]);
+            } else {
+                merge_by[i] = vec2(1.0, 0.0); /* changes nothing */
+                p_tile[i] = 0.0;
+            }
+        }
+        barrier();
+        for (uint i = lid; i < n_heads * PAIRS; i += THREADS) {
+            uint row = i / PAIRS, d = i % PAIRS * 2u;
+            uint at = ((head0 + row) * p.max_blocks + first) * PAIRS + i % PAIRS;
+            precise float l = merge_l[row];
+            precise vec2 o = vec2(tile[2u * i], tile[2u * i + 1u]);
+            for (uint k0 = 0u; k0 < n_chunks; k0 += MERGE_STEP) {
+                uvec2 of[MERGE_STEP];
+                LK_UNROLL for (uint k = 0u; k < MERGE_STEP; k++) {
+                    of[k] = part2[at + min(k0 + k, n_chunks - 1u) * PAIRS];
+                }
+                LK_UNROLL for (uint k = 0u; k < MERGE_STEP; k++) {
+                    if (k0 + (k & ~3u) < n_chunks) {
+                        vec2 by = merge_by[row * 64u + k0 + k];
+                        l = add_chunk(l, p_tile[row * 64u + k0 + k], by);
+                        o.x = lk_flush(add_chunk(o.x, lk_flt(of[k].x), by));
+                        o.y = lk_flush(add_chunk(o.y, lk_flt(of[k].y), by));
+                    }
+                }
+            }
+            tile[2u * i] = o.x;
+            tile[2u * i + 1u] = o.y;
+            if (d == 0u) {
+                merge_next[row] = l;
+            }
+        }
+        barrier();
+        if (lid < n_heads) {
+            merge_l[lid] = merge_next[lid];
+            if (n_chunks == 64u) {
+                n_tile[lid] = largest(n_tile[lid], lid * 64u, lid * 64u + 64u);
+            }
+        }
+        barrier();
     }
+    bool far = false;
+    for (uint i = lid; i < n_heads * p.head_dim; i += THREADS) {
+        uint row = i / p.head_dim, d = i % p.head_dim;
+        precise float o = tile[row * DIM + d] * lk_rcp(merge_l[row]);
+        out0[(head0 + row) * p.head_dim + d] = stored(o, far);
+    }
+    raise(far, p.op_rope_k_attn >> 16);
 }
 
 void main()
@@ -353,7 +415,7 @@ void main()
     uint n_heads = min(group - head0, ROWS);
     bool write = head0 == 0u;
     head0 += kv_head * group;
-    uint pos = batch[p.pos];
+    uint pos = batch[p.pos], seq = batch[p.seq]; /* both on their way before one is looked at */
     uint low = p.window != 0u && pos + 1u > p.window ? pos + 1u - p.window : 0u;
     uint end = pos / LK_KV_BLOCK + 1u;
     uint count = end - low / LK_KV_BLOCK;
@@ -363,7 +425,7 @@ void main()
     uint chunk = low / LK_KV_BLOCK + gl_WorkGroupID.z;
     bool newest = chunk + 1u == end; /* the token's own chunk */
     uint slot = pos % LK_KV_BLOCK;
-    uint block = batch[p.table + batch[p.seq] * p.max_blocks + chunk];
+    uint block = batch[p.table + seq * p.max_blocks + chunk];
 
     load_rows(lid, head0, n_heads, kv_head);
     bool norms = p.q_norm != LK_VK_NO_VECTOR || p.k_norm != LK_VK_NO_VECTOR;
@@ -380,6 +442,9 @@ void main()
     if (lid < ROWS + 2u) {
         most_tile[lid] = 0u;
     }
+    for (uint i = lid; i < ROWS * 64u; i += THREADS) {
+        w_tile[i] = 0;
+    }
     barrier();
     quantize_rows(lid, block, slot, kv_head, write && newest);
 
@@ -387,22 +452,22 @@ void main()
     uint row0 = (lid >> 6) * SET_ROWS;
     uint key = chunk * LK_KV_BLOCK + j;
     bool own = newest && j == slot;
-    SUM dot[SET_ROWS];
     precise float s[SET_ROWS];
     int kj[SET_ROWS];
     uint k_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, BITS);
     uint v_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, LK_KV_V_BITS);
-    score(k_at, j, own, row0, dot);
+    score(k_at, j, own, lid >> 6);
     bool used = key >= low && key <= pos;
     precise float k_scale =
         own ? p_tile[0] : lk_flt(k_cache[k_at + LK_KV_SCALE_AT(DIM, BITS, j)]);
     precise float v_scale =
         own ? p_tile[1] : lk_flt(v_cache[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, j)]);
+    barrier();
     bool far = false;
     LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
         bool mine = used && row0 + i < n_heads;
-        s[i] = score_of(whole(dot[i], BITS), k_scale, q_scale[min(row0 + i, ROWS - 1u)],
-                        p.score_cap, mine, far);
+        uint row = min(row0 + i, ROWS - 1u);
+        s[i] = score_of(w_tile[row * 64u + j], k_scale, q_scale[row], p.score_cap, mine, far);
         kj[i] = NO_KEY;
         if (mine) {
             kj[i] = lk_rte(s[i]);
@@ -500,11 +565,12 @@ void main()
                     part[at_part * DIM + d] = lk_bits(y);
                 } else {
                     int n;
-                    precise float l;
-                    precise float o = 0.0;
+                    float l;
                     begin_head(head0 + row, n, l);
-                    add_chunk(n, l, o, n_tile[row], lc, y);
-                    y = o * lk_rcp(l);
+                    vec2 by = merge_factors(n, n_tile[row]);
+                    l = add_chunk(l, lc, by);
+                    y = lk_flush(add_chunk(0.0, y, by));
+                    y = y * lk_rcp(l);
                     out0[(head0 + row) * p.head_dim + d] = store_value(y, p.op_rope_k_attn >> 16);
                 }
             }

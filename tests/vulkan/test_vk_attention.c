@@ -89,6 +89,20 @@ Test(vk_attention, attention_of_both_widths_of_keys)
     vk_pair_close();
 }
 
+/* Decode over more chunks than are merged at a time, with a window and without. */
+Test(vk_attention, many_chunks_are_merged_in_order)
+{
+    static const struct vk_heads HEADS[] = {
+        {4, 2, 40, 40, 0, false, 0.0f, false, false, LK_KV_K_BITS, 0},
+        {3, 1, 64, 64, 4200, true, 0.0f, false, true, LK_KV_K8_BITS, 0},
+    };
+    for (size_t h = 0; h < LK_COUNT(HEADS); h++) {
+        vk_attention_case(&HEADS[h], 1, 1, 4480, VK_VARIANTS[0]);
+        vk_attention_case(&HEADS[h], 1, 1, 4095 + (int)h, "looped");
+    }
+    vk_pair_close();
+}
+
 /* Values about 2^-50, where rule 1 flushes what a chunk adds to an output before it is merged. */
 static void faint_case(const struct vk_heads *h, int n_tokens, float factor, const char *variant)
 {

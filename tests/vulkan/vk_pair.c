@@ -186,12 +186,18 @@ struct side {
     struct lk_state_mem *states;
 };
 
-enum { MAX_BLOCKS = 8 };
+enum { FEW_BLOCKS = 8, MAX_BLOCKS = 72 };
+
+/* Blocks of a sequence: few, but where a case begins behind them. */
+static int blocks_of(const struct vk_case *c)
+{
+    return c->pos0 + c->n_tokens + 13 * c->n_seqs <= FEW_BLOCKS * 64 ? FEW_BLOCKS : MAX_BLOCKS;
+}
 
 static struct lk_state_geom geom_of(const struct vk_case *c)
 {
     return (struct lk_state_geom){.plan = &c->plan,
-                                  .n_blocks = c->n_seqs * MAX_BLOCKS + 1,
+                                  .n_blocks = c->n_seqs * blocks_of(c) + 1,
                                   .n_slots = c->n_seqs + 1};
 }
 
@@ -201,7 +207,7 @@ static struct lk_exec_options options_of(const struct vk_case *c, bool fuse, boo
                                     .max_tokens = c->n_tokens,
                                     .max_outputs = c->n_tokens,
                                     .max_seqs = c->n_seqs,
-                                    .max_blocks = MAX_BLOCKS,
+                                    .max_blocks = blocks_of(c),
                                     .fuse = fuse,
                                     .keep_ops = keep};
 }
@@ -264,12 +270,12 @@ struct batch {
 
 static void make_batch(struct batch *m, const struct vk_case *c, float *out)
 {
-    int per = c->n_tokens / c->n_seqs;
+    int per = c->n_tokens / c->n_seqs, n_blocks = blocks_of(c);
     for (int s = 0; s < c->n_seqs; s++) {
         int first = s * per, n = s == c->n_seqs - 1 ? c->n_tokens - first : per;
         int pos = c->pos0 + 13 * s;
-        for (int i = 0; i < MAX_BLOCKS; i++) { /* not in order */
-            m->blocks[s][i] = (i * 5 + 3) % MAX_BLOCKS + s * MAX_BLOCKS;
+        for (int i = 0; i < n_blocks; i++) { /* not in order */
+            m->blocks[s][i] = (i * 5 + 3) % n_blocks + s * n_blocks;
         }
         m->seqs[s] = (struct lk_batch_seq){.blocks = m->blocks[s],
                                            .first = first,
