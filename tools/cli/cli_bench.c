@@ -29,7 +29,7 @@ static const struct cli_option options[] = {
      .help = "how much of what memory allows was reached"},
     {"stream-mb", 0, CLI_INT, "N", THIS(stream_mb), "1024", 0, 1 << 20,
      .help = "MB read to find the speed of memory, more than caches hold; 0: it is not measured"},
-    {"ops", 0, CLI_FLAG, NULL, THIS(ops), .help = "time by operation (CPU)"},
+    {"ops", 0, CLI_FLAG, NULL, THIS(ops), .help = "time by operation"},
     {"kernels", 0, CLI_FLAG, NULL, THIS(kernels),
      .help = "speed of each matmul kernel alone, of the CPU or --backend vulkan; needs no MODEL"},
     {"type", 0, CLI_STRING, "TYPE", THIS(type),
@@ -434,16 +434,18 @@ const struct cli_command cli_bench = {
     .name = "bench",
     .usage = "[MODEL]",
     .summary = "measure how fast a model is evaluated",
-    .details = "Prefill is -p random tokens at once, decode -n tokens one by one, each from an "
-               "empty context; median, least and most of -r runs. GB/s touched counts each weight "
-               "once a token, as the file holds it, and not the KV cache; it stands beside the "
-               "speed at which as many threads read memory from end to end, measured in the same "
-               "run.\n\nWith --depth the context holds so many tokens before each run: prefill "
-               "appends -p tokens to them, decode -n; all depths take turns; evaluating what is "
-               "held is not timed, and "
-               "llama-bench is given the same depth (-d).\n\n--ops times every step of every CPU "
-               "thread in one more run: 'wait' is "
-               "threads waiting for each other, 'prepare' activations made ready for a matmul.",
+    .details =
+        "Prefill is -p random tokens at once, decode -n tokens one by one, each from an "
+        "empty context; median, least and most of -r runs. GB/s touched counts each weight "
+        "once a token, as the file holds it, and not the KV cache; it stands beside the "
+        "speed at which as many threads read memory from end to end, measured in the same "
+        "run.\n\nWith --depth the context holds so many tokens before each run: prefill "
+        "appends -p tokens to them, decode -n; all depths take turns; evaluating what is "
+        "held is not timed, and "
+        "llama-bench is given the same depth (-d).\n\n--ops times every step in one more run, "
+        "a device's by its own clock, the CPU's on every thread: 'wait' is what lies between "
+        "steps, or threads waiting for each other, 'prepare' activations made ready for a "
+        "matmul.",
     .examples = "lockstep bench smollm2\n"
                 "lockstep bench smollm2 --peer llama-bench   in turns with llama.cpp\n"
                 "lockstep bench smollm2 --depth 0,2048,8000 --svg depth.svg   what a long context "
