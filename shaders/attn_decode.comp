@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Attn_decode: attention in decode (a batch of one token), sinks too, with what stands in front of
- * it: bias, norm and rope of q and k, bias and norm of v, the store of k and v. A workgroup takes up to ROWS heads of
- * one KV head and one chunk of 64 keys (rule 8). Several chunks meet in `part`: the workgroup that
- * finishes last folds them in rising order, so that nobody waits.
+ * it: bias, norm and rope of q and k, bias and norm of v, the store of k and v. A workgroup takes up to
+ * ROWS heads of one KV head and one chunk of 64 keys (rule 8). Several chunks meet in `part`: the
+ * workgroup that finishes last folds them in rising order, so that nobody waits.
  *
- * Scores: lane = key; SETS sets of lanes share the dimensions, then the rows. Output: lane = dimension. The token's own key and value
- * are taken from shared memory, where they are as they will be read back from the cache.
+ * Scores: lane = key; SETS sets of lanes share the dimensions, then the rows. Output: lane =
+ * dimension. The token's own key and value are taken from shared memory, where they are as they will
+ * be read back from the cache.
  */
 #version 450
 #include "shaders/common.glsl"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Matvec: matmul for few tokens. A workgroup owns 32 rows (one for each lane), or 8 of floats where
- * there are few, and COLS tokens; its workers of as many lanes take a panel each, and worker c folds the panels of column c in order (rule 3).
+ * there are few, and COLS tokens; its workers of as many lanes take a panel each, and worker c folds
+ * the panels of column c in order (rule 3).
  *
  * In decode PANELS says how many panels there are: then all of them meet at one barrier, gate
  * and up of a GLU as well, and with PREP every workgroup makes the activations ready for itself.

@@ -8,9 +8,9 @@ const uint SUBS = PREP == LK_VK_PREP_NONE ? 1u : PANELS * 8u; /* of 32 elements 
 
 const uint QUADS = PANELS * 64u; /* four elements each */
 const uint PER = PANELS == 0u ? 1u : (QUADS + THREADS - 1u) / THREADS; /* of an invocation */
-const uint WHOLE = PANELS == 0u ? 0u : QUADS - 64u; /* quads that lie in the row whatever k is */
+const uint WHOLE = PANELS == 0u ? 0u : QUADS - 64u; /* those of all panels but the last: in any row */
 
-/* A largest magnitude is that of so many quads, a power of two: those of a block. */
+/* A largest magnitude is that of a block: 1 << MAX_SHIFT quads. */
 #ifdef W_K
 const uint MAX_SHIFT = 6u;
 #else
@@ -152,8 +152,9 @@ void prepare(uint row, Chunk c, uint group, uint r, uint panel)
                     x[j][i] = stored(v, far);
                 }
             }
-            atomicMax(prep_max[quad >> MAX_SHIFT], max(max(lk_magnitude(x[j].x), lk_magnitude(x[j].y)),
-                                                       max(lk_magnitude(x[j].z), lk_magnitude(x[j].w))));
+            uint most = max(max(lk_magnitude(x[j].x), lk_magnitude(x[j].y)),
+                            max(lk_magnitude(x[j].z), lk_magnitude(x[j].w)));
+            atomicMax(prep_max[quad >> MAX_SHIFT], most);
         } else {
             x[j] = vec4(0.0);
         }
