@@ -147,11 +147,12 @@ LK_API lk_memory_use lk_engine_memory(const lk_engine *engine);
 LK_API lk_status lk_engine_read_rate(lk_engine *engine, uint64_t n_bytes, int passes,
                                      double *bytes_per_second, lk_error *err);
 
-/* Time per op. Between profile(true), which zeroes the times, and profile(false) every step of a
- * thread is timed. LK_E_UNSUPPORTED for a backend without it. */
+/* Time per op. Between profile(true), which zeroes the times, and profile(false) every step is
+ * timed, a device's by its own clock, the CPU's on every thread. LK_E_UNSUPPORTED for a backend
+ * without it. */
 typedef struct lk_op_time {
     const char *kind; /* "matmul", ...; "prepare": activations made ready for a matmul; "wait":
-                         threads waiting for each other */
+                         what lies between a device's steps, or threads waiting for each other */
     char name[96];    /* tensor without its layer, or "" */
     const char *type; /* of the tensor: "Q4_K", or "" */
     uint64_t calls;   /* by how many ops and batches */

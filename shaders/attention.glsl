@@ -12,6 +12,22 @@ float merge_factor(int k)
     return k < LK_MERGE_CUT ? lk_flt(0u) : lk_flt(uint(127 + k) << 23);
 }
 
+/* Factors of what came before a chunk, and of the chunk, whose largest exponents are n and nc. */
+vec2 merge_factors(int n, int nc)
+{
+    int nn = max(n, nc);
+    return n == NO_KEY ? vec2(0.0, 1.0) : vec2(merge_factor(n - nn), merge_factor(nc - nn));
+}
+
+/* A sum of what came before a chunk, and the chunk's. */
+float merged(float before, float own, vec2 factors)
+{
+    precise float a = before * factors.x;
+    precise float b = own * factors.y;
+    a = a + b;
+    return a;
+}
+
 uint pack4(ivec4 x)
 {
     return (uint(x.x) & 0xffu) | (uint(x.y) & 0xffu) << 8 | (uint(x.z) & 0xffu) << 16 |

@@ -304,23 +304,6 @@ void begin_head(uint head, out int n, out float l)
     }
 }
 
-/* What came before a chunk, and the chunk itself, are multiplied by these where they meet; their largest
- * exponents are n and nk. */
-vec2 merge_factors(int n, int nk)
-{
-    int nn = max(n, nk);
-    return n == NO_KEY ? vec2(0.0, 1.0) : vec2(merge_factor(n - nn), merge_factor(nk - nn));
-}
-
-/* Adds a chunk to what came before it. */
-float add_chunk(float l, float lk, vec2 factors)
-{
-    precise float a = l * factors.x;
-    precise float b = lk * factors.y;
-    a = a + b;
-    return a;
-}
-
 /* The largest of n and the exponents of chunks that lie in w_tile from `from` to before `to`. */
 int largest(int n, uint from, uint to)
 {
@@ -364,8 +347,8 @@ void merge(uint lid, uint head0, uint n_heads, uint count)
         }
         barrier();
         for (uint i = lid; i < n_heads * PAIRS; i += THREADS) {
-            uint row = i / PAIRS, d = i % PAIRS * 2u;
-            uint at = ((head0 + row) * p.max_blocks + first) * PAIRS + i % PAIRS;
+            uint row = i / PAIRS, pair = i % PAIRS;
+            uint at = ((head0 + row) * p.max_blocks + first) * PAIRS + pair;
             precise float l = merge_l[row];
             precise vec2 o = vec2(tile[2u * i], tile[2u * i + 1u]);
             for (uint k0 = 0u; k0 < n_chunks; k0 += MERGE_STEP) {
@@ -376,15 +359,15 @@ void merge(uint lid, uint head0, uint n_heads, uint count)
                 LK_UNROLL for (uint k = 0u; k < MERGE_STEP; k++) {
                     if (k0 + (k & ~3u) < n_chunks) {
                         vec2 by = merge_by[row * 64u + k0 + k];
-                        l = add_chunk(l, p_tile[row * 64u + k0 + k], by);
-                        o.x = lk_flush(add_chunk(o.x, lk_flt(of[k].x), by));
-                        o.y = lk_flush(add_chunk(o.y, lk_flt(of[k].y), by));
+                        l = merged(l, p_tile[row * 64u + k0 + k], by);
+                        o.x = lk_flush(merged(o.x, lk_flt(of[k].x), by));
+                        o.y = lk_flush(merged(o.y, lk_flt(of[k].y), by));
                     }
                 }
             }
             tile[2u * i] = o.x;
             tile[2u * i + 1u] = o.y;
-            if (d == 0u) {
+            if (pair == 0u) {
                 merge_next[row] = l;
             }
         }
@@ -569,8 +552,8 @@ void main()
                     float l;
                     begin_head(head0 + row, n, l);
                     vec2 by = merge_factors(n, n_tile[row]);
-                    l = add_chunk(l, lc, by);
-                    y = lk_flush(add_chunk(0.0, y, by));
+                    l = merged(l, lc, by);
+                    y = lk_flush(merged(0.0, y, by));
                     y = y * lk_rcp(l);
                     out0[(head0 + row) * p.head_dim + d] = store_value(y, p.op_rope_k_attn >> 16);
                 }

@@ -55,23 +55,10 @@ void main()
         if (nc == NO_KEY) {
             continue;
         }
-        if (n == NO_KEY) {
-            n = nc;
-            l = lc;
-            o = oc;
-            continue;
-        }
-        int nn = max(n, nc);
-        precise float f_old = merge_factor(n - nn);
-        precise float f_new = merge_factor(nc - nn);
-        precise float a = l * f_old;
-        precise float b = lc * f_new;
-        l = a + b;
-        a = o * f_old;
-        b = oc * f_new;
-        a = a + b;
-        o = lk_flush(a);
-        n = nn;
+        vec2 by = merge_factors(n, nc);
+        l = merged(l, lc, by);
+        o = lk_flush(merged(o, oc, by));
+        n = max(n, nc);
     }
     o = o * lk_rcp(l);
     out0[row * p.head_dim + d] = store_value(o, p.op);

@@ -108,7 +108,7 @@ void quantize(uint quad, vec4 x)
 
 /* Called by all invocations; ends with a barrier. The row begins at quad `row` of the input; that of
  * a norm is the first. The weights of panel `panel` of row r of `group` are asked for behind the
- * input, which would wait for them otherwise, and are on their way while it is made ready. */
+ * input, and are on their way while it is made ready. */
 void prepare(uint row, Chunk c, uint group, uint r, uint panel)
 {
     uint lid = gl_LocalInvocationIndex;

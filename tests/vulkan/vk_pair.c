@@ -188,7 +188,7 @@ struct side {
 
 enum { FEW_BLOCKS = 8, MAX_BLOCKS = 72 };
 
-/* Blocks of a sequence: few, but where a case begins behind them. */
+/* Blocks of a sequence: few, but where a case reaches behind them. */
 static int blocks_of(const struct vk_case *c)
 {
     return c->pos0 + c->n_tokens + 13 * c->n_seqs <= FEW_BLOCKS * 64 ? FEW_BLOCKS : MAX_BLOCKS;

@@ -441,8 +441,8 @@ const struct cli_command cli_bench = {
         "speed at which as many threads read memory from end to end, measured in the same "
         "run.\n\nWith --depth the context holds so many tokens before each run: prefill "
         "appends -p tokens to them, decode -n; all depths take turns; evaluating what is "
-        "held is not timed, and "
-        "llama-bench is given the same depth (-d).\n\n--ops times every step in one more run, "
+        "held is not timed, and llama-bench is given the same depth (-d).\n\n--ops times every "
+        "step in one more run, "
         "a device's by its own clock, the CPU's on every thread: 'wait' is what lies between "
         "steps, or threads waiting for each other, 'prepare' activations made ready for a "
         "matmul.",
