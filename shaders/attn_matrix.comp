@@ -86,10 +86,10 @@ const uint STEPS = DIM / 32u;           /* of a dot */
 const uint OWN_KEYS = 64u / OF_ROW;     /* of a row's keys, those of an invocation, in fours */
 const uint COLUMNS = DIM / 16u / PARTS; /* a subgroup's matrices of a row of outputs */
 
-/* Where row `r` of all lies in q and in the output. */
-uint place_of(uint r, uint first_token, uint head0, uint n_heads)
+/* Which row of q and of the output is row `r` of the tile. */
+uint row_of(uint r, uint first_token, uint head0, uint n_heads)
 {
-    return ((first_token + r / n_heads) * p.n_head + head0 + r % n_heads) * p.head_dim;
+    return (first_token + r / n_heads) * p.n_head + head0 + r % n_heads;
 }
 
 float q_at(uint r, uint n_rows, uint place, uint d)
@@ -266,7 +266,7 @@ void main()
     uint low_key = p.window != 0u && pos0 + 1u > p.window ? pos0 + 1u - p.window : 0u;
     uint r = lid / OF_ROW, part = lid % OF_ROW; /* this invocation's row, and part of its keys */
     uint row0 = (lid >> 5) / PARTS * 16u, side = (lid >> 5) % PARTS; /* of the subgroup */
-    uint place = place_of(r, first_token, head0, n_heads);
+    uint place = row_of(r, first_token, head0, n_heads) * p.head_dim;
 
     Row row;
     int pos = int(pos0 + r / n_heads);
@@ -479,10 +479,10 @@ void main()
         for (uint i = lid; i < ROWS * 64u * PARTS; i += THREADS) {
             uint row_i = i / 64u % ROWS, half_i = i / (64u * ROWS), own = c0 * 16u + i % 64u;
             uint d = half_i * COLUMNS * 16u + own;
-            if (row_i < n_rows && own < COLUMNS * 16u && d < p.head_dim) {
+            if (row_i < n_rows && own < COLUMNS * 16u && d < p.v_dim) {
                 uint word =
                     tile[S_TILE + half_i * S_WORDS + row_i * S_STRIDE + i % 64u / 4u][i & 3u];
-                out0[place_of(row_i, first_token, head0, n_heads) + d] =
+                out0[row_of(row_i, first_token, head0, n_heads) * p.v_dim + d] =
                     store_value(lk_flt(word), p.op);
             }
         }

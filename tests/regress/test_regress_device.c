@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Regress_device: the entries of the registry that only a Vulkan device can show: lanes side by
- * side, ranges of buffers, guards and alignment in its memory. They do nothing where no device is
- * named. See REGISTRY.md.
+ * side, ranges of buffers, guards and alignment in its memory, its driver. They do nothing where no
+ * device is named. See REGISTRY.md.
  */
 #include <criterion/criterion.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,33 @@ Test(regress_device, subgroups_of_8)
                       "%s has subgroup operations", s->name);
         }
     }
+}
+
+static int count_object(struct dl_phdr_info *info, size_t size, void *n)
+{
+    (void)info;
+    (void)size;
+    ++*(int *)n;
+    return 0;
+}
+
+/* Where the last instance is closed, no driver is unloaded. */
+Test(regress_device, a_driver_stays_loaded)
+{
+    struct lk_vk_instance instance;
+    lk_error err;
+    int before = 0, open = 0, closed = 0;
+    if (!rg_vulkan()) {
+        return;
+    }
+    dl_iterate_phdr(count_object, &before);
+    cr_assert_eq(lk_vk_instance_open(&instance, &err), LK_OK, "%s", err.message);
+    dl_iterate_phdr(count_object, &open);
+    lk_vk_instance_close(&instance);
+    dl_iterate_phdr(count_object, &closed);
+    rg_debug("%d objects, %d with an instance, %d after it\n", before, open, closed);
+    cr_assert_lt(before, open);
+    cr_assert_eq(closed, open);
 }
 
 /* A tensor beyond the device's buffer range is bound in pieces; one row group beyond it, or a

@@ -68,3 +68,20 @@ Test(regress, latent_attention_is_the_models)
         tiny_golden_free(&g);
     }
 }
+
+/* The kernel of matrix units, as loops, where keys and values are padded to the same width. */
+Test(regress_device, matrices_know_the_width_of_values)
+{
+    setenv("LK_DISABLE", "looped,narrow,matrix", 1);
+    const struct rg_way *way = rg_vulkan();
+    if (!way) {
+        return;
+    }
+    struct tiny_golden g = tiny_golden_read(LK_TEST_DIR "/golden/tiny-deepseek2-lite.bin", 0);
+    float *want = rows_on(rg_scalar(), "deepseek2-lite", &g, MAX_TOKENS);
+    float *rows = rows_on(way, "deepseek2-lite", &g, MAX_TOKENS);
+    tiny_same(rows, want, (size_t)g.n_tokens * g.n_cols, "keys of 52 and values of 40");
+    free(rows);
+    free(want);
+    tiny_golden_free(&g);
+}

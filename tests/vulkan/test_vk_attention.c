@@ -117,8 +117,9 @@ static void faint_case(const struct vk_heads *h, int n_tokens, float factor, con
 }
 
 /* The kernel of matrix units with plain loops for the units: rows that fill its 64 and that don't,
- * heads shared out among tiles, windows, soft caps, pads and both widths of keys; what shared
- * memory of 32 KiB does not hold (a head of 256) goes to the other kernel. */
+ * heads shared out among tiles, windows, soft caps, pads, both widths of keys, and values narrower
+ * and wider than keys with the same padding; what shared memory of 32 KiB does not hold (a head of
+ * 256) goes to the other kernel. */
 Test(vk_attention, attention_by_matrices)
 {
     static const struct vk_heads HEADS[] = {
@@ -127,6 +128,8 @@ Test(vk_attention, attention_by_matrices)
         {4, 4, 18, 18, 0, false, 72.0f, true, false, LK_KV_K_BITS, 0},
         {66, 1, 32, 32, 3, false, 0.0f, false, false, LK_KV_K_BITS, 0},
         {2, 1, 256, 256, 0, false, 0.0f, false, true, LK_KV_K_BITS, 0},
+        {4, 1, 52, 12, 0, false, 0.0f, false, true, LK_KV_K_BITS, 40}, /* both padded to 64 */
+        {6, 2, 68, 68, 70, true, 0.0f, true, false, LK_KV_K8_BITS, 96},
     };
     static const struct vk_heads FAINT = {8,     2,     128,           64, 0, true, 0.0f,
                                           false, false, LK_KV_K8_BITS, 0};

@@ -2,6 +2,7 @@
  *
  * Vk_device: libvulkan, the devices it shows, their features, and opening one. Knows no ops.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -84,9 +85,14 @@ lk_status lk_vk_instance_open(struct lk_vk_instance *out, lk_error *err)
     return LK_OK;
 }
 
+/* The first instance that is closed stays as long as the process: with the last one the loader
+ * would unload the drivers, and each time that NVIDIA's is loaded again takes thread-local storage
+ * that glibc never gets back, until no instance can be created. */
 void lk_vk_instance_close(struct lk_vk_instance *instance)
 {
-    if (instance->handle) {
+    static _Atomic(VkInstance) kept;
+    VkInstance none = VK_NULL_HANDLE;
+    if (instance->handle && !atomic_compare_exchange_strong(&kept, &none, instance->handle)) {
         vkDestroyInstance(instance->handle, NULL);
     }
     *instance = (struct lk_vk_instance){0};
