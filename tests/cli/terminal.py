@@ -175,7 +175,7 @@ class Program:
         if pid == 0:
             os.setpgid(0, 0)
             os.tcsetpgrp(0, os.getpgrp())
-            for number in JOB_SIGNALS:
+            for number in (*JOB_SIGNALS, signal.SIGHUP): # nohup ignores it for all that it starts
                 signal.signal(number, signal.SIG_DFL)
             if stdout is not None:
                 os.dup2(stdout, 1)
