@@ -275,12 +275,13 @@ typedef struct lk_engine_options {
                             two sets of rotary factors (Phi 3.5 and 4 mini), one beyond the original
                             context takes the long set: other logits, from the first token on */
     uint32_t n_sessions; /* sessions that can be full at once (sizes the KV cache); default 1 */
-    uint32_t n_batch;  /* tokens of one step handed to a backend at once, or in four pieces to each
-                          of several devices; default 512 */
-    int threads;       /* CPU threads for decode; 0: physical cores allowed to us. Unless pinned
-                          never more than the CPUs allowed to us: they would be slower */
-    int threads_batch; /* CPU threads for prefill; 0: as threads */
-    bool pin;          /* exactly so many CPU threads, pinned to cores as long as there are some */
+    uint32_t n_batch;    /* tokens handed to a backend at once, or in four pieces where a CPU and
+                            devices share the layers; several devices alone take four times as many
+                            in a step; default 512 */
+    int threads;         /* CPU threads for decode; 0: physical cores allowed to us. Unless pinned
+                            never more than the CPUs allowed to us: they would be slower */
+    int threads_batch;   /* CPU threads for prefill; 0: as threads */
+    bool pin; /* exactly so many CPU threads, pinned to cores as long as there are some */
     const char
         *cpu_level;         /* "auto", "generic", "avx2", "avx-vnni", "avx512", "amx", "neon",
                                "dotprod", "i8mm": the CPU kernels used; one the CPU lacks is an error */

@@ -452,10 +452,11 @@ static lk_status take_context(struct lk_engine *e, lk_error *err)
     }
     e->max_seqs = (int)(e->n_batch < 256 ? e->n_batch : 256);
     e->rows = lk_pages_alloc(rows * row);
-    e->token = lk_alloc_array(e->n_batch, sizeof *e->token);
-    e->pos = lk_alloc_array(e->n_batch, sizeof *e->pos);
-    e->seq = lk_alloc_array(e->n_batch, sizeof *e->seq);
-    e->outputs = lk_alloc_array(e->n_batch, sizeof *e->outputs);
+    size_t step = (size_t)LK_MICRO_BATCHES * e->n_batch;
+    e->token = lk_alloc_array(step, sizeof *e->token);
+    e->pos = lk_alloc_array(step, sizeof *e->pos);
+    e->seq = lk_alloc_array(step, sizeof *e->seq);
+    e->outputs = lk_alloc_array(step, sizeof *e->outputs);
     e->seqs = lk_alloc_array((size_t)e->max_seqs, sizeof *e->seqs);
     if (!e->rows || !e->token || !e->pos || !e->seq || !e->outputs || !e->seqs) {
         return lk_fail(err, LK_E_NOMEM, "out of memory: %zu rows of logits", rows);

@@ -37,7 +37,7 @@ struct lk_engine {
     bool closed; /* it goes with the last of them */
     int max_outputs, max_seqs;
     float *rows; /* [max_outputs][lk_plan_row_width] */
-    /* Of the batch being built, [n_batch] each (seqs: [max_seqs]). */
+    /* Of the batch being built, [LK_MICRO_BATCHES * n_batch] each (seqs: [max_seqs]). */
     int32_t *token, *pos, *seq, *outputs;
     struct lk_batch_seq *seqs;
 };

@@ -11,8 +11,7 @@
 #include "engine/engine.h"
 
 enum {
-    LEAST_MICRO = 32, /* tokens: fewer leave a device's tiles empty */
-    MICRO_BATCHES = 4 /* of a full batch: enough to keep a few parts busy at once */
+    LEAST_MICRO = 32 /* tokens: fewer leave a device's tiles empty */
 };
 
 /* ---- parts ---- */
@@ -42,10 +41,22 @@ static void part_free(struct lk_engine *e, struct lk_part *part)
     *part = (struct lk_part){0};
 }
 
-static int n_micro_of(const struct lk_engine *e)
+/* Whether several devices share all layers: none of them waits for a CPU. */
+static bool on_devices(const struct lk_placement *p)
 {
-    int n = ((int)e->n_batch + MICRO_BATCHES - 1) / MICRO_BATCHES;
-    if (e->plan->whole) {
+    int n = 0;
+    for (int i = 0; i < p->n; i++) {
+        n += p->parts[i].impl->look != NULL;
+    }
+    return n > 1 && n == p->n;
+}
+
+/* Tokens of a micro-batch: what a device alone takes at once where there are devices alone, since
+ * fewer leave their tiles empty; else a piece of that, so that a prompt of one batch overlaps. */
+static int n_micro_of(const struct lk_engine *e, const struct lk_placement *p)
+{
+    int n = ((int)e->n_batch + LK_MICRO_BATCHES - 1) / LK_MICRO_BATCHES;
+    if (e->plan->whole || on_devices(p)) {
         return (int)e->n_batch;
     }
     n = n > LEAST_MICRO ? n : LEAST_MICRO;
@@ -67,7 +78,8 @@ struct lk_state_geom lk_geom_of(const struct lk_engine *e, const struct lk_plan 
 
 /* Allocates the states of the part's layers, then prepares them: where there is no room for all of
  * it, that shows before weights are packed. */
-static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, lk_error *err)
+static lk_status part_prepare(const struct lk_engine *e, int n_micro, struct lk_part *part,
+                              lk_error *err)
 {
     const struct lk_plan *whole = e->plan;
     int first = part->first_stage, last = part->last_stage, end = lk_stage_of(whole->n_layer);
@@ -89,7 +101,7 @@ static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, l
     if (!status) {
         struct lk_exec_options eo = {
             .plan = geom.plan,
-            .max_tokens = is_whole ? (int)e->n_batch : n_micro_of(e),
+            .max_tokens = is_whole ? (int)e->n_batch : n_micro,
             .max_outputs = e->max_outputs,
             .fewer = true,
             .max_seqs = e->max_seqs,
@@ -107,7 +119,7 @@ static lk_status part_prepare(const struct lk_engine *e, struct lk_part *part, l
 /* Opens and prepares a part. With `fewer`: without its first layers, where there is no room for
  * them; part->first_stage says how many those are. */
 static lk_status part_open(struct lk_engine *e, const struct lk_place *place, bool head, bool fewer,
-                           struct lk_part *part, lk_error *err)
+                           int n_micro, struct lk_part *part, lk_error *err)
 {
     *part = (struct lk_part){.impl = place->impl,
                              .first_stage = place->first,
@@ -115,13 +127,13 @@ static lk_status part_open(struct lk_engine *e, const struct lk_place *place, bo
                              .head = head};
     lk_status status = lk_opened_get(e, place->impl, &place->device, &part->on, err);
     if (!status) {
-        status = part_prepare(e, part, err);
+        status = part_prepare(e, n_micro, part, err);
     }
     while (status == LK_E_NOMEM && part->on && fewer && place->last - part->first_stage > 2) {
         do {
             part->first_stage += 2;
         } while (!lk_plan_may_cut(e->plan, part->first_stage));
-        status = part->first_stage < place->last ? part_prepare(e, part, err) : LK_E_NOMEM;
+        status = part->first_stage < place->last ? part_prepare(e, n_micro, part, err) : LK_E_NOMEM;
     }
     if (status) {
         part_free(e, part);
@@ -174,7 +186,8 @@ lk_status lk_lane_place(struct lk_engine *e, struct lk_lane *lane, const struct 
         if (part[i].on) {
             continue;
         }
-        status = part_open(e, place, i + 1 == p->n, fewer && device, &part[i], err);
+        status =
+            part_open(e, place, i + 1 == p->n, fewer && device, n_micro_of(e, p), &part[i], err);
         bool cut = !status && part[i].first_stage > place->first;
         if (cut || (status == LK_E_NOMEM && device)) {
             *s = (struct lk_shortage){i, cut ? (place->last - part[i].first_stage) / 2 : 0};
@@ -265,12 +278,13 @@ static lk_status copy_placement(struct lk_lane *lane, const struct lk_placement 
 }
 
 /* The sizes of batches: the engine's, or what the lane's devices hold of them. */
-static void set_sizes(const struct lk_engine *e, struct lk_lane *lane)
+static void set_sizes(const struct lk_engine *e, const struct lk_placement *p, struct lk_lane *lane)
 {
     int *tokens = lane->n_parts > 1 ? &lane->n_micro : &lane->n_batch;
     lane->n_batch = (int)e->n_batch;
+    lane->n_batch *= on_devices(p) && !e->plan->whole ? LK_MICRO_BATCHES : 1;
     lane->n_outputs = e->max_outputs;
-    lane->n_micro = n_micro_of(e);
+    lane->n_micro = n_micro_of(e, p);
     for (int i = 0; i < lane->n_parts; i++) {
         const struct lk_part *part = &lane->part[i];
         if (part->impl->most) {
@@ -283,7 +297,7 @@ static void set_sizes(const struct lk_engine *e, struct lk_lane *lane)
     if (e->plan->whole && lane->n_micro < lane->n_batch) { /* no text is cut */
         lane->n_batch = lane->n_micro;
     }
-    if (*tokens < (lane->n_parts > 1 ? n_micro_of(e) : (int)e->n_batch) ||
+    if (*tokens < (lane->n_parts > 1 ? n_micro_of(e, p) : (int)e->n_batch) ||
         lane->n_outputs < e->max_outputs) {
         lk_log_line(&e->log, LK_LOG_INFO,
                     "a device holds %d tokens at once and %d rows of logits: batches are cut to "
@@ -296,7 +310,7 @@ lk_status lk_lane_finish(struct lk_engine *e, struct lk_lane *lane, const struct
                          lk_error *err)
 {
     struct lk_state_geom geom = lk_geom_of(e, e->plan);
-    set_sizes(e, lane);
+    set_sizes(e, p, lane);
     size_t floats = (size_t)lane->n_micro * (size_t)e->plan->n_embd;
     for (int i = 0; i + 1 < lane->n_parts; i++) {
         for (int k = 0; k < 2; k++) {
@@ -311,8 +325,8 @@ lk_status lk_lane_finish(struct lk_engine *e, struct lk_lane *lane, const struct
     if (!status) {
         status = lk_state_pool_init(&lane->pool, geom.n_blocks, geom.n_slots, err);
     }
-    if (!status && lane->n_parts > 1 && lane->n_micro < (int)e->n_batch) {
-        status = lk_relay_open(lane, (int)e->n_batch, e->max_seqs, lk_plan_row_width(e->plan), err);
+    if (!status && lane->n_parts > 1 && lane->n_micro < lane->n_batch) {
+        status = lk_relay_open(lane, lane->n_batch, e->max_seqs, lk_plan_row_width(e->plan), err);
     }
     return status;
 }

@@ -25,6 +25,9 @@ struct lk_opened {
     bool lost;             /* the device is gone; it is opened anew for whoever asks again */
 };
 
+/* Pieces of a full batch of a lane of several parts: enough to keep a few parts busy at once. */
+enum { LK_MICRO_BATCHES = 4 };
+
 struct lk_part {
     struct lk_opened *on;
     const struct lk_backend_impl *impl; /* of `on` */

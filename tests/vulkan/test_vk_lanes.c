@@ -24,7 +24,7 @@ static lk_engine_options options(void)
     lk_engine_options o = lk_engine_options_default();
     o.cache_dir = getenv("LK_TEST_CACHE");
     o.n_ctx = CTX;
-    o.n_batch = 128; /* four micro-batches */
+    o.n_batch = 128; /* four micro-batches, where a CPU has a part */
     o.threads = 2;
     return o;
 }
@@ -112,7 +112,8 @@ Test(vk_lanes_side, every_split_in_two_and_three_parts_and_moves_between_them, .
     lk_model_close(&m);
 }
 
-/* What the engine says of its lane must have all words of `says`. */
+/* What the engine says of its lane must have all words of `says`. Devices alone get batches as
+ * large as one alone does, four of them in a step. */
 static void shared(const char *device, int gpu_layers, const char *const *says, int n_says)
 {
     lk_model *m;
@@ -120,8 +121,12 @@ static void shared(const char *device, int gpu_layers, const char *const *says, 
     o.backend = "vulkan";
     o.device = device;
     o.gpu_layers = gpu_layers;
+    o.n_batch = 40;
     lk_engine *e = tiny_engine_with(parts_path, &o, &m);
+    bool alone = n_says == 1;
     int covered = 0;
+    cr_assert_eq(e->home->n_micro, alone ? 40 : 32);
+    cr_assert_eq(e->home->n_batch, alone ? 160 : 40);
     for (int i = 0; i < e->home->n_parts; i++) {
         cr_assert_eq(e->home->part[i].first_stage / 2, covered);
         covered = e->home->part[i].last_stage / 2;
@@ -288,6 +293,7 @@ Test(vk_lanes, devices_that_are_left_take_all_layers, .timeout = 600)
     char end[128], before[1024], after[1024];
     o.backend = "vulkan";
     o.device = "0,1";
+    o.n_batch = 32; /* five micro-batches of the prompt */
     talk_over(&o, (struct loss){0, 99}, end, before);
     cr_assert_str_eq(end, "vulkan");
     talk_over(&o, (struct loss){0, 2}, end, after);
