@@ -285,6 +285,7 @@ static void set_sizes(const struct lk_engine *e, const struct lk_placement *p, s
     lane->n_batch *= on_devices(p) && !e->plan->whole ? LK_MICRO_BATCHES : 1;
     lane->n_outputs = e->max_outputs;
     lane->n_micro = n_micro_of(e, p);
+    int wanted = *tokens;
     for (int i = 0; i < lane->n_parts; i++) {
         const struct lk_part *part = &lane->part[i];
         if (part->impl->most) {
@@ -297,8 +298,7 @@ static void set_sizes(const struct lk_engine *e, const struct lk_placement *p, s
     if (e->plan->whole && lane->n_micro < lane->n_batch) { /* no text is cut */
         lane->n_batch = lane->n_micro;
     }
-    if (*tokens < (lane->n_parts > 1 ? n_micro_of(e, p) : (int)e->n_batch) ||
-        lane->n_outputs < e->max_outputs) {
+    if (*tokens < wanted || lane->n_outputs < e->max_outputs) {
         lk_log_line(&e->log, LK_LOG_INFO,
                     "a device holds %d tokens at once and %d rows of logits: batches are cut to "
                     "that",
