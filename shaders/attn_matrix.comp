@@ -8,12 +8,14 @@
  *
  * Scores leave the matrices through shared memory, where the invocations of a row take it: its
  * maxima, its weights, and these as limbs back into the same place. Outputs are joined where they
- * are: a row's factors are matrices whose columns are equal.
+ * are: a row's factors are matrices whose columns are equal. What rule 1 would flush of them is known
+ * from exponents alone, so that sums which cannot be so small are not looked at.
  */
 #version 450
 #ifdef LK_MATRIX
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_shader_subgroup_basic : require
 #extension GL_EXT_shader_explicit_arithmetic_types : require
 #endif
 #include "shaders/common.glsl"
@@ -27,6 +29,7 @@ const uint LIMBS = BITS == LK_KV_K_BITS ? 2u : 1u;
 const uint PARTS = LK_VK_ATTN_MATRIX_PARTS(DIM); /* subgroups that have the same rows */
 const uint THREADS = 128u * PARTS;
 const uint OF_ROW = 2u * PARTS; /* invocations of a row between the matrices */
+const bool APART = (FLAGS & LK_VK_ATTN_SHARE) == 0u; /* keys, scores, values; one PART has them */
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -56,25 +59,42 @@ layout(push_constant) uniform Push
 const uint ROWS = LK_VK_ATTN_MATRIX_ROWS;
 const uint K_STRIDE = DIM / 16u + 1u; /* uvec4s of a key: one more, so that banks differ */
 const uint V_STRIDE = 5u;             /* of a dimension's 64 values */
-const uint S_STRIDE = 17u;            /* of a row's 64 scores */
+/* Of a row's 64 scores: each invocation's fours of them, and one more, so that banks differ and
+ * there is a place for what the invocations of a row tell each other. */
+const uint OWN_FOURS = 16u / OF_ROW;
+const uint OWN_STRIDE = OWN_FOURS + 1u;
+const uint S_STRIDE = OWN_STRIDE * OF_ROW;
 const uint K_LOW = 64u * K_STRIDE;    /* where the low limbs of keys begin */
 const uint K_TILE = 0u;
 const uint K_WORDS = 2u * K_LOW, S_WORDS = ROWS * S_STRIDE, V_WORDS = DIM * V_STRIDE;
-const uint S_TILE = 0u; /* scores and values take the place of keys */
-const uint V_TILE = S_WORDS;
+const uint S_TILE = APART ? K_WORDS : 0u; /* else scores and values take the place of keys */
+const uint V_TILE = S_TILE + S_WORDS;
 const uint OUT_WORDS = PARTS * S_WORDS; /* outputs leave by 64 dimensions of each half */
 const uint BEHIND = V_WORDS > OUT_WORDS - S_WORDS ? V_WORDS : OUT_WORDS - S_WORDS;
-const uint TILE = K_WORDS > S_WORDS + BEHIND ? K_WORDS : S_WORDS + BEHIND;
+const uint TILE = K_WORDS > V_TILE + BEHIND ? K_WORDS : V_TILE + BEHIND;
 
 /* Queries, then keys, and in turn with them scores, weights and values. */
 shared uvec4 tile[TILE];
 shared vec4 k_scale[16], v_scale[16];
 shared float f_old[ROWS], f_new[ROWS], down[ROWS];
-shared uint small; /* whether a row's sums of this chunk may fall below rule 1's bound */
-shared int pair_top[THREADS], pair_count[THREADS];
-shared uint pair_most[THREADS];
+/* Of 16 rows, in this chunk: whether a result may fall below rule 1's bound, whether what came
+ * before is scaled. */
+shared uint small[ROWS / 16u], moved[ROWS / 16u];
 
 #include "shaders/matrix.glsl"
+
+/* A barrier of those who share rows. */
+void row_barrier()
+{
+#ifdef LK_MATRIX
+    if (PARTS == 1u) {
+        subgroupMemoryBarrierShared();
+        subgroupBarrier();
+        return;
+    }
+#endif
+    barrier();
+}
 
 /* In kernels for matrix units, what weighs a chunk is there twice: whole chunks have no masks. */
 #ifdef LK_MATRIX
@@ -82,8 +102,10 @@ const bool SPLIT = true;
 #else
 const bool SPLIT = false;
 #endif
+const float LK_SCORE_LIMIT_SQUARED = 1099511627776.0;
+const int NO_GRID = 0x1000000, LEAST_GRID = -50; /* of LK_MIN_BITS */
+const uint BY_96 = 96u << 23;           /* of a float's bits: 2^96 times it */
 const uint STEPS = DIM / 32u;           /* of a dot */
-const uint OWN_KEYS = 64u / OF_ROW;     /* of a row's keys, those of an invocation, in fours */
 const uint COLUMNS = DIM / 16u / PARTS; /* a subgroup's matrices of a row of outputs */
 
 /* Which row of q and of the output is row `r` of the tile. */
@@ -186,64 +208,187 @@ struct Row {
     int n;
 };
 
-/* Whether the invocation's key 4 OF_ROW t + e is one of `span` from `from` on, which is all of them
- * where the chunk is whole for each row of the tile. */
+/* Whether the invocation's key 4 t + e is one of `span` from `from` on, which is all of them where
+ * the chunk is whole for each row of the tile. */
 bool takes_part(bool whole, uint t, uint e, int from, uint span)
 {
-    return whole || uint(int(4u * OF_ROW * t + e) - from) < span;
+    return whole || uint(int(4u * t + e) - from) < span;
 }
 
-/* Scores of the invocation's keys of row r, a part of them; their largest whole exponent. */
-int scores_of(bool whole, uint r, uint part, int from, uint span, float q_scale, inout bool far,
-              out float s[OWN_KEYS])
+/* Loops over the fours of an invocation stay loops, since no compiler knows this bound (a dispatch has
+ * one workgroup along z): unrolled they take twice the code, and are hardly faster. */
+#define LOOP_BOUND(n) ((n) + gl_WorkGroupID.z)
+
+/* The invocation's scores, at `at` where their dots are, +0 where one is out of range; their
+ * largest whole exponent. */
+int scores_of(bool whole, uint at, uint part, int from, uint span, float q_scale, inout bool far)
 {
     int top = NO_KEY;
-    STEP_UNROLL for (uint t = 0u; t < BOUND(OWN_KEYS / 4u); t++) {
-        ivec4 dot = ivec4(tile[S_TILE + r * S_STRIDE + OF_ROW * t + part]);
-        vec4 scale = k_scale[OF_ROW * t + part];
-        [[unroll]] for (uint e = 0u; e < 4u; e++) {
-            bool used = takes_part(whole, t, e, from, span);
-            s[4u * t + e] = score_of(dot[e], scale[e], q_scale,
-                                     (FLAGS & LK_VK_ATTN_CAP) != 0u ? p.score_cap : 0u, used, far);
-            top = used ? max(top, lk_rte(s[4u * t + e])) : top;
+    float squares = 0.0; /* 2^40 or more, or NaN, if one is out of range: the sum never falls */
+    for (uint t0 = 0u; t0 < LOOP_BOUND(OWN_FOURS); t0 += 2u) {
+        [[unroll]] for (uint k = 0u; k < 2u; k++) {
+            uint t = t0 + k;
+            ivec4 dot = ivec4(tile[at + t]);
+            vec4 scale = k_scale[OWN_FOURS * part + t];
+            uvec4 bits;
+            [[unroll]] for (uint e = 0u; e < 4u; e++) {
+                bool used = takes_part(whole, t, e, from, span);
+                precise float x = float_of(dot[e]) * scale[e];
+                x = x * q_scale;
+                if ((FLAGS & LK_VK_ATTN_CAP) != 0u) {
+                    x = lk_tanh(x);
+                    x = x * lk_flt(p.score_cap);
+                }
+                x = used ? x : lk_flt(0u); /* a stale scale is anything */
+                bits[e] = lk_bits(x);
+                squares = fma(x, x, squares);
+                precise float whole_part = x + LK_MAGIC;
+                top = used ? max(top, int(lk_bits(whole_part))) : top;
+            }
+            tile[at + t] = bits;
         }
     }
-    return top;
+    if (!(squares < LK_SCORE_LIMIT_SQUARED)) {
+        top = NO_KEY;
+        for (uint t = 0u; t < LOOP_BOUND(OWN_FOURS); t++) {
+            [[unroll]] for (uint e = 0u; e < 4u; e++) {
+                float x = lk_flt(tile[at + t][e]);
+                bool beyond = lk_magnitude(x) >= LK_SCORE_LIMIT;
+                far = far || beyond;
+                x = beyond ? lk_flt(0u) : x;
+                tile[at + t][e] = lk_bits(x);
+                precise float whole_part = x + LK_MAGIC;
+                bool used = takes_part(whole, t, e, from, span);
+                top = used ? max(top, int(lk_bits(whole_part))) : top;
+            }
+        }
+    }
+    return top == NO_KEY ? NO_KEY : top - int(LK_MAGIC_BITS);
 }
 
-/* rte of x times a power of two: that product is exact, so that an fma rounds as rte does. */
-int rte_of(float x, float power)
+/* x times a power of two, whose bits are those of LK_MAGIC plus rte of it plus `more`: the product is
+ * exact, so that an fma rounds as rte does. */
+uint whole_bits(float x, float power, float more)
 {
-    precise float t = fma(x, power, LK_MAGIC);
-    return int(lk_bits(t) - LK_MAGIC_BITS);
+    precise float t = fma(x, power, LK_MAGIC + more);
+    return lk_bits(t);
+}
+
+/* 2^96 lk_exp2_part(f): the same roundings. */
+float exp2_part_96(float f)
+{
+    precise float p = lk_flt(0x3C1D0166u + BY_96);
+    p = p * f;
+    p = p + lk_flt(0x3D64FE23u + BY_96);
+    p = p * f;
+    p = p + lk_flt(0x3E7601BCu + BY_96);
+    p = p * f;
+    p = p + lk_flt(0x3F317096u + BY_96);
+    p = p * f;
+    p = p + lk_flt(0x3F800000u + BY_96);
+    return p;
 }
 
 /* Scores become weights times the scales of values: the largest of them, and the count of l. */
-void weights_of(bool whole, uint part, int from, uint span, int top, inout float s[OWN_KEYS],
-                out int count, out uint most)
+void weights_of(bool whole, uint at, uint part, int from, uint span, int top, out int count,
+                out uint most)
 {
-    count = 0;
+    uint counts = 0u;
+    float l_unit = lk_flt(uint(127 + LK_L_BITS) << 23);
     most = 0u;
-    STEP_UNROLL for (uint t = 0u; t < BOUND(OWN_KEYS / 4u); t++) {
-        vec4 scale = v_scale[OF_ROW * t + part];
-        [[unroll]] for (uint e = 0u; e < 4u; e++) {
-            precise float w = 0.0;
-            if (takes_part(whole, t, e, from, span)) {
-                precise float pj = weight_of(s[4u * t + e], lk_rte(s[4u * t + e]), top);
-                count += rte_of(pj, lk_flt(uint(127 + LK_L_BITS) << 23)); /* as count_of */
-                w = pj * scale[e];
-                most = max(most, lk_bits(w));
+    /* 2^(k - top) is 2^-96 times the float of the exponent k - top + 31 here, +0 below 1 */
+    int lift = 1 - LK_P_CUT - top - int(LK_MAGIC_BITS);
+    for (uint t0 = 0u; t0 < LOOP_BOUND(OWN_FOURS); t0 += 2u) {
+        [[unroll]] for (uint i = 0u; i < 2u; i++) {
+            uint t = t0 + i;
+            uvec4 bits = tile[at + t];
+            vec4 scale = v_scale[OWN_FOURS * part + t];
+            [[unroll]] for (uint e = 0u; e < 4u; e++) {
+                precise float s = lk_flt(bits[e]);
+                precise float k = s + LK_MAGIC;
+                uint exponent = uint(max(int(lk_bits(k)) + lift, 0));
+                k = k - LK_MAGIC;
+                precise float f = s - k;
+                precise float pj = exp2_part_96(f) * lk_flt(exponent << 23);
+                bool used = takes_part(whole, t, e, from, span);
+                pj = used ? pj : 0.0;
+                counts += whole_bits(pj, l_unit, 0.0);
+                precise float w = pj * scale[e];
+                bits[e] = used ? lk_bits(w) : 0u;
+                most = max(most, bits[e]);
             }
-            s[4u * t + e] = w;
+            tile[at + t] = bits;
         }
+    }
+    count = int(counts - 4u * OWN_FOURS * LK_MAGIC_BITS);
+}
+
+/* Weights of four keys as limbs: x high, y low. */
+uvec2 weight_limbs(uvec4 w, float up)
+{
+    /* plus 128, so that the high limb is the second byte */
+    uvec4 x = uvec4(whole_bits(lk_flt(w.x), up, 128.0), whole_bits(lk_flt(w.y), up, 128.0),
+                    whole_bits(lk_flt(w.z), up, 128.0), whole_bits(lk_flt(w.w), up, 128.0));
+    uint a = (x.x & 0xffffu) | x.z << 16;
+    uint b = (x.y & 0xffffu) | x.w << 16;
+    uint high = ((a >> 8) & 0x00ff00ffu) | (b & 0xff00ff00u);
+    uint low = (a & 0x00ff00ffu) | ((b << 8) & 0xff00ff00u);
+    return uvec2(high, low ^ 0x80808080u);
+}
+
+/* Weights of 16 keys, which lie at `at`, as limbs. */
+void limbs_of(uint at, float up, out uvec4 high, out uvec4 low)
+{
+    [[unroll]] for (uint k = 0u; k < 4u; k++) {
+        uvec2 limbs = weight_limbs(tile[at + k], up);
+        high[k] = limbs.x;
+        low[k] = limbs.y;
     }
 }
 
-/* F of 256 high + low, of sums that began at LK_MAGIC_BITS, both below 2^22. */
-float joined(int high, int low)
-{
-    return fma(float_in(high), 256.0, float_in(low));
-}
+/* Where 16 columns of scores, the j-th of four, lie in a row; from 32 weights on to the next. */
+const uint W_STRIDE = OWN_STRIDE * PARTS;
+#define COLUMNS_AT(j) (PARTS == 1u ? (j) / 2u * OWN_STRIDE + (j) % 2u * 4u : (j) * OWN_STRIDE)
+
+/* Dots of a subgroup's queries with 16 keys. */
+#define DOTS_OF(dots, key0)                                                                        \
+    {                                                                                              \
+        INTS high_ = ZERO_INTS, middle_ = ZERO_INTS, low_ = ZERO_INTS;                             \
+        STEP_UNROLL for (uint k_ = 0u; k_ < BOUND(STEPS); k_++) {                                  \
+            RIGHT x_;                                                                              \
+            LOAD_RIGHT(x_, K_TILE + (key0) * K_STRIDE + 2u * k_, K_STRIDE);                        \
+            MULTIPLY(q_high[k_], x_, high_);                                                       \
+            MULTIPLY(q_low[k_], x_, middle_);                                                      \
+            if (LIMBS == 2u) {                                                                     \
+                LOAD_RIGHT(x_, K_TILE + K_LOW + (key0) * K_STRIDE + 2u * k_, K_STRIDE);            \
+                MULTIPLY(q_high[k_], x_, middle_);                                                 \
+                MULTIPLY(q_low[k_], x_, low_);                                                     \
+            }                                                                                      \
+        }                                                                                          \
+        STEP_UNROLL for (int e = 0; e < N_OWN(high_); e++) {                                       \
+            int upper_ = OWN(high_, e), mid_ = OWN(middle_, e);                                    \
+            OWN(high_, e) =                                                                        \
+                LIMBS == 2u ? upper_ * 256 + mid_ * 16 + OWN(low_, e) : upper_ * 16 + mid_;        \
+        }                                                                                          \
+        dots = high_;                                                                              \
+    }
+
+/* Adds to sums of 0 the products of weights with 16 dimensions of values. */
+#define VALUES_OF(sum, c)                                                                          \
+    {                                                                                              \
+        RIGHT v_[2];                                                                               \
+        STEP_UNROLL for (uint k_ = 0u; k_ < BOUND(2u); k_++) {                                     \
+            LOAD_RIGHT(v_[k_], V_TILE + 16u * (COLUMNS * side + (c)) * V_STRIDE + 2u * k_,         \
+                       V_STRIDE);                                                                  \
+            MULTIPLY(w_high[k_], v_[k_], sum);                                                     \
+        }                                                                                          \
+        STEP_UNROLL for (int e = 0; e < N_OWN(sum); e++) {                                         \
+            OWN(sum, e) = OWN(sum, e) << 8;                                                        \
+        }                                                                                          \
+        STEP_UNROLL for (uint k_ = 0u; k_ < BOUND(2u); k_++) {                                     \
+            MULTIPLY(w_low[k_], v_[k_], sum);                                                      \
+        }                                                                                          \
+    }
 
 void main()
 {
@@ -283,10 +428,14 @@ void main()
     for (uint d = part * (DIM / OF_ROW); d < (part + 1u) * (DIM / OF_ROW); d++) {
         a = max(a, lk_magnitude(q_at(r, n_rows, place, d)));
     }
-    pair_most[lid] = a;
+    uint row_at = S_TILE + r * S_STRIDE, at = row_at + part * OWN_STRIDE; /* of scores */
+    tile[at + OWN_FOURS].x = a;
     barrier();
-    [[unroll]] for (uint k = 1u; k < OF_ROW; k++) {
-        a = max(a, pair_most[lid ^ k]);
+    [[unroll]] for (uint k = 0u; k < OF_ROW; k++) {
+        a = max(a, tile[row_at + k * OWN_STRIDE + OWN_FOURS].x);
+    }
+    if (!APART) {
+        barrier();
     }
     precise float factor = lk_cell_factor(lk_flt(a), float(LK_Q_MOST));
     precise float scale = lk_cell_scale(lk_flt(a), LK_Q_MOST) * lk_flt(p.score_in);
@@ -312,87 +461,92 @@ void main()
     uint table = p.table + seq * p.max_blocks;
     uint end = last / LK_KV_BLOCK + 1u;
     uint chunk = low_key / LK_KV_BLOCK;
+    int grid = NO_GRID; /* what came before in the row's outputs is a multiple of 2^(grid - n) */
     fetch_keys(batch[table + chunk], kv_head);
+    if (APART) {
+        fetch_values(batch[table + chunk], kv_head);
+    }
     for (; chunk < end; chunk++) {
         barrier();
         put_keys();
-        if (lid == 0u) {
-            small = 0u;
+        if (APART) {
+            put_values();
+        } else {
+            fetch_values(batch[table + chunk], kv_head);
         }
-        fetch_values(batch[table + chunk], kv_head);
+        if (lid < ROWS / 16u) {
+            small[lid] = 0u;
+            moved[lid] = 0u;
+        }
         barrier();
         uint s_at = S_TILE + row0 * S_STRIDE;
-        INTS scores[4u / PARTS];
-        STEP_UNROLL for (uint j = 0u; j < BOUND(4u / PARTS); j++) { /* 16 keys */
-            uint key0 = 16u * (4u / PARTS * side + j);
-            INTS high = ZERO_INTS, middle = ZERO_INTS, low = ZERO_INTS;
-            STEP_UNROLL for (uint k = 0u; k < BOUND(STEPS); k++) {
-                RIGHT x;
-                LOAD_RIGHT(x, K_TILE + key0 * K_STRIDE + 2u * k, K_STRIDE);
-                MULTIPLY(q_high[k], x, high);
-                MULTIPLY(q_low[k], x, middle);
-                if (LIMBS == 2u) {
-                    LOAD_RIGHT(x, K_TILE + K_LOW + key0 * K_STRIDE + 2u * k, K_STRIDE);
-                    MULTIPLY(q_high[k], x, middle);
-                    MULTIPLY(q_low[k], x, low);
-                }
+        if (APART) { /* 16 keys at a time */
+            for (uint j = 0u; j < LOOP_BOUND(4u); j++) {
+                INTS dots = ZERO_INTS;
+                DOTS_OF(dots, 16u * j);
+                STORE_ROWS(dots, s_at + COLUMNS_AT(j), S_STRIDE);
             }
-            STEP_UNROLL for (int e = 0; e < N_OWN(high); e++) {
-                int upper = OWN(high, e), mid = OWN(middle, e);
-                OWN(high, e) =
-                    LIMBS == 2u ? upper * 256 + mid * 16 + OWN(low, e) : upper * 16 + mid;
+            row_barrier();
+        } else {
+            INTS dots[4u / PARTS];
+            STEP_UNROLL for (uint j = 0u; j < BOUND(4u / PARTS); j++) {
+                DOTS_OF(dots[j], 16u * (4u / PARTS * side + j));
             }
-            scores[j] = high;
+            barrier();
+            put_values();
+            STEP_UNROLL for (uint j = 0u; j < BOUND(4u / PARTS); j++) {
+                STORE_ROWS(dots[j], s_at + COLUMNS_AT(4u / PARTS * side + j), S_STRIDE);
+            }
+            barrier(); /* of values too */
         }
-        barrier();
-        put_values();
-        STEP_UNROLL for (uint j = 0u; j < BOUND(4u / PARTS); j++) {
-            STORE_ROWS(scores[j], s_at + 4u * (4u / PARTS * side + j), S_STRIDE);
-        }
-        barrier();
 
-        /* keys 4 (OF_ROW t + part) + 0 .. 3 of the row */
-        float s[OWN_KEYS];
-        int top;
         /* slots of the chunk that the row takes part in: from .. from + span - 1 */
-        int base = int(chunk * LK_KV_BLOCK);
-        int from = clamp(row.first - base, 0, 64) - int(4u * part);
-        int to = clamp(row.last - base, -1, 63) - int(4u * part);
+        int base = int(chunk * LK_KV_BLOCK), own = int(4u * OWN_FOURS * part);
+        int from = clamp(row.first - base, 0, 64) - own;
+        int to = clamp(row.last - base, -1, 63) - own;
         uint span = uint(max(to - from + 1, 0));
         bool whole = base >= whole_from && base + 63 <= whole_to;
+        int top;
         if (SPLIT && whole) {
-            top = scores_of(true, r, part, from, span, row.q_scale, far, s);
+            top = scores_of(true, at, part, from, span, row.q_scale, far);
         } else {
-            top = scores_of(!SPLIT && whole, r, part, from, span, row.q_scale, far, s);
+            top = scores_of(!SPLIT && whole, at, part, from, span, row.q_scale, far);
         }
-        pair_top[lid] = top;
-        barrier();
-        [[unroll]] for (uint k = 1u; k < OF_ROW; k++) {
-            top = max(top, pair_top[lid ^ k]);
+        tile[at + OWN_FOURS].x = uint(top);
+        row_barrier();
+        [[unroll]] for (uint k = 0u; k < OF_ROW; k++) {
+            top = max(top, int(tile[row_at + k * OWN_STRIDE + OWN_FOURS].x));
         }
         int count;
         uint most;
         if (SPLIT && whole) {
-            weights_of(true, part, from, span, top, s, count, most);
+            weights_of(true, at, part, from, span, top, count, most);
         } else {
-            weights_of(!SPLIT && whole, part, from, span, top, s, count, most);
+            weights_of(!SPLIT && whole, at, part, from, span, top, count, most);
         }
-        pair_count[lid] = count;
-        pair_most[lid] = most;
-        barrier();
-        [[unroll]] for (uint k = 1u; k < OF_ROW; k++) {
-            count += pair_count[lid ^ k];
-            most = max(most, pair_most[lid ^ k]);
+        tile[at + OWN_FOURS].yz = uvec2(count, most);
+        row_barrier();
+        count = 0;
+        [[unroll]] for (uint k = 0u; k < OF_ROW; k++) {
+            uvec4 told = tile[row_at + k * OWN_STRIDE + OWN_FOURS];
+            count += int(told.y);
+            most = max(most, told.z);
         }
         int e_most = lk_weight_exponent(most);
         precise float up = lk_weight_up(e_most);
-        uint p_at = S_TILE + row0 * S_STRIDE + (r - row0) * V_STRIDE;
-        STEP_UNROLL for (uint t = 0u; t < BOUND(OWN_KEYS / 4u); t++) {
-            uint four = OF_ROW * t + part;
-            ivec4 x = ivec4(rte_of(s[4u * t], up), rte_of(s[4u * t + 1u], up),
-                            rte_of(s[4u * t + 2u], up), rte_of(s[4u * t + 3u], up));
-            tile[p_at + (four >> 2)][four & 3u] = pack4((x + 128) >> 8);
-            tile[p_at + 16u * V_STRIDE + (four >> 2)][four & 3u] = pack4(x);
+        if (PARTS == 1u) {
+            for (uint i = 0u; i < LOOP_BOUND(2u); i++) { /* limbs in the place of their weights */
+                uvec4 high, low;
+                limbs_of(at + 4u * i, up, high, low);
+                tile[at + i] = high;
+                tile[at + 2u + i] = low;
+            }
+        } else {
+            uvec4 high, low;
+            limbs_of(at, up, high, low);
+            row_barrier();
+            tile[row_at + W_STRIDE * (part / 2u) + part % 2u] = high;
+            tile[row_at + W_STRIDE * (part / 2u) + 2u + part % 2u] = low;
         }
         int nn = max(row.n, top);
         precise float old = row.n == NO_KEY ? lk_flt(0u) : merge_factor(row.n - nn);
@@ -400,51 +554,64 @@ void main()
         precise float la = row.l * old;
         precise float lb = l_of(count) * new;
         row.l = la + lb;
-        row.n = nn;
         if (part == 0u) {
             f_old[r] = old;
             f_new[r] = new;
             down[r] = lk_weight_down(e_most);
-            if (most != 0u && lk_bits(lk_weight_down(e_most)) < LK_MIN_BITS) {
-                atomicOr(small, 1u);
+            grid = old == 0.0 ? NO_GRID : grid;
+            if (new != 0.0 && most != 0u) {
+                grid = min(grid, top + e_most - 127 - LK_W_BITS);
+            }
+            if (nn != NO_KEY && grid - nn < LEAST_GRID) {
+                atomicOr(small[r / 16u], 1u);
+            }
+            if (row.n != NO_KEY && row.n != nn) {
+                atomicOr(moved[r / 16u], 1u);
             }
         }
-        barrier();
+        row.n = nn;
+        row_barrier();
 
         fetch_keys(batch[table + min(chunk + 1u, end - 1u)], kv_head);
+        if (APART) {
+            fetch_values(batch[table + min(chunk + 1u, end - 1u)], kv_head);
+        }
         LEFT w_high[2], w_low[2];
         uint w_at = S_TILE + row0 * S_STRIDE;
         STEP_UNROLL for (uint k = 0u; k < BOUND(2u); k++) {
-            LOAD_LEFT(w_high[k], w_at + 2u * k, V_STRIDE);
-            LOAD_LEFT(w_low[k], w_at + 16u * V_STRIDE + 2u * k, V_STRIDE);
+            LOAD_LEFT(w_high[k], w_at + W_STRIDE * k, S_STRIDE);
+            LOAD_LEFT(w_low[k], w_at + W_STRIDE * k + 2u, S_STRIDE);
         }
         FLOATS by_old, by_new, by_down;
         LOAD_BY_ROW(by_old, f_old, row0);
         LOAD_BY_ROW(by_new, f_new, row0);
         LOAD_BY_ROW(by_down, down, row0);
-        bool exact = small == 0u; /* by_down by_new, and what they multiply, need no rounding */
-        if (exact) {
+        if (small[row0 / 16u] == 0u) {
+            /* by_down by_new, and what they multiply, need no rounding, and no sum is to be flushed */
             STEP_UNROLL for (int e = 0; e < N_OWN(by_down); e++) {
                 OWN(by_down, e) = OWN(by_down, e) * OWN(by_new, e);
             }
-        }
-        STEP_UNROLL for (uint c = 0u; c < BOUND(COLUMNS); c++) {
-            INTS high = MAGIC_INTS, low = MAGIC_INTS;
-            STEP_UNROLL for (uint k = 0u; k < BOUND(2u); k++) {
-                RIGHT v;
-                LOAD_RIGHT(v, V_TILE + 16u * (COLUMNS * side + c) * V_STRIDE + 2u * k, V_STRIDE);
-                MULTIPLY(w_high[k], v, high);
-                MULTIPLY(w_low[k], v, low);
-            }
-            if (exact) {
-                STEP_UNROLL for (int e = 0; e < N_OWN(high); e++) {
-                    float add = joined(OWN(high, e), OWN(low, e));
-                    precise float before = OWN(o[c], e) * OWN(by_old, e);
-                    OWN(o[c], e) = lk_flush(fma(add, OWN(by_down, e), before));
+            if (moved[row0 / 16u] != 0u) {
+                STEP_UNROLL for (uint c = 0u; c < BOUND(COLUMNS); c++) {
+                    STEP_UNROLL for (int e = 0; e < N_OWN(by_old); e++) {
+                        OWN(o[c], e) = OWN(o[c], e) * OWN(by_old, e);
+                    }
                 }
-            } else {
-                STEP_UNROLL for (int e = 0; e < N_OWN(high); e++) {
-                    precise float add = joined(OWN(high, e), OWN(low, e)) * OWN(by_down, e);
+            }
+            STEP_UNROLL for (uint c = 0u; c < BOUND(COLUMNS); c++) {
+                INTS sum = ZERO_INTS;
+                VALUES_OF(sum, c);
+                STEP_UNROLL for (int e = 0; e < N_OWN(sum); e++) {
+                    precise float after = fma(float_of(OWN(sum, e)), OWN(by_down, e), OWN(o[c], e));
+                    OWN(o[c], e) = after;
+                }
+            }
+        } else {
+            STEP_UNROLL for (uint c = 0u; c < BOUND(COLUMNS); c++) {
+                INTS sum = ZERO_INTS;
+                VALUES_OF(sum, c);
+                STEP_UNROLL for (int e = 0; e < N_OWN(sum); e++) {
+                    precise float add = float_of(OWN(sum, e)) * OWN(by_down, e);
                     add = lk_flush(add);
                     add = add * OWN(by_new, e);
                     precise float before = OWN(o[c], e) * OWN(by_old, e);

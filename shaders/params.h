@@ -29,9 +29,10 @@
 /* Its subgroups of 32 for 16 rows: a head's padded dimension is a multiple of 32 of them. */
 #define LK_VK_ATTN_MATRIX_PARTS(dim) ((dim) > 128u ? 2u : 1u)
 #define LK_VK_ATTN_SPLIT             1u
-#define LK_VK_ATTN_CAP               4u /* scores have a soft cap */
-#define LK_VK_ATTN_SINK              8u /* softmax has a sink for each head */
-#define LK_VK_ATTN_K8                2u /* cells of K have 8 bits */
+#define LK_VK_ATTN_CAP               4u  /* scores have a soft cap */
+#define LK_VK_ATTN_SINK              8u  /* softmax has a sink for each head */
+#define LK_VK_ATTN_K8                2u  /* cells of K have 8 bits */
+#define LK_VK_ATTN_SHARE             16u /* attn_matrix: scores take the place of keys */
 /* Added to flags: the padded dimension of a value, of attn alone. */
 #define LK_VK_ATTN_VALUES(dim) ((dim) / 32u << 8)
 #define LK_VK_MAX_COLS         8 /* tokens of one mat-vec workgroup */

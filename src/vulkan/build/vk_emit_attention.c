@@ -72,14 +72,24 @@ static uint32_t attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *att
 
 /* The kernel of many tokens by matrices of this dimension, or NULL: it has LK_VK_ATTN_MATRIX_ROWS.
  */
-static const char *matrix_shader(const struct lk_vk_facts *f, const struct cut *c)
+static const char *matrix_shader(const struct lk_vk_facts *f, struct cut *c)
 {
     const char *shader = f->matrix ? "attn_matrix" : "attn_wide";
     uint32_t parts = LK_VK_ATTN_MATRIX_PARTS(c->dim);
     uint32_t spec[4] = {0, c->dim, c->flags, 128 * parts};
     bool loops = !f->narrow && !f->looped; /* which a driver on the CPU is long to compile */
     bool shape = c->dim == c->v_padded && c->dim <= LK_VK_MAX_V_DIM && c->dim % (32 * parts) == 0;
-    return (f->matrix || loops) && shape && lk_vk_facts_fit(f, shader, spec) ? shader : NULL;
+    if (!shape || !(f->matrix || loops)) {
+        return NULL;
+    }
+    for (uint32_t share = parts - 1; share < 2; share++) {
+        spec[2] = c->flags | share * LK_VK_ATTN_SHARE;
+        if (lk_vk_facts_fit(f, shader, spec)) {
+            c->flags = spec[2];
+            return shader;
+        }
+    }
+    return NULL;
 }
 
 /* Query rows of a workgroup of many: what shared memory holds of them. */

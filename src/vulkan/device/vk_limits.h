@@ -29,7 +29,7 @@
  *   DIM: q_tile, tile, o           | LK_VK_MAX_DIM, 32 n       | cut_of               | error
  *   V_DIM: o, oc of an invocation  | LK_VK_MAX_V_DIM, 32 n     | cut_of               | error
  *   ROWS of attn: q_tile, p_tile   | shared memory             | many_rows            | fewer rows
- *   DIM of attn_matrix: tile, o    | shared memory, LK_VK_MAX_V_DIM | matrix_shader   | attn
+ *   DIM of attn_matrix: tile, o    | shared memory, LK_VK_MAX_V_DIM | matrix_shader   | SHARE, attn
  *   THREADS of attn                | 128 for LK_VK_ATTN_ROWS   | lk_vk_emit_attention | -
  *   ROWS of attn_decode            | LK_VK_ATTN_FEW_ROWS       | cut_of               | fewer rows
  *   THREADS of attn_decode         | lk_vk_max_threads, 256    | vk_emit_attention.c  | fewer
