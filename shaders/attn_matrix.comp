@@ -102,9 +102,7 @@ const bool SPLIT = true;
 #else
 const bool SPLIT = false;
 #endif
-const float LK_SCORE_LIMIT_SQUARED = 1099511627776.0;
-const int NO_GRID = 0x1000000, LEAST_GRID = -50; /* of LK_MIN_BITS */
-const uint BY_96 = 96u << 23;           /* of a float's bits: 2^96 times it */
+const int NO_GRID = 0x1000000, LEAST_GRID = int(LK_MIN_BITS >> 23) - 127;
 const uint STEPS = DIM / 32u;           /* of a dot */
 const uint COLUMNS = DIM / 16u / PARTS; /* a subgroup's matrices of a row of outputs */
 
@@ -248,7 +246,7 @@ int scores_of(bool whole, uint at, uint part, int from, uint span, float q_scale
             tile[at + t] = bits;
         }
     }
-    if (!(squares < LK_SCORE_LIMIT_SQUARED)) {
+    if (!(squares < lk_flt(LK_SCORE_LIMIT) * lk_flt(LK_SCORE_LIMIT))) {
         top = NO_KEY;
         for (uint t = 0u; t < LOOP_BOUND(OWN_FOURS); t++) {
             [[unroll]] for (uint e = 0u; e < 4u; e++) {
@@ -274,21 +272,6 @@ uint whole_bits(float x, float power, float more)
     return lk_bits(t);
 }
 
-/* 2^96 lk_exp2_part(f): the same roundings. */
-float exp2_part_96(float f)
-{
-    precise float p = lk_flt(0x3C1D0166u + BY_96);
-    p = p * f;
-    p = p + lk_flt(0x3D64FE23u + BY_96);
-    p = p * f;
-    p = p + lk_flt(0x3E7601BCu + BY_96);
-    p = p * f;
-    p = p + lk_flt(0x3F317096u + BY_96);
-    p = p * f;
-    p = p + lk_flt(0x3F800000u + BY_96);
-    return p;
-}
-
 /* Scores become weights times the scales of values: the largest of them, and the count of l. */
 void weights_of(bool whole, uint at, uint part, int from, uint span, int top, out int count,
                 out uint most)
@@ -309,7 +292,7 @@ void weights_of(bool whole, uint at, uint part, int from, uint span, int top, ou
                 uint exponent = uint(max(int(lk_bits(k)) + lift, 0));
                 k = k - LK_MAGIC;
                 precise float f = s - k;
-                precise float pj = exp2_part_96(f) * lk_flt(exponent << 23);
+                precise float pj = lk_exp2_part_up(f, 96u) * lk_flt(exponent << 23);
                 bool used = takes_part(whole, t, e, from, span);
                 pj = used ? pj : 0.0;
                 counts += whole_bits(pj, l_unit, 0.0);

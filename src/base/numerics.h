@@ -215,19 +215,27 @@ LK_FN float lk_scale2(float x, LK_I32 k)
     return lk_flt(lk_bits(x) + (LK_UINT(k) << 23));
 }
 
-/* 2^f, |f| <= 0.5, within 2^-18 relative, exact at 0. */
+/* 2^(f + up), |f| <= 0.5, 0 <= up <= 96, within 2^-18 relative, exact at 0: every up has the same
+ * roundings. */
+LK_FN float lk_exp2_part_up(float f, LK_U32 up)
+{
+    LK_U32 by = up << 23;
+    LK_F32 p = lk_flt(0x3C1D0166u + by);
+    p = p * f;
+    p = p + lk_flt(0x3D64FE23u + by);
+    p = p * f;
+    p = p + lk_flt(0x3E7601BCu + by);
+    p = p * f;
+    p = p + lk_flt(0x3F317096u + by);
+    p = p * f;
+    p = p + lk_flt(0x3F800000u + by);
+    return p;
+}
+
+/* 2^f, |f| <= 0.5. */
 LK_FN float lk_exp2_part(float f)
 {
-    LK_F32 p = lk_flt(0x3C1D0166u);
-    p = p * f;
-    p = p + lk_flt(0x3D64FE23u);
-    p = p * f;
-    p = p + lk_flt(0x3E7601BCu);
-    p = p * f;
-    p = p + lk_flt(0x3F317096u);
-    p = p * f;
-    p = p + 1.0f;
-    return p;
+    return lk_exp2_part_up(f, 0u);
 }
 
 /* ---- integers of attention (rule 8); a > 0 is the largest magnitude of what they stand for ----

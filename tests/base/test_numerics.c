@@ -302,6 +302,7 @@ Test(numerics, powers_of_two_in_attention)
         for (uint32_t sign = 0; sign <= 1; sign++) {
             float f = lk_flt(u | sign << 31);
             double m = (double)lk_exp2_part(f), w = exp2((double)f);
+            cr_assert(lk_exp2_part_up(f, 96) == lk_scale2(lk_exp2_part(f), 96));
             cr_assert(m >= 0.707106 - 4e-6 && m <= 1.414214 + 6e-6, "%a: %a", (double)f, m);
             worst = fmax(worst, fabs(m - w) / (w * U));
         }
