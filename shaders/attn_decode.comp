@@ -3,7 +3,8 @@
  * Attn_decode: attention in decode (a batch of one token), sinks too, with what stands in front of
  * it: bias, norm and rope of q and k, bias and norm of v, the store of k and v. A workgroup takes up to
  * ROWS heads of one KV head and one chunk of 64 keys (rule 8). Several chunks meet in `part`: the
- * workgroup that finishes last folds them in rising order, so that nobody waits.
+ * workgroup that finishes last folds them in rising order, so that nobody waits; more than
+ * LK_VK_DECODE_MERGE of them are left to attn_merge, which has the whole device.
  *
  * Scores: lane = key; SETS sets of lanes share the dimensions, then the rows. Output: lane =
  * dimension. The token's own key and value are taken from shared memory, where they are as they will
@@ -83,8 +84,8 @@ shared uvec2 w_words[ROWS * 16u];
 shared int n_tile[ROWS];
 shared int l_tile[ROWS];
 shared uint is_last;
-shared vec2 merge_by[ROWS * 64u]; /* factors of 64 chunks */
-shared float merge_l[ROWS], merge_next[ROWS];
+shared vec2 merge_by[ROWS * LK_VK_DECODE_MERGE];
+shared float merge_l[ROWS];
 
 uint low16(uint pair)
 {
@@ -304,87 +305,62 @@ void begin_head(uint head, out int n, out float l)
     }
 }
 
-/* The largest of n and the exponents of chunks that lie in w_tile from `from` to before `to`. */
-int largest(int n, uint from, uint to)
-{
-    for (uint i = from; i < to; i++) {
-        n = max(n, w_tile[i]);
-    }
-    return n;
-}
-
-/* Folds the chunks of the tile's heads in rising order: 64 at a time, whose factors are made side by
- * side, so that nothing but the sums waits for the chunk before. */
+/* Folds the chunks of the tile's heads in rising order. Their factors are made side by side, so that
+ * nothing but the sums waits for the chunk before. */
 void merge(uint lid, uint head0, uint n_heads, uint count)
 {
-    for (uint i = lid; i < n_heads * DIM; i += THREADS) {
-        tile[i] = 0.0;
+    const uint MOST = LK_VK_DECODE_MERGE;
+    for (uint i = lid; i < n_heads * MOST; i += THREADS) {
+        if (i % MOST < count) {
+            uint at = p.part_l + ((head0 + i / MOST) * p.max_blocks + i % MOST) * 2u;
+            w_tile[i] = int(part[at]);
+            p_tile[i] = lk_flt(part[at + 1u]);
+        }
     }
     if (lid < n_heads) {
-        int n;
-        float l;
-        begin_head(head0 + lid, n, l);
-        n_tile[lid] = n;
-        merge_l[lid] = l;
+        begin_head(head0 + lid, n_tile[lid], merge_l[lid]);
     }
-    for (uint first = 0u; first < count; first += 64u) {
-        uint n_chunks = min(count - first, 64u);
-        for (uint i = lid; i < n_heads * 64u; i += THREADS) {
-            if (i % 64u < n_chunks) {
-                uint at = p.part_l + ((head0 + i / 64u) * p.max_blocks + first + i % 64u) * 2u;
-                w_tile[i] = int(part[at]);
-                p_tile[i] = lk_flt(part[at + 1u]);
+    barrier();
+    for (uint i = lid; i < n_heads * MOST; i += THREADS) {
+        if (i % MOST < count) {
+            int n = n_tile[i / MOST]; /* the largest exponent in front of it */
+            for (uint k = i / MOST * MOST; k < i; k++) {
+                n = max(n, w_tile[k]);
             }
+            merge_by[i] = merge_factors(n, w_tile[i]);
+        } else {
+            merge_by[i] = vec2(1.0, 0.0); /* changes nothing */
+            p_tile[i] = 0.0;
         }
-        barrier();
-        for (uint i = lid; i < n_heads * 64u; i += THREADS) {
-            if (i % 64u < n_chunks) {
-                merge_by[i] = merge_factors(largest(n_tile[i / 64u], i & ~63u, i), w_tile[i]);
-            } else {
-                merge_by[i] = vec2(1.0, 0.0); /* changes nothing */
-                p_tile[i] = 0.0;
-            }
-        }
-        barrier();
-        for (uint i = lid; i < n_heads * PAIRS; i += THREADS) {
-            uint row = i / PAIRS, pair = i % PAIRS;
-            uint at = ((head0 + row) * p.max_blocks + first) * PAIRS + pair;
-            precise float l = merge_l[row];
-            precise vec2 o = vec2(tile[2u * i], tile[2u * i + 1u]);
-            for (uint k0 = 0u; k0 < n_chunks; k0 += MERGE_STEP) {
-                uvec2 of[MERGE_STEP];
-                LK_UNROLL for (uint k = 0u; k < MERGE_STEP; k++) {
-                    of[k] = part2[at + min(k0 + k, n_chunks - 1u) * PAIRS];
-                }
-                LK_UNROLL for (uint k = 0u; k < MERGE_STEP; k++) {
-                    if (k0 + (k & ~3u) < n_chunks) {
-                        vec2 by = merge_by[row * 64u + k0 + k];
-                        l = merged(l, p_tile[row * 64u + k0 + k], by);
-                        o.x = lk_flush(merged(o.x, lk_flt(of[k].x), by));
-                        o.y = lk_flush(merged(o.y, lk_flt(of[k].y), by));
-                    }
-                }
-            }
-            tile[2u * i] = o.x;
-            tile[2u * i + 1u] = o.y;
-            if (pair == 0u) {
-                merge_next[row] = l;
-            }
-        }
-        barrier();
-        if (lid < n_heads) {
-            merge_l[lid] = merge_next[lid];
-            if (n_chunks == 64u) {
-                n_tile[lid] = largest(n_tile[lid], lid * 64u, lid * 64u + 64u);
-            }
-        }
-        barrier();
     }
+    barrier();
     bool far = false;
-    for (uint i = lid; i < n_heads * p.head_dim; i += THREADS) {
-        uint row = i / p.head_dim, d = i % p.head_dim;
-        precise float o = tile[row * DIM + d] * lk_rcp(merge_l[row]);
-        out0[(head0 + row) * p.head_dim + d] = stored(o, far);
+    for (uint i = lid; i < n_heads * PAIRS; i += THREADS) {
+        uint row = i / PAIRS, d = i % PAIRS * 2u;
+        uint at = (head0 + row) * p.max_blocks * PAIRS + i % PAIRS;
+        precise float l = merge_l[row];
+        precise vec2 o = vec2(0.0, 0.0);
+        for (uint k0 = 0u; k0 < count; k0 += MERGE_STEP) {
+            uvec2 of[MERGE_STEP];
+            LK_UNROLL for (uint k = 0u; k < MERGE_STEP; k++) {
+                of[k] = part2[at + min(k0 + k, count - 1u) * PAIRS];
+            }
+            LK_UNROLL for (uint k = 0u; k < MERGE_STEP; k++) {
+                if (k0 + (k & ~3u) < count) {
+                    vec2 by = merge_by[row * MOST + k0 + k];
+                    l = merged(l, p_tile[row * MOST + k0 + k], by);
+                    o.x = lk_flush(merged(o.x, lk_flt(of[k].x), by));
+                    o.y = lk_flush(merged(o.y, lk_flt(of[k].y), by));
+                }
+            }
+        }
+        o = o * lk_rcp(l);
+        if (d < p.head_dim) {
+            out0[(head0 + row) * p.head_dim + d] = stored(o.x, far);
+        }
+        if (d + 1u < p.head_dim) {
+            out0[(head0 + row) * p.head_dim + d + 1u] = stored(o.y, far);
+        }
     }
     raise(far, p.op_rope_k_attn >> 16);
 }
@@ -560,7 +536,7 @@ void main()
             }
         }
     }
-    if (count == 1u) {
+    if (count == 1u || count > LK_VK_DECODE_MERGE) {
         return;
     }
     memoryBarrierBuffer();

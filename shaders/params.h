@@ -21,6 +21,7 @@
 #define LK_VK_MAX_DIM          640 /* of a key, padded: size of arrays in the attention kernel */
 #define LK_VK_MAX_V_DIM        512 /* of a value, padded: of what an invocation has of it */
 #define LK_VK_DECODE_DIM       256 /* the same of the kernel with what stands in front of it */
+#define LK_VK_DECODE_MERGE     64  /* chunks of keys that this kernel folds itself */
 #define LK_VK_ROPE_PAIRS       256 /* of a row: what a workgroup of rope takes */
 #define LK_VK_ATTN_ROWS        16  /* query rows of a workgroup of attention */
 #define LK_VK_ATTN_OWN         4   /* of them, those of 32 invocations */
@@ -33,6 +34,7 @@
 #define LK_VK_ATTN_SINK              8u  /* softmax has a sink for each head */
 #define LK_VK_ATTN_K8                2u  /* cells of K have 8 bits */
 #define LK_VK_ATTN_SHARE             16u /* attn_matrix: scores take the place of keys */
+#define LK_VK_ATTN_DECODE            32u /* attn_merge: behind attn_decode */
 /* Added to flags: the padded dimension of a value, of attn alone. */
 #define LK_VK_ATTN_VALUES(dim) ((dim) / 32u << 8)
 #define LK_VK_MAX_COLS         8 /* tokens of one mat-vec workgroup */

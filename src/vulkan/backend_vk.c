@@ -341,7 +341,7 @@ static lk_status vk_run(struct lk_exec *e, struct lk_state_mem *states, const st
     struct lk_row_counts rows = lk_batch_rows(e->o.plan, b);
     status = lk_vk_batch_write(e, b, list, err);
     if (!status) {
-        status = lk_vk_submit(e, list, &rows, err);
+        status = lk_vk_submit(e, list, &rows, lk_vk_batch_apart(e, b, list), err);
     }
     if (!status) {
         status = check_flags(e, err);

@@ -126,6 +126,15 @@ static void write_attention(struct lk_exec *e, const struct lk_batch *b, int lis
     }
 }
 
+bool lk_vk_batch_apart(const struct lk_exec *e, const struct lk_batch *b, int list)
+{
+    bool apart = false;
+    for (int i = 0; i < e->n_attn[list] && list == LK_VK_DECODE; i++) {
+        apart |= most_chunks(&e->attn[list][i], b) > LK_VK_DECODE_MERGE;
+    }
+    return apart;
+}
+
 /* Rows of the tables that no device has. */
 static lk_status look_up(const struct lk_plan *plan, const struct lk_op *op,
                          const struct lk_batch *b, float *rows, lk_error *err)

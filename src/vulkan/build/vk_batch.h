@@ -15,5 +15,7 @@ lk_status lk_vk_batch_lay_out(struct lk_exec *e, lk_error *err);
  */
 lk_status lk_vk_batch_write(struct lk_exec *e, const struct lk_batch *batch, int list,
                             lk_error *err);
+/* Whether the batch needs the steps that fold chunks of keys apart from attn_decode. */
+bool lk_vk_batch_apart(const struct lk_exec *e, const struct lk_batch *batch, int list);
 
 #endif

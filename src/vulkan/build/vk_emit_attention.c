@@ -144,10 +144,6 @@ static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
     return c;
 }
 
-/* Workgroups that may be too many for a token of decode, as long as those return at once: to read
- * how many are needed costs more. */
-enum { MOST_IDLE_GROUPS = 1024 };
-
 /* The step of a kernel of attention: as many workgroups as the batch says. */
 static struct lk_vk_step *attention_step(struct lk_vk_builder *b, int i, const struct cut *c)
 {
@@ -197,9 +193,10 @@ static uint32_t bind_sinks(struct lk_vk_builder *b, struct lk_vk_step *s, const 
     return LK_VK_ATTN_SINK;
 }
 
-/* Folds the chunks of keys that a split attention left in a piece. */
-static void merge(struct lk_vk_builder *b, const struct lk_vk_group *g, const struct cut *c,
-                  const struct lk_vk_attn_push *of, int part)
+/* Folds the chunks of keys that a split attention left in a piece; flag: 0 or LK_VK_ATTN_DECODE. */
+static struct lk_vk_step *merge(struct lk_vk_builder *b, const struct lk_vk_group *g,
+                                const struct cut *c, const struct lk_vk_attn_push *of, int part,
+                                uint32_t flag)
 {
     struct lk_vk_attn_push push = *of;
     push.head_dim = c->v_dim;
@@ -207,11 +204,13 @@ static void merge(struct lk_vk_builder *b, const struct lk_vk_group *g, const st
     struct lk_vk_step *s =
         lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE, (c->v_dim + 63) / 64);
     s->y = c->n_head;
-    lk_vk_set_pipe(b, s, 0, "attn_merge", 0, 0, bind_sinks(b, s, &b->plan->ops[g->lead]), 0);
+    lk_vk_set_pipe(b, s, 0, b->facts->looped ? "attn_merge" : "attn_merge_gpu", 0, 0,
+                   bind_sinks(b, s, &b->plan->ops[g->lead]) | flag, 0);
     lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
     lk_vk_bind(s, 4, LK_VK_BIND_PIECE, g->out[0].slot, true);
     lk_vk_bind(s, 5, LK_VK_BIND_PIECE, part, false);
     lk_vk_set_push(s, &push, sizeof push);
+    return s;
 }
 
 void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
@@ -237,7 +236,7 @@ void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
     lk_vk_bind(s, 5, LK_VK_BIND_PIECE, split ? part : out, split);
     lk_vk_set_push(s, &push, sizeof push);
     if (split) {
-        merge(b, g, &c, &push, part);
+        merge(b, g, &c, &push, part, 0);
     }
 }
 
@@ -315,6 +314,18 @@ static struct lk_vk_attn_decode_push decode_push(struct lk_vk_builder *b,
     return p;
 }
 
+/* Workgroups that may be too many for a token of decode, as long as those return at once: to read
+ * how many are needed costs more. */
+enum { MOST_IDLE_GROUPS = 1024 };
+
+/* How many chunks of keys a token can attend to. */
+static uint32_t most_chunks(const struct lk_vk_builder *b, const struct lk_op *op)
+{
+    uint32_t blocks = (uint32_t)b->e->o.max_blocks, window = (uint32_t)op->u.attention.window;
+    uint32_t of_window = (window + LK_KV_BLOCK - 2) / LK_KV_BLOCK + 1;
+    return window && of_window < blocks ? of_window : blocks;
+}
+
 void lk_vk_emit_attention_decode(struct lk_vk_builder *b, const struct lk_vk_group *g)
 {
     const struct lk_op *op = &b->plan->ops[g->lead];
@@ -324,8 +335,8 @@ void lk_vk_emit_attention_decode(struct lk_vk_builder *b, const struct lk_vk_gro
     int part = lk_vk_add_piece(b, partials * (c.dim + 2) * 4, "partial results of attention");
     struct lk_vk_attn_decode_push push = decode_push(b, g, &c);
     struct lk_vk_step *s = attention_step(b, g->lead, &c);
-    s->z =
-        s->y * (uint64_t)b->e->o.max_blocks <= MOST_IDLE_GROUPS ? (uint32_t)b->e->o.max_blocks : 0;
+    uint32_t chunks = most_chunks(b, op);
+    s->z = s->y * (uint64_t)chunks <= MOST_IDLE_GROUPS ? chunks : 0;
     uint32_t sets = f->max_threads / 64;
     sets = sets < 4 ? sets : 4;
     sets = sets < c.rows ? sets : c.rows;
@@ -340,4 +351,9 @@ void lk_vk_emit_attention_decode(struct lk_vk_builder *b, const struct lk_vk_gro
     lk_vk_bind(s, 5, LK_VK_BIND_PIECE, part, true);
     lk_vk_bind(s, 6, LK_VK_BIND_VECTORS, 0, false);
     lk_vk_set_push(s, &push, sizeof push);
+    if (chunks > LK_VK_DECODE_MERGE) {
+        struct lk_vk_attn_push of = push_of(b, g->lead, &c);
+        of.part_l = push.part_l;
+        merge(b, g, &c, &of, part, LK_VK_ATTN_DECODE)->apart = true;
+    }
 }

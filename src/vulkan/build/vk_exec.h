@@ -30,6 +30,7 @@ enum { LK_VK_MAX_SHAPES = 8, LK_VK_MAX_SUBMITS = 32 };
 
 struct lk_vk_shape { /* a recorded batch shape */
     struct lk_row_counts rows;
+    bool apart;                              /* with the steps that say so */
     VkCommandBuffer part[LK_VK_MAX_SUBMITS]; /* submitted in this order */
     int n_parts;
     uint64_t used; /* 0: nothing is recorded */

@@ -301,7 +301,7 @@ static void most_groups(const struct lk_exec *e, const struct lk_vk_list *l,
                         const struct lk_vk_step *s, uint32_t rows, uint32_t n[3])
 {
     bool split = s->grid == LK_VK_GRID_ATTN && l != &e->list[LK_VK_MANY];
-    n[2] = split ? (uint32_t)e->o.max_blocks : 1;
+    n[2] = !split ? 1 : s->z ? s->z : (uint32_t)e->o.max_blocks;
     grid_of(&e->facts, s, rows, &n[0], &n[1]);
 }
 
@@ -431,9 +431,10 @@ static void copy_out(struct lk_exec *e, const struct lk_vk_list *list, VkCommand
 }
 
 void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer c,
-                       int first, int end, const struct lk_row_counts *rows)
+                       int first, int end, const struct lk_row_counts *rows, bool apart)
 {
     const struct VolkDeviceTable *vk = &e->dev->vk;
+    bool waits = false; /* a step that is left out would have waited */
     VkMemoryBarrier compute = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
                                .dstAccessMask =
@@ -450,14 +451,17 @@ void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkComma
     for (int i = first; i < end; i++) {
         const struct lk_vk_step *s = &list->steps[i];
         uint32_t n = (uint32_t)rows->n[s->rows] * s->times;
-        if (s->barrier) {
+        bool left_out = s->apart && !apart;
+        waits |= s->barrier;
+        if (waits && (!left_out || i + 1 == end)) {
+            waits = false;
             /* Nothing but kernels: to wait for what reads the sizes of dispatches too, which only
              * the host writes, costs some GPUs twice the time of a small step. */
             vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
                                      VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &compute, 0, NULL,
                                      0, NULL);
         }
-        if (n > 0) {
+        if (n > 0 && !left_out) {
             dispatch(e, s, c, n);
         }
         stamp(e, c, i + 1);

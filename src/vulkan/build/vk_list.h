@@ -26,10 +26,10 @@ lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error
 /* Writes the descriptors that name states. */
 void lk_vk_list_bind_states(struct lk_exec *e, struct lk_vk_list *list,
                             const struct lk_state_mem *states);
-/* Records steps [first, end); rows handed in come before step 0 and the out slot leaves after the
- * last. */
+/* Records steps [first, end), those of `apart` only if asked; rows handed in come before step 0 and
+ * the out slot leaves after the last. */
 void lk_vk_list_record(struct lk_exec *e, const struct lk_vk_list *list, VkCommandBuffer commands,
-                       int first, int end, const struct lk_row_counts *rows);
+                       int first, int end, const struct lk_row_counts *rows, bool apart);
 void lk_vk_list_free(struct lk_vk_list *list);
 
 #endif

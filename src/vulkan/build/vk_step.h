@@ -61,6 +61,7 @@ struct lk_vk_step {
     int op[3];       /* ops that its time counts for; ops fused into them are not named */
     int n_ops;
     bool prepare; /* only makes activations ready for op[0] */
+    bool apart;   /* only for contexts whose chunks attn_decode does not fold itself */
 };
 
 struct lk_vk_list {

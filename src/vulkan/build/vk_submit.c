@@ -65,7 +65,7 @@ static VkResult record(struct lk_exec *e, const struct lk_vk_list *l, struct lk_
         }
         r = vk->vkBeginCommandBuffer(c, &info);
         if (!r) {
-            lk_vk_list_record(e, l, c, first, end, &s->rows);
+            lk_vk_list_record(e, l, c, first, end, &s->rows, s->apart);
             r = vk->vkEndCommandBuffer(c);
         }
     } while (end < l->n_steps && !r);
@@ -73,13 +73,13 @@ static VkResult record(struct lk_exec *e, const struct lk_vk_list *l, struct lk_
 }
 
 /* The recorded commands of a batch shape: found, or recorded in the least recently used place. */
-static lk_status shape_of(struct lk_exec *e, int list, const struct lk_row_counts *rows,
+static lk_status shape_of(struct lk_exec *e, int list, const struct lk_row_counts *rows, bool apart,
                           const struct lk_vk_shape **out, lk_error *err)
 {
     struct lk_vk_shape *take = &e->shape[0];
     for (int i = 0; i < LK_VK_MAX_SHAPES; i++) {
         struct lk_vk_shape *s = &e->shape[i];
-        if (s->used && memcmp(&s->rows, rows, sizeof *rows) == 0) {
+        if (s->used && s->apart == apart && memcmp(&s->rows, rows, sizeof *rows) == 0) {
             s->used = e->n_runs;
             *out = s;
             return LK_OK;
@@ -87,17 +87,19 @@ static lk_status shape_of(struct lk_exec *e, int list, const struct lk_row_count
         take = s->used < take->used ? s : take;
     }
     take->rows = *rows;
+    take->apart = apart;
     VkResult r = record(e, &e->list[list], take);
     take->used = r ? 0 : e->n_runs;
     *out = take;
     return r ? lk_vk_fail(e->dev, r, "recording a batch", err) : LK_OK;
 }
 
-lk_status lk_vk_submit(struct lk_exec *e, int list, const struct lk_row_counts *rows, lk_error *err)
+lk_status lk_vk_submit(struct lk_exec *e, int list, const struct lk_row_counts *rows, bool apart,
+                       lk_error *err)
 {
     struct lk_vk_device *dev = e->dev;
     const struct lk_vk_shape *s;
-    lk_status status = shape_of(e, list, rows, &s, err);
+    lk_status status = shape_of(e, list, rows, apart, &s, err);
     if (status) {
         return status;
     }

@@ -10,9 +10,9 @@
 
 /* Allocates the command buffers of e's shapes, as many as its largest batch is split into. */
 VkResult lk_vk_shapes_create(struct lk_exec *e);
-/* Runs a list for a batch whose buffers are written, recorded once a shape; returns when the
- * device is done. */
-lk_status lk_vk_submit(struct lk_exec *e, int list, const struct lk_row_counts *rows,
+/* Runs a list for a batch whose buffers are written, recorded once a shape, with or without its
+ * steps of `apart`; returns when the device is done. */
+lk_status lk_vk_submit(struct lk_exec *e, int list, const struct lk_row_counts *rows, bool apart,
                        lk_error *err);
 
 #endif

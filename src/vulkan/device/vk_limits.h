@@ -31,6 +31,7 @@
  *   ROWS of attn: q_tile, p_tile   | shared memory             | many_rows            | fewer rows
  *   DIM of attn_matrix: tile, o    | shared memory, LK_VK_MAX_V_DIM | matrix_shader   | SHARE, attn
  *   THREADS of attn                | 128 for LK_VK_ATTN_ROWS   | lk_vk_emit_attention | -
+ *   chunks that attn_decode folds  | LK_VK_DECODE_MERGE        | the kernel           | attn_merge
  *   ROWS of attn_decode            | LK_VK_ATTN_FEW_ROWS       | cut_of               | fewer rows
  *   THREADS of attn_decode         | lk_vk_max_threads, 256    | vk_emit_attention.c  | fewer
  *   windows and shapes of heads    | LK_VK_MAX_ATTN            | attn_index           | error
