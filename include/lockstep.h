@@ -277,7 +277,8 @@ typedef struct lk_engine_options {
     uint32_t n_sessions; /* sessions that can be full at once (sizes the KV cache); default 1 */
     uint32_t n_batch;    /* tokens handed to a backend at once, or in four pieces where a CPU and
                             devices share the layers; several devices alone take four times as many
-                            in a step; default 512 */
+                            in a step; 0 (the default): 512, and 2048 on a graphics card that has
+                            all layers and half of its memory left */
     int threads;         /* CPU threads for decode; 0: physical cores allowed to us. Unless pinned
                             never more than the CPUs allowed to us: they would be slower */
     int threads_batch;   /* CPU threads for prefill; 0: as threads */

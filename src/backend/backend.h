@@ -68,6 +68,7 @@ struct lk_exec_options {
     int max_tokens;             /* rows of one batch */
     int max_outputs;            /* rows that want logits in one batch */
     bool fewer;                 /* where a device can't hold so many rows it takes fewer: `most` */
+    int spare_tokens;           /* tokens instead, where a device has memory to spare; 0: none */
     int max_seqs;               /* sequences in one batch */
     int max_blocks;             /* blocks of one sequence's paged states */
     bool keep_ops;              /* every slot keeps its memory, nothing is fused away: for peek */

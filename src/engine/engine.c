@@ -21,7 +21,6 @@ lk_engine_options lk_engine_options_default(void)
                                .cpu_experts = LK_CPU_EXPERTS_AUTO,
                                .checkpoint_bytes = (uint64_t)2 << 30,
                                .n_sessions = 1,
-                               .n_batch = DEFAULT_BATCH,
                                .cpu_level = "auto",
                                .fuse = true};
 }
@@ -345,8 +344,8 @@ static lk_status take_options(struct lk_engine *e, const lk_engine_options *opti
         return lk_fail(err, LK_E_INVALID, "engine options: n_sessions is %u, expected 1 to 4096",
                        o->n_sessions);
     }
-    if (o->n_batch < 1 || o->n_batch > 8192) {
-        return lk_fail(err, LK_E_INVALID, "engine options: n_batch is %u, expected 1 to 8192",
+    if (o->n_batch > 8192) {
+        return lk_fail(err, LK_E_INVALID, "engine options: n_batch is %u, expected 0 to 8192",
                        o->n_batch);
     }
     if (o->threads < 0 || o->threads > 1024 || o->threads_batch < 0 || o->threads_batch > 1024) {
@@ -439,7 +438,8 @@ static lk_status take_context(struct lk_engine *e, lk_error *err)
     }
     e->n_ctx = want;
     lk_plan_set_context(e->plan, e->n_ctx);
-    e->n_batch = e->options.n_batch < e->n_ctx ? e->options.n_batch : e->n_ctx;
+    e->n_batch = e->options.n_batch ? e->options.n_batch : DEFAULT_BATCH;
+    e->n_batch = e->n_batch < e->n_ctx ? e->n_batch : e->n_ctx;
     e->n_sessions = e->options.n_sessions;
     size_t row = (size_t)lk_plan_row_width(e->plan) * sizeof(float);
     size_t rows = MAX_ROW_BYTES / row ? MAX_ROW_BYTES / row : 1;

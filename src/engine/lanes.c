@@ -76,6 +76,17 @@ struct lk_state_geom lk_geom_of(const struct lk_engine *e, const struct lk_plan 
     return geom;
 }
 
+/* Tokens of a step for a device that has all layers and memory to spare, where nobody asked for a
+ * number: large tiles fill it better. */
+static int spare_tokens(const struct lk_engine *e)
+{
+    uint32_t n = LK_MICRO_BATCHES * e->n_batch;
+    if (e->options.n_batch || e->plan->whole) {
+        return 0;
+    }
+    return (int)(n < e->n_ctx ? n : e->n_ctx);
+}
+
 /* Allocates the states of the part's layers, then prepares them: where there is no room for all of
  * it, that shows before weights are packed. */
 static lk_status part_prepare(const struct lk_engine *e, int n_micro, struct lk_part *part,
@@ -104,6 +115,7 @@ static lk_status part_prepare(const struct lk_engine *e, int n_micro, struct lk_
             .max_tokens = is_whole ? (int)e->n_batch : n_micro,
             .max_outputs = e->max_outputs,
             .fewer = true,
+            .spare_tokens = is_whole ? spare_tokens(e) : 0,
             .max_seqs = e->max_seqs,
             .max_blocks = (int)((e->n_ctx + LK_KV_BLOCK - 1) / LK_KV_BLOCK),
             .fuse = e->options.fuse,
@@ -277,7 +289,8 @@ static lk_status copy_placement(struct lk_lane *lane, const struct lk_placement 
     return status;
 }
 
-/* The sizes of batches: the engine's, or what the lane's devices hold of them. */
+/* The sizes of batches: the engine's, or what the lane's devices hold of them; one that is alone
+ * may take more. */
 static void set_sizes(const struct lk_engine *e, const struct lk_placement *p, struct lk_lane *lane)
 {
     int *tokens = lane->n_parts > 1 ? &lane->n_micro : &lane->n_batch;
@@ -291,7 +304,7 @@ static void set_sizes(const struct lk_engine *e, const struct lk_placement *p, s
         if (part->impl->most) {
             struct lk_row_counts most = part->impl->most(part->exec);
             int outputs = most.n[LK_ROWS_OUTPUTS], n = most.n[LK_ROWS_TOKENS];
-            *tokens = n < *tokens ? n : *tokens;
+            *tokens = n < *tokens || lane->n_parts == 1 ? n : *tokens;
             lane->n_outputs = outputs < lane->n_outputs ? outputs : lane->n_outputs;
         }
     }

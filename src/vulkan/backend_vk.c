@@ -77,6 +77,14 @@ static lk_status vk_state_alloc(struct lk_backend *backend, const struct lk_stat
 
 /* ---- prepare ---- */
 
+static void free_lists(struct lk_exec *e)
+{
+    for (int i = 0; i < LK_VK_LISTS; i++) {
+        lk_vk_list_free(&e->list[i]);
+        e->n_attn[i] = 0;
+    }
+}
+
 static void vk_exec_free(struct lk_exec *e)
 {
     if (!e) {
@@ -85,9 +93,7 @@ static void vk_exec_free(struct lk_exec *e)
     const struct VolkDeviceTable *vk = &e->dev->vk;
     lk_vk_profile(e, false, NULL);
     lk_vk_store_free(e->dev, &e->store);
-    for (int i = 0; i < LK_VK_LISTS; i++) {
-        lk_vk_list_free(&e->list[i]);
-    }
+    free_lists(e);
     lk_vk_buffer_destroy(e->dev, &e->arena);
     lk_vk_buffer_destroy(e->dev, &e->batch);
     lk_vk_buffer_destroy(e->dev, &e->sizes);
@@ -233,11 +239,33 @@ static lk_status build_fitting_lists(struct lk_exec *e, VkDeviceSize *arena, lk_
         }
         e->o.max_tokens = *tokens;
         e->o.max_outputs = outputs;
-        for (int i = 0; i < LK_VK_LISTS; i++) {
-            lk_vk_list_free(&e->list[i]);
-            e->n_attn[i] = 0;
-        }
+        free_lists(e);
     }
+}
+
+/* Whether half of a graphics card's memory is left with all that the plan takes of it. */
+static bool has_spare(const struct lk_exec *e, VkDeviceSize arena)
+{
+    return e->dev->used + lk_vk_store_bytes(&e->store) + arena <= e->dev->found.available / 2;
+}
+
+/* The lists for spare_tokens where they fit well, else for as many as options say. Other devices
+ * than cards share their memory with the host. */
+static lk_status choose_lists(struct lk_exec *e, VkDeviceSize *arena, lk_error *err)
+{
+    int asked = e->o.max_tokens, outputs = e->o.max_outputs;
+    if (e->o.spare_tokens > asked &&
+        e->dev->found.props.deviceType == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU) {
+        e->o.max_tokens = e->o.spare_tokens;
+        lk_status status = build_fitting_lists(e, arena, err);
+        if (!status && e->o.max_tokens >= asked && has_spare(e, *arena)) {
+            return LK_OK;
+        }
+        free_lists(e);
+        e->o.max_tokens = asked;
+        e->o.max_outputs = outputs;
+    }
+    return build_fitting_lists(e, arena, err);
 }
 
 static struct lk_row_counts vk_most(const struct lk_exec *e)
@@ -259,7 +287,7 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
     e->facts = lk_vk_facts_of(e->dev);
     e->few_held = LK_VK_FEW_TOKENS;
     VkDeviceSize arena;
-    lk_status status = build_fitting_lists(e, &arena, err);
+    lk_status status = choose_lists(e, &arena, err);
     if (!status) {
         status = create_buffers(e, arena, err);
     }

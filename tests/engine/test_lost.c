@@ -93,7 +93,7 @@ Test(lost, a_chain_survives_the_loss_of_any_part_at_any_batch)
     char path[] = "/tmp/lk-lost-XXXXXX", end[128];
     int32_t ids[N];
     lk_model *m;
-    parts_model(path, 6);
+    parts_model(path, 6, PARTS_MODEL_CTX);
     lk_engine *e = tiny_engine(path, "scalar", CTX, 16, 1, &m);
     tiny_tokens(ids, N, lk_engine_n_vocab(e), 11);
     float *rows = tiny_rows(e, ids, N);

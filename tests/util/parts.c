@@ -131,7 +131,7 @@ void parts_each_split(int n_layer, int n_parts, const char *const *backends, int
     }
 }
 
-static void make_model(const char *arch, char *path, int n_layer)
+static void make_model(const char *arch, char *path, int n_layer, int n_ctx)
 {
     struct model_params p = model_params_default(arch, LK_TYPE_Q8_0, 21);
     struct gguf_build b;
@@ -144,16 +144,16 @@ static void make_model(const char *arch, char *path, int n_layer)
     p.n_kv_head = 2;
     p.head_dim = p.n_rot = 32;
     p.n_vocab = 96;
-    p.n_ctx = 256;
+    p.n_ctx = n_ctx;
     p.n_side = p.n_side ? 32 : 0;
     model_build(&b, &p);
     gb_save(&b, path);
     gb_free(&b);
 }
 
-void parts_model(char *path, int n_layer)
+void parts_model(char *path, int n_layer, int n_ctx)
 {
-    make_model("llama", path, n_layer);
+    make_model("llama", path, n_layer, n_ctx);
 }
 
 /* ---- what lanes are compared with ---- */
@@ -167,7 +167,7 @@ static void set_up(const char *arch)
 {
     lk_model *m;
     memcpy(parts_path, TEMPLATE, sizeof TEMPLATE);
-    make_model(arch, parts_path, PARTS_LAYERS);
+    make_model(arch, parts_path, PARTS_LAYERS, PARTS_MODEL_CTX);
     tiny_tokens(parts_ids, PARTS_N, PARTS_VOCAB, 3);
     lk_engine *e = tiny_engine(parts_path, "scalar", PARTS_CTX, PARTS_N, 1, &m);
     parts_rows = tiny_rows(e, parts_ids, PARTS_N);

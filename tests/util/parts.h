@@ -25,8 +25,10 @@ typedef void (*split_fn)(void *user, const char *placement);
 void parts_each_split(int n_layer, int n_parts, const char *const *backends, int n_backends,
                       split_fn each, void *user);
 
-/* A small random llama of that many layers, in a file whose name replaces the X's of `path`. */
-void parts_model(char *path, int n_layer);
+/* A small random llama of that many layers, made for contexts of n_ctx, in a file whose name
+ * replaces the X's of `path`. */
+enum { PARTS_MODEL_CTX = 256 };
+void parts_model(char *path, int n_layer, int n_ctx);
 
 /* What tests of lanes compare with: a model in a file, ids, and the rows of the scalar backend
  * alone. They are there from parts_set_up to parts_tear_down, the .init and .fini of a suite. */

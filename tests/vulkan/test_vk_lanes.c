@@ -14,6 +14,7 @@
 #include "tests/util/models.h"
 #include "tests/util/parts.h"
 #include "tests/util/tiny.h"
+#include "vulkan/vk.h"
 
 enum { LAYERS = PARTS_LAYERS, N = PARTS_N, CTX = PARTS_CTX, VOCAB = PARTS_VOCAB };
 
@@ -285,6 +286,55 @@ Test(vk_lanes, a_chain_goes_on_without_a_lost_device, .timeout = 600)
             cr_assert_str_eq(end, AFTER[part]);
         }
     }
+}
+
+/* Where nobody says how many tokens a step has: 512, and four times as many, here a whole context,
+ * on a graphics card that has all layers and half of its memory left. */
+Test(vk_lanes, a_card_with_memory_to_spare_takes_larger_steps, .timeout = 600)
+{
+    enum { LONG = 700, ASKED = 100 };
+    static const struct {
+        VkPhysicalDeviceType type;
+        uint64_t available;
+        uint32_t n_batch;
+        int tokens;
+    } WAY[] = {
+        {VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU, 1u << 30, 0, LONG},
+        {VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU, 3u << 20, 0, 512}, /* 2 MB are used */
+        {VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU, 1u << 30, 0, 512},
+        {VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU, 1u << 30, ASKED, ASKED},
+    };
+    char path[] = "/tmp/lk-spare-XXXXXX";
+    int32_t ids[LONG];
+    lk_model *m;
+    lk_error err;
+    parts_model(path, 2, LONG);
+    tiny_tokens(ids, LONG, VOCAB, 4);
+    lk_engine *e = tiny_engine(path, "cpu", LONG, 512, 1, &m);
+    float *want = tiny_rows(e, ids, LONG);
+    lk_engine_close(&e);
+    lk_model_close(&m);
+    for (size_t w = 0; w < LK_COUNT(WAY); w++) {
+        lk_session *s;
+        lk_engine_options o = options();
+        o.placement = "cpu:0,vulkan 0:1";
+        o.n_ctx = LONG;
+        o.n_batch = WAY[w].n_batch;
+        e = tiny_engine_with(path, &o, &m);
+        struct lk_vk_found *found = &e->home->part[1].on->backend->dev.found;
+        found->props.deviceType = WAY[w].type;
+        found->available = WAY[w].available;
+        cr_assert_eq(lk_session_open(e, &s, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(lk_session_move(s, "vulkan 0:0-1", &err), LK_OK, "%s", err.message);
+        cr_assert_eq(s->lane->n_batch, WAY[w].tokens, "way %zu: %d", w, s->lane->n_batch);
+        cr_assert_eq(lk_session_sync(s, ids, LONG, &err), LK_OK, "%s", err.message);
+        tiny_same(lk_session_logits(s), want + (size_t)(LONG - 1) * VOCAB, VOCAB, "a long step");
+        lk_session_close(&s);
+        lk_engine_close(&e);
+        lk_model_close(&m);
+    }
+    free(want);
+    unlink(path);
 }
 
 Test(vk_lanes, devices_that_are_left_take_all_layers, .timeout = 600)

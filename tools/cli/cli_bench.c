@@ -97,7 +97,8 @@ static int measure_memory(struct bench *b)
                                      &r->read_rate_fit, &err);
     }
     if (!status && b->args->roofline && b->args->p) {
-        int64_t batch = b->args->engine.batch, n = b->args->p < batch ? b->args->p : batch;
+        int64_t batch = b->args->engine.batch ? b->args->engine.batch : 512;
+        int64_t n = b->args->p < batch ? b->args->p : batch;
         status = lk_engine_time_kernel(b->engine, (int)n, &r->main_kernel, &err);
         if (status == LK_E_UNSUPPORTED) {
             cli_note(b->cli, "%s", err.message);

@@ -38,10 +38,9 @@ const struct cli_option cli_layer_options[] = {
     {"place", 0, CLI_STRING, "LIST", THIS(place),
      .help = "which layers run where, instead of --backend, --device, --gpu-layers and --cpu-moe: "
              "'cpu:0-3,vulkan 0:4-11,vulkan 1:12-15,ffn:4-7'"},
-    {"batch", 0, CLI_INT, "N", THIS(batch), "512", 1, 8192,
-     .help =
-         "tokens that a device computes at once; 2048 is faster for long prompts on a large GPU "
-         "and takes more of its memory (changes no result)"},
+    {"batch", 0, CLI_INT, "N", THIS(batch), "0", 0, 8192,
+     .help = "tokens that a device computes at once; 0: 512, and 2048 on a graphics card that has "
+             "all layers and half of its memory left (changes no result)"},
     {"mmap-pack", 0, CLI_FLAG, NULL, THIS(mmap_pack),
      .help =
          "keep the weights that the CPU computes with, in its own layout, in files of the cache "
@@ -267,7 +266,7 @@ int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
     o->kv = args->kv;
     o->checkpoint_bytes = (uint64_t)args->checkpoints << 20;
     o->n_ctx = (uint32_t)args->ctx;
-    o->n_batch = args->batch ? (uint32_t)args->batch : o->n_batch;
+    o->n_batch = (uint32_t)args->batch;
     o->threads = (int)args->threads;
     o->threads_batch = (int)args->threads_batch;
     o->pin = args->pin;

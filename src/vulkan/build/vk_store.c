@@ -299,17 +299,29 @@ static lk_status fill_all(struct filler *f, lk_error *err)
     return status;
 }
 
+uint64_t lk_vk_store_bytes(const struct lk_vk_store *store)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < store->n_matrices; i++) {
+        n += chunk_bytes(&store->matrices[i], store->matrices[i].n_groups);
+    }
+    return n;
+}
+
 lk_status lk_vk_store_fill(struct lk_vk_device *dev, struct lk_vk_store *store,
                            const struct lk_vk_facts *facts, const struct lk_plan *plan,
                            const struct lk_backend_options *options, lk_error *err)
 {
-    struct filler f = {.dev = dev, .store = store, .plan = plan, .options = options};
+    struct filler f = {.dev = dev,
+                       .store = store,
+                       .plan = plan,
+                       .options = options,
+                       .total = lk_vk_store_bytes(store)};
     lk_status status = place(store, facts->max_block, err);
     size_t staging = STAGING;
     for (int i = 0; i < store->n_matrices && !status; i++) {
         size_t one = chunk_bytes(&store->matrices[i], 1);
         staging = one > staging ? one : staging;
-        f.total += chunk_bytes(&store->matrices[i], store->matrices[i].n_groups);
     }
     for (int i = 0; i < store->n_blocks && !status; i++) {
         VkDeviceSize size = store->blocks[i].size;

@@ -44,6 +44,8 @@ lk_status lk_vk_store_matrix(struct lk_vk_store *store, const struct lk_vk_facts
 /* Gives a vector its place in block 0, once. */
 lk_status lk_vk_store_vector(struct lk_vk_store *store, const struct lk_plan *plan, int weight,
                              lk_error *err);
+/* Bytes of the matrices that are registered. */
+uint64_t lk_vk_store_bytes(const struct lk_vk_store *store);
 /* Allocates the blocks, packs and uploads all of it. */
 lk_status lk_vk_store_fill(struct lk_vk_device *dev, struct lk_vk_store *store,
                            const struct lk_vk_facts *facts, const struct lk_plan *plan,
