@@ -3,9 +3,13 @@
  * Matmul_amx: packed matmul of 16 tokens and more on int8 tiles. A panel of 256 elements of 16
  * weight rows is unpacked to signed bytes once for all tokens: what a chunk of 64 bytes holds, 4
  * elements of each of 16 rows, is a row of the second factor, and prepared activations are the
- * first as they lie. Blocks of 32 keep a product each, or one a half. K-quants multiply their
- * sub-scales into the weights, v = 128 h + l with two bytes where one does not hold v, so that a
+ * first. Blocks of 32 keep a product each, or one a half. K-quants multiply their sub-scales into
+ * the weights, with two bytes h and l where one does not hold the product (limb_bits), so that a
  * block of 256 has one product (numerics rule 2). Fewer tokens, and float weights, are AVX-512's.
+ *
+ * While tiles multiply for some tokens, vectors sum for those before. In these loops the type is a
+ * constant, and no function is called that the compiler can't see into: it would save and clear
+ * every vector register.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -22,24 +26,29 @@
 enum {
     TILE = 16,      /* tokens and rows of a product */
     CHUNK = 64,     /* bytes */
-    MAX_TOK = 256,  /* tokens between two unpackings */
+    MAX_TOK = 128,  /* tokens whose activations of a panel lie together */
+    MAX_GROUPS = 8, /* of rows that take these one after the other */
     MAX_BLOCKS = 8, /* blocks of 32 of a panel */
-    MAX_SUMS = 16,  /* of a panel, each with a scale of its own */
-    STEPS = 8       /* parts of a tile's work, two tokens of the one before beside each */
+    MAX_SUMS = 16,  /* of such a panel, each with a scale of its own */
+    QUARTER = 64    /* elements of a row of activations of a tile */
 };
 
 /* What a panel of 16 rows is unpacked to. */
 struct panel {
-    int8_t w[2][64 * CHUNK]; /* chunks in order along K; blocks of 256: h and l */
-    int n_blocks;            /* of 32; 0: one block of 256 */
-    bool halves;             /* d and m scale the halves of a block of 32 */
-    sv_f d[MAX_BLOCKS], m[MAX_BLOCKS];
-    __m512i mins[8]; /* pairs of 16-bit mins for consecutive sub-blocks */
+    int8_t w[2][64 * CHUNK];           /* chunks in order along K; blocks of 256: h and l */
+    sv_f d[MAX_BLOCKS], m[MAX_BLOCKS]; /* blocks of 256: one of each; NVFP4: of a block's halves */
+    __m512i mins[8];                   /* pairs of 16-bit mins for consecutive sub-blocks */
 };
 
-/* Products of a tile of tokens: of each block of 32, or half of one, or of h and l. */
-struct products {
-    int32_t c[MAX_SUMS][TILE * TILE];
+/* What a panel of activations is brought to, for several groups: rows of prepared activations lie
+ * far apart. */
+struct acts {
+    int8_t q[MAX_TOK / TILE][LK_PANEL / QUARTER][TILE * QUARTER];
+    float d[MAX_TOK][MAX_BLOCKS]; /* blocks of 256: the first */
+    union {
+        float sd[MAX_TOK][MAX_BLOCKS];
+        int32_t sums[MAX_TOK][8]; /* two 16-bit sums of sub-blocks each */
+    };
 };
 
 /* Stands for every type of a grid in blocks of 256: they are multiplied in one form. */
@@ -157,13 +166,31 @@ MM_INLINE void put_scaled(struct panel *p, int at, __m512i u, int centre, __m512
     store(p->w[1] + at * CHUNK, narrow(even, odd));
 }
 
+/* Chunk `at` of limb `limb`: bytes u times a scale of each row that lies in both bytes' word, no
+ * product above 255. */
+MM_INLINE void put_product(struct panel *p, int limb, int at, __m512i u, __m512i scale)
+{
+    store(p->w[limb] + at * CHUNK, _mm512_mullo_epi16(u, scale));
+}
+
+/* v = u * scale = 8 u * (scale / 8) + u * (scale % 8), u below 32. */
+MM_INLINE void put_by_eights(struct panel *p, int at, __m512i u, __m512i high, __m512i low)
+{
+    put_product(p, 0, at, u, high);
+    put_product(p, 1, at, u, low);
+}
+
 MM_INLINE void unpack_q45_k(const uint8_t *blk, const uint8_t *high, const uint8_t *scales,
                             struct panel *p)
 {
     const uint8_t *mins = scales + 8 * TILE, *d = mins + 8 * TILE;
     for (int j = 0; j < 4; j++) {
-        __m512i s_lo = both_halves(scales_u(scales + 2 * j * TILE));
-        __m512i s_hi = both_halves(scales_u(scales + (2 * j + 1) * TILE));
+        __m512i s[2], high_of[2], low_of[2], seven = _mm512_set1_epi16(7);
+        for (int i = 0; i < 2; i++) {
+            s[i] = both_halves(scales_u(scales + (2 * j + i) * TILE));
+            high_of[i] = _mm512_srli_epi16(s[i], 3);
+            low_of[i] = _mm512_and_si512(s[i], seven);
+        }
         for (int g = 0; g < 8; g++) {
             __m512i x = load(blk + (j * 8 + g) * CHUNK), lo = nibbles(x, 0), hi = nibbles(x, 4);
             if (high) {
@@ -171,8 +198,8 @@ MM_INLINE void unpack_q45_k(const uint8_t *blk, const uint8_t *high, const uint8
                 lo = _mm512_or_si512(lo, bits_to(bits, 2 * j, 1, 4));
                 hi = _mm512_or_si512(hi, bits_to(bits, 2 * j + 1, 1, 4));
             }
-            put_scaled(p, j * 16 + g, lo, 0, s_lo, true);
-            put_scaled(p, j * 16 + 8 + g, hi, 0, s_hi, true);
+            put_by_eights(p, j * 16 + g, lo, high_of[0], low_of[0]);
+            put_by_eights(p, j * 16 + 8 + g, hi, high_of[1], low_of[1]);
         }
         p->mins[j] = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)(mins + j * 2 * TILE)));
     }
@@ -235,7 +262,7 @@ MM_INLINE void unpack_q2_k(const uint8_t *blk, struct panel *p)
         for (int g = 0; g < 4; g++) {
             __m512i u =
                 bits_to(load(blk + (s / 8 * 8 + s % 2 * 4 + g) * CHUNK), s / 2 % 4 * 2, 3, 0);
-            put_scaled(p, s * 4 + g, u, 0, scale, false);
+            put_product(p, 0, s * 4 + g, u, scale);
         }
         p->mins[s / 2] =
             s % 2 == 0 ? mn : _mm512_or_si512(p->mins[s / 2], _mm512_slli_epi32(mn, 16));
@@ -252,54 +279,16 @@ struct tile_config {
     uint8_t rows[16];
 };
 
-/* Tiles 0, 1: sums; 2: activations; 3, 4: weights, `bytes` of K at a time. */
+/* Tiles 0 to 3: sums; 4, 5: activations; 6, 7: weights, `bytes` of K at a time. */
 static void configure(int bytes)
 {
     struct tile_config c = {.palette = 1};
-    for (int i = 0; i < 5; i++) {
-        c.bytes_a_row[i] = (uint16_t)(i == 2 ? bytes : 64);
-        c.rows[i] = (uint8_t)(i >= 3 ? bytes / 4 : 16);
+    for (int i = 0; i < 8; i++) {
+        c.bytes_a_row[i] = (uint16_t)(i == 4 || i == 5 ? bytes : 64);
+        c.rows[i] = (uint8_t)(i >= 6 ? bytes / 4 : 16);
     }
     __asm__ volatile("" ::: "memory"); /* the intrinsics do not say what they read */
     _tile_loadconfig(&c);
-}
-
-/* Part `step` of the products of a tile of tokens, whose activations lie row_bytes apart. */
-MM_INLINE void multiply(const struct panel *p, bool limbs, const int8_t *q, size_t row_bytes,
-                        int step, struct products *out)
-{
-    if (p->n_blocks > 0) {
-        int parts = p->halves ? 2 : 1, n = 32 / parts;
-        for (int i = step * parts; step < p->n_blocks && i < (step + 1) * parts; i++) {
-            _tile_zero(0);
-            _tile_loadd(2, q + i * n, row_bytes);
-            _tile_loadd(3, p->w[0] + i * (n / 4) * CHUNK, CHUNK);
-            _tile_dpbssd(0, 2, 3);
-            _tile_stored(0, out->c[i], CHUNK);
-        }
-        return;
-    }
-    if (step % 2 != 0) {
-        return;
-    }
-    int quarter = step / 2;
-    if (quarter == 0) {
-        _tile_zero(0);
-        _tile_zero(1);
-    }
-    _tile_loadd(2, q + quarter * 64, row_bytes);
-    _tile_loadd(3, p->w[0] + quarter * 16 * CHUNK, CHUNK);
-    _tile_dpbssd(0, 2, 3);
-    if (limbs) {
-        _tile_loadd(4, p->w[1] + quarter * 16 * CHUNK, CHUNK);
-        _tile_dpbssd(1, 2, 4);
-    }
-    if (quarter == 3) {
-        _tile_stored(0, out->c[0], CHUNK);
-        if (limbs) {
-            _tile_stored(1, out->c[1], CHUNK);
-        }
-    }
 }
 
 MM_INLINE sv_f scale_product(sv_f d, float dx, sv_i i)
@@ -307,52 +296,196 @@ MM_INLINE sv_f scale_product(sv_f d, float dx, sv_i i)
     return sv_mul(sv_mul(d, sv_set(dx)), sv_cvt(i));
 }
 
-MM_INLINE int32_t load_pair(const int16_t *p)
+MM_INLINE void add_to(float *y, sv_f x)
 {
-    int32_t two;
-    memcpy(&two, p, sizeof two);
-    return two;
+    sv_store(y, sv_add(sv_load(y), x));
 }
 
-/* The panel's sum of one token (rules 3 and 5); b: the panel's first block. */
-MM_INLINE sv_f panel_sum(enum lk_type type, const struct panel *p, const struct products *c, int t,
-                         const struct lk_acts_row *x, int64_t b)
+/* ---- blocks of 256 ---- */
+
+/* v = 2^bits h + l for types whose weights times their scales take two bytes, else 0. */
+MM_INLINE unsigned limb_bits(enum lk_type type)
 {
-    sv_f g = sv_zero();
-    if (lk_type_info(type)->acts == LK_ACTS_Q32) {
-        for (int i = 0; i < p->n_blocks; i++) {
-            if (type == LK_TYPE_NVFP4) { /* exact products */
-                sv_f first = sv_cvt(sv_iload(c->c[2 * i] + t * TILE));
-                sv_f other = sv_cvt(sv_iload(c->c[2 * i + 1] + t * TILE));
-                sv_f sum = sv_fma(p->m[i], other, sv_mul(p->d[i], first));
-                g = sv_add(g, sv_mul(sum, sv_set(x->d[b + i])));
-                continue;
-            }
-            sv_f v = scale_product(p->d[i], x->d[b + i], sv_iload(c->c[i] + t * TILE));
-            if (type == LK_TYPE_Q4_1 || type == LK_TYPE_Q5_1) {
-                v = sv_add(v, sv_mul(p->m[i], sv_set(x->sd[b + i])));
-            }
-            g = sv_add(g, v);
-        }
-        return g;
+    if (type == LK_TYPE_Q4_K || type == LK_TYPE_Q5_K) {
+        return 3;
     }
-    sv_i sum = sv_iload(c->c[0] + t * TILE), mins = sv_iset(0);
+    return type == LK_TYPE_Q2_K || type == LK_TYPE_Q3_K ? 0 : 7;
+}
+
+MM_INLINE bool has_mins(enum lk_type type)
+{
+    return type == LK_TYPE_Q2_K || type == LK_TYPE_Q4_K || type == LK_TYPE_Q5_K;
+}
+
+MM_INLINE int pairs_of_sums(enum lk_type type)
+{
+    return type == LK_TYPE_Q2_K ? 8 : 4;
+}
+
+/* Of two tiles of tokens, h and l of each. */
+struct products_256 {
+    int32_t c[2][2][TILE * TILE] __attribute__((aligned(64)));
+};
+
+/* Tile c += tile a times tile w; bytes of weights are signed, and where mins are apart are not. */
+#define DOTS(type, c, a, w)                                                                        \
+    do {                                                                                           \
+        if (has_mins(type)) {                                                                      \
+            _tile_dpbsud(c, a, w);                                                                 \
+        } else {                                                                                   \
+            _tile_dpbssd(c, a, w);                                                                 \
+        }                                                                                          \
+    } while (0)
+
+/* A quarter of the products of tile `tile` of tokens, or (pair) of it and the next. */
+MM_INLINE void multiply_256(enum lk_type type, const struct panel *p, const struct acts *x,
+                            int tile, int quarter, bool pair, struct products_256 *out)
+{
+    bool limbs = limb_bits(type) > 0;
+    if (quarter == 0) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    _tile_loadd(4, x->q[tile][quarter], QUARTER);
+    _tile_loadd(6, p->w[0] + quarter * 16 * CHUNK, CHUNK);
+    DOTS(type, 0, 4, 6);
+    if (pair) {
+        _tile_loadd(5, x->q[tile + 1][quarter], QUARTER);
+        DOTS(type, 2, 5, 6);
+    }
+    if (limbs) {
+        _tile_loadd(7, p->w[1] + quarter * 16 * CHUNK, CHUNK);
+        DOTS(type, 1, 4, 7);
+        if (pair) {
+            DOTS(type, 3, 5, 7);
+        }
+    }
+    if (quarter < 3) {
+        return;
+    }
+    _tile_stored(0, out->c[0][0], CHUNK);
+    if (limbs) {
+        _tile_stored(1, out->c[0][1], CHUNK);
+    }
+    if (pair) {
+        _tile_stored(2, out->c[1][0], CHUNK);
+        if (limbs) {
+            _tile_stored(3, out->c[1][1], CHUNK);
+        }
+    }
+}
+
+/* The block's sum of token t (rules 3 and 5), whose products are at h and l. */
+MM_INLINE sv_f sum_256(enum lk_type type, const struct panel *p, const int32_t *h, const int32_t *l,
+                       const struct acts *x, int t)
+{
+    sv_i sum = sv_iload(h), mins = sv_iset(0);
     if (type == LK_TYPE_Q3_K) {
         sum = sv_isub(sv_iset(0), sum);
-    } else if (type != LK_TYPE_Q2_K) {
-        sum = sv_iadd(sv_shl(sum, 7), sv_iload(c->c[1] + t * TILE));
+    } else if (limb_bits(type)) {
+        sum = sv_iadd(sv_shl(sum, limb_bits(type)), sv_iload(l));
     }
-    sv_f v = scale_product(p->d[0], x->d[b], sum);
-    if (lk_type_info(type)->offset == LK_OFFSET_NONE) {
-        return sv_add(g, v);
+    sv_f v = scale_product(p->d[0], x->d[t][0], sum);
+    if (!has_mins(type)) {
+        return v;
     }
-    int n = type == LK_TYPE_Q2_K ? 8 : 4;
-    const int16_t *sums = type == LK_TYPE_Q2_K ? x->sum16 + b * 16 : x->sum32 + b * 8;
+    for (int i = 0; i < pairs_of_sums(type); i++) {
+        mins = _mm512_dpwssd_epi32(mins, p->mins[i], _mm512_set1_epi32(x->sums[t][i]));
+    }
+    return sv_sub(v, scale_product(p->m[0], x->d[t][0], mins));
+}
+
+/* Adds a block to y[t][16] of n_tok tokens, a multiple of 16. */
+MM_INLINE void panel_256(enum lk_type type, const struct panel *p, const struct acts *x, int n_tok,
+                         float *y)
+{
+    struct products_256 c[2];
+    for (int t = -2 * TILE, at = 0; t < n_tok; t += 2 * TILE, at ^= 1) {
+        int left = n_tok - t;
+        const struct products_256 *done = &c[at ^ 1];
+        for (int quarter = 0; quarter < 4; quarter++) {
+            if (left > 2 * TILE) {
+                multiply_256(type, p, x, t / TILE + 2, quarter, left > 3 * TILE, &c[at]);
+            }
+            if (t < 0 || (quarter >= 2 && left == TILE)) {
+                continue;
+            }
+            for (int i = 8 * quarter; i < 8 * quarter + 8; i++) {
+                const int32_t *h = done->c[i / TILE][0] + i % TILE * TILE;
+                add_to(y + (t + i) * TILE, sum_256(type, p, h, h + TILE * TILE, x, t + i));
+            }
+        }
+    }
+}
+
+/* ---- blocks of 32 ---- */
+
+MM_INLINE bool has_offset(enum lk_type type)
+{
+    return type == LK_TYPE_Q4_1 || type == LK_TYPE_Q5_1;
+}
+
+/* Of a tile of tokens: of each block, or half of one. */
+struct products_32 {
+    int32_t c[MAX_SUMS][TILE * TILE] __attribute__((aligned(64)));
+};
+
+/* The products of block i of tile `tile` of tokens. */
+MM_INLINE void multiply_32(enum lk_type type, const struct panel *p, const struct acts *x, int tile,
+                           int i, struct products_32 *out)
+{
+    int parts = type == LK_TYPE_NVFP4 ? 2 : 1, n = 32 / parts;
+    for (int k = i * parts; k < (i + 1) * parts; k++) {
+        int at = k * n;
+        _tile_zero(0);
+        _tile_loadd(4, x->q[tile][at / QUARTER] + at % QUARTER, QUARTER);
+        _tile_loadd(6, p->w[0] + at / 4 * CHUNK, CHUNK);
+        _tile_dpbssd(0, 4, 6);
+        _tile_stored(0, out->c[k], CHUNK);
+    }
+}
+
+/* The sum of n blocks of token t (rules 3 and 5), one of the tile at c. */
+MM_INLINE sv_f sum_32(enum lk_type type, const struct panel *p, const struct products_32 *c,
+                      const struct acts *x, int t, int n)
+{
+    sv_f g = sv_zero();
+    int own = t % TILE * TILE;
     for (int i = 0; i < n; i++) {
-        __m512i two = _mm512_set1_epi32(load_pair(sums + 2 * i));
-        mins = sv_iadd(mins, _mm512_madd_epi16(p->mins[i], two));
+        float dx = x->d[t][i];
+        if (type == LK_TYPE_NVFP4) { /* exact products */
+            sv_f one = sv_cvt(sv_iload(c->c[2 * i] + own));
+            sv_f other = sv_cvt(sv_iload(c->c[2 * i + 1] + own));
+            sv_f sum = sv_fma(p->m[i], other, sv_mul(p->d[i], one));
+            g = sv_add(g, sv_mul(sum, sv_set(dx)));
+            continue;
+        }
+        sv_f v = scale_product(p->d[i], dx, sv_iload(c->c[i] + own));
+        if (has_offset(type)) {
+            v = sv_add(v, sv_mul(p->m[i], sv_set(x->sd[t][i])));
+        }
+        g = sv_add(g, v);
     }
-    return sv_add(g, sv_sub(v, scale_product(p->m[0], x->d[b], mins)));
+    return g;
+}
+
+/* Adds n blocks to y[t][16] of n_tok tokens, a multiple of 16. */
+MM_INLINE void panel_32(enum lk_type type, const struct panel *p, const struct acts *x, int n,
+                        int n_tok, float *y)
+{
+    struct products_32 c[2];
+    for (int t = -TILE, at = 0; t < n_tok; t += TILE, at ^= 1) {
+        for (int i = 0; i < MAX_BLOCKS; i++) {
+            if (t + TILE < n_tok && i < n) {
+                multiply_32(type, p, x, t / TILE + 1, i, &c[at]);
+            }
+            for (int k = 2 * i; t >= 0 && k < 2 * i + 2; k++) {
+                add_to(y + (t + k) * TILE, sum_32(type, p, &c[at ^ 1], x, t + k, n));
+            }
+        }
+    }
 }
 
 /* ---- rows ---- */
@@ -362,8 +495,6 @@ MM_INLINE void unpack_grid(const struct lk_packed *w, int64_t group, int64_t b,
                            struct lk_grid_panel *rows, struct panel *p)
 {
     lk_grid_panel_load(w, group, b, rows);
-    p->halves = false;
-    p->n_blocks = 0;
     for (int s = 0; s < 16; s++) {
         __m512i scale = both_halves(load(rows->sc[s]));
         for (int g = 4 * s; g < 4 * s + 4; g++) {
@@ -373,18 +504,10 @@ MM_INLINE void unpack_grid(const struct lk_packed *w, int64_t group, int64_t b,
     p->d[0] = sv_load(rows->d[0]);
 }
 
-/* Bytes of 16 rows of a block of activations. */
-MM_INLINE size_t step_bytes(enum lk_type type)
+/* Panel p of a group from the packed blocks at blk, of `bytes` each; of 32: n of them. */
+MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, size_t bytes, int n,
+                            struct panel *p)
 {
-    const struct lk_type_info *info = lk_type_info(type);
-    return lk_pack_block_bytes(type) * (size_t)lk_acts_block(info->acts) / (size_t)info->block;
-}
-
-MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks, struct panel *p)
-{
-    size_t bytes = step_bytes(type);
-    p->halves = lk_type_info(type)->apart;
-    p->n_blocks = lk_type_info(type)->acts == LK_ACTS_Q32 ? n_blocks : 0;
     switch (type) {
     case LK_TYPE_Q2_K:
         unpack_q2_k(blk, p);
@@ -421,7 +544,7 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks,
         return;
     }
     int chunks = type == LK_TYPE_Q8_0 ? 8 : type == LK_TYPE_Q5_0 || type == LK_TYPE_Q5_1 ? 5 : 4;
-    for (int i = 0; i < n_blocks; i++, blk += bytes) {
+    for (int i = 0; i < n; i++, blk += bytes) {
         const uint8_t *scales = blk + chunks * CHUNK;
         unpack_32(type, blk, p->w[0] + i * 8 * CHUNK);
         p->d[i] = type == LK_TYPE_MXFP4   ? sv_e8m0(scales)
@@ -429,77 +552,122 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, int n_blocks,
                                           : sv_halves(scales);
         if (type == LK_TYPE_NVFP4) {
             p->m[i] = sv_ue4m3(scales + TILE);
-        } else if (type == LK_TYPE_Q4_1 || type == LK_TYPE_Q5_1) {
+        } else if (has_offset(type)) {
             p->m[i] = sv_halves(scales + 2 * TILE);
         }
     }
 }
 
-/* y[t][16] of a group for n_tok tokens, a multiple of 16. */
-MM_INLINE void sum_group(enum lk_type type, const struct lk_packed *w, int64_t group,
-                         const struct lk_acts *a, int t0, int n_tok, float *y)
+/* Where the activations of a token lie; what they consist of is in struct lk_acts_row. */
+struct rows {
+    const uint8_t *first;
+    size_t bytes;       /* from one token to the next */
+    size_t d, sd, sums; /* in a row; sums: those that the type takes */
+};
+
+static struct rows rows_of(enum lk_type type, const struct lk_acts *a)
 {
-    const uint8_t *data = w->data + (size_t)group * w->group_bytes;
-    bool limbs = type == LK_TYPE_Q4_K || type == LK_TYPE_Q5_K || type == LK_TYPE_Q6_K ||
-                 type == LK_TYPE_IQ4_XS || type == A_GRID;
-    int block = lk_type_info(type)->acts == LK_ACTS_Q32 ? 32 : 256, per_panel = LK_PANEL / block;
-    int64_t n_blocks = a->k / block;
-    struct panel p;
-    struct products c[2];
-    struct lk_grid_panel rows;
-    if (type == A_GRID) {
-        lk_grid_panel_clear(&rows);
-    }
-    memset(y, 0, (size_t)n_tok * TILE * sizeof *y);
-    for (int64_t b = 0; b < n_blocks; b += per_panel) {
-        int n = n_blocks - b < per_panel ? (int)(n_blocks - b) : per_panel;
-        if (type == A_GRID) {
-            unpack_grid(w, group, b, &rows, &p);
-        } else {
-            unpack_panel(type, data + (size_t)b * step_bytes(type), n, &p);
+    struct lk_acts_row x = lk_acts_row(a, 0);
+    const int16_t *sums = type == LK_TYPE_Q2_K ? x.sum16 : x.sum32;
+    return (struct rows){.first = a->data,
+                         .bytes = a->row_bytes,
+                         .d = (size_t)((const uint8_t *)x.d - a->data),
+                         .sd = x.sd ? (size_t)((const uint8_t *)x.sd - a->data) : 0,
+                         .sums = sums ? (size_t)((const uint8_t *)sums - a->data) : 0};
+}
+
+MM_INLINE void copy_floats(const uint8_t *from, __mmask8 has, float *to)
+{
+    _mm256_store_ps(to, _mm256_maskz_loadu_ps(has, (const float *)(const void *)from));
+}
+
+/* n blocks from b on of n_tok tokens. */
+MM_INLINE void gather(enum lk_type type, int block, const struct rows *x, int64_t b, int n,
+                      int n_tok, struct acts *out)
+{
+    size_t at = (size_t)b * (size_t)block;
+    __mmask8 has = (__mmask8)((1u << n) - 1u);
+    for (int t = 0; t < n_tok; t++) {
+        const uint8_t *row = x->first + (size_t)t * x->bytes;
+        for (int i = 0; i < LK_PANEL / QUARTER && i * QUARTER < n * block; i++) {
+            store(out->q[t / TILE][i] + t % TILE * QUARTER, load(row + at + (size_t)i * QUARTER));
         }
-        __asm__ volatile("" ::: "memory");
-        for (int t = -TILE; t < n_tok; t += TILE) {
-            const int8_t *next = lk_acts_row(a, t0 + t + TILE).q + b * block;
-            struct products *made = &c[(t / TILE + 1) & 1], *done = &c[(t / TILE) & 1];
-            for (int step = 0; step < STEPS; step++) {
-                if (t + TILE < n_tok) {
-                    multiply(&p, limbs, next, a->row_bytes, step, made);
-                }
-                for (int i = 2 * step; t >= 0 && i < 2 * step + 2; i++) {
-                    struct lk_acts_row x = lk_acts_row(a, t0 + t + i);
-                    float *to = y + (t + i) * TILE;
-                    sv_store(to, sv_add(sv_load(to), panel_sum(type, &p, done, i, &x, b)));
-                }
-            }
+        copy_floats(row + x->d + (size_t)b * sizeof(float), has, out->d[t]);
+        if (block == 32 && has_offset(type)) {
+            copy_floats(row + x->sd + (size_t)b * sizeof(float), has, out->sd[t]);
+        }
+        if (block == LK_PANEL && has_mins(type)) {
+            size_t bytes = (size_t)pairs_of_sums(type) * sizeof(int32_t);
+            memcpy(out->sums[t], row + x->sums + (size_t)b * bytes, bytes);
         }
     }
 }
 
-/* Does what mul of the table does, for n_tok a multiple of 16. `type` is a constant. */
-MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const struct lk_acts *a,
-                        int n_tok, int64_t first, int64_t last, float *y, size_t ldy)
+/* Does what mul of the table does, for n_tok a multiple of 16. `type` and `block`, the elements of
+ * a block of activations, are constants. */
+MM_INLINE bool mul_blocks(enum lk_type type, int block, const struct lk_packed *w,
+                          const struct lk_acts *a, int n_tok, int64_t first, int64_t last, float *y,
+                          size_t ldy)
 {
-    float sum[MAX_TOK * TILE] __attribute__((aligned(64)));
+    float sum[MAX_GROUPS][MAX_TOK * TILE] __attribute__((aligned(64)));
+    struct acts x __attribute__((aligned(64)));
+    struct panel p;
+    struct lk_grid_panel grid;
     sv_mask bad = sv_mask_none();
-    const struct lk_type_info *info = lk_type_info(type);
-    configure(info->apart ? 16 : info->acts == LK_ACTS_Q256 ? 64 : 32);
-    for (int64_t g = first; g < last; g++) {
-        int64_t row = g * LK_PACK_ROWS, rows = w->rows - row < TILE ? w->rows - row : TILE;
-        for (int t0 = 0; t0 < n_tok; t0 += MAX_TOK) {
-            int n = n_tok - t0 < MAX_TOK ? n_tok - t0 : MAX_TOK;
-            sum_group(type, w, g, a, t0, n, sum);
-            for (int t = 0; t < n; t++) {
-                sv_f v = sv_load(sum + t * TILE);
-                bad = sv_mask_or(bad, sv_out_of_range(v));
-                sv_store(sum + t * TILE, sv_flush(v));
-                memcpy(y + (size_t)(t0 + t) * ldy + row, sum + t * TILE,
-                       (size_t)rows * sizeof *sum);
+    size_t step = lk_pack_block_bytes(type) * (size_t)block / (size_t)lk_type_info(type)->block;
+    struct rows rows = rows_of(type, a);
+    int64_t n_blocks = a->k / block;
+    int per_panel = LK_PANEL / block;
+    configure(type == LK_TYPE_NVFP4 ? 16 : block == 32 ? 32 : QUARTER);
+    if (type == A_GRID) {
+        lk_grid_panel_clear(&grid);
+    }
+    for (int t0 = 0; t0 < n_tok; t0 += MAX_TOK) {
+        int n_here = n_tok - t0 < MAX_TOK ? n_tok - t0 : MAX_TOK;
+        rows.first = a->data + (size_t)t0 * a->row_bytes;
+        for (int64_t g0 = first; g0 < last; g0 += MAX_GROUPS) {
+            int n_groups = last - g0 < MAX_GROUPS ? (int)(last - g0) : MAX_GROUPS;
+            memset(sum, 0, (size_t)n_groups * sizeof sum[0]);
+            for (int64_t b = 0; b < n_blocks; b += per_panel) {
+                int n = n_blocks - b < per_panel ? (int)(n_blocks - b) : per_panel;
+                gather(type, block, &rows, b, n, n_here, &x);
+                for (int g = 0; g < n_groups; g++) {
+                    const uint8_t *data = w->data + (size_t)(g0 + g) * w->group_bytes;
+                    if (type == A_GRID) {
+                        unpack_grid(w, g0 + g, b, &grid, &p);
+                    } else {
+                        unpack_panel(type, data + (size_t)b * step, step, n, &p);
+                    }
+                    __asm__ volatile("" ::: "memory"); /* tiles read what was written */
+                    if (block == 32) {
+                        panel_32(type, &p, &x, n, n_here, sum[g]);
+                    } else {
+                        panel_256(type, &p, &x, n_here, sum[g]);
+                    }
+                }
+            }
+            for (int g = 0; g < n_groups; g++) {
+                int64_t row = (g0 + g) * LK_PACK_ROWS, left = w->rows - row;
+                __mmask16 has = (__mmask16)(left < TILE ? (1u << left) - 1u : 65535u);
+                for (int t = 0; t < n_here; t++) {
+                    sv_f v = sv_load(sum[g] + t * TILE);
+                    bad = sv_mask_or(bad, sv_out_of_range(v) & has);
+                    _mm512_mask_storeu_ps(y + (size_t)(t0 + t) * ldy + row, has, sv_flush(v));
+                }
             }
         }
     }
     _tile_release();
     return !sv_any(bad);
+}
+
+MM_INLINE bool mul_type(enum lk_type type, const struct lk_packed *w, const struct lk_acts *a,
+                        int n_tok, int64_t first, int64_t last, float *y, size_t ldy)
+{
+    bool large = type == LK_TYPE_Q2_K || type == LK_TYPE_Q3_K || type == LK_TYPE_Q4_K ||
+                 type == LK_TYPE_Q5_K || type == LK_TYPE_Q6_K || type == LK_TYPE_IQ4_XS ||
+                 type == A_GRID;
+    return mul_blocks(type, large ? LK_PANEL : 32, w, a, n_tok, first, last, y, ldy);
 }
 
 LK_BLOCK_TYPES(MM_FUNCTION)
