@@ -124,6 +124,7 @@ static void cpu_exec_free(struct lk_exec *e)
     lk_cpu_free_weights(e);
     lk_free(e->steps);
     lk_free(e->cut_by_tokens);
+    lk_free(e->claimed);
     lk_free(e->attn);
     lk_free(e->bad);
     lk_free(e->expert_out);
@@ -366,6 +367,9 @@ static lk_status cpu_run(struct lk_exec *e, struct lk_state_mem *states, const s
     }
     if (e->is_decode) {
         lk_cpu_rope_tables(e, 0, 1);
+    }
+    for (int i = 0; i < plan->n_ops; i++) {
+        e->claimed[i] = 0;
     }
     lk_pool_run(backend->pool, n_threads, lk_cpu_run_steps, e);
     int bad = -1;

@@ -8,6 +8,7 @@
  * a barrier where the cut changes:
  *   tokens   each thread has some rows of the batch
  *   columns  each thread has some groups of 16 output columns of every row
+ *   claims   matmuls: groups of 16 columns go to whoever is free; in decode, as columns
  *   heads    attention: units of (KV head, tokens); states: units of (sequence, head, columns);
  *            products by head: groups of 16 columns of all heads
  *   none     one thread does it
@@ -42,7 +43,7 @@ static inline bool lk_cpu_is_packed(const struct lk_op *op)
     return lk_is_product(op);
 }
 
-enum lk_cut { LK_CUT_TOKENS, LK_CUT_COLUMNS, LK_CUT_HEADS, LK_CUT_NONE };
+enum lk_cut { LK_CUT_TOKENS, LK_CUT_COLUMNS, LK_CUT_CLAIMS, LK_CUT_HEADS, LK_CUT_NONE };
 
 struct lk_step {
     int op;      /* index into the plan */
@@ -90,6 +91,7 @@ struct lk_exec {
     const struct lk_packed *embed; /* the embedding, where a matmul has the same tensor; or NULL */
     int embed_weight;              /* of the plan: whose rows these are */
     bool *cut_by_tokens;           /* [n_slots]: written by a step cut by tokens */
+    _Atomic int64_t *claimed;      /* [n_ops]: groups of columns that threads of this run have */
     struct lk_act_memory many, decode;
     struct lk_arena arena;
     float *cs; /* [n_ropes][max_tokens][cs_width] */

@@ -2,6 +2,7 @@
  *
  * Steps: compiles a plan to steps with cuts and barriers, and runs a thread's share of them.
  */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "cpu/cpu_exec.h"
@@ -15,6 +16,7 @@ static enum lk_cut cut_of(enum lk_op_kind kind)
 {
     switch (kind) {
     case LK_OP_MATMUL:
+        return LK_CUT_CLAIMS;
     case LK_OP_BIAS:
     case LK_OP_GELU:
     case LK_OP_GLU:
@@ -55,10 +57,10 @@ static enum lk_rows rows_kind(const struct lk_plan *plan, const struct lk_op *op
     return op->out >= 0 ? plan->slots[op->out].rows : LK_ROWS_TOKENS;
 }
 
-/* A token alone has no rows to put in order. */
+/* A token alone has no rows to put in order, and takes less time than claims. */
 static enum lk_cut cut_in_decode(enum lk_cut cut)
 {
-    return cut == LK_CUT_NONE ? LK_CUT_TOKENS : cut;
+    return cut == LK_CUT_NONE ? LK_CUT_TOKENS : cut == LK_CUT_CLAIMS ? LK_CUT_COLUMNS : cut;
 }
 
 static struct lk_step *push(struct lk_exec *e, int op, int prepare, enum lk_cut cut)
@@ -109,7 +111,8 @@ lk_status lk_cpu_compile(struct lk_exec *e, lk_error *err)
     const struct lk_plan *plan = e->o.plan;
     e->steps = lk_alloc_array((size_t)plan->n_ops * 4, sizeof *e->steps);
     e->cut_by_tokens = lk_alloc_array((size_t)plan->n_slots, sizeof *e->cut_by_tokens);
-    if (!e->steps || !e->cut_by_tokens) {
+    e->claimed = lk_alloc_array((size_t)plan->n_ops, sizeof *e->claimed);
+    if (!e->steps || !e->cut_by_tokens || !e->claimed) {
         return lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
     }
     if (plan->in_slot >= 0) {
@@ -321,6 +324,51 @@ static bool run_tokens(const struct lk_exec *e, const struct lk_op *op, int thre
     return ok;
 }
 
+/* Claims some of the n groups that no thread has yet: much at first, little in the end, so that
+ * threads which others hold up, or on slower cores, do less and nobody waits long. */
+static bool claim(_Atomic int64_t *claimed, int64_t n, int n_threads, int64_t *first, int64_t *last)
+{
+    enum { LEAST = 2, ROUNDS = 2 };
+    int64_t at = atomic_load_explicit(claimed, memory_order_relaxed), take;
+    do {
+        if (at >= n) {
+            return false;
+        }
+        take = (n - at) / (ROUNDS * n_threads);
+        take = take < LEAST ? LEAST : take;
+        take = take < n - at ? take : n - at;
+    } while (!atomic_compare_exchange_weak_explicit(claimed, &at, at + take, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    *first = at;
+    *last = at + take;
+    return true;
+}
+
+static bool run_matmul(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads)
+{
+    const struct lk_plan *plan = e->o.plan;
+    const struct lk_weight *w = &plan->weights[op->weight];
+    const struct lk_packed *p = &e->packed[op->weight];
+    const struct lk_matmul_kernels *mm = lk_matmul_kernels(e->backend->level);
+    size_t width = (size_t)plan->slots[op->out].width;
+    int rows = n_rows(e, plan->slots[op->out].rows);
+    float *y = lk_cpu_slot(e, thread, op->out);
+    struct lk_acts acts = acts_of(e, thread, w->type, (int)w->cols);
+    int64_t first = p->n_groups * thread / n_threads;
+    int64_t last = p->n_groups * (thread + 1) / n_threads;
+    bool ok = true;
+    if (rows == 0) {
+        return true;
+    }
+    if (e->is_decode || n_threads == 1) {
+        return first == last || mm->mul(p, &acts, rows, first, last, y, width);
+    }
+    while (claim(&e->claimed[op - plan->ops], p->n_groups, n_threads, &first, &last)) {
+        ok &= mm->mul(p, &acts, rows, first, last, y, width);
+    }
+    return ok;
+}
+
 static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thread, int n_threads)
 {
     const struct lk_plan *plan = e->o.plan;
@@ -328,14 +376,6 @@ static bool run_columns(const struct lk_exec *e, const struct lk_op *op, int thr
     const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
     int width = plan->slots[op->out].width, rows = n_rows(e, plan->slots[op->out].rows);
     float *y = lk_cpu_slot(e, thread, op->out);
-    if (op->kind == LK_OP_MATMUL) {
-        const struct lk_packed *p = &e->packed[op->weight];
-        const struct lk_matmul_kernels *mm = lk_matmul_kernels(e->backend->level);
-        int64_t first = p->n_groups * thread / n_threads;
-        int64_t last = p->n_groups * (thread + 1) / n_threads;
-        struct lk_acts acts = acts_of(e, thread, w->type, (int)w->cols);
-        return first == last || rows == 0 || mm->mul(p, &acts, rows, first, last, y, (size_t)width);
-    }
     if (op->kind == LK_OP_EXPERTS) {
         return lk_cpu_experts(e, op, acts_of(e, thread, w->type, (int)w->cols), thread, n_threads);
     }
@@ -471,6 +511,8 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
             run_prepare(e, s, thread, n_threads);
         } else if (s->cut == LK_CUT_TOKENS) {
             ok = run_tokens(e, op, thread, n_threads);
+        } else if (s->cut == LK_CUT_CLAIMS) {
+            ok = run_matmul(e, op, thread, n_threads);
         } else if (s->cut == LK_CUT_COLUMNS) {
             ok = run_columns(e, op, thread, n_threads);
         } else if (op->kind == LK_OP_DELTA || op->kind == LK_OP_SSM) {
