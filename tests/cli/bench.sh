@@ -5,7 +5,7 @@
 
 bench() { lk -q bench $model -p 9 -n 5 --warm-up 0 --stream-mb 4 "$@" </dev/null; }
 expect 0 "bench" bench $model -p 9 -n 5 -r 2 --warm-up 0 --stream-mb 4 --roofline --ops
-for word in "prefill " "decode " "load " "resident " "GB/s touched" "% reached" attn_q.weight wait; do
+for word in "prefill " "decode " "load " "resident " "GB/s touched" "% reached" "mean over the threads" attn_q.weight wait; do
     holds "bench shows '$word'" "$(out)" "$word"
 done
 bench -r 3 --roofline --ops --crowd 5 --pin --json | python3 -c 'import json, sys

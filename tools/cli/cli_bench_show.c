@@ -122,13 +122,15 @@ static void text_roofline(const struct cli_bench_report *r)
     }
 }
 
-static void text_ops(const char *title, const struct cli_ops *ops)
+/* threads: 0 where nothing runs side by side, on a device */
+static void text_ops(const char *title, const struct cli_ops *ops, int threads)
 {
     double sum = sum_seconds(ops);
     if (!ops->n) {
         return;
     }
-    printf("\n%s, %d tokens: time of a thread, mean over the threads\n", title, ops->n_tokens);
+    printf("\n%s, %d tokens: time %s\n", title, ops->n_tokens,
+           threads ? "of a thread, mean over the threads" : "of one step after the other");
     printf("%-11s %-28s %-6s %8s %10s %6s %8s\n", "op", "tensor", "type", "calls", "us/token", "%",
            "GB/s");
     for (int i = 0; i < ops->n; i++) {
@@ -239,8 +241,8 @@ static void show_text(const struct cli_bench_report *r)
             putchar('\n');
         }
         text_roofline(r);
-        text_ops("prefill", &r->prefill_ops);
-        text_ops("decode", &r->decode_ops);
+        text_ops("prefill", &r->prefill_ops, r->threads_batch);
+        text_ops("decode", &r->decode_ops, r->threads);
     }
     text_kernels(r);
 }
