@@ -27,7 +27,7 @@ enum {
     TILE = 16,      /* tokens and rows of a product */
     CHUNK = 64,     /* bytes */
     MAX_TOK = 128,  /* tokens whose activations of a panel lie together */
-    MAX_GROUPS = 8, /* of rows that take these one after the other */
+    MAX_GROUPS = 8, /* of rows that take these one after the other; a grid: 1 */
     MAX_BLOCKS = 8, /* blocks of 32 of a panel */
     MAX_SUMS = 16,  /* of such a panel, each with a scale of its own */
     QUARTER = 64    /* elements of a row of activations of a tile */
@@ -603,13 +603,29 @@ MM_INLINE void gather(enum lk_type type, int block, const struct rows *x, int64_
     }
 }
 
+/* Stores y[t][16] of a group for n_tok tokens; which rows have a value out of range. */
+MM_INLINE sv_mask leave(const struct lk_packed *w, int64_t group, const float *sum, int n_tok,
+                        float *y, size_t ldy)
+{
+    int64_t row = group * LK_PACK_ROWS, left = w->rows - row;
+    __mmask16 has = (__mmask16)(left < TILE ? (1u << left) - 1u : 65535u);
+    sv_mask bad = sv_mask_none();
+    for (int t = 0; t < n_tok; t++) {
+        sv_f v = sv_load(sum + t * TILE);
+        bad = sv_mask_or(bad, sv_out_of_range(v) & has);
+        _mm512_mask_storeu_ps(y + (size_t)t * ldy + row, has, sv_flush(v));
+    }
+    return bad;
+}
+
 /* Does what mul of the table does, for n_tok a multiple of 16. `type` and `block`, the elements of
- * a block of activations, are constants. */
+ * a block of activations, are constants. Several groups share the activations of a panel; grids,
+ * which are unpacked row by row, share the panel among several times as many tokens. */
 MM_INLINE bool mul_blocks(enum lk_type type, int block, const struct lk_packed *w,
                           const struct lk_acts *a, int n_tok, int64_t first, int64_t last, float *y,
                           size_t ldy)
 {
-    float sum[MAX_GROUPS][MAX_TOK * TILE] __attribute__((aligned(64)));
+    float sum[MAX_GROUPS * MAX_TOK * TILE] __attribute__((aligned(64)));
     struct acts x __attribute__((aligned(64)));
     struct panel p;
     struct lk_grid_panel grid;
@@ -617,43 +633,45 @@ MM_INLINE bool mul_blocks(enum lk_type type, int block, const struct lk_packed *
     size_t step = lk_pack_block_bytes(type) * (size_t)block / (size_t)lk_type_info(type)->block;
     struct rows rows = rows_of(type, a);
     int64_t n_blocks = a->k / block;
-    int per_panel = LK_PANEL / block;
+    int per_panel = LK_PANEL / block, most_groups = type == A_GRID ? 1 : MAX_GROUPS;
+    int most_tok = MAX_TOK * MAX_GROUPS / most_groups;
     configure(type == LK_TYPE_NVFP4 ? 16 : block == 32 ? 32 : QUARTER);
     if (type == A_GRID) {
         lk_grid_panel_clear(&grid);
     }
-    for (int t0 = 0; t0 < n_tok; t0 += MAX_TOK) {
-        int n_here = n_tok - t0 < MAX_TOK ? n_tok - t0 : MAX_TOK;
-        rows.first = a->data + (size_t)t0 * a->row_bytes;
-        for (int64_t g0 = first; g0 < last; g0 += MAX_GROUPS) {
-            int n_groups = last - g0 < MAX_GROUPS ? (int)(last - g0) : MAX_GROUPS;
-            memset(sum, 0, (size_t)n_groups * sizeof sum[0]);
+    for (int t0 = 0; t0 < n_tok; t0 += most_tok) {
+        int n_here = n_tok - t0 < most_tok ? n_tok - t0 : most_tok;
+        for (int64_t g0 = first; g0 < last; g0 += most_groups) {
+            int n_groups = last - g0 < most_groups ? (int)(last - g0) : most_groups;
+            for (int g = 0; g < n_groups; g++) {
+                memset(sum + g * MAX_TOK * TILE, 0, (size_t)n_here * TILE * sizeof *sum);
+            }
             for (int64_t b = 0; b < n_blocks; b += per_panel) {
                 int n = n_blocks - b < per_panel ? (int)(n_blocks - b) : per_panel;
-                gather(type, block, &rows, b, n, n_here, &x);
-                for (int g = 0; g < n_groups; g++) {
-                    const uint8_t *data = w->data + (size_t)(g0 + g) * w->group_bytes;
-                    if (type == A_GRID) {
-                        unpack_grid(w, g0 + g, b, &grid, &p);
-                    } else {
-                        unpack_panel(type, data + (size_t)b * step, step, n, &p);
-                    }
-                    __asm__ volatile("" ::: "memory"); /* tiles read what was written */
-                    if (block == 32) {
-                        panel_32(type, &p, &x, n, n_here, sum[g]);
-                    } else {
-                        panel_256(type, &p, &x, n_here, sum[g]);
+                for (int t = 0; t < n_here; t += MAX_TOK) {
+                    int n_t = n_here - t < MAX_TOK ? n_here - t : MAX_TOK;
+                    rows.first = a->data + (size_t)(t0 + t) * a->row_bytes;
+                    gather(type, block, &rows, b, n, n_t, &x);
+                    for (int g = 0; g < n_groups; g++) {
+                        float *to = sum + (g * MAX_TOK + t) * TILE;
+                        const uint8_t *data = w->data + (size_t)(g0 + g) * w->group_bytes;
+                        if (type != A_GRID) {
+                            unpack_panel(type, data + (size_t)b * step, step, n, &p);
+                        } else if (t == 0) {
+                            unpack_grid(w, g0, b, &grid, &p);
+                        }
+                        __asm__ volatile("" ::: "memory"); /* tiles read what was written */
+                        if (block == 32) {
+                            panel_32(type, &p, &x, n, n_t, to);
+                        } else {
+                            panel_256(type, &p, &x, n_t, to);
+                        }
                     }
                 }
             }
             for (int g = 0; g < n_groups; g++) {
-                int64_t row = (g0 + g) * LK_PACK_ROWS, left = w->rows - row;
-                __mmask16 has = (__mmask16)(left < TILE ? (1u << left) - 1u : 65535u);
-                for (int t = 0; t < n_here; t++) {
-                    sv_f v = sv_load(sum[g] + t * TILE);
-                    bad = sv_mask_or(bad, sv_out_of_range(v) & has);
-                    _mm512_mask_storeu_ps(y + (size_t)(t0 + t) * ldy + row, has, sv_flush(v));
-                }
+                bad = sv_mask_or(bad, leave(w, g0 + g, sum + g * MAX_TOK * TILE, n_here,
+                                            y + (size_t)t0 * ldy, ldy));
             }
         }
     }
