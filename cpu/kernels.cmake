@@ -35,8 +35,14 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(LK_AVX512_FLAGS ${LK_AVX2_FLAGS} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni)
   lk_kernel_objects("${LK_AVX2_FLAGS}" x86/matmul_avx2.c x86/vec_avx2.c)
   lk_kernel_objects("${LK_AVX2_FLAGS};-mavxvnni" x86/matmul_avxvnni.c)
+  set(LK_AMX_FLAGS ${LK_AVX512_FLAGS} -mamx-tile -mamx-int8)
+  if(LK_EMULATED) # tests/cpu/emulated.sh
+    set(LK_AVX512_FLAGS -isystem ${CMAKE_CURRENT_LIST_DIR}/../tests/cpu/emulated -Wno-psabi
+        -Wno-maybe-uninitialized -O1) # GCC 12 makes other sums of SIMDe's loops at -O3
+    set(LK_AMX_FLAGS ${LK_AVX512_FLAGS})
+  endif()
   lk_kernel_objects("${LK_AVX512_FLAGS}" x86/matmul_avx512.c x86/vec_avx512.c)
-  lk_kernel_objects("${LK_AVX512_FLAGS};-mamx-tile;-mamx-int8;-Wframe-larger-than=163840" x86/matmul_amx.c)
+  lk_kernel_objects("${LK_AMX_FLAGS};-Wframe-larger-than=163840" x86/matmul_amx.c)
 endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   lk_kernel_objects("" arm/matmul_neon.c arm/vec_neon.c)
