@@ -367,9 +367,10 @@ static lk_status cpu_run(struct lk_exec *e, struct lk_state_mem *states, const s
     }
     if (e->is_decode) {
         lk_cpu_rope_tables(e, 0, 1);
-    }
-    for (int i = 0; i < plan->n_ops; i++) {
-        e->claimed[i] = 0;
+    } else {
+        for (int i = 0; i < plan->n_ops; i++) {
+            atomic_store_explicit(&e->claimed[i], 0, memory_order_relaxed);
+        }
     }
     lk_pool_run(backend->pool, n_threads, lk_cpu_run_steps, e);
     int bad = -1;

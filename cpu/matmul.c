@@ -20,52 +20,10 @@ void lk_packed_init(struct lk_packed *p, const struct lk_weight *w, enum lk_cpu_
                                  64);
 }
 
-/* Offsets of the parts of a row, each a multiple of 64. */
-static size_t row_parts(enum lk_acts_kind kind, size_t k, size_t at[4])
-{
-    if (kind == LK_ACTS_Q32) {
-        at[0] = lk_round_up(k, 64);
-        at[1] = at[0] + lk_round_up(k / 32 * sizeof(float), 64);
-        at[2] = at[1] + lk_round_up(k / 32 * sizeof(float), 64);
-        at[3] = at[2] + lk_round_up(k / 32 * sizeof(int32_t), 64);
-        return at[3] + lk_round_up(k / 16 * sizeof(int16_t), 64);
-    }
-    if (kind == LK_ACTS_Q256) {
-        at[0] = lk_round_up(k, 64);
-        at[1] = at[0] + lk_round_up(k / 256 * sizeof(float), 64);
-        at[2] = at[1] + lk_round_up(k / 32 * sizeof(int16_t), 64);
-        at[3] = at[2];
-        return at[3] + lk_round_up(k / 16 * sizeof(int16_t), 64);
-    }
-    at[0] = at[1] = at[2] = at[3] = 0;
-    return lk_round_up(k * sizeof(float), 64);
-}
-
 size_t lk_acts_row_bytes(enum lk_acts_kind kind, int64_t k)
 {
     size_t at[4];
-    return row_parts(kind, (size_t)k, at);
-}
-
-struct lk_acts_row lk_acts_row(const struct lk_acts *a, int row)
-{
-    size_t at[4];
-    uint8_t *base = a->data + (size_t)row * a->row_bytes;
-    row_parts(a->kind, (size_t)a->k, at);
-    void *p0 = base + at[0], *p1 = base + at[1], *p2 = base + at[2], *p3 = base + at[3];
-    void *x = base;
-    switch (a->kind) {
-    case LK_ACTS_Q32:
-        return (struct lk_acts_row){.q = (int8_t *)base, .d = p0, .sd = p1, .sum = p2, .sum16 = p3};
-    case LK_ACTS_Q256:
-        return (struct lk_acts_row){.q = (int8_t *)base, .d = p0, .sum32 = p1, .sum16 = p3};
-    case LK_ACTS_F32:
-    case LK_ACTS_R13:
-    case LK_ACTS_R16:
-    case LK_ACTS_KINDS:
-        break;
-    }
-    return (struct lk_acts_row){.x = x};
+    return lk_acts_parts(kind, (size_t)k, at);
 }
 
 const struct lk_matmul_kernels *lk_matmul_kernels(enum lk_cpu_level level)

@@ -35,25 +35,6 @@ struct mm_x { /* a tile's prepared rows */
     struct lk_acts_row row[MM_TOKENS];
 };
 
-#define AFTER(p, bytes) ((p) ? (void *)((char *)(p) + (bytes)) : NULL)
-
-/* n rows from t0 on; where parts of a row lie is asked once, since a call clears vector registers.
- */
-MM_INLINE void rows_from(const struct lk_acts *a, int t0, int n, struct mm_x *x)
-{
-    const struct lk_acts_row r = lk_acts_row(a, t0);
-    for (int i = 0; i < n; i++) {
-        size_t at = (size_t)i * a->row_bytes;
-        x->row[i] = (struct lk_acts_row){.q = AFTER(r.q, at),
-                                         .d = AFTER(r.d, at),
-                                         .sd = AFTER(r.sd, at),
-                                         .sum = AFTER(r.sum, at),
-                                         .sum16 = AFTER(r.sum16, at),
-                                         .sum32 = AFTER(r.sum32, at),
-                                         .x = AFTER(r.x, at)};
-    }
-}
-
 /* p = (dw * dx) * F(i), the common end of most types. */
 MM_INLINE sv_f scale_product(sv_f dw, float dx, sv_i i)
 {
@@ -709,7 +690,9 @@ MM_INLINE bool mul_tile(enum lk_type type, int n_tok, const struct lk_packed *w,
     bool side_by_side =
         n_tok == 1 && (type == LK_TYPE_F32 || type == LK_TYPE_F16 || type == LK_TYPE_BF16);
     sv_f all[MM_VECS];
-    rows_from(a, t0, n_tok, &x);
+    for (int t = 0; t < n_tok; t++) {
+        x.row[t] = lk_acts_row(a, t0 + t);
+    }
     if (side_by_side) {
         group_floats(type, data, w->cols, x.row[0].x, all);
     }

@@ -88,7 +88,9 @@ MM_INLINE void grid_tiles(const struct lk_grid_panel *u, const struct lk_acts *a
     int n_steps = a->kind != LK_ACTS_Q32 ? 0 : left < 8 ? (int)left : 8;
     for (int t = 0; t < n_tok;) {
         int n = n_tok - t >= MM_TOKENS ? MM_TOKENS : 1;
-        rows_from(a, t0 + t, n, &x);
+        for (int i = 0; i < n; i++) {
+            x.row[i] = lk_acts_row(a, t0 + t + i);
+        }
         for (int v = 0; v < MM_VECS; v++) {
             if (n == 1 && n_steps == 0) {
                 grid_block(1, u, v, &x, b, sum + t);

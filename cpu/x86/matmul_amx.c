@@ -558,47 +558,29 @@ MM_INLINE void unpack_panel(enum lk_type type, const uint8_t *blk, size_t bytes,
     }
 }
 
-/* Where the activations of a token lie; what they consist of is in struct lk_acts_row. */
-struct rows {
-    const uint8_t *first;
-    size_t bytes;       /* from one token to the next */
-    size_t d, sd, sums; /* in a row; sums: those that the type takes */
-};
-
-static struct rows rows_of(enum lk_type type, const struct lk_acts *a)
+MM_INLINE void copy_floats(const float *from, __mmask8 has, float *to)
 {
-    struct lk_acts_row x = lk_acts_row(a, 0);
-    const int16_t *sums = type == LK_TYPE_Q2_K ? x.sum16 : x.sum32;
-    return (struct rows){.first = a->data,
-                         .bytes = a->row_bytes,
-                         .d = (size_t)((const uint8_t *)x.d - a->data),
-                         .sd = x.sd ? (size_t)((const uint8_t *)x.sd - a->data) : 0,
-                         .sums = sums ? (size_t)((const uint8_t *)sums - a->data) : 0};
+    _mm256_store_ps(to, _mm256_maskz_loadu_ps(has, from));
 }
 
-MM_INLINE void copy_floats(const uint8_t *from, __mmask8 has, float *to)
+/* n blocks from b on of n_tok tokens from t0 on. */
+MM_INLINE void gather(enum lk_type type, int block, const struct lk_acts *a, int t0, int64_t b,
+                      int n, int n_tok, struct acts *out)
 {
-    _mm256_store_ps(to, _mm256_maskz_loadu_ps(has, (const float *)(const void *)from));
-}
-
-/* n blocks from b on of n_tok tokens. */
-MM_INLINE void gather(enum lk_type type, int block, const struct rows *x, int64_t b, int n,
-                      int n_tok, struct acts *out)
-{
-    size_t at = (size_t)b * (size_t)block;
     __mmask8 has = (__mmask8)((1u << n) - 1u);
     for (int t = 0; t < n_tok; t++) {
-        const uint8_t *row = x->first + (size_t)t * x->bytes;
+        const struct lk_acts_row row = lk_acts_row(a, t0 + t);
         for (int i = 0; i < LK_PANEL / QUARTER && i * QUARTER < n * block; i++) {
-            store(out->q[t / TILE][i] + t % TILE * QUARTER, load(row + at + (size_t)i * QUARTER));
+            store(out->q[t / TILE][i] + t % TILE * QUARTER, load(row.q + b * block + i * QUARTER));
         }
-        copy_floats(row + x->d + (size_t)b * sizeof(float), has, out->d[t]);
+        copy_floats(row.d + b, has, out->d[t]);
         if (block == 32 && has_offset(type)) {
-            copy_floats(row + x->sd + (size_t)b * sizeof(float), has, out->sd[t]);
+            copy_floats(row.sd + b, has, out->sd[t]);
         }
         if (block == LK_PANEL && has_mins(type)) {
-            size_t bytes = (size_t)pairs_of_sums(type) * sizeof(int32_t);
-            memcpy(out->sums[t], row + x->sums + (size_t)b * bytes, bytes);
+            const int16_t *sums = type == LK_TYPE_Q2_K ? row.sum16 : row.sum32;
+            int pairs = pairs_of_sums(type);
+            memcpy(out->sums[t], sums + 2 * pairs * b, (size_t)pairs * sizeof(int32_t));
         }
     }
 }
@@ -631,7 +613,6 @@ MM_INLINE bool mul_blocks(enum lk_type type, int block, const struct lk_packed *
     struct lk_grid_panel grid;
     sv_mask bad = sv_mask_none();
     size_t step = lk_pack_block_bytes(type) * (size_t)block / (size_t)lk_type_info(type)->block;
-    struct rows rows = rows_of(type, a);
     int64_t n_blocks = a->k / block;
     int per_panel = LK_PANEL / block, most_groups = type == A_GRID ? 1 : MAX_GROUPS;
     int most_tok = MAX_TOK * MAX_GROUPS / most_groups;
@@ -650,8 +631,7 @@ MM_INLINE bool mul_blocks(enum lk_type type, int block, const struct lk_packed *
                 int n = n_blocks - b < per_panel ? (int)(n_blocks - b) : per_panel;
                 for (int t = 0; t < n_here; t += MAX_TOK) {
                     int n_t = n_here - t < MAX_TOK ? n_here - t : MAX_TOK;
-                    rows.first = a->data + (size_t)(t0 + t) * a->row_bytes;
-                    gather(type, block, &rows, b, n, n_t, &x);
+                    gather(type, block, a, t0 + t, b, n, n_t, &x);
                     for (int g = 0; g < n_groups; g++) {
                         float *to = sum + (g * MAX_TOK + t) * TILE;
                         const uint8_t *data = w->data + (size_t)(g0 + g) * w->group_bytes;

@@ -27,12 +27,11 @@ void parts_each_split(int n_layer, int n_parts, const char *const *backends, int
 
 /* A small random llama of that many layers, made for contexts of n_ctx, in a file whose name
  * replaces the X's of `path`. */
-enum { PARTS_MODEL_CTX = 256 };
 void parts_model(char *path, int n_layer, int n_ctx);
 
 /* What tests of lanes compare with: a model in a file, ids, and the rows of the scalar backend
  * alone. They are there from parts_set_up to parts_tear_down, the .init and .fini of a suite. */
-enum { PARTS_LAYERS = 6, PARTS_N = 150, PARTS_CTX = 192, PARTS_VOCAB = 96 };
+enum { PARTS_LAYERS = 6, PARTS_N = 150, PARTS_CTX = 192, PARTS_MODEL_CTX = 256, PARTS_VOCAB = 96 };
 extern char parts_path[];
 extern int32_t parts_ids[PARTS_N];
 extern float *parts_rows; /* [PARTS_N][PARTS_VOCAB] */
