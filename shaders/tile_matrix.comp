@@ -4,13 +4,13 @@
  * times 32 x 16. A workgroup owns BM rows x BN tokens, a subgroup 32 rows of them and its share of
  * the tokens. K goes through shared memory in steps of 64: while the matrices of one step are
  * multiplied, the words of the next (of 256-blocks, of the one after it) are on their way to
- * registers. Integers are exact in any order,
- * floats keep the chain of each output (rules 2, 3). What multiplies matrices is in matrix.glsl: each
- * row of a left matrix, and each column of a right one, is a row of the tile.
+ * registers. Integers are exact in any order, floats keep the chain of each output (rules 2, 3). What
+ * multiplies matrices is in matrix.glsl: each row of a left matrix, and each column of a right one, is
+ * a row of the tile.
  *
  * The integer scales of 256-blocks: those of 32 elements multiply the product of a step
  * (W_STEP_SCALE); those of 16 multiply the weights first, which then are one int8 (Q2_K, Q3_K
- * negated) or two, v = 128 h + l with 0 <= l < 128 (LIMBS). The mins are one step more. Halves of a
+ * negated) or two, v = 128 h + l with 0 <= l < 128 (LIMBS). Halves of a
  * block of 32 with a scale each (W_HALVES) are two matrices, each with zeros in place of the other half:
  * a row has zeros between its halves, so that both are 32 elements of it.
  */
@@ -26,9 +26,9 @@
 
 layout(local_size_x_id = 3) in;
 layout(constant_id = 0) const uint BM = 64; /* 64 or 128 */
-layout(constant_id = 1) const uint BN = 64; /* 64 or 128 */
+layout(constant_id = 1) const uint BN = 64; /* 64 or 128, at least BM */
 layout(constant_id = 2) const uint EPI = 0;
-layout(constant_id = 3) const uint THREADS = 128; /* at least 2 BM and 2 BN */
+layout(constant_id = 3) const uint THREADS = 128; /* 2 BM */
 
 layout(std430, binding = 1) readonly buffer Act1
 {
@@ -50,17 +50,14 @@ layout(std430, binding = 1) readonly buffer Act4
     defined(LK_W_IQ2_XXS) || defined(LK_W_IQ3_XXS) || defined(LK_W_IQ3_S) || defined(W_TRITS)
 #define W_STEP_SCALE
 #endif
-#ifdef W_MINS
-const uint N_STEPS = 5u; /* of a super-block */
-#else
-const uint N_STEPS = 4u;
-#endif
+const uint N_STEPS = 4u; /* of a super-block */
 
 const uint SUBGROUPS_M = BM / 32u; /* side by side along the rows, and along the tokens */
 const uint SUBGROUPS_N = THREADS / BM;
 const uint TM = 2u; /* 16 x 16 matrices of a subgroup: TM of rows, TN of tokens */
 const uint TN = BN / 16u / SUBGROUPS_N;
 const uint FETCH = 4u * BN / THREADS; /* uvec4s of tokens that an invocation fetches a step */
+const uint HALVES = 2u * BN / THREADS; /* and halves of a token's block, whose scales or sums it fetches */
 const uint STRIDE = 5u; /* uvec4s of a row of 64 bytes: one more, so that banks differ */
 #ifdef W_HALVES
 const uint W_STRIDE = 7u; /* of a row of weights: two blocks of 3 */
@@ -74,7 +71,14 @@ const uint TILE = B_TILE + BN * STRIDE;
 const uint STAGE = BM / 4u + 1u; /* uvec4s of a token of results */
 
 /* Two of each: one is read while the other is filled. Results leave through the tiles. */
+#ifdef W_MINS
+/* The mins of a super-block, and 16 zeros. Sums of activations lie where rows of tokens are padded:
+ * upper limbs in the first tile, lower ones in the second; what stands behind them meets the zeros. */
+const uint MINS = 2u * TILE, HIGH = B_TILE + 4u, LOW = TILE + HIGH;
+shared uvec4 tile[MINS + 2u * BM];
+#else
 shared uvec4 tile[2u * TILE];
+#endif
 #ifdef W_K
 shared float row_scale[BM], row_offset[BM], token_scale[BN];
 #ifdef W_STEP_SCALE
@@ -121,9 +125,9 @@ void scaled(uint q, int sc, out uint low, out uint high)
 }
 #endif
 
-/* What an invocation holds of the step under way: 32 elements of a row of weights if its `part` is
- * below 2 (a block, or of each of two sub-blocks of a super-block the 16 that lie in the same words),
- * 16 bytes of FETCH tokens, and what scales them. */
+/* What an invocation holds of the step under way: 32 elements of a row of weights (a block, or of each
+ * of two sub-blocks of a super-block the 16 that lie in the same words), 16 bytes of FETCH tokens, and
+ * what scales them. */
 uvec4 x_words[FETCH];
 #ifdef W_K
 #ifdef LK_W_Q6_K
@@ -135,63 +139,78 @@ uvec4 w_highs;
 uvec4 words; /* of the super-block's scales */
 uint mid;
 float dx;
+#ifdef W_MINS
+uvec4 x_sums[HALVES];
+#endif
 #else
 WSub sub;
 uint scale_word;
-float dx, sx;
+float dx[HALVES], sx[HALVES];
 #endif
 
-/* Of experts, the rows of activations that this invocation fetches: by quads, by halves, one. */
-uint fetch_row[FETCH];
-uint half_row, one_row;
+/* Tokens of which the invocation fetches 16 bytes, a half of a block, and what is one of a block. The
+ * first is not its number by fours: words of eight invocations lie in different banks where their two
+ * tokens are four apart. */
+uint quad_token(uint i)
+{
+    uint quad = gl_LocalInvocationIndex >> 2;
+    return (quad & ~7u) + (quad & 1u) * 4u + ((quad >> 1) & 3u) + THREADS / 4u * i;
+}
+uint half_token(uint i)
+{
+    return (gl_LocalInvocationIndex + THREADS * i) >> 1;
+}
+uint one_token()
+{
+    return gl_LocalInvocationIndex & (BN - 1u);
+}
+
+/* The first of these 16 bytes, and the rows of activations that the others are of: made once, since
+ * compilers make them anew at every step otherwise. */
+uint quad_at[FETCH], half_row[HALVES], one_row;
+
+uint row_at(uint token, uint token0)
+{
+    return EXPERTS ? expert_row(token) : min(token0 + token, p.n_tokens - 1u);
+}
 
 /* Sub-step q (a constant 0 for 32-blocks: b counts steps) of super-block b, to registers. */
-void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part, uint token0)
+void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part)
 {
     uint lid = gl_LocalInvocationIndex;
-#ifdef W_MINS
-    if (q == 4u) {
-        uint token = EXPERTS ? half_row : min(token0 + (lid >> 1), p.n_tokens - 1u);
-        x_words[0] = x4[((p.x_s + token * (p.x_stride >> 3) + b * 8u) >> 2) + (lid & 1u)];
-    }
-#endif
 #ifdef W_K
     if (q == 0u) {
         words = w_scale_words(c, group, r, b);
     }
     if (q == N_STEPS - 1u) {
         mid = w_scale_mid(c, group, r, b);
-        uint token = EXPERTS ? one_row : min(token0 + (lid & (BN - 1u)), p.n_tokens - 1u);
-        dx = lk_flt(x1[p.x_d + token * (p.x_stride >> 6) + b]);
+        dx = lk_flt(x1[p.x_d + one_row * (p.x_stride >> 6) + b]);
+#ifdef W_MINS
+        STEP_UNROLL for (uint i = 0u; i < BOUND(HALVES); i++) {
+            x_sums[i] = x4[((p.x_s + half_row[i] * (p.x_stride >> 3) + b * 8u) >> 2) + (lid & 1u)];
+        }
+#endif
     }
-    if (q < 4u) {
-        if (part < 2u) {
-            STEP_UNROLL for (uint i = 0u; i < BOUND(w_lows.length()); i++) {
-                w_lows[i] = w_low(c, group, r, b, 2u * q + i, part);
-            }
-            w_highs = w_high(c, group, r, b, 2u * q, part);
-        }
-        uint first = b * 16u + q * 4u + (lid & 3u);
+    STEP_UNROLL for (uint i = 0u; i < BOUND(w_lows.length()); i++) {
+        w_lows[i] = w_low(c, group, r, b, 2u * q + i, part);
+    }
+    w_highs = w_high(c, group, r, b, 2u * q, part);
+    uint first = b * 16u + q * 4u;
 #else
-    {
-        uint block = min(2u * b + part, c.n_blocks - 1u);
-        if (part < 2u) {
-            sub = w_sub_load(c, group, r, block);
-            scale_word = w_scale_word(c, group, r, block);
-        }
-        uint of = EXPERTS ? half_row : min(token0 + (lid >> 1), p.n_tokens - 1u);
-        uint at = of * (p.x_stride >> 3) + 2u * b + (lid & 1u);
-        dx = lk_flt(x1[p.x_d + at]);
+    uint block = min(2u * b + part, c.n_blocks - 1u);
+    sub = w_sub_load(c, group, r, block);
+    scale_word = w_scale_word(c, group, r, block);
+    STEP_UNROLL for (uint i = 0u; i < BOUND(HALVES); i++) {
+        uint at = half_row[i] * (p.x_stride >> 3) + 2u * b + (lid & 1u);
+        dx[i] = lk_flt(x1[p.x_d + at]);
 #ifdef W_OFFSET
-        sx = lk_flt(x1[p.x_s + at]);
+        sx[i] = lk_flt(x1[p.x_s + at]);
 #endif
-        uint first = b * 4u + (lid & 3u);
+    }
+    uint first = b * 4u;
 #endif
-        STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
-            uint token = token0 + (lid >> 2) + THREADS / 4u * i;
-            token = EXPERTS ? fetch_row[i] : min(token, p.n_tokens - 1u);
-            x_words[i] = x4[(token * p.x_stride >> 2) + first];
-        }
+    STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
+        x_words[i] = x4[quad_at[i] + first];
     }
 }
 
@@ -206,98 +225,94 @@ void limbs_of(uvec4 sums, out uvec2 low, out uvec2 high)
 }
 #endif
 
+#ifdef W_K
+/* Stores what a super-block has once: scales, mins and sums of activations. */
+void put_ends(uint row, uint part)
+{
+    uint lid = gl_LocalInvocationIndex;
+    if (part == 0u) {
+        vec2 scale = w_scale_of(words, mid);
+        row_scale[row] = scale.x;
+        row_offset[row] = scale.y;
+    }
+    if (lid < BN) {
+        token_scale[lid] = dx;
+    }
+#ifdef W_MINS
+    if (part == 0u) {
+        uvec4 mins = uvec4(0u);
+        for (uint s = 0u; s < 8u; s++) {
+            ivec4 sc = w_groups(words, s);
+            mins[s >> 1] |= uint(sc.z | sc.w << 16) << (8u * (s & 1u));
+        }
+        tile[MINS + 2u * row] = mins;
+    }
+    STEP_UNROLL for (uint k = 0u; k < BOUND(HALVES); k++) {
+        uvec2 low, high;
+        limbs_of(x_sums[k], low, high);
+        uint token_at = half_token(k) * STRIDE, half0 = 2u * (lid & 1u);
+        for (uint i = 0u; i < 2u; i++) {
+            tile[HIGH + token_at][half0 + i] = high[i];
+            tile[LOW + token_at][half0 + i] = low[i];
+        }
+    }
+#endif
+}
+#endif
+
 /* Stores the registers to shared memory, as tile `to` of the two. */
 void put(uint to, uint b, uint q, uint row, uint part)
 {
-    uint lid = gl_LocalInvocationIndex;
-    uint at = to * TILE + row * W_STRIDE;
+    uint lid = gl_LocalInvocationIndex, at = to * TILE + row * W_STRIDE;
 #ifdef W_K
     if (q == N_STEPS - 1u) {
-        if (part == 0u) {
-            vec2 scale = w_scale_of(words, mid);
-            row_scale[row] = scale.x;
-            row_offset[row] = scale.y;
-        }
-        if (lid < BN) {
-            token_scale[lid] = dx;
-        }
+        put_ends(row, part);
     }
-#ifdef W_MINS
-    if (q == 4u) {
-        if (part == 0u) {
-            uvec4 mins = uvec4(0u);
-            for (uint s = 0u; s < 8u; s++) {
-                ivec4 sc = w_groups(words, s);
-                mins[s >> 1] |= uint(sc.z | sc.w << 16) << (8u * (s & 1u));
-            }
-            tile[at] = uvec4(0u);
-            tile[at + 1u] = mins;
-            tile[at + 2u] = uvec4(0u);
-        }
-        if (lid < 2u * BN) {
-            uvec2 low, high;
-            limbs_of(x_words[0], low, high);
-            uint token_at = to * TILE + B_TILE + (lid >> 1) * STRIDE, half0 = 2u * (lid & 1u);
-            for (uint i = 0u; i < 2u; i++) {
-                tile[token_at][half0 + i] = low[i];
-                tile[token_at + 1u][half0 + i] = high[i];
-            }
-        }
-        return;
-    }
-#endif
-#endif
-    if (part < 2u) {
-#ifdef W_K
-        STEP_UNROLL for (uint i = 0u; i < BOUND(2u); i++) {
-            uint s = 2u * q + i;
-            uvec4 bytes = w_bytes(w_lows[min(i, w_lows.length() - 1u)], w_highs, words, s, part);
+    STEP_UNROLL for (uint i = 0u; i < BOUND(2u); i++) {
+        uint s = 2u * q + i;
+        uvec4 bytes = w_bytes(w_lows[min(i, w_lows.length() - 1u)], w_highs, words, s, part);
 #ifndef W_STEP_SCALE
-            ivec4 sc = w_groups(words, s);
-            uvec4 upper;
-            STEP_UNROLL for (int k = 0; k < int(BOUND(4u)); k++) {
-                uint one, other;
-                scaled(bytes[k], part == 0u ? sc.x : sc.y, one, other);
-                bytes[k] = one;
-                upper[k] = other;
-            }
-            if (LIMBS == 2) {
-                tile[at + BM * STRIDE + 2u * i + part] = upper;
-            }
-#endif
-            tile[at + 2u * i + part] = bytes;
+        ivec4 sc = w_groups(words, s);
+        uvec4 upper;
+        STEP_UNROLL for (int k = 0; k < int(BOUND(4u)); k++) {
+            uint one, other;
+            scaled(bytes[k], part == 0u ? sc.x : sc.y, one, other);
+            bytes[k] = one;
+            upper[k] = other;
         }
+        if (LIMBS == 2) {
+            tile[at + BM * STRIDE + 2u * i + part] = upper;
+        }
+#endif
+        tile[at + 2u * i + part] = bytes;
+    }
 #ifdef W_STEP_SCALE
-        step_scale[(to * 2u + part) * BM + row] = w_groups(words, 2u * q + part).x;
+    step_scale[(to * 2u + part) * BM + row] = w_groups(words, 2u * q + part).x;
 #endif
 #else
-        uint bytes[8];
-        w_sub_bytes(sub, bytes);
-        vec2 scale = w_scale_of(scale_word, 2u * b + part);
-        row_scale[(to * 2u + part) * BM + row] = scale.x;
+    uint bytes[8];
+    w_sub_bytes(sub, bytes);
+    vec2 scale = w_scale_of(scale_word, 2u * b + part);
+    row_scale[(to * 2u + part) * BM + row] = scale.x;
 #if defined(W_OFFSET) || defined(W_HALVES)
-        row_offset[(to * 2u + part) * BM + row] = scale.y;
+    row_offset[(to * 2u + part) * BM + row] = scale.y;
 #endif
-        at += W_BLOCK * part;
-        tile[at] = uvec4(bytes[0], bytes[1], bytes[2], bytes[3]);
+    at += W_BLOCK * part;
+    tile[at] = uvec4(bytes[0], bytes[1], bytes[2], bytes[3]);
 #ifdef W_HALVES
-        tile[at + 1u] = uvec4(0u);
+    tile[at + 1u] = uvec4(0u);
 #endif
-        tile[at + W_BLOCK - 1u] = uvec4(bytes[4], bytes[5], bytes[6], bytes[7]);
-#endif
-    }
-#ifdef W_32
-    if (lid < 2u * BN) {
-        uint token_at = (to * 2u + (lid & 1u)) * BN + (lid >> 1);
-        token_scale[token_at] = dx;
+    tile[at + W_BLOCK - 1u] = uvec4(bytes[4], bytes[5], bytes[6], bytes[7]);
+    STEP_UNROLL for (uint i = 0u; i < BOUND(HALVES); i++) {
+        uint token_at = (to * 2u + (lid & 1u)) * BN + half_token(i);
+        token_scale[token_at] = dx[i];
 #ifdef W_OFFSET
-        token_sum[token_at] = sx;
+        token_sum[token_at] = sx[i];
 #endif
     }
 #endif
     STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
-        tile[to * TILE + B_TILE + ((lid >> 2) + THREADS / 4u * i) * STRIDE + (lid & 3u)] =
-            x_words[i];
+        tile[to * TILE + B_TILE + quad_token(i) * STRIDE + (lid & 3u)] = x_words[i];
     }
 }
 
@@ -404,8 +419,8 @@ void multiply(uint from, uint s, uint row0, uint col0)
     }
 }
 
-/* The end of a super-block, whose mins are in tile `from`; of 32-blocks, that of 256 elements. */
-void end_block(uint from, uint row0, uint col0)
+/* The end of a super-block; of 32-blocks, that of 256 elements. */
+void end_block(uint row0, uint col0)
 {
 #ifdef W_K
     FLOATS dw[TM];
@@ -414,29 +429,29 @@ void end_block(uint from, uint row0, uint col0)
     }
 #ifdef W_MINS
     FLOATS mw[TM];
-    LEFT wl[TM], wh[TM];
+    LEFT mins[TM];
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         LOAD_BY_ROW(mw[i], row_offset, row0 + 16u * i);
-        LOAD_LEFT(wl[i], from * TILE + (row0 + 16u * i) * STRIDE + 1u, STRIDE);
-        LOAD_LEFT(wh[i], from * TILE + (row0 + 16u * i) * STRIDE, STRIDE);
+        LOAD_LEFT(mins[i], MINS + 2u * (row0 + 16u * i), 2u);
     }
 #endif
     STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
         FLOATS dt;
         LOAD_BY_COLUMN(dt, token_scale, col0 + 16u * j);
 #ifdef W_MINS
-        RIGHT x;
-        LOAD_RIGHT(x, from * TILE + B_TILE + (col0 + 16u * j) * STRIDE, STRIDE);
+        RIGHT high, low;
+        LOAD_RIGHT(high, HIGH + (col0 + 16u * j) * STRIDE, STRIDE);
+        LOAD_RIGHT(low, LOW + (col0 + 16u * j) * STRIDE, STRIDE);
 #endif
         STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
             uint n = i * TN + j;
 #ifdef W_MINS
             INTS z = ZERO_INTS;
-            MULTIPLY(wh[i], x, z);
+            MULTIPLY(mins[i], high, z);
             STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {
                 OWN(z, e) = 128 * OWN(z, e) + int(LK_MAGIC_BITS);
             }
-            MULTIPLY(wl[i], x, z); /* 256 products of 127 and 63 at most, below 2^22 */
+            MULTIPLY(mins[i], low, z); /* 256 products of 127 and 63 at most, below 2^22 */
 #endif
             STEP_UNROLL for (int e = 0; e < N_OWN(dt); e++) {
                 int dot = OWN(dots[n], e);
@@ -507,11 +522,13 @@ void main()
         }
         token0 = 0u;
         n_groups = p.rg1;
-        half_row = expert_row(lid >> 1);
-        one_row = expert_row(lid & (BN - 1u));
-        STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
-            fetch_row[i] = expert_row((lid >> 2) + THREADS / 4u * i);
-        }
+    }
+    STEP_UNROLL for (uint i = 0u; i < BOUND(HALVES); i++) {
+        half_row[i] = row_at(half_token(i), token0);
+    }
+    one_row = row_at(one_token(), token0);
+    STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
+        quad_at[i] = (row_at(quad_token(i), token0) * p.x_stride >> 2) + (lid & 3u);
     }
     Chunk c = w_chunk(p.n_blocks, p.mid, p.tail);
     w_start(c, THREADS);
@@ -531,45 +548,45 @@ void main()
         g[n] = ZERO_FLOATS;
 #endif
     }
-    uint from = 0u;
-    fetch(c, 0u, 0u, group, r, part, token0);
+    fetch(c, 0u, 0u, group, r, part);
     put(0u, 0u, 0u, row, part);
 #ifdef W_K
-    fetch(c, 0u, 1u, group, r, part, token0);
+#ifdef W_MINS
+    if (part == 0u) {
+        tile[MINS + 2u * row + 1u] = uvec4(0u);
+    }
+#endif
+    fetch(c, 0u, 1u, group, r, part);
     barrier();
     for (uint b = 0u; b < c.n_blocks; b++) {
         STEP_UNROLL for (uint q = 0u; q < BOUND(N_STEPS); q++) {
-            /* The next step leaves the registers, the one after it comes into them. In large tiles a
-             * branch at every step keeps the compiler from mixing steps, for which there are not
-             * registers enough. */
+            /* The next step leaves the registers, the one after it comes into them. A branch at
+             * every step keeps the compiler from mixing steps, for which there are not registers
+             * enough. */
             bool ends = q == N_STEPS - 1u, nears = q >= N_STEPS - 2u;
             uint step = b * N_STEPS + q, steps = c.n_blocks * N_STEPS;
-            if ((BM <= 64u && !ends) || step + 1u < steps) {
-                put(from ^ 1u, ends ? b + 1u : b, ends ? 0u : q + 1u, row, part);
+            if ((BN <= 64u && !ends) || step + 1u < steps) {
+                put((q & 1u) ^ 1u, ends ? b + 1u : b, ends ? 0u : q + 1u, row, part);
             }
-            if ((BM <= 64u && !nears) || step + 2u < steps) {
-                fetch(c, nears ? b + 1u : b, nears ? q + 2u - N_STEPS : q + 2u, group, r, part,
-                      token0);
+            if ((BN <= 64u && !nears) || step + 2u < steps) {
+                fetch(c, nears ? b + 1u : b, nears ? q + 2u - N_STEPS : q + 2u, group, r, part);
             }
-            if (q < 4u) {
-                STEP_UNROLL for (uint s = 0u; s < BOUND(2u); s++) {
-                    multiply(from, s, row0, col0);
-                }
+            STEP_UNROLL for (uint s = 0u; s < BOUND(2u); s++) {
+                multiply(q & 1u, s, row0, col0);
             }
             if (ends) {
-                end_block(from, row0, col0);
+                end_block(row0, col0);
             }
-            from ^= 1u;
             barrier();
         }
     }
 #else
     barrier();
-    uint steps = (c.n_blocks + 1u) >> 1;
+    uint from = 0u, steps = (c.n_blocks + 1u) >> 1;
     for (uint step = 0u; step < steps; step++) {
         bool more = step + 1u < steps;
         if (more) {
-            fetch(c, step + 1u, 0u, group, r, part, token0);
+            fetch(c, step + 1u, 0u, group, r, part);
         }
         STEP_UNROLL for (uint s = 0u; s < BOUND(2u); s++) {
             if (s == 0u || step * 2u + 1u < c.n_blocks) {
@@ -577,7 +594,7 @@ void main()
             }
         }
         if ((step & 3u) == 3u || !more) {
-            end_block(from, row0, col0);
+            end_block(row0, col0);
         }
         from ^= 1u;
         if (more) {

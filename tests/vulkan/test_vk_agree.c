@@ -33,6 +33,24 @@ static bool in_sample(size_t type, int v, size_t tokens, size_t width)
                               : turn % (N_TOKENS - MAT_VECS) == tokens - MAT_VECS);
 }
 
+/* The kernels that run op `i` of a case, as text. */
+static void kernels_of(const struct vk_bench *b, const char *disable, int i, char out[256])
+{
+    struct lk_exec *e = NULL;
+    lk_error err = {0};
+    cr_assert_eq(vk_pair_prepare(vk_pair_device(disable), &b->c, &e, &err), LK_OK, "%s",
+                 err.message);
+    lk_backend_vulkan.variant(e, i, b->c.n_tokens, out, 256);
+    lk_backend_vulkan.exec_free(e);
+}
+
+static void expect_kernel(const struct vk_bench *b, const char *disable, int i, const char *want)
+{
+    char text[256];
+    kernels_of(b, disable, i, text);
+    cr_assert(strstr(text, want), "%s: '%s', expected '%s'", b->c.what, text, want);
+}
+
 /* Of every type and shape, without the features of a variant. Where few cases run a third of the
  * types lack the features of a variant, others of each, an eighth is unrolled; SwiftShader has a
  * few types, others in each variant. */
@@ -120,17 +138,34 @@ Test(vk_agree, floats_in_many_tiles)
     vk_pair_close();
 }
 
-/* Which a device takes of its own accord only where there are many. */
+/* Which a device takes of its own accord only where there are many: of matrix units, or of what
+ * stands for them. In the 32 KiB of shared memory of CPU drivers few types have large ones. */
 Test(vk_agree, matmul_in_large_tiles)
 {
+    static const struct {
+        enum lk_type type;
+        uint32_t shared; /* at least so much, in KiB */
+        const char *want;
+    } CASE[] = {{LK_TYPE_Q3_K, 32, " 128 0 "},
+                {LK_TYPE_Q4_K, 48, "constants 128 128 0 256"},
+                {LK_TYPE_Q6_K, 48, "constants 64 128 0 128"}};
     struct lk_backend *b = vk_pair_device("");
-    if (!b->dev.found.use[LK_VK_MATRIX]) {
-        printf("not run: large tiles, the device or the build has no matrix units\n");
-        vk_pair_close();
-        return;
+    int v = b->dev.found.use[LK_VK_MATRIX] ? 0 : 3;
+    vk_pair_device(VK_VARIANTS[v])->dev.many_tiles = 1;
+    for (size_t i = 0; i < LK_COUNT(CASE); i++) {
+        if (b->dev.found.props.limits.maxComputeSharedMemorySize < CASE[i].shared << 10) {
+            printf("not run: large tiles of %s, they take %u KiB\n",
+                   lk_type_name((uint32_t)CASE[i].type), CASE[i].shared);
+            continue;
+        }
+        struct vk_bench bench;
+        vk_bench_begin(&bench, 512, 140, "large tiles");
+        int w = vk_bench_weight(&bench, CASE[i].type, 70, 512, 3);
+        vk_bench_op(&bench, LK_OP_MATMUL, 0, -1, vk_bench_slot(&bench, 70, LK_ROWS_TOKENS), w);
+        expect_kernel(&bench, VK_VARIANTS[v], 0, CASE[i].want);
+        vk_bench_end(&bench, VK_VARIANTS[v]);
     }
-    b->dev.many_tiles = 1;
-    matmuls(0);
+    matmuls(v);
 }
 
 /* norm -> q, k, v -> add of two; norm -> gate, up -> glu -> down + residual: what fuses. */
@@ -385,24 +420,6 @@ Test(vk_agree, broken_weights_are_refused)
 static VkPhysicalDeviceLimits *limits_of(const char *disable)
 {
     return &vk_pair_device(disable)->dev.found.props.limits;
-}
-
-/* The kernels that run op `i` of a case, as text. */
-static void kernels_of(const struct vk_bench *b, const char *disable, int i, char out[256])
-{
-    struct lk_exec *e = NULL;
-    lk_error err = {0};
-    cr_assert_eq(vk_pair_prepare(vk_pair_device(disable), &b->c, &e, &err), LK_OK, "%s",
-                 err.message);
-    lk_backend_vulkan.variant(e, i, b->c.n_tokens, out, 256);
-    lk_backend_vulkan.exec_free(e);
-}
-
-static void expect_kernel(const struct vk_bench *b, const char *disable, int i, const char *want)
-{
-    char text[256];
-    kernels_of(b, disable, i, text);
-    cr_assert(strstr(text, want), "%s: '%s', expected '%s'", b->c.what, text, want);
 }
 
 static void expect_error(const struct vk_bench *b, const char *disable, const char *want)

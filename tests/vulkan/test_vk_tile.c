@@ -77,8 +77,9 @@ static void is_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_g
 {
     struct lk_vk_tile t = lk_vk_tile_for(f, type, n_groups, tokens, LK_VK_EPI_ADD);
     bool floats = !lk_type_info((uint32_t)type)->quantized;
-    uint32_t wide = (groups == 2 && cols == 32) || floats ? 0 : cols;
-    is_kernel(t.kernel, shader, floats ? 2 * groups : wide, wide, LK_VK_EPI_ADD, 2 * wide);
+    uint32_t rows = cols == 32 || floats ? 0 : 32 * groups;
+    is_kernel(t.kernel, shader, floats ? 2 * groups : rows, rows ? cols : 0, LK_VK_EPI_ADD,
+              2 * rows);
     cr_assert(t.groups == groups && t.cols == cols, "%s: %u x %u", shader, t.groups, t.cols);
 }
 
@@ -95,13 +96,17 @@ Test(vk_tile, tiles_are_large_where_many_of_them_fit)
     is_tile(&f, LK_TYPE_F32, 32, 512, "tile_F32", 2, 32);
     is_tile(&f, LK_TYPE_F32, 30, 512, "tile_F32", 1, 16);
     is_tile(&f, LK_TYPE_BF16, 4, 512, "tile_BF16", 1, 16);
-    /* 32 x 4 tiles of 128 x 128, then as many as count as many */
+    /* 32 x 4 tiles of 128 x 128, then as many as count as many; as many of 64 x 128 */
     is_tile(&f, LK_TYPE_Q4_K, 128, 512, "tile_Q4_K_wide", 2, 64);
     is_tile(&f, LK_TYPE_Q4_K, 512, 512, "tile_Q4_K_wide", 4, 128);
-    is_tile(&f, LK_TYPE_Q4_K, 508, 512, "tile_Q4_K_wide", 2, 64);
+    is_tile(&f, LK_TYPE_Q4_K, 508, 512, "tile_Q4_K_wide", 2, 128);
     is_tile(&f, LK_TYPE_Q4_K, 508, 513, "tile_Q4_K_wide", 4, 128);
+    is_tile(&f, LK_TYPE_Q4_K, 256, 512, "tile_Q4_K_wide", 2, 128);
+    is_tile(&f, LK_TYPE_Q4_K, 254, 512, "tile_Q4_K_wide", 2, 64);
+    /* two limbs of 128 rows take more than 48 KiB */
+    is_tile(&f, LK_TYPE_Q6_K, 512, 512, "tile_Q6_K_wide", 2, 128);
     f.max_threads = 255;
-    is_tile(&f, LK_TYPE_Q4_K, 512, 512, "tile_Q4_K_wide", 2, 64);
+    is_tile(&f, LK_TYPE_Q4_K, 512, 512, "tile_Q4_K_wide", 2, 128);
     f.max_threads = 256;
     f.shared_bytes = 32768;
     is_tile(&f, LK_TYPE_Q4_K, 512, 512, "tile_Q4_K_wide", 2, 64);

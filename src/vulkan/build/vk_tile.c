@@ -8,9 +8,8 @@
 
 #include "shaders/params.h"
 
-enum { LARGE = 128, SMALL = 64 }; /* rows and tokens of a tile of tile_matrix.comp */
-enum { MANY_GROUPS = 256 };       /* workgroups that fill any GPU */
-enum { MOST_WORKERS = 28 };       /* of a mat-vec of few workgroups */
+enum { MANY_GROUPS = 256 }; /* workgroups that fill any GPU */
+enum { MOST_WORKERS = 28 }; /* of a mat-vec of few workgroups */
 
 static uint32_t least_of(uint32_t a, uint32_t b)
 {
@@ -80,16 +79,28 @@ struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type,
 
 /* ---- tiles ---- */
 
-/* Large tiles where there are many of them: they need half the memory traffic, and a GPU runs few
- * at a time. */
-static bool takes_large(const struct lk_vk_facts *f, const char *shader, uint32_t n_groups,
-                        uint32_t tokens)
+/* Rows and tokens of a tile of tile_matrix.comp. */
+struct shape {
+    uint32_t rows, tokens;
+};
+
+/* Large tiles where there are many of them: they need less memory traffic, and a GPU runs few at a
+ * time. Those of 128 rows don't fit where weights are two limbs. */
+static struct shape shape_for(const struct lk_vk_facts *f, const char *shader, uint32_t n_groups,
+                              uint32_t tokens)
 {
-    uint32_t groups = LARGE / LK_VK_ROWS;
-    uint32_t n = (n_groups + groups - 1) / groups * ((tokens + LARGE - 1) / LARGE);
-    return n >= f->many_tiles &&
-           lk_vk_facts_fit(f, shader,
-                           (const uint32_t[4]){LARGE, LARGE, LK_VK_EPI_STORE, 2 * LARGE});
+    static const struct shape LARGE[] = {{128, 128}, {64, 128}};
+    for (size_t i = 0; i < LK_COUNT(LARGE); i++) {
+        struct shape s = LARGE[i];
+        uint32_t groups = s.rows / LK_VK_ROWS;
+        uint32_t n = (n_groups + groups - 1) / groups * ((tokens + s.tokens - 1) / s.tokens);
+        if (n >= f->many_tiles &&
+            lk_vk_facts_fit(f, shader,
+                            (const uint32_t[4]){s.rows, s.tokens, LK_VK_EPI_STORE, 2 * s.rows})) {
+            return s;
+        }
+    }
+    return (struct shape){64, 64};
 }
 
 struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_groups,
@@ -114,10 +125,12 @@ struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *f, enum lk_type type,
         tile.cols = 8 * own;
     }
     if (wide) {
-        tile.cols = takes_large(f, shader, n_groups, tokens) ? LARGE : SMALL;
-        tile.groups = tile.cols / LK_VK_ROWS;
-        tile.kernel.spec[0] = tile.kernel.spec[1] = tile.cols;
-        tile.kernel.spec[3] = 2 * tile.cols;
+        struct shape shape = shape_for(f, shader, n_groups, tokens);
+        tile.groups = shape.rows / LK_VK_ROWS;
+        tile.cols = shape.tokens;
+        tile.kernel.spec[0] = shape.rows;
+        tile.kernel.spec[1] = shape.tokens;
+        tile.kernel.spec[3] = 2 * shape.rows;
     }
     return tile;
 }

@@ -47,7 +47,7 @@
  *   WORKERS >= COLS                | lk_vk_max_threads / 32    | lk_vk_variant_cols   | 4 columns
  *   prep_q, prep_max, prep_d ...   | shared memory             | can_prepare          | own step
  * tile_matrix
- *   BM, BN: tile, row_scale ...    | shared memory, threads    | takes_large          | 64 x 64
+ *   BM, BN: tile, row_scale ...    | shared memory, threads    | shape_for            | smaller ones
  *   64 x 64 of them                | the same                  | lk_vk_limit_features | tile
  * route, sort
  *   gated, choice, count, next ... | LK_MAX_EXPERTS            | src/plan/model.c     | error
