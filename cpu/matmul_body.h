@@ -7,7 +7,8 @@
  *   qv_lookup(table, n): table[n] of each byte n
  *   qv_splat(x): a byte everywhere      qv_bcast(q): 4 activations to every row
  *   qv_dot(acc, u, x): acc + the dots of unsigned u and signed x, in the accumulator's own form
- *     (16 bits without dot-product instructions, which bounds how many dots it holds)
+ *     (16 bits without dot-product instructions); QV_DOTS5, QV_DOTS6: how many dots of weights of 5
+ *     and 6 bits it holds, at most the 8 and the 4 that share a scale
  *   qv_sum(acc), qv_scaled(acc, s): as int32; times a scale from qv_scales
  *   qv_scales_u(p), qv_scales_s(p): 8-bit scales of the rows; qv_scales_low / _high: nibbles
  *   qv_mins(p): pairs of 8-bit mins of the rows; qv_pairs_s(p, q): pairs of two 8-bit scales
@@ -319,15 +320,15 @@ MM_INLINE void dots_sub_blocks(int n_tok, const uint8_t *chunks, const uint8_t *
                                sv_i *tot)
 {
     qv s_lo = qv_scales_u(scales + h / 4), s_hi = qv_scales_u(scales + LK_PACK_ROWS + h / 4);
-    for (int part = 0; part < (high ? 2 : 1); part++) {
-        int n = high ? 4 : 8; /* chunks that an accumulator takes */
+    int n = high ? QV_DOTS5 : 8; /* chunks that an accumulator takes */
+    for (int first = 0; first < 8; first += n) {
         qv lo_acc[MM_TOKENS], hi_acc[MM_TOKENS];
         for (int t = 0; t < n_tok; t++) {
             lo_acc[t] = hi_acc[t] = qv_splat(0);
         }
 #pragma GCC unroll 8
         for (int from = 0; from < n; from += QV_STEP) {
-            int g = part * 4 + from;
+            int g = first + from;
             qv lo[QV_STEP], hi[QV_STEP];
             for (int i = 0; i < QV_STEP; i++) {
                 qv c = qv_load(chunks + (g + i) * 64 + h);
@@ -502,14 +503,14 @@ MM_INLINE void block_q6_k(int n_tok, const uint8_t *blk, size_t h, const struct 
         const uint8_t *low = blk + n * 1024 + (j % 2) * 512 + c * 256;
         const uint8_t *high = qh + n * 512 + c * 256;
         qv sc = qv_scales_s(scales + s * LK_PACK_ROWS + h / 4);
-        for (int part = 0; part < 2; part++) { /* two dots of 6 bits an accumulator */
+        for (int first = 0; first < 4; first += QV_DOTS6) {
             qv acc[MM_TOKENS];
             for (int t = 0; t < n_tok; t++) {
                 acc[t] = qv_splat(0);
             }
-#pragma GCC unroll 2
-            for (int from = 0; from < 2; from += QV_STEP) {
-                int g = part * 2 + from;
+#pragma GCC unroll 4
+            for (int from = 0; from < QV_DOTS6; from += QV_STEP) {
+                int g = first + from;
                 qv u[QV_STEP];
                 for (int i = 0; i < QV_STEP; i++) {
                     qv four = qv_load(low + (g + i) * 64 + h);

@@ -10,7 +10,7 @@
 
 #include "cpu/vec_words.h"
 
-enum { MM_TOKENS = 4, QV_BIAS8 = 0 };
+enum { MM_TOKENS = 4, QV_BIAS8 = 0, QV_DOTS5 = 4, QV_DOTS6 = 2 };
 
 /* Products of 4 bytes of each row, added in pairs: two 16-bit sums for each row. */
 static inline int16x8_t pair_sums(int8x16_t u, int8x16_t x)

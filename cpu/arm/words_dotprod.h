@@ -7,7 +7,7 @@
 
 #include "cpu/arm/words_neon.h"
 
-enum { QV_BIAS8 = 0 };
+enum { QV_BIAS8 = 0, QV_DOTS5 = 8, QV_DOTS6 = 4 };
 
 static inline qv qv_add(qv a, qv b)
 {

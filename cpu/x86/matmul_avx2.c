@@ -10,7 +10,7 @@
 
 #include "cpu/vec_words.h"
 
-enum { MM_TOKENS = 4, QV_BIAS8 = 0 };
+enum { MM_TOKENS = 4, QV_BIAS8 = 0, QV_DOTS5 = 4, QV_DOTS6 = 2 };
 
 static inline qv qv_add(qv a, qv b)
 {

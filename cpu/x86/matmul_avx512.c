@@ -9,7 +9,7 @@
 
 #include "cpu/vec_words.h"
 
-enum { MM_TOKENS = 8, QV_BIAS8 = 128 };
+enum { MM_TOKENS = 8, QV_BIAS8 = 128, QV_DOTS5 = 8, QV_DOTS6 = 4 };
 typedef __m512i qv;
 
 static inline qv qv_load(const uint8_t *p)

@@ -9,7 +9,7 @@
 
 #include "cpu/vec_words.h"
 
-enum { MM_TOKENS = 4, QV_BIAS8 = 128 };
+enum { MM_TOKENS = 4, QV_BIAS8 = 128, QV_DOTS5 = 8, QV_DOTS6 = 4 };
 
 static inline qv qv_add(qv a, qv b)
 {
