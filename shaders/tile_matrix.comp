@@ -57,7 +57,7 @@ const uint SUBGROUPS_N = THREADS / BM;
 const uint TM = 2u; /* 16 x 16 matrices of a subgroup: TM of rows, TN of tokens */
 const uint TN = BN / 16u / SUBGROUPS_N;
 const uint FETCH = 4u * BN / THREADS; /* uvec4s of tokens that an invocation fetches a step */
-const uint HALVES = 2u * BN / THREADS; /* and halves of a token's block, whose scales or sums it fetches */
+const uint HALVES = 2u * BN / THREADS; /* and halves of a token's block, with scales or sums */
 const uint STRIDE = 5u; /* uvec4s of a row of 64 bytes: one more, so that banks differ */
 #ifdef W_HALVES
 const uint W_STRIDE = 7u; /* of a row of weights: two blocks of 3 */
@@ -560,9 +560,9 @@ void main()
     barrier();
     for (uint b = 0u; b < c.n_blocks; b++) {
         STEP_UNROLL for (uint q = 0u; q < BOUND(N_STEPS); q++) {
-            /* The next step leaves the registers, the one after it comes into them. A branch at
-             * every step keeps the compiler from mixing steps, for which there are not registers
-             * enough. */
+            /* The next step leaves the registers, the one after it comes into them. In large tiles a
+             * branch at every step keeps the compiler from mixing steps, for which there are not
+             * registers enough. */
             bool ends = q == N_STEPS - 1u, nears = q >= N_STEPS - 2u;
             uint step = b * N_STEPS + q, steps = c.n_blocks * N_STEPS;
             if ((BN <= 64u && !ends) || step + 1u < steps) {

@@ -85,22 +85,22 @@ struct shape {
 };
 
 /* Large tiles where there are many of them: they need less memory traffic, and a GPU runs few at a
- * time. Those of 128 rows don't fit where weights are two limbs. */
+ * time. A type has one large shape, which the probe tries: 128 rows don't fit where weights are two
+ * limbs. */
 static struct shape shape_for(const struct lk_vk_facts *f, const char *shader, uint32_t n_groups,
                               uint32_t tokens)
 {
-    static const struct shape LARGE[] = {{128, 128}, {64, 128}};
+    static const struct shape SMALL = {64, 64}, LARGE[] = {{128, 128}, {64, 128}};
     for (size_t i = 0; i < LK_COUNT(LARGE); i++) {
         struct shape s = LARGE[i];
-        uint32_t groups = s.rows / LK_VK_ROWS;
-        uint32_t n = (n_groups + groups - 1) / groups * ((tokens + s.tokens - 1) / s.tokens);
-        if (n >= f->many_tiles &&
-            lk_vk_facts_fit(f, shader,
+        if (lk_vk_facts_fit(f, shader,
                             (const uint32_t[4]){s.rows, s.tokens, LK_VK_EPI_STORE, 2 * s.rows})) {
-            return s;
+            uint32_t groups = s.rows / LK_VK_ROWS;
+            uint32_t n = (n_groups + groups - 1) / groups * ((tokens + s.tokens - 1) / s.tokens);
+            return n >= f->many_tiles ? s : SMALL;
         }
     }
-    return (struct shape){64, 64};
+    return SMALL;
 }
 
 struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_groups,
