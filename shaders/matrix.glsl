@@ -5,6 +5,19 @@
  * that any device can run, and test, what stands around them. Matrices lie in the shared array
  * `tile` of uvec4, declared before this is included: strides and places count uvec4s.
  */
+
+/* Where element e of an invocation lies in a matrix of 16 x 16. Of the device's own matrices no
+ * standard says it: kernels that use it there are right on devices where it is so, and the probe's
+ * known answers switch them off on others. */
+uint own_row(uint e)
+{
+    return ((gl_LocalInvocationIndex & 31u) >> 2) + 2u * (e & 4u);
+}
+uint own_column(uint e)
+{
+    return 2u * (gl_LocalInvocationIndex & 3u) + (e & 1u) + 4u * (e & 2u);
+}
+
 #ifdef LK_MATRIX
 #define STEP_UNROLL [[unroll]]
 #define BOUND(n) (n)
@@ -30,7 +43,6 @@
 #define MAGIC_INTS INTS(int(LK_MAGIC_BITS)) /* sums that begin there are floats: see float_in */
 #define ZERO_FLOATS FLOATS(0.0)
 #else
-/* Element e of lane l is row l / 2, column 8 (l & 1) + e of its 16 x 16. */
 struct Ints {
     int v[8];
 };
@@ -38,7 +50,7 @@ struct Floats {
     float v[8];
 };
 struct Left {
-    uvec4 a, b; /* the lane's row */
+    uvec4 a[2], b[2]; /* the lane's two rows */
 };
 struct Right {
     uint at, stride;
@@ -64,21 +76,15 @@ Ints magic_ints()
 }
 #define MAGIC_INTS magic_ints()
 #define ZERO_FLOATS Floats(float[8](0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
-uint own_row()
-{
-    return (gl_LocalInvocationIndex & 31u) >> 1;
-}
-uint own_column(uint e)
-{
-    return (gl_LocalInvocationIndex & 1u) * 8u + e;
-}
 #define LOAD_LEFT(m, at, stride)                                                                   \
-    m.a = tile[(at) + own_row() * (stride)];                                                       \
-    m.b = tile[(at) + own_row() * (stride) + 1u]
+    for (uint i_ = 0u; i_ < BOUND(2u); i_++) {                                                     \
+        m.a[i_] = tile[(at) + own_row(4u * i_) * (stride)];                                        \
+        m.b[i_] = tile[(at) + own_row(4u * i_) * (stride) + 1u];                                   \
+    }
 #define LOAD_RIGHT(m, at, stride) m = Right(at, stride)
 #define LOAD_BY_ROW(m, array, at)                                                                  \
     for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
-        m.v[e_] = array[at + own_row()];                                                           \
+        m.v[e_] = array[at + own_row(e_)];                                                         \
     }
 #define LOAD_BY_COLUMN(m, array, at)                                                               \
     for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
@@ -94,12 +100,12 @@ uint word_of(float x)
 }
 #define STORE_ROWS(m, at, stride)                                                                  \
     for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
-        tile[(at) + own_row() * (stride) + (own_column(e_) >> 2)][own_column(e_) & 3u] =           \
+        tile[(at) + own_row(e_) * (stride) + (own_column(e_) >> 2)][own_column(e_) & 3u] =         \
             word_of(m.v[e_]);                                                                      \
     }
 #define STORE_COLUMNS(m, at, stride)                                                               \
     for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
-        tile[(at) + own_column(e_) * (stride) + (own_row() >> 2)][own_row() & 3u] =                \
+        tile[(at) + own_column(e_) * (stride) + (own_row(e_) >> 2)][own_row(e_) & 3u] =            \
             word_of(m.v[e_]);                                                                      \
     }
 /* Products of four int8 in each of four words. */
@@ -113,8 +119,8 @@ int dot16(uvec4 a, uvec4 b)
 }
 #define MULTIPLY(l, r, c)                                                                          \
     for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
-        uint at_ = r.at + own_column(e_) * r.stride;                                               \
-        c.v[e_] += dot16(l.a, tile[at_]) + dot16(l.b, tile[at_ + 1u]);                             \
+        uint at_ = r.at + own_column(e_) * r.stride, i_ = e_ >> 2;                                 \
+        c.v[e_] += dot16(l.a[i_], tile[at_]) + dot16(l.b[i_], tile[at_ + 1u]);                     \
     }
 #endif
 

@@ -33,7 +33,7 @@
 #define LK_VK_ATTN_CAP               4u  /* scores have a soft cap */
 #define LK_VK_ATTN_SINK              8u  /* softmax has a sink for each head */
 #define LK_VK_ATTN_K8                2u  /* cells of K have 8 bits */
-#define LK_VK_ATTN_SHARE             16u /* attn_matrix: scores take the place of keys */
+#define LK_VK_ATTN_SHARE             16u /* attn_matrix: values take the place of keys */
 #define LK_VK_ATTN_DECODE            32u /* attn_merge: behind attn_decode */
 /* Added to flags: the padded dimension of a value, of attn alone. */
 #define LK_VK_ATTN_VALUES(dim) ((dim) / 32u << 8)

@@ -50,19 +50,28 @@ static inline void cells_random(const struct lk_state *s, void *units, size_t n_
     }
 }
 
+/* One of the scales that no token may hear of. */
+static inline void cells_stale_scale(uint32_t *word, int which)
+{
+    static const uint32_t SCALES[] = {0x7fc00000u, 0x7f800000u, 0xff800000u,
+                                      0x7f7fffffu, 0xbf800000u, 0xffc00001u};
+    *word = SCALES[which % 6];
+}
+
 /* n_bytes of whole units that no token may hear of: any integers, scales that are NaN, infinite,
  * negative or beyond the range. */
 static inline void cells_stale(const struct lk_state *s, void *units, size_t n_bytes, uint64_t seed)
 {
-    static const uint32_t SCALES[] = {0x7fc00000u, 0x7f800000u, 0xff800000u,
-                                      0x7f7fffffu, 0xbf800000u, 0xffc00001u};
     struct rng rng = {seed};
     uint32_t *word = (uint32_t *)units;
     bool paged = lk_state_is_paged(s);
     size_t head = paged ? lk_state_unit_bytes(s) / sizeof *word / (size_t)s->n_head : 1;
     for (size_t i = 0; i < n_bytes / sizeof *word; i++) {
         uint32_t u = rng_u32(&rng);
-        word[i] = !paged || i % head >= head - LK_KV_BLOCK ? SCALES[u % 6] : u;
+        word[i] = u;
+        if (!paged || i % head >= head - LK_KV_BLOCK) {
+            cells_stale_scale(&word[i], (int)(u % 6));
+        }
     }
 }
 

@@ -212,6 +212,33 @@ static struct lk_exec_options options_of(const struct vk_case *c, bool fuse, boo
                                     .keep_ops = keep};
 }
 
+/* Position of a sequence's first token in the batch, and where its i-th block lies: not in order.
+ */
+static int first_pos(const struct vk_case *c, int s)
+{
+    return c->pos0 + 13 * s;
+}
+
+static int block_at(const struct vk_case *c, int s, int i)
+{
+    return (i * 5 + 3) % blocks_of(c) + s * blocks_of(c);
+}
+
+/* Scales of cells that no token has yet are anything. */
+static void make_stale(const struct vk_case *c, const struct lk_state *of, uint32_t *words)
+{
+    size_t head = lk_state_unit_bytes(of) / sizeof *words / (size_t)of->n_head;
+    for (int s = 0; s < c->n_seqs; s++) {
+        for (int pos = first_pos(c, s); pos < blocks_of(c) * LK_KV_BLOCK; pos++) {
+            size_t block = (size_t)block_at(c, s, pos / LK_KV_BLOCK);
+            for (size_t h = 0; h < (size_t)of->n_head; h++) {
+                size_t end = (block * (size_t)of->n_head + h + 1) * head;
+                cells_stale_scale(&words[end - LK_KV_BLOCK + (size_t)pos % LK_KV_BLOCK], pos);
+            }
+        }
+    }
+}
+
 /* Fills the states, the same on both sides. */
 static void fill_states(struct side *s, const struct vk_case *c)
 {
@@ -219,9 +246,12 @@ static void fill_states(struct side *s, const struct vk_case *c)
     lk_error err;
     for (int i = 0; i < c->plan.n_states; i++) {
         size_t n = lk_state_bytes(&g, i);
-        uint8_t *cells = malloc(n);
+        uint32_t *cells = malloc(n);
         cr_assert(cells);
         cells_random(&c->plan.states[i], cells, n, 77u + (uint64_t)i);
+        if (lk_state_is_paged(&c->plan.states[i])) {
+            make_stale(c, &c->plan.states[i], cells);
+        }
         cr_assert_eq(s->impl->state_write(s->states, i, 0, cells, n, &err), LK_OK, "%s",
                      err.message);
         free(cells);
@@ -273,9 +303,9 @@ static void make_batch(struct batch *m, const struct vk_case *c, float *out)
     int per = c->n_tokens / c->n_seqs, n_blocks = blocks_of(c);
     for (int s = 0; s < c->n_seqs; s++) {
         int first = s * per, n = s == c->n_seqs - 1 ? c->n_tokens - first : per;
-        int pos = c->pos0 + 13 * s;
-        for (int i = 0; i < n_blocks; i++) { /* not in order */
-            m->blocks[s][i] = (i * 5 + 3) % n_blocks + s * n_blocks;
+        int pos = first_pos(c, s);
+        for (int i = 0; i < n_blocks; i++) {
+            m->blocks[s][i] = block_at(c, s, i);
         }
         m->seqs[s] = (struct lk_batch_seq){.blocks = m->blocks[s],
                                            .first = first,
@@ -397,25 +427,43 @@ void vk_pair_compare(struct lk_backend *device, const struct vk_case *c)
     free(got);
 }
 
+static lk_status run_side(struct side *s, const struct vk_case *c, bool fuse, float *out,
+                          lk_error *err)
+{
+    static struct batch m;
+    lk_status status = side_open(s, c, fuse, false, err);
+    if (!status) {
+        make_batch(&m, c, out);
+        status = s->impl->run(s->exec, s->states, &m.b, err);
+    }
+    side_close(s);
+    return status;
+}
+
 lk_status vk_pair_run(struct lk_backend *device, const struct vk_case *c, float *out, lk_error *err)
 {
     struct side dev = {.impl = &lk_backend_vulkan, .backend = device};
-    static struct batch m;
-    lk_status status = side_open(&dev, c, true, false, err);
-    if (!status) {
-        make_batch(&m, c, out);
-        status = dev.impl->run(dev.exec, dev.states, &m.b, err);
-    }
-    side_close(&dev);
+    return run_side(&dev, c, true, out, err);
+}
+
+static lk_status status_of(struct side *s, const struct vk_case *c, bool fuse, lk_error *err)
+{
+    float *out = calloc((size_t)c->n_tokens * (size_t)c->plan.slots[c->plan.out_slot].width, 4);
+    lk_status status = run_side(s, c, fuse, out, err);
+    free(out);
     return status;
 }
 
 lk_status vk_pair_status(struct lk_backend *device, const struct vk_case *c, lk_error *err)
 {
-    float *out = calloc((size_t)c->n_tokens * (size_t)c->plan.slots[c->plan.out_slot].width, 4);
-    lk_status status = vk_pair_run(device, c, out, err);
-    free(out);
-    return status;
+    struct side dev = {.impl = &lk_backend_vulkan, .backend = device};
+    return status_of(&dev, c, true, err);
+}
+
+lk_status vk_pair_scalar_status(const struct vk_case *c, lk_error *err)
+{
+    struct side ref = {.impl = &lk_backend_scalar, .backend = scalar()};
+    return status_of(&ref, c, false, err);
 }
 
 lk_status vk_pair_prepare(struct lk_backend *device, const struct vk_case *c, struct lk_exec **out,

@@ -51,7 +51,9 @@ struct vk_case {
 void vk_pair_compare(struct lk_backend *device, const struct vk_case *c);
 /* The status and message of the device alone. */
 lk_status vk_pair_status(struct lk_backend *device, const struct vk_case *c, lk_error *err);
-/* The same, with the rows of the out slot: [n_tokens][width]. */
+/* The same of the scalar backend. */
+lk_status vk_pair_scalar_status(const struct vk_case *c, lk_error *err);
+/* The device's, with the rows of the out slot: [n_tokens][width]. */
 lk_status vk_pair_run(struct lk_backend *device, const struct vk_case *c, float *out,
                       lk_error *err);
 /* Prepares the case on the device, fused. */

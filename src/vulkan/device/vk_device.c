@@ -216,7 +216,7 @@ void lk_vk_limit_features(struct lk_vk_found *f)
     }
 }
 
-/* Why the tiles of matrix units can't run there; NULL: they can. */
+/* Why the kernels of matrix units can't run there; NULL: they can. */
 static const char *no_matrix(const struct lk_vk_instance *instance, const struct lk_vk_found *f,
                              const VkExtensionProperties *ext, uint32_t n)
 {
@@ -227,8 +227,10 @@ static const char *no_matrix(const struct lk_vk_instance *instance, const struct
         !has_extension(ext, n, LK_VK_COOPMAT_EXTENSION)) {
         return "not offered";
     }
+    VkPhysicalDeviceSubgroupProperties does = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
     VkPhysicalDeviceVulkan13Properties sizes = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES, .pNext = &does};
     VkPhysicalDeviceProperties2 props = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
                                          .pNext = &sizes};
     struct lk_vk_coopmat_features matrix = {.sType = LK_VK_COOPMAT_FEATURES};
@@ -244,6 +246,11 @@ static const char *no_matrix(const struct lk_vk_instance *instance, const struct
     }
     if (sizes.minSubgroupSize != 32 || sizes.maxSubgroupSize != 32) {
         return "subgroups are not of 32";
+    }
+    VkSubgroupFeatureFlags needed = VK_SUBGROUP_FEATURE_VOTE_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
+    if ((does.supportedOperations & needed) != needed ||
+        !(does.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT)) {
+        return "subgroups neither vote nor shuffle";
     }
     return fits_wide_tiles(&f->props.limits) ? NULL
                                              : "too little shared memory or too small workgroups";
