@@ -15,25 +15,32 @@ enum {
     ROWS = 40,     /* more than a row group, less than a tile */
     N_TOKENS = 129 /* of the batch: not whole tiles; decode runs the 130th */
 };
-enum { N_HEAD = 4, N_KV_HEAD = 2, HEAD_DIM = 32, WINDOW = 100, KV_BLOCKS = 3 };
+enum { KV_BLOCKS = 3 };
+
+static const struct heads {
+    int n_head, n_kv_head, dim, window;
+} HEADS[] = {
+    {4, 2, 32, 100}, /* LK_VK_KNOWN_ATTENTION */
+    {2, 1, 256, 0},  /* LK_VK_KNOWN_LARGE_HEADS */
+};
 
 static const int32_t BLOCKS[KV_BLOCKS] = {2, 0, 1};
 
 const uint64_t LK_VK_KNOWN[LK_VK_KNOWN_RUNS][LK_VK_KNOWN_CHECKS] = {
-    {0xf410c9d2135627f5u, 0xe8a2d2f5e8cb9653u, 0xb673a15b80ee6650u, 0x0469eaf6fb5fe171u,
-     0x729e55ff371c6f4fu, 0xaa976ade35e713bdu, 0xfd149aae72c0e70du, 0xff6dc5890479cbd6u,
-     0x1390a16d82b562b1u, 0x8586655272121554u, 0xe95073ff4ffd8dfdu, 0xa555c54c25a38dbau,
-     0x40143621306388c3u, 0xc1bd641f81c5c76bu, 0xebe1006e1af6af74u, 0xe91998a2874f96fdu,
-     0x340f67b2ec4a867cu, 0x9f5ecdebebd0094fu, 0x6d5ac2fbe29a9a23u, 0x6182771a500c5d89u,
-     0x873d1373b80780f4u, 0x13018c9568352dabu, 0x3678f93ca2087805u, 0xd898d1fb36b19080u,
-     0x72455e97cd079f3au, 0x07cac92d1a386b3cu, 0x071f7aa6862366bbu},
-    {0x89a494078696189bu, 0x80109c59b6238b6eu, 0xc6a8dd120923f8beu, 0xdeabbd389f8b9c56u,
-     0xca8d222f3208c154u, 0x81f31addce1a1408u, 0x27d97ccb77b3b8f4u, 0x9a9dd8664b64c258u,
-     0x4ae07edb9cd12b2bu, 0x6cbddedc33b85a0cu, 0x99f1bb2f19a1cb42u, 0xf828b3f746a2bcd5u,
-     0x08b7434797b87982u, 0xda42cb1b4288ae6bu, 0x4fd8cd3fbde153ddu, 0x4f4f63868975f7eeu,
-     0xd846ff6f68e61518u, 0xeb14f9c2ed661520u, 0x622068647ce44c5au, 0x1bd286159dadc5d2u,
-     0x84a9ad9ac0652017u, 0xd568201a4d2bd64bu, 0x7909f53ff50ee899u, 0x864318ad9c26b8ebu,
-     0x1ba595d2694a4edau, 0xe1e5f61198941369u, 0x9e8952846fd3ae57u},
+    {0xf410c9d2135627f5u, 0x2c9347061f6bd6c2u, 0xe8a2d2f5e8cb9653u, 0xb673a15b80ee6650u,
+     0x0469eaf6fb5fe171u, 0x729e55ff371c6f4fu, 0xaa976ade35e713bdu, 0xfd149aae72c0e70du,
+     0xff6dc5890479cbd6u, 0x1390a16d82b562b1u, 0x8586655272121554u, 0xe95073ff4ffd8dfdu,
+     0xa555c54c25a38dbau, 0x40143621306388c3u, 0xc1bd641f81c5c76bu, 0xebe1006e1af6af74u,
+     0xe91998a2874f96fdu, 0x340f67b2ec4a867cu, 0x9f5ecdebebd0094fu, 0x6d5ac2fbe29a9a23u,
+     0x6182771a500c5d89u, 0x873d1373b80780f4u, 0x13018c9568352dabu, 0x3678f93ca2087805u,
+     0xd898d1fb36b19080u, 0x72455e97cd079f3au, 0x07cac92d1a386b3cu, 0x071f7aa6862366bbu},
+    {0x89a494078696189bu, 0xee59ec065fba0571u, 0x80109c59b6238b6eu, 0xc6a8dd120923f8beu,
+     0xdeabbd389f8b9c56u, 0xca8d222f3208c154u, 0x81f31addce1a1408u, 0x27d97ccb77b3b8f4u,
+     0x9a9dd8664b64c258u, 0x4ae07edb9cd12b2bu, 0x6cbddedc33b85a0cu, 0x99f1bb2f19a1cb42u,
+     0xf828b3f746a2bcd5u, 0x08b7434797b87982u, 0xda42cb1b4288ae6bu, 0x4fd8cd3fbde153ddu,
+     0x4f4f63868975f7eeu, 0xd846ff6f68e61518u, 0xeb14f9c2ed661520u, 0x622068647ce44c5au,
+     0x1bd286159dadc5d2u, 0x84a9ad9ac0652017u, 0xd568201a4d2bd64bu, 0x7909f53ff50ee899u,
+     0x864318ad9c26b8ebu, 0x1ba595d2694a4edau, 0xe1e5f61198941369u, 0x9e8952846fd3ae57u},
 };
 
 static uint32_t next(uint64_t *state)
@@ -90,24 +97,30 @@ static int add_matmul(struct lk_vk_known *k, enum lk_type type, int in, int rows
     return out;
 }
 
-/* q, k, v -> cache -> attention: check 0. */
-static bool add_attention(struct lk_vk_known *k)
+/* q, k, v -> cache -> attention, of layer i: check i. */
+static bool add_attention(struct lk_vk_known *k, int i)
 {
-    int q = add_matmul(k, LK_TYPE_Q8_0, 0, N_HEAD * HEAD_DIM, 1);
-    int key = add_matmul(k, LK_TYPE_Q8_0, 0, N_KV_HEAD * HEAD_DIM, 2);
-    int value = add_matmul(k, LK_TYPE_Q8_0, 0, N_KV_HEAD * HEAD_DIM, 3);
+    const struct heads *h = &HEADS[i];
+    uint64_t seed = i == 0 ? 0 : 0x5eed; /* of them; those of matmuls lie between */
+    int q = add_matmul(k, LK_TYPE_Q8_0, 0, h->n_head * h->dim, seed + 1);
+    int key = add_matmul(k, LK_TYPE_Q8_0, 0, h->n_kv_head * h->dim, seed + 2);
+    int value = add_matmul(k, LK_TYPE_Q8_0, 0, h->n_kv_head * h->dim, seed + 3);
     if (q < 0 || key < 0 || value < 0) {
         return false;
     }
+    k->states[2 * i] = lk_state_paged(LK_STATE_K, i, h->n_kv_head, h->dim);
+    k->states[2 * i + 1] = lk_state_paged(LK_STATE_V, i, h->n_kv_head, h->dim);
+    k->plan.n_states = 2 * i + 2;
+    k->plan.n_layer = i + 1;
     struct lk_op *op = add_op(k, LK_OP_KV_STORE, key, value, -1);
-    op->u.kv_store.k = 0;
-    op->u.kv_store.v = 1;
-    k->slot[LK_VK_KNOWN_ATTENTION] = add_slot(k, N_HEAD * HEAD_DIM);
-    op = add_op(k, LK_OP_ATTENTION, q, -1, k->slot[LK_VK_KNOWN_ATTENTION]);
-    op->u.attention.k = 0;
-    op->u.attention.v = 1;
-    op->u.attention.n_head = N_HEAD;
-    op->u.attention.window = WINDOW;
+    op->u.kv_store.k = 2 * i;
+    op->u.kv_store.v = 2 * i + 1;
+    k->slot[i] = add_slot(k, h->n_head * h->dim);
+    op = add_op(k, LK_OP_ATTENTION, q, -1, k->slot[i]);
+    op->u.attention.k = 2 * i;
+    op->u.attention.v = 2 * i + 1;
+    op->u.attention.n_head = h->n_head;
+    op->u.attention.window = h->window;
     op->u.attention.score_in = 0.25f;
     return true;
 }
@@ -132,7 +145,7 @@ static bool add_matmuls(struct lk_vk_known *k, uint64_t chosen)
     return wide >= 0;
 }
 
-lk_status lk_vk_known_open(struct lk_vk_known *k, uint64_t types, lk_error *err)
+lk_status lk_vk_known_open(struct lk_vk_known *k, uint64_t types, bool large_heads, lk_error *err)
 {
     memset(k, 0, sizeof *k);
     k->plan = (struct lk_plan){.ops = k->ops,
@@ -140,18 +153,15 @@ lk_status lk_vk_known_open(struct lk_vk_known *k, uint64_t types, lk_error *err)
                                .weights = k->weights,
                                .n_embd = NARROW,
                                .states = k->states,
-                               .n_states = 2,
-                               .n_layer = 1,
                                .last_stage = 2};
-    k->states[0] = lk_state_paged(LK_STATE_K, 0, N_KV_HEAD, HEAD_DIM);
-    k->states[1] = lk_state_paged(LK_STATE_V, 0, N_KV_HEAD, HEAD_DIM);
+    k->slot[LK_VK_KNOWN_LARGE_HEADS] = -1;
     add_slot(k, NARROW);
     k->hidden = lk_alloc_array((N_TOKENS + 1) * NARROW, sizeof *k->hidden);
     k->out = lk_alloc_array(N_TOKENS * ROWS, sizeof *k->out);
     k->pos = lk_alloc_array(N_TOKENS, sizeof *k->pos);
     k->seq = lk_alloc_array(N_TOKENS, sizeof *k->seq);
-    if (!k->hidden || !k->out || !k->pos || !k->seq || !add_attention(k) ||
-        !add_matmuls(k, types)) {
+    if (!k->hidden || !k->out || !k->pos || !k->seq || !add_attention(k, LK_VK_KNOWN_ATTENTION) ||
+        (large_heads && !add_attention(k, LK_VK_KNOWN_LARGE_HEADS)) || !add_matmuls(k, types)) {
         lk_vk_known_close(k);
         return lk_fail(err, LK_E_NOMEM, "out of memory: known answers");
     }
@@ -224,8 +234,10 @@ uint64_t lk_vk_known_hash(const float *x, size_t n)
 
 void lk_vk_known_name(const struct lk_vk_known *k, int run, int check, char *out, size_t n)
 {
-    if (check == LK_VK_KNOWN_ATTENTION) {
-        snprintf(out, n, "attention of %s", run == LK_VK_KNOWN_BATCH ? "a batch" : "decode");
+    if (check < LK_VK_KNOWN_MATMULS) {
+        snprintf(out, n, "attention%s of %s",
+                 check == LK_VK_KNOWN_LARGE_HEADS ? " with large heads" : "",
+                 run == LK_VK_KNOWN_BATCH ? "a batch" : "decode");
     } else {
         /* the check's op is the only one that writes its slot */
         for (int i = 0; i < k->plan.n_ops; i++) {

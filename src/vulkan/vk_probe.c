@@ -291,7 +291,8 @@ static lk_status probe_kernels(struct lk_backend *b, uint64_t types, struct verd
 {
     struct lk_vk_found *f = &b->dev.found;
     struct lk_vk_known k;
-    lk_status status = lk_vk_known_open(&k, types, err);
+    /* what stands for a GPU's kernels on the CPU is long to compile there */
+    lk_status status = lk_vk_known_open(&k, types, !f->use[LK_VK_LOOPED], err);
     for (bool again = true; again && !status;) {
         struct wrong wrong;
         char names[224];

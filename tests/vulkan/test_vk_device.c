@@ -199,7 +199,7 @@ Test(vk_device, known_answers_are_those_of_the_contract)
     struct lk_backend_options o = {.cpu_level = "auto"};
     const struct lk_backend_impl *impl = &lk_backend_scalar;
     int n_wrong = 0;
-    cr_assert_eq(lk_vk_known_open(&k, UINT64_MAX, &err), LK_OK);
+    cr_assert_eq(lk_vk_known_open(&k, UINT64_MAX, true, &err), LK_OK);
     k.options.keep_ops = true;
     cr_assert_eq(impl->open(&o, &b, &caps, &err), LK_OK);
     cr_assert_eq(impl->prepare(b, &k.options, &exec, &err), LK_OK, "%s", err.message);
