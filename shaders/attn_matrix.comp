@@ -358,7 +358,9 @@ void mask_scores(int own)
     }
 }
 
-/* The largest whole exponents of both rows, NO_KEY of one without keys. */
+/* The largest whole exponents of both rows, NO_KEY of one without keys. Scores are numbers below
+ * 2^22 (cut_scores), and rte rises with them: that of the largest is the largest, whatever a zero's
+ * sign. */
 ivec2 tops()
 {
     float largest[2] = float[2](NO_SCORE, NO_SCORE);
@@ -377,7 +379,7 @@ ivec2 tops()
 }
 
 /* Scores become weights times the scales of values: counts of l and the largest of them, of both
- * rows. first: of the invocation's matrices in a chunk. */
+ * rows. Weights are +0 or 2^-88 and more. first: of the invocation's matrices in a chunk. */
 ivec4 weigh(ivec2 top, uint first, uint turn)
 {
     uint lane = gl_LocalInvocationIndex & 31u;
@@ -430,7 +432,7 @@ bvec3 join(uint i, int top, int count, uint most)
                  n != NO_KEY && n != nn);
 }
 
-/* lk_flush in two instructions. */
+/* lk_flush in two instructions; outputs are no NaN, and what is subnormal becomes +0 either way. */
 float flushed(float y)
 {
     return abs(y) < lk_flt(LK_MIN_BITS) ? lk_flt(0u) : y;
@@ -466,8 +468,8 @@ void put_weights(uint row0, uint side)
         OWN(m, e_) = OWN(m, e_) << (by);                                                           \
     }
 
-/* Dots of a subgroup's queries with 16 keys: sums of products of limbs, of which the higher ones are
- * shifted up before the next are added. */
+/* Dots of a subgroup's queries with 16 keys: sums of products of limbs, of which the higher ones
+ * are shifted up before the next are added. */
 #define DOTS_OF(dots, key0)                                                                        \
     {                                                                                              \
         RIGHT high_[STEPS], low_[STEPS];                                                           \

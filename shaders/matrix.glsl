@@ -6,9 +6,10 @@
  * `tile` of uvec4, declared before this is included: strides and places count uvec4s.
  */
 
-/* Where element e of an invocation lies in a matrix of 16 x 16. Of the device's own matrices no
- * standard says it: kernels that use it there are right on devices where it is so, and the probe's
- * known answers switch them off on others. */
+/* Where element e of an invocation lies in a matrix of 16 x 16, and that 32 invocations on end are a
+ * subgroup in their order. Of the device's own matrices no standard says it: kernels that use it
+ * there are right on devices where it is so, and the probe's known answers switch them off on
+ * others. */
 uint own_row(uint e)
 {
     return ((gl_LocalInvocationIndex & 31u) >> 2) + 2u * (e & 4u);
