@@ -34,8 +34,7 @@ uint own_column(uint e)
 /* each row, or each column, has the number of its own */
 #define LOAD_BY_ROW(m, array, at) coopMatLoad(m, array, at, 0u, gl_CooperativeMatrixLayoutColumnMajor)
 #define LOAD_BY_COLUMN(m, array, at) coopMatLoad(m, array, at, 0u, gl_CooperativeMatrixLayoutRowMajor)
-/* rows, or columns, of 16 numbers side by side */
-#define STORE_ROWS(m, at, stride) coopMatStore(m, tile, at, stride, gl_CooperativeMatrixLayoutRowMajor)
+/* columns of 16 numbers side by side */
 #define STORE_COLUMNS(m, at, stride)                                                               \
     coopMatStore(m, tile, at, stride, gl_CooperativeMatrixLayoutColumnMajor)
 /* c += a b */
@@ -91,23 +90,10 @@ Ints magic_ints()
     for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
         m.v[e_] = array[at + own_column(e_)];                                                      \
     }
-uint word_of(int x)
-{
-    return uint(x);
-}
-uint word_of(float x)
-{
-    return lk_bits(x);
-}
-#define STORE_ROWS(m, at, stride)                                                                  \
-    for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
-        tile[(at) + own_row(e_) * (stride) + (own_column(e_) >> 2)][own_column(e_) & 3u] =         \
-            word_of(m.v[e_]);                                                                      \
-    }
 #define STORE_COLUMNS(m, at, stride)                                                               \
     for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
         tile[(at) + own_column(e_) * (stride) + (own_row(e_) >> 2)][own_row(e_) & 3u] =            \
-            word_of(m.v[e_]);                                                                      \
+            lk_bits(m.v[e_]);                                                                      \
     }
 /* Products of four int8 in each of four words. */
 int dot16(uvec4 a, uvec4 b)
