@@ -558,7 +558,7 @@ void main()
         o[c] = ZERO_FLOATS;
     }
 
-    bool far = false; /* a score was out of range */
+    bool far = false; /* a score or a result was out of range */
     /* Chunks from here to there are whole for each row; rows beyond n_rows may be anything. */
     int whole_to = int(pos0 + min(p.ahead, seq_end - pos0));
     int whole_from = p.window != 0u ? int(pos0 + n_tile_tokens) - int(p.window) : 0;
@@ -630,8 +630,7 @@ void main()
         }
 
         if (!ANY(tiny)) {
-            /* what the chunk adds is not flushed, and multiplying by powers of two does not round
-             */
+            /* what the chunk adds is not flushed, and powers of two multiply without rounding */
             float by[2] = float[2](row[0].down * row[0].new, row[1].down * row[1].new);
             if (ANY(moved)) {
                 EACH_COLUMN(c) {
@@ -679,8 +678,6 @@ void main()
         block = later;
     }
 
-    raise(far, p.op);
-    far = false;
     [[unroll]] for (uint i = 0u; i < 2u; i++) {
         uint r = row0 + own_row(4u * i), place = row_of(r, first_token, head0, n_heads) * p.v_dim;
         float by = lk_rcp(row[i].l);

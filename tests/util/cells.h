@@ -51,11 +51,11 @@ static inline void cells_random(const struct lk_state *s, void *units, size_t n_
 }
 
 /* One of the scales that no token may hear of. */
-static inline void cells_stale_scale(uint32_t *word, int which)
+static inline uint32_t cells_stale_scale(uint32_t which)
 {
     static const uint32_t SCALES[] = {0x7fc00000u, 0x7f800000u, 0xff800000u,
                                       0x7f7fffffu, 0xbf800000u, 0xffc00001u};
-    *word = SCALES[which % 6];
+    return SCALES[which % 6];
 }
 
 /* n_bytes of whole units that no token may hear of: any integers, scales that are NaN, infinite,
@@ -68,10 +68,7 @@ static inline void cells_stale(const struct lk_state *s, void *units, size_t n_b
     size_t head = paged ? lk_state_unit_bytes(s) / sizeof *word / (size_t)s->n_head : 1;
     for (size_t i = 0; i < n_bytes / sizeof *word; i++) {
         uint32_t u = rng_u32(&rng);
-        word[i] = u;
-        if (!paged || i % head >= head - LK_KV_BLOCK) {
-            cells_stale_scale(&word[i], (int)(u % 6));
-        }
+        word[i] = !paged || i % head >= head - LK_KV_BLOCK ? cells_stale_scale(u) : u;
     }
 }
 

@@ -229,7 +229,7 @@ Test(vk_attention, scores_near_the_limit_and_beyond)
 }
 
 /* Heads of more than 128, whose rows two subgroups share, and such of 128 that have room for values
- * beside keys: 39 to 53 KiB of shared memory, 49 at most on GPUs with matrix units. These drivers
+ * beside keys: 38 to 53 KiB of shared memory, 48 at most on GPUs with matrix units. These drivers
  * say 32 and have no such limit, which the validation layer does not know. */
 Test(vk_attention, large_heads_by_matrices)
 {

@@ -212,8 +212,7 @@ static struct lk_exec_options options_of(const struct vk_case *c, bool fuse, boo
                                     .keep_ops = keep};
 }
 
-/* Position of a sequence's first token in the batch, and where its i-th block lies: not in order.
- */
+/* Position of a sequence's first token, and where its i-th block lies: not in order. */
 static int first_pos(const struct vk_case *c, int s)
 {
     return c->pos0 + 13 * s;
@@ -233,7 +232,8 @@ static void make_stale(const struct vk_case *c, const struct lk_state *of, uint3
             size_t block = (size_t)block_at(c, s, pos / LK_KV_BLOCK);
             for (size_t h = 0; h < (size_t)of->n_head; h++) {
                 size_t end = (block * (size_t)of->n_head + h + 1) * head;
-                cells_stale_scale(&words[end - LK_KV_BLOCK + (size_t)pos % LK_KV_BLOCK], pos);
+                words[end - LK_KV_BLOCK + (size_t)pos % LK_KV_BLOCK] =
+                    cells_stale_scale((uint32_t)pos);
             }
         }
     }
