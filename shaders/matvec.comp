@@ -5,7 +5,8 @@
  * the panels of column c in order (rule 3).
  *
  * In decode PANELS says how many panels there are: then all of them meet at one barrier, gate
- * and up of a GLU as well, and with PREP every workgroup makes the activations ready for itself.
+ * and up of a GLU as well, and with PREP every workgroup makes the activations ready for itself: that
+ * of a GLU once for all the groups of rows that it goes through.
  */
 #version 450
 #include "shaders/common.glsl"
@@ -27,6 +28,12 @@ const bool HEADS = (MODE & LK_VK_EPI_HEADS) != 0u;
 const uint LANES = (MODE & LK_VK_EPI_NARROW) != 0u ? 8u : 32u; /* of a worker */
 const uint WORKERS = THREADS / LANES;
 const uint PARTS = PANELS == 0u ? WORKERS * COLS : EPI >= LK_VK_EPI_SILU ? 2u * PANELS : PANELS;
+/* A panel a worker, whose weights are asked for in front of its loop: compilers let them move in front
+ * of the last barrier. Any earlier, or with a norm or more panels, weights cost more than they
+ * spare, since the input waits behind them. */
+const bool AHEAD = PREP == LK_VK_PREP_QUANT && PARTS == WORKERS && EPI < LK_VK_EPI_SILU;
+/* A GLU in decode, whose workgroups go through several groups of rows. */
+const bool GLU = EPI >= LK_VK_EPI_SILU && PANELS != 0u && !EXPERTS;
 
 layout(std430, binding = 1) readonly buffer Act1
 {
@@ -65,7 +72,8 @@ layout(push_constant) uniform Push
     lk_vk_matmul_push p;
 };
 
-shared float part[PARTS * LANES];
+shared vec4 part4[(GLU ? 2u : 1u) * PARTS * LANES / 4u];
+#define PART(i) part4[(i) >> 2][(i) & 3u]
 
 #if defined(W_FLOAT)
 uvec4 act4(uint at)
@@ -240,14 +248,14 @@ float run_rows(Chunk c, uint group, uint r, uint worker, uint token)
 #endif
             run_panel(c, group, r, panel, token, g);
             LK_UNROLL for (uint n = 0u; n < COLS; n++) {
-                part[(worker * COLS + n) * 32u + r] = g[n];
+                PART((worker * COLS + n) * 32u + r) = g[n];
             }
         }
         barrier();
         if (worker < COLS) {
             uint n = min(WORKERS, n_panels - first);
             for (uint i = 0u; i < n; i++) {
-                y = y + part[(i * COLS + worker) * 32u + r];
+                y = y + PART((i * COLS + worker) * 32u + r);
             }
         }
         barrier();
@@ -261,46 +269,84 @@ uint to_other()
     return EXPERTS ? p.n1 : p.rg1;
 }
 
-/* Decode: the 32 rows of `group` for one token in x, with a GLU those of the other half in y; valid
- * in worker 0. */
-vec2 run_all(Chunk c, uint group, uint r, uint worker, uint token)
+/* Decode: makes the input of this workgroup's rows ready. Returns whether a value of its norm is out of
+ * range: that is looked at last, since it is a branch. */
+bool begin(Chunk c, uint token)
 {
-    uint half0 = worker >= PANELS ? 1u : 0u; /* of this worker's first panel */
-    uint group0 = group + half0 * to_other(), panel0 = worker - half0 * PANELS;
     w_start(c, THREADS);
 #if !defined(W_FLOAT)
     if (PREP != LK_VK_PREP_NONE) {
-        prepare(token * (p.x_stride >> 2), c, group0, r, panel0);
-        token = 0u;
-    } else
-#endif
-    {
-#ifdef W_PRELOADED
-        w_load(c, group0, r, panel0);
-#endif
+        return prepare(token * (p.x_stride >> 2));
     }
-    for (uint i = worker; i < PARTS; i += WORKERS) {
-        float g[COLS];
-        uint other = i >= PANELS ? 1u : 0u;
-#ifdef W_PRELOADED
-        if (i != worker) {
-            w_load(c, group + other * to_other(), r, i - other * PANELS);
-        }
 #endif
-        run_panel(c, group + other * to_other(), r, i - other * PANELS, token, g);
-        part[i * LANES + r % LANES] = g[0];
+    return false;
+}
+
+/* Part i of the 32 rows of `group`, in part4 from `at` on: what a panel of theirs gives, or of those of
+ * the other half of a GLU. `ready`: whether its weights are in registers. */
+void run_part(Chunk c, uint group, uint r, uint i, uint token, uint at, bool ready)
+{
+    float g[COLS];
+    uint other = i >= PANELS ? 1u : 0u;
+    group += other * to_other();
+#ifdef W_PRELOADED
+    if (!ready) {
+        w_load(c, group, r, i - other * PANELS);
+    }
+#endif
+    run_panel(c, group, r, i - other * PANELS, token, g);
+    PART(at + i * LANES + r % LANES) = g[0];
+}
+
+/* Decode: all parts; ends with a barrier. */
+void run_parts(Chunk c, uint group, uint r, uint worker, uint token, uint at)
+{
+    if (PARTS == WORKERS && !AHEAD) {
+        run_part(c, group, r, worker, token, at, false);
+    } else {
+        for (uint i = worker; i < PARTS; i += WORKERS) {
+            run_part(c, group, r, i, token, at, AHEAD && i == worker);
+        }
     }
     barrier();
-    precise vec2 y = vec2(0.0);
-    if (worker == 0u) {
-        LK_UNROLL for (uint i = 0u; i < PANELS; i++) {
-            y.x = y.x + part[i * LANES + r % LANES];
-        }
-        LK_UNROLL for (uint i = PANELS; i < PARTS; i++) {
-            y.y = y.y + part[i * LANES + r % LANES];
-        }
+}
+
+/* The sum of PANELS of them, in order. */
+float fold(uint r, uint at)
+{
+    precise float y = 0.0;
+    LK_UNROLL for (uint i = 0u; i < PANELS; i++) {
+        y = y + PART(at + i * LANES + r % LANES);
     }
     return y;
+}
+
+void store_glu(uint token, uint row, float y, float u)
+{
+    if (row < p.n0) {
+        y = store_value(y, p.op0);
+        u = store_value(u, p.op1);
+        precise float a = EPI == LK_VK_EPI_SILU ? lk_silu(y) : lk_gelu(y);
+        a = a * u;
+        out0[token * p.w0 + row] = store_value(a, p.op_next);
+    }
+}
+
+/* Decode: the GLU of every so many groups, for which the input is made ready once. The parts of two
+ * take turns, so that nobody waits for a worker that folds. */
+void run_glu(Chunk c, uint r, uint worker)
+{
+    bool far = begin(c, 0u);
+    uint turn = 0u;
+    for (uint group = gl_WorkGroupID.x; group < p.rg1; group += gl_NumWorkGroups.x) {
+        uint at = (turn & 1u) * PARTS * LANES;
+        run_parts(c, group, r, worker, 0u, at);
+        if (worker == turn % WORKERS) {
+            store_glu(0u, group * 32u + r, fold(r, at), fold(r, at + PANELS * LANES));
+        }
+        turn++;
+    }
+    raise(far, p.op_norm);
 }
 
 void main()
@@ -325,9 +371,26 @@ void main()
             return;
         }
     }
+    if (GLU) {
+        run_glu(c, r, worker);
+        return;
+    }
     precise vec2 all = vec2(0.0);
     if (PANELS != 0u) {
-        all = run_all(c, group, r, worker, x_row);
+        bool far = begin(c, x_row);
+#ifdef W_PRELOADED
+        if (AHEAD) {
+            w_load(c, group, r, worker);
+        }
+#endif
+        run_parts(c, group, r, worker, PREP == LK_VK_PREP_NONE ? x_row : 0u, 0u);
+        if (worker == 0u) {
+            all.x = fold(r, 0u);
+            if (EPI >= LK_VK_EPI_SILU) {
+                all.y = fold(r, PANELS * LANES);
+            }
+        }
+        raise(far, p.op_norm);
     } else {
         w_start(c, THREADS);
         all.x = run_rows(c, group, r, worker, x_row);
@@ -337,14 +400,8 @@ void main()
     }
     precise float y = all.x;
     if (EPI >= LK_VK_EPI_SILU) {
-        precise float u = all.y;
-        uint row = (EXPERTS ? gl_WorkGroupID.x : group) * 32u + r;
-        if (mine && row < p.n0) {
-            y = store_value(y, p.op0);
-            u = store_value(u, p.op1);
-            precise float a = EPI == LK_VK_EPI_SILU ? lk_silu(y) : lk_gelu(y);
-            a = a * u;
-            out0[token * p.w0 + row] = store_value(a, p.op_next);
+        if (mine) {
+            store_glu(token, (EXPERTS ? gl_WorkGroupID.x : group) * 32u + r, y, all.y);
         }
         return;
     }

@@ -72,6 +72,27 @@ Test(vk_tile, mat_vecs_have_as_many_workers_as_there_is_work)
               "matvec_Q4_K_dot_gpu", 256, 8, 0, 0);
 }
 
+Test(vk_tile, a_workgroup_of_a_glu_takes_several_groups_of_many)
+{
+    static const struct {
+        uint32_t groups, k, mode, x, threads;
+    } CASE[] = {{383, 4096, LK_VK_EPI_SILU, 383, 256},
+                {384, 4096, LK_VK_EPI_SILU, 192, 512},
+                {448, 4096, LK_VK_EPI_GELU, 224, 512},
+                {513, 4096, LK_VK_EPI_SILU, 171, 512},
+                {896, 8192, LK_VK_EPI_SILU, 224, 512},
+                {448, 4096, LK_VK_EPI_STORE, 448, 256},
+                {448, 12544, LK_VK_EPI_SILU, 448, 256}, /* its panels don't meet */
+                {448, 4096, LK_VK_EPI_SILU | LK_VK_EPI_EXPERTS, 448, 256}};
+    for (size_t i = 0; i < LK_COUNT(CASE); i++) {
+        struct lk_vk_kernel k = lk_vk_matvec(&VK_FACTS_GPU, LK_TYPE_Q4_K, LK_VK_MV1, CASE[i].groups,
+                                             CASE[i].k, CASE[i].mode, LK_VK_PREP_QUANT);
+        cr_assert_eq(k.x, CASE[i].x, "case %zu: %u workgroups, expected %u", i, k.x, CASE[i].x);
+        cr_assert_eq(k.spec[0], CASE[i].threads, "case %zu: %u invocations, expected %u", i,
+                     k.spec[0], CASE[i].threads);
+    }
+}
+
 static void is_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_groups,
                     uint32_t tokens, const char *shader, uint32_t groups, uint32_t cols)
 {

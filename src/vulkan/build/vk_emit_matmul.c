@@ -29,7 +29,7 @@ static void set_kernel(struct lk_vk_builder *b, struct lk_vk_step *s, int varian
     lk_vk_set_pipe(b, s, variant, k->shader, k->spec[0], k->spec[1], k->spec[2], k->spec[3]);
 }
 
-/* The kernels for every number of rows with which the list runs. */
+/* The kernels for every number of rows with which the list runs, and its workgroups in decode. */
 static void set_kernels(struct lk_vk_builder *b, struct lk_vk_step *s, const struct lk_vk_group *g,
                         const struct lk_vk_matrix *m, bool narrow)
 {
@@ -45,8 +45,10 @@ static void set_kernels(struct lk_vk_builder *b, struct lk_vk_step *s, const str
         if (narrow) {
             k.spec[0] = (k.spec[0] / 4 + 31) / 32 * 32;
             k.spec[2] |= LK_VK_EPI_NARROW;
+            k.x *= 4;
         }
         set_kernel(b, s, v, &k);
+        s->x = b->kind == LK_VK_DECODE ? k.x : s->x;
     }
     if (most > LK_VK_FEW_TOKENS) {
         struct lk_vk_tile t = lk_vk_tile_for(f, m->type, s->x, most, g->u.matmul.epilogue);
@@ -138,9 +140,7 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
         lk_vk_add_step(b, b->plan->slots[b->plan->ops[g->lead].out].rows, LK_VK_GRID_MATMUL,
                        is_glu(g) ? mx->first_group[1] : chunk->n_groups);
     s->work = (uint64_t)chunk->n_groups * LK_VK_ROWS * (uint64_t)mx->cols;
-    bool narrow = takes_narrow(b, g, mx);
-    set_kernels(b, s, g, mx, narrow);
-    s->x *= narrow ? 4 : 1;
+    set_kernels(b, s, g, mx, takes_narrow(b, g, mx));
     lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
     s->bind[0].sub = c;
     struct lk_vk_matmul_push p = {.n_groups = chunk->n_groups,

@@ -43,8 +43,14 @@ static struct lk_vk_kernel matvec_of(const struct lk_vk_facts *f, enum lk_type t
 {
     struct lk_vk_kernel kernel;
     uint32_t cols = lk_vk_variant_cols(f, variant);
+    /* A workgroup of a GLU makes its input ready once for several groups of rows, where there are
+     * enough of them. */
+    bool glu = all && (mode & 15u) >= LK_VK_EPI_SILU && !(mode & LK_VK_EPI_EXPERTS);
+    bool shared = glu && n_groups >= MANY_GROUPS + MANY_GROUPS / 2;
+    uint32_t turns = shared ? (n_groups + MANY_GROUPS - 1) / MANY_GROUPS : 1;
+    kernel.x = (n_groups + turns - 1) / turns;
     /* Large workgroups where there are few of them; else several share a core. */
-    uint32_t workers = variant == LK_VK_MV1 && n_groups >= MANY_GROUPS ? 8 : 16;
+    uint32_t workers = variant == LK_VK_MV1 && n_groups >= MANY_GROUPS && !shared ? 8 : 16;
     if (variant == LK_VK_MV1 && n_groups < MANY_GROUPS && panels > 16) {
         uint32_t rounds = (panels + MOST_WORKERS - 1) / MOST_WORKERS;
         workers = (panels + rounds - 1) / rounds; /* each of them takes as many panels */

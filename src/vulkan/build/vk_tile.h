@@ -13,13 +13,14 @@
 enum { LK_VK_MV1, LK_VK_MV4, LK_VK_MV8, LK_VK_TILE, LK_VK_VARIANTS };
 enum {
     LK_VK_FEW_TOKENS = 16, /* tokens that mat-vecs take */
-    LK_VK_MAX_PARTS = 96   /* panels of a workgroup's rows that meet at one barrier: 12 KiB */
+    LK_VK_MAX_PARTS = 96   /* panels of rows that meet at a barrier: 12 KiB; 24 of a GLU */
 };
 
 /* A shader with its specialization constants. */
 struct lk_vk_kernel {
     char shader[48];
     uint32_t spec[4];
+    uint32_t x; /* of a mat-vec: its workgroups */
 };
 
 /* Tokens of one workgroup of a mat-vec; small workgroups can't fold 8 columns. */

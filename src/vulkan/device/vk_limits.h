@@ -42,10 +42,10 @@
  *   n_dims of a rope               | head_dim                  | src/plan/model.c     | error
  *   counters: a word a head tile   | n_head                    | lk_vk_batch_lay_out  | -
  * matvec, prep
- *   part[PANELS] of a token        | LK_VK_MAX_PARTS, shared   | lk_vk_matvec         | in turns
- *   part[WORKERS * COLS]           | 64 panels                 | lk_vk_matvec         | -
+ *   part4: PANELS of a token       | LK_VK_MAX_PARTS, shared   | lk_vk_matvec         | in turns
+ *   part4: WORKERS * COLS          | 64 panels                 | lk_vk_matvec         | -
  *   WORKERS >= COLS                | lk_vk_max_threads / 32    | lk_vk_variant_cols   | 4 columns
- *   prep_q, prep_max, prep_d ...   | shared memory             | can_prepare          | own step
+ *   prep_q, prep_d, prep_sum ...   | shared memory             | can_prepare          | own step
  * tile_matrix
  *   BM, BN: tile, row_scale ...    | shared memory, threads    | shape_for            | smaller ones
  *   64 x 64 of them                | the same                  | lk_vk_limit_features | tile
