@@ -28,12 +28,10 @@ const uint V_ROWS = (ROWS + V_SETS - 1u) / V_SETS;
 const uint V_LANES = DIM >= THREADS ? THREADS : DIM;
 const uint PER = (DIM + V_LANES - 1u) / V_LANES;             /* dimensions of an invocation */
 const uint STEP = 8u;                                        /* loads under way at a time */
+const uint ROWS_STEP = 4u;                                   /* the same of q, k and v */
+const bool ONE_PAIR = THREADS % PAIRS == 0u;                 /* of a rope, an invocation */
 const uint MERGE_STEP = 16u;                                 /* the same of chunks */
 
-layout(std430, binding = 0) readonly buffer In
-{
-    float rows[]; /* q, k, v */
-};
 layout(std430, binding = 1) buffer KCache
 {
     uint k_cache[];
@@ -42,9 +40,27 @@ layout(std430, binding = 2) buffer VCache
 {
     uint v_cache[];
 };
+/* What is volatile is read where the text reads it: compilers move other loads to where they are used,
+ * behind barriers and branches, where each waits for memory alone. */
+layout(std430, binding = 0) readonly volatile buffer InNow
+{
+    float rows[]; /* q, k, v */
+};
+layout(std430, binding = 1) readonly volatile buffer KCacheNow
+{
+    uint k_now[];
+};
+layout(std430, binding = 2) readonly volatile buffer VCacheNow
+{
+    uint v_now[];
+};
 layout(std430, binding = 3) readonly buffer Batch
 {
     uint batch[];
+};
+layout(std430, binding = 3) readonly volatile buffer BatchNow
+{
+    uint batch_now[];
 };
 layout(std430, binding = 3) coherent buffer Counters
 {
@@ -98,28 +114,37 @@ bool is_turned(uint row, uint n_heads)
     return row < n_heads || row == ROWS;
 }
 
-/* q, k and v of this tile with their biases. */
+/* q, k and v of this tile with their biases, ROWS_STEP elements of an invocation at a time. */
 void load_rows(uint lid, uint head0, uint n_heads, uint kv_head)
 {
-    for (uint i = lid; i < (ROWS + 2u) * DIM; i += THREADS) {
-        uint row = i / DIM;
-        uint d = i % DIM;
-        precise float x = 0.0;
-        if (d < p.head_dim && (row < n_heads || row >= ROWS)) {
-            uint which = row < ROWS ? 0u : row - ROWS + 1u;
-            uint e = (row < ROWS ? head0 + row : kv_head) * p.head_dim + d;
-            uint at = which == 1u ? p.k_at + e : p.v_at + e;
-            x = rows[which == 0u ? (head0 + row) * (p.tiles >> 16) + d : at];
-            uint bias = which == 0u ? p.q_bias : which == 1u ? p.k_bias : p.v_bias;
-            if (bias != LK_VK_NO_VECTOR) {
-                x = x + lk_flush(vectors[bias + e]);
-                uint ops = which == 0u   ? low16(p.op_bias_qk)
-                           : which == 1u ? p.op_bias_qk >> 16
-                                         : low16(p.op_bias_v_norm_q);
-                x = store_value(x, ops);
-            }
+    for (uint first = lid; first < (ROWS + 2u) * DIM; first += ROWS_STEP * THREADS) {
+        precise float x[ROWS_STEP];
+        LK_UNROLL for (uint k = 0u; k < ROWS_STEP; k++) {
+            uint i = min(first + k * THREADS, (ROWS + 2u) * DIM - 1u);
+            uint row = i / DIM, d = min(i % DIM, p.head_dim - 1u);
+            uint q_at = (head0 + min(row, n_heads - 1u)) * (p.tiles >> 16);
+            uint at = row < ROWS ? q_at : (row == ROWS ? p.k_at : p.v_at) + kv_head * p.head_dim;
+            x[k] = rows[at + d];
         }
-        tile[i] = x;
+        LK_UNROLL for (uint k = 0u; k < ROWS_STEP; k++) {
+            uint i = first + k * THREADS;
+            uint row = i / DIM, d = i % DIM;
+            if (i >= (ROWS + 2u) * DIM) {
+                break;
+            }
+            bool inside = d < p.head_dim && (row < n_heads || row >= ROWS);
+            x[k] = inside ? x[k] : 0.0;
+            uint bias = row < ROWS ? p.q_bias : row == ROWS ? p.k_bias : p.v_bias;
+            if (inside && bias != LK_VK_NO_VECTOR) {
+                uint e = (row < ROWS ? head0 + row : kv_head) * p.head_dim + d;
+                x[k] = x[k] + lk_flush(vectors[bias + e]);
+                uint op = row < ROWS    ? low16(p.op_bias_qk)
+                          : row == ROWS ? p.op_bias_qk >> 16
+                                        : low16(p.op_bias_v_norm_q);
+                x[k] = store_value(x[k], op);
+            }
+            tile[i] = x[k];
+        }
     }
     barrier();
 }
@@ -166,10 +191,22 @@ void norm_rows(uint lid, uint n_heads)
     barrier();
 }
 
-/* Rule 9: the pairs of q and k turn in place. */
-void turn_rows(uint lid, uint n_heads)
+uint n_turned()
 {
-    uint turned = (p.n_dims & 0xffffu) / 2u;
+    return (p.n_dims & 0xffffu) / 2u;
+}
+
+/* Cosine and sine of a pair, or of the last one. */
+uvec2 angle(uint pair)
+{
+    uint at = p.cs + 2u * min(pair, max(n_turned(), 1u) - 1u);
+    return uvec2(batch_now[at], batch_now[at + 1u]);
+}
+
+/* Rule 9: the pairs of q and k turn in place; `own`: the angle of this invocation's with ONE_PAIR. */
+void turn_rows(uint lid, uint n_heads, uvec2 own)
+{
+    uint turned = n_turned();
     bool interleaved = p.n_dims >> 16 != 0u;
     for (uint i = lid; i < (ROWS + 1u) * PAIRS; i += THREADS) {
         uint row = i / PAIRS;
@@ -180,8 +217,9 @@ void turn_rows(uint lid, uint n_heads)
         uint i0 = row * DIM + (interleaved ? 2u * pair : pair);
         uint i1 = row * DIM + (interleaved ? 2u * pair + 1u : pair + turned);
         uint op = row < ROWS ? p.op_norm_k_rope_q >> 16 : low16(p.op_rope_k_attn);
-        precise float c = lk_flt(batch[p.cs + 2u * pair]);
-        precise float s = lk_flt(batch[p.cs + 2u * pair + 1u]);
+        uvec2 cs = ONE_PAIR ? own : angle(pair);
+        precise float c = lk_flt(cs.x);
+        precise float s = lk_flt(cs.y);
         precise float x0 = tile[i0];
         precise float x1 = tile[i1];
         precise float a = x0 * c;
@@ -259,9 +297,28 @@ void quantize_rows(uint lid, uint block, uint slot, uint kv_head, bool write)
     }
 }
 
-/* Adds to w_tile the dots of key j with all rows over the dimensions of set `set`, 4 STEP of every 4 STEP
- * SETS: so the sets wait for memory side by side, and the integers are the same. */
-void score(uint k_at, uint j, bool own, uint set)
+/* Words of STEP groups of four dimensions of a key, from dimension `first`. */
+struct Keys {
+    uint high[STEP];
+    uint halves[STEP / 2u];
+};
+
+Keys fetch_keys(uint k_at, uint j, uint first)
+{
+    Keys w;
+    LK_UNROLL for (uint g = 0u; g < STEP; g++) {
+        w.high[g] = k_now[k_at + LK_KV_K_HIGH(first + 4u * g, j)];
+        if (BITS == LK_KV_K_BITS && g % 2u == 0u) {
+            w.halves[g / 2u] = k_now[k_at + LK_KV_K_LOW(DIM, first + 4u * g, j)];
+        }
+    }
+    return w;
+}
+
+/* Adds to w_tile the dots of key j with all rows over the dimensions of set `set`, 4 STEP of every
+ * 4 STEP SETS, of which w has the first: so the sets wait for memory side by side, and the integers
+ * are the same. */
+void score(uint k_at, uint j, bool own, uint set, Keys w)
 {
     SUM dot[ROWS];
     LK_UNROLL for (uint i = 0u; i < ROWS; i++) {
@@ -270,18 +327,14 @@ void score(uint k_at, uint j, bool own, uint set)
     /* pads are zero; the bound is what no compiler knows (there is one workgroup along x), since code
      * that runs once is fetched more slowly than a loop turns */
     for (uint first = 4u * STEP * set; first < DIM + gl_WorkGroupID.x; first += 4u * STEP * SETS) {
-        uint high[STEP];
-        uint halves[STEP / 2u];
-        LK_UNROLL for (uint g = 0u; g < STEP; g++) {
-            high[g] = k_cache[k_at + LK_KV_K_HIGH(first + 4u * g, j)];
-            if (BITS == LK_KV_K_BITS && g % 2u == 0u) {
-                halves[g / 2u] = k_cache[k_at + LK_KV_K_LOW(DIM, first + 4u * g, j)];
-            }
+        if (first >= 4u * STEP * SETS) {
+            w = fetch_keys(k_at, j, first);
         }
         LK_UNROLL for (uint g = 0u; g < STEP; g++) {
-            uint low = BITS == LK_KV_K_BITS ? (halves[g / 2u] >> (4u * (g % 2u))) & 0x0f0f0f0fu : 0u;
+            uint low =
+                BITS == LK_KV_K_BITS ? (w.halves[g / 2u] >> (4u * (g % 2u))) & 0x0f0f0f0fu : 0u;
             uvec2 mine = k_own[first / 4u + g];
-            KEY k = unpack_key(own ? mine.x : high[g], own ? mine.y : low, BITS);
+            KEY k = unpack_key(own ? mine.x : w.high[g], own ? mine.y : low, BITS);
             LK_UNROLL for (uint i = 0u; i < ROWS; i++) {
                 uvec2 q = q_words[(i * DIM + first) / 4u + g];
                 dot[i] = add_dot(dot[i], q, k, BITS);
@@ -292,6 +345,16 @@ void score(uint k_at, uint j, bool own, uint set)
         atomicAdd(w_tile[i * 64u + j], whole(dot[i], BITS));
     }
 }
+
+/* Puts words of STEP times four keys, from the fourth `first`, of this lane's dimensions in word[]; a
+ * macro, since no function takes an array whose size is a specialization constant. */
+#define FETCH_VALUES(first)                                                                        \
+    LK_UNROLL for (uint k = 0u; k < STEP; k++) {                                                   \
+        LK_UNROLL for (uint e = 0u; e < PER; e++) {                                                \
+            uint d = min(lid % V_LANES + V_LANES * e, DIM - 1u);                                   \
+            word[k * PER + e] = v_now[v_at + LK_KV_V_AT(DIM, d, 4u * ((first) + k))];              \
+        }                                                                                          \
+    }
 
 /* What a head begins with: its sink, or nothing. */
 void begin_head(uint head, out int n, out float l)
@@ -375,7 +438,8 @@ void main()
     uint n_heads = min(group - head0, ROWS);
     bool write = head0 == 0u;
     head0 += kv_head * group;
-    uint pos = batch[p.pos], seq = batch[p.seq]; /* both on their way before one is looked at */
+    uint pos = batch_now[p.pos], seq = batch_now[p.seq];
+    uvec2 cs = angle(lid % PAIRS);
     uint low = p.window != 0u && pos + 1u > p.window ? pos + 1u - p.window : 0u;
     uint end = pos / LK_KV_BLOCK + 1u;
     uint count = end - low / LK_KV_BLOCK;
@@ -387,13 +451,25 @@ void main()
     uint slot = pos % LK_KV_BLOCK;
     uint block = batch[p.table + seq * p.max_blocks + chunk];
 
+    uint j = lid & 63u;
+    uint base = chunk * LK_KV_BLOCK;
+    uint k_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, BITS);
+    uint v_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, LK_KV_V_BITS);
+    uint v_from = (low > base ? (low - base) / 4u : 0u) & ~(STEP - 1u);
+    /* keys and values are on their way while rows are made ready */
+    Keys keys = fetch_keys(k_at, j, 4u * STEP * (lid >> 6));
+    uint k_bits = k_now[k_at + LK_KV_SCALE_AT(DIM, BITS, j)];
+    uint v_bits = v_now[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, j)];
+    uint word[STEP * PER];
+    FETCH_VALUES(v_from)
+
     load_rows(lid, head0, n_heads, kv_head);
     bool norms = p.q_norm != LK_VK_NO_VECTOR || p.k_norm != LK_VK_NO_VECTOR;
     if (norms || p.v_norm != LK_VK_NO_VECTOR) {
         norm_rows(lid, n_heads);
     }
     if (p.n_dims != 0u) {
-        turn_rows(lid, n_heads);
+        turn_rows(lid, n_heads, cs);
     }
     if (lid < ROWS) {
         n_tile[lid] = NO_KEY;
@@ -408,20 +484,15 @@ void main()
     barrier();
     quantize_rows(lid, block, slot, kv_head, write && newest);
 
-    uint j = lid & 63u;
     uint row0 = (lid >> 6) * SET_ROWS;
-    uint key = chunk * LK_KV_BLOCK + j;
+    uint key = base + j;
     bool own = newest && j == slot;
     precise float s[SET_ROWS];
     int kj[SET_ROWS];
-    uint k_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, BITS);
-    uint v_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, LK_KV_V_BITS);
-    score(k_at, j, own, lid >> 6);
+    score(k_at, j, own, lid >> 6, keys);
     bool used = key >= low && key <= pos;
-    precise float k_scale =
-        own ? p_tile[0] : lk_flt(k_cache[k_at + LK_KV_SCALE_AT(DIM, BITS, j)]);
-    precise float v_scale =
-        own ? p_tile[1] : lk_flt(v_cache[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, j)]);
+    precise float k_scale = own ? p_tile[0] : lk_flt(k_bits);
+    precise float v_scale = own ? p_tile[1] : lk_flt(v_bits);
     barrier();
     bool far = false;
     LK_UNROLL for (uint i = 0u; i < SET_ROWS; i++) {
@@ -473,16 +544,10 @@ void main()
         LK_UNROLL for (uint i = 0u; i < V_ROWS * PER; i++) {
             oc[i] = 0;
         }
-        uint base = chunk * LK_KV_BLOCK;
-        uint from = low > base ? (low - base) / 4u : 0u;
         uint to = newest ? slot / 4u + 1u : 16u;
-        for (uint first = from & ~(STEP - 1u); first < to; first += STEP) {
-            uint word[STEP * PER];
-            LK_UNROLL for (uint k = 0u; k < STEP; k++) {
-                LK_UNROLL for (uint e = 0u; e < PER; e++) {
-                    uint d = min(d0 + V_LANES * e, DIM - 1u);
-                    word[k * PER + e] = v_cache[v_at + LK_KV_V_AT(DIM, d, 4u * (first + k))];
-                }
+        for (uint first = v_from; first < to; first += STEP) {
+            if (first != v_from) {
+                FETCH_VALUES(first)
             }
             LK_UNROLL for (uint k = 0u; k < STEP; k++) {
                 VALUE v[PER];
