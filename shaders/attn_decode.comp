@@ -29,8 +29,8 @@ const uint V_LANES = DIM >= THREADS ? THREADS : DIM;
 const uint PER = (DIM + V_LANES - 1u) / V_LANES;             /* dimensions of an invocation */
 const uint STEP = 8u;                                        /* loads under way at a time */
 const uint ROWS_STEP = 4u;                                   /* the same of q, k and v */
-const bool ONE_PAIR = THREADS % PAIRS == 0u;                 /* of a rope, an invocation */
 const uint MERGE_STEP = 16u;                                 /* the same of chunks */
+const bool ONE_PAIR = THREADS % PAIRS == 0u;                 /* of a rope, an invocation */
 
 layout(std430, binding = 1) buffer KCache
 {
@@ -203,7 +203,7 @@ uvec2 angle(uint pair)
     return uvec2(batch_now[at], batch_now[at + 1u]);
 }
 
-/* Rule 9: the pairs of q and k turn in place; `own`: the angle of this invocation's with ONE_PAIR. */
+/* Rule 9: the pairs of q and k turn in place; with ONE_PAIR all of this invocation by `own`. */
 void turn_rows(uint lid, uint n_heads, uvec2 own)
 {
     uint turned = n_turned();
@@ -346,7 +346,7 @@ void score(uint k_at, uint j, bool own, uint set, Keys w)
     }
 }
 
-/* Puts words of STEP times four keys, from the fourth `first`, of this lane's dimensions in word[]; a
+/* Puts words of STEP times four keys, from key 4 `first` on, of this lane's dimensions in word[]; a
  * macro, since no function takes an array whose size is a specialization constant. */
 #define FETCH_VALUES(first)                                                                        \
     LK_UNROLL for (uint k = 0u; k < STEP; k++) {                                                   \
@@ -439,7 +439,7 @@ void main()
     bool write = head0 == 0u;
     head0 += kv_head * group;
     uint pos = batch_now[p.pos], seq = batch_now[p.seq];
-    uvec2 cs = angle(lid % PAIRS);
+    uvec2 cs = ONE_PAIR ? angle(lid % PAIRS) : uvec2(0u);
     uint low = p.window != 0u && pos + 1u > p.window ? pos + 1u - p.window : 0u;
     uint end = pos / LK_KV_BLOCK + 1u;
     uint count = end - low / LK_KV_BLOCK;
@@ -457,7 +457,7 @@ void main()
     uint v_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, LK_KV_V_BITS);
     uint v_from = (low > base ? (low - base) / 4u : 0u) & ~(STEP - 1u);
     /* keys and values are on their way while rows are made ready */
-    Keys keys = fetch_keys(k_at, j, 4u * STEP * (lid >> 6));
+    Keys keys = fetch_keys(k_at, j, min(4u * STEP * (lid >> 6), DIM - 4u * STEP));
     uint k_bits = k_now[k_at + LK_KV_SCALE_AT(DIM, BITS, j)];
     uint v_bits = v_now[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, j)];
     uint word[STEP * PER];

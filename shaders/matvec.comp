@@ -32,7 +32,7 @@ const uint PARTS = PANELS == 0u ? WORKERS * COLS : EPI >= LK_VK_EPI_SILU ? 2u * 
  * of the last barrier. Any earlier, or with a norm or more panels, weights cost more than they
  * spare, since the input waits behind them. */
 const bool AHEAD = PREP == LK_VK_PREP_QUANT && PARTS == WORKERS && EPI < LK_VK_EPI_SILU;
-/* A GLU in decode, whose workgroups go through several groups of rows. */
+/* A GLU of one token, whose workgroups may go through several groups of rows. */
 const bool GLU = EPI >= LK_VK_EPI_SILU && PANELS != 0u && !EXPERTS;
 
 layout(std430, binding = 1) readonly buffer Act1

@@ -5,9 +5,9 @@
  * has the types of weights.glsl, WORKERS of 32 lanes, PREP, PANELS, the input as x1 and x4,
  * norm_weight, and shared memory part4, of 32 words a panel.
  */
-/* A worker prepares panels of its own, of which a lane has eight elements each. Nothing on the way is
- * a branch or an atomic operation: compilers move loads behind branches, to where they are used, so
- * that each waits for memory alone, and make branches of atomics. */
+/* A worker prepares panels of its own, of which a lane has eight elements each. As few
+ * loads as can be are behind branches, and nothing is atomic: compilers move loads behind branches, to
+ * where they are used, so that each waits for memory alone, and make branches of atomics. */
 const uint OWN = PANELS == 0u ? 1u : (PANELS + WORKERS - 1u) / WORKERS; /* panels of a worker */
 
 /* Lanes that have a block of elements, whose largest magnitude counts. */
@@ -108,7 +108,7 @@ bool is_own(uint worker, uint j)
     return (j + 1u) * WORKERS <= PANELS || worker + j * WORKERS < PANELS;
 }
 
-/* Whether the row may end in panel j of a worker: it is the last one of some worker. */
+/* Whether the row may end in panel j of a worker: past the last panel, or in it. */
 bool may_end(uint j)
 {
     return (j + 1u) * WORKERS >= PANELS;

@@ -150,8 +150,8 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
     struct lk_vk_kernel kernel;
     struct lk_vk_tile tile = {0};
     if (few) {
-        kernel = lk_vk_matvec(b->facts, mx->type, LK_VK_MV1, mx->expert_groups * used, k, epilogue,
-                              g->u.experts.prep);
+        kernel = lk_vk_matvec(b->facts, mx->type, LK_VK_MV1, mx->expert_groups * used, k,
+                              epilogue | LK_VK_EPI_EXPERTS, g->u.experts.prep);
     } else {
         uint32_t each = lk_vk_most_rows(b, LK_ROWS_ROUTED) / experts; /* as even as they can be */
         tile = lk_vk_tile_for(b->facts, mx->type, mx->expert_groups, each > 0 ? each : 1,

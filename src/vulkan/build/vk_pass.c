@@ -147,7 +147,8 @@ int lk_vk_pass_norm_input(const struct lk_vk_pass *p, int norm)
 bool lk_vk_pass_can_prepare(const struct lk_vk_pass *p, const struct lk_weight *w, uint32_t n_parts)
 {
     uint32_t panels = (uint32_t)(w->cols + LK_VK_PANEL - 1) / LK_VK_PANEL;
-    uint32_t epilogue = n_parts > 1 ? LK_VK_EPI_SILU : LK_VK_EPI_STORE;
+    uint32_t epilogue = (n_parts > 1 ? LK_VK_EPI_SILU : LK_VK_EPI_STORE) |
+                        (w->n_experts > 0 ? LK_VK_EPI_EXPERTS : 0);
     char name[48];
     snprintf(name, sizeof name, "matvec_%s", lk_type_name((uint32_t)w->type));
     uint32_t spec[4] = {32, 1, epilogue | LK_VK_PREP_NORM << 4, panels};

@@ -32,9 +32,14 @@ int lk_vk_variant_for(const struct lk_vk_facts *f, uint32_t rows)
                                                       : LK_VK_TILE;
 }
 
-static uint32_t matvec_parts(uint32_t panels, uint32_t epilogue)
+static bool is_glu(uint32_t mode)
 {
-    return epilogue >= LK_VK_EPI_SILU ? 2 * panels : panels;
+    return (mode & 15u) >= LK_VK_EPI_SILU;
+}
+
+static uint32_t matvec_parts(uint32_t panels, uint32_t mode)
+{
+    return is_glu(mode) ? 2 * panels : panels;
 }
 
 /* `all`: whether all panels of a row meet at one barrier. */
@@ -45,8 +50,8 @@ static struct lk_vk_kernel matvec_of(const struct lk_vk_facts *f, enum lk_type t
     uint32_t cols = lk_vk_variant_cols(f, variant);
     /* A workgroup of a GLU makes its input ready once for several groups of rows, where there are
      * enough of them. */
-    bool glu = all && (mode & 15u) >= LK_VK_EPI_SILU && !(mode & LK_VK_EPI_EXPERTS);
-    bool shared = glu && n_groups >= MANY_GROUPS + MANY_GROUPS / 2;
+    bool one = all && is_glu(mode) && !(mode & LK_VK_EPI_EXPERTS);
+    bool shared = one && n_groups >= MANY_GROUPS + MANY_GROUPS / 2;
     uint32_t turns = shared ? (n_groups + MANY_GROUPS - 1) / MANY_GROUPS : 1;
     kernel.x = (n_groups + turns - 1) / turns;
     /* Large workgroups where there are few of them; else several share a core. */
@@ -55,7 +60,7 @@ static struct lk_vk_kernel matvec_of(const struct lk_vk_facts *f, enum lk_type t
         uint32_t rounds = (panels + MOST_WORKERS - 1) / MOST_WORKERS;
         workers = (panels + rounds - 1) / rounds; /* each of them takes as many panels */
     }
-    workers = least_of(workers, all ? matvec_parts(panels, mode & 15u) : panels);
+    workers = least_of(workers, all ? matvec_parts(panels, mode) : panels);
     workers = least_of(workers, 64 / cols);
     workers = least_of(workers, f->max_threads / 32);
     workers = workers < cols ? cols : workers;
@@ -75,7 +80,7 @@ struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type,
 {
     uint32_t panels = (k + LK_VK_PANEL - 1) / LK_VK_PANEL, mode = epilogue | prep << 4;
     /* In decode only, and where their sums leave room for the points of a grid. */
-    bool all = variant == LK_VK_MV1 && matvec_parts(panels, epilogue) <= LK_VK_MAX_PARTS;
+    bool all = variant == LK_VK_MV1 && matvec_parts(panels, mode) <= LK_VK_MAX_PARTS;
     struct lk_vk_kernel kernel = matvec_of(f, type, variant, n_groups, panels, mode, all);
     if (all && prep == LK_VK_PREP_NONE && !lk_vk_facts_fit(f, kernel.shader, kernel.spec)) {
         kernel = matvec_of(f, type, variant, n_groups, panels, mode, false);

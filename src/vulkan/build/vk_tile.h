@@ -20,7 +20,7 @@ enum {
 struct lk_vk_kernel {
     char shader[48];
     uint32_t spec[4];
-    uint32_t x; /* of a mat-vec: its workgroups */
+    uint32_t x; /* of a mat-vec in decode: its workgroups */
 };
 
 /* Tokens of one workgroup of a mat-vec; small workgroups can't fold 8 columns. */
@@ -28,7 +28,7 @@ uint32_t lk_vk_variant_cols(const struct lk_vk_facts *facts, int variant);
 /* The variant that runs a number of rows. */
 int lk_vk_variant_for(const struct lk_vk_facts *facts, uint32_t rows);
 
-/* A mat-vec over n_groups row groups of k elements. */
+/* A mat-vec over n_groups row groups of k elements; an epilogue has LK_VK_EPI_EXPERTS for those. */
 struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *facts, enum lk_type type, int variant,
                                  uint32_t n_groups, uint32_t k, uint32_t epilogue, uint32_t prep);
 
