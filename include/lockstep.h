@@ -416,6 +416,8 @@ LK_API const void *lk_session_data(const lk_session *session, size_t *n_bytes);
 /* Saves tokens, states, logits and the program's bytes as a private lk_output: whole or not at
  * all. */
 LK_API lk_status lk_session_save(lk_session *session, const char *path, lk_error *err);
+/* What a file with a session begins with, in every version. */
+#define LK_SESSION_MAGIC "LKSESS"
 /* The same into an output that is open, so that a bad path shows before the work and not after it.
  * The caller commits it. */
 LK_API lk_status lk_session_save_to(lk_session *session, lk_output *output, lk_error *err);

@@ -22,7 +22,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "session files are little-endian");
 
-static const char MAGIC[8] = {'L', 'K', 'S', 'E', 'S', 'S', '0', '3'};
+static const char MAGIC[8] = LK_SESSION_MAGIC "03";
 
 struct header {
     char magic[8];

@@ -368,6 +368,19 @@ def signals_leave_the_terminal_as_it_was():
         pass
     p.kill(signal.SIGTERM)
     check(p.end() == -signal.SIGTERM)
+    # with --save they end the dialogue as Ctrl-D does, at the prompt and in an answer
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        for asks in (False, True):
+            path = os.path.join(DIR, "ended")
+            p = begin(argv=[PROGRAM, "run", MODEL, "--ignore-eos", "--backend", "ref", "--save", path])
+            if asks:
+                p.send("question\r")
+                while p.is_raw():
+                    pass
+            p.kill(number)
+            check(p.end() == 128 + number)
+            check(open(path, "rb").read(6) == b"LKSESS")
+            os.remove(path)
     # twice at once: the second ends it
     p = begin()
     typed(p, "text", "> text")
@@ -498,6 +511,9 @@ def slash_commands():
     check("saved to " + path in say(p, "/save " + path))
     check(stat.S_IMODE(os.stat(path).st_mode) == 0o600)
     check("can't be" in say(p, "/save " + DIR + "/no/where") and "folder" in say(p, "/save " + DIR))
+    notes = DIR + "/notes"
+    open(notes, "w").write("precious")
+    check("notes: found a file that is no session" in say(p, "/save " + notes) and open(notes).read() == "precious")
     check("nothing" in say(p, "/load " + DIR + "/nothing"))
     other = say(p, "and then")
     say(p, "/reset")

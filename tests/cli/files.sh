@@ -43,6 +43,18 @@ for bad in "$dir" "$dir/none/s" "$dir/s/" "" "$model/s"; do
     lacks "--report '$bad' fails first" "$(err)" nothing.gguf
 done
 
+# A session takes the place of a session, or of nothing.
+echo precious >"$dir/notes"; cp "$model" "$dir/own.model.gguf"; : >"$dir/empty"
+for other in "$dir/notes" "$dir/own.model.gguf"; do
+    before=$(cksum <"$other")
+    expect 3 "--save over another file" run "$dir/own.model.gguf" hi --raw -n 1 --save "$other"
+    holds "it is named" "$(err)" "$other: found a file that is no session"
+    same "the file is as it was" "$(cksum <"$other")" "$before"
+done
+save "$dir/empty"; same "an empty file gives way" $? 0
+save "$dir/empty"; same "and so does a session" $? 0
+rm "$dir/own.model.gguf"
+
 # What was there stays until all is written.
 echo precious >"$dir/old"
 expect 3 "a model that is not there" run ./nothing.gguf hi --raw --save "$dir/old"

@@ -74,3 +74,11 @@ expect 2 "a context beyond them" embed $tiny --ctx 73 one; holds "it names the m
 for command in "run $tiny one" "perplexity $tiny README.md" "bench $tiny"; do
     expect 3 "$command" $command; holds "it names embed" "$(err)" "lockstep embed"
 done
+
+# What is wrong with an id is said with the id.
+expect 3 "an id that is none" tokenize --decode $model "5 999999"
+holds "it is named" "$(err)" "--decode: found 999999, expected an id below 256"
+expect 3 "an id of more than 64 bits" tokenize --decode $model "5 99999999999999999999"
+holds "it is named, with its place" "$(err)" "'99999999999999999999' at byte 2, expected an id below 256"
+expect 2 "a seed of more than 64 bits" run $model hi --seed 18446744073709551615
+holds "what is expected is said" "$(err)" "expected a whole number of 64 bits with its sign"

@@ -96,3 +96,33 @@ out, err = p.communicate(timeout=60)
 sys.exit(not (p.returncode == 130 and b"generated: " in err and b"error" not in err))
 PY
 verdict "SIGINT: statistics, then 130" $?
+
+# Signals that end a run with --save end it as Ctrl-C does; without, and when ignored, as ever.
+python3 - "$program" $model "$dir/ended" <<'PY'
+import os, signal, subprocess, sys
+program, model, path = sys.argv[1:]
+def ask(*args, ignored=None):
+    return subprocess.Popen([program, "run", model, "hello", "--ignore-eos", "--backend", "ref", *args],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            preexec_fn=(lambda: signal.signal(ignored, signal.SIG_IGN)) if ignored else None)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    p = ask("--save", path)
+    p.stdout.read(1)
+    p.send_signal(number)
+    p.communicate(timeout=60)
+    assert p.returncode == 128 + number, p.returncode
+    assert open(path, "rb").read(6) == b"LKSESS"
+    assert subprocess.run([program, "-q", "run", model, "--load", path, "-n", "1"], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL).returncode == 0
+    os.remove(path)
+    p = ask()
+    p.stdout.read(1)
+    p.send_signal(number)
+    p.communicate(timeout=60)
+    assert p.returncode == -number, p.returncode
+p = ask("--save", path, "-n", "3", ignored=signal.SIGHUP)
+p.send_signal(signal.SIGHUP)
+p.communicate(timeout=60)
+assert p.returncode == 0 and os.path.exists(path), p.returncode
+PY
+verdict "SIGTERM and SIGHUP: --save is done, then 128 and the signal" $?

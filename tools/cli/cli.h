@@ -127,9 +127,13 @@ void cli_log(void *cli, lk_log_level level, const char *line); /* an lk_log_fn *
 
 /* First SIGINT: cli_interrupted() becomes true; the second ends the program with 130. */
 void cli_catch_interrupts(void);
+/* The same of SIGTERM and SIGHUP, unless they are ignored: cli_interrupted() stays true, and
+ * cli_ended() says which; the second ends the program with 128 and its number. */
+void cli_catch_ends(void);
 bool cli_interrupted(void);
+int cli_ended(void); /* 0: by none */
 void cli_clear_interrupt(void);
-/* What a second SIGINT runs before it ends the program (async-signal-safe); NULL: nothing. */
+/* What a second signal runs before it ends the program (async-signal-safe); NULL: nothing. */
 void cli_on_exit(void (*restore)(void));
 
 /* A line of progress on a terminal, erased by cli_progress_end. An lk_progress_fn: it cancels when

@@ -98,32 +98,52 @@ void cli_log(void *user, lk_log_level level, const char *line)
 
 /* ---- interrupts ---- */
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, ended; /* by SIGINT; by which other signal */
 static void (*volatile restore_terminal)(void);
 
-static void on_interrupt(int signal_number)
+static void on_signal(int number)
 {
-    (void)signal_number;
-    if (interrupted) {
+    if (number == SIGINT ? interrupted : ended) {
         void (*restore)(void) = restore_terminal;
         if (restore) {
             restore();
         }
-        _exit(CLI_INTERRUPTED);
+        _exit(128 + number);
     }
-    interrupted = 1;
+    if (number == SIGINT) {
+        interrupted = 1;
+    } else {
+        ended = number;
+    }
 }
 
 void cli_catch_interrupts(void)
 {
-    struct sigaction action = {.sa_handler = on_interrupt};
+    struct sigaction action = {.sa_handler = on_signal};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
 }
 
+void cli_catch_ends(void)
+{
+    static const int ENDS[] = {SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal}, old;
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof ENDS / sizeof *ENDS; i++) {
+        if (sigaction(ENDS[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+            sigaction(ENDS[i], &action, NULL);
+        }
+    }
+}
+
 bool cli_interrupted(void)
 {
-    return interrupted != 0;
+    return interrupted || ended;
+}
+
+int cli_ended(void)
+{
+    return ended;
 }
 
 void cli_clear_interrupt(void)

@@ -506,7 +506,9 @@ static char *read_edited(struct cli_lines *lines, const char *prompt)
         outcome = edit(&e);
         cli_view_end(&e.view);
         cli_view_begin(&e.view);
-        if (outcome == DROPPED) {
+        if (outcome == DROPPED && cli_ended()) {
+            outcome = ENDED;
+        } else if (outcome == DROPPED) {
             lines->at_input = lines->n_input = 0;
             cli_clear_interrupt();
         }

@@ -32,7 +32,8 @@ static int bad_value(const struct cli *cli, const struct cli_option *o, const ch
                         o->choices);
     }
     if (o->min == 0.0 && o->max == 0.0) {
-        return cli_fail(cli, CLI_USAGE, "--%s: '%s', expected a number", o->name, text);
+        return cli_fail(cli, CLI_USAGE, "--%s: '%s', expected a %s", o->name, text,
+                        o->type == CLI_INT ? "whole number of 64 bits with its sign" : "number");
     }
     return cli_fail(cli, CLI_USAGE, "--%s: '%s', expected a%s number from %.15g to %.15g", o->name,
                     text, o->type == CLI_INT ? " whole" : "", o->min, o->max);

@@ -25,7 +25,9 @@ static const struct cli_option options[] = {
      .help = "variables of the template as a JSON object, such as {\"enable_thinking\": false}; "
              "bos_token and the like too; \"now\" fixes the date"},
     {"save", 0, CLI_STRING, "FILE", THIS(save),
-     .help = "save the session, with its dialogue, to FILE at the end"},
+     .help =
+         "save the session, with its dialogue, to FILE at the end, which may be Ctrl-C, SIGTERM "
+         "or SIGHUP; FILE is new or has a session"},
     {"load", 0, CLI_STRING, "FILE", THIS(load),
      .help = "load a saved session: continue it, with --chat its dialogue, or reuse what it shares "
              "with the prompt"},
@@ -112,10 +114,11 @@ static int open_constraint(struct cli_runner *r)
 static int open_all(struct cli_runner *r)
 {
     lk_error err;
-    if (r->args->save && lk_output_open(r->args->save, LK_OUTPUT_PRIVATE, &r->saved, &err)) {
-        return cli_error(r->cli, &err);
+    int code = r->args->save ? cli_save_open(r->cli, r->args->save, &r->saved) : CLI_DONE;
+    if (code) {
+        return code;
     }
-    int code = cli_open_model(r->cli, r->cli->argv[0], &r->model);
+    code = cli_open_model(r->cli, r->cli->argv[0], &r->model);
     if (!code) {
         code = cli_open_tokenizer(r->cli, r->model, &r->t);
     }
@@ -206,6 +209,9 @@ static int run(struct cli *cli, void *arguments)
     int code = cli_request_check(&r);
     if (!code) {
         cli_catch_interrupts();
+        if (r.args->save) {
+            cli_catch_ends();
+        }
         r.dialogue = r.args->chat;
         code = open_all(&r);
     }
@@ -220,7 +226,7 @@ static int run(struct cli *cli, void *arguments)
         cli_statistics(&r);
     }
     close_all(&r);
-    return code;
+    return code == CLI_INTERRUPTED && cli_ended() ? 128 + cli_ended() : code;
 }
 
 const struct cli_command cli_run = {

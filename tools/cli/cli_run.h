@@ -92,8 +92,10 @@ int cli_make_room(struct cli_runner *r, size_t written, bool *made);
  */
 int cli_ask(struct cli_runner *r, bool *fits);
 
-/* Saved sessions (cli_saved.c), with their dialogues: the session as it is now into an open output,
- * which is committed; into a file; out of one; nothing at all. */
+/* Saved sessions (cli_saved.c), with their dialogues: an output for one at a path, where no other
+ * file may be; the session as it is now into that, which is committed; into a file; out of one;
+ * nothing at all. */
+int cli_save_open(struct cli *cli, const char *path, lk_output **out);
 int cli_save_to(struct cli_runner *r, lk_output **out);
 int cli_save_file(struct cli_runner *r, const char *path);
 int cli_load_file(struct cli_runner *r, const char *path);

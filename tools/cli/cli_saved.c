@@ -2,6 +2,11 @@
  *
  * Saved: sessions of `lockstep run`, and the dialogues they are of, to files and back.
  */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "tools/cli/cli_run.h"
 
 /* The dialogue goes with the session, and what was said of another one does not. */
@@ -33,14 +38,45 @@ int cli_save_to(struct cli_runner *r, lk_output **out)
     return code;
 }
 
+/* Whether what is at `path` may make way for a session: nothing, an empty file, a session, or what
+ * is no regular file. */
+static bool may_replace(const char *path)
+{
+    char found[sizeof LK_SESSION_MAGIC - 1];
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) {
+        return true;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool may = fd < 0 || /* lk_output_open says what is wrong, if anything is */
+               (read(fd, found, sizeof found) == (ssize_t)sizeof found &&
+                memcmp(found, LK_SESSION_MAGIC, sizeof found) == 0);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return may;
+}
+
+int cli_save_open(struct cli *cli, const char *path, lk_output **out)
+{
+    lk_error err;
+    if (!may_replace(path)) {
+        return cli_fail(cli, CLI_INPUT,
+                        "%s: found a file that is no session, which is not replaced by one; "
+                        "expected a session or a new name",
+                        path);
+    }
+    return lk_output_open(path, LK_OUTPUT_PRIVATE, out, &err) ? cli_error(cli, &err) : CLI_DONE;
+}
+
 int cli_save_file(struct cli_runner *r, const char *path)
 {
     lk_output *out;
-    lk_error err;
-    if (lk_output_open(path, LK_OUTPUT_PRIVATE, &out, &err)) {
-        return cli_error(r->cli, &err);
+    int code = cli_save_open(r->cli, path, &out);
+    if (code) {
+        return code;
     }
-    int code = cli_save_to(r, &out);
+    code = cli_save_to(r, &out);
     lk_output_close(&out);
     return code;
 }

@@ -88,7 +88,7 @@ static void catch_one(int number, void (*handler)(int), struct sigaction *old)
     struct sigaction action = {.sa_handler = handler};
     sigemptyset(&action.sa_mask);
     sigaction(number, NULL, old);
-    if (old->sa_handler != SIG_IGN) { /* nohup, a shell without jobs */
+    if (old->sa_handler == SIG_DFL) { /* not ignored (nohup, a shell without jobs), not caught */
         sigaction(number, &action, NULL);
     }
 }

@@ -80,11 +80,13 @@ static int decode(struct cli *cli, const struct arguments *args, const lk_tokeni
     int code = CLI_DONE, got;
     long id;
     while (!code && !cli->closed && (got = next_id(&p, end, &id)) != 0) {
-        if (got < 0 || (size_t)id >= lk_tokenizer_n_vocab(t)) {
+        if (got < 0) {
             code =
                 cli_fail(cli, CLI_INPUT, "--decode: '%.20s' at byte %zu, expected an id below %zu",
-                         got < 0 ? p : "number too large", (size_t)(p - text->data),
-                         lk_tokenizer_n_vocab(t));
+                         p, (size_t)(p - text->data), lk_tokenizer_n_vocab(t));
+        } else if ((size_t)id >= lk_tokenizer_n_vocab(t)) {
+            code = cli_fail(cli, CLI_INPUT, "--decode: found %ld, expected an id below %zu", id,
+                            lk_tokenizer_n_vocab(t));
         } else if (count++ || args->no_bos || !lk_tokenizer_adds_bos(t) || id != lk_token_bos(t)) {
             lk_decode(t, &d, (int32_t)id, true, bytes, cap, &len);
             fwrite(bytes, 1, len, stdout);

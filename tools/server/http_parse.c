@@ -300,9 +300,11 @@ static int read_length(struct http_head *out, const char **why)
     }
     if (length) {
         size_t n = strlen(length);
-        if (n == 0 || n > 18 || strspn(length, "0123456789") != n) {
-            return refuse(n > 18 && strspn(length, "0123456789") == n ? 413 : 400,
-                          "Content-Length is not a number of bytes", why);
+        if (n == 0 || strspn(length, "0123456789") != n) {
+            return refuse(400, "Content-Length is not a number of bytes", why);
+        }
+        if (n > 18) {
+            return refuse(413, "Content-Length is more than any body that is taken", why);
         }
         for (const char *p = length; *p; p++) {
             out->body = out->body * 10 + (uint64_t)(*p - '0');
