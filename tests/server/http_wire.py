@@ -263,6 +263,13 @@ def refused_bytes(server):
                 raise AssertionError("%r: %s" % (data[:80], e))
 
 
+@test()
+def a_length_of_too_many_digits(server):
+    r = Reply(server.raw(b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + b"9" * 20 + b"\r\n\r\n"))
+    equal(r.status, 413)
+    assert b"more than any body" in r.body, r.body
+
+
 @test("max_body=1000")
 def refused_chunks(server):
     head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
