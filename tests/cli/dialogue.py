@@ -450,6 +450,20 @@ def a_history_of_any_bytes():
 
 # ---- the dialogue ----
 
+def a_dumb_terminal_gets_no_sequences():
+    p = Program([PROGRAM, "run", MODEL, "-n", "3", "--ignore-eos"], {"TERM": "dumb", "XDG_STATE_HOME": DIR + "/dumb"})
+
+    def asked(n):
+        p.until(lambda p: p.seen.count(b"\n> ") >= n and p.seen.endswith(b"\n> "))
+    asked(1)
+    for n, line in enumerate(("/help\r", "typed\x03", "hello\r", "\r")):
+        p.send(line)
+        asked(n + 2)
+    check(b"/reset" in p.seen and b"did you mean" not in p.seen, p.seen)
+    p.send("\x04")
+    check(p.end() == 0 and b"1 answer: " in p.seen and b"\x1b" not in p.seen, p.seen)
+
+
 def a_terminal_without_a_prompt_starts_it():
     p = begin(argv=[PROGRAM, "run", MODEL, "-n", "3", "--ignore-eos"])
     check("/help" in p.screen.text())
@@ -587,5 +601,6 @@ if __name__ == "__main__":
           slowly_coming_text_is_linear_too, what_is_pasted_stays_as_it_is, more_than_one_line,
           typed_ahead_is_not_lost, widths_of_characters, long_texts_are_broken_into_rows, another_size,
           a_stop_gives_the_terminal_back, signals_leave_the_terminal_as_it_was, history_is_kept,
-          a_history_of_any_bytes, a_terminal_without_a_prompt_starts_it, slash_commands,
+          a_history_of_any_bytes, a_terminal_without_a_prompt_starts_it,
+          a_dumb_terminal_gets_no_sequences, slash_commands,
           dropped_turns_are_told_on_a_line_of_their_own, text_of_a_pipe_is_text, an_interrupt_ends_the_answer_alone])

@@ -98,9 +98,10 @@ PY
 verdict "SIGINT: statistics, then 130" $?
 
 # Signals that end a run with --save end it as Ctrl-C does; without, and when ignored, as ever.
-python3 - "$program" $model "$dir/ended" <<'PY'
+echo '{{ messages[-1].content }}' >"$dir/last.jinja"
+python3 - "$program" $model "$dir/ended" "$dir/last.jinja" <<'PY'
 import os, signal, subprocess, sys
-program, model, path = sys.argv[1:]
+program, model, path = sys.argv[1:4]
 def ask(*args, ignored=None):
     return subprocess.Popen([program, "run", model, "hello", "--ignore-eos", "--backend", "ref", *args],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -120,6 +121,16 @@ for number in (signal.SIGTERM, signal.SIGHUP):
     p.send_signal(number)
     p.communicate(timeout=60)
     assert p.returncode == -number, p.returncode
+for number in (signal.SIGINT, signal.SIGTERM): # while nothing is typed
+    p = subprocess.Popen([program, "-q", "run", model, "--chat", "--template", sys.argv[4], "-n", "1", "--save", path],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    p.stdin.write(b"one\n")
+    p.stdin.flush()
+    p.stdout.read(1)
+    p.send_signal(number)
+    assert p.wait(timeout=30) == 128 + number, p.returncode
+    assert open(path, "rb").read(6) == b"LKSESS"
+    os.remove(path)
 p = ask("--save", path, "-n", "3", ignored=signal.SIGHUP)
 p.send_signal(signal.SIGHUP)
 p.communicate(timeout=60)

@@ -69,7 +69,8 @@ struct cli {
     bool quiet;
     int verbose;
     bool color;   /* of stderr */
-    bool err_tty; /* progress may be drawn */
+    bool err_tty; /* it is a terminal */
+    bool draws;   /* one that knows control sequences: progress is drawn, lines are edited */
     bool closed;  /* the reader of stdout went away */
 };
 

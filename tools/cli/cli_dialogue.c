@@ -199,13 +199,13 @@ int cli_dialogue(struct cli_runner *r)
     if (!code && system) {
         code = cli_turns_set_system(cli, &r->turns, system);
     }
-    bool edited = lines && cli_lines_edited(lines);
-    if (!code && edited) {
+    bool typed = lines && cli_lines_typed(lines);
+    if (!code && typed) {
         cli_note(cli, "/help shows commands, Ctrl-D ends");
     }
     while (!code && !d.ended && !cli->closed && (line = cli_line(lines, "> "))) {
         size_t length;
-        bool slash = edited && line[0] == '/'; /* elsewhere text is text */
+        bool slash = typed && line[0] == '/'; /* elsewhere text is text */
         if (slash && is_command(line, &length)) {
             code = obey(&d, line, length);
         } else if (*line) {

@@ -161,7 +161,7 @@ void cli_on_exit(void (*restore)(void))
 bool cli_progress(void *user, const char *what, uint64_t done, uint64_t total)
 {
     struct cli *cli = user;
-    if (cli->err_tty && !cli->quiet && total) {
+    if (cli->draws && !cli->quiet && total) {
         enum { BAR = 30, REST = 10 }; /* " [] 100%" */
         struct winsize size;
         char bar[BAR + 1], line[160];
@@ -183,7 +183,7 @@ bool cli_progress(void *user, const char *what, uint64_t done, uint64_t total)
 
 void cli_progress_end(struct cli *cli)
 {
-    if (cli->err_tty && !cli->quiet) {
+    if (cli->draws && !cli->quiet) {
         fputs("\r\033[K", stderr);
         fflush(stderr);
     }

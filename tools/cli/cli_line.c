@@ -18,7 +18,7 @@ struct cli_lines {
     struct cli_buffer killed; /* by Ctrl-K, U, W; for Ctrl-Y */
     struct cli_buffer plain;  /* read of stdin and not given yet */
     size_t plain_at;
-    bool edited, plain_end;
+    bool typed, edited, plain_end;
     char input[PIECE]; /* of the terminal; what follows an Enter waits here for the next text */
     int n_input, at_input;
 };
@@ -530,16 +530,32 @@ static char *read_edited(struct cli_lines *lines, const char *prompt)
 
 /* ---- without a terminal ---- */
 
-static char *read_plain(struct cli_lines *lines)
+static void ask_plainly(const struct cli_lines *lines, const char *prompt)
+{
+    if (lines->typed) {
+        cli_clear_interrupt(); /* one that came too late for what went before */
+        fputs(prompt, stderr);
+        fflush(stderr);
+    }
+}
+
+static char *read_plain(struct cli_lines *lines, const char *prompt)
 {
     struct cli_buffer *b = &lines->plain;
     const char *end = NULL;
+    ask_plainly(lines, prompt);
     size_t looked = lines->plain_at;
     char piece[PIECE];
     while (!(end = b->n > looked ? memchr(b->data + looked, '\n', b->n - looked) : NULL) &&
            !lines->plain_end) {
         looked = b->n;
         ssize_t n = cli_read_some(STDIN_FILENO, piece, sizeof piece);
+        if (n < 0 && lines->typed && cli_interrupted() && !cli_ended()) {
+            b->n = looked = lines->plain_at; /* it drops what was typed */
+            fputc('\n', stderr);
+            ask_plainly(lines, prompt);
+            continue;
+        }
         lines->plain_end = n <= 0 || !cli_append(b, piece, (size_t)n);
     }
     size_t from = lines->plain_at, n = end ? (size_t)(end - b->data) - from : b->n - from;
@@ -565,7 +581,8 @@ struct cli_lines *cli_lines_open(const struct cli *cli, const char *history)
     struct cli_lines *lines = calloc(1, sizeof *lines);
     if (lines) {
         lines->cli = cli;
-        lines->edited = isatty(STDIN_FILENO) && cli->err_tty;
+        lines->typed = isatty(STDIN_FILENO) && cli->err_tty;
+        lines->edited = lines->typed && cli->draws;
         cli_history_open(&lines->history, lines->edited ? history : NULL);
     }
     return lines;
@@ -582,12 +599,12 @@ void cli_lines_close(struct cli_lines **lines)
     }
 }
 
-bool cli_lines_edited(const struct cli_lines *lines)
+bool cli_lines_typed(const struct cli_lines *lines)
 {
-    return lines->edited;
+    return lines->typed;
 }
 
 char *cli_line(struct cli_lines *lines, const char *prompt)
 {
-    return lines->edited ? read_edited(lines, prompt) : read_plain(lines);
+    return lines->edited ? read_edited(lines, prompt) : read_plain(lines, prompt);
 }

@@ -2,7 +2,8 @@
  *
  * Line: texts from the user, one at a time; edited where stdin and stderr are terminals
  * (cli_line.c, drawn by cli_view.c, on the terminal of cli_term.c), else the lines of stdin as they
- * are. Earlier ones are kept in a file (cli_history.c). Knows nothing of dialogues.
+ * are, behind a prompt on a terminal that knows no control sequences. Earlier ones are kept in a
+ * file (cli_history.c). Knows nothing of dialogues.
  */
 #ifndef CLI_LINE_H
 #define CLI_LINE_H
@@ -14,8 +15,8 @@ struct cli_lines;
 /* history: the file of earlier lines, which is copied; NULL: none. NULL: no memory. */
 struct cli_lines *cli_lines_open(const struct cli *cli, const char *history);
 void cli_lines_close(struct cli_lines **lines);
-/* Whether they are edited on a terminal. */
-bool cli_lines_edited(const struct cli_lines *lines);
+/* Whether they are typed on a terminal. */
+bool cli_lines_typed(const struct cli_lines *lines);
 /* The next text without its last newline, malloc'd; NULL at the end of the input, on an interrupt
  * of an empty text, or without memory. Keys: arrows, also with Ctrl, Home, End, Delete, Ctrl-A B D
  * E F H K L N P U W Y; Alt-Enter, or Enter behind a backslash, begins another line; an interrupt

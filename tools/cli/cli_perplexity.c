@@ -140,7 +140,7 @@ static int score_chunks(struct cli *cli, lk_session *session, const lk_tokenizer
             cli_progress_end(cli);
             return cli_error(cli, &err);
         }
-        if (cli->err_tty && !cli->quiet) {
+        if (cli->draws && !cli->quiet) {
             double left = (clock_now() - from) / (double)(c + 1) * (double)(n_chunks - c - 1);
             fprintf(stderr, "\r\033[K[%zu/%zu] %.4f, %.0f s left", c + 1, n_chunks,
                     perplexity(&s->ours), left);

@@ -20,9 +20,9 @@ struct sink {
 };
 static struct sink out = {.fd = STDOUT_FILENO}, err = {.fd = STDERR_FILENO};
 
-static bool wait_for(int fd, short events)
+static bool wait_to_write(int fd)
 {
-    struct pollfd ready = {fd, events, 0};
+    struct pollfd ready = {fd, POLLOUT, 0};
     return poll(&ready, 1, -1) >= 0 || errno == EINTR;
 }
 
@@ -34,7 +34,7 @@ static bool write_all(struct sink *sink, const char *bytes, size_t n)
             bytes += done;
             n -= (size_t)done;
         } else if (errno != EINTR &&
-                   !((errno == EAGAIN || errno == EWOULDBLOCK) && wait_for(sink->fd, POLLOUT))) {
+                   !((errno == EAGAIN || errno == EWOULDBLOCK) && wait_to_write(sink->fd))) {
             sink->error = errno;
         }
     }
@@ -152,18 +152,20 @@ int cli_finish(struct cli *cli, int code)
 
 ssize_t cli_read_some(int fd, char *to, size_t n)
 {
+    enum { LOOK = 200 }; /* milliseconds: a signal is another thread's, and ends no read */
     for (;;) {
-        ssize_t got = read(fd, to, n);
-        if (got >= 0) {
-            return got;
-        }
-        bool again = (errno == EAGAIN || errno == EWOULDBLOCK) && wait_for(fd, POLLIN);
-        if (!again && (errno != EINTR || cli_interrupted())) {
-            return -1;
-        }
-        if (again && cli_interrupted()) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int ready = poll(&p, 1, LOOK);
+        if (cli_interrupted()) {
             errno = EINTR;
             return -1;
+        }
+        if (ready == 0) {
+            continue;
+        }
+        ssize_t got = read(fd, to, n);
+        if (got >= 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)) {
+            return got;
         }
     }
 }

@@ -119,12 +119,13 @@ static int run_command(struct cli *cli, struct cli_global *global, char **argv)
 static int command_line(char **argv)
 {
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-    struct cli cli = {.err_tty = isatty(STDERR_FILENO)};
+    bool tty = isatty(STDERR_FILENO), dumb = term && strcmp(term, "dumb") == 0;
+    struct cli cli = {.err_tty = tty, .draws = tty && !dumb};
     struct cli_global global = {0};
     const struct cli_option *const tables[] = {cli_global_options};
     void *const base[] = {&global};
     int n, code;
-    cli.color = cli.err_tty && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+    cli.color = cli.draws && !(no_color && *no_color) && term;
     code = cli_parse(&cli, tables, base, 1, argv + 1, &n, true);
     if (!code && !answered(&cli, &global)) {
         char **rest = argv + 1;
