@@ -24,11 +24,11 @@ done
 
 # A file that may not grow is an error with its name, not the end of the program by a signal.
 save_limited() { (ulimit -f "$1"; exec "$program" -q run $model hi -n 3 --save "$dir/limited" >/dev/null 2>"$dir/err" </dev/null); }
-echo before >"$dir/limited"
+echo LKSESS before >"$dir/limited"
 save_limited 1
 same "--save beyond a limit" "$?" 3
 holds "--save beyond a limit is said" "$(err)" "limited: can't be written: File too large"
-same "what was there stays" "$(cat "$dir/limited")" before
+same "what was there stays" "$(cat "$dir/limited")" "LKSESS before"
 same "nothing else is there" "$(ls "$dir" | grep -c '^limited')" 1
 # What can't be kept in the cache is computed each time.
 (ulimit -f 0; XDG_CACHE_HOME=$dir/no-room exec "$program" devices --json 2>/dev/null) | cat >"$dir/out"
