@@ -150,6 +150,17 @@ def pasted(p, text, bracketed=True):
     return seconds, found[:-1]
 
 
+def an_interrupt_behind_other_keys_gets_its_prompt():
+    p = begin()
+    for _ in range(30):
+        typed(p, "draft", "> draft")
+        p.send("\x0e\x0e")
+        p.send("\x03")
+        settled(p)
+        p.send("x\x15")
+    quit(p)
+
+
 def pasting_costs_its_length():
     words = "".join("word%d " % i for i in range(12000))[:100000]
     p = begin(rows=30, columns=100)
@@ -597,7 +608,8 @@ def an_interrupt_ends_the_answer_alone():
 
 
 if __name__ == "__main__":
-    main([keys_edit, escape_takes_nothing_with_it, an_interrupt_drops_the_text, pasting_costs_its_length,
+    main([keys_edit, escape_takes_nothing_with_it, an_interrupt_drops_the_text,
+          an_interrupt_behind_other_keys_gets_its_prompt, pasting_costs_its_length,
           slowly_coming_text_is_linear_too, what_is_pasted_stays_as_it_is, more_than_one_line,
           typed_ahead_is_not_lost, widths_of_characters, long_texts_are_broken_into_rows, another_size,
           a_stop_gives_the_terminal_back, signals_leave_the_terminal_as_it_was, history_is_kept,

@@ -44,6 +44,7 @@ static bool enter_raw(void)
     struct termios raw = saved;
     raw.c_iflag &= (tcflag_t) ~(ICRNL | INLCR | IGNCR | IXON | ISTRIP);
     raw.c_lflag &= (tcflag_t) ~(ECHO | ICANON | IEXTEN); /* ISIG stays: Ctrl-C is a signal */
+    raw.c_lflag |= NOFLSH; /* else output goes with it: the prompt that answers Ctrl-C */
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
     if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) != 0) {
@@ -164,6 +165,7 @@ int cli_term_read(char *to, int n, double seconds)
             return CLI_TERM_RESIZED;
         }
         if (cli_interrupted()) {
+            tcflush(STDIN_FILENO, TCIFLUSH); /* what was typed in front of it */
             return CLI_TERM_INTERRUPTED;
         }
         if (left < 0.0) {
