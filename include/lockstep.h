@@ -413,11 +413,11 @@ LK_API lk_status lk_session_set_data(lk_session *session, const void *data, size
                                      lk_error *err);
 /* They belong to the session, until they are set or loaded anew; NULL when there are none. */
 LK_API const void *lk_session_data(const lk_session *session, size_t *n_bytes);
+/* What a file with a session begins with, in every version. */
+#define LK_SESSION_MAGIC "LKSESS"
 /* Saves tokens, states, logits and the program's bytes as a private lk_output: whole or not at
  * all. */
 LK_API lk_status lk_session_save(lk_session *session, const char *path, lk_error *err);
-/* What a file with a session begins with, in every version. */
-#define LK_SESSION_MAGIC "LKSESS"
 /* The same into an output that is open, so that a bad path shows before the work and not after it.
  * The caller commits it. */
 LK_API lk_status lk_session_save_to(lk_session *session, lk_output *output, lk_error *err);

@@ -54,13 +54,9 @@ layout(std430, binding = 2) readonly volatile buffer VCacheNow
 {
     uint v_now[];
 };
-layout(std430, binding = 3) readonly buffer Batch
-{
-    uint batch[];
-};
 layout(std430, binding = 3) readonly volatile buffer BatchNow
 {
-    uint batch_now[];
+    uint batch[];
 };
 layout(std430, binding = 3) coherent buffer Counters
 {
@@ -200,7 +196,7 @@ uint n_turned()
 uvec2 angle(uint pair)
 {
     uint at = p.cs + 2u * min(pair, max(n_turned(), 1u) - 1u);
-    return uvec2(batch_now[at], batch_now[at + 1u]);
+    return uvec2(batch[at], batch[at + 1u]);
 }
 
 /* Rule 9: the pairs of q and k turn in place; with ONE_PAIR all of this invocation by `own`. */
@@ -438,7 +434,7 @@ void main()
     uint n_heads = min(group - head0, ROWS);
     bool write = head0 == 0u;
     head0 += kv_head * group;
-    uint pos = batch_now[p.pos], seq = batch_now[p.seq];
+    uint pos = batch[p.pos], seq = batch[p.seq];
     uvec2 cs = ONE_PAIR ? angle(lid % PAIRS) : uvec2(0u);
     uint low = p.window != 0u && pos + 1u > p.window ? pos + 1u - p.window : 0u;
     uint end = pos / LK_KV_BLOCK + 1u;

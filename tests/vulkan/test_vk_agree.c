@@ -267,14 +267,10 @@ Test(vk_agree, long_rows_of_a_token)
         struct vk_bench b;
         int n = CASE[i].cols, rows = CASE[i].type == LK_TYPE_F16 ? 64 : 256;
         vk_bench_begin(&b, n, 1, "long rows");
-        int x = vk_bench_slot(&b, n, LK_ROWS_TOKENS), g = vk_bench_slot(&b, rows, LK_ROWS_TOKENS);
+        int x = vk_bench_norm(&b, n, 51), g = vk_bench_slot(&b, rows, LK_ROWS_TOKENS);
         int u = vk_bench_slot(&b, rows, LK_ROWS_TOKENS),
             a = vk_bench_slot(&b, rows, LK_ROWS_TOKENS);
         int y = vk_bench_slot(&b, 40, LK_ROWS_TOKENS), z = vk_bench_slot(&b, 40, LK_ROWS_TOKENS);
-        struct lk_op *o =
-            vk_bench_op(&b, LK_OP_NORM, 0, -1, x, vk_bench_weight(&b, LK_TYPE_F32, 1, n, 51));
-        o->u.norm.group = n;
-        o->u.norm.eps = 1e-5f;
         vk_bench_op(&b, LK_OP_MATMUL, x, -1, g, vk_bench_weight(&b, CASE[i].type, rows, n, 52));
         vk_bench_op(&b, LK_OP_MATMUL, x, -1, u, vk_bench_weight(&b, CASE[i].type, rows, n, 53));
         vk_bench_op(&b, LK_OP_GLU, g, u, a, -1)->u.glu.act = LK_ACT_SILU;
@@ -679,11 +675,7 @@ Test(vk_agree, norm_in_shared_memory_or_before)
         struct vk_bench b;
         limits_of("")->maxComputeSharedMemorySize = need - less;
         vk_bench_begin(&b, 2048, 1, "norm of a mat-vec");
-        int x = vk_bench_slot(&b, 2048, LK_ROWS_TOKENS);
-        struct lk_op *o =
-            vk_bench_op(&b, LK_OP_NORM, 0, -1, x, vk_bench_weight(&b, LK_TYPE_F32, 1, 2048, 51));
-        o->u.norm.group = 2048;
-        o->u.norm.eps = 1e-5f;
+        int x = vk_bench_norm(&b, 2048, 51);
         vk_bench_op(&b, LK_OP_MATMUL, x, -1, vk_bench_slot(&b, 40, LK_ROWS_TOKENS),
                     vk_bench_weight(&b, LK_TYPE_Q4_0, 40, 2048, 5));
         char want[32];

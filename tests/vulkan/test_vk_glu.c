@@ -27,15 +27,9 @@ Test(vk_glu, a_glu_of_many_rows)
         size_t i = v / 2;
         int n = CASE[i].cols, rows = CASE[i].groups * 32 - 5;
         vk_bench_begin(&b, n, 1, "a GLU of many rows");
-        int x = CASE[i].norm ? vk_bench_slot(&b, n, LK_ROWS_TOKENS) : 0;
+        int x = CASE[i].norm ? vk_bench_norm(&b, n, 51) : 0;
         int g = vk_bench_slot(&b, rows, LK_ROWS_TOKENS),
             u = vk_bench_slot(&b, rows, LK_ROWS_TOKENS);
-        if (CASE[i].norm) {
-            struct lk_op *o =
-                vk_bench_op(&b, LK_OP_NORM, 0, -1, x, vk_bench_weight(&b, LK_TYPE_F32, 1, n, 51));
-            o->u.norm.group = n;
-            o->u.norm.eps = 1e-5f;
-        }
         vk_bench_op(&b, LK_OP_MATMUL, x, -1, g, vk_bench_weight(&b, CASE[i].type, rows, n, 52));
         vk_bench_op(&b, LK_OP_MATMUL, x, -1, u, vk_bench_weight(&b, CASE[i].type, rows, n, 53));
         vk_bench_op(&b, LK_OP_GLU, g, u, vk_bench_slot(&b, rows, LK_ROWS_TOKENS), -1)->u.glu.act =

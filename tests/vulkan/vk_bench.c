@@ -44,6 +44,16 @@ int vk_bench_weight(struct vk_bench *b, enum lk_type type, int64_t rows, int64_t
     return b->c.plan.n_weights++;
 }
 
+int vk_bench_norm(struct vk_bench *b, int n, uint64_t seed)
+{
+    int out = vk_bench_slot(b, n, LK_ROWS_TOKENS);
+    struct lk_op *o =
+        vk_bench_op(b, LK_OP_NORM, 0, -1, out, vk_bench_weight(b, LK_TYPE_F32, 1, n, seed));
+    o->u.norm.group = n;
+    o->u.norm.eps = 1e-5f;
+    return out;
+}
+
 void vk_bench_release(struct vk_bench *b)
 {
     for (int i = 0; i < b->c.plan.n_weights; i++) {

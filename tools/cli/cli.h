@@ -133,6 +133,9 @@ void cli_catch_interrupts(void);
 void cli_catch_ends(void);
 bool cli_interrupted(void);
 int cli_ended(void); /* 0: by none */
+/* Milliseconds after which who waits looks again: a signal is another thread's, and may come just
+ * before the wait. */
+enum { CLI_LOOK = 200 };
 void cli_clear_interrupt(void);
 /* What a second signal runs before it ends the program (async-signal-safe); NULL: nothing. */
 void cli_on_exit(void (*restore)(void));

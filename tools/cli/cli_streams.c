@@ -152,10 +152,9 @@ int cli_finish(struct cli *cli, int code)
 
 ssize_t cli_read_some(int fd, char *to, size_t n)
 {
-    enum { LOOK = 200 }; /* milliseconds: a signal is another thread's, and ends no read */
     for (;;) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        int ready = poll(&p, 1, LOOK);
+        int ready = poll(&p, 1, CLI_LOOK);
         if (cli_interrupted()) {
             errno = EINTR;
             return -1;

@@ -143,7 +143,6 @@ void cli_term_stop(void)
 
 int cli_term_read(char *to, int n, double seconds)
 {
-    enum { LOOK = 200 }; /* milliseconds: a signal may come just before the wait */
     double end = clock_now() + seconds;
     for (;;) {
         struct pollfd in = {STDIN_FILENO, POLLIN, 0};
@@ -171,7 +170,7 @@ int cli_term_read(char *to, int n, double seconds)
         if (left < 0.0) {
             left = 0.0;
         }
-        int wait = left * 1e3 < LOOK ? (int)(left * 1e3) : LOOK;
+        int wait = left * 1e3 < CLI_LOOK ? (int)(left * 1e3) : CLI_LOOK;
         int ready = poll(&in, 1, wait);
         if (ready > 0) {
             ssize_t got = read(STDIN_FILENO, to, (size_t)n);

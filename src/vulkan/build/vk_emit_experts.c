@@ -122,7 +122,7 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
     const struct lk_vk_chunk *chunk = &mx->chunks[c];
     const struct lk_op *op = &b->plan->ops[g->lead];
     uint32_t used = (uint32_t)b->plan->n_routed, width = lk_vk_width(b, op->out);
-    uint32_t epilogue = g->u.experts.epilogue;
+    uint32_t epilogue = g->u.experts.epilogue | LK_VK_EPI_EXPERTS;
     const int *part = g->u.experts.part;
     uint32_t experts = (uint32_t)b->plan->weights[op->weight].n_experts, k = (uint32_t)mx->cols;
     bool routed = b->plan->slots[op->in[0]].rows == LK_ROWS_ROUTED, few = b->kind != LK_VK_MANY;
@@ -150,12 +150,12 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
     struct lk_vk_kernel kernel;
     struct lk_vk_tile tile = {0};
     if (few) {
-        kernel = lk_vk_matvec(b->facts, mx->type, LK_VK_MV1, mx->expert_groups * used, k,
-                              epilogue | LK_VK_EPI_EXPERTS, g->u.experts.prep);
+        kernel = lk_vk_matvec(b->facts, mx->type, LK_VK_MV1, mx->expert_groups * used, k, epilogue,
+                              g->u.experts.prep);
     } else {
         uint32_t each = lk_vk_most_rows(b, LK_ROWS_ROUTED) / experts; /* as even as they can be */
         tile = lk_vk_tile_for(b->facts, mx->type, mx->expert_groups, each > 0 ? each : 1,
-                              LK_VK_EPI_STORE);
+                              LK_VK_EPI_STORE | LK_VK_EPI_EXPERTS);
         kernel = tile.kernel;
         list = sorted_piece(b, route, experts, tile.cols);
         p.w1 = rows_at(b, experts, tile.cols);
@@ -173,8 +173,8 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
     s->y = experts;
     s->tile_groups = tile.groups;
     s->tile_cols = tile.cols;
-    lk_vk_set_pipe(b, s, 0, kernel.shader, kernel.spec[0], kernel.spec[1],
-                   kernel.spec[2] | LK_VK_EPI_EXPERTS, kernel.spec[3]);
+    lk_vk_set_pipe(b, s, 0, kernel.shader, kernel.spec[0], kernel.spec[1], kernel.spec[2],
+                   kernel.spec[3]);
     lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
     s->bind[0].sub = c;
     bind_input(b, s, g, mx->type, &p);
@@ -245,15 +245,16 @@ static void head_step(struct lk_vk_builder *b, const struct lk_vk_group *g,
     const struct lk_op *op = &b->plan->ops[g->lead];
     const struct lk_weight *w = &b->plan->weights[op->weight];
     uint32_t n = (uint32_t)w->n_experts, rows = (uint32_t)(w->rows / w->n_experts);
+    uint32_t epilogue = LK_VK_EPI_STORE | LK_VK_EPI_EXPERTS | LK_VK_EPI_HEADS;
     bool few = b->kind != LK_VK_MANY;
     struct lk_vk_kernel kernel;
     struct lk_vk_tile tile = {0};
     if (few) {
         kernel = lk_vk_matvec(b->facts, mx->type, LK_VK_MV1, mx->expert_groups * n,
-                              (uint32_t)mx->cols, LK_VK_EPI_STORE, g->u.heads.prep);
+                              (uint32_t)mx->cols, epilogue, g->u.heads.prep);
     } else {
         tile = lk_vk_tile_for(b->facts, mx->type, mx->expert_groups,
-                              lk_vk_most_rows(b, LK_ROWS_TOKENS), LK_VK_EPI_STORE);
+                              lk_vk_most_rows(b, LK_ROWS_TOKENS), epilogue);
         kernel = tile.kernel;
     }
     struct lk_vk_step *s =
@@ -264,8 +265,8 @@ static void head_step(struct lk_vk_builder *b, const struct lk_vk_group *g,
     s->y = n;
     s->tile_groups = tile.groups;
     s->tile_cols = tile.cols;
-    lk_vk_set_pipe(b, s, 0, kernel.shader, kernel.spec[0], kernel.spec[1],
-                   kernel.spec[2] | LK_VK_EPI_EXPERTS | LK_VK_EPI_HEADS, kernel.spec[3]);
+    lk_vk_set_pipe(b, s, 0, kernel.shader, kernel.spec[0], kernel.spec[1], kernel.spec[2],
+                   kernel.spec[3]);
     lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
     s->bind[0].sub = c;
     lk_vk_bind(s, 1, LK_VK_BIND_PIECE, r->piece < 0 ? g->in[0].slot : r->piece, false);

@@ -50,8 +50,8 @@ static struct lk_vk_kernel matvec_of(const struct lk_vk_facts *f, enum lk_type t
     uint32_t cols = lk_vk_variant_cols(f, variant);
     /* A workgroup of a GLU makes its input ready once for several groups of rows, where there are
      * enough of them. */
-    bool one = all && is_glu(mode) && !(mode & LK_VK_EPI_EXPERTS);
-    bool shared = one && n_groups >= MANY_GROUPS + MANY_GROUPS / 2;
+    bool shared = all && is_glu(mode) && !(mode & LK_VK_EPI_EXPERTS) &&
+                  n_groups >= MANY_GROUPS + MANY_GROUPS / 2;
     uint32_t turns = shared ? (n_groups + MANY_GROUPS - 1) / MANY_GROUPS : 1;
     kernel.x = (n_groups + turns - 1) / turns;
     /* Large workgroups where there are few of them; else several share a core. */
