@@ -98,14 +98,14 @@ void load_queries(uint lid, uint first_token, uint head0, uint n_heads, uint n_r
 void main()
 {
     uint lid = gl_LocalInvocationIndex, lane = lid & 31u;
-    /* tiles that see the most keys first: the others fill the gaps they leave */
-    uint tile = p.tiles + (gl_NumWorkGroups.x - 1u - gl_WorkGroupID.x) * 4u;
+    /* tiles that see the most keys first, of all heads: the others fill the gaps they leave */
+    uint tile = p.tiles + (gl_NumWorkGroups.y - 1u - gl_WorkGroupID.y) * 4u;
     uint first_token = batch[tile];
     uint n_tile_tokens = batch[tile + 1u];
     uint seq = batch[tile + 2u];
-    uint kv_head = gl_WorkGroupID.y / p.head_tiles;
+    uint kv_head = gl_WorkGroupID.x / p.head_tiles;
     uint group = p.n_head / p.n_kv_head;
-    uint head0 = (gl_WorkGroupID.y % p.head_tiles) * ROWS;
+    uint head0 = (gl_WorkGroupID.x % p.head_tiles) * ROWS;
     uint n_heads = min(group - head0, ROWS); /* of each token in this tile */
     uint n_rows = n_tile_tokens * n_heads;
     head0 += kv_head * group;

@@ -320,9 +320,9 @@ void score(uint k_at, uint j, bool own, uint set, Keys w)
     LK_UNROLL for (uint i = 0u; i < ROWS; i++) {
         dot[i] = SUM(0);
     }
-    /* pads are zero; the bound is what no compiler knows (there is one workgroup along x), since code
+    /* pads are zero; the bound is what no compiler knows (there is one workgroup along y), since code
      * that runs once is fetched more slowly than a loop turns */
-    for (uint first = 4u * STEP * set; first < DIM + gl_WorkGroupID.x; first += 4u * STEP * SETS) {
+    for (uint first = 4u * STEP * set; first < DIM + gl_WorkGroupID.y; first += 4u * STEP * SETS) {
         if (first >= 4u * STEP * SETS) {
             w = fetch_keys(k_at, j, first);
         }
@@ -428,9 +428,9 @@ void main()
 {
     uint lid = gl_LocalInvocationIndex;
     uint head_tiles = p.tiles & 0xffffu;
-    uint kv_head = gl_WorkGroupID.y / head_tiles;
+    uint kv_head = gl_WorkGroupID.x / head_tiles;
     uint group = (p.heads & 0xffffu) / (p.heads >> 16);
-    uint head0 = (gl_WorkGroupID.y % head_tiles) * ROWS;
+    uint head0 = (gl_WorkGroupID.x % head_tiles) * ROWS;
     uint n_heads = min(group - head0, ROWS);
     bool write = head0 == 0u;
     head0 += kv_head * group;
@@ -603,7 +603,7 @@ void main()
     memoryBarrierBuffer();
     barrier();
     if (lid == 0u) {
-        uint at = p.counters + gl_WorkGroupID.y;
+        uint at = p.counters + gl_WorkGroupID.x;
         is_last = atomicAdd(counters[at], 1u) + 1u == count ? 1u : 0u;
         if (is_last != 0u) {
             counters[at] = 0u; /* for the next layer */

@@ -512,14 +512,14 @@ void put_weights(uint row0, uint side)
 void main()
 {
     uint lid = gl_LocalInvocationIndex;
-    /* tiles that see the most keys first: the others fill the gaps they leave */
-    uint tile_at = p.tiles + (gl_NumWorkGroups.x - 1u - gl_WorkGroupID.x) * 4u;
+    /* tiles that see the most keys first, of all heads: the others fill the gaps they leave */
+    uint tile_at = p.tiles + (gl_NumWorkGroups.y - 1u - gl_WorkGroupID.y) * 4u;
     uint first_token = batch[tile_at];
     uint n_tile_tokens = batch[tile_at + 1u];
     uint seq = batch[tile_at + 2u];
-    uint kv_head = gl_WorkGroupID.y / p.head_tiles;
+    uint kv_head = gl_WorkGroupID.x / p.head_tiles;
     uint group = p.n_head / p.n_kv_head;
-    uint head0 = (gl_WorkGroupID.y % p.head_tiles) * ROWS;
+    uint head0 = (gl_WorkGroupID.x % p.head_tiles) * ROWS;
     uint n_heads = min(group - head0, ROWS); /* of each token in this tile */
     uint n_rows = n_tile_tokens * n_heads;
     head0 += kv_head * group;

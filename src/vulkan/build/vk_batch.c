@@ -120,8 +120,8 @@ static void write_attention(struct lk_exec *e, const struct lk_batch *b, int lis
     for (int i = 0; i < e->n_attn[list]; i++) {
         const struct lk_vk_attn *attn = &e->attn[list][i];
         uint32_t *d = (uint32_t *)(void *)e->sizes.map + 4 * (uint32_t)i;
-        d[0] = write_tiles(attn, b, w + e->at.tiles + (uint32_t)i * e->at.tiles_each);
-        d[1] = attn->y;
+        d[0] = attn->x;
+        d[1] = write_tiles(attn, b, w + e->at.tiles + (uint32_t)i * e->at.tiles_each);
         d[2] = list == LK_VK_MANY ? 1 : most_chunks(attn, b);
     }
 }

@@ -43,7 +43,7 @@ struct cut {
     uint32_t rows;            /* query rows of a workgroup */
     uint32_t threads;         /* of a workgroup, but for those of decode */
     uint32_t head_tiles;      /* tiles of heads of one KV head */
-    uint32_t y;               /* workgroups a tile of tokens */
+    uint32_t x;               /* workgroups a tile of tokens */
     uint32_t attn;            /* dispatch of the list */
 };
 
@@ -54,7 +54,7 @@ static uint32_t attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *att
     int n = b->e->n_attn[b->kind];
     for (int i = 0; i < n; i++) {
         if (have[i].window == attn->window && have[i].ahead == attn->ahead &&
-            have[i].tokens == attn->tokens && have[i].y == attn->y) {
+            have[i].tokens == attn->tokens && have[i].x == attn->x) {
             return (uint32_t)i;
         }
     }
@@ -135,12 +135,12 @@ static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
                 : by_matrix ? 128 * LK_VK_ATTN_MATRIX_PARTS(c.dim)
                             : c.rows / LK_VK_ATTN_OWN * 32;
     c.head_tiles = (group + c.rows - 1) / c.rows;
-    c.y = c.n_kv_head * c.head_tiles;
+    c.x = c.n_kv_head * c.head_tiles;
     c.attn =
         attn_index(b, &(struct lk_vk_attn){.window = op->u.attention.window,
                                            .ahead = op->u.attention.ahead,
                                            .tokens = few || group > c.rows ? 1 : c.rows / group,
-                                           .y = c.y});
+                                           .x = c.x});
     return c;
 }
 
@@ -151,7 +151,7 @@ static struct lk_vk_step *attention_step(struct lk_vk_builder *b, int i, const s
     uint64_t window = (uint64_t)b->plan->ops[i].u.attention.window;
     struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, 4 * c->attn);
     keys = window && window < keys ? window : keys;
-    s->y = c->y;
+    s->y = c->x;
     s->work =
         keys * c->n_head * (c->head_dim + c->v_dim); /* of a token at the end of the context */
     return s;

@@ -22,7 +22,7 @@ struct lk_vk_batch_at {
 struct lk_vk_attn {
     int window, ahead;
     uint32_t tokens; /* of a tile */
-    uint32_t y;      /* workgroups a tile of tokens */
+    uint32_t x;      /* workgroups a tile of tokens */
 };
 enum { LK_VK_MAX_ATTN = 4 }; /* of a list */
 

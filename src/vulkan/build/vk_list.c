@@ -256,8 +256,7 @@ static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uin
         *y = rows * s->y;
         break;
     case LK_VK_GRID_ATTN:
-        *x = rows;
-        *y = s->y;
+        *x = s->y; /* heads go first, see attn_matrix.comp */
         break;
     case LK_VK_GRID_ONE:
         *x = *y = 1;
@@ -367,7 +366,7 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
                                 NULL);
     vk->vkCmdPushConstants(c, e->dev->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, s->n_push, push);
     if (s->grid == LK_VK_GRID_ATTN && s->z) {
-        vk->vkCmdDispatch(c, 1, s->y, s->z);
+        vk->vkCmdDispatch(c, s->y, 1, s->z);
     } else if (s->grid == LK_VK_GRID_ATTN) {
         vk->vkCmdDispatchIndirect(c, e->sizes.handle, (VkDeviceSize)s->x * 4);
     } else {

@@ -38,7 +38,7 @@ enum lk_vk_grid {
     LK_VK_GRID_ROWS,   /* (x, rows) */
     LK_VK_GRID_MATMUL, /* by the variant chosen for the number of rows */
     LK_VK_GRID_ELEMS,  /* rows * width elements, 128 to a workgroup */
-    LK_VK_GRID_ATTN,   /* (1, y, z), or where z is 0 what lies at word x of the sizes */
+    LK_VK_GRID_ATTN,   /* (y, 1, z), or where z is 0 what lies at word x of the sizes */
     LK_VK_GRID_MERGE,  /* (x, rows * y) */
     LK_VK_GRID_ONE,    /* one workgroup */
     LK_VK_GRID_SEQS,   /* (x, as many sequences as rows can be of, at most y) */
