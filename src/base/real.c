@@ -21,12 +21,13 @@ static uint64_t bits64(double x)
     return u;
 }
 
-/* Nearest integer, |x| < 2^51, by the usual addition of 1.5 * 2^52. */
+/* 1.5 * 2^52: what is added to it, below 2^51, is rounded to the nearest integer. */
+static const double ROUND = 6755399441055744.0;
+
 static double round_f64(double x)
 {
-    const double magic = 6755399441055744.0;
-    double t = x + magic;
-    return t - magic;
+    double t = x + ROUND;
+    return t - ROUND;
 }
 
 /* Taylor polynomials of sin and cos of r + t, |r| <= pi/4 and t below an ulp of r: the first term
@@ -64,34 +65,52 @@ static double cos_core(double r, double t)
 static const double PIO2_A = 0x1.921fb54p+0, PIO2_B = 0x1.10b4611p-30,
                     PIO2_C = 0x1.4c4c6628b80dcp-59;
 
-void lk_sincos(double x, double *s, double *c)
+/* Without branches, so that compilers make lanes of a loop. */
+static inline void sincos_of(double x, double *s, double *c)
 {
     /* Cody-Waite, the rounding of each step carried in t. */
-    double k = round_f64(x * flt64(0x3FE45F306DC9C883u)); /* 2/pi */
+    double sum = x * flt64(0x3FE45F306DC9C883u) + ROUND; /* 2/pi; its last bits are those of k */
+    double k = sum - ROUND;
     double b = k * PIO2_B, d = k * PIO2_C;
     double r0 = x - k * PIO2_A; /* exact */
     double r1 = r0 - b;
     double r = r1 - d;
     double t = ((r0 - r1) - b) + ((r1 - r) - d);
-    double sr = sin_core(r, t), cr = cos_core(r, t);
-    switch ((int64_t)k & 3) {
-    case 0:
-        *s = sr;
-        *c = cr;
-        break;
-    case 1:
-        *s = cr;
-        *c = -sr;
-        break;
-    case 2:
-        *s = -sr;
-        *c = -cr;
-        break;
-    default:
-        *s = -cr;
-        *c = sr;
-        break;
+    uint64_t sr = bits64(sin_core(r, t)), cr = bits64(cos_core(r, t));
+    /* A quarter turn makes sin of cos and -cos of sin, half a turn changes both signs. */
+    uint64_t quarters = bits64(sum), half = quarters >> 1 & 1;
+    uint64_t swap = (sr ^ cr) & -(quarters & 1);
+    *s = flt64(sr ^ swap ^ half << 63);
+    *c = flt64(cr ^ swap ^ (half ^ (quarters & 1)) << 63);
+}
+
+void lk_sincos(double x, double *s, double *c)
+{
+    sincos_of(x, s, c);
+}
+
+#define EACH_SINCOS                                                                                \
+    for (int i = 0; i < n; i++) {                                                                  \
+        sincos_of(x[i], &s[i], &c[i]);                                                             \
     }
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void sincos_avx2(const double *x, int n, double *restrict s,
+                                                        double *restrict c)
+{
+    EACH_SINCOS
+}
+#endif
+
+void lk_sincos_many(const double *x, int n, double *restrict s, double *restrict c)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) {
+        sincos_avx2(x, n, s, c);
+        return;
+    }
+#endif
+    EACH_SINCOS
 }
 
 static const double LN2_HI = 0x1.62e42fefa3800p-1, LN2_LO = 0x1.ef35793c76730p-45;

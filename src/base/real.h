@@ -8,6 +8,8 @@
 
 /* |x| <= 2^24. */
 void lk_sincos(double x, double *s, double *c);
+/* The same bits of n numbers, with the CPU's lanes; x, s and c don't overlap. */
+void lk_sincos_many(const double *x, int n, double *restrict s, double *restrict c);
 /* x > 0. */
 double lk_sqrt_f64(double x);
 double lk_log_f64(double x);

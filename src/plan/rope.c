@@ -78,24 +78,47 @@ static double factor_at(const struct lk_rope *rope, int32_t pos)
     return rope->attn_factor * (1.0 + rope->temperature * lk_log_f64(1.0 + times));
 }
 
+enum { PAIRS = 64 }; /* that are turned at a time */
+
+/* cos and sin of pairs [first, first + n), times the position's factor. */
+static void turn(const struct lk_rope *rope, int32_t pos, int first, int n, double *cosine,
+                 double *sine)
+{
+    double factor = factor_at(rope, pos), x[PAIRS];
+    for (int i = 0; i < n; i++) {
+        x[i] = pos * rope->inv_freq[first + i];
+    }
+    lk_sincos_many(x, n, sine, cosine);
+    for (int i = 0; i < n; i++) {
+        cosine[i] *= factor;
+        sine[i] *= factor;
+    }
+}
+
 void lk_rope_table_f64(const struct lk_rope *rope, int32_t pos, double *cs)
 {
-    double factor = factor_at(rope, pos);
-    for (int i = 0; i < rope->n_dims / 2; i++) {
-        double s, c;
-        lk_sincos(pos * rope->inv_freq[i], &s, &c);
-        cs[2 * i] = c * factor;
-        cs[2 * i + 1] = s * factor;
+    double c[PAIRS], s[PAIRS];
+    int n = rope->n_dims / 2;
+    for (int first = 0; first < n; first += PAIRS) {
+        int some = n - first < PAIRS ? n - first : PAIRS;
+        turn(rope, pos, first, some, c, s);
+        for (int i = 0; i < some; i++) {
+            cs[2 * (first + i)] = c[i];
+            cs[2 * (first + i) + 1] = s[i];
+        }
     }
 }
 
 void lk_rope_table(const struct lk_rope *rope, int32_t pos, float *cs)
 {
-    double factor = factor_at(rope, pos);
-    for (int i = 0; i < rope->n_dims / 2; i++) {
-        double s, c;
-        lk_sincos(pos * rope->inv_freq[i], &s, &c);
-        cs[2 * i] = lk_flush((float)(c * factor));
-        cs[2 * i + 1] = lk_flush((float)(s * factor));
+    double c[PAIRS], s[PAIRS];
+    int n = rope->n_dims / 2;
+    for (int first = 0; first < n; first += PAIRS) {
+        int some = n - first < PAIRS ? n - first : PAIRS;
+        turn(rope, pos, first, some, c, s);
+        for (int i = 0; i < some; i++) {
+            cs[2 * (first + i)] = lk_flush((float)c[i]);
+            cs[2 * (first + i) + 1] = lk_flush((float)s[i]);
+        }
     }
 }

@@ -49,6 +49,29 @@ Test(rope, sin_and_cos_to_the_last_place)
     cr_assert(s == 0.0 && c == 1.0);
 }
 
+/* Lanes give the bits of one number alone, in any number and place. */
+Test(rope, sin_and_cos_of_many)
+{
+    enum { MOST = 67 };
+    struct rng rng = {88172645463325252u};
+    double x[MOST], s[MOST + 1], c[MOST + 1];
+    for (int n = 0; n <= MOST; n++) {
+        for (int i = 0; i < n; i++) {
+            x[i] = rng_unit(&rng) * ldexp(1.0, (int)(rng_u64(&rng) % 60) - 35);
+            x[i] = i % 2 ? -x[i] : x[i];
+        }
+        s[n] = c[n] = 7.0;
+        lk_sincos_many(x, n, s, c);
+        cr_assert(s[n] == 7.0 && c[n] == 7.0);
+        for (int i = 0; i < n; i++) {
+            double one[2], many[2] = {s[i], c[i]};
+            lk_sincos(x[i], &one[0], &one[1]);
+            cr_assert(memcmp(one, many, sizeof one) == 0, "x = %a, %d of %d: %a %a, alone %a %a",
+                      x[i], i, n, s[i], c[i], one[0], one[1]);
+        }
+    }
+}
+
 Test(rope, log_and_exp_to_the_last_places)
 {
     struct rng rng = {1234567};
