@@ -155,8 +155,8 @@ struct lk_backend_impl {
     /* LK_E_INTERNAL naming layer, state and first byte when a guard's canary was overwritten. */
     lk_status (*state_check)(struct lk_state_mem *mem, lk_error *err);
 
-    /* Runs the plan over the batch; out is complete when it returns. LK_E_RANGE names op, layer
-     * and weight. LK_E_DEVICE_LOST: the backend is dead, close it. */
+    /* Runs the plan over the batch; out is complete when it returns, and as it was where it fails.
+     * LK_E_RANGE names op, layer and weight. LK_E_DEVICE_LOST: the backend is dead, close it. */
     lk_status (*run)(struct lk_exec *exec, struct lk_state_mem *states,
                      const struct lk_batch *batch, lk_error *err);
     /* Copies slot `slot` of the last run as f32 [rows][width]; LK_E_INVALID when it was not kept.

@@ -215,13 +215,11 @@ static bool note_losses(struct lk_lane *lane)
     return lane->lost;
 }
 
-lk_status lk_lane_run(struct lk_engine *e, struct lk_lane *lane, struct lk_batch *batch,
-                      lk_error *err)
+lk_status lk_lane_run(struct lk_lane *lane, struct lk_batch *batch, lk_error *err)
 {
     if (note_losses(lane)) {
         return lk_fail(err, LK_E_DEVICE_LOST, "%s: a device of it was lost", lane->describe);
     }
-    batch->out = e->rows;
     lk_status status = lane->relay && batch->n_tokens > lane->n_micro
                            ? run_relay(lane->relay, batch, lane->n_micro, err)
                            : run_in_turn(lane, batch, err);

@@ -103,9 +103,9 @@ lk_status lk_lane_open_on(struct lk_engine *engine, const struct lk_backend_impl
                           const struct lk_device *const *devices, int n_devices, int want, bool all,
                           struct lk_lane **out, lk_error *err);
 
-/* Runs one batch through all parts; rows land in engine->rows. Sets lane->lost. (lane_run.c) */
-lk_status lk_lane_run(struct lk_engine *engine, struct lk_lane *lane, struct lk_batch *batch,
-                      lk_error *err);
+/* Runs one batch through all parts; where it fails, `out` of a batch of one row is as it was. Sets
+ * lane->lost. (lane_run.c) */
+lk_status lk_lane_run(struct lk_lane *lane, struct lk_batch *batch, lk_error *err);
 /* The threads of a lane of several parts, for batches of up to n_batch tokens of max_seqs
  * sequences. */
 lk_status lk_relay_open(struct lk_lane *lane, int n_batch, int max_seqs, int row_width,

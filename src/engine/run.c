@@ -92,6 +92,19 @@ static struct lk_batch collect(struct lk_engine *e, const struct lk_lane *lane,
     return b;
 }
 
+/* Where the rows of a batch go: one alone to its session's logits, where it is wanted. */
+static float *rows_at(const struct lk_engine *e, const struct lk_batch *b, const struct lk_work *w)
+{
+    if (b->n_outputs != 1) {
+        return e->rows;
+    }
+    int t = b->outputs[0];
+    while (!w->in_batch || t < w->first || t >= w->first + w->count) {
+        w++;
+    }
+    return w->session->logits;
+}
+
 /* Rows of a batch that has run to where they are wanted. */
 static void deliver(struct lk_engine *e, const struct lk_batch *b, struct lk_work *w)
 {
@@ -111,10 +124,12 @@ static void deliver(struct lk_engine *e, const struct lk_batch *b, struct lk_wor
         if (t < w->first || t >= w->first + w->count) {
             continue;
         }
-        const float *row = e->rows + (size_t)i * width;
+        const float *row = b->out + (size_t)i * width;
         size_t pos = (size_t)b->pos[t];
         if (pos + 1 == w->end) {
-            memcpy(s->logits, row, width * sizeof *row);
+            if (row != s->logits) {
+                memcpy(s->logits, row, width * sizeof *row);
+            }
             s->has_logits = true;
         }
         if (pos >= w->rows_from && !w->on_row(w->user, pos, row)) {
@@ -273,8 +288,9 @@ void lk_run(struct lk_engine *e, struct lk_work *work, size_t n)
         }
         struct lk_lane *lane = work[at].session->lane;
         struct lk_batch b = collect(e, lane, work + at, n - at);
+        b.out = rows_at(e, &b, work + at);
         lk_error why = {0};
-        lk_status status = lk_lane_run(e, lane, &b, &why);
+        lk_status status = lk_lane_run(lane, &b, &why);
         if (status) {
             batch_failed(e, work + at, n - at, status, &why);
             continue;

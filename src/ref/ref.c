@@ -734,11 +734,14 @@ static lk_status ref_run(struct lk_exec *e, struct lk_state_mem *states, const s
         run_op(e, &plan->ops[i], states, b);
     }
     size_t n = (size_t)rows_of(e, plan->out_slot) * (size_t)plan->slots[plan->out_slot].width;
+    const double *out = slot_of(e, plan->out_slot);
     for (size_t i = 0; i < n; i++) {
-        b->out[i] = (float)slot_of(e, plan->out_slot)[i];
-        if (!isfinite(b->out[i])) {
+        if (!isfinite((float)out[i])) {
             return lk_fail(err, LK_E_RANGE, "reference: output %zu is not finite", i);
         }
+    }
+    for (size_t i = 0; i < n; i++) {
+        b->out[i] = (float)out[i];
     }
     return LK_OK;
 }
