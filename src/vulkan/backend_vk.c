@@ -192,7 +192,7 @@ static lk_status create_buffers(struct lk_exec *e, VkDeviceSize arena, lk_error 
                                      LK_VK_USE_READBACK, "range flags", &e->flags, err);
     }
     if (!status) {
-        VkDeviceSize n = rows * (VkDeviceSize)out->width * 4;
+        VkDeviceSize n = lk_round_up((size_t)(rows * (VkDeviceSize)out->width * 4), 16);
         status = lk_vk_buffer_create(e->dev, n, LK_VK_USE_READBACK, "logits", &e->readback, err);
     }
     if (!status) {

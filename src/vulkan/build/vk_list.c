@@ -112,8 +112,18 @@ static void find_barriers(struct lk_vk_list *l)
     }
 }
 
+static bool is_read(const struct lk_plan *plan, int slot)
+{
+    bool read = false;
+    for (int i = 0; i < plan->n_ops; i++) {
+        read |= lk_op_reads(&plan->ops[i], slot);
+    }
+    return read;
+}
+
 VkDeviceSize lk_vk_list_place(struct lk_vk_list *l, const struct lk_plan *plan, bool keep)
 {
+    l->direct = l->max_tokens == 1 && !keep && !is_read(plan, plan->out_slot);
     find_lives(l);
     for (int i = lk_vk_next_staged(plan, -1); i >= 0; i = lk_vk_next_staged(plan, i)) {
         l->pieces[i].first = 0;
@@ -139,10 +149,13 @@ static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk
 {
     const struct lk_vk_store *s = &e->store;
     switch (b->kind) {
-    case LK_VK_BIND_PIECE:
+    case LK_VK_BIND_PIECE: {
+        const struct lk_vk_piece *p = &list->pieces[b->index];
+        bool direct = list->direct && b->index == e->o.plan->out_slot;
         return (VkDescriptorBufferInfo){
-            e->arena.handle, list->pieces[b->index].offset + b->at,
-            lk_round_up((size_t)(b->bytes ? b->bytes : list->pieces[b->index].bytes - b->at), 16)};
+            direct ? e->readback.handle : e->arena.handle, (direct ? 0 : p->offset) + b->at,
+            lk_round_up((size_t)(b->bytes ? b->bytes : p->bytes - b->at), 16)};
+    }
     case LK_VK_BIND_CHUNK: {
         const struct lk_vk_chunk *c = &s->matrices[b->index].chunks[b->sub];
         return (VkDescriptorBufferInfo){s->blocks[c->buffer].handle, c->offset, c->size};
@@ -418,7 +431,7 @@ static void copy_out(struct lk_exec *e, const struct lk_vk_list *list, VkCommand
     vk->vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
                              VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1,
                              &done, 0, NULL, 0, NULL);
-    if (n > 0) {
+    if (n > 0 && !list->direct) {
         VkBufferCopy region = {list->pieces[plan->out_slot].offset, 0, n};
         VkMemoryBarrier read = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                 .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,

@@ -72,6 +72,9 @@ struct lk_vk_list {
     size_t cap_pieces;
     int n_pieces;
     int max_tokens; /* batches of at most this many tokens run it */
+    /* Kernels write the out slot where the host reads it: the row of one token, that is on its way
+     * while the rest of it is computed, so that nobody waits for a copy. */
+    bool direct;
 };
 
 #endif
