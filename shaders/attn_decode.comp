@@ -232,8 +232,8 @@ void turn_rows(uint lid, uint n_heads, uvec2 own)
     barrier();
 }
 
-/* q, K and V of the token as integers; K and V also (where `write`) in the cache. */
-void quantize_rows(uint lid, uint block, uint slot, uint kv_head, bool write)
+/* q, K and V of the token as integers, and in p_tile the scales of K and V. */
+void quantize_rows(uint lid)
 {
     for (uint i = lid; i < (ROWS + 2u) * 64u; i += THREADS) {
         uint a = 0u;
@@ -272,20 +272,16 @@ void quantize_rows(uint lid, uint block, uint slot, uint kv_head, bool write)
         p_tile[1] = v_most == 0u ? 0.0 : v;
     }
     barrier();
-    if (!write) {
-        return;
-    }
-    uint k_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, BITS);
-    uint v_at = LK_KV_HEAD_AT(block, kv_head, p.heads >> 16, DIM, LK_KV_V_BITS);
+}
+
+/* The token's key, and what scales it and its value, into the cache. */
+void store_key(uint lid, uint k_at, uint v_at, uint slot)
+{
     for (uint g = lid; g < DIM / 4u; g += THREADS) {
         k_cache[k_at + LK_KV_K_HIGH(4u * g, slot)] = k_own[g].x;
         if (BITS == LK_KV_K_BITS && g % 2u == 0u) {
             k_cache[k_at + LK_KV_K_LOW(DIM, 4u * g, slot)] = k_own[g].y | k_own[g + 1u].y << 4;
         }
-    }
-    for (uint d = lid; d < DIM; d += THREADS) {
-        uint at = v_at + LK_KV_V_AT(DIM, d, slot);
-        v_cache[at] = bitfieldInsert(v_cache[at], uint(v_own[d]), int(8u * (slot % 4u)), 8);
     }
     if (lid == 0u) {
         k_cache[k_at + LK_KV_SCALE_AT(DIM, BITS, slot)] = lk_bits(p_tile[0]);
@@ -458,6 +454,10 @@ void main()
     uint v_bits = v_now[v_at + LK_KV_SCALE_AT(DIM, LK_KV_V_BITS, j)];
     uint word[STEP * PER];
     FETCH_VALUES(v_from)
+    uint beside[PER]; /* words that have the token's value too */
+    LK_UNROLL for (uint e = 0u; e < PER; e++) {
+        beside[e] = v_now[v_at + LK_KV_V_AT(DIM, min(lid % V_LANES + V_LANES * e, DIM - 1u), slot)];
+    }
 
     load_rows(lid, head0, n_heads, kv_head);
     bool norms = p.q_norm != LK_VK_NO_VECTOR || p.k_norm != LK_VK_NO_VECTOR;
@@ -478,7 +478,18 @@ void main()
         w_tile[i] = 0;
     }
     barrier();
-    quantize_rows(lid, block, slot, kv_head, write && newest);
+    quantize_rows(lid);
+    if (write && newest) {
+        store_key(lid, k_at, v_at, slot);
+        LK_UNROLL for (uint e = 0u; e < PER; e++) {
+            uint d = lid + V_LANES * e;
+            if (lid < V_LANES && d < DIM) {
+                uint own_word =
+                    bitfieldInsert(beside[e], uint(v_own[d]), int(8u * (slot % 4u)), 8);
+                v_cache[v_at + LK_KV_V_AT(DIM, d, slot)] = own_word;
+            }
+        }
+    }
 
     uint row0 = (lid >> 6) * SET_ROWS;
     uint key = base + j;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Embed: row token[t], or row pos[t], of a weight chunk, dequantized: an invocation takes 32 elements.
+ * Embed: row token[t], or row pos[t], of a weight chunk, dequantized: an invocation takes 4 elements.
  */
 #version 450
 #include "shaders/common.glsl"
@@ -20,37 +20,39 @@ layout(push_constant) uniform Push
     lk_vk_embed_push p;
 };
 
-void store_element(uint token, uint e, float value)
+void store_elements(uint token, uint first, vec4 values)
 {
-    precise float y = lk_flush(value);
-    if (p.scale != 0x3F800000u) {
-        y = y * lk_flt(p.scale);
+    bool far = false;
+    LK_UNROLL for (uint i = 0u; i < 4u; i++) {
+        precise float y = lk_flush(values[i]);
+        if (p.scale != 0x3F800000u) {
+            y = y * lk_flt(p.scale);
+        }
+        bool inside = first + i < p.cols;
+        y = stored(inside ? y : 0.0, far);
+        if (inside) {
+            out0[token * p.cols + first + i] = y;
+        }
     }
-    if (e < p.cols) {
-        out0[token * p.cols + e] = store_value(y, p.op);
-    }
+    raise(far, p.op);
 }
 
 void main()
 {
     Chunk c = w_chunk(p.n_blocks, p.mid, p.tail);
     w_start(c, 64u);
-    uint b = gl_GlobalInvocationID.x;
+    uint first = gl_GlobalInvocationID.x * 4u;
     uint token = gl_WorkGroupID.y;
     uint row = batch[p.tokens + token] - p.row0;
-    if (row >= p.n_rows || b * 32u >= p.cols) {
+    if (row >= p.n_rows || first >= p.cols) {
         return;
     }
     uint group = row >> 5;
     uint r = row & 31u;
 #ifdef W_FLOAT
-    for (uint e = b * 32u; e < min(b * 32u + 32u, p.cols); e += 4u) {
-        vec4 y = w_floats(c, group, r, e);
-        for (uint i = 0u; i < 4u; i++) {
-            store_element(token, e + i, y[i]);
-        }
-    }
+    store_elements(token, first, w_floats(c, group, r, first));
 #else
+    uint b = first >> 5, i = (first >> 2) & 7u; /* a block, of it a word */
     uint q[8];
 #ifdef W_K
     uint s = b & 7u;
@@ -62,23 +64,28 @@ void main()
     w_sub(c, group, r, b, q);
     precise vec2 scale = w_scale(c, group, r, b);
 #endif
-    for (uint i = 0u; i < 32u; i++) {
-        int v = bitfieldExtract(int(q[i >> 2]), int(8u * (i & 3u)), 8);
+    uint word = q[0];
+    LK_UNROLL for (uint k = 1u; k < 8u; k++) {
+        word = k == i ? q[k] : word;
+    }
+    precise vec4 y;
+    LK_UNROLL for (int k = 0; k < 4; k++) {
+        int v = bitfieldExtract(int(word), 8 * k, 8);
 #ifdef W_K
-        v *= i < 16u ? groups.x : groups.y;
+        v *= i < 4u ? groups.x : groups.y;
 #endif
 #ifdef W_HALVES
-        precise float y = (i < 16u ? scale.x : scale.y) * lk_f22(v);
+        y[k] = (i < 4u ? scale.x : scale.y) * lk_f22(v);
 #else
-        precise float y = scale.x * lk_f22(v);
+        y[k] = scale.x * lk_f22(v);
 #endif
 #ifdef W_MINS
-        precise float m = scale.y * lk_f22(i < 16u ? groups.z : groups.w);
-        y = y - m;
+        precise float m = scale.y * lk_f22(i < 4u ? groups.z : groups.w);
+        y[k] = y[k] - m;
 #elif defined(W_OFFSET)
-        y = y + scale.y;
+        y[k] = y[k] + scale.y;
 #endif
-        store_element(token, b * 32u + i, y);
     }
+    store_elements(token, first, y);
 #endif
 }

@@ -22,7 +22,7 @@ static void embed_chunk(struct lk_vk_builder *b, const struct lk_vk_group *g, in
     char shader[32];
     snprintf(shader, sizeof shader, "embed_%s", lk_type_name((uint32_t)w->type));
     struct lk_vk_step *s =
-        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (cols + 32 * 64 - 1) / (32 * 64));
+        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, (cols + 4 * 64 - 1) / (4 * 64));
     lk_vk_set_pipe(b, s, 0, shader, 0, 0, 0, 0);
     lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
     s->bind[0].sub = c;

@@ -48,7 +48,7 @@ static void fuse_op(struct lk_vk_pass *p, int i)
         lk_vk_fuse_elementwise(p, i, LK_VK_ELT_SCALE);
         break;
     case LK_OP_GATHER:
-        lk_vk_fuse_plain(p, i, LK_VK_GROUP_GATHER);
+        lk_vk_fuse_gather(p, i);
         break;
     case LK_OP_SOFTCAP:
         lk_vk_fuse_elementwise(p, i, LK_VK_ELT_SOFTCAP);

@@ -132,7 +132,10 @@ void lk_vk_fuse_matmul(struct lk_vk_pass *p, int i)
     g->u.matmul.next = m.next;
     g->u.matmul.prep = x.prep;
     g->u.matmul.norm = x.norm;
-    lk_vk_pass_cover(p, g, x.norm);
+    if (x.norm >= 0) {
+        lk_vk_pass_cover(p, g, x.norm);
+        lk_vk_pass_cover(p, g, lk_vk_pass_gather_of(p, x.norm));
+    }
     lk_vk_pass_in(g, x.rows.slot, x.rows.form);
     if (m.epilogue == LK_VK_EPI_ADD) {
         lk_vk_pass_in(g, m.other, LK_VK_PLAIN);
