@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Norm: RMS norm (rule 7) of one group of a row by a workgroup of 128: invocation t runs the
- * chains t and t + 128. With QUANT the result goes to the activation buffer in the same pass; with
- * ADD it is added to a row of another slot, or multiplied by its SiLU; with CENTRE it is a layer norm, of the rest without the mean.
+ * Norm: RMS norm (rule 7) of one group of a row by a workgroup: of 128, whose invocation t runs the
+ * chains t and t + 128, or of 512, whose first 256 run one each. With QUANT the result
+ * goes to the activation buffer in the same pass; with ADD it is added to a row of another slot, or
+ * multiplied by its SiLU; with CENTRE it is a layer norm, of the rest without the mean.
  */
 #version 450
 #include "shaders/common.glsl"
-#include "shaders/quant.glsl"
-
-layout(local_size_x = 128) in;
+layout(local_size_x_id = 3) in;
 layout(constant_id = 1) const uint QUANT = 0;
-layout(constant_id = 2) const uint ADD = 0; /* LK_VK_NORM_ADD, LK_VK_NORM_GLU */
-layout(constant_id = 3) const uint CENTRE = 0;
+layout(constant_id = 2) const uint MODE = 0;      /* LK_VK_NORM_ADD or _GLU, + LK_VK_NORM_CENTRE */
+layout(constant_id = 3) const uint THREADS = 128; /* 128, or 512 and no CENTRE */
+const uint ADD = MODE & 15u;
+const bool CENTRE = (MODE & LK_VK_NORM_CENTRE) != 0u;
+const uint CHAINS = 256u, RUNNERS = THREADS < CHAINS ? THREADS : CHAINS;
+
+#include "shaders/quant.glsl"
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -42,15 +46,17 @@ layout(push_constant) uniform Push
     lk_vk_norm_push p;
 };
 
-shared float sums[128];
+shared float sums[RUNNERS];
 
-/* The fold by halves over the chains of all invocations; the first was of t, the second of t + 128.
- * Every invocation gets the sum. */
+/* The fold by halves over the chains of all invocations; the first was of t, the second of t + 128, or
+ * 0. Every invocation gets the sum. */
 float fold(uint t, float first, float second)
 {
     precise float s = first + second;
-    sums[t] = s;
-    for (uint h = 64u; h > 0u; h >>= 1) {
+    if (t < RUNNERS) {
+        sums[t] = s;
+    }
+    for (uint h = RUNNERS / 2u; h > 0u; h >>= 1) {
         barrier();
         if (t < h) {
             s = s + sums[t + h];
@@ -83,18 +89,18 @@ void main()
     uint base = row * p.width + gl_WorkGroupID.x * p.group;
     uint w_at = gl_WorkGroupID.x * p.apart;
     precise float centre = 0.0;
-    if (CENTRE != 0u) {
+    if (CENTRE) {
         centre = mean_of(t, base);
     }
     precise float s0 = 0.0;
     precise float s1 = 0.0;
-    for (uint i = t; i < p.group; i += 1024u) {
+    for (uint i = t; i < p.group && t < RUNNERS; i += 8u * RUNNERS) {
         precise float x[8]; /* beyond the group +0, which changes no sum */
         [[unroll]] for (uint c = 0u; c < 8u; c++) {
             x[c] = 0.0;
-            if (i + 128u * c < p.group) {
-                x[c] = in0[base + i + 128u * c];
-                if (CENTRE != 0u) {
+            if (i + RUNNERS * c < p.group) {
+                x[c] = in0[base + i + RUNNERS * c];
+                if (CENTRE) {
                     x[c] = x[c] - centre;
                     x[c] = lk_flush(x[c]);
                 }
@@ -104,13 +110,17 @@ void main()
             precise float a = x[c] * x[c];
             precise float b = x[c + 1u] * x[c + 1u];
             s0 = s0 + a;
-            s1 = s1 + b;
+            if (RUNNERS < CHAINS) {
+                s1 = s1 + b;
+            } else {
+                s0 = s0 + b;
+            }
         }
     }
     precise float m = fold(t, s0, s1) * lk_flt(p.inv_n);
     m = m + lk_flt(p.eps);
     precise float r = lk_rsqrt(m);
-    for (uint first = 0u; first < p.group; first += 512u) {
+    for (uint first = 0u; first < p.group; first += PASS) {
         precise vec4 y = vec4(0.0);
         precise vec4 x = vec4(0.0);
         precise vec4 w = vec4(0.0);
@@ -129,7 +139,7 @@ void main()
         for (uint i = 0u; i < 4u; i++) {
             if (e + i < p.group) {
                 precise float d = x[i];
-                if (CENTRE != 0u) {
+                if (CENTRE) {
                     d = d - centre;
                     d = lk_flush(d);
                 }

@@ -92,8 +92,9 @@ struct lk_vk_embed_push {
 };
 
 /* norm: rows of `width` in groups of `group`; then quantize into x when the variant does */
-#define LK_VK_NORM_ADD 1
-#define LK_VK_NORM_GLU 2
+#define LK_VK_NORM_ADD    1
+#define LK_VK_NORM_GLU    2
+#define LK_VK_NORM_CENTRE 16 /* a layer norm */
 struct lk_vk_norm_push {
     LK_PARAMS_U32 n_rows, width, group;
     LK_PARAMS_U32 apart;      /* from a group's weights to the next one's; 0: they are the same */

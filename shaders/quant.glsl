@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Quant: activations for a matmul (rule 4), by a workgroup of 128, 4 elements to an invocation: the
- * layout of the activation buffer is in params.h (lk_vk_quantize_push).
+ * Quant: activations for a matmul (rule 4), by a workgroup of THREADS, which the including file has,
+ * 4 elements to an invocation: the layout of the activation buffer is in params.h
+ * (lk_vk_quantize_push).
  */
 layout(constant_id = 0) const uint KIND = 0; /* LK_VK_X_* */
 
@@ -10,10 +11,11 @@ layout(std430, binding = 3) writeonly buffer Act
     uint act[];
 };
 
-shared uint block_max[16];
-shared int block_sum[32];
+const uint PASS = 4u * THREADS; /* elements handled together */
+shared uint block_max[PASS / 32u];
+shared int block_sum[PASS / 16u];
 
-/* Elements [first, first + 4) of row `row`, of 512 handled together by the workgroup; those at
+/* Elements [first, first + 4) of row `row`, of PASS handled together by the workgroup; those at
  * or beyond `width` are padding. Called by all invocations. */
 void quantize_pass(uint row, uint first, uint width, vec4 x, uint stride, uint at_d,
                    uint at_s)
@@ -36,10 +38,8 @@ void quantize_pass(uint row, uint first, uint width, vec4 x, uint stride, uint a
     uint block = KIND == LK_VK_X_Q32 ? lid >> 3 : lid >> 6;
     bool valid = first < width;
     barrier();
-    if (lid < 16u) {
-        block_max[lid] = 0u;
-    }
-    if (lid < 32u) {
+    if (lid < PASS / 16u) {
+        block_max[lid >> 1] = 0u;
         block_sum[lid] = 0;
     }
     barrier();

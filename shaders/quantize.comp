@@ -5,6 +5,7 @@
  */
 #version 450
 #include "shaders/common.glsl"
+const uint THREADS = 128u;
 #include "shaders/quant.glsl"
 
 layout(local_size_x = 128) in;

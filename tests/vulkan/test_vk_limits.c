@@ -100,7 +100,8 @@ Test(vk_limits, shaders_are_measured)
         const char *shader;
         uint32_t spec[4], threads, shared;
     } CASE[] = {
-        {"norm", {0}, 128, 128 * 4 + 16 * 4 + 32 * 4},
+        {"norm", {0, 1, 0, 128}, 128, 128 * 4 + 16 * 4 + 32 * 4},
+        {"norm", {0, 1, 0, 512}, 512, 256 * 4 + 64 * 4 + 128 * 4},
         {"rope", {0}, 64, 0},
         {"stream", {128}, 128, 16},
         {"attn", {16, 256, LK_VK_ATTN_VALUES(256), 128}, 128, 16 * (2 * 256 + 6 * 64 + 16)},
@@ -192,8 +193,8 @@ Test(vk_limits, fixed_kernels_fit_the_least_device)
 {
     VkPhysicalDeviceProperties p = least();
     uint32_t zero[4] = {0};
-    static const char *const FIXED[] = {"quantize",    "norm",   "rope",  "kv_store", "attn_merge",
-                                        "elementwise", "gather", "probe", "probe_dot"};
+    static const char *const FIXED[] = {"quantize",    "rope",   "kv_store", "attn_merge",
+                                        "elementwise", "gather", "probe",    "probe_dot"};
     for (size_t i = 0; i < LK_COUNT(FIXED); i++) {
         cr_assert(fits(&p.limits, FIXED[i], zero), "%s", FIXED[i]);
     }
@@ -206,6 +207,7 @@ Test(vk_limits, fixed_kernels_fit_the_least_device)
         snprintf(name, sizeof name, "embed_%s", types[t].name);
         cr_assert(fits(&p.limits, name, zero), "%s", name);
     }
+    cr_assert(fits(&p.limits, "norm", (const uint32_t[4]){0, 1, 0, 128}));
     /* One more than there is, of either. */
     const uint32_t spec[4] = {16, 256, LK_VK_ATTN_VALUES(256), 128};
     p.limits.maxComputeSharedMemorySize = 14592;

@@ -58,31 +58,17 @@ static bool makes(const struct lk_plan *plan, const struct lk_vk_group *g, int s
     return false;
 }
 
-/* The slot that a gather reads which makes `slot`, or the slot itself. */
-static int before_gather(const struct lk_plan *plan, int slot)
-{
-    for (int i = 0; i < plan->n_ops; i++) {
-        if (plan->ops[i].kind == LK_OP_GATHER && plan->ops[i].out == slot) {
-            return plan->ops[i].in[0];
-        }
-    }
-    return slot;
-}
-
 /* A group reads what its ops read and do not make themselves, and nothing else. */
-static void check_reads(const struct lk_plan *plan, const struct lk_vk_group *g, bool decode,
-                        const char *what)
+static void check_reads(const struct lk_plan *plan, const struct lk_vk_group *g, const char *what)
 {
     bool wanted[LK_VK_GROUP_IN] = {false};
     for (int i = 0; i < g->n_ops; i++) {
         const struct lk_op *op = &plan->ops[g->op[i]];
         for (int k = 0; k < op->n_in; k++) {
             int slot = op->in[k];
-            bool norm = decode && (op->kind == LK_OP_NORM || op->kind == LK_OP_LAYER_NORM);
             if (makes(plan, g, slot)) {
                 continue;
             }
-            slot = norm && !names(g->in, g->n_in, slot) ? before_gather(plan, slot) : slot;
             cr_assert(names(g->in, g->n_in, slot), "%s: op %d reads slot %d", what, g->op[i], slot);
             for (int n = 0; n < g->n_in; n++) {
                 wanted[n] |= g->in[n].slot == slot;
@@ -155,7 +141,7 @@ struct lk_vk_groups vk_groups_of(const struct lk_plan *plan, enum lk_vk_list_kin
     for (int i = 0; i < groups.n; i++) {
         const struct lk_vk_group *g = &groups.group[i];
         check_group(plan, g, all, what);
-        check_reads(plan, g, list == LK_VK_DECODE, what);
+        check_reads(plan, g, what);
         for (int k = 0; k < g->n_ops; k++) {
             bool again = g->kind == LK_VK_GROUP_MATMUL && g->u.matmul.norm == g->op[k];
             cr_assert(times[g->op[k]] == 0 || again, "%s: op %d twice", what, g->op[k]);
