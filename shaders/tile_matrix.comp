@@ -39,6 +39,7 @@ layout(std430, binding = 1) readonly buffer Act4
     uvec4 x4[];
 };
 #define STORES 8u
+#define STORE_GLU
 #include "shaders/tile_store.glsl"
 
 #if defined(LK_W_Q6_K) || defined(LK_W_IQ2_XS) || defined(LK_W_IQ2_S) || defined(LK_W_IQ1_M)
@@ -51,6 +52,9 @@ layout(std430, binding = 1) readonly buffer Act4
 #define W_STEP_SCALE
 #endif
 const uint N_STEPS = 4u; /* of a super-block */
+/* Of a GLU the second half of a tile's rows are those of up, beside the same of gate. */
+const uint OUT_ROWS = GLU ? BM / 2u : BM; /* of results */
+const uint OUT_PARTS = THREADS / OUT_ROWS;
 
 const uint SUBGROUPS_M = BM / 32u; /* side by side along the rows, and along the tokens */
 const uint SUBGROUPS_N = THREADS / BM;
@@ -495,15 +499,22 @@ void leave(uint j, Place place, uint part, uint row, uint row0, uint at_n, uint 
         STORE_COLUMNS(y[i * TN + j], at_n * 16u * STAGE + (row0 >> 2) + 4u * i, STAGE);
     }
     barrier();
-    for (uint first = part; first < 16u * SUBGROUPS_N; first += STORES * SUBGROUPS_N) {
+    for (uint first = part; first < 16u * SUBGROUPS_N; first += STORES * OUT_PARTS) {
         uint token[STORES];
-        float value[STORES];
+        float value[STORES], up[STORES];
         STEP_UNROLL for (uint i = 0u; i < BOUND(STORES); i++) {
-            uint t = first + i * SUBGROUPS_N;
+            uint t = first + i * OUT_PARTS;
             token[i] = token0 + ((t >> 4) * TN + j) * 16u + (t & 15u);
             value[i] = lk_flt(tile[t * STAGE + (row >> 2)][row & 3u]);
+            if (GLU) {
+                up[i] = lk_flt(tile[t * STAGE + ((row + OUT_ROWS) >> 2)][row & 3u]);
+            }
         }
-        store(place, token, value);
+        if (GLU) {
+            store_glu(place, token, value, up);
+        } else {
+            store(place, token, value);
+        }
     }
     barrier();
 }
@@ -514,7 +525,7 @@ void main()
     /* The tokens of a tile of rows come one after the other: its weights are read once. */
     uint at = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
     uint row_tile = at / gl_NumWorkGroups.y, token_tile = at - row_tile * gl_NumWorkGroups.y;
-    uint group0 = row_tile * (BM / 32u), token0 = token_tile * BN;
+    uint group0 = row_tile * (OUT_ROWS / 32u), token0 = token_tile * BN;
     uint n_groups = p.n_groups;
     if (EXPERTS) {
         if (!begin_experts(token_tile)) {
@@ -534,6 +545,10 @@ void main()
     w_start(c, THREADS);
     uint row = lid & (BM - 1u), part = lid / BM;
     uint group = expert_group + min(group0 + (row >> 5), n_groups - 1u), r = row & 31u;
+    if (GLU) {
+        group = min(group0 + ((row & (OUT_ROWS - 1u)) >> 5), p.rg1 - 1u);
+        group += row < OUT_ROWS ? 0u : p.rg1;
+    }
     uint row0 = (lid >> 5) % SUBGROUPS_M * 32u; /* of this subgroup */
     uint at_n = (lid >> 5) / SUBGROUPS_M, col0 = at_n * 16u * TN;
 
@@ -603,6 +618,8 @@ void main()
         barrier();
     }
 #endif
+    row = lid & (OUT_ROWS - 1u);
+    part = lid / OUT_ROWS;
     Place place = place_of(group0 + (row >> 5), r);
     /* some matrices of each subgroup at a time: rows lie side by side when they are stored */
 #ifdef LK_MATRIX /* numbers that are constants keep `y` in registers */

@@ -26,6 +26,7 @@ layout(push_constant) uniform Push
 
 const bool EXPERTS = (EPI & LK_VK_EPI_EXPERTS) != 0u;
 const bool HEADS = (EPI & LK_VK_EPI_HEADS) != 0u;
+const bool GLU = EPI == LK_VK_EPI_SILU || EPI == LK_VK_EPI_GELU; /* where STORE_GLU is */
 layout(std430, binding = 6) readonly buffer Sorted
 {
     uint sorted[]; /* see lk_vk_sort_push; its rows begin at w1 */
@@ -145,3 +146,25 @@ void store(Place place, uint token[STORES], float value[STORES])
     raise(far, place.op);
     raise(far_next, p.op_next);
 }
+
+#ifdef STORE_GLU
+/* The same of the GLU of gate and up. */
+void store_glu(Place place, uint token[STORES], float gate[STORES], float up[STORES])
+{
+    bool far = false, far_up = false, far_next = false;
+    STORE_UNROLL for (uint i = 0u; i < STORES; i++) {
+        bool there = place.to == 0u && token[i] < p.n_tokens;
+        precise float y = stored(there ? gate[i] : 0.0, far);
+        precise float u = stored(there ? up[i] : 0.0, far_up);
+        y = EPI == LK_VK_EPI_SILU ? lk_silu(y) : lk_gelu(y);
+        y = y * u;
+        y = stored(y, far_next);
+        if (there) {
+            out0[place.at + token[i] * place.stride] = y;
+        }
+    }
+    raise(far, p.op0);
+    raise(far_up, p.op1);
+    raise(far_next, p.op_next);
+}
+#endif

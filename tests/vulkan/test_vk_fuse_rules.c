@@ -101,11 +101,19 @@ Test(vk_fuse_rules, a_glu_is_the_epilogue_of_its_mat_vecs)
     ARE(&h, LK_VK_FEW, "few", "by quantize, to q256", "matmul+matmul+glu by matmul");
     ARE(&h, LK_VK_MANY, "many", "by quantize, to q256", "matmul+matmul by matmul",
         "glu by elementwise");
+    struct lk_vk_facts wide = VK_FACTS_GPU; /* tiles as matrix units have them, by loops too */
+    wide.narrow = false;
+    are_on(&h, LK_VK_MANY, &wide, "wide tiles",
+           (const char *const[]){"by quantize, to q256", "matmul+matmul+glu by matmul", NULL});
     h.plan.ops[2].u.glu.act = LK_ACT_GELU;
     struct lk_vk_groups g = vk_groups_of(&h.plan, LK_VK_FEW, true, &VK_FACTS_GPU, "gelu");
     cr_assert_eq(g.group[1].u.matmul.epilogue, LK_VK_EPI_GELU);
     cr_assert(g.group[1].u.matmul.part[0] == 0 && g.group[1].u.matmul.next == 2);
     lk_vk_groups_free(&g);
+    gate_up(&h, LK_TYPE_F16, LK_TYPE_F16, false);
+    are_on(&h, LK_VK_MANY, &wide, "tiles of floats",
+           (const char *const[]){"by quantize, to r13", "matmul+matmul by matmul",
+                                 "glu by elementwise", NULL});
     /* Gate lies first whichever comes first. */
     gate_up(&h, LK_TYPE_Q4_K, LK_TYPE_Q4_K, true);
     g = vk_groups_of(&h.plan, LK_VK_FEW, true, &VK_FACTS_GPU, "up first");

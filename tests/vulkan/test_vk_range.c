@@ -34,35 +34,69 @@ Test(vk_range, range_errors_name_the_op)
     vk_pair_close();
 }
 
-/* The matmul of a prompt with one weight that is not 0, 100 d, and one element, x of a token, then
- * the sum with its input. */
-static lk_status far_tile(const char *variant, int token, int row, double d, float x, lk_error *err)
+enum { ROWS = 64, TOKENS = 70, BLOCK = 34 };
+
+/* A square of Q8_0 whose only weight that is not 0 is 100 d, on the diagonal. */
+static int one_weight(struct vk_bench *b, int row, double d)
 {
-    enum { ROWS = 64, TOKENS = 70, BLOCK = 34 };
     uint16_t scale = half_of(d);
-    struct vk_bench b;
-    vk_bench_begin(&b, ROWS, TOKENS, "a value out of range");
-    memset(b.hidden, 0, sizeof(float) * ROWS * TOKENS);
-    b.hidden[token * ROWS + row] = x;
-    int w = vk_bench_weight(&b, LK_TYPE_Q8_0, ROWS, ROWS, 12);
-    uint8_t *of = (uint8_t *)(uintptr_t)b.c.plan.weights[w].data;
+    int w = vk_bench_weight(b, LK_TYPE_Q8_0, ROWS, ROWS, 12);
+    uint8_t *of = (uint8_t *)(uintptr_t)b->c.plan.weights[w].data;
     memset(of, 0, ROWS * ROWS / 32 * BLOCK);
     uint8_t *block = of + (row * (ROWS / 32) + row / 32) * BLOCK;
     memcpy(block, &scale, sizeof scale);
     block[2 + row % 32] = 100;
-    int a = vk_bench_slot(&b, ROWS, LK_ROWS_TOKENS);
-    vk_bench_op(&b, LK_OP_MATMUL, 0, -1, a, w);
-    vk_bench_op(&b, LK_OP_ADD, 0, a, vk_bench_slot(&b, ROWS, LK_ROWS_TOKENS), -1);
-    lk_status status = vk_pair_status(vk_pair_device(variant), &b.c, err);
+    return w;
+}
+
+/* A prompt whose only element that is not 0 is x of a token. */
+static void begin_prompt(struct vk_bench *b, int token, int row, float x)
+{
+    vk_bench_begin(b, ROWS, TOKENS, "a value out of range");
+    memset(b->hidden, 0, sizeof(float) * ROWS * TOKENS);
+    b->hidden[token * ROWS + row] = x;
+}
+
+static lk_status end_prompt(struct vk_bench *b, const char *variant, lk_error *err)
+{
+    lk_status status = vk_pair_status(vk_pair_device(variant), &b->c, err);
     if (status == LK_OK) {
-        vk_pair_compare(vk_pair_device(variant), &b.c);
+        vk_pair_compare(vk_pair_device(variant), &b->c);
     }
-    vk_bench_release(&b);
+    vk_bench_release(b);
     return status;
 }
 
+/* The matmul of a prompt, then the sum with its input. */
+static lk_status far_tile(const char *variant, int token, int row, double d, float x, lk_error *err)
+{
+    struct vk_bench b;
+    begin_prompt(&b, token, row, x);
+    int w = one_weight(&b, row, d), a = vk_bench_slot(&b, ROWS, LK_ROWS_TOKENS);
+    vk_bench_op(&b, LK_OP_MATMUL, 0, -1, a, w);
+    vk_bench_op(&b, LK_OP_ADD, 0, a, vk_bench_slot(&b, ROWS, LK_ROWS_TOKENS), -1);
+    return end_prompt(&b, variant, err);
+}
+
+/* Gate and up of a prompt, then their GLU. */
+static lk_status far_glu(const char *variant, int token, int row, const double d[2], float x,
+                         lk_error *err)
+{
+    struct vk_bench b;
+    begin_prompt(&b, token, row, x);
+    int of[2];
+    for (int i = 0; i < 2; i++) {
+        int w = one_weight(&b, row, d[i]);
+        of[i] = vk_bench_slot(&b, ROWS, LK_ROWS_TOKENS);
+        vk_bench_op(&b, LK_OP_MATMUL, 0, -1, of[i], w);
+    }
+    vk_bench_op(&b, LK_OP_GLU, of[0], of[1], vk_bench_slot(&b, ROWS, LK_ROWS_TOKENS), -1)
+        ->u.glu.act = LK_ACT_SILU;
+    return end_prompt(&b, variant, err);
+}
+
 /* Tiles store several results at a time: each of them is looked at, and so is its sum with a
- * residual. */
+ * residual, and what a GLU makes of two. */
 Test(vk_range, tiles_tell_of_a_value_out_of_range)
 {
     static const struct {
@@ -76,6 +110,15 @@ Test(vk_range, tiles_tell_of_a_value_out_of_range)
         cr_assert_eq(far_tile(variant, t, r, 0.01, 0.7e12f, &err), LK_E_RANGE, "token %d", t);
         cr_assert(strstr(err.message, "add"), "%s", err.message);
         cr_assert_eq(far_tile(variant, t, r, 0.1, 0.4e12f, &err), LK_E_RANGE, "token %d", t);
+        cr_assert(strstr(err.message, "matmul"), "%s", err.message);
+        /* the SiLU of a large negative gate is 0, and so is what a gate of 0 makes of up */
+        static const double BOTH[2] = {0.01, 0.01}, GATE[2] = {2e4, 0.0}, UP[2] = {0.0, 2e4};
+        cr_assert_eq(far_glu(variant, t, r, BOTH, 1e6f, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(far_glu(variant, t, r, BOTH, 1.2e6f, &err), LK_E_RANGE, "token %d", t);
+        cr_assert(strstr(err.message, "glu"), "%s", err.message);
+        cr_assert_eq(far_glu(variant, t, r, GATE, -1.2e6f, &err), LK_E_RANGE, "token %d", t);
+        cr_assert(strstr(err.message, "matmul"), "%s", err.message);
+        cr_assert_eq(far_glu(variant, t, r, UP, 1.2e6f, &err), LK_E_RANGE, "token %d", t);
         cr_assert(strstr(err.message, "matmul"), "%s", err.message);
     }
     vk_pair_close();

@@ -101,7 +101,8 @@ static void is_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_g
     uint32_t rows = cols == 32 || floats ? 0 : 32 * groups;
     is_kernel(t.kernel, shader, floats ? 2 * groups : rows, rows ? cols : 0, LK_VK_EPI_ADD,
               2 * rows);
-    cr_assert(t.groups == groups && t.cols == cols, "%s: %u x %u", shader, t.groups, t.cols);
+    cr_assert(t.size.groups == groups && t.size.cols == cols, "%s: %u x %u", shader, t.size.groups,
+              t.size.cols);
 }
 
 Test(vk_tile, tiles_are_large_where_many_of_them_fit)
@@ -133,6 +134,50 @@ Test(vk_tile, tiles_are_large_where_many_of_them_fit)
     f.matrix = true;
     f.many_tiles = 1000000;
     is_tile(&f, LK_TYPE_Q4_K, 512, 512, "tile_Q4_K_matrix", 2, 64);
+}
+
+/* Where the multiprocessors are known, large tiles are taken where their rounds last less long: of
+ * 132, 32 x 4 tiles are one round, and 160 two, for which small ones need three of 264. */
+Test(vk_tile, tiles_by_the_rounds_they_take)
+{
+    static const struct {
+        enum lk_type type;
+        uint32_t n_groups, tokens, epilogue;
+        bool large;
+    } CASE[] = {{LK_TYPE_Q4_K, 128, 512, LK_VK_EPI_ADD, true},
+                {LK_TYPE_Q4_K, 160, 512, LK_VK_EPI_STORE, false},
+                {LK_TYPE_Q4_K, 160, 2048, LK_VK_EPI_STORE, true}, /* many */
+                {LK_TYPE_Q4_K, 128, 256, LK_VK_EPI_ADD, false},
+                {LK_TYPE_Q4_K, 128, 17, LK_VK_EPI_ADD, false},
+                {LK_TYPE_Q4_K, 448, 64, LK_VK_EPI_SILU, false}, /* 224 of 128 rows of gate and up */
+                {LK_TYPE_Q4_K, 448, 128, LK_VK_EPI_SILU, true},
+                {LK_TYPE_Q6_K, 128, 256, LK_VK_EPI_ADD,
+                 false}, /* 64 x 2 of 64 x 128: a round too */
+                {LK_TYPE_Q6_K, 128, 512, LK_VK_EPI_ADD, true},
+                {LK_TYPE_Q6_K, 32, 2048, LK_VK_EPI_STORE, true}};
+    struct lk_vk_facts f = VK_FACTS_GPU;
+    f.narrow = false;
+    f.matrix = true;
+    f.cores = 132;
+    for (size_t i = 0; i < LK_COUNT(CASE); i++) {
+        struct lk_vk_tile t[LK_VK_TILES];
+        int n = lk_vk_tiles_for(&f, CASE[i].type, CASE[i].n_groups, 2048, CASE[i].epilogue, t);
+        cr_assert_eq(n, 2, "case %zu: %d tiles", i, n);
+        const struct lk_vk_tile_size size[LK_VK_TILES] = {t[0].size, t[1].size};
+        cr_assert_eq(lk_vk_tile_large(&f, size, CASE[i].n_groups, CASE[i].tokens), CASE[i].large,
+                     "case %zu", i);
+        struct lk_vk_tile best =
+            lk_vk_tile_for(&f, CASE[i].type, CASE[i].n_groups, CASE[i].tokens, CASE[i].epilogue);
+        cr_assert_str_eq(best.kernel.shader, t[0].kernel.shader);
+        cr_assert_eq(best.size.cols, CASE[i].large ? 128 : 64, "case %zu", i);
+        uint32_t halves = CASE[i].epilogue == LK_VK_EPI_SILU ? 2 : 1;
+        cr_assert_eq(t[0].size.groups, 2 / halves);
+        cr_assert_eq(t[1].size.groups, (CASE[i].type == LK_TYPE_Q6_K ? 2 : 4) / halves);
+    }
+    f.cores = 0; /* not known: only many are */
+    struct lk_vk_tile t[LK_VK_TILES];
+    cr_assert_eq(lk_vk_tiles_for(&f, LK_TYPE_Q4_K, 128, 512, LK_VK_EPI_ADD, t), 1);
+    cr_assert_eq(lk_vk_tiles_for(&f, LK_TYPE_Q4_K, 128, 2048, LK_VK_EPI_ADD, t), 2);
 }
 
 /* Whatever the facts, a mat-vec is a shader of this build that fits them. */

@@ -157,8 +157,8 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
         tile = lk_vk_tile_for(b->facts, mx->type, mx->expert_groups, each > 0 ? each : 1,
                               LK_VK_EPI_STORE | LK_VK_EPI_EXPERTS);
         kernel = tile.kernel;
-        list = sorted_piece(b, route, experts, tile.cols);
-        p.w1 = rows_at(b, experts, tile.cols);
+        list = sorted_piece(b, route, experts, tile.size.cols);
+        p.w1 = rows_at(b, experts, tile.size.cols);
     }
     struct lk_vk_step *s =
         lk_vk_add_step(b, LK_ROWS_ROUTED, few ? LK_VK_GRID_ROWS : LK_VK_GRID_SORTED,
@@ -171,8 +171,7 @@ static void chunk_step(struct lk_vk_builder *b, const struct lk_vk_group *g, int
         s->op[1] = part[1];
     }
     s->y = experts;
-    s->tile_groups = tile.groups;
-    s->tile_cols = tile.cols;
+    s->tile[0] = tile.size;
     lk_vk_set_pipe(b, s, 0, kernel.shader, kernel.spec[0], kernel.spec[1], kernel.spec[2],
                    kernel.spec[3]);
     lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
@@ -263,8 +262,7 @@ static void head_step(struct lk_vk_builder *b, const struct lk_vk_group *g,
     s->times = n;
     s->work = (uint64_t)mx->expert_groups * LK_VK_ROWS * (uint64_t)mx->cols;
     s->y = n;
-    s->tile_groups = tile.groups;
-    s->tile_cols = tile.cols;
+    s->tile[0] = tile.size;
     lk_vk_set_pipe(b, s, 0, kernel.shader, kernel.spec[0], kernel.spec[1], kernel.spec[2],
                    kernel.spec[3]);
     lk_vk_bind(s, 0, LK_VK_BIND_CHUNK, m, false);
@@ -286,7 +284,7 @@ static void head_step(struct lk_vk_builder *b, const struct lk_vk_group *g,
                                   .rg2 = 1,
                                   .n0 = rows,
                                   .w0 = rows,
-                                  .w1 = tile.cols,
+                                  .w1 = tile.size.cols,
                                   .w2 = n,
                                   .at0 = chunk->group0,
                                   .op0 = (uint32_t)g->lead};

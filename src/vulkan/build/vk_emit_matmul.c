@@ -51,10 +51,12 @@ static void set_kernels(struct lk_vk_builder *b, struct lk_vk_step *s, const str
         s->x = b->kind == LK_VK_DECODE ? k.x : s->x;
     }
     if (most > LK_VK_FEW_TOKENS) {
-        struct lk_vk_tile t = lk_vk_tile_for(f, m->type, s->x, most, g->u.matmul.epilogue);
-        s->tile_groups = t.groups;
-        s->tile_cols = t.cols;
-        set_kernel(b, s, LK_VK_TILE, &t.kernel);
+        struct lk_vk_tile t[LK_VK_TILES];
+        int n = lk_vk_tiles_for(f, m->type, s->x, most, g->u.matmul.epilogue, t);
+        for (int i = 0; i < n; i++) {
+            s->tile[i] = t[i].size;
+            set_kernel(b, s, LK_VK_TILE + i, &t[i].kernel);
+        }
     }
 }
 

@@ -14,7 +14,8 @@ struct lk_vk_facts {
     uint32_t max_threads;  /* invocations of a workgroup along x */
     uint32_t shared_bytes; /* of a workgroup */
     uint32_t max_groups;   /* workgroups of a dispatch along x */
-    uint32_t many_tiles;   /* matmuls of as many large tiles take those */
+    uint32_t many_tiles;   /* matmuls of as many large tiles take those, whatever the device */
+    uint32_t cores;        /* multiprocessors; 0: not known */
     uint64_t max_binding;  /* bytes that a kernel can bind */
     uint64_t max_block;    /* bytes of an allocation of weights */
     /* features in use, see vk_device.h */

@@ -6,6 +6,7 @@
 
 #include "vulkan/build/vk_fuse_rows.h"
 #include "vulkan/build/vk_pack.h"
+#include "vulkan/build/vk_tile.h"
 
 /* Matmuls of one input that are one kernel. */
 struct matmuls {
@@ -28,13 +29,14 @@ static int64_t rows_of(const struct lk_vk_pass *p, int op)
     return p->plan->weights[p->plan->ops[op].weight].rows;
 }
 
-/* Gate and up, whose GLU is the epilogue of a mat-vec. */
+/* Gate and up, whose GLU is the epilogue of their matmul. */
 static bool take_glu(const struct lk_vk_pass *p, int i, struct matmuls *m)
 {
     const struct lk_plan *plan = p->plan;
     const struct lk_op *op = &plan->ops[i];
     int g = lk_vk_pass_sole_reader(p, op->out, LK_OP_GLU);
-    if (!p->few || g < 0) {
+    bool tiles = !p->few;
+    if (g < 0 || (tiles && !lk_vk_tile_takes_glu(p->facts, plan->weights[op->weight].type))) {
         return false;
     }
     const struct lk_op *glu = &plan->ops[g];

@@ -244,7 +244,11 @@ static uint32_t ceil_div(uint32_t a, uint32_t b)
 
 int lk_vk_variant_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uint32_t rows)
 {
-    return s->grid == LK_VK_GRID_MATMUL ? lk_vk_variant_for(f, rows) : 0;
+    if (s->grid != LK_VK_GRID_MATMUL) {
+        return 0;
+    }
+    int v = lk_vk_variant_for(f, rows);
+    return v == LK_VK_TILE && lk_vk_tile_large(f, s->tile, s->x, rows) ? LK_VK_TILE_LARGE : v;
 }
 
 /* Workgroups along x and y for a number of rows; of attention, the most there can be. */
@@ -252,12 +256,13 @@ static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uin
                     uint32_t *x, uint32_t *y)
 {
     int v = lk_vk_variant_of(f, s, rows);
+    const struct lk_vk_tile_size *tile = &s->tile[v == LK_VK_TILE_LARGE];
     *x = s->x;
     *y = rows;
     switch (s->grid) {
     case LK_VK_GRID_MATMUL:
-        *x = v == LK_VK_TILE ? ceil_div(s->x, s->tile_groups) : s->x;
-        *y = ceil_div(rows, v == LK_VK_TILE ? s->tile_cols : lk_vk_variant_cols(f, v));
+        *x = v >= LK_VK_TILE ? ceil_div(s->x, tile->groups) : s->x;
+        *y = ceil_div(rows, v >= LK_VK_TILE ? tile->cols : lk_vk_variant_cols(f, v));
         break;
     case LK_VK_GRID_ELEMS: {
         uint32_t groups = ceil_div(rows * s->y, 128);
@@ -278,8 +283,8 @@ static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uin
         *y = rows < s->y ? rows : s->y;
         break;
     case LK_VK_GRID_SORTED: /* a last tile that is not full, of each expert, and the full ones */
-        *x = ceil_div(s->x, s->tile_groups);
-        *y = lk_vk_sorted_tiles(rows, s->y, s->tile_cols);
+        *x = ceil_div(s->x, tile->groups);
+        *y = lk_vk_sorted_tiles(rows, s->y, tile->cols);
         break;
     case LK_VK_GRID_ROWS:
         break;

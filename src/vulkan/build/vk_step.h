@@ -42,14 +42,14 @@ enum lk_vk_grid {
     LK_VK_GRID_MERGE,  /* (x, rows * y) */
     LK_VK_GRID_ONE,    /* one workgroup */
     LK_VK_GRID_SEQS,   /* (x, as many sequences as rows can be of, at most y) */
-    LK_VK_GRID_SORTED  /* (x / tile_groups, the most tiles of rows of y experts) */
+    LK_VK_GRID_SORTED  /* (x / groups of a tile, the most tiles of rows of y experts) */
 };
 
 struct lk_vk_step {
     enum lk_vk_grid grid;
     uint32_t x, y, z;
-    uint32_t tile_groups, tile_cols; /* row groups and tokens of a tile of LK_VK_TILE */
-    VkPipeline pipe[LK_VK_VARIANTS]; /* [0] but for matmuls */
+    struct lk_vk_tile_size tile[LK_VK_TILES]; /* cols 0: there is none */
+    VkPipeline pipe[LK_VK_VARIANTS];          /* [0] but for matmuls */
     struct lk_vk_bind bind[LK_VK_BINDINGS];
     VkDescriptorSet set;
     enum lk_rows rows;

@@ -10,6 +10,9 @@
 
 enum { MANY_GROUPS = 256 }; /* workgroups that fill any GPU */
 enum { MOST_WORKERS = 28 }; /* of a mat-vec of few workgroups */
+/* How long all multiprocessors take for the tiles that they run at once: 2 small ones, or large
+ * ones, of which a unit of work is done in 0.85 of the time. */
+enum { ROUND_SMALL = 10, ROUND_LARGE = 17 };
 
 static uint32_t least_of(uint32_t a, uint32_t b)
 {
@@ -90,58 +93,86 @@ struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type,
 
 /* ---- tiles ---- */
 
-/* Rows and tokens of a tile of tile_matrix.comp. */
-struct shape {
-    uint32_t rows, tokens;
-};
-
-/* Large tiles where there are many of them: they need less memory traffic, and a GPU runs few at a
- * time. A type has one large shape, which the probe tries: 128 rows don't fit where weights are two
- * limbs. */
-static struct shape shape_for(const struct lk_vk_facts *f, const char *shader, uint32_t n_groups,
-                              uint32_t tokens)
+bool lk_vk_tile_takes_glu(const struct lk_vk_facts *f, enum lk_type type)
 {
-    static const struct shape SMALL = {64, 64}, LARGE[] = {{128, 128}, {64, 128}};
-    for (size_t i = 0; i < LK_COUNT(LARGE); i++) {
-        struct shape s = LARGE[i];
-        if (lk_vk_facts_fit(f, shader,
-                            (const uint32_t[4]){s.rows, s.tokens, LK_VK_EPI_STORE, 2 * s.rows})) {
-            uint32_t groups = s.rows / LK_VK_ROWS;
-            uint32_t n = (n_groups + groups - 1) / groups * ((tokens + s.tokens - 1) / s.tokens);
-            return n >= f->many_tiles ? s : SMALL;
-        }
+    return lk_type_info((uint32_t)type)->quantized && (f->matrix || !f->narrow);
+}
+
+/* A tile of tile_matrix.comp; false where the device does not run it. */
+static bool wide_tile(const struct lk_vk_facts *f, uint32_t rows, uint32_t tokens,
+                      struct lk_vk_tile *t)
+{
+    uint32_t *spec = t->kernel.spec, halves = is_glu(spec[2]) ? 2 : 1; /* of gate, and of up */
+    spec[0] = rows;
+    spec[1] = tokens;
+    spec[3] = 2 * rows;
+    t->size = (struct lk_vk_tile_size){rows / LK_VK_ROWS / halves, tokens};
+    return lk_vk_facts_fit(f, t->kernel.shader, spec);
+}
+
+/* A tile of tile.comp: of floats half as large each way where there are few. */
+static void narrow_tile(struct lk_vk_tile *t, bool quantized, uint32_t n_groups, uint32_t tokens)
+{
+    t->size = (struct lk_vk_tile_size){2, 32};
+    if (!quantized) {
+        uint32_t n = (n_groups + 1) / 2 * ((tokens + t->size.cols - 1) / t->size.cols);
+        uint32_t own = n >= MANY_GROUPS ? 4 : 2;
+        t->kernel.spec[0] = own;
+        t->size = (struct lk_vk_tile_size){own / 2, 8 * own};
     }
-    return SMALL;
+}
+
+static uint32_t tiles_of(const struct lk_vk_tile_size *s, uint32_t n_groups, uint32_t tokens)
+{
+    return (n_groups + s->groups - 1) / s->groups * ((tokens + s->cols - 1) / s->cols);
+}
+
+/* Large tiles need less memory traffic, and a multiprocessor runs fewer of them at a time: one of
+ * 128 rows, or two. They are the better ones where there are many of them; else where the rounds
+ * that it takes to run them last less long. */
+bool lk_vk_tile_large(const struct lk_vk_facts *f, const struct lk_vk_tile_size size[LK_VK_TILES],
+                      uint32_t n_groups, uint32_t tokens)
+{
+    uint32_t n = tiles_of(&size[1], n_groups, tokens), few = tiles_of(&size[0], n_groups, tokens);
+    if (size[1].cols == 0 || n >= f->many_tiles || f->cores == 0) {
+        return size[1].cols > 0 && n >= f->many_tiles;
+    }
+    uint32_t at_once = size[1].groups > size[0].groups ? f->cores : 2 * f->cores;
+    uint64_t large = (n + at_once - 1) / at_once, small = (few + 2 * f->cores - 1) / (2 * f->cores);
+    return large * ROUND_LARGE < small * ROUND_SMALL;
+}
+
+int lk_vk_tiles_for(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_groups,
+                    uint32_t tokens, uint32_t epilogue, struct lk_vk_tile out[LK_VK_TILES])
+{
+    bool quantized = lk_type_info((uint32_t)type)->quantized;
+    bool wide = lk_vk_tile_takes_glu(f, type), matrix = quantized && f->matrix;
+    bool dot = quantized && f->int_dot;
+    struct lk_vk_tile *t = &out[0];
+    *t = (struct lk_vk_tile){.kernel.spec[2] = epilogue};
+    snprintf(t->kernel.shader, sizeof t->kernel.shader, "tile_%s%s", lk_type_name((uint32_t)type),
+             matrix ? "_matrix"
+             : wide ? "_wide"
+             : dot  ? "_dot"
+                    : "");
+    out[1] = *t;
+    if (!wide) {
+        narrow_tile(t, quantized, n_groups, tokens);
+        return 1;
+    }
+    /* A type has one large shape, which the probe tries: 128 rows don't fit where weights are two
+     * limbs. */
+    (void)wide_tile(f, 64, 64, t);
+    bool large = wide_tile(f, 128, 128, &out[1]) || wide_tile(f, 64, 128, &out[1]);
+    bool many = large && tiles_of(&out[1].size, n_groups, tokens) >= f->many_tiles;
+    return many || (large && f->cores > 0) ? 2 : 1;
 }
 
 struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_groups,
                                  uint32_t tokens, uint32_t epilogue)
 {
-    struct lk_vk_tile tile = {.groups = 2, .cols = 32};
-    bool quantized = lk_type_info((uint32_t)type)->quantized;
-    bool matrix = quantized && f->matrix, wide = matrix || (quantized && !f->narrow);
-    bool dot = quantized && f->int_dot;
-    char *shader = tile.kernel.shader;
-    snprintf(shader, sizeof tile.kernel.shader, "tile_%s%s", lk_type_name((uint32_t)type),
-             matrix ? "_matrix"
-             : wide ? "_wide"
-             : dot  ? "_dot"
-                    : "");
-    tile.kernel.spec[2] = epilogue;
-    if (!quantized) { /* half as large each way where there are few */
-        uint32_t n = (n_groups + 1) / 2 * ((tokens + tile.cols - 1) / tile.cols);
-        uint32_t own = n >= MANY_GROUPS ? 4 : 2;
-        tile.kernel.spec[0] = own;
-        tile.groups = own / 2;
-        tile.cols = 8 * own;
-    }
-    if (wide) {
-        struct shape shape = shape_for(f, shader, n_groups, tokens);
-        tile.groups = shape.rows / LK_VK_ROWS;
-        tile.cols = shape.tokens;
-        tile.kernel.spec[0] = shape.rows;
-        tile.kernel.spec[1] = shape.tokens;
-        tile.kernel.spec[3] = 2 * shape.rows;
-    }
-    return tile;
+    struct lk_vk_tile t[LK_VK_TILES];
+    int n = lk_vk_tiles_for(f, type, n_groups, tokens, epilogue, t);
+    const struct lk_vk_tile_size size[LK_VK_TILES] = {t[0].size, t[1].size};
+    return t[n > 1 && lk_vk_tile_large(f, size, n_groups, tokens)];
 }

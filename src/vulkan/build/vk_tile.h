@@ -9,8 +9,9 @@
 #include "quant/quant.h"
 #include "vulkan/build/vk_facts.h"
 
-/* Mat-vecs of 1, 4 and 8 tokens a workgroup, and tiles. */
-enum { LK_VK_MV1, LK_VK_MV4, LK_VK_MV8, LK_VK_TILE, LK_VK_VARIANTS };
+/* Mat-vecs of 1, 4 and 8 tokens a workgroup, and tiles: small ones, and large ones. */
+enum { LK_VK_MV1, LK_VK_MV4, LK_VK_MV8, LK_VK_TILE, LK_VK_TILE_LARGE, LK_VK_VARIANTS };
+enum { LK_VK_TILES = 2 }; /* of them */
 enum {
     LK_VK_FEW_TOKENS = 16, /* tokens that mat-vecs take */
     LK_VK_MAX_PARTS = 96   /* panels of rows that meet at a barrier: 12 KiB; 24 of a GLU */
@@ -25,18 +26,33 @@ struct lk_vk_kernel {
 
 /* Tokens of one workgroup of a mat-vec; small workgroups can't fold 8 columns. */
 uint32_t lk_vk_variant_cols(const struct lk_vk_facts *facts, int variant);
-/* The variant that runs a number of rows. */
+/* The variant that runs a number of rows, without a choice of tiles. */
 int lk_vk_variant_for(const struct lk_vk_facts *facts, uint32_t rows);
 
 /* A mat-vec over n_groups row groups of k elements; an epilogue has LK_VK_EPI_EXPERTS for those. */
 struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *facts, enum lk_type type, int variant,
                                  uint32_t n_groups, uint32_t k, uint32_t epilogue, uint32_t prep);
 
-/* The tiles of a matmul of n_groups row groups for up to so many tokens. */
+/* Whether tiles of a type can end with a GLU. */
+bool lk_vk_tile_takes_glu(const struct lk_vk_facts *facts, enum lk_type type);
+
+/* Row groups (of a GLU: of gate) and tokens of a tile. */
+struct lk_vk_tile_size {
+    uint32_t groups, cols;
+};
 struct lk_vk_tile {
     struct lk_vk_kernel kernel;
-    uint32_t groups, cols; /* row groups and tokens of a tile */
+    struct lk_vk_tile_size size;
 };
+/* The tiles of a matmul of n_groups row groups, small and large, for up to so many tokens. Returns
+ * how many of both there are: no large ones where they never are the better ones. */
+int lk_vk_tiles_for(const struct lk_vk_facts *facts, enum lk_type type, uint32_t n_groups,
+                    uint32_t tokens, uint32_t epilogue, struct lk_vk_tile out[LK_VK_TILES]);
+/* Whether the large ones are the better ones for that many tokens. */
+bool lk_vk_tile_large(const struct lk_vk_facts *facts,
+                      const struct lk_vk_tile_size size[LK_VK_TILES], uint32_t n_groups,
+                      uint32_t tokens);
+/* The better ones. */
 struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *facts, enum lk_type type,
                                  uint32_t n_groups, uint32_t tokens, uint32_t epilogue);
 

@@ -286,9 +286,13 @@ static void find_driver(struct lk_vk_found *f, const VkExtensionProperties *ext,
         has_extension(ext, n, VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME)) {
         id.pNext = &driver;
     }
-    VkPhysicalDeviceProperties2 props = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
-                                         .pNext = &m3};
+    VkPhysicalDeviceShaderSMBuiltinsPropertiesNV sm = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV, .pNext = &m3};
+    bool counted = has_extension(ext, n, VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME);
+    VkPhysicalDeviceProperties2 props = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+    props.pNext = counted ? (void *)&sm : (void *)&m3;
     vkGetPhysicalDeviceProperties2(f->physical, &props);
+    f->cores = sm.shaderSMCount;
     f->max_allocation = m3.maxMemoryAllocationSize;
     memcpy(f->id.device, id.deviceUUID, sizeof f->id.device);
     memcpy(f->id.driver, id.driverUUID, sizeof f->id.driver);

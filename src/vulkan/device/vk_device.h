@@ -37,6 +37,7 @@ struct lk_vk_found {
     bool use[LK_VK_FEATURES]; /* found, not disabled and not off */
     uint32_t queue_family;
     uint32_t timestamp_bits; /* of that family; 0: no timestamps */
+    uint32_t cores;          /* multiprocessors; 0: the driver does not say */
     bool khr_int_dot;        /* as an extension (before Vulkan 1.3) */
     const char *no_matrix;   /* why matrix units are not among the features; NULL: they are */
     bool usable;
