@@ -5,6 +5,7 @@
  */
 #include <criterion/criterion.h>
 
+#include "tests/util/models.h"
 #include "tests/vulkan/vk_bench.h"
 
 /* norm, then a residual: one step; of a part of a row, whose weights are its own or those of all
