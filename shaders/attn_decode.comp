@@ -29,7 +29,7 @@ const uint V_LANES = DIM >= THREADS ? THREADS : DIM;
 const uint PER = (DIM + V_LANES - 1u) / V_LANES;             /* dimensions of an invocation */
 const uint STEP = 8u;                                        /* loads under way at a time */
 const uint ROWS_STEP = 4u;                                   /* the same of q, k and v */
-const uint MERGE_STEP = 16u;                                 /* the same of chunks */
+const uint MERGE_STEP = 8u;                                  /* the same of chunks */
 const bool ONE_PAIR = THREADS % PAIRS == 0u;                 /* of a rope, an invocation */
 
 layout(std430, binding = 1) buffer KCache
@@ -96,8 +96,6 @@ shared uvec2 w_words[ROWS * 16u];
 shared int n_tile[ROWS];
 shared int l_tile[ROWS];
 shared uint is_last;
-shared vec2 merge_by[ROWS * LK_VK_DECODE_MERGE];
-shared float merge_l[ROWS];
 
 uint low16(uint pair)
 {
@@ -360,50 +358,30 @@ void begin_head(uint head, out int n, out float l)
     }
 }
 
-/* Folds the chunks of the tile's heads in rising order. Their factors are made side by side, so that
- * nothing but the sums waits for the chunk before. */
+/* Folds the chunks of the tile's heads in rising order: an invocation two dimensions, all by itself, so
+ * that everything is waited for once. */
 void merge(uint lid, uint head0, uint n_heads, uint count)
 {
-    const uint MOST = LK_VK_DECODE_MERGE;
-    for (uint i = lid; i < n_heads * MOST; i += THREADS) {
-        if (i % MOST < count) {
-            uint at = p.part_l + ((head0 + i / MOST) * p.max_blocks + i % MOST) * 2u;
-            w_tile[i] = int(part[at]);
-            p_tile[i] = lk_flt(part[at + 1u]);
-        }
-    }
-    if (lid < n_heads) {
-        begin_head(head0 + lid, n_tile[lid], merge_l[lid]);
-    }
-    barrier();
-    for (uint i = lid; i < n_heads * MOST; i += THREADS) {
-        if (i % MOST < count) {
-            int n = n_tile[i / MOST]; /* the largest exponent in front of it */
-            for (uint k = i / MOST * MOST; k < i; k++) {
-                n = max(n, w_tile[k]);
-            }
-            merge_by[i] = merge_factors(n, w_tile[i]);
-        } else {
-            merge_by[i] = vec2(1.0, 0.0); /* changes nothing */
-            p_tile[i] = 0.0;
-        }
-    }
-    barrier();
     bool far = false;
     for (uint i = lid; i < n_heads * PAIRS; i += THREADS) {
         uint row = i / PAIRS, d = i % PAIRS * 2u;
-        uint at = (head0 + row) * p.max_blocks * PAIRS + i % PAIRS;
-        precise float l = merge_l[row];
+        uint first = (head0 + row) * p.max_blocks;
+        int n;
+        float l;
+        begin_head(head0 + row, n, l);
         precise vec2 o = vec2(0.0, 0.0);
         for (uint k0 = 0u; k0 < count; k0 += MERGE_STEP) {
-            uvec2 of[MERGE_STEP];
+            uvec2 told[MERGE_STEP], of[MERGE_STEP];
             LK_UNROLL for (uint k = 0u; k < MERGE_STEP; k++) {
-                of[k] = part2[at + min(k0 + k, count - 1u) * PAIRS];
+                uint at = first + min(k0 + k, count - 1u);
+                told[k] = part2[p.part_l / 2u + at]; /* largest exponent and l */
+                of[k] = part2[at * PAIRS + i % PAIRS];
             }
             LK_UNROLL for (uint k = 0u; k < MERGE_STEP; k++) {
-                if (k0 + (k & ~3u) < count) {
-                    vec2 by = merge_by[row * MOST + k0 + k];
-                    l = merged(l, p_tile[row * MOST + k0 + k], by);
+                if (k0 + k < count) {
+                    vec2 by = merge_factors(n, int(told[k].x));
+                    n = max(n, int(told[k].x));
+                    l = merged(l, lk_flt(told[k].y), by);
                     o.x = lk_flush(merged(o.x, lk_flt(of[k].x), by));
                     o.y = lk_flush(merged(o.y, lk_flt(of[k].y), by));
                 }
