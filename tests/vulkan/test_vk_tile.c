@@ -157,7 +157,6 @@ Test(vk_tile, tiles_by_the_rounds_they_take)
                 {LK_TYPE_Q6_K, 32, 2048, LK_VK_EPI_STORE, true}};
     struct lk_vk_facts f = VK_FACTS_GPU;
     f.narrow = false;
-    f.matrix = true;
     f.cores = 132;
     for (size_t i = 0; i < LK_COUNT(CASE); i++) {
         struct lk_vk_tile t[LK_VK_TILES];
