@@ -175,6 +175,8 @@ Test(vk_tile, tiles_by_the_rounds_they_take)
     }
     f.cores = 0; /* not known: only many are */
     struct lk_vk_tile t[LK_VK_TILES];
+    static const struct lk_vk_tile_size SMALL[LK_VK_TILES] = {{2, 64}};
+    cr_assert_not(lk_vk_tile_large(&f, SMALL, 128, 2048), "there are none");
     cr_assert_eq(lk_vk_tiles_for(&f, LK_TYPE_Q4_K, 128, 512, LK_VK_EPI_ADD, t), 1);
     cr_assert_eq(lk_vk_tiles_for(&f, LK_TYPE_Q4_K, 128, 2048, LK_VK_EPI_ADD, t), 2);
 }

@@ -133,9 +133,12 @@ static uint32_t tiles_of(const struct lk_vk_tile_size *s, uint32_t n_groups, uin
 bool lk_vk_tile_large(const struct lk_vk_facts *f, const struct lk_vk_tile_size size[LK_VK_TILES],
                       uint32_t n_groups, uint32_t tokens)
 {
+    if (size[1].cols == 0) { /* there are none */
+        return false;
+    }
     uint32_t n = tiles_of(&size[1], n_groups, tokens), few = tiles_of(&size[0], n_groups, tokens);
-    if (size[1].cols == 0 || n >= f->many_tiles || f->cores == 0) {
-        return size[1].cols > 0 && n >= f->many_tiles;
+    if (n >= f->many_tiles || f->cores == 0) {
+        return n >= f->many_tiles;
     }
     uint32_t at_once = size[1].groups > size[0].groups ? f->cores : 2 * f->cores;
     uint64_t large = (n + at_once - 1) / at_once, small = (few + 2 * f->cores - 1) / (2 * f->cores);
