@@ -80,45 +80,37 @@ static double factor_at(const struct lk_rope *rope, int32_t pos)
 
 enum { PAIRS = 64 }; /* that are turned at a time */
 
-/* cos and sin of pairs [first, first + n), times the position's factor. */
-static void turn(const struct lk_rope *rope, int32_t pos, int first, int n, double *cosine,
-                 double *sine)
+/* cs[2i] = cos, cs[2i + 1] = sin of pair first + i, times the position's factor; of n pairs. */
+static void turn(const struct lk_rope *rope, int32_t pos, int first, int n, double *cs)
 {
-    double factor = factor_at(rope, pos), x[PAIRS];
+    double factor = factor_at(rope, pos), x[PAIRS], c[PAIRS], s[PAIRS];
     for (int i = 0; i < n; i++) {
         x[i] = pos * rope->inv_freq[first + i];
     }
-    lk_sincos_many(x, n, sine, cosine);
+    lk_sincos_many(x, n, s, c);
     for (int i = 0; i < n; i++) {
-        cosine[i] *= factor;
-        sine[i] *= factor;
+        cs[2 * i] = c[i] * factor;
+        cs[2 * i + 1] = s[i] * factor;
     }
 }
 
 void lk_rope_table_f64(const struct lk_rope *rope, int32_t pos, double *cs)
 {
-    double c[PAIRS], s[PAIRS];
     int n = rope->n_dims / 2;
     for (int first = 0; first < n; first += PAIRS) {
-        int some = n - first < PAIRS ? n - first : PAIRS;
-        turn(rope, pos, first, some, c, s);
-        for (int i = 0; i < some; i++) {
-            cs[2 * (first + i)] = c[i];
-            cs[2 * (first + i) + 1] = s[i];
-        }
+        turn(rope, pos, first, n - first < PAIRS ? n - first : PAIRS, cs + 2 * first);
     }
 }
 
 void lk_rope_table(const struct lk_rope *rope, int32_t pos, float *cs)
 {
-    double c[PAIRS], s[PAIRS];
+    double some[2 * PAIRS];
     int n = rope->n_dims / 2;
     for (int first = 0; first < n; first += PAIRS) {
-        int some = n - first < PAIRS ? n - first : PAIRS;
-        turn(rope, pos, first, some, c, s);
-        for (int i = 0; i < some; i++) {
-            cs[2 * (first + i)] = lk_flush((float)c[i]);
-            cs[2 * (first + i) + 1] = lk_flush((float)s[i]);
+        int pairs = n - first < PAIRS ? n - first : PAIRS;
+        turn(rope, pos, first, pairs, some);
+        for (int i = 0; i < 2 * pairs; i++) {
+            cs[2 * first + i] = lk_flush((float)some[i]);
         }
     }
 }
