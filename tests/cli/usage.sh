@@ -55,6 +55,10 @@ for word in x zzzzzz "" -; do
     lk "$word" >/dev/null 2>"$dir/err" </dev/null; lacks "nothing was meant by '$word'" "$(err)" "did you mean"
 done
 lacks "an option that does nothing there is not taken" "$(lk help devices)" "--threads"
+expect 2 "an origin with a path" serve $model --cors https://example.org/; holds "it is named" "$(err)" "--cors https://example.org/: expected"
+expect 2 "an origin without a scheme" serve $model --cors '*' --cors example.org; holds "it is named" "$(err)" "--cors example.org: expected"
+expect 2 "a file for prefixes" serve $model --prefix-dir "$model"; holds "it is named" "$(err)" "--prefix-dir $model: not a folder"
+expect 2 "a port for all" serve $model --host 0.0.0.0; holds "the key is asked for" "$(err)" "--api-key-file"
 expect 2 "devices --threads" devices --threads 2
 expect 2 "check --batch" check $model --batch 2
 expect 2 "tokenize --backend" tokenize $model x --backend cpu

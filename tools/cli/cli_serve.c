@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/cli/cli.h"
@@ -187,6 +188,40 @@ static bool is_loopback(const char *host)
            strcmp(host, "::1") == 0;
 }
 
+/* Whether a browser can name it so: '*', 'null', or a scheme and a host, with nothing behind them.
+ */
+static bool is_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+    bool named = host && host > text && host[3] && !strpbrk(host + 3, "/?#@ ");
+    return strcmp(text, "*") == 0 || strcmp(text, "null") == 0 || named;
+}
+
+/* What would be found out only when the models are loaded, or never. */
+static int check_arguments(struct cli *cli, const struct arguments *a)
+{
+    struct stat folder;
+    for (size_t i = 0; i < a->origins.n; i++) {
+        if (!is_origin(a->origins.item[i])) {
+            return cli_fail(
+                cli, CLI_USAGE,
+                "--cors %s: expected *, null or an origin as https://example.org, which "
+                "ends with its host or port",
+                a->origins.item[i]);
+        }
+    }
+    if (a->prefix_dir && stat(a->prefix_dir, &folder) == 0 && !S_ISDIR(folder.st_mode)) {
+        return cli_fail(cli, CLI_USAGE, "--prefix-dir %s: not a folder", a->prefix_dir);
+    }
+    if (!a->unix_path && !a->key_file && !is_loopback(a->host)) {
+        return cli_fail(cli, CLI_USAGE,
+                        "--host %s: others can reach this, so clients need a key: give "
+                        "--api-key-file FILE",
+                        a->host);
+    }
+    return CLI_DONE;
+}
+
 static void fill(struct serve_options *o, const struct arguments *a, const struct http_keys *keys)
 {
     o->http = http_options_default();
@@ -276,13 +311,10 @@ static int run(struct cli *cli, void *arguments)
                         "this lockstep was built without a server: install libevent-dev and "
                         "libjansson-dev and build it anew");
     }
-    if (!a->unix_path && !a->key_file && !is_loopback(a->host)) {
-        return cli_fail(cli, CLI_USAGE,
-                        "--host %s: others can reach this, so clients need a key: give "
-                        "--api-key-file FILE",
-                        a->host);
+    int code = check_arguments(cli, a);
+    if (!code) {
+        code = serve(cli, a, &m, &keys);
     }
-    int code = serve(cli, a, &m, &keys);
     for (size_t i = 0; i < m.n; i++) {
         free(m.name[i]);
         free(m.path[i]);
