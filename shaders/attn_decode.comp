@@ -359,7 +359,7 @@ void begin_head(uint head, out int n, out float l)
 }
 
 /* Folds the chunks of the tile's heads in rising order: an invocation two dimensions, all by itself, so
- * that everything is waited for once. */
+ * that MERGE_STEP chunks are waited for once. */
 void merge(uint lid, uint head0, uint n_heads, uint count)
 {
     bool far = false;

@@ -215,12 +215,17 @@ static bool note_losses(struct lk_lane *lane)
     return lane->lost;
 }
 
+bool lk_lane_cuts(const struct lk_lane *lane, int n_tokens)
+{
+    return lane->relay && n_tokens > lane->n_micro;
+}
+
 lk_status lk_lane_run(struct lk_lane *lane, struct lk_batch *batch, lk_error *err)
 {
     if (note_losses(lane)) {
         return lk_fail(err, LK_E_DEVICE_LOST, "%s: a device of it was lost", lane->describe);
     }
-    lk_status status = lane->relay && batch->n_tokens > lane->n_micro
+    lk_status status = lk_lane_cuts(lane, batch->n_tokens)
                            ? run_relay(lane->relay, batch, lane->n_micro, err)
                            : run_in_turn(lane, batch, err);
     note_losses(lane);

@@ -103,7 +103,9 @@ lk_status lk_lane_open_on(struct lk_engine *engine, const struct lk_backend_impl
                           const struct lk_device *const *devices, int n_devices, int want, bool all,
                           struct lk_lane **out, lk_error *err);
 
-/* Runs one batch through all parts; where it fails, `out` of a batch of one row is as it was. Sets
+/* Whether a batch of so many tokens is cut into micro-batches. (lane_run.c) */
+bool lk_lane_cuts(const struct lk_lane *lane, int n_tokens);
+/* Runs one batch through all parts; where it fails, `out` of one that is not cut is as it was. Sets
  * lane->lost. (lane_run.c) */
 lk_status lk_lane_run(struct lk_lane *lane, struct lk_batch *batch, lk_error *err);
 /* The threads of a lane of several parts, for batches of up to n_batch tokens of max_seqs

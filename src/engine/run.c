@@ -92,10 +92,12 @@ static struct lk_batch collect(struct lk_engine *e, const struct lk_lane *lane,
     return b;
 }
 
-/* Where the rows of a batch go: one alone to its session's logits, where it is wanted. */
-static float *rows_at(const struct lk_engine *e, const struct lk_batch *b, const struct lk_work *w)
+/* Where the rows of a batch go: one alone to its session's logits, where it is wanted. A batch that
+ * is cut may fail after a row is there. */
+static float *rows_at(const struct lk_engine *e, const struct lk_lane *lane,
+                      const struct lk_batch *b, const struct lk_work *w)
 {
-    if (b->n_outputs != 1) {
+    if (b->n_outputs != 1 || lk_lane_cuts(lane, b->n_tokens)) {
         return e->rows;
     }
     int t = b->outputs[0];
@@ -288,7 +290,7 @@ void lk_run(struct lk_engine *e, struct lk_work *work, size_t n)
         }
         struct lk_lane *lane = work[at].session->lane;
         struct lk_batch b = collect(e, lane, work + at, n - at);
-        b.out = rows_at(e, &b, work + at);
+        b.out = rows_at(e, lane, &b, work + at);
         lk_error why = {0};
         lk_status status = lk_lane_run(lane, &b, &why);
         if (status) {

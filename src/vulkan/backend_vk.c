@@ -380,8 +380,13 @@ static lk_status vk_run(struct lk_exec *e, struct lk_state_mem *states, const st
     e->rows = rows;
     e->last_list = list;
     const struct lk_slot *out = &e->o.plan->slots[e->o.plan->out_slot];
-    memcpy(b->out, e->readback.map, (size_t)rows.n[out->rows] * (size_t)out->width * 4);
-    return e->times.op ? lk_vk_profile_add(e, &e->list[list], b, lk_now() - from, err) : LK_OK;
+    if (e->times.op) {
+        status = lk_vk_profile_add(e, &e->list[list], b, lk_now() - from, err);
+    }
+    if (!status) {
+        memcpy(b->out, e->readback.map, (size_t)rows.n[out->rows] * (size_t)out->width * 4);
+    }
+    return status;
 }
 
 static lk_status vk_read_rate(struct lk_backend *backend, uint64_t n_bytes, int passes,

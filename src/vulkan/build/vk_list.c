@@ -151,10 +151,13 @@ static VkDescriptorBufferInfo buffer_of(const struct lk_exec *e, const struct lk
     switch (b->kind) {
     case LK_VK_BIND_PIECE: {
         const struct lk_vk_piece *p = &list->pieces[b->index];
-        bool direct = list->direct && b->index == e->o.plan->out_slot;
-        return (VkDescriptorBufferInfo){
-            direct ? e->readback.handle : e->arena.handle, (direct ? 0 : p->offset) + b->at,
-            lk_round_up((size_t)(b->bytes ? b->bytes : p->bytes - b->at), 16)};
+        const struct lk_slot *out = &e->o.plan->slots[e->o.plan->out_slot];
+        size_t bytes = (size_t)(b->bytes ? b->bytes : p->bytes - b->at);
+        if (list->direct && b->index == e->o.plan->out_slot) { /* of its row alone */
+            return (VkDescriptorBufferInfo){e->readback.handle, 0,
+                                            lk_round_up((size_t)out->width * 4, 16)};
+        }
+        return (VkDescriptorBufferInfo){e->arena.handle, p->offset + b->at, lk_round_up(bytes, 16)};
     }
     case LK_VK_BIND_CHUNK: {
         const struct lk_vk_chunk *c = &s->matrices[b->index].chunks[b->sub];

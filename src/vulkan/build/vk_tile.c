@@ -176,6 +176,5 @@ struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *f, enum lk_type type,
 {
     struct lk_vk_tile t[LK_VK_TILES];
     int n = lk_vk_tiles_for(f, type, n_groups, tokens, epilogue, t);
-    const struct lk_vk_tile_size size[LK_VK_TILES] = {t[0].size, t[1].size};
-    return t[n > 1 && lk_vk_tile_large(f, size, n_groups, tokens)];
+    return t[n > 1 && tiles_of(&t[1].size, n_groups, tokens) >= f->many_tiles];
 }

@@ -52,7 +52,7 @@ int lk_vk_tiles_for(const struct lk_vk_facts *facts, enum lk_type type, uint32_t
 bool lk_vk_tile_large(const struct lk_vk_facts *facts,
                       const struct lk_vk_tile_size size[LK_VK_TILES], uint32_t n_groups,
                       uint32_t tokens);
-/* The better ones. */
+/* Those of one expert or head, of which nobody counts rounds: large ones where there are many. */
 struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *facts, enum lk_type type,
                                  uint32_t n_groups, uint32_t tokens, uint32_t epilogue);
 

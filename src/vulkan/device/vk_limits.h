@@ -47,7 +47,7 @@
  *   WORKERS >= COLS                | lk_vk_max_threads / 32    | lk_vk_variant_cols   | 4 columns
  *   prep_q, prep_d, prep_sum ...   | shared memory             | can_prepare          | own step
  * tile_matrix
- *   BM, BN: tile, row_scale ...    | shared memory, threads    | shape_for            | smaller ones
+ *   BM, BN: tile, row_scale ...    | shared memory, threads    | wide_tile            | smaller ones
  *   64 x 64 of them                | the same                  | lk_vk_limit_features | tile
  * route, sort
  *   gated, choice, count, next ... | LK_MAX_EXPERTS            | src/plan/model.c     | error
@@ -61,7 +61,8 @@
  *   ROWS of ssm: bc, s             | LK_MAX_DELTA_DIM, 8 n     | src/plan/model.c     | error
  *   sequences of a dispatch        | max_seqs                  | lk_vk_list_check     | error
  * quantize, norm
- *   block_max, block_sum           | 512 elements by 128       | local size           | -
+ *   block_max, block_sum           | 4 * THREADS elements      | local size           | -
+ *   norm: THREADS                  | lk_vk_max_threads, 512    | lk_vk_emit_norm      | 128
  *   two int16, each of 16 int8     | 16 * 127                  | -                    | -
  */
 /* clang-format on */
