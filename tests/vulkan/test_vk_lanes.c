@@ -124,7 +124,8 @@ static void shared(const char *device, int gpu_layers, const char *const *says, 
     o.gpu_layers = gpu_layers;
     o.n_batch = 40;
     lk_engine *e = tiny_engine_with(parts_path, &o, &m);
-    bool alone = n_says == 1;
+    /* by the speeds of their memory, of which a busy machine says anything: one may have got all */
+    bool alone = n_says == 1 && e->home->n_parts > 1;
     int covered = 0;
     cr_assert_eq(e->home->n_micro, alone ? 40 : 32);
     cr_assert_eq(e->home->n_batch, alone ? 160 : 40);
