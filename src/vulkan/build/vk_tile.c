@@ -98,6 +98,11 @@ bool lk_vk_tile_takes_glu(const struct lk_vk_facts *f, enum lk_type type)
     return lk_type_info((uint32_t)type)->quantized && (f->matrix || !f->narrow);
 }
 
+static uint32_t tiles_of(const struct lk_vk_tile_size *s, uint32_t n_groups, uint32_t tokens)
+{
+    return (n_groups + s->groups - 1) / s->groups * ((tokens + s->cols - 1) / s->cols);
+}
+
 /* A tile of tile_matrix.comp; false where the device does not run it. */
 static bool wide_tile(const struct lk_vk_facts *f, uint32_t rows, uint32_t tokens,
                       struct lk_vk_tile *t)
@@ -115,16 +120,10 @@ static void narrow_tile(struct lk_vk_tile *t, bool quantized, uint32_t n_groups,
 {
     t->size = (struct lk_vk_tile_size){2, 32};
     if (!quantized) {
-        uint32_t n = (n_groups + 1) / 2 * ((tokens + t->size.cols - 1) / t->size.cols);
-        uint32_t own = n >= MANY_GROUPS ? 4 : 2;
+        uint32_t own = tiles_of(&t->size, n_groups, tokens) >= MANY_GROUPS ? 4 : 2;
         t->kernel.spec[0] = own;
         t->size = (struct lk_vk_tile_size){own / 2, 8 * own};
     }
-}
-
-static uint32_t tiles_of(const struct lk_vk_tile_size *s, uint32_t n_groups, uint32_t tokens)
-{
-    return (n_groups + s->groups - 1) / s->groups * ((tokens + s->cols - 1) / s->cols);
 }
 
 /* Large tiles need less memory traffic, and a multiprocessor runs fewer of them at a time: one of
