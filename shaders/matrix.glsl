@@ -53,7 +53,7 @@ struct Left {
     uvec4 a[2], b[2]; /* the lane's two rows */
 };
 struct Right {
-    uint at, stride;
+    uvec4 a[4], b[4]; /* and its four columns */
 };
 /* Loops stay loops: a driver that runs on the CPU compiles them for seconds when it unrolls them, so
  * that their bounds are what it can't know (a dispatch has one workgroup along z). */
@@ -81,7 +81,12 @@ Ints magic_ints()
         m.a[i_] = tile[(at) + own_row(4u * i_) * (stride)];                                        \
         m.b[i_] = tile[(at) + own_row(4u * i_) * (stride) + 1u];                                   \
     }
-#define LOAD_RIGHT(m, at, stride) m = Right(at, stride)
+#define LOAD_RIGHT(m, at, stride)                                                                  \
+    for (uint i_ = 0u; i_ < BOUND(4u); i_++) {                                                     \
+        uint at_ = (at) + own_column(i_) * (stride);                                             \
+        m.a[i_] = tile[at_];                                                                       \
+        m.b[i_] = tile[at_ + 1u];                                                                  \
+    }
 #define LOAD_BY_ROW(m, array, at)                                                                  \
     for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
         m.v[e_] = array[at + own_row(e_)];                                                         \
@@ -106,8 +111,8 @@ int dot16(uvec4 a, uvec4 b)
 }
 #define MULTIPLY(l, r, c)                                                                          \
     for (uint e_ = 0u; e_ < BOUND(8u); e_++) {                                                     \
-        uint at_ = r.at + own_column(e_) * r.stride, i_ = e_ >> 2;                                 \
-        c.v[e_] += dot16(l.a[i_], tile[at_]) + dot16(l.b[i_], tile[at_ + 1u]);                     \
+        uint i_ = e_ >> 2, j_ = e_ & 3u;                                                           \
+        c.v[e_] += dot16(l.a[i_], r.a[j_]) + dot16(l.b[i_], r.b[j_]);                              \
     }
 #endif
 

@@ -4,9 +4,11 @@
  * times 32 x 16. A workgroup owns BM rows x BN tokens, a subgroup 32 rows of them and its share of
  * the tokens. K goes through shared memory in steps of 64: while the matrices of one step are
  * multiplied, the words of the next (of 256-blocks, of the one after it) are on their way to
- * registers. Integers are exact in any order, floats keep the chain of each output (rules 2, 3). What
- * multiplies matrices is in matrix.glsl: each row of a left matrix, and each column of a right one, is
- * a row of the tile.
+ * registers. Where there are registers for it (AHEAD), matrices are loaded half a step before they
+ * are multiplied, and the barrier of a step stands between its halves, so that nobody waits behind it
+ * for shared memory. Integers are exact in any order, floats keep the chain of each output (rules 2,
+ * 3). What multiplies matrices is in matrix.glsl: each row of a left matrix, and each column of a right
+ * one, is a row of the tile.
  *
  * The integer scales of 256-blocks: those of 32 elements multiply the product of a step
  * (W_STEP_SCALE); those of 16 multiply the weights first, which then are one int8 (Q2_K, Q3_K
@@ -50,6 +52,11 @@ layout(std430, binding = 1) readonly buffer Act4
 #if defined(LK_W_Q4_K) || defined(LK_W_Q5_K) || defined(LK_W_IQ4_XS) || defined(LK_W_IQ1_S) || \
     defined(LK_W_IQ2_XXS) || defined(LK_W_IQ3_XXS) || defined(LK_W_IQ3_S) || defined(W_TRITS)
 #define W_STEP_SCALE
+#endif
+#if defined(W_K) && LIMBS == 1 /* two limbs leave no registers for it */
+const bool AHEAD = true;
+#else
+const bool AHEAD = false;
 #endif
 const uint N_STEPS = 4u; /* of a super-block */
 /* Of a GLU the second half of a tile's rows are those of up, beside the same of gate. */
@@ -332,76 +339,88 @@ INTS upper[TM * TN];
 FLOATS g[TM * TN];
 #endif
 
-/* 32 elements of K: half s of the step in tile `from`. */
-void multiply(uint from, uint s, uint row0, uint col0)
-{
-    LEFT w[TM];
-    uint left = from * TILE + row0 * W_STRIDE + W_BLOCK * s;
-    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-        LOAD_LEFT(w[i], left + 16u * i * W_STRIDE, W_STRIDE);
-    }
-#ifdef W_HALVES
-    LEFT wh[TM];
-    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-        LOAD_LEFT(wh[i], left + 1u + 16u * i * W_STRIDE, W_STRIDE);
-    }
-#elif LIMBS == 2
-    LEFT wh[TM];
-    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-        LOAD_LEFT(wh[i], left + (BM + 16u * i) * STRIDE, STRIDE);
-    }
+/* What a half of a step multiplies, 32 elements of K: of both halves where one is loaded while the
+ * other is multiplied. */
+const uint HELD = AHEAD ? 2u : 1u;
+LEFT w[HELD * TM];
+RIGHT x[HELD * TN];
+#if LIMBS == 2 || defined(W_HALVES)
+LEFT wh[HELD * TM];
 #endif
 #ifdef W_STEP_SCALE
-    INTS sc[TM];
-    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-        LOAD_BY_ROW(sc[i], step_scale, (from * 2u + s) * BM + row0 + 16u * i);
-    }
+INTS sc[HELD * TM];
 #endif
 #ifdef W_32
-    FLOATS dw[TM];
-    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-        LOAD_BY_ROW(dw[i], row_scale, (from * 2u + s) * BM + row0 + 16u * i);
-    }
+FLOATS dw[HELD * TM], dt[HELD * TN];
 #if defined(W_OFFSET) || defined(W_HALVES)
-    FLOATS mw[TM];
-    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-        LOAD_BY_ROW(mw[i], row_offset, (from * 2u + s) * BM + row0 + 16u * i);
-    }
+FLOATS mw[HELD * TM];
 #endif
-#endif
-    STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
-        RIGHT x;
-        LOAD_RIGHT(x, from * TILE + B_TILE + (col0 + 16u * j) * STRIDE + 2u * s, STRIDE);
-#ifdef W_32
-        FLOATS dt;
-        LOAD_BY_COLUMN(dt, token_scale, (from * 2u + s) * BN + col0 + 16u * j);
 #ifdef W_OFFSET
-        FLOATS st;
-        LOAD_BY_COLUMN(st, token_sum, (from * 2u + s) * BN + col0 + 16u * j);
+FLOATS st[HELD * TN];
 #endif
 #endif
+
+/* Half s of the step in tile `from`, from shared memory. */
+void load_half(uint from, uint s, uint row0, uint col0)
+{
+    uint left = from * TILE + row0 * W_STRIDE + W_BLOCK * s, by = (from * 2u + s) * BM + row0;
+    uint right = from * TILE + B_TILE + col0 * STRIDE + 2u * s;
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
+        uint h = s % HELD * TM + i;
+        LOAD_LEFT(w[h], left + 16u * i * W_STRIDE, W_STRIDE);
+#ifdef W_HALVES
+        LOAD_LEFT(wh[h], left + 1u + 16u * i * W_STRIDE, W_STRIDE);
+#elif LIMBS == 2
+        LOAD_LEFT(wh[h], left + (BM + 16u * i) * STRIDE, STRIDE);
+#endif
+#ifdef W_STEP_SCALE
+        LOAD_BY_ROW(sc[h], step_scale, by + 16u * i);
+#endif
+#ifdef W_32
+        LOAD_BY_ROW(dw[h], row_scale, by + 16u * i);
+#if defined(W_OFFSET) || defined(W_HALVES)
+        LOAD_BY_ROW(mw[h], row_offset, by + 16u * i);
+#endif
+#endif
+    }
+    STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
+        uint h = s % HELD * TN + j;
+        LOAD_RIGHT(x[h], right + 16u * j * STRIDE, STRIDE);
+#ifdef W_32
+        LOAD_BY_COLUMN(dt[h], token_scale, (from * 2u + s) * BN + col0 + 16u * j);
+#ifdef W_OFFSET
+        LOAD_BY_COLUMN(st[h], token_sum, (from * 2u + s) * BN + col0 + 16u * j);
+#endif
+#endif
+    }
+}
+
+/* Half s of a step, for matrices [first, end) of tokens. */
+void multiply(uint s, uint first, uint end)
+{
+    STEP_UNROLL for (uint j = first; j < BOUND(end); j++) {
         STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-            uint n = i * TN + j;
+            uint n = i * TN + j, a = s % HELD * TM + i, b = s % HELD * TN + j;
 #if defined(W_HALVES)
             INTS z = MAGIC_INTS;
             INTS zh = MAGIC_INTS;
-            MULTIPLY(w[i], x, z);
-            MULTIPLY(wh[i], x, zh);
+            MULTIPLY(w[a], x[b], z);
+            MULTIPLY(wh[a], x[b], zh);
             STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {
-                precise float v = OWN(dw[i], e) * float_in(OWN(z, e)); /* exact products */
-                v = fma(OWN(mw[i], e), float_in(OWN(zh, e)), v);
-                v = v * OWN(dt, e);
+                precise float v = OWN(dw[a], e) * float_in(OWN(z, e)); /* exact products */
+                v = fma(OWN(mw[a], e), float_in(OWN(zh, e)), v);
+                v = v * OWN(dt[b], e);
                 precise float sum = OWN(g[n], e) + v;
                 OWN(g[n], e) = sum;
             }
 #elif defined(W_32)
             INTS z = MAGIC_INTS;
-            MULTIPLY(w[i], x, z);
+            MULTIPLY(w[a], x[b], z);
             STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {
-                precise float v = OWN(dw[i], e) * OWN(dt, e);
+                precise float v = OWN(dw[a], e) * OWN(dt[b], e);
                 v = v * float_in(OWN(z, e));
 #ifdef W_OFFSET
-                precise float o = OWN(mw[i], e) * OWN(st, e);
+                precise float o = OWN(mw[a], e) * OWN(st[b], e);
                 v = v + o;
 #endif
                 precise float sum = OWN(g[n], e) + v;
@@ -409,14 +428,14 @@ void multiply(uint from, uint s, uint row0, uint col0)
             }
 #elif defined(W_STEP_SCALE)
             INTS z = ZERO_INTS;
-            MULTIPLY(w[i], x, z);
+            MULTIPLY(w[a], x[b], z);
             STEP_UNROLL for (int e = 0; e < N_OWN(z); e++) {
-                OWN(dots[n], e) += OWN(sc[i], e) * OWN(z, e);
+                OWN(dots[n], e) += OWN(sc[a], e) * OWN(z, e);
             }
 #else
-            MULTIPLY(w[i], x, dots[n]);
+            MULTIPLY(w[a], x[b], dots[n]);
 #if LIMBS == 2
-            MULTIPLY(wh[i], x, upper[n]);
+            MULTIPLY(wh[a], x[b], upper[n]);
 #endif
 #endif
         }
@@ -573,26 +592,43 @@ void main()
 #endif
     fetch(c, 0u, 1u, group, r, part);
     barrier();
+    if (AHEAD) {
+        load_half(0u, 0u, row0, col0);
+    }
     for (uint b = 0u; b < c.n_blocks; b++) {
         STEP_UNROLL for (uint q = 0u; q < BOUND(N_STEPS); q++) {
-            /* The next step leaves the registers, the one after it comes into them. In large tiles a
-             * branch at every step keeps the compiler from mixing steps, for which there are not
-             * registers enough. */
-            bool ends = q == N_STEPS - 1u, nears = q >= N_STEPS - 2u;
-            uint step = b * N_STEPS + q, steps = c.n_blocks * N_STEPS;
-            if ((BN <= 64u && !ends) || step + 1u < steps) {
-                put((q & 1u) ^ 1u, ends ? b + 1u : b, ends ? 0u : q + 1u, row, part);
+            /* The next step leaves the registers, the one after it comes into them. In large tiles
+             * without AHEAD a branch at every step keeps the compiler from mixing steps, for which
+             * there are not registers enough. With AHEAD the tile that `put` fills is one whose last
+             * half everybody loaded before the barrier of the step before. */
+            bool ends = q == N_STEPS - 1u, nears = q >= N_STEPS - 2u, mix = AHEAD || BN <= 64u;
+            uint step = b * N_STEPS + q, steps = c.n_blocks * N_STEPS, from = q & 1u;
+            if (AHEAD) {
+                load_half(from, 1u, row0, col0);
+                multiply(0u, 0u, TN / 2u);
             }
-            if ((BN <= 64u && !nears) || step + 2u < steps) {
+            if ((mix && !ends) || step + 1u < steps) {
+                put(from ^ 1u, ends ? b + 1u : b, ends ? 0u : q + 1u, row, part);
+            }
+            if ((mix && !nears) || step + 2u < steps) {
                 fetch(c, nears ? b + 1u : b, nears ? q + 2u - N_STEPS : q + 2u, group, r, part);
             }
-            STEP_UNROLL for (uint s = 0u; s < BOUND(2u); s++) {
-                multiply(q & 1u, s, row0, col0);
+            if (AHEAD) {
+                multiply(0u, TN / 2u, TN);
+                barrier();
+                load_half(from ^ 1u, 0u, row0, col0);
+            } else {
+                load_half(from, 0u, row0, col0);
+                multiply(0u, 0u, TN);
+                load_half(from, 1u, row0, col0);
             }
+            multiply(1u, 0u, TN);
             if (ends) {
                 end_block(row0, col0);
             }
-            barrier();
+            if (!AHEAD) {
+                barrier();
+            }
         }
     }
 #else
@@ -605,7 +641,8 @@ void main()
         }
         STEP_UNROLL for (uint s = 0u; s < BOUND(2u); s++) {
             if (s == 0u || step * 2u + 1u < c.n_blocks) {
-                multiply(from, s, row0, col0);
+                load_half(from, s, row0, col0);
+                multiply(s, 0u, TN);
             }
         }
         if ((step & 3u) == 3u || !more) {
@@ -618,6 +655,9 @@ void main()
         barrier();
     }
 #endif
+    if (AHEAD) {
+        barrier(); /* results leave through the tiles */
+    }
     row = lid & (OUT_ROWS - 1u);
     part = lid / OUT_ROWS;
     Place place = place_of(group0 + (row >> 5), r);
