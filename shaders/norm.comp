@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Norm: RMS norm (rule 7) of one group of a row by a workgroup: of 128, whose invocation t runs the
- * chains t and t + 128, or of 512, whose first 256 run one each. With QUANT the result
+ * chains t and t + 128, or of 256 or 512, whose first 256 run one each. With QUANT the result
  * goes to the activation buffer in the same pass; with ADD it is added to a row of another slot, or
  * multiplied by its SiLU; with CENTRE it is a layer norm, of the rest without the mean.
  */
@@ -10,7 +10,7 @@
 layout(local_size_x_id = 3) in;
 layout(constant_id = 1) const uint QUANT = 0;
 layout(constant_id = 2) const uint MODE = 0;      /* LK_VK_NORM_ADD or _GLU, + LK_VK_NORM_CENTRE */
-layout(constant_id = 3) const uint THREADS = 128; /* 128, or 512 and no CENTRE */
+layout(constant_id = 3) const uint THREADS = 128; /* 128, 256 or 512; of CENTRE 128 */
 const uint ADD = MODE & 15u;
 const bool CENTRE = (MODE & LK_VK_NORM_CENTRE) != 0u;
 const uint CHAINS = 256u, RUNNERS = THREADS < CHAINS ? THREADS : CHAINS;

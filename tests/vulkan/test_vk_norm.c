@@ -36,8 +36,8 @@ Test(vk_norm, norm_and_residual)
     vk_pair_close();
 }
 
-/* Few rows that are long have more invocations each: chains, whole and broken passes, blocks of
- * both sizes and rows as they are. */
+/* Rows that are long have more invocations each, few of them most: chains, whole and broken passes,
+ * blocks of both sizes and rows as they are. */
 Test(vk_norm, norms_of_long_rows)
 {
     static const int WIDTHS[] = {1023, 1024, 2056, 4100, 5632}, TOKENS[] = {1, 3, 17};

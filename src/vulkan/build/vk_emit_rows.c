@@ -50,7 +50,19 @@ void lk_vk_emit_embed(struct lk_vk_builder *b, const struct lk_vk_group *g)
 
 /* ---- norms and activations ---- */
 
-enum { LONG_GROUP = 1024 }; /* where there are few, more invocations share each of these */
+enum { LONG_GROUP = 1024 }; /* more invocations share each of these, most where there are few */
+
+static uint32_t norm_threads(const struct lk_vk_builder *b, uint32_t group, bool centre)
+{
+    if (centre || group < LONG_GROUP) {
+        return 128;
+    }
+    uint32_t threads = b->kind == LK_VK_MANY ? 256 : 512;
+    while (threads > b->facts->max_threads) {
+        threads /= 2;
+    }
+    return threads;
+}
 
 void lk_vk_emit_norm(struct lk_vk_builder *b, const struct lk_vk_group *g)
 {
@@ -64,10 +76,9 @@ void lk_vk_emit_norm(struct lk_vk_builder *b, const struct lk_vk_group *g)
     struct lk_vk_step *s =
         lk_vk_add_step(b, b->plan->slots[op->out].rows, LK_VK_GRID_ROWS, width / group);
     bool centre = op->kind == LK_OP_LAYER_NORM;
-    bool few = b->kind != LK_VK_MANY && !centre && group >= LONG_GROUP;
     lk_vk_set_pipe(b, s, 0, "norm", quant ? (uint32_t)out.form : 0, quant,
                    g->u.norm.by_next | (centre ? LK_VK_NORM_CENTRE : 0),
-                   few && b->facts->max_threads >= 512 ? 512 : 128);
+                   norm_threads(b, group, centre));
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_VECTOR, op->weight, false);
     lk_vk_bind(s, 2, LK_VK_BIND_PIECE, quant ? g->in[0].slot : out.slot, !quant);

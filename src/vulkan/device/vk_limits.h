@@ -62,7 +62,7 @@
  *   sequences of a dispatch        | max_seqs                  | lk_vk_list_check     | error
  * quantize, norm
  *   block_max, block_sum           | 4 * THREADS elements      | local size           | -
- *   norm: THREADS                  | lk_vk_max_threads, 512    | lk_vk_emit_norm      | 128
+ *   norm: THREADS                  | lk_vk_max_threads, 512    | norm_threads         | half
  *   two int16, each of 16 int8     | 16 * 127                  | -                    | -
  */
 /* clang-format on */
