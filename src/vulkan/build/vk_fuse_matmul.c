@@ -36,7 +36,7 @@ static bool take_glu(const struct lk_vk_pass *p, int i, struct matmuls *m)
     const struct lk_op *op = &plan->ops[i];
     int g = lk_vk_pass_sole_reader(p, op->out, LK_OP_GLU);
     bool tiles = !p->few;
-    if (g < 0 || (tiles && !lk_vk_tile_takes_glu(p->facts, plan->weights[op->weight].type))) {
+    if (g < 0 || (tiles && !lk_vk_tile_is_wide(p->facts, plan->weights[op->weight].type))) {
         return false;
     }
     const struct lk_op *glu = &plan->ops[g];

@@ -93,7 +93,7 @@ struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *f, enum lk_type type,
 
 /* ---- tiles ---- */
 
-bool lk_vk_tile_takes_glu(const struct lk_vk_facts *f, enum lk_type type)
+bool lk_vk_tile_is_wide(const struct lk_vk_facts *f, enum lk_type type)
 {
     return lk_type_info((uint32_t)type)->quantized && (f->matrix || !f->narrow);
 }
@@ -148,7 +148,7 @@ int lk_vk_tiles_for(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_g
                     uint32_t tokens, uint32_t epilogue, struct lk_vk_tile out[LK_VK_TILES])
 {
     bool quantized = lk_type_info((uint32_t)type)->quantized;
-    bool wide = lk_vk_tile_takes_glu(f, type), matrix = quantized && f->matrix;
+    bool wide = lk_vk_tile_is_wide(f, type), matrix = quantized && f->matrix;
     bool dot = quantized && f->int_dot;
     struct lk_vk_tile *t = &out[0];
     *t = (struct lk_vk_tile){.kernel.spec[2] = epilogue};

@@ -33,8 +33,8 @@ int lk_vk_variant_for(const struct lk_vk_facts *facts, uint32_t rows);
 struct lk_vk_kernel lk_vk_matvec(const struct lk_vk_facts *facts, enum lk_type type, int variant,
                                  uint32_t n_groups, uint32_t k, uint32_t epilogue, uint32_t prep);
 
-/* Whether tiles of a type can end with a GLU. */
-bool lk_vk_tile_takes_glu(const struct lk_vk_facts *facts, enum lk_type type);
+/* Whether tiles of a type are those of tile_matrix.comp, which can end with a GLU. */
+bool lk_vk_tile_is_wide(const struct lk_vk_facts *facts, enum lk_type type);
 
 /* Row groups (of a GLU: of gate) and tokens of a tile. */
 struct lk_vk_tile_size {
