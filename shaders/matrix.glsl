@@ -83,7 +83,7 @@ Ints magic_ints()
     }
 #define LOAD_RIGHT(m, at, stride)                                                                  \
     for (uint i_ = 0u; i_ < BOUND(4u); i_++) {                                                     \
-        uint at_ = (at) + own_column(i_) * (stride);                                             \
+        uint at_ = (at) + own_column(i_) * (stride);                                               \
         m.a[i_] = tile[at_];                                                                       \
         m.b[i_] = tile[at_ + 1u];                                                                  \
     }

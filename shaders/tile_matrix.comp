@@ -53,7 +53,8 @@ layout(std430, binding = 1) readonly buffer Act4
     defined(LK_W_IQ2_XXS) || defined(LK_W_IQ3_XXS) || defined(LK_W_IQ3_S) || defined(W_TRITS)
 #define W_STEP_SCALE
 #endif
-#if defined(W_K) && LIMBS == 1 /* two limbs leave no registers for it */
+/* Two limbs leave no registers for it, and of 32-blocks nobody has measured it. */
+#if defined(W_K) && LIMBS == 1
 const bool AHEAD = true;
 #else
 const bool AHEAD = false;
@@ -84,7 +85,8 @@ const uint STAGE = BM / 4u + 1u; /* uvec4s of a token of results */
 /* Two of each: one is read while the other is filled. Results leave through the tiles. */
 #ifdef W_MINS
 /* The mins of a super-block, and 16 zeros. Sums of activations lie where rows of tokens are padded:
- * upper limbs in the first tile, lower ones in the second; what stands behind them meets the zeros. */
+ * upper limbs in the first tile, lower ones in the second; what stands behind them, and may be
+ * under way, meets the zeros. */
 const uint MINS = 2u * TILE, HIGH = B_TILE + 4u, LOW = TILE + HIGH;
 shared uvec4 tile[MINS + 2u * BM];
 #else
@@ -340,10 +342,10 @@ FLOATS g[TM * TN];
 #endif
 
 /* What a half of a step multiplies, 32 elements of K: of both halves where one is loaded while the
- * other is multiplied. */
-const uint HELD = AHEAD ? 2u : 1u;
+ * other is multiplied, else of one, and one matrix of tokens at a time. */
+const uint HELD = AHEAD ? 2u : 1u, HELD_X = AHEAD ? 2u * TN : 1u;
 LEFT w[HELD * TM];
-RIGHT x[HELD * TN];
+RIGHT x[HELD_X];
 #if LIMBS == 2 || defined(W_HALVES)
 LEFT wh[HELD * TM];
 #endif
@@ -351,20 +353,19 @@ LEFT wh[HELD * TM];
 INTS sc[HELD * TM];
 #endif
 #ifdef W_32
-FLOATS dw[HELD * TM], dt[HELD * TN];
+FLOATS dw[HELD * TM], dt[HELD_X];
 #if defined(W_OFFSET) || defined(W_HALVES)
 FLOATS mw[HELD * TM];
 #endif
 #ifdef W_OFFSET
-FLOATS st[HELD * TN];
+FLOATS st[HELD_X];
 #endif
 #endif
 
-/* Half s of the step in tile `from`, from shared memory. */
-void load_half(uint from, uint s, uint row0, uint col0)
+/* The matrices of weights of half s of the step in tile `from`. */
+void load_weights(uint from, uint s, uint row0)
 {
     uint left = from * TILE + row0 * W_STRIDE + W_BLOCK * s, by = (from * 2u + s) * BM + row0;
-    uint right = from * TILE + B_TILE + col0 * STRIDE + 2u * s;
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         uint h = s % HELD * TM + i;
         LOAD_LEFT(w[h], left + 16u * i * W_STRIDE, W_STRIDE);
@@ -383,24 +384,43 @@ void load_half(uint from, uint s, uint row0, uint col0)
 #endif
 #endif
     }
-    STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
-        uint h = s % HELD * TN + j;
-        LOAD_RIGHT(x[h], right + 16u * j * STRIDE, STRIDE);
+}
+
+/* Where matrix j of tokens of half s is held. */
+uint held(uint s, uint j)
+{
+    return AHEAD ? s * TN + j : 0u;
+}
+
+void load_tokens(uint from, uint s, uint col0, uint j)
+{
+    uint h = held(s, j);
+    LOAD_RIGHT(x[h], from * TILE + B_TILE + (col0 + 16u * j) * STRIDE + 2u * s, STRIDE);
 #ifdef W_32
-        LOAD_BY_COLUMN(dt[h], token_scale, (from * 2u + s) * BN + col0 + 16u * j);
+    LOAD_BY_COLUMN(dt[h], token_scale, (from * 2u + s) * BN + col0 + 16u * j);
 #ifdef W_OFFSET
-        LOAD_BY_COLUMN(st[h], token_sum, (from * 2u + s) * BN + col0 + 16u * j);
+    LOAD_BY_COLUMN(st[h], token_sum, (from * 2u + s) * BN + col0 + 16u * j);
 #endif
 #endif
+}
+
+void load_half(uint from, uint s, uint row0, uint col0)
+{
+    load_weights(from, s, row0);
+    STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
+        load_tokens(from, s, col0, j);
     }
 }
 
-/* Half s of a step, for matrices [first, end) of tokens. */
-void multiply(uint s, uint first, uint end)
+/* Half s of the step in tile `from`, for matrices [first, end) of tokens. */
+void multiply(uint from, uint s, uint col0, uint first, uint end)
 {
     STEP_UNROLL for (uint j = first; j < BOUND(end); j++) {
+        if (!AHEAD) {
+            load_tokens(from, s, col0, j);
+        }
         STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-            uint n = i * TN + j, a = s % HELD * TM + i, b = s % HELD * TN + j;
+            uint n = i * TN + j, a = s % HELD * TM + i, b = held(s, j);
 #if defined(W_HALVES)
             INTS z = MAGIC_INTS;
             INTS zh = MAGIC_INTS;
@@ -599,13 +619,15 @@ void main()
         STEP_UNROLL for (uint q = 0u; q < BOUND(N_STEPS); q++) {
             /* The next step leaves the registers, the one after it comes into them. In large tiles
              * without AHEAD a branch at every step keeps the compiler from mixing steps, for which
-             * there are not registers enough. With AHEAD the tile that `put` fills is one whose last
-             * half everybody loaded before the barrier of the step before. */
+             * there are not registers enough. With AHEAD the tile that `put` fills is one whose
+             * last half everybody loaded before the barrier of the step before; of what there is once a
+             * super-block, put in front of the barrier of step 2, the last reader is behind that of
+             * step 3, and so in front of the next one's step 1. */
             bool ends = q == N_STEPS - 1u, nears = q >= N_STEPS - 2u, mix = AHEAD || BN <= 64u;
             uint step = b * N_STEPS + q, steps = c.n_blocks * N_STEPS, from = q & 1u;
             if (AHEAD) {
                 load_half(from, 1u, row0, col0);
-                multiply(0u, 0u, TN / 2u);
+                multiply(from, 0u, col0, 0u, TN / 2u);
             }
             if ((mix && !ends) || step + 1u < steps) {
                 put(from ^ 1u, ends ? b + 1u : b, ends ? 0u : q + 1u, row, part);
@@ -614,15 +636,15 @@ void main()
                 fetch(c, nears ? b + 1u : b, nears ? q + 2u - N_STEPS : q + 2u, group, r, part);
             }
             if (AHEAD) {
-                multiply(0u, TN / 2u, TN);
+                multiply(from, 0u, col0, TN / 2u, TN);
                 barrier();
-                load_half(from ^ 1u, 0u, row0, col0);
+                load_half(from ^ 1u, 0u, row0, col0); /* after the last step for nobody */
             } else {
-                load_half(from, 0u, row0, col0);
-                multiply(0u, 0u, TN);
-                load_half(from, 1u, row0, col0);
+                load_weights(from, 0u, row0);
+                multiply(from, 0u, col0, 0u, TN);
+                load_weights(from, 1u, row0);
             }
-            multiply(1u, 0u, TN);
+            multiply(from, 1u, col0, 0u, TN);
             if (ends) {
                 end_block(row0, col0);
             }
@@ -641,8 +663,8 @@ void main()
         }
         STEP_UNROLL for (uint s = 0u; s < BOUND(2u); s++) {
             if (s == 0u || step * 2u + 1u < c.n_blocks) {
-                load_half(from, s, row0, col0);
-                multiply(s, 0u, TN);
+                load_weights(from, s, row0);
+                multiply(from, s, col0, 0u, TN);
             }
         }
         if ((step & 3u) == 3u || !more) {
