@@ -66,9 +66,7 @@ dot_tile(enum attn_cells kind, int rows, const struct attn_plane *p, size_t g0, 
         }
     }
     for (size_t g = g0; g < g1; g++) {
-        if (kind != CELLS_WIDE) {
-            fetch(p, step + g - g0);
-        }
+        fetch(p, step + g - g0);
         sv_w x[ATTN_VECS];
         for (int v = 0; v < ATTN_VECS; v++) {
             x[v] = attn_load(kind, p, g, col + (size_t)(v * SV_COLS));
@@ -134,31 +132,12 @@ static void dots(enum attn_cells kind, int rows, const struct attn_plane *p, siz
 /* ---- one row: from dots to weights ---- */
 
 struct attn_row {
-    int32_t dot[LK_KV_BLOCK]; /* scores as integers */
+    int32_t dot[LK_KV_BLOCK]; /* scores as integers; then their whole exponents */
+    float part[LK_KV_BLOCK];  /* of scores behind these; then weights */
     int16_t weight[LK_KV_BLOCK];
+    int32_t top;      /* the largest whole exponent */
     int32_t exponent; /* that weights count in: lk_weight_exponent */
 };
-
-static inline int32_t lanes_max(sv_i x)
-{
-    int32_t lane[SV_LANES], top;
-    sv_istore(lane, x);
-    top = lane[0];
-    for (int i = 1; i < SV_LANES; i++) {
-        top = lane[i] > top ? lane[i] : top;
-    }
-    return top;
-}
-
-static inline int32_t lanes_sum(sv_i x)
-{
-    int32_t lane[SV_LANES], sum = 0;
-    sv_istore(lane, x);
-    for (int i = 0; i < SV_LANES; i++) {
-        sum += lane[i];
-    }
-    return sum;
-}
 
 /* x in slots from..to of those that begin at j, else +0; whole: all of them take part. */
 static inline __attribute__((always_inline)) sv_f attn_keep(bool whole, int j, int from, int to,
@@ -173,21 +152,24 @@ static inline __attribute__((always_inline)) sv_f attn_keep(bool whole, int j, i
                    sv_keep(sv_gt(sv_iset((uint32_t)(to + 1)), at), x));
 }
 
-/* Dots of row i -> weights, n, l. False when a score is out of range. whole: all slots take part; a
- * constant at each call. */
+/* The slots of row i in whole vectors: all, or those that have one that takes part. */
+static inline __attribute__((always_inline)) void
+slots_of(bool whole, const struct lk_attn_chunk *c, int i, int *j0, int *j1)
+{
+    *j0 = whole ? 0 : c->from[i] / SLOTS * SLOTS;
+    *j1 = whole ? LK_KV_BLOCK : c->to[i] / SLOTS * SLOTS + SLOTS;
+}
+
+/* Dots of row i -> scores. False when one is out of range. whole: all slots take part; a constant
+ * at each call, here and below. */
 static inline __attribute__((always_inline)) bool
-weigh_slots(bool whole, const struct lk_attn_chunk *c, int i, struct attn_row *row)
+score_slots(bool whole, const struct lk_attn_chunk *c, int i, struct attn_row *row)
 {
     enum { RAISED = 1 << 24 }; /* above all whole exponents */
     const float *k_scale =
         (const float *)(const void *)(c->k + LK_KV_SCALE_AT(c->dim, c->k_bits, 0));
-    const float *v_scale =
-        (const float *)(const void *)(c->v + LK_KV_SCALE_AT(c->v_dim, LK_KV_V_BITS, 0));
-    float s[LK_KV_BLOCK];
-    int32_t k[LK_KV_BLOCK];
-    int from = c->from[i], to = c->to[i];
-    int j0 = whole ? 0 : from / SLOTS * SLOTS,
-        j1 = whole ? LK_KV_BLOCK : to / SLOTS * SLOTS + SLOTS;
+    int from = c->from[i], to = c->to[i], j0, j1;
+    slots_of(whole, c, i, &j0, &j1);
     sv_mask bad = sv_mask_none();
     sv_i tops = sv_iset(0u);
     for (int j = j0; j < j1; j += SV_LANES) {
@@ -202,42 +184,72 @@ weigh_slots(bool whole, const struct lk_attn_chunk *c, int i, struct attn_row *r
         x = sv_drop(far, x);
         sv_i kj = sv_rte(x);
         sv_f raised = sv_flt(sv_iadd(kj, sv_iset(RAISED)));
-        sv_istore(k + j, kj);
-        sv_store(s + j, sv_sub(x, sv_f22(kj)));
+        sv_istore(row->dot + j, kj);
+        sv_store(row->part + j, sv_sub(x, sv_f22(kj)));
         tops = sv_imax(tops, sv_bits(attn_keep(whole, j, from, to, raised)));
     }
-    int32_t top = lanes_max(tops) - RAISED;
+    row->top = sv_imost(tops) - RAISED;
+    return !sv_any(bad);
+}
+
+/* Scores -> weights as floats, n, l. */
+static inline __attribute__((always_inline)) void
+weigh_slots(bool whole, const struct lk_attn_chunk *c, int i, struct attn_row *row)
+{
+    const float *v_scale =
+        (const float *)(const void *)(c->v + LK_KV_SCALE_AT(c->v_dim, LK_KV_V_BITS, 0));
+    int from = c->from[i], to = c->to[i], j0, j1;
+    slots_of(whole, c, i, &j0, &j1);
     sv_i sum = sv_iset(0u), most = sv_iset(0u);
     for (int j = j0; j < j1; j += SV_LANES) {
-        sv_i down = sv_isub(sv_iload(k + j), sv_iset((uint32_t)top));
+        sv_i down = sv_isub(sv_iload(row->dot + j), sv_iset((uint32_t)row->top));
         sv_mask cut = sv_gt(sv_iset((uint32_t)LK_P_CUT), down);
         /* Slots outside may lie above top; they are cleared. */
         down = whole ? down : sv_imin(down, sv_iset(0u));
-        sv_f p = sv_drop(cut, sv_scale2(sv_exp2_part(sv_load(s + j)), down));
+        sv_f p = sv_drop(cut, sv_scale2(sv_exp2_part(sv_load(row->part + j)), down));
         p = attn_keep(whole, j, from, to, p);
         sum = sv_iadd(sum, sv_rte(sv_mul(p, sv_set((float)(1 << LK_L_BITS)))));
         sv_f w = attn_keep(whole, j, from, to, sv_mul(p, sv_load(v_scale + j)));
         most = sv_imax(most, sv_bits(w));
-        sv_store(s + j, w);
+        sv_store(row->part + j, w);
     }
-    row->exponent = lk_weight_exponent((uint32_t)lanes_max(most));
+    row->exponent = lk_weight_exponent((uint32_t)sv_imost(most));
+    c->n[i] = row->top;
+    c->l[i] = lk_f32_of_int(sv_itotal(sum)) * (1.0f / (1 << LK_L_BITS));
+}
+
+/* Weights -> their integers. */
+static inline __attribute__((always_inline)) void
+round_slots(bool whole, const struct lk_attn_chunk *c, int i, struct attn_row *row)
+{
+    int j0, j1;
+    slots_of(whole, c, i, &j0, &j1);
     sv_f up = sv_set(lk_weight_up(row->exponent));
     if (!whole) {
         memset(row->weight, 0, sizeof row->weight);
     }
     for (int j = j0; j < j1; j += SLOTS) {
-        sv_narrow(row->weight + j, sv_rte(sv_mul(sv_load(s + j), up)),
-                  sv_rte(sv_mul(sv_load(s + j + SV_LANES), up)));
+        sv_narrow(row->weight + j, sv_rte(sv_mul(sv_load(row->part + j), up)),
+                  sv_rte(sv_mul(sv_load(row->part + j + SV_LANES), up)));
     }
-    c->n[i] = top;
-    c->l[i] = lk_f32_of_int(lanes_sum(sum)) * (1.0f / (1 << LK_L_BITS));
-    return !sv_any(bad);
 }
 
-static bool weigh(const struct lk_attn_chunk *c, int i, struct attn_row *row)
+/* Dots of `rows` rows from `first` on -> weights, n, l; of all rows before the next pass, since
+ * what a pass ends with takes long. False when a score is out of range. */
+static inline __attribute__((always_inline)) bool
+weigh_rows(bool whole, const struct lk_attn_chunk *c, int first, int rows, struct attn_row *row)
 {
-    return c->from[i] == 0 && c->to[i] == LK_KV_BLOCK - 1 ? weigh_slots(true, c, i, row)
-                                                          : weigh_slots(false, c, i, row);
+    bool ok = true;
+    for (int r = 0; r < rows; r++) {
+        ok &= score_slots(whole, c, first + r, &row[r]);
+    }
+    for (int r = 0; r < rows; r++) {
+        weigh_slots(whole, c, first + r, &row[r]);
+    }
+    for (int r = 0; r < rows; r++) {
+        round_slots(whole, c, first + r, &row[r]);
+    }
+    return ok;
 }
 
 /* ---- a chunk ---- */
@@ -257,7 +269,7 @@ static bool attn_rows(const struct lk_attn_chunk *c, const struct attn_planes *p
     int32_t *dot[ATTN_ROWS] = {NULL}, *sum[ATTN_ROWS] = {NULL};
     int from = LK_KV_BLOCK, to = -1;
     size_t dim = (size_t)c->dim, v_dim = (size_t)c->v_dim;
-    bool ok = true;
+    bool whole = true, ok;
     for (int r = 0; r < rows; r++) {
         q[r] = c->q + (size_t)(first + r) * dim;
         weight[r] = row[r].weight;
@@ -265,12 +277,11 @@ static bool attn_rows(const struct lk_attn_chunk *c, const struct attn_planes *p
         sum[r] = sums[r];
         from = c->from[first + r] < from ? c->from[first + r] : from;
         to = c->to[first + r] > to ? c->to[first + r] : to;
+        whole &= c->from[first + r] == 0 && c->to[first + r] == LK_KV_BLOCK - 1;
     }
     dots(planes->k_kind, rows, &planes->k, 0, dim / 4, (size_t)(from / SLOTS * SLOTS),
          (size_t)(to / SLOTS + 1) * SLOTS, q, dot);
-    for (int r = 0; r < rows; r++) {
-        ok &= weigh(c, first + r, &row[r]);
-    }
+    ok = whole ? weigh_rows(true, c, first, rows, row) : weigh_rows(false, c, first, rows, row);
     dots(planes->v_kind, rows, &planes->v, (size_t)(from / 4), (size_t)(to / 4 + 1), 0, v_dim,
          weight, sum);
     for (int r = 0; r < rows; r++) {

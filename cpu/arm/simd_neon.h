@@ -110,6 +110,15 @@ static inline sv_i sv_imin(sv_i a, sv_i b)
 {
     return vminq_s32(a, b);
 }
+/* The largest lane, and the sum of all. */
+static inline int32_t sv_imost(sv_i x)
+{
+    return vmaxvq_s32(x);
+}
+static inline int32_t sv_itotal(sv_i x)
+{
+    return vaddvq_s32(x);
+}
 #define sv_shl(a, n) vshlq_n_s32(a, n)
 #define sv_shr(a, n) vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(a), n))
 /* Signed a > b. */

@@ -105,6 +105,19 @@ static inline sv_i sv_imin(sv_i a, sv_i b)
 {
     return _mm256_min_epi32(a, b);
 }
+/* The largest lane, and the sum of all. */
+static inline int32_t sv_imost(sv_i x)
+{
+    __m128i a = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    a = _mm_max_epi32(a, _mm_shuffle_epi32(a, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(a, _mm_shuffle_epi32(a, 0xb1)));
+}
+static inline int32_t sv_itotal(sv_i x)
+{
+    __m128i a = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32(a, 0xb1)));
+}
 #define sv_shl(a, n) _mm256_slli_epi32(a, n)
 #define sv_shr(a, n) _mm256_srli_epi32(a, n)
 /* Signed a > b. */

@@ -105,6 +105,15 @@ static inline sv_i sv_imin(sv_i a, sv_i b)
 {
     return _mm512_min_epi32(a, b);
 }
+/* The largest lane, and the sum of all. */
+static inline int32_t sv_imost(sv_i x)
+{
+    return _mm512_reduce_max_epi32(x);
+}
+static inline int32_t sv_itotal(sv_i x)
+{
+    return _mm512_reduce_add_epi32(x);
+}
 #define sv_shl(a, n) _mm512_slli_epi32(a, n)
 #define sv_shr(a, n) _mm512_srli_epi32(a, n)
 /* Signed a > b. */
@@ -166,10 +175,11 @@ static inline sv_f sv_bf16(const uint8_t *p)
 
 enum { SV_COLS = 8 };
 /* Rows and vectors whose sums attention holds in registers at a time. */
-#define SV_ATTN_ROWS 3
+#define SV_ATTN_ROWS 4
 #define SV_ATTN_VECS 4
 typedef __m512i sv_w;
-typedef __m512i sv_sums; /* two partial sums of each column */
+/* Two partial sums of each column; of their own type: see simd_avx2.h. */
+typedef int32_t sv_sums __attribute__((vector_size(64)));
 
 static inline sv_w sv_wload(const int16_t *p)
 {
@@ -208,15 +218,15 @@ static inline sv_w sv_wjoin(sv_w high, sv_w low)
 }
 static inline sv_sums sv_sums_zero(void)
 {
-    return _mm512_setzero_si512();
+    return (sv_sums){0};
 }
 static inline sv_sums sv_dot(sv_sums acc, sv_w a, sv_w b)
 {
-    return _mm512_dpwssd_epi32(acc, a, b);
+    return (sv_sums)_mm512_dpwssd_epi32((__m512i)acc, a, b);
 }
 static inline void sv_sums_store(int32_t *p, sv_sums acc)
 {
-    __m512i sum = _mm512_add_epi32(acc, _mm512_srli_epi64(acc, 32));
+    __m512i sum = _mm512_add_epi32((__m512i)acc, _mm512_srli_epi64((__m512i)acc, 32));
     _mm256_storeu_si256((void *)p, _mm512_cvtepi64_epi32(sum));
 }
 
