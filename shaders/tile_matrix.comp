@@ -5,10 +5,10 @@
  * the tokens. K goes through shared memory in steps of 64: while the matrices of one step are
  * multiplied, the words of the next (of 256-blocks, of the one after it) are on their way to
  * registers. Where there are registers for it (AHEAD), matrices are loaded half a step before they
- * are multiplied, and the barrier of a step stands between its halves, so that nobody waits behind it
- * for shared memory. Integers are exact in any order, floats keep the chain of each output (rules 2,
- * 3). What multiplies matrices is in matrix.glsl: each row of a left matrix, and each column of a right
- * one, is a row of the tile.
+ * are multiplied, and the barrier of a step stands between its halves, so that nobody waits behind
+ * it for shared memory. Integers are exact in any order, floats keep the chain of each output (rules
+ * 2, 3). What multiplies matrices is in matrix.glsl: each row of a left matrix, and each column of a
+ * right one, is a row of the tile.
  *
  * The integer scales of 256-blocks: those of 32 elements multiply the product of a step
  * (W_STEP_SCALE); those of 16 multiply the weights first, which then are one int8 (Q2_K, Q3_K
@@ -386,15 +386,9 @@ void load_weights(uint from, uint s, uint row0)
     }
 }
 
-/* Where matrix j of tokens of half s is held. */
-uint held(uint s, uint j)
-{
-    return AHEAD ? s * TN + j : 0u;
-}
-
 void load_tokens(uint from, uint s, uint col0, uint j)
 {
-    uint h = held(s, j);
+    uint h = (s * TN + j) % HELD_X;
     LOAD_RIGHT(x[h], from * TILE + B_TILE + (col0 + 16u * j) * STRIDE + 2u * s, STRIDE);
 #ifdef W_32
     LOAD_BY_COLUMN(dt[h], token_scale, (from * 2u + s) * BN + col0 + 16u * j);
@@ -420,7 +414,7 @@ void multiply(uint from, uint s, uint col0, uint first, uint end)
             load_tokens(from, s, col0, j);
         }
         STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-            uint n = i * TN + j, a = s % HELD * TM + i, b = held(s, j);
+            uint n = i * TN + j, a = s % HELD * TM + i, b = (s * TN + j) % HELD_X;
 #if defined(W_HALVES)
             INTS z = MAGIC_INTS;
             INTS zh = MAGIC_INTS;
@@ -620,9 +614,9 @@ void main()
             /* The next step leaves the registers, the one after it comes into them. In large tiles
              * without AHEAD a branch at every step keeps the compiler from mixing steps, for which
              * there are not registers enough. With AHEAD the tile that `put` fills is one whose
-             * last half everybody loaded before the barrier of the step before; of what there is once a
-             * super-block, put in front of the barrier of step 2, the last reader is behind that of
-             * step 3, and so in front of the next one's step 1. */
+             * last half everybody loaded before the barrier of the step before. What there is once
+             * a super-block is put in front of the barrier of step 2, and read last behind that of
+             * step 3. */
             bool ends = q == N_STEPS - 1u, nears = q >= N_STEPS - 2u, mix = AHEAD || BN <= 64u;
             uint step = b * N_STEPS + q, steps = c.n_blocks * N_STEPS, from = q & 1u;
             if (AHEAD) {
