@@ -97,21 +97,41 @@ static inline void emulated_mask_storeu_512(float *p, uint32_t mask, simde__m512
         }
     }
 }
+static inline int32_t emulated_reduce_max_epi32(simde__m512i x)
+{
+    int32_t in[16], most = INT32_MIN;
+    memcpy(in, &x, sizeof in);
+    for (int k = 0; k < 16; k++) {
+        most = in[k] > most ? in[k] : most;
+    }
+    return most;
+}
+static inline int32_t emulated_reduce_add_epi32(simde__m512i x)
+{
+    uint32_t in[16], sum = 0;
+    memcpy(in, &x, sizeof in);
+    for (int k = 0; k < 16; k++) {
+        sum += in[k];
+    }
+    return (int32_t)sum;
+}
 #undef _mm512_fmadd_ps
 #undef _mm512_cvtepi8_epi16 /* SIMDe's is wrong */
 #define _mm512_cvtepi8_epi16 emulated_cvtepi8_epi16
 #undef _mm512_madd_epi16 /* SIMDe's name for it wants four arguments */
-#define _mm512_madd_epi16     simde_mm512_madd_epi16
-#define _mm512_cvtepu8_epi32  emulated_cvtepu8_epi32
-#define _mm512_cvtepi8_epi32  emulated_cvtepi8_epi32
-#define _mm512_cvtepu16_epi32 emulated_cvtepu16_epi32
-#define _mm512_cvtepu8_epi16  emulated_cvtepu8_epi16
-#define _mm512_cvtepi32_epi16 emulated_cvtepi32_epi16
-#define _mm512_cvtepi32_ps    emulated_cvtepi32_ps
-#define _mm512_cvtph_ps       emulated_cvtph_ps
-#define _mm512_fmadd_ps       emulated_fmadd_ps
-#define _mm256_maskz_loadu_ps emulated_maskz_loadu_256
-#define _mm512_mask_storeu_ps emulated_mask_storeu_512
+#define _mm512_madd_epi16       simde_mm512_madd_epi16
+#define _mm512_cvtepu8_epi32    emulated_cvtepu8_epi32
+#define _mm512_cvtepi8_epi32    emulated_cvtepi8_epi32
+#define _mm512_cvtepu16_epi32   emulated_cvtepu16_epi32
+#define _mm512_cvtepu8_epi16    emulated_cvtepu8_epi16
+#define _mm512_cvtepi32_epi16   emulated_cvtepi32_epi16
+#define _mm512_cvtepi32_ps      emulated_cvtepi32_ps
+#define _mm512_cvtph_ps         emulated_cvtph_ps
+#define _mm512_fmadd_ps         emulated_fmadd_ps
+#define _mm256_maskz_loadu_ps   emulated_maskz_loadu_256
+#define _mm512_mask_storeu_ps   emulated_mask_storeu_512
+#define _mm512_reduce_max_epi32 emulated_reduce_max_epi32
+#define _mm512_reduce_add_epi32 emulated_reduce_add_epi32
 
 /* ---- AMX ---- */
 
