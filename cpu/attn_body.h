@@ -102,6 +102,8 @@ dot_rows(enum attn_cells kind, int rows, const struct attn_plane *p, size_t g0, 
         case 3:
             dot_tile(kind, 3, p, g0, g1, col, step, a, out);
             break;
+#endif
+#if SV_ATTN_ROWS > 4
         case 4:
             dot_tile(kind, 4, p, g0, g1, col, step, a, out);
             break;
@@ -269,7 +271,7 @@ static bool attn_rows(const struct lk_attn_chunk *c, const struct attn_planes *p
     int32_t *dot[ATTN_ROWS] = {NULL}, *sum[ATTN_ROWS] = {NULL};
     int from = LK_KV_BLOCK, to = -1;
     size_t dim = (size_t)c->dim, v_dim = (size_t)c->v_dim;
-    bool whole = true, ok;
+    bool whole = true;
     for (int r = 0; r < rows; r++) {
         q[r] = c->q + (size_t)(first + r) * dim;
         weight[r] = row[r].weight;
@@ -281,7 +283,8 @@ static bool attn_rows(const struct lk_attn_chunk *c, const struct attn_planes *p
     }
     dots(planes->k_kind, rows, &planes->k, 0, dim / 4, (size_t)(from / SLOTS * SLOTS),
          (size_t)(to / SLOTS + 1) * SLOTS, q, dot);
-    ok = whole ? weigh_rows(true, c, first, rows, row) : weigh_rows(false, c, first, rows, row);
+    bool ok =
+        whole ? weigh_rows(true, c, first, rows, row) : weigh_rows(false, c, first, rows, row);
     dots(planes->v_kind, rows, &planes->v, (size_t)(from / 4), (size_t)(to / 4 + 1), 0, v_dim,
          weight, sum);
     for (int r = 0; r < rows; r++) {

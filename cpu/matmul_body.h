@@ -763,14 +763,11 @@ static bool mm_mul(const struct lk_packed *w, const struct lk_acts *a, int n_tok
 MM_INLINE float quantize_block(const float *x, int n, int8_t *q)
 {
     sv_i top = sv_iset(0);
-    int32_t lane[SV_LANES], whole[256], a = 0;
+    int32_t whole[256];
     for (int i = 0; i < n; i += SV_LANES) {
         top = sv_imax(top, sv_magnitude(sv_load(x + i)));
     }
-    sv_istore(lane, top);
-    for (int i = 0; i < SV_LANES; i++) {
-        a = lane[i] > a ? lane[i] : a;
-    }
+    int32_t a = sv_imost(top);
     if (a == 0) {
         memset(q, 0, (size_t)n);
         return 0.0f;

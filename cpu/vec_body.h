@@ -279,16 +279,13 @@ static bool vec_rope(const float *x, int n_head, int head_dim, int n_dims, bool 
 static float vec_quantize(const float *x, size_t n, int most, int16_t *q)
 {
     enum { LANES = SV_LANES };
-    int32_t lane[LANES], a = 0;
+    int32_t lane[LANES];
     sv_i top = sv_iset(0u);
     size_t whole = n / LANES * LANES;
     for (size_t i = 0; i < whole; i += LANES) {
         top = sv_imax(top, sv_magnitude(sv_load(x + i)));
     }
-    sv_istore(lane, top);
-    for (int i = 0; i < LANES; i++) {
-        a = lane[i] > a ? lane[i] : a;
-    }
+    int32_t a = sv_imost(top);
     for (size_t i = whole; i < n; i++) {
         a = (int32_t)lk_magnitude(x[i]) > a ? (int32_t)lk_magnitude(x[i]) : a;
     }
