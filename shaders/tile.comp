@@ -27,7 +27,7 @@ layout(std430, binding = 1) readonly buffer Act4
 };
 const uint BM = 16u * OWN;
 const uint BN = 8u * OWN;
-#define STORES OWN
+#define STORES_OF OWN
 #include "shaders/tile_store.glsl"
 
 #ifdef W_FLOAT

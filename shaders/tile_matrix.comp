@@ -20,6 +20,7 @@
 #ifdef LK_MATRIX
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_shader_subgroup_basic : require
 #extension GL_EXT_shader_explicit_arithmetic_types : require
 #endif
 #include "shaders/common.glsl"
@@ -27,10 +28,13 @@
 #include "shaders/weights.glsl"
 
 layout(local_size_x_id = 3) in;
-layout(constant_id = 0) const uint BM = 64; /* 64 or 128 */
-layout(constant_id = 1) const uint BN = 64; /* 64 or 128, at least BM */
+layout(constant_id = 0) const uint BM = 64; /* 64 or 128; 16 where panels are split */
+layout(constant_id = 1) const uint BN = 64; /* 64 or 128, at least BM; then 16 or 32 */
 layout(constant_id = 2) const uint EPI = 0;
-layout(constant_id = 3) const uint THREADS = 128; /* 2 BM */
+layout(constant_id = 3) const uint THREADS = 128; /* 2 BM of each team */
+const uint TEAM = 2u * BM;
+const uint TEAMS = THREADS / TEAM;
+const bool SPLIT = TEAMS > 1u;
 
 layout(std430, binding = 1) readonly buffer Act1
 {
@@ -40,7 +44,7 @@ layout(std430, binding = 1) readonly buffer Act4
 {
     uvec4 x4[];
 };
-#define STORES 8u
+#define STORES_OF (SPLIT ? 16u * (GLU ? BM / 2u : BM) / THREADS : 8u)
 #define STORE_GLU
 #include "shaders/tile_store.glsl"
 
@@ -55,7 +59,7 @@ layout(std430, binding = 1) readonly buffer Act4
 #endif
 /* Two limbs leave no registers for it, and of 32-blocks nobody has measured it. */
 #if defined(W_K) && LIMBS == 1
-const bool AHEAD = true;
+const bool AHEAD = !SPLIT;
 #else
 const bool AHEAD = false;
 #endif
@@ -64,12 +68,12 @@ const uint N_STEPS = 4u; /* of a super-block */
 const uint OUT_ROWS = GLU ? BM / 2u : BM; /* of results */
 const uint OUT_PARTS = THREADS / OUT_ROWS;
 
-const uint SUBGROUPS_M = BM / 32u; /* side by side along the rows, and along the tokens */
-const uint SUBGROUPS_N = THREADS / BM;
-const uint TM = 2u; /* 16 x 16 matrices of a subgroup: TM of rows, TN of tokens */
+const uint SUBGROUPS_M = SPLIT ? 1u : BM / 32u; /* side by side along the rows */
+const uint SUBGROUPS_N = SPLIT ? 1u : 2u;       /* and along the tokens */
+const uint TM = SPLIT ? 1u : 2u; /* 16 x 16 matrices of a subgroup: TM of rows, TN of tokens */
 const uint TN = BN / 16u / SUBGROUPS_N;
-const uint FETCH = 4u * BN / THREADS; /* uvec4s of tokens that an invocation fetches a step */
-const uint HALVES = 2u * BN / THREADS; /* and halves of a token's block, with scales or sums */
+const uint FETCH = 4u * BN / TEAM; /* uvec4s of tokens that an invocation fetches a step */
+const uint HALVES = 2u * BN / TEAM; /* and halves of a token's block, with scales or sums */
 const uint STRIDE = 5u; /* uvec4s of a row of 64 bytes: one more, so that banks differ */
 #ifdef W_HALVES
 const uint W_STRIDE = 7u; /* of a row of weights: two blocks of 3 */
@@ -79,7 +83,7 @@ const uint W_STRIDE = STRIDE;
 const uint W_BLOCK = 2u;
 #endif
 const uint B_TILE = uint(LIMBS) * BM * W_STRIDE; /* after the weights, and their upper limbs */
-const uint TILE = B_TILE + BN * STRIDE;
+const uint TILE = B_TILE + BN * STRIDE; /* of a team */
 const uint STAGE = BM / 4u + 1u; /* uvec4s of a token of results */
 
 /* Two of each: one is read while the other is filled. Results leave through the tiles. */
@@ -88,24 +92,51 @@ const uint STAGE = BM / 4u + 1u; /* uvec4s of a token of results */
  * upper limbs in the first tile, lower ones in the second; what stands behind them, and may be
  * under way, meets the zeros. */
 const uint MINS = 2u * TILE, HIGH = B_TILE + 4u, LOW = TILE + HIGH;
-shared uvec4 tile[MINS + 2u * BM];
+const uint TILES = MINS + 2u * BM;
 #else
-shared uvec4 tile[2u * TILE];
+const uint TILES = 2u * TILE;
 #endif
+/* Behind the tiles of all teams what each makes of a panel, where panels are split. */
+const uint PANELS = TEAMS * TILES;
+shared uvec4 tile[PANELS + (SPLIT ? TEAMS * BN * STAGE : 0u)];
 #ifdef W_K
-shared float row_scale[BM], row_offset[BM], token_scale[BN];
+const uint SCALED = 1u, IN_STEPS = 4u; /* of a row or a token, and of a row's steps, in a team */
 #ifdef W_STEP_SCALE
-shared int step_scale[4u * BM];
+shared int step_scale[TEAMS * IN_STEPS * BM];
 #endif
 #else
-shared float row_scale[4u * BM], token_scale[4u * BN];
-#if defined(W_OFFSET) || defined(W_HALVES)
-shared float row_offset[4u * BM];
-#endif
+const uint SCALED = 4u;
 #ifdef W_OFFSET
-shared float token_sum[4u * BN];
+shared float token_sum[TEAMS * SCALED * BN];
 #endif
 #endif
+shared float row_scale[TEAMS * SCALED * BM], token_scale[TEAMS * SCALED * BN];
+#if defined(W_K) || defined(W_OFFSET) || defined(W_HALVES)
+shared float row_offset[TEAMS * SCALED * BM];
+#endif
+
+/* Which team the invocation is of, and which of its invocations. */
+uint team()
+{
+    return SPLIT ? gl_LocalInvocationIndex / TEAM : 0u;
+}
+uint in_team()
+{
+    return SPLIT ? gl_LocalInvocationIndex % TEAM : gl_LocalInvocationIndex;
+}
+
+/* A barrier of a team, which is a subgroup where panels are split. */
+void team_barrier()
+{
+#ifdef LK_MATRIX
+    if (SPLIT) {
+        subgroupMemoryBarrierShared();
+        subgroupBarrier();
+        return;
+    }
+#endif
+    barrier();
+}
 
 #include "shaders/matrix.glsl"
 
@@ -166,16 +197,16 @@ float dx[HALVES], sx[HALVES];
  * tokens are four apart. */
 uint quad_token(uint i)
 {
-    uint quad = gl_LocalInvocationIndex >> 2;
-    return (quad & ~7u) + (quad & 1u) * 4u + ((quad >> 1) & 3u) + THREADS / 4u * i;
+    uint quad = in_team() >> 2;
+    return (quad & ~7u) + (quad & 1u) * 4u + ((quad >> 1) & 3u) + TEAM / 4u * i;
 }
 uint half_token(uint i)
 {
-    return (gl_LocalInvocationIndex + THREADS * i) >> 1;
+    return (in_team() + TEAM * i) >> 1;
 }
 uint one_token()
 {
-    return gl_LocalInvocationIndex & (BN - 1u);
+    return in_team() & (BN - 1u);
 }
 
 /* The first of these 16 bytes, and the rows of activations that the others are of: made once, since
@@ -190,7 +221,7 @@ uint row_at(uint token, uint token0)
 /* Sub-step q (a constant 0 for 32-blocks: b counts steps) of super-block b, to registers. */
 void fetch(Chunk c, uint b, uint q, uint group, uint r, uint part)
 {
-    uint lid = gl_LocalInvocationIndex;
+    uint lid = in_team();
 #ifdef W_K
     if (q == 0u) {
         words = w_scale_words(c, group, r, b);
@@ -242,14 +273,14 @@ void limbs_of(uvec4 sums, out uvec2 low, out uvec2 high)
 /* Stores what a super-block has once: scales, mins and sums of activations. */
 void put_ends(uint row, uint part)
 {
-    uint lid = gl_LocalInvocationIndex;
+    uint lid = in_team(), own = team() * TILES;
     if (part == 0u) {
         vec2 scale = w_scale_of(words, mid);
-        row_scale[row] = scale.x;
-        row_offset[row] = scale.y;
+        row_scale[team() * BM + row] = scale.x;
+        row_offset[team() * BM + row] = scale.y;
     }
     if (lid < BN) {
-        token_scale[lid] = dx;
+        token_scale[team() * BN + lid] = dx;
     }
 #ifdef W_MINS
     if (part == 0u) {
@@ -258,12 +289,12 @@ void put_ends(uint row, uint part)
             ivec4 sc = w_groups(words, s);
             mins[s >> 1] |= uint(sc.z | sc.w << 16) << (8u * (s & 1u));
         }
-        tile[MINS + 2u * row] = mins;
+        tile[own + MINS + 2u * row] = mins;
     }
     STEP_UNROLL for (uint k = 0u; k < BOUND(HALVES); k++) {
         uvec2 low, high;
         limbs_of(x_sums[k], low, high);
-        uint token_at = half_token(k) * STRIDE, half0 = 2u * (lid & 1u);
+        uint token_at = own + half_token(k) * STRIDE, half0 = 2u * (lid & 1u);
         for (uint i = 0u; i < 2u; i++) {
             tile[HIGH + token_at][half0 + i] = high[i];
             tile[LOW + token_at][half0 + i] = low[i];
@@ -276,7 +307,7 @@ void put_ends(uint row, uint part)
 /* Stores the registers to shared memory, as tile `to` of the two. */
 void put(uint to, uint b, uint q, uint row, uint part)
 {
-    uint lid = gl_LocalInvocationIndex, at = to * TILE + row * W_STRIDE;
+    uint lid = in_team(), own = team() * TILES + to * TILE, at = own + row * W_STRIDE;
 #ifdef W_K
     if (q == N_STEPS - 1u) {
         put_ends(row, part);
@@ -300,15 +331,16 @@ void put(uint to, uint b, uint q, uint row, uint part)
         tile[at + 2u * i + part] = bytes;
     }
 #ifdef W_STEP_SCALE
-    step_scale[(to * 2u + part) * BM + row] = w_groups(words, 2u * q + part).x;
+    step_scale[(team() * IN_STEPS + to * 2u + part) * BM + row] = w_groups(words, 2u * q + part).x;
 #endif
 #else
     uint bytes[8];
     w_sub_bytes(sub, bytes);
     vec2 scale = w_scale_of(scale_word, 2u * b + part);
-    row_scale[(to * 2u + part) * BM + row] = scale.x;
+    uint by = team() * SCALED + to * 2u;
+    row_scale[(by + part) * BM + row] = scale.x;
 #if defined(W_OFFSET) || defined(W_HALVES)
-    row_offset[(to * 2u + part) * BM + row] = scale.y;
+    row_offset[(by + part) * BM + row] = scale.y;
 #endif
     at += W_BLOCK * part;
     tile[at] = uvec4(bytes[0], bytes[1], bytes[2], bytes[3]);
@@ -317,7 +349,7 @@ void put(uint to, uint b, uint q, uint row, uint part)
 #endif
     tile[at + W_BLOCK - 1u] = uvec4(bytes[4], bytes[5], bytes[6], bytes[7]);
     STEP_UNROLL for (uint i = 0u; i < BOUND(HALVES); i++) {
-        uint token_at = (to * 2u + (lid & 1u)) * BN + half_token(i);
+        uint token_at = (by + (lid & 1u)) * BN + half_token(i);
         token_scale[token_at] = dx[i];
 #ifdef W_OFFSET
         token_sum[token_at] = sx[i];
@@ -325,7 +357,7 @@ void put(uint to, uint b, uint q, uint row, uint part)
     }
 #endif
     STEP_UNROLL for (uint i = 0u; i < BOUND(FETCH); i++) {
-        tile[to * TILE + B_TILE + quad_token(i) * STRIDE + (lid & 3u)] = x_words[i];
+        tile[own + B_TILE + quad_token(i) * STRIDE + (lid & 3u)] = x_words[i];
     }
 }
 
@@ -365,7 +397,8 @@ FLOATS st[HELD_X];
 /* The matrices of weights of half s of the step in tile `from`. */
 void load_weights(uint from, uint s, uint row0)
 {
-    uint left = from * TILE + row0 * W_STRIDE + W_BLOCK * s, by = (from * 2u + s) * BM + row0;
+    uint left = team() * TILES + from * TILE + row0 * W_STRIDE + W_BLOCK * s;
+    uint by = (team() * 4u + from * 2u + s) * BM + row0;
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         uint h = s % HELD * TM + i;
         LOAD_LEFT(w[h], left + 16u * i * W_STRIDE, W_STRIDE);
@@ -389,11 +422,13 @@ void load_weights(uint from, uint s, uint row0)
 void load_tokens(uint from, uint s, uint col0, uint j)
 {
     uint h = (s * TN + j) % HELD_X;
-    LOAD_RIGHT(x[h], from * TILE + B_TILE + (col0 + 16u * j) * STRIDE + 2u * s, STRIDE);
+    uint own = team() * TILES + from * TILE;
+    LOAD_RIGHT(x[h], own + B_TILE + (col0 + 16u * j) * STRIDE + 2u * s, STRIDE);
 #ifdef W_32
-    LOAD_BY_COLUMN(dt[h], token_scale, (from * 2u + s) * BN + col0 + 16u * j);
+    uint by = (team() * SCALED + from * 2u + s) * BN + col0 + 16u * j;
+    LOAD_BY_COLUMN(dt[h], token_scale, by);
 #ifdef W_OFFSET
-    LOAD_BY_COLUMN(st[h], token_sum, (from * 2u + s) * BN + col0 + 16u * j);
+    LOAD_BY_COLUMN(st[h], token_sum, by);
 #endif
 #endif
 }
@@ -460,25 +495,26 @@ void multiply(uint from, uint s, uint col0, uint first, uint end)
 void end_block(uint row0, uint col0)
 {
 #ifdef W_K
+    uint rows_at = team() * BM + row0, tokens_at = team() * BN + col0, own = team() * TILES;
     FLOATS dw[TM];
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-        LOAD_BY_ROW(dw[i], row_scale, row0 + 16u * i);
+        LOAD_BY_ROW(dw[i], row_scale, rows_at + 16u * i);
     }
 #ifdef W_MINS
     FLOATS mw[TM];
     LEFT mins[TM];
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-        LOAD_BY_ROW(mw[i], row_offset, row0 + 16u * i);
-        LOAD_LEFT(mins[i], MINS + 2u * (row0 + 16u * i), 2u);
+        LOAD_BY_ROW(mw[i], row_offset, rows_at + 16u * i);
+        LOAD_LEFT(mins[i], own + MINS + 2u * (row0 + 16u * i), 2u);
     }
 #endif
     STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
         FLOATS dt;
-        LOAD_BY_COLUMN(dt, token_scale, col0 + 16u * j);
+        LOAD_BY_COLUMN(dt, token_scale, tokens_at + 16u * j);
 #ifdef W_MINS
         RIGHT high, low;
-        LOAD_RIGHT(high, HIGH + (col0 + 16u * j) * STRIDE, STRIDE);
-        LOAD_RIGHT(low, LOW + (col0 + 16u * j) * STRIDE, STRIDE);
+        LOAD_RIGHT(high, own + HIGH + (col0 + 16u * j) * STRIDE, STRIDE);
+        LOAD_RIGHT(low, own + LOW + (col0 + 16u * j) * STRIDE, STRIDE);
 #endif
         STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
             uint n = i * TN + j;
@@ -505,7 +541,7 @@ void end_block(uint row0, uint col0)
                 m = m * float_in(OWN(z, e));
                 v = v - m;
 #endif
-                precise float sum = OWN(y[n], e) + v;
+                precise float sum = SPLIT ? v : OWN(y[n], e) + v;
                 OWN(y[n], e) = sum;
             }
             dots[n] = ZERO_INTS;
@@ -517,7 +553,7 @@ void end_block(uint row0, uint col0)
 #else
     STEP_UNROLL for (uint n = 0u; n < BOUND(TM * TN); n++) {
         STEP_UNROLL for (int e = 0; e < N_OWN(y[n]); e++) {
-            precise float sum = OWN(y[n], e) + OWN(g[n], e);
+            precise float sum = SPLIT ? OWN(g[n], e) : OWN(y[n], e) + OWN(g[n], e);
             OWN(y[n], e) = sum;
         }
         g[n] = ZERO_FLOATS;
@@ -525,13 +561,9 @@ void end_block(uint row0, uint col0)
 #endif
 }
 
-/* Stores matrices j of all subgroups. */
-void leave(uint j, Place place, uint part, uint row, uint row0, uint at_n, uint token0)
+/* Hands out what lies in front of the tiles: matrices j of all subgroups. */
+void emit(uint j, Place place, uint part, uint row, uint token0)
 {
-    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
-        STORE_COLUMNS(y[i * TN + j], at_n * 16u * STAGE + (row0 >> 2) + 4u * i, STAGE);
-    }
-    barrier();
     for (uint first = part; first < 16u * SUBGROUPS_N; first += STORES * OUT_PARTS) {
         uint token[STORES];
         float value[STORES], up[STORES];
@@ -549,7 +581,114 @@ void leave(uint j, Place place, uint part, uint row, uint row0, uint at_n, uint 
             store(place, token, value);
         }
     }
+}
+
+/* Stores matrices j of all subgroups. */
+void leave(uint j, Place place, uint part, uint row, uint row0, uint at_n, uint token0)
+{
+    STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
+        STORE_COLUMNS(y[i * TN + j], at_n * 16u * STAGE + (row0 >> 2) + 4u * i, STAGE);
+    }
     barrier();
+    emit(j, place, part, row, token0);
+    barrier();
+}
+
+/* Of split panels: the sums of an invocation, of every so many tokens of a row of the tile. */
+const uint SUMS = SPLIT ? BM * BN / THREADS : 1u;
+float sums[SUMS];
+
+/* Adds the panels of a round to them, in order; n: how many there are. */
+void fold(uint n)
+{
+    uint row = gl_LocalInvocationIndex % BM, first = gl_LocalInvocationIndex / BM;
+    STEP_UNROLL for (uint j = 0u; j < BOUND(TN); j++) {
+        STORE_COLUMNS(y[j], PANELS + (team() * BN + 16u * j) * STAGE, STAGE);
+    }
+    barrier();
+    STEP_UNROLL for (uint k = 0u; k < BOUND(SUMS); k++) {
+        uint token = first + k * (THREADS / BM);
+        STEP_UNROLL for (uint t = 0u; t < BOUND(TEAMS); t++) {
+            precise float sum = sums[k];
+            sum = sum + lk_flt(tile[PANELS + (t * BN + token) * STAGE + (row >> 2)][row & 3u]);
+            sums[k] = t < n ? sum : sums[k];
+        }
+    }
+    barrier();
+}
+
+/* Stores them. */
+void leave_sums(Place place, uint part, uint row, uint token0)
+{
+    uint own = gl_LocalInvocationIndex % BM, first = gl_LocalInvocationIndex / BM;
+    for (uint j = 0u; j < BOUND(TN); j++) {
+        STEP_UNROLL for (uint k = 0u; k < BOUND(SUMS); k++) {
+            uint token = first + k * (THREADS / BM);
+            if (token >> 4 == j) {
+                tile[(token & 15u) * STAGE + (own >> 2)][own & 3u] = lk_bits(sums[k]);
+            }
+        }
+        barrier();
+        emit(j, place, part, row, token0);
+        barrier();
+    }
+}
+
+/* All panels of the row, each by a team. */
+void run_split(Chunk c, uint group, uint r, uint row, uint part)
+{
+#ifdef W_K
+    uint panels = c.n_blocks;
+#else
+    uint panels = (c.n_blocks + 7u) >> 3;
+#endif
+    uint last = panels - 1u, panel = min(team(), last);
+#ifdef W_K
+    fetch(c, panel, 0u, group, r, part);
+    put(0u, panel, 0u, row, part);
+#ifdef W_MINS
+    if (part == 0u) {
+        tile[team() * TILES + MINS + 2u * row + 1u] = uvec4(0u);
+    }
+#endif
+    fetch(c, panel, 1u, group, r, part);
+#else
+    fetch(c, 4u * panel, 0u, group, r, part);
+    put(0u, 4u * panel, 0u, row, part);
+#endif
+    team_barrier();
+    for (uint first = 0u; first < panels; first += TEAMS) {
+        uint next = min(first + TEAMS + team(), last);
+        STEP_UNROLL for (uint q = 0u; q < BOUND(N_STEPS); q++) {
+            bool ends = q == N_STEPS - 1u, nears = q >= N_STEPS - 2u;
+            uint from = q & 1u;
+#ifdef W_K
+            put(from ^ 1u, ends ? next : panel, ends ? 0u : q + 1u, row, part);
+            fetch(c, nears ? next : panel, nears ? q + 2u - N_STEPS : q + 2u, group, r, part);
+#else
+            uint step = 4u * panel + q, later = ends ? 4u * next : step + 1u;
+            fetch(c, later, 0u, group, r, part);
+#endif
+            STEP_UNROLL for (uint s = 0u; s < BOUND(2u); s++) {
+#ifdef W_32
+                if (step * 2u + s < c.n_blocks)
+#endif
+                {
+                    load_weights(from, s, 0u);
+                    multiply(from, s, 0u, 0u, TN);
+                }
+            }
+            if (ends) {
+                end_block(0u, 0u);
+            }
+#ifdef W_32
+            put(from ^ 1u, later, 0u, row, part);
+#endif
+            team_barrier();
+        }
+        fold(min(panels - first, TEAMS));
+        panel = next;
+    }
 }
 
 void main()
@@ -558,7 +697,7 @@ void main()
     /* The tokens of a tile of rows come one after the other: its weights are read once. */
     uint at = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
     uint row_tile = at / gl_NumWorkGroups.y, token_tile = at - row_tile * gl_NumWorkGroups.y;
-    uint group0 = row_tile * (OUT_ROWS / 32u), token0 = token_tile * BN;
+    uint first_row = row_tile * OUT_ROWS, token0 = token_tile * BN;
     uint n_groups = p.n_groups;
     if (EXPERTS) {
         if (!begin_experts(token_tile)) {
@@ -576,12 +715,12 @@ void main()
     }
     Chunk c = w_chunk(p.n_blocks, p.mid, p.tail);
     w_start(c, THREADS);
-    uint row = lid & (BM - 1u), part = lid / BM;
-    uint group = expert_group + min(group0 + (row >> 5), n_groups - 1u), r = row & 31u;
+    uint row = lid & (BM - 1u), part = in_team() / BM, r = first_row + (row & (OUT_ROWS - 1u));
+    uint group = expert_group + min(r >> 5, n_groups - 1u);
     if (GLU) {
-        group = min(group0 + ((row & (OUT_ROWS - 1u)) >> 5), p.rg1 - 1u);
-        group += row < OUT_ROWS ? 0u : p.rg1;
+        group = min(r >> 5, p.rg1 - 1u) + (row < OUT_ROWS ? 0u : p.rg1);
     }
+    r &= 31u;
     uint row0 = (lid >> 5) % SUBGROUPS_M * 32u; /* of this subgroup */
     uint at_n = (lid >> 5) / SUBGROUPS_M, col0 = at_n * 16u * TN;
 
@@ -595,6 +734,16 @@ void main()
 #else
         g[n] = ZERO_FLOATS;
 #endif
+    }
+    if (SPLIT) {
+        STEP_UNROLL for (uint k = 0u; k < BOUND(SUMS); k++) {
+            sums[k] = 0.0;
+        }
+        run_split(c, group, r, row, part);
+        row = lid & (OUT_ROWS - 1u);
+        r = first_row + row;
+        leave_sums(place_of(r >> 5, r & 31u), lid / OUT_ROWS, row, token0);
+        return;
     }
     fetch(c, 0u, 0u, group, r, part);
     put(0u, 0u, 0u, row, part);
@@ -676,7 +825,8 @@ void main()
     }
     row = lid & (OUT_ROWS - 1u);
     part = lid / OUT_ROWS;
-    Place place = place_of(group0 + (row >> 5), r);
+    r = first_row + row;
+    Place place = place_of(r >> 5, r & 31u);
     /* some matrices of each subgroup at a time: rows lie side by side when they are stored */
 #ifdef LK_MATRIX /* numbers that are constants keep `y` in registers */
     leave(0u, place, part, row, row0, at_n, token0);

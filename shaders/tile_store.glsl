@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tile_store: which rows a tiled matmul reads, and where it puts a result, the residual added if
- * wanted. Included after EPI (with LK_VK_EPI_EXPERTS: rows that go to experts, or are of heads).
+ * wanted. Included after EPI (with LK_VK_EPI_EXPERTS: rows that go to experts, or are of heads) and
+ * STORES_OF.
  */
 layout(std430, binding = 2) writeonly buffer Out0
 {
@@ -27,6 +28,7 @@ layout(push_constant) uniform Push
 const bool EXPERTS = (EPI & LK_VK_EPI_EXPERTS) != 0u;
 const bool HEADS = (EPI & LK_VK_EPI_HEADS) != 0u;
 const bool GLU = EPI == LK_VK_EPI_SILU || EPI == LK_VK_EPI_GELU; /* where STORE_GLU is */
+const uint STORES = STORES_OF; /* tokens of a row that an invocation stores at a time */
 layout(std430, binding = 6) readonly buffer Sorted
 {
     uint sorted[]; /* see lk_vk_sort_push; its rows begin at w1 */

@@ -238,7 +238,8 @@ static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct
     return status;
 }
 
-/* Runs the known answers, and where matrix units are used, again with large tiles. */
+/* Runs the known answers, and where matrix units are used, again with large tiles, and with those
+ * of few tokens. */
 static lk_status run_tiles(struct lk_backend *b, struct lk_vk_known *k, struct wrong *wrong,
                            lk_error *err)
 {
@@ -247,6 +248,11 @@ static lk_status run_tiles(struct lk_backend *b, struct lk_vk_known *k, struct w
         b->dev.many_tiles = 1;
         status = run_kernels(b, k, wrong, err);
         b->dev.many_tiles = LK_VK_MANY_TILES;
+    }
+    if (!status && !(wrong->of[0] | wrong->of[1]) && b->dev.found.use[LK_VK_MATRIX]) {
+        b->dev.split_tokens = UINT32_MAX;
+        status = run_kernels(b, k, wrong, err);
+        b->dev.split_tokens = LK_VK_SPLIT_TOKENS;
     }
     return status;
 }

@@ -18,7 +18,8 @@
 enum { TYPES_OF_A_SAMPLE = 8 }; /* each eighth */
 
 enum { N_TOKENS = 5, N_WIDTHS = 3, MAT_VECS = 3 };
-static const int COUNTS[N_TOKENS] = {1, 3, 9, 17, 70}; /* the first three of mat-vecs, then tiles */
+/* The first three of mat-vecs, then tiles; wide tiles split their panels for 9 and 17. */
+static const int COUNTS[N_TOKENS] = {1, 3, 9, 17, 70};
 
 /* Whether a sample has a case of a type: a mat-vec and a tile, each of one width, in turn. With
  * LK_FULL=1 SwiftShader has every other number of tokens with one width. */
@@ -81,7 +82,7 @@ static void matmuls(int v)
             continue;
         }
         for (size_t i = 0; i < (unrolled ? 1 : N_TOKENS); i++) {
-            if (wide && COUNTS[i] <= LK_VK_FEW_TOKENS) {
+            if (wide && COUNTS[i] <= 4) {
                 continue; /* tiles are for more */
             }
             for (size_t k = unrolled; k < (unrolled ? 2 : N_WIDTHS); k++) {

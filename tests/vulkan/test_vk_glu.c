@@ -62,14 +62,16 @@ Test(vk_glu, a_glu_in_tiles)
         const char *variant =
             vk_pair_device("")->dev.found.use[LK_VK_MATRIX] ? "" : "narrow,matrix";
         struct lk_vk_device *dev = &vk_pair_device(variant)->dev;
-        uint32_t many = dev->many_tiles;
+        uint32_t many = dev->many_tiles, split = dev->split_tokens;
         dev->many_tiles = large ? 1 : 1000000;
+        dev->split_tokens = 0;
         for (size_t i = 0; i < LK_COUNT(CASE); i++) {
             if (vk_pair_row(i + large)) {
                 run_glu(&CASE[i], large ? "a GLU in large tiles" : "a GLU in tiles", variant);
             }
         }
         dev->many_tiles = many;
+        dev->split_tokens = split;
     }
     vk_pair_close();
 }

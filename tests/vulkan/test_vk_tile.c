@@ -10,20 +10,22 @@
 #include "tests/vulkan/vk_groups.h"
 #include "vulkan/build/vk_tile.h"
 
+/* `split`: of a matmul with a tile for up to 32 tokens. */
 Test(vk_tile, rows_choose_the_variant)
 {
     static const struct {
         uint32_t rows;
-        int least, gpu;
-    } CASE[] = {{1, LK_VK_MV1, LK_VK_MV1},    {2, LK_VK_MV4, LK_VK_MV4},
-                {4, LK_VK_MV4, LK_VK_MV4},    {5, LK_VK_MV8, LK_VK_MV8},
-                {16, LK_VK_MV8, LK_VK_MV8},   {17, LK_VK_TILE, LK_VK_TILE},
+        int plain, split;
+    } CASE[] = {{1, LK_VK_MV1, LK_VK_MV1},          {2, LK_VK_MV4, LK_VK_MV4},
+                {4, LK_VK_MV4, LK_VK_MV4},          {5, LK_VK_MV8, LK_VK_TILE_SPLIT},
+                {16, LK_VK_MV8, LK_VK_TILE_SPLIT},  {17, LK_VK_TILE, LK_VK_TILE_SPLIT},
+                {32, LK_VK_TILE, LK_VK_TILE_SPLIT}, {33, LK_VK_TILE, LK_VK_TILE},
                 {512, LK_VK_TILE, LK_VK_TILE}};
     for (size_t i = 0; i < LK_COUNT(CASE); i++) {
-        cr_assert_eq(lk_vk_variant_for(&VK_FACTS_LEAST, CASE[i].rows), CASE[i].least, "%u",
-                     CASE[i].rows);
-        cr_assert_eq(lk_vk_variant_for(&VK_FACTS_GPU, CASE[i].rows), CASE[i].gpu, "%u",
-                     CASE[i].rows);
+        uint32_t rows = CASE[i].rows;
+        cr_assert_eq(lk_vk_variant_for(&VK_FACTS_LEAST, rows, false), CASE[i].plain, "%u", rows);
+        cr_assert_eq(lk_vk_variant_for(&VK_FACTS_GPU, rows, false), CASE[i].plain, "%u", rows);
+        cr_assert_eq(lk_vk_variant_for(&VK_FACTS_GPU, rows, true), CASE[i].split, "%u", rows);
     }
     /* 8 columns are folded by 8 workers of 32. */
     cr_assert_eq(lk_vk_variant_cols(&VK_FACTS_GPU, LK_VK_MV8), 8);
@@ -136,6 +138,29 @@ Test(vk_tile, tiles_are_large_where_many_of_them_fit)
     is_tile(&f, LK_TYPE_Q4_K, 512, 512, "tile_Q4_K_matrix", 2, 64);
 }
 
+/* 16 rows of a row group for each workgroup; of a GLU 8 of gate and 8 of up. */
+Test(vk_tile, few_tokens_split_the_panels)
+{
+    struct lk_vk_facts f = VK_FACTS_GPU;
+    struct lk_vk_tile t;
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 2, 16, LK_VK_EPI_STORE, &t), "narrow");
+    f.matrix = true;
+    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 2, 16, LK_VK_EPI_ADD, &t));
+    is_kernel(t.kernel, "tile_Q4_K_matrix", 16, 16, LK_VK_EPI_ADD, 128);
+    cr_assert(t.size.groups == 1 && t.size.cols == 16 && t.size.parts == 2);
+    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q6_K, 17, 2048, LK_VK_EPI_SILU, &t));
+    is_kernel(t.kernel, "tile_Q6_K_matrix", 16, 16, LK_VK_EPI_SILU, 128);
+    cr_assert_eq(t.size.parts, 4);
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_F16, 2, 16, LK_VK_EPI_STORE, &t), "floats");
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 1, 4, LK_VK_EPI_STORE, &t), "too few");
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 33, 2048, LK_VK_EPI_STORE, &t), "too many");
+    f.shared_bytes = 32768; /* two limbs of four teams take more */
+    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q6_K, 2, 16, LK_VK_EPI_STORE, &t));
+    is_kernel(t.kernel, "tile_Q6_K_matrix", 16, 16, LK_VK_EPI_STORE, 64);
+    f.shared_bytes = 16384;
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q6_K, 2, 16, LK_VK_EPI_STORE, &t), "memory");
+}
+
 /* Where the multiprocessors are known, large tiles are taken where their rounds last less long: of
  * 132, 32 x 4 tiles are one round, and 160 two, for which small ones need three of 264. */
 Test(vk_tile, tiles_by_the_rounds_they_take)
@@ -171,7 +196,7 @@ Test(vk_tile, tiles_by_the_rounds_they_take)
     }
     f.cores = 0; /* not known: only many are */
     struct lk_vk_tile t[LK_VK_TILES];
-    static const struct lk_vk_tile_size SMALL[LK_VK_TILES] = {{2, 64}};
+    static const struct lk_vk_tile_size SMALL[LK_VK_TILES] = {{2, 64, 1}};
     cr_assert_not(lk_vk_tile_large(&f, SMALL, 128, 2048), "there are none");
     cr_assert_eq(lk_vk_tiles_for(&f, LK_TYPE_Q4_K, 128, 512, LK_VK_EPI_ADD, t), 1);
     cr_assert_eq(lk_vk_tiles_for(&f, LK_TYPE_Q4_K, 128, 2048, LK_VK_EPI_ADD, t), 2);

@@ -35,9 +35,16 @@ static void set_kernels(struct lk_vk_builder *b, struct lk_vk_step *s, const str
 {
     const struct lk_vk_facts *f = b->facts;
     uint32_t most = lk_vk_most_rows(b, s->rows), least = lk_vk_least_rows(b, s->rows);
+    struct lk_vk_tile split;
+    bool splits = lk_vk_split_tile(f, m->type, least, most, g->u.matmul.epilogue, &split);
+    if (splits) {
+        s->tile[LK_VK_SPLIT] = split.size;
+        set_kernel(b, s, LK_VK_TILE_SPLIT, &split.kernel);
+    }
     for (int v = LK_VK_MV1; v <= LK_VK_MV8; v++) {
         uint32_t takes = v == LK_VK_MV8 ? LK_VK_FEW_TOKENS : lk_vk_variant_cols(f, v);
-        if (takes < least || (v > LK_VK_MV1 && most <= lk_vk_variant_cols(f, v - 1))) {
+        bool fewer = v > LK_VK_MV1 && most <= lk_vk_variant_cols(f, v - 1);
+        if (takes < least || fewer || lk_vk_variant_for(f, takes, splits) != v) {
             continue;
         }
         struct lk_vk_kernel k = lk_vk_matvec(f, m->type, v, s->x, (uint32_t)m->cols,

@@ -17,6 +17,7 @@ struct lk_vk_facts lk_vk_facts_of(const struct lk_vk_device *dev)
         .shared_bytes = l->maxComputeSharedMemorySize,
         .max_groups = l->maxComputeWorkGroupCount[0],
         .many_tiles = dev->many_tiles,
+        .split_tokens = dev->split_tokens,
         .cores = dev->found.cores,
         .max_binding = l->maxStorageBufferRange,
         .max_block = BLOCK_MAX < most ? BLOCK_MAX : most,

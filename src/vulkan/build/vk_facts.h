@@ -15,6 +15,7 @@ struct lk_vk_facts {
     uint32_t shared_bytes; /* of a workgroup */
     uint32_t max_groups;   /* workgroups of a dispatch along x */
     uint32_t many_tiles;   /* matmuls of as many large tiles take those, whatever the device */
+    uint32_t split_tokens; /* that tiles of few tokens take */
     uint32_t cores;        /* multiprocessors; 0: not known */
     uint64_t max_binding;  /* bytes that a kernel can bind */
     uint64_t max_block;    /* bytes of an allocation of weights */

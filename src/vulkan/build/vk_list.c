@@ -250,7 +250,7 @@ int lk_vk_variant_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, ui
     if (s->grid != LK_VK_GRID_MATMUL) {
         return 0;
     }
-    int v = lk_vk_variant_for(f, rows);
+    int v = lk_vk_variant_for(f, rows, s->tile[LK_VK_SPLIT].cols > 0);
     return v == LK_VK_TILE && lk_vk_tile_large(f, s->tile, s->x, rows) ? LK_VK_TILE_LARGE : v;
 }
 
@@ -259,12 +259,12 @@ static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uin
                     uint32_t *x, uint32_t *y)
 {
     int v = lk_vk_variant_of(f, s, rows);
-    const struct lk_vk_tile_size *tile = &s->tile[v == LK_VK_TILE_LARGE];
+    const struct lk_vk_tile_size *tile = &s->tile[v > LK_VK_TILE ? v - LK_VK_TILE : 0];
     *x = s->x;
     *y = rows;
     switch (s->grid) {
     case LK_VK_GRID_MATMUL:
-        *x = v >= LK_VK_TILE ? ceil_div(s->x, tile->groups) : s->x;
+        *x = v >= LK_VK_TILE ? ceil_div(s->x, tile->groups) * tile->parts : s->x;
         *y = ceil_div(rows, v >= LK_VK_TILE ? tile->cols : lk_vk_variant_cols(f, v));
         break;
     case LK_VK_GRID_ELEMS: {

@@ -27,10 +27,17 @@ uint32_t lk_vk_variant_cols(const struct lk_vk_facts *f, int variant)
     return COLS[variant] < f->max_threads / 32 ? COLS[variant] : 4;
 }
 
-int lk_vk_variant_for(const struct lk_vk_facts *f, uint32_t rows)
+/* More than 4 tokens, whose mat-vec is faster. */
+static bool takes_split(const struct lk_vk_facts *f, uint32_t rows)
+{
+    return rows > lk_vk_variant_cols(f, LK_VK_MV4) && rows <= f->split_tokens;
+}
+
+int lk_vk_variant_for(const struct lk_vk_facts *f, uint32_t rows, bool split)
 {
     return rows == 1                                  ? LK_VK_MV1
            : rows <= lk_vk_variant_cols(f, LK_VK_MV4) ? LK_VK_MV4
+           : split && takes_split(f, rows)            ? LK_VK_TILE_SPLIT
            : rows <= LK_VK_FEW_TOKENS                 ? LK_VK_MV8
                                                       : LK_VK_TILE;
 }
@@ -111,19 +118,40 @@ static bool wide_tile(const struct lk_vk_facts *f, uint32_t rows, uint32_t token
     spec[0] = rows;
     spec[1] = tokens;
     spec[3] = 2 * rows;
-    t->size = (struct lk_vk_tile_size){rows / LK_VK_ROWS / halves, tokens};
+    t->size = (struct lk_vk_tile_size){rows / LK_VK_ROWS / halves, tokens, 1};
     return lk_vk_facts_fit(f, t->kernel.shader, spec);
 }
 
 /* A tile of tile.comp: of floats half as large each way where there are few. */
 static void narrow_tile(struct lk_vk_tile *t, bool quantized, uint32_t n_groups, uint32_t tokens)
 {
-    t->size = (struct lk_vk_tile_size){2, 32};
+    t->size = (struct lk_vk_tile_size){2, 32, 1};
     if (!quantized) {
         uint32_t own = tiles_of(&t->size, n_groups, tokens) >= MANY_GROUPS ? 4 : 2;
         t->kernel.spec[0] = own;
-        t->size = (struct lk_vk_tile_size){own / 2, 8 * own};
+        t->size = (struct lk_vk_tile_size){own / 2, 8 * own, 1};
     }
+}
+
+bool lk_vk_split_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t least, uint32_t most,
+                      uint32_t epilogue, struct lk_vk_tile *t)
+{
+    enum { ROWS = 16, TOKENS = 16, TEAMS = 4 };
+    uint32_t parts = LK_VK_ROWS / ROWS * (is_glu(epilogue) ? 2 : 1);
+    if (!lk_vk_tile_is_wide(f, type) || least > f->split_tokens ||
+        most <= lk_vk_variant_cols(f, LK_VK_MV4)) {
+        return false;
+    }
+    *t = (struct lk_vk_tile){.kernel.spec = {ROWS, TOKENS, epilogue}, .size = {1, TOKENS, parts}};
+    snprintf(t->kernel.shader, sizeof t->kernel.shader, "tile_%s%s", lk_type_name((uint32_t)type),
+             f->matrix ? "_matrix" : "_wide");
+    for (uint32_t teams = TEAMS; teams > 1; teams /= 2) {
+        t->kernel.spec[3] = 2 * ROWS * teams;
+        if (lk_vk_facts_fit(f, t->kernel.shader, t->kernel.spec)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Large tiles need less memory traffic, and a multiprocessor runs fewer of them at a time: one of

@@ -524,7 +524,9 @@ uint64_t lk_vk_submit_work(VkPhysicalDeviceType type)
 lk_status lk_vk_device_open(const struct lk_backend_options *options, struct lk_vk_device *dev,
                             lk_error *err)
 {
-    *dev = (struct lk_vk_device){.log = options->log, .many_tiles = LK_VK_MANY_TILES};
+    *dev = (struct lk_vk_device){.log = options->log,
+                                 .many_tiles = LK_VK_MANY_TILES,
+                                 .split_tokens = LK_VK_SPLIT_TOKENS};
     struct lk_vk_found *found = NULL;
     int n = 0;
     lk_status status = lk_vk_instance_open(&dev->instance, err);

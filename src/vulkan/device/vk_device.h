@@ -71,7 +71,7 @@ struct lk_vk_pipe {
 };
 enum { LK_VK_MAX_PIPES = 512 };
 
-enum { LK_VK_MANY_TILES = 512 };
+enum { LK_VK_MANY_TILES = 512, LK_VK_SPLIT_TOKENS = 32 };
 struct lk_vk_device {
     struct lk_vk_instance instance;
     struct lk_vk_found found;
@@ -89,13 +89,14 @@ struct lk_vk_device {
     int n_pipes;
     bool new_pipes; /* the cache file is to be written */
     bool lost;
-    VkDeviceSize used;    /* bytes of device memory that our buffers hold, of found.available */
-    char cache_path[600]; /* "" : none */
-    double compiling;     /* seconds spent on pipelines */
-    uint32_t many_tiles;  /* matmuls of as many large tiles take those */
-    uint64_t submit_work; /* multiply-adds that fill a submission */
-    uint64_t n_submits;   /* submissions of batches so far */
-    uint64_t next_serial; /* caches allocated so far */
+    VkDeviceSize used;     /* bytes of device memory that our buffers hold, of found.available */
+    char cache_path[600];  /* "" : none */
+    double compiling;      /* seconds spent on pipelines */
+    uint32_t many_tiles;   /* matmuls of as many large tiles take those */
+    uint32_t split_tokens; /* batches of so many tokens take tiles that split their panels */
+    uint64_t submit_work;  /* multiply-adds that fill a submission */
+    uint64_t n_submits;    /* submissions of batches so far */
+    uint64_t next_serial;  /* caches allocated so far */
     struct lk_log log;
     /* Told of each pipeline that is compiled while probe_pipes, about as many as there will be, is
      * not 0; may be NULL. */

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vk_split: tiles for few tokens, whose workgroups split the panels of a row among their subgroups,
+ * against scalar, by bits: more panels than teams, and a last one that is not whole.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/vulkan/vk_bench.h"
+#include "vulkan/vk.h"
+
+enum ends { ALONE, RESIDUAL, ACT, N_ENDS };
+
+/* Wide tiles: of matrix units where there are some, else what stands for them. */
+static const char *wide(void)
+{
+    return vk_pair_device("")->dev.found.use[LK_VK_MATRIX] ? "" : "narrow,matrix";
+}
+
+static int matmul(struct vk_bench *b, enum lk_type type, int rows, int cols, uint64_t seed)
+{
+    int out = vk_bench_slot(b, rows, LK_ROWS_TOKENS);
+    vk_bench_op(b, LK_OP_MATMUL, 0, -1, out, vk_bench_weight(b, type, rows, cols, seed));
+    return out;
+}
+
+/* Whether the last op, and the matmuls that are part of it, run in tiles of 16 rows x 16 tokens. */
+static void expect_split(const struct vk_bench *b)
+{
+    struct lk_exec *e = NULL;
+    lk_error err = {0};
+    char text[256];
+    cr_assert_eq(vk_pair_prepare(vk_pair_device(wide()), &b->c, &e, &err), LK_OK, "%s",
+                 err.message);
+    lk_backend_vulkan.variant(e, b->c.plan.n_ops - 1, b->c.n_tokens, text, sizeof text);
+    lk_backend_vulkan.exec_free(e);
+    cr_assert(strstr(text, "constants 16 16 ") != NULL, "%s: '%s', expected a tile of 16 x 16",
+              b->c.what, text);
+}
+
+static void run_split(enum lk_type type, int rows, int cols, int n_tokens, enum ends ends)
+{
+    static const char *const NAME[N_ENDS] = {"alone", "with a residual", "with a GLU"};
+    struct vk_bench b;
+    char what[96];
+    snprintf(what, sizeof what, "split %s %dx%d, %d tokens, %s", lk_type_name((uint32_t)type), rows,
+             cols, n_tokens, NAME[ends]);
+    vk_bench_begin(&b, cols, n_tokens, what);
+    int y = matmul(&b, type, ends == RESIDUAL ? cols : rows, cols, 31);
+    if (ends == RESIDUAL) {
+        vk_bench_op(&b, LK_OP_ADD, y, 0, vk_bench_slot(&b, cols, LK_ROWS_TOKENS), -1);
+    } else if (ends == ACT) {
+        int up = matmul(&b, type, rows, cols, 32);
+        vk_bench_op(&b, LK_OP_GLU, y, up, vk_bench_slot(&b, rows, LK_ROWS_TOKENS), -1)->u.glu.act =
+            LK_ACT_SILU;
+    }
+    expect_split(&b);
+    vk_bench_end(&b, wide());
+}
+
+/* Six panels are a round of four teams and half of one; of blocks of 32 the sixth panel has five.
+ */
+Test(vk_split, more_panels_than_teams)
+{
+    size_t n_types;
+    const struct lk_type_info *types = lk_types(&n_types);
+    for (size_t t = 0; t < n_types; t++) {
+        int cols = types[t].block == 256 ? 1536 : types[t].block * (45 * 32 / types[t].block);
+        if (types[t].quantized && vk_pair_row(t)) {
+            run_split(types[t].type, 75, cols, t % 2 ? 20 : 5, ALONE);
+        }
+    }
+    vk_pair_close();
+}
+
+Test(vk_split, residuals_and_glus)
+{
+    static const struct {
+        enum lk_type type;
+        int rows, cols, n_tokens;
+        enum ends ends;
+    } CASE[] = {{LK_TYPE_Q4_K, 0, 1280, 16, RESIDUAL},
+                {LK_TYPE_Q4_K, 75, 1280, 32, ACT},
+                {LK_TYPE_Q6_K, 40, 256, 17, ACT},
+                {LK_TYPE_Q8_0, 0, 96, 31, RESIDUAL},
+                {LK_TYPE_Q4_1, 33, 320, 7, ACT}};
+    for (size_t i = 0; i < LK_COUNT(CASE); i++) {
+        if (vk_pair_row(i)) {
+            run_split(CASE[i].type, CASE[i].rows, CASE[i].cols, CASE[i].n_tokens, CASE[i].ends);
+        }
+    }
+    vk_pair_close();
+}
+
+/* q, k and v side by side, of 3, 1 and 1 heads. */
+Test(vk_split, three_results)
+{
+    static const struct vk_heads HEADS = {.n_head = 3,
+                                          .n_kv_head = 1,
+                                          .head_dim = 32,
+                                          .n_dims = 32};
+    vk_attention_case(&HEADS, 9, 2, 60, wide());
+    vk_pair_close();
+}
