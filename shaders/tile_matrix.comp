@@ -10,6 +10,10 @@
  * 2, 3). What multiplies matrices is in matrix.glsl: each row of a left matrix, and each column of a
  * right one, is a row of the tile.
  *
+ * For few tokens (SPLIT) a workgroup has TEAMS subgroups with a tile each, of the same 16 rows and BN
+ * tokens: they go through different panels of the rows, and the sums of a round of panels are
+ * added in order.
+ *
  * The integer scales of 256-blocks: those of 32 elements multiply the product of a step
  * (W_STEP_SCALE); those of 16 multiply the weights first, which then are one int8 (Q2_K, Q3_K
  * negated) or two, v = 128 h + l with 0 <= l < 128 (LIMBS). Halves of a
