@@ -391,7 +391,8 @@ static bool vec_attn_end(int n, float l, const float *o, float *out)
     return !sv_any(bad);
 }
 
-#define LK_VEC_TABLE(name, its_level)                                                              \
+/* chunk: vec_attn_chunk, or a level's own. */
+#define LK_VEC_TABLE(name, its_level, chunk)                                                       \
     const struct lk_vec_kernels name = {                                                           \
         .level = its_level,                                                                        \
         .norm = vec_norm,                                                                          \
@@ -410,7 +411,7 @@ static bool vec_attn_end(int n, float l, const float *o, float *out)
         .rope = vec_rope,                                                                          \
         .kv_store = vec_kv_store,                                                                  \
         .quantize = vec_quantize,                                                                  \
-        .attn_chunk = vec_attn_chunk,                                                              \
+        .attn_chunk = chunk,                                                                       \
         .attn_merge = vec_attn_merge,                                                              \
         .attn_end = vec_attn_end,                                                                  \
     }

@@ -71,6 +71,7 @@ const struct lk_vec_kernels *lk_vec_kernels(enum lk_cpu_level level);
 extern const struct lk_vec_kernels lk_vec_generic; /* cpu/vec_generic.c */
 extern const struct lk_vec_kernels lk_vec_avx2;    /* cpu/x86/vec_avx2.c */
 extern const struct lk_vec_kernels lk_vec_avx512;  /* cpu/x86/vec_avx512.c */
+extern const struct lk_vec_kernels lk_vec_amx;     /* cpu/x86/vec_amx.c */
 extern const struct lk_vec_kernels lk_vec_neon;    /* cpu/arm/vec_neon.c */
 
 #endif

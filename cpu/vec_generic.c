@@ -95,8 +95,9 @@ const struct lk_vec_kernels *lk_vec_kernels(enum lk_cpu_level level)
 {
     switch (level) {
 #if defined(__x86_64__)
-    case LK_CPU_AVX512:
     case LK_CPU_AMX:
+        return &lk_vec_amx;
+    case LK_CPU_AVX512:
         return &lk_vec_avx512;
     case LK_CPU_AVX2:
     case LK_CPU_AVX_VNNI:

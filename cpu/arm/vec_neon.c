@@ -12,4 +12,4 @@
 
 #include "cpu/attn_body.h"
 
-LK_VEC_TABLE(lk_vec_neon, LK_CPU_NEON);
+LK_VEC_TABLE(lk_vec_neon, LK_CPU_NEON, vec_attn_chunk);

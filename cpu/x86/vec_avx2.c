@@ -12,4 +12,4 @@
 
 #include "cpu/attn_body.h"
 
-LK_VEC_TABLE(lk_vec_avx2, LK_CPU_AVX2);
+LK_VEC_TABLE(lk_vec_avx2, LK_CPU_AVX2, vec_attn_chunk);

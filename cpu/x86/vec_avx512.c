@@ -12,4 +12,4 @@
 
 #include "cpu/attn_body.h"
 
-LK_VEC_TABLE(lk_vec_avx512, LK_CPU_AVX512);
+LK_VEC_TABLE(lk_vec_avx512, LK_CPU_AVX512, vec_attn_chunk);

@@ -13,7 +13,7 @@
 #include "tests/cpu/kernels.h"
 #include "base/numerics.h"
 
-enum { MAX_ROWS = 9, MAX_BLOCKS = 4 };
+enum { FEW_ROWS = 9, MAX_ROWS = 38, MAX_BLOCKS = 4 };
 
 struct attn_case {
     struct lk_attn_params p;
@@ -121,7 +121,11 @@ static void check_attention(struct report *rep, struct rng *rng, const struct lk
     static const int V_DIMS[] = {32, 64, 80, 40, 128, 20, 256, 512};
     static const int POS[] = {0, 1, 7, 62, 63, 64, 65, 127, 128, 200, 255};
     int hd = DIMS[round % (int)LK_COUNT(DIMS)], vd = V_DIMS[round % (int)LK_COUNT(DIMS)];
-    int rows = 1 + round % MAX_ROWS, last = 0;
+    /* each third time through the dims many rows: two tiles of 16 of them, and some */
+    int rows = 1 + round % FEW_ROWS, last = 0;
+    if (round / (int)LK_COUNT(DIMS) % 3 == 2) {
+        rows = FEW_ROWS + 1 + 7 * round % (MAX_ROWS - FEW_ROWS);
+    }
     bool far = round % 4 == 1, out_of_range = round % 16 == 15;
     struct attn_case c = {
         .p = {.shape = {.n_head = 2,

@@ -333,7 +333,7 @@ void test_vec(struct report *rep, enum lk_cpu_level level)
     static const enum lk_cpu_level OWN[LK_CPU_LEVELS] = {
         [LK_CPU_GENERIC] = LK_CPU_GENERIC, [LK_CPU_AVX2] = LK_CPU_AVX2,
         [LK_CPU_AVX_VNNI] = LK_CPU_AVX2,   [LK_CPU_AVX512] = LK_CPU_AVX512,
-        [LK_CPU_AMX] = LK_CPU_AVX512,      [LK_CPU_NEON] = LK_CPU_NEON,
+        [LK_CPU_AMX] = LK_CPU_AMX,         [LK_CPU_NEON] = LK_CPU_NEON,
         [LK_CPU_DOTPROD] = LK_CPU_NEON,    [LK_CPU_I8MM] = LK_CPU_NEON,
     };
     const struct lk_vec_kernels *t = lk_vec_kernels(level);

@@ -174,14 +174,15 @@ static inline void _tile_stored(int t, void *to, size_t stride)
     }
 }
 
-/* Tile c += a b, four signed bytes of a times four bytes of b at a time. */
-static inline void emulated_dots(int c, int a, int b, bool b_signed)
+/* Tile c += a b, four bytes of a times four bytes of b at a time. */
+static inline void emulated_dots(int c, int a, int b, bool a_signed, bool b_signed)
 {
     for (int m = 0; m < emulated_amx.rows[c]; m++) {
         int32_t sum[16];
         memcpy(sum, emulated_amx.tile[c][m], sizeof sum);
         for (int k = 0; k < emulated_amx.bytes[a]; k++) {
-            int x = (int8_t)emulated_amx.tile[a][m][k];
+            uint8_t u = emulated_amx.tile[a][m][k];
+            int x = a_signed ? (int8_t)u : u;
             for (int n = 0; n < emulated_amx.bytes[c] / 4; n++) {
                 uint8_t w = emulated_amx.tile[b][k / 4][4 * n + k % 4];
                 sum[n] += x * (b_signed ? (int8_t)w : w);
@@ -190,7 +191,9 @@ static inline void emulated_dots(int c, int a, int b, bool b_signed)
         memcpy(emulated_amx.tile[c][m], sum, sizeof sum);
     }
 }
-#define _tile_dpbssd(c, a, b) emulated_dots(c, a, b, true)
-#define _tile_dpbsud(c, a, b) emulated_dots(c, a, b, false)
+#define _tile_dpbssd(c, a, b) emulated_dots(c, a, b, true, true)
+#define _tile_dpbsud(c, a, b) emulated_dots(c, a, b, true, false)
+#define _tile_dpbusd(c, a, b) emulated_dots(c, a, b, false, true)
+#define _tile_dpbuud(c, a, b) emulated_dots(c, a, b, false, false)
 
 #endif
