@@ -10,9 +10,10 @@
 #include "vulkan/vk_known.h"
 
 enum {
-    NARROW = 352, /* 11 blocks of 32: a panel that is not full */
-    WIDE = 512,
-    ROWS = 40,     /* more than a row group, less than a tile */
+    NARROW =
+        1440,    /* 45 blocks of 32: a panel that is not full, more of them than teams of a tile */
+    WIDE = 1536, /* likewise, of blocks of 256 */
+    ROWS = 40,   /* more than a row group, less than a tile */
     N_TOKENS = 129 /* of the batch: not whole tiles; decode runs the 130th */
 };
 enum { KV_BLOCKS = 3 };
@@ -27,20 +28,20 @@ static const struct heads {
 static const int32_t BLOCKS[KV_BLOCKS] = {2, 0, 1};
 
 const uint64_t LK_VK_KNOWN[LK_VK_KNOWN_RUNS][LK_VK_KNOWN_CHECKS] = {
-    {0xf410c9d2135627f5u, 0x2c9347061f6bd6c2u, 0xe8a2d2f5e8cb9653u, 0xb673a15b80ee6650u,
-     0x0469eaf6fb5fe171u, 0x729e55ff371c6f4fu, 0xaa976ade35e713bdu, 0xfd149aae72c0e70du,
-     0xff6dc5890479cbd6u, 0x1390a16d82b562b1u, 0x8586655272121554u, 0xe95073ff4ffd8dfdu,
-     0xa555c54c25a38dbau, 0x40143621306388c3u, 0xc1bd641f81c5c76bu, 0xebe1006e1af6af74u,
-     0xe91998a2874f96fdu, 0x340f67b2ec4a867cu, 0x9f5ecdebebd0094fu, 0x6d5ac2fbe29a9a23u,
-     0x6182771a500c5d89u, 0x873d1373b80780f4u, 0x13018c9568352dabu, 0x3678f93ca2087805u,
-     0xd898d1fb36b19080u, 0x72455e97cd079f3au, 0x07cac92d1a386b3cu, 0x071f7aa6862366bbu},
-    {0x89a494078696189bu, 0xee59ec065fba0571u, 0x80109c59b6238b6eu, 0xc6a8dd120923f8beu,
-     0xdeabbd389f8b9c56u, 0xca8d222f3208c154u, 0x81f31addce1a1408u, 0x27d97ccb77b3b8f4u,
-     0x9a9dd8664b64c258u, 0x4ae07edb9cd12b2bu, 0x6cbddedc33b85a0cu, 0x99f1bb2f19a1cb42u,
-     0xf828b3f746a2bcd5u, 0x08b7434797b87982u, 0xda42cb1b4288ae6bu, 0x4fd8cd3fbde153ddu,
-     0x4f4f63868975f7eeu, 0xd846ff6f68e61518u, 0xeb14f9c2ed661520u, 0x622068647ce44c5au,
-     0x1bd286159dadc5d2u, 0x84a9ad9ac0652017u, 0xd568201a4d2bd64bu, 0x7909f53ff50ee899u,
-     0x864318ad9c26b8ebu, 0x1ba595d2694a4edau, 0xe1e5f61198941369u, 0x9e8952846fd3ae57u},
+    {0xbd6023fef43a5886u, 0x583727fa7e5b39c0u, 0x9bc61d07170bb0dfu, 0x6828d4c5e6761fe6u,
+     0x97aa46c4b09f9bdau, 0x78207ba129311be3u, 0xec1d3543cdb8a98fu, 0x0e0d0d7274e260a0u,
+     0x57177aff4bc2cfbdu, 0x1b50419b62826075u, 0xf845ff9dd6588a8du, 0x3db760a3a9d24572u,
+     0xb4ff74c7a09a7562u, 0x77399d863f0768aeu, 0x4c08e729b7f9e102u, 0x646e9905562672a8u,
+     0xc02032a1fa1ec904u, 0x3fa27559ff6cbc05u, 0xf365682cc3a15a0au, 0x84727f1af6634296u,
+     0x04dfcf948692173eu, 0x2330789eabc16b95u, 0xbeb4cf06c03a8f46u, 0xa37c173fce035962u,
+     0x9bef390f4ba9ce43u, 0x1127250bb5cbd46bu, 0x76b629561fa7820du, 0x5425b29cbe8b9dcbu},
+    {0x246b859574111684u, 0x8d763e81afb9e2a0u, 0x2103fff3f7a83e85u, 0x9e33af1bde17d109u,
+     0xc98ad7d8eaaa5ec7u, 0xa8cbd713ac58a35au, 0x72e070ad5013f534u, 0x8de30c9520574cd4u,
+     0x07c9ae601af3b765u, 0xfab12d4a17a54840u, 0xbff70439c9ca32cau, 0x30c9afb0b4c83958u,
+     0xa38a8a0e3af51931u, 0xec257689c7bb83e4u, 0x90d89eb0b0750d72u, 0xe637d0727493b0f5u,
+     0x87bc32fa4d8d7819u, 0x252060ea8576d3c2u, 0x5e7fb9d9bdf4c1aeu, 0x5ba4a6c494d1bfdeu,
+     0xeee06b1ceb0dfd5bu, 0x743a709e2bf3d812u, 0xa1eadd428860e399u, 0x9e79bbc67b8a4b0cu,
+     0x716ec830fe9da898u, 0xb56696c4712830cfu, 0x8fac1c79791f978fu, 0x93874ac089df3eb4u},
 };
 
 static uint32_t next(uint64_t *state)

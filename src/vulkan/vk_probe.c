@@ -458,7 +458,7 @@ lk_status lk_vk_probe(struct lk_backend *b, uint64_t types, bool *exact, char *n
         }
     } else {
         int checks = LK_VK_KNOWN_MATMULS + 1 + count_bits(kept.types);
-        dev->probe_pipes = checks * (dev->found.use[LK_VK_MATRIX] ? 4 : 3);
+        dev->probe_pipes = checks * (dev->found.use[LK_VK_MATRIX] ? 5 : 3);
         lk_status status = probe_items(dev, v, err);
         if (!status) {
             status = probe_kernels(b, kept.types, v, err);

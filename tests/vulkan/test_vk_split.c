@@ -10,7 +10,7 @@
 #include "tests/vulkan/vk_bench.h"
 #include "vulkan/vk.h"
 
-enum ends { ALONE, RESIDUAL, ACT, N_ENDS };
+enum ends { ALONE, RESIDUAL, SILU, GELU, N_ENDS };
 
 /* Wide tiles: of matrix units where there are some, else what stands for them. */
 static const char *wide(void)
@@ -25,15 +25,15 @@ static int matmul(struct vk_bench *b, enum lk_type type, int rows, int cols, uin
     return out;
 }
 
-/* Whether the last op, and the matmuls that are part of it, run in tiles of 16 rows x 16 tokens. */
-static void expect_split(const struct vk_bench *b)
+/* Whether an op, and the matmuls that are part of it, run in tiles of 16 rows x 16 tokens. */
+static void expect_split(const struct vk_bench *b, int op)
 {
     struct lk_exec *e = NULL;
     lk_error err = {0};
     char text[256];
     cr_assert_eq(vk_pair_prepare(vk_pair_device(wide()), &b->c, &e, &err), LK_OK, "%s",
                  err.message);
-    lk_backend_vulkan.variant(e, b->c.plan.n_ops - 1, b->c.n_tokens, text, sizeof text);
+    lk_backend_vulkan.variant(e, op, b->c.n_tokens, text, sizeof text);
     lk_backend_vulkan.exec_free(e);
     cr_assert(strstr(text, "constants 16 16 ") != NULL, "%s: '%s', expected a tile of 16 x 16",
               b->c.what, text);
@@ -41,7 +41,7 @@ static void expect_split(const struct vk_bench *b)
 
 static void run_split(enum lk_type type, int rows, int cols, int n_tokens, enum ends ends)
 {
-    static const char *const NAME[N_ENDS] = {"alone", "with a residual", "with a GLU"};
+    static const char *const NAME[N_ENDS] = {"alone", "with a residual", "SiLU", "GELU"};
     struct vk_bench b;
     char what[96];
     snprintf(what, sizeof what, "split %s %dx%d, %d tokens, %s", lk_type_name((uint32_t)type), rows,
@@ -50,12 +50,12 @@ static void run_split(enum lk_type type, int rows, int cols, int n_tokens, enum 
     int y = matmul(&b, type, ends == RESIDUAL ? cols : rows, cols, 31);
     if (ends == RESIDUAL) {
         vk_bench_op(&b, LK_OP_ADD, y, 0, vk_bench_slot(&b, cols, LK_ROWS_TOKENS), -1);
-    } else if (ends == ACT) {
+    } else if (ends != ALONE) {
         int up = matmul(&b, type, rows, cols, 32);
         vk_bench_op(&b, LK_OP_GLU, y, up, vk_bench_slot(&b, rows, LK_ROWS_TOKENS), -1)->u.glu.act =
-            LK_ACT_SILU;
+            ends == SILU ? LK_ACT_SILU : LK_ACT_GELU;
     }
-    expect_split(&b);
+    expect_split(&b, b.c.plan.n_ops - 1);
     vk_bench_end(&b, wide());
 }
 
@@ -81,10 +81,10 @@ Test(vk_split, residuals_and_glus)
         int rows, cols, n_tokens;
         enum ends ends;
     } CASE[] = {{LK_TYPE_Q4_K, 0, 1280, 16, RESIDUAL},
-                {LK_TYPE_Q4_K, 75, 1280, 32, ACT},
-                {LK_TYPE_Q6_K, 40, 256, 17, ACT},
+                {LK_TYPE_Q4_K, 75, 1280, 32, SILU},
+                {LK_TYPE_Q6_K, 40, 1280, 17, GELU},
                 {LK_TYPE_Q8_0, 0, 96, 31, RESIDUAL},
-                {LK_TYPE_Q4_1, 33, 320, 7, ACT}};
+                {LK_TYPE_Q4_1, 33, 320, 7, GELU}};
     for (size_t i = 0; i < LK_COUNT(CASE); i++) {
         if (vk_pair_row(i)) {
             run_split(CASE[i].type, CASE[i].rows, CASE[i].cols, CASE[i].n_tokens, CASE[i].ends);
@@ -100,6 +100,10 @@ Test(vk_split, three_results)
                                           .n_kv_head = 1,
                                           .head_dim = 32,
                                           .n_dims = 32};
-    vk_attention_case(&HEADS, 9, 2, 60, wide());
+    struct vk_bench b;
+    char what[160];
+    vk_bench_attention(&b, what, &HEADS, 9, 2, 60);
+    expect_split(&b, 0);
+    vk_bench_end(&b, wide());
     vk_pair_close();
 }

@@ -141,24 +141,32 @@ Test(vk_tile, tiles_are_large_where_many_of_them_fit)
 /* 16 rows of a row group for each workgroup; of a GLU 8 of gate and 8 of up. */
 Test(vk_tile, few_tokens_split_the_panels)
 {
+    enum { STORE = LK_VK_EPI_STORE, ADD = LK_VK_EPI_ADD, SILU = LK_VK_EPI_SILU };
     struct lk_vk_facts f = VK_FACTS_GPU;
     struct lk_vk_tile t;
-    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 2, 16, LK_VK_EPI_STORE, &t), "narrow");
-    f.matrix = true;
-    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 2, 16, LK_VK_EPI_ADD, &t));
-    is_kernel(t.kernel, "tile_Q4_K_matrix", 16, 16, LK_VK_EPI_ADD, 128);
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 128, 2, 16, STORE, &t), "narrow");
+    f.narrow = false;
+    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 128, 2, 16, ADD, &t));
+    is_kernel(t.kernel, "tile_Q4_K_wide", 16, 16, ADD, 128);
     cr_assert(t.size.groups == 1 && t.size.cols == 16 && t.size.parts == 2);
-    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q6_K, 17, 2048, LK_VK_EPI_SILU, &t));
-    is_kernel(t.kernel, "tile_Q6_K_matrix", 16, 16, LK_VK_EPI_SILU, 128);
+    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q6_K, 128, 17, 2048, SILU, &t));
+    is_kernel(t.kernel, "tile_Q6_K_wide", 16, 16, SILU, 128);
     cr_assert_eq(t.size.parts, 4);
-    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_F16, 2, 16, LK_VK_EPI_STORE, &t), "floats");
-    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 1, 4, LK_VK_EPI_STORE, &t), "too few");
-    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 33, 2048, LK_VK_EPI_STORE, &t), "too many");
     f.shared_bytes = 32768; /* two limbs of four teams take more */
-    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q6_K, 2, 16, LK_VK_EPI_STORE, &t));
-    is_kernel(t.kernel, "tile_Q6_K_matrix", 16, 16, LK_VK_EPI_STORE, 64);
+    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q6_K, 128, 2, 16, STORE, &t));
+    is_kernel(t.kernel, "tile_Q6_K_wide", 16, 16, STORE, 64);
     f.shared_bytes = 16384;
-    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q6_K, 2, 16, LK_VK_EPI_STORE, &t), "memory");
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q6_K, 128, 2, 16, STORE, &t), "memory");
+    f.shared_bytes = 49152;
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_F16, 128, 2, 16, STORE, &t), "floats");
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 128, 1, 4, STORE, &t), "too few");
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 128, 33, 2048, STORE, &t), "too many");
+    /* more workgroups than row groups: those of a dispatch must suffice */
+    f.max_groups = 512;
+    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 256, 2, 16, STORE, &t));
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 257, 2, 16, STORE, &t));
+    cr_assert(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 128, 2, 16, SILU, &t));
+    cr_assert_not(lk_vk_split_tile(&f, LK_TYPE_Q4_K, 129, 2, 16, SILU, &t));
 }
 
 /* Where the multiprocessors are known, large tiles are taken where their rounds last less long: of

@@ -36,7 +36,7 @@ static void set_kernels(struct lk_vk_builder *b, struct lk_vk_step *s, const str
     const struct lk_vk_facts *f = b->facts;
     uint32_t most = lk_vk_most_rows(b, s->rows), least = lk_vk_least_rows(b, s->rows);
     struct lk_vk_tile split;
-    bool splits = lk_vk_split_tile(f, m->type, least, most, g->u.matmul.epilogue, &split);
+    bool splits = lk_vk_split_tile(f, m->type, s->x, least, most, g->u.matmul.epilogue, &split);
     if (splits) {
         s->tile[LK_VK_SPLIT] = split.size;
         set_kernel(b, s, LK_VK_TILE_SPLIT, &split.kernel);
@@ -57,7 +57,7 @@ static void set_kernels(struct lk_vk_builder *b, struct lk_vk_step *s, const str
         set_kernel(b, s, v, &k);
         s->x = b->kind == LK_VK_DECODE ? k.x : s->x;
     }
-    if (most > LK_VK_FEW_TOKENS) {
+    if (lk_vk_variant_for(f, most, splits) == LK_VK_TILE) {
         struct lk_vk_tile t[LK_VK_TILES];
         int n = lk_vk_tiles_for(f, m->type, s->x, most, g->u.matmul.epilogue, t);
         for (int i = 0; i < n; i++) {

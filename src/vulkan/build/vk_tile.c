@@ -133,13 +133,13 @@ static void narrow_tile(struct lk_vk_tile *t, bool quantized, uint32_t n_groups,
     }
 }
 
-bool lk_vk_split_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t least, uint32_t most,
-                      uint32_t epilogue, struct lk_vk_tile *t)
+bool lk_vk_split_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_groups,
+                      uint32_t least, uint32_t most, uint32_t epilogue, struct lk_vk_tile *t)
 {
     enum { ROWS = 16, TOKENS = 16, TEAMS = 4 };
     uint32_t parts = LK_VK_ROWS / ROWS * (is_glu(epilogue) ? 2 : 1);
     if (!lk_vk_tile_is_wide(f, type) || least > f->split_tokens ||
-        most <= lk_vk_variant_cols(f, LK_VK_MV4)) {
+        most <= lk_vk_variant_cols(f, LK_VK_MV4) || n_groups > f->max_groups / parts) {
         return false;
     }
     *t = (struct lk_vk_tile){.kernel.spec = {ROWS, TOKENS, epilogue}, .size = {1, TOKENS, parts}};

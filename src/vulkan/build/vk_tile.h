@@ -22,7 +22,7 @@ enum {
 };
 enum { LK_VK_TILES = 3, LK_VK_SPLIT = LK_VK_TILE_SPLIT - LK_VK_TILE }; /* of them */
 enum {
-    LK_VK_FEW_TOKENS = 16, /* tokens that mat-vecs take */
+    LK_VK_FEW_TOKENS = 16, /* tokens that mat-vecs take at most */
     LK_VK_MAX_PARTS = 96   /* panels of rows that meet at a barrier: 12 KiB; 24 of a GLU */
 };
 
@@ -59,8 +59,8 @@ struct lk_vk_tile {
 int lk_vk_tiles_for(const struct lk_vk_facts *facts, enum lk_type type, uint32_t n_groups,
                     uint32_t tokens, uint32_t epilogue, struct lk_vk_tile out[LK_VK_TILES]);
 /* The tile of few tokens, for batches of `least` to `most`; false where none of them takes it. */
-bool lk_vk_split_tile(const struct lk_vk_facts *facts, enum lk_type type, uint32_t least,
-                      uint32_t most, uint32_t epilogue, struct lk_vk_tile *out);
+bool lk_vk_split_tile(const struct lk_vk_facts *facts, enum lk_type type, uint32_t n_groups,
+                      uint32_t least, uint32_t most, uint32_t epilogue, struct lk_vk_tile *out);
 /* Whether the large ones are the better ones for that many tokens. */
 bool lk_vk_tile_large(const struct lk_vk_facts *facts,
                       const struct lk_vk_tile_size size[LK_VK_TILES], uint32_t n_groups,

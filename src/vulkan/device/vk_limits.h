@@ -50,6 +50,7 @@
  *   BM, BN: tile, row_scale ...    | shared memory, threads    | wide_tile            | smaller ones
  *   64 x 64 of them                | the same                  | lk_vk_limit_features | tile
  *   teams of 16 rows x 16 tokens   | the same                  | lk_vk_split_tile     | 64 x 64, matvec
+ *   2 workgroups of a row group    | maxComputeWorkGroupCount  | lk_vk_split_tile     | 64 x 64, matvec
  * route, sort
  *   gated, choice, count, next ... | LK_MAX_EXPERTS            | src/plan/model.c     | error
  *   chosen; a lane a chosen one    | LK_MAX_EXPERTS_USED       | src/plan/model.c     | error
