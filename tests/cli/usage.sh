@@ -18,6 +18,7 @@ expect 2 "bad choice" run $model x --backend warp; holds "choices are listed" "$
 expect 2 "too many arguments" inspect $model x
 expect 2 "bad bias" run $model x --logit-bias 5
 expect 2 "bad move" run $model x --move-at cpu
+expect 2 "a move to nothing" run $model x --move-at 7:warp; holds "it is named" "$(err)" "--move-at: 'warp'"
 expect 2 "empty stop" run $model x --stop ""
 expect 2 "raw and chat" run $model --raw --chat
 expect 2 "raw and template" run $model x --raw --template x
@@ -58,6 +59,7 @@ lacks "an option that does nothing there is not taken" "$(lk help devices)" "--t
 expect 2 "an origin with a path" serve $model --cors https://example.org/; holds "it is named" "$(err)" "--cors https://example.org/: expected"
 expect 2 "an origin without a scheme" serve $model --cors '*' --cors example.org; holds "it is named" "$(err)" "--cors example.org: expected"
 expect 2 "a file for prefixes" serve $model --prefix-dir "$model"; holds "it is named" "$(err)" "--prefix-dir $model: not a folder"
+expect 2 "a check on nothing" serve $model --check-on cpu --check-on warp; holds "it is named" "$(err)" "--check-on: 'warp'"
 expect 2 "a port for all" serve $model --host 0.0.0.0; holds "the key is asked for" "$(err)" "--api-key-file"
 expect 2 "devices --threads" devices --threads 2
 expect 2 "check --batch" check $model --batch 2

@@ -236,6 +236,9 @@ int cli_resolve(struct cli *cli, const char *model, char **path);
 int cli_pull_model(struct cli *cli, const char *word, const char *sha256, char **path);
 int cli_open_model(struct cli *cli, const char *name, lk_model **model);
 int cli_open_tokenizer(struct cli *cli, const lk_model *model, lk_tokenizer **tokenizer);
+/* Whether what an option names is a backend, or may be a placement, which a model's layers decide.
+ */
+int cli_check_place(struct cli *cli, const char *option, const char *text);
 /* Engine options as the command line has them. *cache is theirs: free it after their last use. */
 int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
                             lk_engine_options *o, char **cache);

@@ -237,6 +237,21 @@ static int layers_of(const struct cli *cli, const char *option, const char *text
     return CLI_DONE;
 }
 
+int cli_check_place(struct cli *cli, const char *option, const char *text)
+{
+    static const char *const NAMES[] = {"cpu", "scalar", "vulkan", "ref"};
+    bool known = strchr(text, ':') != NULL;
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
+        known |= strcmp(text, NAMES[i]) == 0;
+    }
+    return known
+               ? CLI_DONE
+               : cli_fail(
+                     cli, CLI_USAGE,
+                     "%s: '%s', expected cpu, scalar, vulkan, ref or a placement as 'cpu:0-3,...'",
+                     option, text);
+}
+
 int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,
                             lk_engine_options *o, char **cache)
 {

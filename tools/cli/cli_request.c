@@ -23,6 +23,7 @@ static int check_move(struct cli_runner *r)
             return cli_fail(r->cli, CLI_USAGE, "--move-at: '%s', expected N:BACKEND", text);
         }
         r->move_to = end + 1;
+        return cli_check_place(r->cli, "--move-at", r->move_to);
     }
     return CLI_DONE;
 }

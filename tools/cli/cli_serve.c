@@ -210,6 +210,12 @@ static int check_arguments(struct cli *cli, const struct arguments *a)
                 a->origins.item[i]);
         }
     }
+    for (size_t i = 0; i < a->check.n; i++) {
+        int code = cli_check_place(cli, "--check-on", a->check.item[i]);
+        if (code) {
+            return code;
+        }
+    }
     if (a->prefix_dir && stat(a->prefix_dir, &folder) == 0 && !S_ISDIR(folder.st_mode)) {
         return cli_fail(cli, CLI_USAGE, "--prefix-dir %s: not a folder", a->prefix_dir);
     }
