@@ -254,7 +254,40 @@ weigh_rows(bool whole, const struct lk_attn_chunk *c, int first, int rows, struc
     return ok;
 }
 
+static bool weigh(const struct lk_attn_chunk *c, int first, int rows, struct attn_row *row)
+{
+    bool whole = true;
+    for (int r = first; r < first + rows; r++) {
+        whole &= c->from[r] == 0 && c->to[r] == LK_KV_BLOCK - 1;
+    }
+    return whole ? weigh_rows(true, c, first, rows, row) : weigh_rows(false, c, first, rows, row);
+}
+
 /* ---- a chunk ---- */
+
+/* How many rows from `first` on take part, one after the other; at most `most`. */
+static int neighbours(const struct lk_attn_chunk *c, int first, int most)
+{
+    int rows = 0;
+    while (rows < most && first + rows < c->n_rows &&
+           c->from[first + rows] <= c->to[first + rows]) {
+        rows++;
+    }
+    return rows;
+}
+
+/* The outputs of rows whose sums of values are there. */
+static void store_rows(const struct lk_attn_chunk *c, int first, int rows,
+                       const struct attn_row *row, int32_t (*sums)[LK_MAX_HEAD_DIM])
+{
+    for (int r = 0; r < rows; r++) {
+        float *o = c->o + (size_t)(first + r) * (size_t)c->v_dim;
+        sv_f down = sv_set(lk_weight_down(row[r].exponent));
+        for (int d = 0; d < c->v_dim; d += SV_LANES) {
+            sv_store(o + d, sv_flush(sv_mul(sv_cvt(sv_iload(sums[r] + d)), down)));
+        }
+    }
+}
 
 /* The planes of a chunk: K for scores, V for outputs. */
 struct attn_planes {
@@ -271,7 +304,6 @@ static bool attn_rows(const struct lk_attn_chunk *c, const struct attn_planes *p
     int32_t *dot[ATTN_ROWS] = {NULL}, *sum[ATTN_ROWS] = {NULL};
     int from = LK_KV_BLOCK, to = -1;
     size_t dim = (size_t)c->dim, v_dim = (size_t)c->v_dim;
-    bool whole = true;
     for (int r = 0; r < rows; r++) {
         q[r] = c->q + (size_t)(first + r) * dim;
         weight[r] = row[r].weight;
@@ -279,21 +311,13 @@ static bool attn_rows(const struct lk_attn_chunk *c, const struct attn_planes *p
         sum[r] = sums[r];
         from = c->from[first + r] < from ? c->from[first + r] : from;
         to = c->to[first + r] > to ? c->to[first + r] : to;
-        whole &= c->from[first + r] == 0 && c->to[first + r] == LK_KV_BLOCK - 1;
     }
     dots(planes->k_kind, rows, &planes->k, 0, dim / 4, (size_t)(from / SLOTS * SLOTS),
          (size_t)(to / SLOTS + 1) * SLOTS, q, dot);
-    bool ok =
-        whole ? weigh_rows(true, c, first, rows, row) : weigh_rows(false, c, first, rows, row);
+    bool ok = weigh(c, first, rows, row);
     dots(planes->v_kind, rows, &planes->v, (size_t)(from / 4), (size_t)(to / 4 + 1), 0, v_dim,
          weight, sum);
-    for (int r = 0; r < rows; r++) {
-        float *o = c->o + (size_t)(first + r) * v_dim;
-        sv_f down = sv_set(lk_weight_down(row[r].exponent));
-        for (int d = 0; d < c->v_dim; d += SV_LANES) {
-            sv_store(o + d, sv_flush(sv_mul(sv_cvt(sv_iload(sums[r] + d)), down)));
-        }
-    }
+    store_rows(c, first, rows, row, sums);
     return ok;
 }
 
@@ -336,16 +360,9 @@ static bool vec_attn_chunk(const struct lk_attn_chunk *c)
                                       .v = {wide_v, NULL, v_dim, NULL, 0}};
     }
     for (int r = 0; r < c->n_rows;) {
-        int rows = 0; /* neighbours that take part */
-        if (c->from[r] > c->to[r]) {
-            r++;
-            continue;
-        }
-        while (rows < ATTN_ROWS && r + rows < c->n_rows && c->from[r + rows] <= c->to[r + rows]) {
-            rows++;
-        }
-        ok &= attn_rows(c, &planes, r, rows);
-        r += rows;
+        int rows = neighbours(c, r, ATTN_ROWS);
+        ok &= rows == 0 || attn_rows(c, &planes, r, rows);
+        r += rows > 0 ? rows : 1;
     }
     return ok;
 }

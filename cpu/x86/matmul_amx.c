@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "cpu/x86/amx_tiles.h"
 #include "cpu/x86/simd_avx512.h"
 
 #include "cpu/grid_panel.h"
@@ -272,24 +273,6 @@ MM_INLINE void unpack_q2_k(const uint8_t *blk, struct panel *p)
 }
 
 /* ---- products ---- */
-
-struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t bytes_a_row[16];
-    uint8_t rows[16];
-};
-
-/* Tiles 0 to 3: sums; 4, 5: activations; 6, 7: weights, `bytes` of K at a time. */
-static void configure(int bytes)
-{
-    struct tile_config c = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        c.bytes_a_row[i] = (uint16_t)(i == 4 || i == 5 ? bytes : 64);
-        c.rows[i] = (uint8_t)(i >= 6 ? bytes / 4 : 16);
-    }
-    __asm__ volatile("" ::: "memory"); /* the intrinsics do not say what they read */
-    _tile_loadconfig(&c);
-}
 
 MM_INLINE sv_f scale_product(sv_f d, float dx, sv_i i)
 {
@@ -616,7 +599,7 @@ MM_INLINE bool mul_blocks(enum lk_type type, int block, const struct lk_packed *
     int64_t n_blocks = a->k / block;
     int per_panel = LK_PANEL / block, most_groups = type == A_GRID ? 1 : MAX_GROUPS;
     int most_tok = MAX_TOK * MAX_GROUPS / most_groups;
-    configure(type == LK_TYPE_NVFP4 ? 16 : block == 32 ? 32 : QUARTER);
+    tiles_configure(type == LK_TYPE_NVFP4 ? 16 : block == 32 ? 32 : QUARTER);
     if (type == A_GRID) {
         lk_grid_panel_clear(&grid);
     }
@@ -640,7 +623,7 @@ MM_INLINE bool mul_blocks(enum lk_type type, int block, const struct lk_packed *
                         } else if (t == 0) {
                             unpack_grid(w, g0, b, &grid, &p);
                         }
-                        __asm__ volatile("" ::: "memory"); /* tiles read what was written */
+                        tiles_settle();
                         if (block == 32) {
                             panel_32(type, &p, &x, n, n_t, to);
                         } else {

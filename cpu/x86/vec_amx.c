@@ -11,6 +11,7 @@
  */
 #include <stdbool.h>
 
+#include "cpu/x86/amx_tiles.h"
 #include "cpu/x86/simd_avx512.h"
 
 #include "cpu/vec_body.h"
@@ -43,28 +44,7 @@ struct limbs {
     uint8_t low[MAX_STEPS][TILE * STEP], low_16[MAX_STEPS][TILE * STEP];
 };
 
-/* Tiles read what was written before. */
-static inline void settle(void)
-{
-    __asm__ volatile("" ::: "memory");
-}
-
-static void configure(void)
-{
-    struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t bytes[16];
-        uint8_t rows[16];
-    } c = {.palette = 1};
-    for (int t = 0; t < 8; t++) {
-        c.bytes[t] = STEP;
-        c.rows[t] = TILE;
-    }
-    settle(); /* the intrinsics do not say what they read */
-    _tile_loadconfig(&c);
-}
-
-/* 64 integers of 16 bits from p on, their low bytes. */
+/* The low bytes of 64 integers of 16 bits. */
 static inline __m512i bytes_of(__m512i a, __m512i b)
 {
     return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(a)),
@@ -139,7 +119,7 @@ static inline void leave(int shift, int32_t *out, size_t stride)
     _tile_stored(HIGH_1, high[1], STEP);
     _tile_stored(REST_0, rest[0], STEP);
     _tile_stored(REST_1, rest[1], STEP);
-    settle();
+    tiles_settle();
     for (int k = 0; k < 2; k++) {
         for (int r = 0; r < TILE; r++) {
             __m512i x = _mm512_slli_epi32(_mm512_loadu_si512(high[k][r]), (unsigned)shift);
@@ -221,28 +201,16 @@ static bool tile_rows(const struct lk_attn_chunk *c, const struct key_planes *k,
     int32_t sums[TILE][LK_MAX_HEAD_DIM];
     size_t dim = (size_t)c->dim, v_dim = (size_t)c->v_dim;
     split_queries(c->q + (size_t)first * dim, dim, rows, &limbs);
-    settle();
+    tiles_settle();
     key_dots(&limbs, k, dim, row[0].dot, sizeof row[0] / sizeof row[0].dot[0]);
     bool ok = true;
     for (int r = 0; r < rows; r += ATTN_ROWS) {
-        int n = rows - r < ATTN_ROWS ? rows - r : ATTN_ROWS;
-        bool whole = true;
-        for (int i = first + r; i < first + r + n; i++) {
-            whole &= c->from[i] == 0 && c->to[i] == LK_KV_BLOCK - 1;
-        }
-        ok &= whole ? weigh_rows(true, c, first + r, n, row + r)
-                    : weigh_rows(false, c, first + r, n, row + r);
+        ok &= weigh(c, first + r, rows - r < ATTN_ROWS ? rows - r : ATTN_ROWS, row + r);
     }
     split_weights(row, rows, &limbs);
-    settle();
+    tiles_settle();
     value_sums(&limbs, (const uint8_t *)(const void *)c->v, v_dim, sums);
-    for (int r = 0; r < rows; r++) {
-        float *o = c->o + (size_t)(first + r) * v_dim;
-        sv_f down = sv_set(lk_weight_down(row[r].exponent));
-        for (size_t d = 0; d < v_dim; d += SV_LANES) {
-            sv_store(o + d, sv_flush(sv_mul(sv_cvt(sv_iload(sums[r] + d)), down)));
-        }
-    }
+    store_rows(c, first, rows, row, sums);
     return ok;
 }
 
@@ -260,15 +228,12 @@ static bool amx_attn_chunk(const struct lk_attn_chunk *c)
         k.low = low;
         k.low_16 = low_16;
     }
-    configure();
+    tiles_configure(STEP);
     bool ok = true;
     for (int r = 0; r < c->n_rows;) {
-        int rows = 0; /* neighbours that take part */
-        while (rows < TILE && r + rows < c->n_rows && c->from[r + rows] <= c->to[r + rows]) {
-            rows++;
-        }
+        int rows = neighbours(c, r, TILE);
         ok &= rows == 0 || tile_rows(c, &k, r, rows);
-        r += rows ? rows : 1;
+        r += rows > 0 ? rows : 1;
     }
     _tile_release();
     return ok;
