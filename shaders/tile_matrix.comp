@@ -33,7 +33,7 @@
 
 layout(local_size_x_id = 3) in;
 layout(constant_id = 0) const uint BM = 64; /* 64 or 128; 16 where panels are split */
-layout(constant_id = 1) const uint BN = 64; /* 64 or 128, at least BM; then 16 or 32 */
+layout(constant_id = 1) const uint BN = 64; /* 64 or 128, at least BM; then 16 */
 layout(constant_id = 2) const uint EPI = 0;
 layout(constant_id = 3) const uint THREADS = 128; /* 2 BM of each team */
 const uint TEAM = 2u * BM;
@@ -103,13 +103,15 @@ const uint TILES = 2u * TILE;
 /* Behind the tiles of all teams what each makes of a panel, where panels are split. */
 const uint PANELS = TEAMS * TILES;
 shared uvec4 tile[PANELS + (SPLIT ? TEAMS * BN * STAGE : 0u)];
+/* Scales of a row or a token, in a team: of both halves of both tiles, or of a super-block. */
+const uint IN_STEPS = 4u;
 #ifdef W_K
-const uint SCALED = 1u, IN_STEPS = 4u; /* of a row or a token, and of a row's steps, in a team */
+const uint SCALED = 1u;
 #ifdef W_STEP_SCALE
 shared int step_scale[TEAMS * IN_STEPS * BM];
 #endif
 #else
-const uint SCALED = 4u;
+const uint SCALED = IN_STEPS;
 #ifdef W_OFFSET
 shared float token_sum[TEAMS * SCALED * BN];
 #endif
@@ -402,7 +404,7 @@ FLOATS st[HELD_X];
 void load_weights(uint from, uint s, uint row0)
 {
     uint left = team() * TILES + from * TILE + row0 * W_STRIDE + W_BLOCK * s;
-    uint by = (team() * 4u + from * 2u + s) * BM + row0;
+    uint by = (team() * IN_STEPS + from * 2u + s) * BM + row0;
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         uint h = s % HELD * TM + i;
         LOAD_LEFT(w[h], left + 16u * i * W_STRIDE, W_STRIDE);

@@ -243,17 +243,20 @@ static lk_status run_kernels(struct lk_backend *b, struct lk_vk_known *k, struct
 static lk_status run_tiles(struct lk_backend *b, struct lk_vk_known *k, struct wrong *wrong,
                            lk_error *err)
 {
-    lk_status status = run_kernels(b, k, wrong, err);
-    if (!status && !(wrong->of[0] | wrong->of[1]) && b->dev.found.use[LK_VK_MATRIX]) {
-        b->dev.many_tiles = 1;
+    static const struct {
+        uint32_t many_tiles, split_tokens;
+    } PASS[] = {{LK_VK_MANY_TILES, LK_VK_SPLIT_TOKENS},
+                {1, LK_VK_SPLIT_TOKENS},
+                {LK_VK_MANY_TILES, UINT32_MAX}};
+    size_t n = b->dev.found.use[LK_VK_MATRIX] ? LK_COUNT(PASS) : 1;
+    lk_status status = LK_OK;
+    for (size_t i = 0; i < n && !status && (i == 0 || !(wrong->of[0] | wrong->of[1])); i++) {
+        b->dev.many_tiles = PASS[i].many_tiles;
+        b->dev.split_tokens = PASS[i].split_tokens;
         status = run_kernels(b, k, wrong, err);
-        b->dev.many_tiles = LK_VK_MANY_TILES;
     }
-    if (!status && !(wrong->of[0] | wrong->of[1]) && b->dev.found.use[LK_VK_MATRIX]) {
-        b->dev.split_tokens = UINT32_MAX;
-        status = run_kernels(b, k, wrong, err);
-        b->dev.split_tokens = LK_VK_SPLIT_TOKENS;
-    }
+    b->dev.many_tiles = LK_VK_MANY_TILES;
+    b->dev.split_tokens = LK_VK_SPLIT_TOKENS;
     return status;
 }
 

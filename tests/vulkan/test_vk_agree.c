@@ -34,24 +34,6 @@ static bool in_sample(size_t type, int v, size_t tokens, size_t width)
                               : turn % (N_TOKENS - MAT_VECS) == tokens - MAT_VECS);
 }
 
-/* The kernels that run op `i` of a case, as text. */
-static void kernels_of(const struct vk_bench *b, const char *disable, int i, char out[256])
-{
-    struct lk_exec *e = NULL;
-    lk_error err = {0};
-    cr_assert_eq(vk_pair_prepare(vk_pair_device(disable), &b->c, &e, &err), LK_OK, "%s",
-                 err.message);
-    lk_backend_vulkan.variant(e, i, b->c.n_tokens, out, 256);
-    lk_backend_vulkan.exec_free(e);
-}
-
-static void expect_kernel(const struct vk_bench *b, const char *disable, int i, const char *want)
-{
-    char text[256];
-    kernels_of(b, disable, i, text);
-    cr_assert(strstr(text, want), "%s: '%s', expected '%s'", b->c.what, text, want);
-}
-
 /* Of every type and shape, without the features of a variant. Where few cases run a third of the
  * types lack the features of a variant, others of each, an eighth is unrolled; SwiftShader has a
  * few types, others in each variant. */
@@ -164,7 +146,7 @@ Test(vk_agree, matmul_in_large_tiles)
         vk_bench_begin(&bench, 512, 140, "large tiles");
         int w = vk_bench_weight(&bench, CASE[i].type, 70, 512, 3);
         vk_bench_op(&bench, LK_OP_MATMUL, 0, -1, vk_bench_slot(&bench, 70, LK_ROWS_TOKENS), w);
-        expect_kernel(&bench, VK_VARIANTS[v], 0, CASE[i].want);
+        vk_bench_expect_kernel(&bench, VK_VARIANTS[v], 0, CASE[i].want);
         vk_bench_end(&bench, VK_VARIANTS[v]);
     }
     matmuls(v);
@@ -445,7 +427,8 @@ Test(vk_agree, wide_tiles_fit_to_the_byte_or_are_narrow)
         vk_bench_begin(&b, 256, 40, "wide or narrow tile");
         vk_bench_op(&b, LK_OP_MATMUL, 0, -1, vk_bench_slot(&b, 96, LK_ROWS_TOKENS),
                     vk_bench_weight(&b, LK_TYPE_Q6_K, 96, 256, 3));
-        expect_kernel(&b, "narrow,matrix", 0, less ? "tile_Q6_K" : "tile_Q6_K_wide, constants 64");
+        vk_bench_expect_kernel(&b, "narrow,matrix", 0,
+                               less ? "tile_Q6_K" : "tile_Q6_K_wide, constants 64");
         vk_bench_end(&b, "narrow,matrix");
         vk_pair_close();
     }
@@ -474,7 +457,7 @@ Test(vk_agree, attention_takes_the_rows_that_fit)
         vk_bench_attention(&b, what, &H, 75, 1, 200);
         l->maxComputeSharedMemorySize = CASE[i].rows * one - CASE[i].less;
         if (l->maxComputeSharedMemorySize >= 8400) { /* what the mat-vecs beside it take */
-            expect_kernel(&b, "matrix", b.c.plan.n_ops - 1, CASE[i].want);
+            vk_bench_expect_kernel(&b, "matrix", b.c.plan.n_ops - 1, CASE[i].want);
             expect_bits(&b, "matrix");
         }
         l->maxComputeSharedMemorySize = own;
@@ -533,7 +516,7 @@ Test(vk_agree, op_numbers_beyond_16_bits)
         ops[all - 1] = b.room.ops[n - 1];
         b.c.plan.ops = ops;
         b.c.plan.n_ops = all;
-        expect_kernel(&b, "", all - 1, past ? "shader attn_merge" : "shader attn_decode");
+        vk_bench_expect_kernel(&b, "", all - 1, past ? "shader attn_merge" : "shader attn_decode");
         cr_assert_eq(vk_pair_run(vk_pair_device(""), &b.c, got, &err), LK_OK, "%s", err.message);
         cr_assert_eq(memcmp(got, want, (size_t)width * 4), 0, "%d ops", all);
         /* the flag of that op is its own */
@@ -574,10 +557,10 @@ Test(vk_agree, vectors_beyond_one_buffer)
     lk_backend_vulkan.exec_free(e);
     cr_assert_gt(bytes, 100000);
     limits_of("")->maxStorageBufferRange = bytes;
-    expect_kernel(&b, "", at, "shader attn_decode");
+    vk_bench_expect_kernel(&b, "", at, "shader attn_decode");
     expect_bits(&b, "");
     limits_of("")->maxStorageBufferRange--;
-    expect_kernel(&b, "", at, "shader attn_merge");
+    vk_bench_expect_kernel(&b, "", at, "shader attn_merge");
     vk_bench_end(&b, "");
     lk_rope_free(&b.c.plan.ropes[0]);
     vk_pair_close();
@@ -595,7 +578,7 @@ Test(vk_agree, panels_beyond_one_barrier)
         vk_bench_begin(&b, n, 1, "panels of a row");
         vk_bench_op(&b, LK_OP_MATMUL, 0, -1, vk_bench_slot(&b, 40, LK_ROWS_TOKENS),
                     vk_bench_weight(&b, LK_TYPE_Q8_0, 40, n, 5));
-        expect_kernel(&b, "", 0, past ? " 1 0 0" : " 1 0 96");
+        vk_bench_expect_kernel(&b, "", 0, past ? " 1 0 0" : " 1 0 96");
         vk_bench_end(&b, "");
         n = (48 + past) * 256;
         vk_bench_begin(&b, n, 1, "panels of a GLU");
@@ -604,7 +587,7 @@ Test(vk_agree, panels_beyond_one_barrier)
         vk_bench_op(&b, LK_OP_MATMUL, 0, -1, u, vk_bench_weight(&b, LK_TYPE_Q4_K, 40, n, 7));
         vk_bench_op(&b, LK_OP_GLU, g, u, vk_bench_slot(&b, 40, LK_ROWS_TOKENS), -1)->u.glu.act =
             LK_ACT_SILU;
-        expect_kernel(&b, "", 2, past ? " 1 2 0" : " 48");
+        vk_bench_expect_kernel(&b, "", 2, past ? " 1 2 0" : " 48");
         vk_bench_end(&b, "");
     }
     vk_pair_close();
@@ -627,7 +610,7 @@ Test(vk_agree, norm_in_shared_memory_or_before)
                     vk_bench_weight(&b, LK_TYPE_Q4_0, 40, 2048, 5));
         char want[32];
         snprintf(want, sizeof want, " 1 %d 8", less ? 0 : LK_VK_PREP_NORM << 4);
-        expect_kernel(&b, "", 1, want);
+        vk_bench_expect_kernel(&b, "", 1, want);
         vk_bench_end(&b, "");
     }
     vk_pair_close();

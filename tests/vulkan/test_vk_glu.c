@@ -59,8 +59,7 @@ Test(vk_glu, a_glu_in_tiles)
                                       {LK_TYPE_Q8_0, 130, 64, 129, true, LK_ACT_SILU},
                                       {LK_TYPE_Q4_K, 33, 256, 20, false, LK_ACT_RELU}};
     for (uint32_t large = 0; large < 2; large++) {
-        const char *variant =
-            vk_pair_device("")->dev.found.use[LK_VK_MATRIX] ? "" : "narrow,matrix";
+        const char *variant = vk_bench_wide();
         struct lk_vk_device *dev = &vk_pair_device(variant)->dev;
         uint32_t many = dev->many_tiles, split = dev->split_tokens;
         dev->many_tiles = large ? 1 : 1000000;

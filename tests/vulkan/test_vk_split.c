@@ -5,18 +5,10 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "tests/vulkan/vk_bench.h"
-#include "vulkan/vk.h"
 
 enum ends { ALONE, RESIDUAL, SILU, GELU, N_ENDS };
-
-/* Wide tiles: of matrix units where there are some, else what stands for them. */
-static const char *wide(void)
-{
-    return vk_pair_device("")->dev.found.use[LK_VK_MATRIX] ? "" : "narrow,matrix";
-}
 
 static int matmul(struct vk_bench *b, enum lk_type type, int rows, int cols, uint64_t seed)
 {
@@ -28,15 +20,7 @@ static int matmul(struct vk_bench *b, enum lk_type type, int rows, int cols, uin
 /* Whether an op, and the matmuls that are part of it, run in tiles of 16 rows x 16 tokens. */
 static void expect_split(const struct vk_bench *b, int op)
 {
-    struct lk_exec *e = NULL;
-    lk_error err = {0};
-    char text[256];
-    cr_assert_eq(vk_pair_prepare(vk_pair_device(wide()), &b->c, &e, &err), LK_OK, "%s",
-                 err.message);
-    lk_backend_vulkan.variant(e, op, b->c.n_tokens, text, sizeof text);
-    lk_backend_vulkan.exec_free(e);
-    cr_assert(strstr(text, "constants 16 16 ") != NULL, "%s: '%s', expected a tile of 16 x 16",
-              b->c.what, text);
+    vk_bench_expect_kernel(b, vk_bench_wide(), op, "constants 16 16 ");
 }
 
 static void run_split(enum lk_type type, int rows, int cols, int n_tokens, enum ends ends)
@@ -56,7 +40,7 @@ static void run_split(enum lk_type type, int rows, int cols, int n_tokens, enum 
             ends == SILU ? LK_ACT_SILU : LK_ACT_GELU;
     }
     expect_split(&b, b.c.plan.n_ops - 1);
-    vk_bench_end(&b, wide());
+    vk_bench_end(&b, vk_bench_wide());
 }
 
 /* Six panels are a round of four teams and half of one; of blocks of 32 the sixth panel has five.
@@ -104,6 +88,6 @@ Test(vk_split, three_results)
     char what[160];
     vk_bench_attention(&b, what, &HEADS, 9, 2, 60);
     expect_split(&b, 0);
-    vk_bench_end(&b, wide());
+    vk_bench_end(&b, vk_bench_wide());
     vk_pair_close();
 }

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vulkan/vk.h"
+
 const char *const VK_VARIANTS[VK_N_VARIANTS] = {"", "int-dot,mapped", "looped", "narrow,matrix"};
 
 void vk_bench_begin(struct vk_bench *b, int width, int n_tokens, const char *what)
@@ -66,6 +68,28 @@ void vk_bench_end(struct vk_bench *b, const char *variant)
 {
     vk_pair_compare(vk_pair_device(variant), &b->c);
     vk_bench_release(b);
+}
+
+const char *vk_bench_wide(void)
+{
+    return vk_pair_device("")->dev.found.use[LK_VK_MATRIX] ? "" : "narrow,matrix";
+}
+
+void vk_bench_kernels(const struct vk_bench *b, const char *disable, int i, char out[256])
+{
+    struct lk_exec *e = NULL;
+    lk_error err = {0};
+    cr_assert_eq(vk_pair_prepare(vk_pair_device(disable), &b->c, &e, &err), LK_OK, "%s",
+                 err.message);
+    lk_backend_vulkan.variant(e, i, b->c.n_tokens, out, 256);
+    lk_backend_vulkan.exec_free(e);
+}
+
+void vk_bench_expect_kernel(const struct vk_bench *b, const char *disable, int i, const char *want)
+{
+    char text[256];
+    vk_bench_kernels(b, disable, i, text);
+    cr_assert(strstr(text, want), "%s: '%s', expected '%s'", b->c.what, text, want);
 }
 
 /* hidden rows are q, k and v side by side: three matmuls by F32 selections would hide nothing, so

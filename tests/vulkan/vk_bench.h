@@ -33,6 +33,13 @@ void vk_bench_release(struct vk_bench *b);
 /* Compares and releases. */
 void vk_bench_end(struct vk_bench *b, const char *variant);
 
+/* The variant whose tiles are wide: those of matrix units where there are some, else of what stands
+ * for them. */
+const char *vk_bench_wide(void);
+/* The kernels that run op `i` of a case, as text, and that `want` is part of it. */
+void vk_bench_kernels(const struct vk_bench *b, const char *disable, int i, char out[256]);
+void vk_bench_expect_kernel(const struct vk_bench *b, const char *disable, int i, const char *want);
+
 struct vk_heads {
     int n_head, n_kv_head, head_dim, n_dims, window;
     bool interleaved;

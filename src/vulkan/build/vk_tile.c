@@ -110,6 +110,20 @@ static uint32_t tiles_of(const struct lk_vk_tile_size *s, uint32_t n_groups, uin
     return (n_groups + s->groups - 1) / s->groups * ((tokens + s->cols - 1) / s->cols);
 }
 
+/* A tile without its shape. */
+static struct lk_vk_tile shapeless_tile(const struct lk_vk_facts *f, enum lk_type type,
+                                        uint32_t epilogue)
+{
+    bool quantized = lk_type_info((uint32_t)type)->quantized;
+    struct lk_vk_tile t = {.kernel.spec[2] = epilogue};
+    snprintf(t.kernel.shader, sizeof t.kernel.shader, "tile_%s%s", lk_type_name((uint32_t)type),
+             quantized && f->matrix        ? "_matrix"
+             : lk_vk_tile_is_wide(f, type) ? "_wide"
+             : quantized && f->int_dot     ? "_dot"
+                                           : "");
+    return t;
+}
+
 /* A tile of tile_matrix.comp; false where the device does not run it. */
 static bool wide_tile(const struct lk_vk_facts *f, uint32_t rows, uint32_t tokens,
                       struct lk_vk_tile *t)
@@ -142,9 +156,10 @@ bool lk_vk_split_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t n
         most <= lk_vk_variant_cols(f, LK_VK_MV4) || n_groups > f->max_groups / parts) {
         return false;
     }
-    *t = (struct lk_vk_tile){.kernel.spec = {ROWS, TOKENS, epilogue}, .size = {1, TOKENS, parts}};
-    snprintf(t->kernel.shader, sizeof t->kernel.shader, "tile_%s%s", lk_type_name((uint32_t)type),
-             f->matrix ? "_matrix" : "_wide");
+    *t = shapeless_tile(f, type, epilogue);
+    t->kernel.spec[0] = ROWS;
+    t->kernel.spec[1] = TOKENS;
+    t->size = (struct lk_vk_tile_size){1, TOKENS, parts};
     for (uint32_t teams = TEAMS; teams > 1; teams /= 2) {
         t->kernel.spec[3] = 2 * ROWS * teams;
         if (lk_vk_facts_fit(f, t->kernel.shader, t->kernel.spec)) {
@@ -175,24 +190,14 @@ bool lk_vk_tile_large(const struct lk_vk_facts *f, const struct lk_vk_tile_size 
 int lk_vk_tiles_for(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_groups,
                     uint32_t tokens, uint32_t epilogue, struct lk_vk_tile out[LK_VK_TILES])
 {
-    bool quantized = lk_type_info((uint32_t)type)->quantized;
-    bool wide = lk_vk_tile_is_wide(f, type), matrix = quantized && f->matrix;
-    bool dot = quantized && f->int_dot;
-    struct lk_vk_tile *t = &out[0];
-    *t = (struct lk_vk_tile){.kernel.spec[2] = epilogue};
-    snprintf(t->kernel.shader, sizeof t->kernel.shader, "tile_%s%s", lk_type_name((uint32_t)type),
-             matrix ? "_matrix"
-             : wide ? "_wide"
-             : dot  ? "_dot"
-                    : "");
-    out[1] = *t;
-    if (!wide) {
-        narrow_tile(t, quantized, n_groups, tokens);
+    out[0] = out[1] = shapeless_tile(f, type, epilogue);
+    if (!lk_vk_tile_is_wide(f, type)) {
+        narrow_tile(&out[0], lk_type_info((uint32_t)type)->quantized, n_groups, tokens);
         return 1;
     }
     /* A type has one large shape, which the probe tries: 128 rows don't fit where weights are two
      * limbs. */
-    (void)wide_tile(f, 64, 64, t);
+    (void)wide_tile(f, 64, 64, &out[0]);
     bool large = wide_tile(f, 128, 128, &out[1]) || wide_tile(f, 64, 128, &out[1]);
     bool many = large && tiles_of(&out[1].size, n_groups, tokens) >= f->many_tiles;
     return many || (large && f->cores > 0) ? 2 : 1;
