@@ -115,6 +115,8 @@ const struct cli_command *cli_find_command(const char *name); /* NULL: none; loc
 int cli_unknown_command(struct cli *cli, const char *name);
 /* "-t, --threads N" */
 void cli_option_spelling(const struct cli_option *o, char *buf, size_t cap);
+/* Whether it is one of `words`, which spaces separate. */
+bool cli_has_word(const char *words, const char *word);
 
 /* ---- messages, interrupts, input (cli_io.c) ---- */
 

@@ -10,11 +10,11 @@
 #include "tools/cli/cli_store.h"
 
 #define THIS(field) offsetof(struct cli_engine_args, field)
+#define BACKENDS    "cpu scalar ref vulkan"
 
 const struct cli_option cli_backend_options[] = {
-    {"backend", 'b', CLI_STRING, "NAME", THIS(backend), "auto",
-     .choices = "auto cpu scalar ref vulkan", .help = "what computes",
-     .group = "where it computes"},
+    {"backend", 'b', CLI_STRING, "NAME", THIS(backend), "auto", .choices = "auto " BACKENDS,
+     .help = "what computes", .group = "where it computes"},
     CLI_END,
 };
 
@@ -239,17 +239,12 @@ static int layers_of(const struct cli *cli, const char *option, const char *text
 
 int cli_check_place(struct cli *cli, const char *option, const char *text)
 {
-    static const char *const NAMES[] = {"cpu", "scalar", "vulkan", "ref"};
-    bool known = strchr(text, ':') != NULL;
-    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
-        known |= strcmp(text, NAMES[i]) == 0;
+    if (strchr(text, ':') || cli_has_word(BACKENDS, text)) {
+        return CLI_DONE;
     }
-    return known
-               ? CLI_DONE
-               : cli_fail(
-                     cli, CLI_USAGE,
-                     "%s: '%s', expected cpu, scalar, vulkan, ref or a placement as 'cpu:0-3,...'",
-                     option, text);
+    return cli_fail(cli, CLI_USAGE,
+                    "%s: '%s', expected one of: " BACKENDS ", or a placement as 'cpu:0-3,...'",
+                    option, text);
 }
 
 int cli_engine_options_from(struct cli *cli, const struct cli_engine_args *args,

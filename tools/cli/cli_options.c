@@ -12,7 +12,7 @@
 
 enum { HELP_COLUMN = 30, HELP_WIDTH = 98 };
 
-static bool has_word(const char *words, const char *word)
+bool cli_has_word(const char *words, const char *word)
 {
     size_t n = strlen(word);
     for (const char *p = words; *p;) {
@@ -77,7 +77,7 @@ static int set(const struct cli *cli, const struct cli_option *o, void *base, co
     case CLI_FLOAT:
         return set_number(cli, o, field, text);
     case CLI_STRING:
-        if (o->choices && !has_word(o->choices, text)) {
+        if (o->choices && !cli_has_word(o->choices, text)) {
             return bad_value(cli, o, text);
         }
         *(const char **)field = text;
