@@ -168,7 +168,7 @@ static bool run_attention(const struct lk_exec *e, const struct lk_op *op,
                                .score_in = op->u.attention.score_in,
                                .score_cap = op->u.attention.score_cap};
     bool ok = true;
-    for (int t = 0; t < b->n_tokens; t++) {
+    for (int t = 0; t < rows_of(e, op->out); t++) {
         const struct lk_batch_seq *seq = &b->seqs[b->seq[t]];
         p.more = lk_last_key(op, b->pos[t], seq->pos + seq->n_tokens - 1) - b->pos[t];
         for (int h = 0; h < s.n_head; h++) {

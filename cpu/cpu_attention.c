@@ -241,5 +241,8 @@ bool lk_cpu_attention(const struct lk_exec *e, const struct lk_op *op, int threa
         .v_padded = (size_t)s.v_dim_padded,
         .tile = lk_cpu_attention_tile(s.group),
     };
+    if (e->rows.n[e->o.plan->slots[op->out].rows] == 0) { /* nobody asks */
+        return true;
+    }
     return e->is_decode ? run_decode(&a, thread, n_threads) : run_many(&a, thread, n_threads);
 }

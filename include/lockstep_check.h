@@ -125,7 +125,8 @@ LK_API void lk_check_free(lk_check_report **report);
  * the matrices. */
 typedef struct lk_token_cost {
     uint64_t weight_bytes, mul_adds;
-    uint64_t head_mul_adds; /* part of mul_adds: only where logits are wanted, so not in prefill */
+    uint64_t head_mul_adds; /* part of mul_adds: only where logits are wanted, so not in prefill; of
+                               the head, and of the last layer behind what mixes tokens */
 } lk_token_cost;
 LK_API lk_token_cost lk_engine_token_cost(const lk_engine *engine);
 /* CPU threads of decode and prefill where the engine's sessions open; 0 and 0: no such choice. */

@@ -95,18 +95,18 @@ static lk_status part_prepare(const struct lk_engine *e, int n_micro, struct lk_
     const struct lk_plan *whole = e->plan;
     int first = part->first_stage, last = part->last_stage, end = lk_stage_of(whole->n_layer);
     bool is_whole = first == 0 && last == end && part->head;
-    lk_status status = LK_OK;
+    lk_status status;
     if (!lk_plan_may_cut(whole, first)) {
         return lk_fail(err, LK_E_INVALID,
                        "a part that begins with layer %d: layers from there on read K and V of "
                        "layers before it, which must be in one part with them",
                        first / 2);
     }
-    if (!is_whole) {
-        status = lk_plan_slice(whole, first, last, first == 0, part->head, &part->slice, err);
-    }
-    struct lk_state_geom geom = lk_geom_of(e, part->slice ? part->slice : whole);
+    status = lk_plan_slice(whole, first, last, first == 0, part->head, &part->slice, err);
+    status = status ? status : lk_plan_gather_early(part->slice, err);
+    struct lk_state_geom geom = {0};
     if (!status) {
+        geom = lk_geom_of(e, part->slice);
         status = part->impl->state_alloc(part->on->backend, &geom, &part->states, err);
     }
     if (!status) {

@@ -31,7 +31,7 @@ enum { LK_MICRO_BATCHES = 4 };
 struct lk_part {
     struct lk_opened *on;
     const struct lk_backend_impl *impl; /* of `on` */
-    struct lk_plan *slice;              /* NULL: the whole plan */
+    struct lk_plan *slice;
     struct lk_exec *exec;
     struct lk_state_mem *states;
     int first_stage, last_stage; /* [first, last) of the model */

@@ -36,9 +36,9 @@ static uint64_t op_bytes(const struct lk_plan *plan, const struct lk_op *op)
 }
 
 /* The bytes that all ops of a part read. */
-static uint64_t part_bytes(const struct lk_engine *e, const struct lk_part *part)
+static uint64_t part_bytes(const struct lk_part *part)
 {
-    const struct lk_plan *plan = part->slice ? part->slice : e->plan;
+    const struct lk_plan *plan = part->slice;
     uint64_t bytes = 0;
     for (int i = 0; i < plan->n_ops; i++) {
         bytes += op_bytes(plan, &plan->ops[i]);
@@ -46,27 +46,36 @@ static uint64_t part_bytes(const struct lk_engine *e, const struct lk_part *part
     return bytes;
 }
 
+/* Multiply-adds of an op for a row of a token. */
+static uint64_t op_mul_adds(const struct lk_plan *plan, const struct lk_op *op)
+{
+    if (!lk_is_product(op)) {
+        return 0;
+    }
+    const struct lk_weight *w = &plan->weights[op->weight];
+    uint64_t n = (uint64_t)w->rows * (uint64_t)w->cols;
+    return op->kind == LK_OP_EXPERTS ? n / (uint64_t)w->n_experts * (uint64_t)plan->n_routed : n;
+}
+
 lk_token_cost lk_engine_token_cost(const lk_engine *e)
 {
     lk_token_cost cost = {0};
     for (int i = 0; i < e->plan->n_ops; i++) {
-        const struct lk_op *op = &e->plan->ops[i];
-        cost.weight_bytes += op_bytes(e->plan, op);
-        if (lk_is_product(op)) {
-            const struct lk_weight *w = &e->plan->weights[op->weight];
-            uint64_t n = (uint64_t)w->rows * (uint64_t)w->cols;
-            n = op->kind == LK_OP_EXPERTS ? n / (uint64_t)w->n_experts * (uint64_t)e->plan->n_routed
-                                          : n;
-            cost.mul_adds += n;
-            cost.head_mul_adds += e->plan->slots[op->out].rows == LK_ROWS_OUTPUTS ? n : 0;
-        }
+        cost.weight_bytes += op_bytes(e->plan, &e->plan->ops[i]);
+        cost.mul_adds += op_mul_adds(e->plan, &e->plan->ops[i]);
+    }
+    const struct lk_part *last = last_part(e);
+    for (int i = 0; last && i < last->slice->n_ops; i++) {
+        const struct lk_op *op = &last->slice->ops[i];
+        bool wanted = op->out >= 0 && last->slice->slots[op->out].rows == LK_ROWS_OUTPUTS;
+        cost.head_mul_adds += wanted ? op_mul_adds(last->slice, op) : 0;
     }
     return cost;
 }
 
 static uint64_t part_state_bytes(const struct lk_engine *e, const struct lk_part *part)
 {
-    struct lk_state_geom geom = {.plan = part->slice ? part->slice : e->plan,
+    struct lk_state_geom geom = {.plan = part->slice,
                                  .n_blocks = e->home->pool.n_blocks,
                                  .n_slots = e->home->pool.n_slots};
     uint64_t bytes = 0;
@@ -114,7 +123,7 @@ lk_status lk_engine_read_rate(lk_engine *e, uint64_t n_bytes, int passes, double
         for (int k = 0; k < e->home->n_parts; k++) { /* a device is measured once */
             bool same = e->home->part[k].on == on;
             seen |= same && k < i;
-            share += same ? (double)part_bytes(e, &e->home->part[k]) : 0.0;
+            share += same ? (double)part_bytes(&e->home->part[k]) : 0.0;
         }
         if (!seen && !on->impl->read_rate) {
             status = lk_fail(err, LK_E_UNSUPPORTED,
@@ -175,9 +184,10 @@ static lk_op_time *row_of(struct rows *rows, const char *kind, const char *name,
     return r;
 }
 
-static void add_part(struct rows *rows, const struct lk_part *part, const struct lk_plan *plan,
-                     lk_op_time *prepare, lk_op_time *wait)
+static void add_part(struct rows *rows, const struct lk_part *part, lk_op_time *prepare,
+                     lk_op_time *wait)
 {
+    const struct lk_plan *plan = part->slice;
     for (int i = 0; i < plan->n_ops; i++) {
         const struct lk_op *op = &plan->ops[i];
         const struct lk_weight *w = op->weight >= 0 ? &plan->weights[op->weight] : NULL;
@@ -207,7 +217,7 @@ lk_status lk_engine_op_times(lk_engine *e, void (*each)(void *user, const lk_op_
     for (int i = 0; i < e->home->n_parts; i++) {
         const struct lk_part *part = &e->home->part[i];
         if (part->impl->op_seconds) {
-            add_part(&rows, part, part->slice ? part->slice : e->plan, &prepare, &wait);
+            add_part(&rows, part, &prepare, &wait);
         }
     }
     lk_mutex_unlock(e->lock);

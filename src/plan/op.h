@@ -3,10 +3,10 @@
  * Op: the op kinds a plan is made of, with their operands. This is the vocabulary that every
  * backend speaks; the arithmetic of each is docs/NUMERICS.md, its executable form cpu/scalar.c.
  *
- * Values live in slots: [rows][width] of f32, rows = the tokens of the batch, or after GATHER the
- * rows that want logits, or between ROUTE and COMBINE a row for each expert of a token. Every op
- * writes a slot of its own (no in-place ops); each value an op stores passes rule 1 (flush of small
- * values, range error).
+ * Values live in slots: [rows][width] of f32, rows = the tokens of the batch (plan.h says of
+ * which), or after GATHER the rows that want logits, or between ROUTE and COMBINE a row for each
+ * expert of a token. Every op writes a slot of its own (no in-place ops); each value an op stores
+ * passes rule 1 (flush of small values, range error).
  */
 #ifndef LK_OP_H
 #define LK_OP_H

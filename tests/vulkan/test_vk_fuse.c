@@ -529,10 +529,8 @@ static void decode_of_tiny(const struct lk_plan *plan, const char *path)
     const char *last = shape->scales || shape->logit_scale ? "scale by elementwise"
                        : cap                               ? "softcap by elementwise"
                                                            : NULL;
-    char gathered[64]; /* the row there is */
-    snprintf(gathered, sizeof gathered, "gather+%s",
-             shape->layer_norm ? "layer_norm by norm, to r13" : norm);
-    const char *head[] = {gathered, "matmul by matmul", last, NULL};
+    const char *of_head = shape->layer_norm ? "layer_norm by norm, to r13" : norm;
+    const char *head[] = {"gather by name", of_head, "matmul by matmul", last, NULL};
     groups_are(plan, LK_VK_DECODE, true, -1, path, side ? SIDE : EMBED);
     groups_are(plan, LK_VK_DECODE, true, plan->n_layer, path, head);
 }

@@ -180,6 +180,7 @@ void vk_group_text(const struct lk_plan *plan, const struct lk_vk_group *g, char
         [LK_VK_GROUP_ATTENTION_DECODE] = "attention_decode",
         [LK_VK_GROUP_ELEMENTWISE] = "elementwise",
         [LK_VK_GROUP_GATHER] = "gather",
+        [LK_VK_GROUP_NAME] = "name",
         [LK_VK_GROUP_ROUTE] = "route",
         [LK_VK_GROUP_EXPERTS] = "experts",
         [LK_VK_GROUP_HEADS] = "heads",

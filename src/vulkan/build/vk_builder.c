@@ -51,7 +51,7 @@ int lk_vk_add_piece(struct lk_vk_builder *b, VkDeviceSize bytes, const char *wha
     if (b->status) {
         return 0;
     }
-    l->pieces[l->n_pieces] = (struct lk_vk_piece){bytes ? bytes : 4, 0, -1, -1};
+    l->pieces[l->n_pieces] = (struct lk_vk_piece){bytes ? bytes : 4, 0, -1, -1, -1};
     return l->n_pieces++;
 }
 

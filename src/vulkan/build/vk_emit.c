@@ -60,6 +60,9 @@ static void emit_group(struct lk_vk_builder *b, const struct lk_vk_group *g)
     case LK_VK_GROUP_GATHER:
         lk_vk_emit_gather(b, g);
         break;
+    case LK_VK_GROUP_NAME:
+        b->list->pieces[g->out[0].slot].same = g->in[0].slot;
+        break;
     case LK_VK_GROUP_ROUTE:
         lk_vk_emit_route(b, g);
         break;

@@ -144,12 +144,13 @@ static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
     return c;
 }
 
-/* The step of a kernel of attention: as many workgroups as the batch says. */
-static struct lk_vk_step *attention_step(struct lk_vk_builder *b, int i, const struct cut *c)
+/* The step of a kernel of attention of rows of a kind: as many workgroups as the batch says. */
+static struct lk_vk_step *attention_step(struct lk_vk_builder *b, int i, enum lk_rows rows,
+                                         const struct cut *c)
 {
     uint64_t keys = (uint64_t)b->e->o.max_blocks * LK_KV_BLOCK;
     uint64_t window = (uint64_t)b->plan->ops[i].u.attention.window;
-    struct lk_vk_step *s = lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ATTN, 4 * c->attn);
+    struct lk_vk_step *s = lk_vk_add_step(b, rows, LK_VK_GRID_ATTN, 4 * c->attn);
     keys = window && window < keys ? window : keys;
     s->y = c->x;
     s->work =
@@ -201,8 +202,8 @@ static struct lk_vk_step *merge(struct lk_vk_builder *b, const struct lk_vk_grou
     struct lk_vk_attn_push push = *of;
     push.head_dim = c->v_dim;
     push.dim = c->v_padded;
-    struct lk_vk_step *s =
-        lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_MERGE, (c->v_dim + 63) / 64);
+    struct lk_vk_step *s = lk_vk_add_step(b, b->plan->slots[g->out[0].slot].rows, LK_VK_GRID_MERGE,
+                                          (c->v_dim + 63) / 64);
     s->y = c->n_head;
     lk_vk_set_pipe(b, s, 0, b->facts->looped ? "attn_merge" : "attn_merge_gpu", 0, 0,
                    bind_sinks(b, s, &b->plan->ops[g->lead]) | flag, 0);
@@ -225,7 +226,7 @@ void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
         push.part_l = (uint32_t)(n * c.v_padded);
         part = lk_vk_add_piece(b, n * (c.v_padded + 2) * 4, "partial results of attention");
     }
-    struct lk_vk_step *s = attention_step(b, g->lead, &c);
+    struct lk_vk_step *s = attention_step(b, g->lead, b->plan->slots[out].rows, &c);
     uint32_t more = split ? LK_VK_ATTN_SPLIT : bind_sinks(b, s, op);
     lk_vk_set_pipe(b, s, 0, c.shader, c.rows, c.dim, c.flags | more, c.threads);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
@@ -334,7 +335,7 @@ void lk_vk_emit_attention_decode(struct lk_vk_builder *b, const struct lk_vk_gro
     VkDeviceSize partials = (VkDeviceSize)c.n_head * (VkDeviceSize)b->e->o.max_blocks;
     int part = lk_vk_add_piece(b, partials * (c.dim + 2) * 4, "partial results of attention");
     struct lk_vk_attn_decode_push push = decode_push(b, g, &c);
-    struct lk_vk_step *s = attention_step(b, g->lead, &c);
+    struct lk_vk_step *s = attention_step(b, g->lead, LK_ROWS_TOKENS, &c); /* it stores K and V */
     uint32_t chunks = most_chunks(b, op);
     s->z = s->y * (uint64_t)chunks <= MOST_IDLE_GROUPS ? chunks : 0;
     uint32_t sets = f->max_threads / 64;

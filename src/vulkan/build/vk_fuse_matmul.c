@@ -105,8 +105,7 @@ static struct input input_of(struct lk_vk_pass *p, int i, const struct matmuls *
     uint32_t form = lk_vk_form_of(w->type);
     bool ready = p->ready[in * LK_ACTS_KINDS + (int)form];
     if (norm >= 0) {
-        int from = lk_vk_pass_norm_input(p, norm);
-        return (struct input){{from, LK_VK_PLAIN}, LK_VK_PREP_NORM, norm};
+        return (struct input){{plan->ops[norm].in[0], LK_VK_PLAIN}, LK_VK_PREP_NORM, norm};
     }
     if (!ready && lk_vk_pass_can_prepare(p, w, m->epilogue >= LK_VK_EPI_SILU ? 2 : 1)) {
         return (struct input){{in, LK_VK_PLAIN}, LK_VK_PREP_QUANT, -1};
@@ -136,7 +135,6 @@ void lk_vk_fuse_matmul(struct lk_vk_pass *p, int i)
     g->u.matmul.norm = x.norm;
     if (x.norm >= 0) {
         lk_vk_pass_cover(p, g, x.norm);
-        lk_vk_pass_cover(p, g, lk_vk_pass_gather_of(p, x.norm));
     }
     lk_vk_pass_in(g, x.rows.slot, x.rows.form);
     if (m.epilogue == LK_VK_EPI_ADD) {

@@ -72,15 +72,8 @@ void lk_vk_fuse_gates(struct lk_vk_pass *p, int i)
 
 void lk_vk_fuse_gather(struct lk_vk_pass *p, int i)
 {
-    for (int j = i + 1; j < p->plan->n_ops; j++) {
-        enum lk_op_kind kind = p->plan->ops[j].kind;
-        bool norm = kind == LK_OP_NORM || kind == LK_OP_LAYER_NORM;
-        if (norm && lk_vk_pass_gather_of(p, j) == i) {
-            p->taken[i] = true; /* the norm's group says that it carries it out */
-            return;
-        }
-    }
-    lk_vk_fuse_plain(p, i, LK_VK_GROUP_GATHER);
+    bool named = p->decode && p->plan->ops[i].out != p->plan->out_slot;
+    lk_vk_fuse_plain(p, i, named ? LK_VK_GROUP_NAME : LK_VK_GROUP_GATHER);
 }
 
 /* ---- norms ---- */
@@ -143,8 +136,7 @@ void lk_vk_fuse_norm(struct lk_vk_pass *p, int i)
     g->u.norm.next = next;
     g->u.norm.by_next = glu >= 0 ? LK_VK_NORM_GLU : next >= 0 ? LK_VK_NORM_ADD : 0;
     lk_vk_pass_cover(p, g, i);
-    lk_vk_pass_cover(p, g, lk_vk_pass_gather_of(p, i));
-    lk_vk_pass_in(g, lk_vk_pass_norm_input(p, i), LK_VK_PLAIN);
+    lk_vk_pass_in(g, plan->ops[i].in[0], LK_VK_PLAIN);
     if (next >= 0) {
         lk_vk_pass_cover(p, g, next);
         lk_vk_pass_in(g, other, LK_VK_PLAIN);

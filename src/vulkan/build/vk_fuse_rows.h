@@ -11,7 +11,7 @@
 /* The group of op `i`, if it is one: the norm in front of mat-vecs in decode is theirs. */
 void lk_vk_fuse_norm(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_act(struct lk_vk_pass *pass, int i);
-/* None in decode in front of a norm, which reads the row there is. */
+/* In decode the row wanted is the row there is, under another name, unless it is the result. */
 void lk_vk_fuse_gather(struct lk_vk_pass *pass, int i);
 void lk_vk_fuse_elementwise(struct lk_vk_pass *pass, int i, uint32_t kind);
 /* A bias: in front of the gates of the delta rule it is part of theirs. */

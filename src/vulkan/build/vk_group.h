@@ -22,8 +22,7 @@ enum {
 enum lk_vk_group_kind {
     LK_VK_GROUP_EMBED,
     LK_VK_GROUP_LOOKUP,   /* rows of a table that come with the batch: no kernel */
-    LK_VK_GROUP_NORM,     /* a norm; then the add of a residual, a GLU, or quantization; in front of
-                             it, as in front of a matmul with a norm, decode's gather of its row */
+    LK_VK_GROUP_NORM,     /* a norm; then the add of a residual, a GLU, or quantization */
     LK_VK_GROUP_QUANTIZE, /* in[0], or the GLU of in[0] and in[1], as matmuls take it */
     LK_VK_GROUP_MATMUL,   /* one to three matmuls of the same input, what stands in front of them
                              and what is done with their results */
@@ -33,6 +32,7 @@ enum lk_vk_group_kind {
     LK_VK_GROUP_ATTENTION_DECODE, /* all between the matmuls of q, k and v and attention's result */
     LK_VK_GROUP_ELEMENTWISE,      /* and adds of what it makes to residuals */
     LK_VK_GROUP_GATHER,
+    LK_VK_GROUP_NAME, /* decode's gather, of the row there is, which gets another name: no kernel */
     LK_VK_GROUP_ROUTE,
     LK_VK_GROUP_EXPERTS, /* products of one matrix of each expert, or of gate and up and their GLU
                           */

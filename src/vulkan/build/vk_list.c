@@ -11,6 +11,19 @@
 
 /* ---- memory ---- */
 
+/* Binds pieces themselves where steps say other names of them. */
+static void resolve_names(struct lk_vk_list *l)
+{
+    for (int i = 0; i < l->n_steps; i++) {
+        for (int k = 0; k < LK_VK_BINDINGS; k++) {
+            struct lk_vk_bind *bd = &l->steps[i].bind[k];
+            while (bd->kind == LK_VK_BIND_PIECE && l->pieces[bd->index].same >= 0) {
+                bd->index = l->pieces[bd->index].same;
+            }
+        }
+    }
+}
+
 static void find_lives(struct lk_vk_list *l)
 {
     for (int i = 0; i < l->n_steps; i++) {
@@ -124,6 +137,7 @@ static bool is_read(const struct lk_plan *plan, int slot)
 VkDeviceSize lk_vk_list_place(struct lk_vk_list *l, const struct lk_plan *plan, bool keep)
 {
     l->direct = l->max_tokens == 1 && !keep && !is_read(plan, plan->out_slot);
+    resolve_names(l);
     find_lives(l);
     for (int i = lk_vk_next_staged(plan, -1); i >= 0; i = lk_vk_next_staged(plan, i)) {
         l->pieces[i].first = 0;
@@ -313,6 +327,7 @@ void lk_vk_take_fewer(struct lk_exec *e, enum lk_rows rows, int most)
         rows = LK_ROWS_TOKENS;
         most /= e->o.plan->n_routed;
     }
+    rows = rows == LK_ROWS_ASKED ? LK_ROWS_TOKENS : rows;
     e->held.n[rows] = most < e->held.n[rows] ? most : e->held.n[rows];
 }
 

@@ -137,19 +137,6 @@ int lk_vk_pass_add_of(const struct lk_vk_pass *p, int i, int *other)
     return *other != out && p->producer[*other] < i ? add : -1;
 }
 
-int lk_vk_pass_gather_of(const struct lk_vk_pass *p, int norm)
-{
-    int in = p->plan->ops[norm].in[0], i = p->producer[in];
-    bool gathered = p->decode && i >= 0 && p->plan->ops[i].kind == LK_OP_GATHER;
-    return gathered && p->uses[in] == 1 && in != p->plan->out_slot ? i : -1;
-}
-
-int lk_vk_pass_norm_input(const struct lk_vk_pass *p, int norm)
-{
-    int gather = lk_vk_pass_gather_of(p, norm);
-    return p->plan->ops[gather < 0 ? norm : gather].in[0];
-}
-
 bool lk_vk_pass_can_prepare(const struct lk_vk_pass *p, const struct lk_weight *w, uint32_t n_parts)
 {
     uint32_t panels = (uint32_t)(w->cols + LK_VK_PANEL - 1) / LK_VK_PANEL;

@@ -50,11 +50,6 @@ int lk_vk_pass_only_form(const struct lk_vk_pass *pass, int slot);
 /* The add of a residual that op `i` can do with its own result; else -1. The residual is in *other.
  */
 int lk_vk_pass_add_of(const struct lk_vk_pass *pass, int i, int *other);
-/* The gather in front of a norm that no kernel carries out, or -1: in decode the row wanted is the
- * row there is. */
-int lk_vk_pass_gather_of(const struct lk_vk_pass *pass, int norm);
-/* The slot that a norm reads. */
-int lk_vk_pass_norm_input(const struct lk_vk_pass *pass, int norm);
 /* Whether a mat-vec of decode prepares its own input, in all workgroups anew; n_parts: weights
  * that a workgroup reads together. */
 bool lk_vk_pass_can_prepare(const struct lk_vk_pass *pass, const struct lk_weight *w,

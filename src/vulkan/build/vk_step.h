@@ -16,6 +16,7 @@
 struct lk_vk_piece {
     VkDeviceSize bytes, offset;
     int first, last; /* steps that use it; -1: none */
+    int same;        /* the piece that it is another name of; -1: none */
 };
 
 enum lk_vk_bind_kind {
