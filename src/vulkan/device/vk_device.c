@@ -573,13 +573,23 @@ void lk_vk_device_close(struct lk_vk_device *dev)
 
 /* ---- one-off submissions ---- */
 
+/* Seconds in which a GPU is asked without a rest, then after a small part of what it has taken so
+ * far: to be woken by its interrupt takes up to half a millisecond. */
+#define SPUN_AT_MOST  0.005
+#define SLEPT_AT_MOST 1.0
+enum { SLEEPS = 256 };
+
 lk_status lk_vk_wait(struct lk_vk_device *dev, VkFence fence, lk_error *err)
 {
     VkResult r = VK_NOT_READY;
     if (dev->found.props.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU) {
-        double start = lk_now();
-        while (r == VK_NOT_READY && lk_now() - start < 0.005) {
+        double start = lk_now(), waited = 0.0;
+        while (r == VK_NOT_READY && waited < SLEPT_AT_MOST) {
+            if (waited > SPUN_AT_MOST) {
+                lk_sleep_ns((int64_t)(waited * 1e9 / SLEEPS));
+            }
             r = dev->vk.vkGetFenceStatus(dev->handle, fence);
+            waited = lk_now() - start;
         }
     }
     while (r == VK_NOT_READY || r == VK_TIMEOUT) {
