@@ -104,6 +104,7 @@ static void vk_exec_free(struct lk_exec *e)
     vk->vkDestroyCommandPool(e->dev->handle, e->pool, NULL);
     vk->vkDestroyFence(e->dev->handle, e->fence, NULL);
     lk_free(e->cs);
+    lk_free(e->cs_pos);
     lk_free(e);
 }
 
@@ -298,8 +299,12 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
         status = create_objects(e, err);
     }
     e->cs = lk_alloc_array((size_t)e->at.cs_stride, sizeof(float));
-    if (!status && !e->cs) {
+    e->cs_pos = lk_alloc_array((size_t)e->o.max_tokens, sizeof *e->cs_pos);
+    if (!status && (!e->cs || !e->cs_pos)) {
         status = lk_fail(err, LK_E_NOMEM, "out of memory preparing the plan");
+    }
+    for (int t = 0; e->cs_pos && t < e->o.max_tokens; t++) {
+        e->cs_pos[t] = -1;
     }
     for (int i = 0; i < LK_VK_LISTS && !status; i++) {
         status = lk_vk_list_finish(e, &e->list[i], err);

@@ -70,15 +70,17 @@ lk_status lk_vk_batch_lay_out(struct lk_exec *e, lk_error *err)
     return LK_OK;
 }
 
+/* Of rows that have other positions than in the batch before: texts begin at the same one. */
 static void write_ropes(struct lk_exec *e, const struct lk_batch *b, uint32_t *w)
 {
     const struct lk_plan *plan = e->o.plan;
-    for (int r = 0; r < plan->n_ropes; r++) {
-        for (int t = 0; t < b->n_tokens; t++) {
+    for (int t = 0; t < b->n_tokens; t++) {
+        for (int r = 0; r < plan->n_ropes && e->cs_pos[t] != b->pos[t]; r++) {
             lk_rope_table(&plan->ropes[r], b->pos[t], e->cs);
             memcpy(w + e->at.cs[r] + (uint32_t)t * e->at.cs_stride, e->cs,
                    (size_t)plan->ropes[r].n_dims * 4);
         }
+        e->cs_pos[t] = b->pos[t];
     }
 }
 
