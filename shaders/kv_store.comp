@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Kv_store: K and V rows of the batch -> cache, as integers with a scale for each head (rule 8). A
- * workgroup is a head of K of one token, or a head of V of the tokens of one sequence whose
+ * Kv_store: K and V rows of the batch -> cache, as integers with a scale for each head (rule 8), K
+ * turned first where ROPE says so. A workgroup is a head of K of one token, or a head of V of the tokens of one sequence whose
  * positions share words: the first of them in the batch writes for all, and keeps the bytes of
  * positions that are not in the batch.
  */
 #version 450
 #include "shaders/common.glsl"
 #include "shaders/attention.glsl"
+#include "shaders/rope.glsl"
 
 const uint THREADS = 64u;
 layout(local_size_x = 64) in;
+layout(constant_id = 0) const uint ROPE = 0u;
 layout(std430, binding = 0) readonly buffer KRows
 {
     float k_rows[];
@@ -37,20 +39,38 @@ layout(push_constant) uniform Push
 };
 
 shared uint largest[4];
+shared float key[LK_VK_MAX_DIM];
 
 uint row_of(uint token, uint head, uint dim)
 {
     return (token * p.n_kv_head + head) * dim;
 }
 
+/* A head of K to `key`, turned or as it is, with zeros behind it; the largest magnitude of what the
+ * invocation brought. */
+uint load_key(uint token, uint head)
+{
+    uint lid = gl_LocalInvocationIndex, row = row_of(token, head, p.head_dim), a = 0u;
+    uint turned = ROPE != 0u ? p.n_dims / 2u : 0u, cs = p.cs + token * p.cs_stride;
+    for (uint i = lid; i < p.dim / 2u; i += THREADS) {
+        uvec2 e = pair_at(i, 2u * turned, p.interleaved != 0u);
+        vec2 x = vec2(e.x < p.head_dim ? k_rows[row + e.x] : 0.0,
+                      e.y < p.head_dim ? k_rows[row + e.y] : 0.0);
+        if (i < turned) {
+            x = turn(x.x, x.y, lk_flt(batch[cs + 2u * i]), lk_flt(batch[cs + 2u * i + 1u]), p.op);
+        }
+        key[e.x] = x.x;
+        key[e.y] = x.y;
+        a = max(a, max(lk_magnitude(x.x), lk_magnitude(x.y)));
+    }
+    return a;
+}
+
 void store_key(uint token, uint head, uint block, uint slot)
 {
-    uint lid = gl_LocalInvocationIndex, row = row_of(token, head, p.head_dim);
+    uint lid = gl_LocalInvocationIndex;
     uint at = LK_KV_HEAD_AT(block, head, p.n_kv_head, p.dim, p.k_bits);
-    uint a = 0u;
-    for (uint d = lid; d < p.head_dim; d += THREADS) {
-        a = max(a, lk_magnitude(k_rows[row + d]));
-    }
+    uint a = load_key(token, head);
     atomicMax(largest[0], a);
     barrier();
     a = largest[0];
@@ -59,14 +79,8 @@ void store_key(uint token, uint head, uint block, uint slot)
     for (uint g = lid; g < p.dim / 8u; g += THREADS) {
         ivec4 k[2];
         for (uint h = 0u; h < 2u; h++) {
-            precise vec4 x = vec4(0.0);
-            for (uint c = 0u; c < 4u; c++) {
-                uint d = 8u * g + 4u * h + c;
-                if (d < p.head_dim) {
-                    x[c] = k_rows[row + d];
-                }
-            }
-            k[h] = quantize4(x, a, factor);
+            uint d = 8u * g + 4u * h;
+            k[h] = quantize4(vec4(key[d], key[d + 1u], key[d + 2u], key[d + 3u]), a, factor);
         }
         bool wide = p.k_bits == LK_KV_K_BITS;
         k_cache[at + LK_KV_K_HIGH(8u * g, slot)] = pack4(wide ? k[0] >> 4 : k[0]);

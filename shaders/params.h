@@ -123,6 +123,7 @@ struct lk_vk_quantize_push {
  * Of heads likewise: row r is of head r % w2, a tile has up to w1 rows of one. */
 struct lk_vk_matmul_push {
     LK_PARAMS_U32 n_tokens;
+    LK_PARAMS_U32 tile0;    /* number of the first tile; those of the same rows are neighbours */
     LK_PARAMS_U32 n_groups; /* row groups of the chunk */
     LK_PARAMS_U32 k;        /* elements of a row */
     LK_PARAMS_U32 n_blocks; /* blocks of a row, as in embed */
@@ -148,7 +149,8 @@ struct lk_vk_rope_push {
 struct lk_vk_kv_push {
     LK_PARAMS_U32 n_tokens, n_kv_head, head_dim, dim, k_bits;
     LK_PARAMS_U32 v_dim, v_dim_padded;
-    LK_PARAMS_U32 pos, seq, table, max_blocks; /* batch buffer */
+    LK_PARAMS_U32 pos, seq, table, max_blocks;            /* batch buffer */
+    LK_PARAMS_U32 n_dims, interleaved, cs, cs_stride, op; /* of the rope in front, as in rope */
 };
 
 /* attention: tiles of the batch buffer: {first token, tokens, sequence, position of the last token

@@ -5,6 +5,7 @@
  */
 #version 450
 #include "shaders/common.glsl"
+#include "shaders/rope.glsl"
 
 layout(local_size_x = 64) in;
 layout(std430, binding = 0) readonly buffer In
@@ -24,8 +25,8 @@ layout(push_constant) uniform Push
     lk_vk_rope_push p;
 };
 
-/* Pair i of row `row`; pairs that pass through come last. */
-void turn(uint i, uint row)
+/* Pair i of row `row`. */
+void turn_row(uint i, uint row)
 {
     uint per_head = (p.head_dim + 1u) / 2u;
     uint head = i / per_head;
@@ -34,36 +35,24 @@ void turn(uint i, uint row)
         return;
     }
     uint base = (row * p.n_head + head) * p.head_dim;
-    uint turned = p.n_dims / 2u;
-    if (pair >= turned) {
-        uint e = base + p.n_dims + 2u * (pair - turned);
-        out0[e] = in0[e];
-        if (e + 1u < base + p.head_dim) {
-            out0[e + 1u] = in0[e + 1u];
+    uvec2 e = base + pair_at(pair, p.n_dims, p.interleaved != 0u);
+    if (pair >= p.n_dims / 2u) {
+        out0[e.x] = in0[e.x];
+        if (e.y < base + p.head_dim) {
+            out0[e.y] = in0[e.y];
         }
         return;
     }
-    uint i0 = base + (p.interleaved != 0u ? 2u * pair : pair);
-    uint i1 = base + (p.interleaved != 0u ? 2u * pair + 1u : pair + turned);
     uint at = p.cs + row * p.cs_stride + 2u * pair;
-    precise float c = lk_flt(batch[at]);
-    precise float s = lk_flt(batch[at + 1u]);
-    precise float x0 = in0[i0];
-    precise float x1 = in0[i1];
-    precise float a = x0 * c;
-    precise float b = x1 * s;
-    a = a - b;
-    out0[i0] = store_value(a, p.op);
-    a = x0 * s;
-    b = x1 * c;
-    a = a + b;
-    out0[i1] = store_value(a, p.op);
+    vec2 y = turn(in0[e.x], in0[e.y], lk_flt(batch[at]), lk_flt(batch[at + 1u]), p.op);
+    out0[e.x] = y.x;
+    out0[e.y] = y.y;
 }
 
 void main()
 {
     uint first = gl_WorkGroupID.x * LK_VK_ROPE_PAIRS + gl_LocalInvocationIndex;
     [[unroll]] for (uint i = 0u; i < LK_VK_ROPE_PAIRS; i += 64u) {
-        turn(first + i, gl_WorkGroupID.y);
+        turn_row(first + i, gl_WorkGroupID.y);
     }
 }

@@ -13,7 +13,7 @@ void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
     const struct lk_state *v = &b->plan->states[op->u.kv_store.v];
     struct lk_vk_step *s =
         lk_vk_add_step(b, LK_ROWS_TOKENS, LK_VK_GRID_ROWS, 2 * (uint32_t)k->n_head);
-    lk_vk_set_pipe(b, s, 0, "kv_store", 0, 0, 0, 0);
+    lk_vk_set_pipe(b, s, 0, "kv_store", g->u.store.rope >= 0, 0, 0, 0);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_PIECE, g->in[1].slot, false);
     lk_vk_bind(s, 2, LK_VK_BIND_BATCH, 0, false);
@@ -29,6 +29,14 @@ void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
                                  .seq = b->e->at.seq,
                                  .table = b->e->at.table,
                                  .max_blocks = (uint32_t)b->e->o.max_blocks};
+    if (g->u.store.rope >= 0) {
+        int table = b->plan->ops[g->u.store.rope].u.rope.rope;
+        push.n_dims = (uint32_t)b->plan->ropes[table].n_dims;
+        push.interleaved = b->plan->ropes[table].interleaved;
+        push.cs = b->e->at.cs[table];
+        push.cs_stride = b->e->at.cs_stride;
+        push.op = (uint32_t)g->u.store.rope;
+    }
     lk_vk_set_push(s, &push, sizeof push);
 }
 

@@ -29,10 +29,10 @@ static void fuse_op(struct lk_vk_pass *p, int i)
         lk_vk_fuse_bias(p, i);
         break;
     case LK_OP_ROPE:
-        lk_vk_fuse_plain(p, i, LK_VK_GROUP_ROPE);
+        lk_vk_fuse_rope(p, i);
         break;
     case LK_OP_KV_STORE:
-        lk_vk_fuse_plain(p, i, LK_VK_GROUP_KV_STORE);
+        lk_vk_fuse_store(p, i);
         break;
     case LK_OP_ATTENTION:
         lk_vk_fuse_attention(p, i);

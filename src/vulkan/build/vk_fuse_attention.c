@@ -5,6 +5,7 @@
 #include "vulkan/build/vk_fuse_attention.h"
 
 #include "base/mem.h"
+#include "vulkan/build/vk_fuse_rows.h"
 
 /* The op that makes `slot` when it is of `kind` and nothing else reads its result; else -1. */
 static int maker(const struct lk_vk_pass *p, int slot, enum lk_op_kind kind)
@@ -157,6 +158,28 @@ void lk_vk_fuse_attention_ahead(struct lk_vk_pass *p)
             cover_ahead(p, &g);
         }
     }
+}
+
+void lk_vk_fuse_rope(struct lk_vk_pass *p, int i)
+{
+    int out = p->plan->ops[i].out, store = lk_vk_pass_sole_reader(p, out, LK_OP_KV_STORE);
+    if (p->fuse && store >= 0 && p->plan->ops[store].in[0] == out) {
+        p->taken[i] = true;
+        return;
+    }
+    lk_vk_fuse_plain(p, i, LK_VK_GROUP_ROPE);
+}
+
+void lk_vk_fuse_store(struct lk_vk_pass *p, int i)
+{
+    const struct lk_op *op = &p->plan->ops[i];
+    int rope = p->fuse ? maker(p, op->in[0], LK_OP_ROPE) : -1;
+    struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_KV_STORE, i);
+    g->u.store.rope = rope;
+    lk_vk_pass_cover(p, g, rope);
+    lk_vk_pass_cover(p, g, i);
+    lk_vk_pass_in(g, rope < 0 ? op->in[0] : p->plan->ops[rope].in[0], LK_VK_PLAIN);
+    lk_vk_pass_in(g, op->in[1], LK_VK_PLAIN);
 }
 
 void lk_vk_fuse_attention(struct lk_vk_pass *p, int i)

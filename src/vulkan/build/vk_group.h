@@ -27,7 +27,7 @@ enum lk_vk_group_kind {
     LK_VK_GROUP_MATMUL,   /* one to three matmuls of the same input, what stands in front of them
                              and what is done with their results */
     LK_VK_GROUP_ROPE,
-    LK_VK_GROUP_KV_STORE,
+    LK_VK_GROUP_KV_STORE, /* and the rope of K in front */
     LK_VK_GROUP_ATTENTION,
     LK_VK_GROUP_ATTENTION_DECODE, /* all between the matmuls of q, k and v and attention's result */
     LK_VK_GROUP_ELEMENTWISE,      /* and adds of what it makes to residuals */
@@ -97,6 +97,9 @@ struct lk_vk_group {
         struct {
             int add; /* op of the residual in[2], or -1 */
         } expert_rows;
+        struct {
+            int rope; /* of K, in front; -1: none */
+        } store;
         struct {
             bool split; /* one workgroup for each chunk of keys; another step folds them */
         } attention;
