@@ -701,7 +701,7 @@ void main()
 {
     uint lid = gl_LocalInvocationIndex;
     /* The tokens of a tile of rows come one after the other: its weights are read once. */
-    uint at = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+    uint at = p.tile0 + gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
     uint row_tile = at / gl_NumWorkGroups.y, token_tile = at - row_tile * gl_NumWorkGroups.y;
     uint first_row = row_tile * OUT_ROWS, token0 = token_tile * BN;
     uint n_groups = p.n_groups;

@@ -5,6 +5,7 @@
  */
 #include "vulkan/build/vk_list.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -268,6 +269,13 @@ int lk_vk_variant_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, ui
     return v == LK_VK_TILE && lk_vk_tile_large(f, s->tile, s->x, rows) ? LK_VK_TILE_LARGE : v;
 }
 
+/* Row groups of a matmul that small tiles have, behind those of large ones. */
+static uint32_t small_groups(const struct lk_vk_facts *f, const struct lk_vk_step *s, int variant,
+                             uint32_t rows)
+{
+    return variant == LK_VK_TILE_LARGE ? s->x - lk_vk_tile_large(f, s->tile, s->x, rows) : 0;
+}
+
 /* Workgroups along x and y for a number of rows; of attention, the most there can be. */
 static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uint32_t rows,
                     uint32_t *x, uint32_t *y)
@@ -278,7 +286,9 @@ static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uin
     *y = rows;
     switch (s->grid) {
     case LK_VK_GRID_MATMUL:
-        *x = v >= LK_VK_TILE ? ceil_div(s->x, tile->groups) * tile->parts : s->x;
+        *x = v >= LK_VK_TILE
+                 ? ceil_div(s->x - small_groups(f, s, v, rows), tile->groups) * tile->parts
+                 : s->x;
         *y = ceil_div(rows, v >= LK_VK_TILE ? tile->cols : lk_vk_variant_cols(f, v));
         break;
     case LK_VK_GRID_ELEMS: {
@@ -386,6 +396,22 @@ lk_status lk_vk_list_check(struct lk_exec *e, const struct lk_vk_list *l, lk_err
     return LK_OK;
 }
 
+/* Small tiles of a matmul whose first row groups have large ones, at the same time as those. */
+static void dispatch_small(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuffer c,
+                           uint32_t rows, uint32_t *push)
+{
+    const struct VolkDeviceTable *vk = &e->dev->vk;
+    const struct lk_vk_tile_size *tile = &s->tile[0];
+    uint32_t left = small_groups(&e->facts, s, lk_vk_variant_of(&e->facts, s, rows), rows);
+    if (left > 0) {
+        uint32_t y = ceil_div(rows, tile->cols);
+        push[offsetof(struct lk_vk_matmul_push, tile0) / 4] = (s->x - left) / tile->groups * y;
+        vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, s->pipe[LK_VK_TILE]);
+        vk->vkCmdPushConstants(c, e->dev->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, s->n_push, push);
+        vk->vkCmdDispatch(c, ceil_div(left, tile->groups), y, 1);
+    }
+}
+
 static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuffer c,
                      uint32_t rows)
 {
@@ -408,6 +434,7 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
     } else {
         vk->vkCmdDispatch(c, x, y, 1);
     }
+    dispatch_small(e, s, c, rows, push);
 }
 
 /* While ops are timed: when everything before it is done. */

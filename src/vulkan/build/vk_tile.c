@@ -169,22 +169,40 @@ bool lk_vk_split_tile(const struct lk_vk_facts *f, enum lk_type type, uint32_t n
     return false;
 }
 
+/* How long n tiles take, of which so many run at once. */
+static uint64_t time_of(uint32_t n, uint32_t at_once, uint32_t round)
+{
+    return (uint64_t)((n + at_once - 1) / at_once) * round;
+}
+
 /* Large tiles need less memory traffic, and a multiprocessor runs fewer of them at a time: one of
  * 128 rows, or two. They are the better ones where there are many of them; else where the rounds
- * that it takes to run them last less long. */
-bool lk_vk_tile_large(const struct lk_vk_facts *f, const struct lk_vk_tile_size size[LK_VK_TILES],
-                      uint32_t n_groups, uint32_t tokens)
+ * that it takes to run them last less long: all of them, or those of full rounds, with small ones
+ * for the rows that are left. */
+uint32_t lk_vk_tile_large(const struct lk_vk_facts *f,
+                          const struct lk_vk_tile_size size[LK_VK_TILES], uint32_t n_groups,
+                          uint32_t tokens)
 {
     if (size[1].cols == 0) { /* there are none */
-        return false;
+        return 0;
     }
-    uint32_t n = tiles_of(&size[1], n_groups, tokens), few = tiles_of(&size[0], n_groups, tokens);
+    uint32_t n = tiles_of(&size[1], n_groups, tokens);
     if (n >= f->many_tiles || f->cores == 0) {
-        return n >= f->many_tiles;
+        return n >= f->many_tiles ? n_groups : 0;
     }
     uint32_t at_once = size[1].groups > size[0].groups ? f->cores : 2 * f->cores;
-    uint64_t large = (n + at_once - 1) / at_once, small = (few + 2 * f->cores - 1) / (2 * f->cores);
-    return large * ROUND_LARGE < small * ROUND_SMALL;
+    uint32_t beside = tiles_of(&size[1], 1, tokens); /* tiles of the same rows */
+    uint32_t full = n / at_once * at_once / beside;
+    uint32_t groups = least_of(full * size[1].groups, n_groups);
+    uint32_t left = tiles_of(&size[0], n_groups - groups, tokens);
+    uint64_t large = time_of(n, at_once, ROUND_LARGE);
+    uint64_t small = time_of(tiles_of(&size[0], n_groups, tokens), 2 * f->cores, ROUND_SMALL);
+    uint64_t both =
+        time_of(full * beside, at_once, ROUND_LARGE) + time_of(left, 2 * f->cores, ROUND_SMALL);
+    if (groups > 0 && both < large && both < small) {
+        return groups;
+    }
+    return large < small ? n_groups : 0;
 }
 
 int lk_vk_tiles_for(const struct lk_vk_facts *f, enum lk_type type, uint32_t n_groups,

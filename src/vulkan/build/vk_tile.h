@@ -61,10 +61,11 @@ int lk_vk_tiles_for(const struct lk_vk_facts *facts, enum lk_type type, uint32_t
 /* The tile of few tokens, for batches of `least` to `most`; false where none of them takes it. */
 bool lk_vk_split_tile(const struct lk_vk_facts *facts, enum lk_type type, uint32_t n_groups,
                       uint32_t least, uint32_t most, uint32_t epilogue, struct lk_vk_tile *out);
-/* Whether the large ones are the better ones for that many tokens. */
-bool lk_vk_tile_large(const struct lk_vk_facts *facts,
-                      const struct lk_vk_tile_size size[LK_VK_TILES], uint32_t n_groups,
-                      uint32_t tokens);
+/* How many of the row groups, from the first on, large ones take where there are that many tokens;
+ * the others have small ones. A whole number of large tiles, or all. */
+uint32_t lk_vk_tile_large(const struct lk_vk_facts *facts,
+                          const struct lk_vk_tile_size size[LK_VK_TILES], uint32_t n_groups,
+                          uint32_t tokens);
 /* Those of one expert or head, of which nobody counts rounds: large ones where there are many. */
 struct lk_vk_tile lk_vk_tile_for(const struct lk_vk_facts *facts, enum lk_type type,
                                  uint32_t n_groups, uint32_t tokens, uint32_t epilogue);
