@@ -290,6 +290,10 @@ lk_status lk_vk_prepare(struct lk_backend *backend, const struct lk_exec_options
     VkDeviceSize arena;
     lk_status status = choose_lists(e, &arena, err);
     if (!status) {
+        status = lk_vk_pipes_compile(e->dev, err);
+    }
+    lk_vk_pipes_drop(e->dev);
+    if (!status) {
         status = create_buffers(e, arena, err);
     }
     if (!status) {

@@ -21,7 +21,7 @@ struct reading {
     VkDescriptorSet set[MAX_PARTS];
     int n_parts;
     VkDescriptorPool pool;
-    VkPipeline pipe;
+    const struct lk_vk_pipe *pipe;
     uint32_t threads; /* of a workgroup */
 };
 
@@ -55,6 +55,7 @@ static lk_status reading_bind(struct reading *r, lk_error *err)
     r->threads = most < THREADS ? most : THREADS;
     uint32_t spec[4] = {r->threads};
     lk_status status = lk_vk_pipe_get(r->dev, "stream", spec, &r->pipe, err);
+    status = status ? status : lk_vk_pipes_compile(r->dev, err);
     if (status) {
         return status;
     }
@@ -92,7 +93,7 @@ static lk_status read_all(struct reading *r, int passes, double *seconds, lk_err
     if (status) {
         return status;
     }
-    vk->vkCmdBindPipeline(r->dev->commands, VK_PIPELINE_BIND_POINT_COMPUTE, r->pipe);
+    vk->vkCmdBindPipeline(r->dev->commands, VK_PIPELINE_BIND_POINT_COMPUTE, r->pipe->handle);
     VkMemoryBarrier barrier = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
                                .dstAccessMask = VK_ACCESS_SHADER_WRITE_BIT};

@@ -104,11 +104,12 @@ static lk_status run_items(struct run *r, lk_error *err)
 {
     struct lk_vk_device *dev = r->dev;
     const uint32_t spec[4] = {0, 0, 0, 0};
-    VkPipeline plain, dot = VK_NULL_HANDLE;
+    const struct lk_vk_pipe *plain, *dot = NULL;
     lk_status status = lk_vk_pipe_get(dev, "probe", spec, &plain, err);
     if (!status && dev->found.use[LK_VK_INT_DOT]) {
         status = lk_vk_pipe_get(dev, "probe_dot", spec, &dot, err);
     }
+    status = status ? status : lk_vk_pipes_compile(dev, err);
     if (!status) {
         status = lk_vk_begin(dev, err);
     }
@@ -117,7 +118,7 @@ static lk_status run_items(struct run *r, lk_error *err)
     }
     for (uint32_t i = 0; i < LK_PROBE_ALL; i++) {
         struct lk_vk_probe_push push = {i, count_of(i)};
-        VkPipeline pipe = i == LK_PROBE_DOT && dot ? dot : plain;
+        VkPipeline pipe = i == LK_PROBE_DOT && dot ? dot->handle : plain->handle;
         dev->vk.vkCmdBindPipeline(dev->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
         dev->vk.vkCmdBindDescriptorSets(dev->commands, VK_PIPELINE_BIND_POINT_COMPUTE, dev->layout,
                                         0, 1, &r->set[i], 0, NULL);

@@ -177,11 +177,9 @@ Test(regress_device, limits_of_workgroups)
         const struct lk_exec *e = c.part[0].exec;
         for (int l = 0; l < LK_VK_LISTS; l++) {
             for (int i = 0; i < e->list[l].n_steps * LK_VK_VARIANTS; i++) {
-                VkPipeline pipe = e->list[l].steps[i / LK_VK_VARIANTS].pipe[i % LK_VK_VARIANTS];
-                for (int k = 0; k < dev->n_pipes; k++) {
-                    uint32_t n = dev->pipes[k].needs.threads;
-                    most = pipe && dev->pipes[k].handle == pipe && n > most ? n : most;
-                }
+                const struct lk_vk_step *s = &e->list[l].steps[i / LK_VK_VARIANTS];
+                const struct lk_vk_pipe *pipe = s->pipe[i % LK_VK_VARIANTS];
+                most = pipe && pipe->needs.threads > most ? pipe->needs.threads : most;
             }
         }
         rg_debug("workgroups of %u, expected up to 128\n", most);

@@ -254,7 +254,7 @@ Test(vk_limits, a_pipeline_beyond_the_device_is_refused)
     struct lk_vk_device dev;
     struct lk_backend_options o = {.device = vk_pair_id()};
     lk_error err = {0};
-    VkPipeline pipe;
+    const struct lk_vk_pipe *pipe;
     const uint32_t spec[4] = {16, 256, LK_VK_ATTN_VALUES(256), 128};
     char want[160];
     cr_assert_eq(lk_vk_device_open(&o, &dev, &err), LK_OK, "%s", err.message);
@@ -276,6 +276,54 @@ Test(vk_limits, a_pipeline_beyond_the_device_is_refused)
         cr_assert_str_eq(err.message, want);
         l->maxComputeWorkGroupInvocations = 128;
         cr_assert_eq(lk_vk_pipe_get(&dev, "attn", spec, &pipe, &err), LK_OK, "%s", err.message);
+        cr_assert_eq(pipe->handle != VK_NULL_HANDLE, built, "it is compiled later");
+        cr_assert_eq(lk_vk_pipes_compile(&dev, &err), LK_OK, "%s", err.message);
+        cr_assert(pipe->handle && dev.n_compiled == 1);
+    }
+    lk_vk_device_close(&dev);
+}
+
+static bool stop_at_once(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)what;
+    *(uint64_t *)user = done;
+    cr_assert(done >= 1 && done <= total);
+    return false;
+}
+
+/* Threads share the pipelines that are to be compiled; who is asked whether to go on and says no
+ * leaves none of them, and none that was there is touched. */
+Test(vk_limits, pipelines_are_compiled_by_several_threads)
+{
+    static const char *const SHADER[] = {"gather", "rope", "kv_store", "elementwise",
+                                         "elementwise"};
+    enum { N = sizeof SHADER / sizeof *SHADER };
+    struct lk_vk_device dev;
+    struct lk_backend_options o = {.device = vk_pair_id()};
+    const struct lk_vk_pipe *pipe[N];
+    lk_error err;
+    uint64_t told = 0;
+    cr_assert_eq(lk_vk_device_open(&o, &dev, &err), LK_OK, "%s", err.message);
+    for (int threads = 1; threads <= 9; threads += 4) {
+        dev.compilers = threads;
+        for (uint32_t stops = 0; stops < 2; stops++) {
+            int before = dev.n_compiled;
+            for (uint32_t i = 0; i < N; i++) {
+                const uint32_t spec[4] = {i < 4 ? 0 : LK_VK_ELT_SCALE, 0, 0,
+                                          2 * (uint32_t)threads + stops};
+                cr_assert_eq(lk_vk_pipe_get(&dev, SHADER[i], spec, &pipe[i], &err), LK_OK, "%s",
+                             err.message);
+            }
+            dev.progress = stops ? stop_at_once : NULL;
+            dev.progress_user = &told;
+            dev.probe_pipes = stops ? 100 : 0;
+            lk_status status = lk_vk_pipes_compile(&dev, &err);
+            cr_assert_eq(status, stops ? LK_E_CANCELLED : LK_OK, "%s", err.message);
+            cr_assert(dev.n_pipes == dev.n_compiled && dev.n_pipes == before + (stops ? 0 : N));
+            for (uint32_t i = 0; i < N && !stops; i++) {
+                cr_assert(pipe[i]->handle && pipe[i] == &dev.pipes[before + (int)i]);
+            }
+        }
     }
     lk_vk_device_close(&dev);
 }

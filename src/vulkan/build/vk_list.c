@@ -406,7 +406,7 @@ static void dispatch_small(struct lk_exec *e, const struct lk_vk_step *s, VkComm
     if (left > 0) {
         uint32_t y = ceil_div(rows, tile->cols);
         push[offsetof(struct lk_vk_matmul_push, tile0) / 4] = (s->x - left) / tile->groups * y;
-        vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, s->pipe[LK_VK_TILE]);
+        vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, s->pipe[LK_VK_TILE]->handle);
         vk->vkCmdPushConstants(c, e->dev->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, s->n_push, push);
         vk->vkCmdDispatch(c, ceil_div(left, tile->groups), y, 1);
     }
@@ -421,7 +421,7 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
     if (s->grid != LK_VK_GRID_ATTN && s->grid != LK_VK_GRID_MERGE) {
         push[0] = s->grid == LK_VK_GRID_ELEMS ? rows * s->y : rows;
     }
-    VkPipeline pipe = s->pipe[lk_vk_variant_of(&e->facts, s, rows)];
+    VkPipeline pipe = s->pipe[lk_vk_variant_of(&e->facts, s, rows)]->handle;
     grid_of(&e->facts, s, rows, &x, &y);
     vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
     vk->vkCmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE, e->dev->layout, 0, 1, &s->set, 0,

@@ -27,7 +27,6 @@ void lk_vk_variant(const struct lk_exec *e, int i, int n_tokens, char *out, size
 {
     const struct lk_plan *plan = e->o.plan;
     const struct lk_op *op = &plan->ops[i];
-    const struct lk_vk_device *dev = e->dev;
     int list = LK_VK_DECODE;
     size_t at = 0;
     while (list < LK_VK_MANY && n_tokens > e->list[list].max_tokens) {
@@ -40,14 +39,9 @@ void lk_vk_variant(const struct lk_exec *e, int i, int n_tokens, char *out, size
         if (!writes(s, op)) {
             continue;
         }
-        for (int p = 0; p < dev->n_pipes && at < n; p++) {
-            const struct lk_vk_pipe *pipe = &dev->pipes[p];
-            if (pipe->handle == s->pipe[v]) {
-                at += (size_t)snprintf(out + at, n - at, "%sshader %s, constants %u %u %u %u",
-                                       at ? "; " : "", pipe->shader->name, pipe->spec[0],
-                                       pipe->spec[1], pipe->spec[2], pipe->spec[3]);
-                break;
-            }
-        }
+        const struct lk_vk_pipe *pipe = s->pipe[v];
+        at += (size_t)snprintf(out + at, n - at, "%sshader %s, constants %u %u %u %u",
+                               at ? "; " : "", pipe->shader->name, pipe->spec[0], pipe->spec[1],
+                               pipe->spec[2], pipe->spec[3]);
     }
 }

@@ -49,8 +49,8 @@ enum lk_vk_grid {
 struct lk_vk_step {
     enum lk_vk_grid grid;
     uint32_t x, y, z;
-    struct lk_vk_tile_size tile[LK_VK_TILES]; /* cols 0: there is none */
-    VkPipeline pipe[LK_VK_VARIANTS];          /* [0] but for matmuls */
+    struct lk_vk_tile_size tile[LK_VK_TILES];      /* cols 0: there is none */
+    const struct lk_vk_pipe *pipe[LK_VK_VARIANTS]; /* [0] but for matmuls */
     struct lk_vk_bind bind[LK_VK_BINDINGS];
     VkDescriptorSet set;
     enum lk_rows rows;

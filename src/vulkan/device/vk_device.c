@@ -540,6 +540,9 @@ lk_status lk_vk_device_open(const struct lk_backend_options *options, struct lk_
         } else {
             dev->found = found[chosen];
             dev->submit_work = lk_vk_submit_work(dev->found.props.deviceType);
+            /* A driver on the CPU takes gigabytes for a kernel, and all cores for itself. */
+            bool cpu = dev->found.props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+            dev->compilers = cpu ? 1 : lk_cpu_quota();
         }
     }
     lk_free(found);

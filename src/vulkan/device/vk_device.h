@@ -67,7 +67,9 @@ struct lk_vk_pipe {
     const struct lk_vk_shader *shader;
     uint32_t spec[4];
     struct lk_vk_needs needs;
-    VkPipeline handle;
+    VkPipeline handle; /* VK_NULL_HANDLE: it is still to be compiled */
+    VkResult result;   /* of compiling it, and how long that took */
+    double seconds;
 };
 enum { LK_VK_MAX_PIPES = 512 };
 
@@ -86,12 +88,13 @@ struct lk_vk_device {
     VkPipelineLayout layout;
     VkPipelineCache cache;
     struct lk_vk_pipe pipes[LK_VK_MAX_PIPES];
-    int n_pipes;
-    bool new_pipes; /* the cache file is to be written */
+    int n_pipes, n_compiled; /* those still to be compiled come last */
+    int compilers;           /* threads that compile at once */
+    bool new_pipes;          /* the cache file is to be written */
     bool lost;
     VkDeviceSize used;     /* bytes of device memory that our buffers hold, of found.available */
     char cache_path[600];  /* "" : none */
-    double compiling;      /* seconds spent on pipelines */
+    double compiling;      /* seconds spent on compiling pipelines */
     uint32_t many_tiles;   /* matmuls of as many large tiles take those */
     uint32_t split_tokens; /* batches of so many tokens take tiles that split their panels */
     uint64_t submit_work;  /* multiply-adds that fill a submission */
@@ -149,9 +152,15 @@ lk_status lk_vk_fill(struct lk_vk_device *dev, const struct lk_vk_buffer *buffer
 
 lk_status lk_vk_pipes_open(struct lk_vk_device *dev, const char *cache_dir, lk_error *err);
 void lk_vk_pipes_close(struct lk_vk_device *dev); /* writes the cache file when it has news */
-/* The pipeline of a shader with specialization constants 0..3; built on first request. */
+/* The pipeline of a shader with specialization constants 0..3, which on first request is still to
+ * be compiled. Valid until the device is closed, or what is to be compiled is dropped. */
 lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uint32_t spec[4],
-                         VkPipeline *out, lk_error *err);
+                         const struct lk_vk_pipe **out, lk_error *err);
+/* Compiles what was asked for since the last time, by several threads; after a failure all of it is
+ * dropped. */
+lk_status lk_vk_pipes_compile(struct lk_vk_device *dev, lk_error *err);
+/* Drops what was asked for and is not compiled. */
+void lk_vk_pipes_drop(struct lk_vk_device *dev);
 
 /* ---- features switched off for good (vk_off.c) ---- */
 

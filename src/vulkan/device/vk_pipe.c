@@ -3,11 +3,13 @@
  * Vk_pipe: SPIR-V -> pipelines, one layout for all (8 storage buffers, 128 bytes of push
  * constants), and the cache of compiled pipelines on disk. Knows no ops.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/kept.h"
 #include "base/mem.h"
+#include "base/os.h"
 #include "vulkan/device/vk_device.h"
 #include "vulkan/device/vk_shaders.h"
 
@@ -132,7 +134,7 @@ static VkResult create(struct lk_vk_device *dev, struct lk_vk_pipe *pipe)
 }
 
 lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uint32_t spec[4],
-                         VkPipeline *out, lk_error *err)
+                         const struct lk_vk_pipe **out, lk_error *err)
 {
     struct lk_vk_pipe pipe = {.shader = lk_vk_shader_find(shader)};
     if (!pipe.shader) {
@@ -142,7 +144,7 @@ lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uin
     for (int i = 0; i < dev->n_pipes; i++) {
         if (dev->pipes[i].shader == pipe.shader &&
             memcmp(dev->pipes[i].spec, pipe.spec, sizeof pipe.spec) == 0) {
-            *out = dev->pipes[i].handle;
+            *out = &dev->pipes[i];
             return lk_vk_check_needs(&dev->found.props, pipe.shader, &dev->pipes[i].needs, err);
         }
     }
@@ -154,30 +156,122 @@ lk_status lk_vk_pipe_get(struct lk_vk_device *dev, const char *shader, const uin
     if (!status) {
         status = lk_vk_check_needs(&dev->found.props, pipe.shader, &pipe.needs, err);
     }
-    if (status) {
-        return status;
+    if (!status) {
+        dev->pipes[dev->n_pipes] = pipe;
+        *out = &dev->pipes[dev->n_pipes++];
     }
+    return status;
+}
+
+/* ---- compiling ---- */
+
+/* What several threads compile: each takes the next. */
+struct work {
+    struct lk_vk_device *dev;
+    atomic_int next, done;
+    atomic_bool stop;
+};
+
+/* Compiles a pipeline that no thread has taken; false: there is none. */
+static bool compile_next(struct work *w)
+{
+    int i = atomic_load(&w->stop) ? w->dev->n_pipes : atomic_fetch_add(&w->next, 1);
+    if (i >= w->dev->n_pipes) {
+        return false;
+    }
+    struct lk_vk_pipe *pipe = &w->dev->pipes[i];
     double start = lk_now();
-    VkResult r = create(dev, &pipe);
-    double seconds = lk_now() - start;
-    dev->compiling += seconds;
-    lk_log_line(&dev->log, LK_LOG_DEBUG, "vulkan: compiled %s (%u %u %u %u) in %.0f ms", shader,
-                spec[0], spec[1], spec[2], spec[3], seconds * 1e3);
-    if (r) {
-        char what[128];
-        snprintf(what, sizeof what, "compiling shader '%s'", shader);
-        return lk_vk_fail(dev, r, what, err);
+    pipe->result = create(w->dev, pipe);
+    pipe->seconds = lk_now() - start;
+    atomic_fetch_add(&w->done, 1);
+    if (pipe->result) {
+        atomic_store(&w->stop, true);
     }
-    dev->pipes[dev->n_pipes++] = pipe;
-    dev->new_pipes = true;
-    *out = pipe.handle;
-    if (dev->progress && dev->probe_pipes) {
-        int done = dev->n_pipes < dev->probe_pipes ? dev->n_pipes : dev->probe_pipes;
-        if (!dev->progress(dev->progress_user, "probing the device, once", (uint64_t)done,
-                           (uint64_t)dev->probe_pipes)) {
-            return lk_fail(err, LK_E_CANCELLED, "cancelled while probing device '%s'",
-                           dev->found.props.deviceName);
+    return true;
+}
+
+static void compile_all(void *work)
+{
+    while (compile_next(work)) {
+    }
+}
+
+/* Whether whoever is told of progress wants to go on. */
+static bool tell_progress(struct lk_vk_device *dev, int done)
+{
+    done = done < dev->probe_pipes ? done : dev->probe_pipes;
+    return !dev->progress || !dev->probe_pipes ||
+           dev->progress(dev->progress_user, "probing the device, once", (uint64_t)done,
+                         (uint64_t)dev->probe_pipes);
+}
+
+/* The first that failed; NULL: none did. */
+static const struct lk_vk_pipe *find_failed(const struct lk_vk_device *dev)
+{
+    for (int i = dev->n_compiled; i < dev->n_pipes; i++) {
+        if (dev->pipes[i].result) {
+            return &dev->pipes[i];
         }
     }
+    return NULL;
+}
+
+void lk_vk_pipes_drop(struct lk_vk_device *dev)
+{
+    while (dev->n_pipes > dev->n_compiled) {
+        dev->vk.vkDestroyPipeline(dev->handle, dev->pipes[--dev->n_pipes].handle, NULL);
+    }
+}
+
+lk_status lk_vk_pipes_compile(struct lk_vk_device *dev, lk_error *err)
+{
+    enum { MOST_THREADS = 32 };
+    struct lk_thread *thread[MOST_THREADS];
+    struct work w = {.dev = dev, .next = dev->n_compiled, .done = dev->n_compiled};
+    int n = dev->n_pipes - dev->n_compiled, n_threads = 0;
+    int most = n - 1 < MOST_THREADS ? n - 1 : MOST_THREADS;
+    most = dev->compilers - 1 < most ? dev->compilers - 1 : most;
+    if (n == 0) {
+        return LK_OK;
+    }
+    bool goes_on = true;
+    double start = lk_now();
+    while (n_threads < most && !lk_thread_start(&thread[n_threads], compile_all, &w, err)) {
+        n_threads++;
+    }
+    while (compile_next(&w)) {
+        goes_on = goes_on && tell_progress(dev, atomic_load(&w.done));
+        if (!goes_on) {
+            atomic_store(&w.stop, true);
+        }
+    }
+    for (int i = 0; i < n_threads; i++) {
+        lk_thread_join(&thread[i]);
+    }
+    goes_on =
+        goes_on && tell_progress(dev, atomic_load(&w.done)); /* others may have had the last */
+    dev->compiling += lk_now() - start;
+    for (int i = dev->n_compiled; i < dev->n_pipes && dev->pipes[i].handle; i++) {
+        const struct lk_vk_pipe *p = &dev->pipes[i];
+        lk_log_line(&dev->log, LK_LOG_DEBUG, "vulkan: compiled %s (%u %u %u %u) in %.0f ms",
+                    p->shader->name, p->spec[0], p->spec[1], p->spec[2], p->spec[3],
+                    p->seconds * 1e3);
+    }
+    const struct lk_vk_pipe *failed = find_failed(dev);
+    lk_status status = LK_OK;
+    if (failed) {
+        char what[128];
+        snprintf(what, sizeof what, "compiling shader '%s'", failed->shader->name);
+        status = lk_vk_fail(dev, failed->result, what, err);
+    } else if (!goes_on) {
+        status = lk_fail(err, LK_E_CANCELLED, "cancelled while probing device '%s'",
+                         dev->found.props.deviceName);
+    }
+    if (status) {
+        lk_vk_pipes_drop(dev);
+        return status;
+    }
+    dev->n_compiled = dev->n_pipes;
+    dev->new_pipes = true;
     return LK_OK;
 }
