@@ -530,7 +530,7 @@ void lk_cpu_run_steps(void *exec, int thread, int n_threads)
             times[s->op].prepare += lap(&clock, n_threads);
         } else if (times) {
             times[s->op].run += lap(&clock, n_threads);
-            times[s->op].calls++;
+            times[s->op].calls += n_rows(e, rows_kind(plan, op)) > 0;
         }
     }
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Kv_store: K and V rows of the batch -> cache, as integers with a scale for each head (rule 8), K
- * turned first where ROPE says so. A workgroup is a head of K of one token, or a head of V of the tokens of one sequence whose
- * positions share words: the first of them in the batch writes for all, and keeps the bytes of
- * positions that are not in the batch.
+ * turned first where ROPE says so. A workgroup is a head of K of one token, or a head of V of the
+ * tokens of one sequence whose positions share words: the first of them in the batch writes for all,
+ * and keeps the bytes of positions that are not in the batch.
  */
 #version 450
 #include "shaders/common.glsl"

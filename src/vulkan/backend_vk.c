@@ -241,6 +241,7 @@ static lk_status build_fitting_lists(struct lk_exec *e, VkDeviceSize *arena, lk_
         e->o.max_tokens = *tokens;
         e->o.max_outputs = outputs;
         free_lists(e);
+        lk_vk_pipes_drop(e->dev);
     }
 }
 
@@ -263,6 +264,7 @@ static lk_status choose_lists(struct lk_exec *e, VkDeviceSize *arena, lk_error *
             return LK_OK;
         }
         free_lists(e);
+        lk_vk_pipes_drop(e->dev);
         e->o.max_tokens = asked;
         e->o.max_outputs = outputs;
     }

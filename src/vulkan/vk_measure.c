@@ -400,10 +400,10 @@ lk_status lk_vk_profile_add(struct lk_exec *e, const struct lk_vk_list *list,
         share(e, &list->steps[i], seconds);
         steps += seconds;
     }
+    struct lk_row_counts rows = lk_batch_rows(e->o.plan, b);
     for (int i = 0; i < e->o.plan->n_ops; i++) {
-        const struct lk_op *op = &e->o.plan->ops[i];
-        bool outputs = op->out >= 0 && e->o.plan->slots[op->out].rows == LK_ROWS_OUTPUTS;
-        t->op[i].calls += !outputs || b->n_outputs > 0;
+        int out = e->o.plan->ops[i].out;
+        t->op[i].calls += out < 0 || rows.n[e->o.plan->slots[out].rows] > 0;
     }
     t->op[0].wait += wall - steps;
     return LK_OK;

@@ -56,6 +56,9 @@ if ! cmake -G Ninja -S . -B build "${launcher[@]}" -DCMAKE_BUILD_TYPE=Release -D
     echo "mutants: the unchanged tree does not build" >&2
     exit 1
 fi
+take_back() { # take_back PATCH: by copies, since the way back of a patch may find another place
+    sed -n 's,^+++ b/,,p' "$root/$1" | while IFS= read -r f; do cp "$root/$f" "$f"; done
+}
 run() { # run HOW ENTRY LOG
     local program=build/tests/test_regress
     case "$1" in
@@ -144,7 +147,10 @@ for patch in "${patches[@]}"; do
         continue
     fi
     check=$(sed -n 's/^check: //p' "$patch")
-    patch -p1 -s --no-backup-if-mismatch <"$root/$patch" >/dev/null || continue # told above
+    if ! patch -p1 -s --no-backup-if-mismatch <"$root/$patch" >/dev/null; then # told above
+        take_back "$patch"
+        continue
+    fi
     if ! make_it "$log/$name" test_regress ${check:+lockstep_program}; then
         fail "$name" "does not build: $(grep -m 1 -E 'error|FAILED' "$log/$name")"
     else
@@ -175,8 +181,7 @@ for patch in "${patches[@]}"; do
             fi
         fi
     fi
-    # Taken back by copies: the way back of a patch may find another place.
-    sed -n 's,^+++ b/,,p' "$root/$patch" | while IFS= read -r f; do cp "$root/$f" "$f"; done
+    take_back "$patch"
 done
 
 # Without the bugs every test that killed one passes.

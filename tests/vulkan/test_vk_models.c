@@ -11,6 +11,7 @@
 #include "lockstep_check.h"
 #include "base/base.h"
 #include "base/os.h"
+#include "gguf/model_file.h"
 #include "tests/util/models.h"
 #include "tests/util/tiny.h"
 #include "tests/vulkan/vk_pair.h"
@@ -182,6 +183,44 @@ Test(vk_models, a_session_moves_in_mid_sentence)
         lk_model_close(&m);
         free(want);
     }
+}
+
+/* A step of rows that want logits has kernels for as many as there may be, fewer than tokens: those
+ * that run are named. */
+Test(vk_models, kernels_of_fewer_rows_than_tokens_are_named)
+{
+    lk_model *m;
+    struct lk_plan *plan, *slice;
+    struct lk_exec *exec;
+    lk_error err;
+    int n_named = 0;
+    cr_assert_eq(lk_model_open(test_model_path(0), &m, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_plan_build(m->gguf, &plan, &err), LK_OK, "%s", err.message);
+    cr_assert_eq(lk_plan_slice(plan, 0, lk_stage_of(plan->n_layer), true, true, &slice, &err),
+                 LK_OK);
+    cr_assert_eq(lk_plan_gather_early(slice, &err), LK_OK);
+    struct lk_exec_options o = {.plan = slice,
+                                .max_tokens = 72,
+                                .max_outputs = 8,
+                                .max_seqs = 1,
+                                .max_blocks = 2,
+                                .fuse = true};
+    cr_assert_eq(lk_backend_vulkan.prepare(vk_pair_device(""), &o, &exec, &err), LK_OK, "%s",
+                 err.message);
+    for (int i = 0; i < slice->n_ops; i++) {
+        const struct lk_op *op = &slice->ops[i];
+        char text[256];
+        lk_backend_vulkan.variant(exec, i, 72, text, sizeof text);
+        bool head = op->kind == LK_OP_MATMUL && op->layer == slice->n_layer;
+        cr_assert(!head || strstr(text, "matvec") || strstr(text, "16 16"), "%s", text);
+        n_named += text[0] != 0;
+    }
+    cr_assert_gt(n_named, slice->n_ops / 2);
+    lk_backend_vulkan.exec_free(exec);
+    vk_pair_close();
+    lk_plan_free(&slice);
+    lk_plan_free(&plan);
+    lk_model_close(&m);
 }
 
 /* Bytes of the file `path` that this process has in memory. */

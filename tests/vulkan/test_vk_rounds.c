@@ -53,6 +53,7 @@ static void run_in_rounds(const struct rounds *r)
     dev->found.cores = 4;
     if (r->fits) {
         vk_bench_expect_kernel(&b, vk_bench_wide(), b.c.plan.n_ops - 1, " 128 ");
+        vk_bench_expect_kernel(&b, vk_bench_wide(), b.c.plan.n_ops - 1, "; shader");
     }
     vk_bench_end(&b, vk_bench_wide());
     dev->found.cores = cores;

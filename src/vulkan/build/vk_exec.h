@@ -67,8 +67,8 @@ struct lk_exec {
     uint64_t n_runs;
     uint64_t state_serial; /* the memory of states that the descriptor sets name */
     float *cs;
-    int32_t
-        *cs_pos; /* [max_tokens]: whose cosines and sines a row of the batch buffer has, or -1 */
+    /* [max_tokens]: the position whose cosines and sines a row of the batch buffer has, or -1 */
+    int32_t *cs_pos;
     struct lk_vk_times times;
     struct lk_row_counts rows; /* of the last run, for peek */
     int last_list;

@@ -260,7 +260,7 @@ static uint32_t ceil_div(uint32_t a, uint32_t b)
     return (a + b - 1) / b;
 }
 
-int lk_vk_variant_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uint32_t rows)
+static int variant_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uint32_t rows)
 {
     if (s->grid != LK_VK_GRID_MATMUL) {
         return 0;
@@ -276,11 +276,20 @@ static uint32_t small_groups(const struct lk_vk_facts *f, const struct lk_vk_ste
     return variant == LK_VK_TILE_LARGE ? s->x - lk_vk_tile_large(f, s->tile, s->x, rows) : 0;
 }
 
+int lk_vk_step_pipes(const struct lk_vk_facts *f, const struct lk_vk_step *s, uint32_t rows,
+                     const struct lk_vk_pipe *out[2])
+{
+    int v = variant_of(f, s, rows);
+    out[0] = s->pipe[v];
+    out[1] = s->pipe[LK_VK_TILE];
+    return small_groups(f, s, v, rows) > 0 ? 2 : 1;
+}
+
 /* Workgroups along x and y for a number of rows; of attention, the most there can be. */
 static void grid_of(const struct lk_vk_facts *f, const struct lk_vk_step *s, uint32_t rows,
                     uint32_t *x, uint32_t *y)
 {
-    int v = lk_vk_variant_of(f, s, rows);
+    int v = variant_of(f, s, rows);
     const struct lk_vk_tile_size *tile = &s->tile[v > LK_VK_TILE ? v - LK_VK_TILE : 0];
     *x = s->x;
     *y = rows;
@@ -402,7 +411,7 @@ static void dispatch_small(struct lk_exec *e, const struct lk_vk_step *s, VkComm
 {
     const struct VolkDeviceTable *vk = &e->dev->vk;
     const struct lk_vk_tile_size *tile = &s->tile[0];
-    uint32_t left = small_groups(&e->facts, s, lk_vk_variant_of(&e->facts, s, rows), rows);
+    uint32_t left = small_groups(&e->facts, s, variant_of(&e->facts, s, rows), rows);
     if (left > 0) {
         uint32_t y = ceil_div(rows, tile->cols);
         push[offsetof(struct lk_vk_matmul_push, tile0) / 4] = (s->x - left) / tile->groups * y;
@@ -421,7 +430,7 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
     if (s->grid != LK_VK_GRID_ATTN && s->grid != LK_VK_GRID_MERGE) {
         push[0] = s->grid == LK_VK_GRID_ELEMS ? rows * s->y : rows;
     }
-    VkPipeline pipe = s->pipe[lk_vk_variant_of(&e->facts, s, rows)]->handle;
+    VkPipeline pipe = s->pipe[variant_of(&e->facts, s, rows)]->handle;
     grid_of(&e->facts, s, rows, &x, &y);
     vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
     vk->vkCmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE, e->dev->layout, 0, 1, &s->set, 0,

@@ -19,8 +19,10 @@ void lk_vk_take_fewer(struct lk_exec *e, enum lk_rows rows, int most);
 /* Whether the dispatches of every batch are within the device's counts of workgroups. Where fewer
  * rows will do, notes how many are. */
 lk_status lk_vk_list_check(struct lk_exec *e, const struct lk_vk_list *list, lk_error *err);
-/* Finds which of its pipelines a step runs for a number of rows. */
-int lk_vk_variant_of(const struct lk_vk_facts *facts, const struct lk_vk_step *step, uint32_t rows);
+/* The pipelines that a step runs for a number of rows, at least one: one, or those of large tiles
+ * and of small ones beside them. Returns how many. */
+int lk_vk_step_pipes(const struct lk_vk_facts *facts, const struct lk_vk_step *step, uint32_t rows,
+                     const struct lk_vk_pipe *out[2]);
 /* Makes the descriptor sets, once memory is there. */
 lk_status lk_vk_list_finish(struct lk_exec *e, struct lk_vk_list *list, lk_error *err);
 /* Writes the descriptors that name states. */

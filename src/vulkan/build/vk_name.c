@@ -23,6 +23,14 @@ static bool writes(const struct lk_vk_step *s, const struct lk_op *op)
     return false;
 }
 
+/* Rows of a step in a batch of so many tokens, of which as many want logits as may. */
+static uint32_t rows_of(const struct lk_exec *e, const struct lk_vk_step *s, int n_tokens)
+{
+    int outputs = n_tokens < e->o.max_outputs ? n_tokens : e->o.max_outputs;
+    uint32_t rows = (uint32_t)lk_plan_rows(e->o.plan, n_tokens, outputs).n[s->rows] * s->times;
+    return rows > 0 ? rows : 1;
+}
+
 void lk_vk_variant(const struct lk_exec *e, int i, int n_tokens, char *out, size_t n)
 {
     const struct lk_plan *plan = e->o.plan;
@@ -35,13 +43,13 @@ void lk_vk_variant(const struct lk_exec *e, int i, int n_tokens, char *out, size
     out[0] = 0;
     for (int k = 0; k < e->list[list].n_steps && at < n; k++) {
         const struct lk_vk_step *s = &e->list[list].steps[k];
-        int v = lk_vk_variant_of(&e->facts, s, (uint32_t)n_tokens);
-        if (!writes(s, op)) {
-            continue;
+        const struct lk_vk_pipe *pipe[2];
+        int n_pipes =
+            writes(s, op) ? lk_vk_step_pipes(&e->facts, s, rows_of(e, s, n_tokens), pipe) : 0;
+        for (int p = 0; p < n_pipes && at < n; p++) {
+            at += (size_t)snprintf(out + at, n - at, "%sshader %s, constants %u %u %u %u",
+                                   at ? "; " : "", pipe[p]->shader->name, pipe[p]->spec[0],
+                                   pipe[p]->spec[1], pipe[p]->spec[2], pipe[p]->spec[3]);
         }
-        const struct lk_vk_pipe *pipe = s->pipe[v];
-        at += (size_t)snprintf(out + at, n - at, "%sshader %s, constants %u %u %u %u",
-                               at ? "; " : "", pipe->shader->name, pipe->spec[0], pipe->spec[1],
-                               pipe->spec[2], pipe->spec[3]);
     }
 }

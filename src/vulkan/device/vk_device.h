@@ -101,8 +101,8 @@ struct lk_vk_device {
     uint64_t n_submits;    /* submissions of batches so far */
     uint64_t next_serial;  /* caches allocated so far */
     struct lk_log log;
-    /* Told of each pipeline that is compiled while probe_pipes, about as many as there will be, is
-     * not 0; may be NULL. */
+    /* Told, while pipelines are compiled, how many are, if probe_pipes, about as many as there will
+     * be, is not 0; may be NULL. */
     lk_progress_fn progress;
     void *progress_user;
     int probe_pipes;
@@ -114,7 +114,7 @@ void lk_vk_device_close(struct lk_vk_device *dev);
 lk_status lk_vk_fail(struct lk_vk_device *dev, VkResult result, const char *what, lk_error *err);
 /* Multiply-adds that a device of the type does in a fraction of a second, slow ones too. */
 uint64_t lk_vk_submit_work(VkPhysicalDeviceType type);
-/* Waits for a fence; spins for a while first on a GPU. */
+/* Waits for a fence; asks a GPU for it without a rest at first, then between short sleeps. */
 lk_status lk_vk_wait(struct lk_vk_device *dev, VkFence fence, lk_error *err);
 /* The device's own command buffer: begin, record, submit and wait. */
 lk_status lk_vk_begin(struct lk_vk_device *dev, lk_error *err);

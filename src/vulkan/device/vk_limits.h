@@ -25,8 +25,8 @@
  *   bytes of the batch buffer      | maxStorageBufferRange     | lk_vk_batch_lay_out  | fewer tokens
  *   bytes of all values            | max_allocation            | build_fitting_lists  | fewer tokens
  *   bytes of a state               | maxStorageBufferRange     | lk_vk_state_alloc    | error
- * attn, attn_decode
- *   DIM: q_tile, tile, o           | LK_VK_MAX_DIM, 32 n       | cut_of               | error
+ * attn, attn_decode, kv_store
+ *   DIM: q_tile, tile, o, key      | LK_VK_MAX_DIM, 32 n       | cut_of               | error
  *   V_DIM: o, oc of an invocation  | LK_VK_MAX_V_DIM, 32 n     | cut_of               | error
  *   ROWS of attn: q_tile, p_tile   | shared memory             | many_rows            | fewer rows
  *   DIM of attn_matrix: tile, o    | shared memory, LK_VK_MAX_V_DIM | matrix_shader   | SHARE, attn

@@ -235,8 +235,9 @@ lk_status lk_vk_pipes_compile(struct lk_vk_device *dev, lk_error *err)
         return LK_OK;
     }
     bool goes_on = true;
+    lk_error ignored; /* then there are fewer threads */
     double start = lk_now();
-    while (n_threads < most && !lk_thread_start(&thread[n_threads], compile_all, &w, err)) {
+    while (n_threads < most && !lk_thread_start(&thread[n_threads], compile_all, &w, &ignored)) {
         n_threads++;
     }
     while (compile_next(&w)) {
@@ -248,8 +249,9 @@ lk_status lk_vk_pipes_compile(struct lk_vk_device *dev, lk_error *err)
     for (int i = 0; i < n_threads; i++) {
         lk_thread_join(&thread[i]);
     }
-    goes_on =
-        goes_on && tell_progress(dev, atomic_load(&w.done)); /* others may have had the last */
+    if (n_threads > 0) { /* others may have had the last */
+        goes_on = goes_on && tell_progress(dev, atomic_load(&w.done));
+    }
     dev->compiling += lk_now() - start;
     for (int i = dev->n_compiled; i < dev->n_pipes && dev->pipes[i].handle; i++) {
         const struct lk_vk_pipe *p = &dev->pipes[i];
