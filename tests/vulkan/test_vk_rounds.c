@@ -12,13 +12,6 @@
 
 enum ends { ALONE, RESIDUAL, SILU, THREE };
 
-static int matmul(struct vk_bench *b, enum lk_type type, int rows, int cols, uint64_t seed)
-{
-    int out = vk_bench_slot(b, rows, LK_ROWS_TOKENS);
-    vk_bench_op(b, LK_OP_MATMUL, 0, -1, out, vk_bench_weight(b, type, rows, cols, seed));
-    return out;
-}
-
 /* Rows of a matmul, or of three of one input, a half and two fourths of them; and what is done with
  * the result. */
 struct rounds {
@@ -38,17 +31,18 @@ static void run_in_rounds(const struct rounds *r)
     snprintf(what, sizeof what, "rounds %s %dx%d, %d tokens, %s", lk_type_name((uint32_t)r->type),
              r->rows, r->cols, r->n_tokens, NAME[r->ends]);
     vk_bench_begin(&b, r->cols, r->n_tokens, what);
-    int residual = r->ends == RESIDUAL ? matmul(&b, LK_TYPE_F16, r->rows, r->cols, 30) : -1;
-    int y = matmul(&b, r->type, r->ends == THREE ? r->rows / 2 : r->rows, r->cols, 31);
+    int residual =
+        r->ends == RESIDUAL ? vk_bench_matmul(&b, LK_TYPE_F16, r->rows, r->cols, 30) : -1;
+    int y = vk_bench_matmul(&b, r->type, r->ends == THREE ? r->rows / 2 : r->rows, r->cols, 31);
     if (r->ends == RESIDUAL) {
         vk_bench_op(&b, LK_OP_ADD, y, residual, vk_bench_slot(&b, r->rows, LK_ROWS_TOKENS), -1);
     } else if (r->ends == SILU) {
-        int up = matmul(&b, r->type, r->rows, r->cols, 32);
+        int up = vk_bench_matmul(&b, r->type, r->rows, r->cols, 32);
         vk_bench_op(&b, LK_OP_GLU, y, up, vk_bench_slot(&b, r->rows, LK_ROWS_TOKENS), -1)
             ->u.glu.act = LK_ACT_SILU;
     } else if (r->ends == THREE) {
-        (void)matmul(&b, r->type, r->rows / 4, r->cols, 32);
-        (void)matmul(&b, r->type, r->rows / 4, r->cols, 33);
+        (void)vk_bench_matmul(&b, r->type, r->rows / 4, r->cols, 32);
+        (void)vk_bench_matmul(&b, r->type, r->rows / 4, r->cols, 33);
     }
     dev->found.cores = 4;
     if (r->fits) {

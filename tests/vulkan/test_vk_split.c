@@ -10,13 +10,6 @@
 
 enum ends { ALONE, RESIDUAL, SILU, GELU, N_ENDS };
 
-static int matmul(struct vk_bench *b, enum lk_type type, int rows, int cols, uint64_t seed)
-{
-    int out = vk_bench_slot(b, rows, LK_ROWS_TOKENS);
-    vk_bench_op(b, LK_OP_MATMUL, 0, -1, out, vk_bench_weight(b, type, rows, cols, seed));
-    return out;
-}
-
 /* Whether an op, and the matmuls that are part of it, run in tiles of 16 rows x 16 tokens. */
 static void expect_split(const struct vk_bench *b, int op)
 {
@@ -31,11 +24,11 @@ static void run_split(enum lk_type type, int rows, int cols, int n_tokens, enum 
     snprintf(what, sizeof what, "split %s %dx%d, %d tokens, %s", lk_type_name((uint32_t)type), rows,
              cols, n_tokens, NAME[ends]);
     vk_bench_begin(&b, cols, n_tokens, what);
-    int y = matmul(&b, type, ends == RESIDUAL ? cols : rows, cols, 31);
+    int y = vk_bench_matmul(&b, type, ends == RESIDUAL ? cols : rows, cols, 31);
     if (ends == RESIDUAL) {
         vk_bench_op(&b, LK_OP_ADD, y, 0, vk_bench_slot(&b, cols, LK_ROWS_TOKENS), -1);
     } else if (ends != ALONE) {
-        int up = matmul(&b, type, rows, cols, 32);
+        int up = vk_bench_matmul(&b, type, rows, cols, 32);
         vk_bench_op(&b, LK_OP_GLU, y, up, vk_bench_slot(&b, rows, LK_ROWS_TOKENS), -1)->u.glu.act =
             ends == SILU ? LK_ACT_SILU : LK_ACT_GELU;
     }

@@ -46,6 +46,13 @@ int vk_bench_weight(struct vk_bench *b, enum lk_type type, int64_t rows, int64_t
     return b->c.plan.n_weights++;
 }
 
+int vk_bench_matmul(struct vk_bench *b, enum lk_type type, int rows, int cols, uint64_t seed)
+{
+    int out = vk_bench_slot(b, rows, LK_ROWS_TOKENS);
+    vk_bench_op(b, LK_OP_MATMUL, 0, -1, out, vk_bench_weight(b, type, rows, cols, seed));
+    return out;
+}
+
 int vk_bench_norm(struct vk_bench *b, int n, uint64_t seed)
 {
     int out = vk_bench_slot(b, n, LK_ROWS_TOKENS);

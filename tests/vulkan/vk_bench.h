@@ -27,6 +27,8 @@ struct lk_op *vk_bench_op(struct vk_bench *b, enum lk_op_kind kind, int in0, int
                           int w);
 int vk_bench_weight(struct vk_bench *b, enum lk_type type, int64_t rows, int64_t cols,
                     uint64_t seed);
+/* The product of the hidden rows, cols wide, with a weight; its slot. */
+int vk_bench_matmul(struct vk_bench *b, enum lk_type type, int rows, int cols, uint64_t seed);
 /* The RMS norm of the hidden rows, n wide; its slot. */
 int vk_bench_norm(struct vk_bench *b, int n, uint64_t seed);
 void vk_bench_release(struct vk_bench *b);

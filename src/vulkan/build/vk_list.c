@@ -407,18 +407,16 @@ lk_status lk_vk_list_check(struct lk_exec *e, const struct lk_vk_list *l, lk_err
 
 /* Small tiles of a matmul whose first row groups have large ones, at the same time as those. */
 static void dispatch_small(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuffer c,
-                           uint32_t rows, uint32_t *push)
+                           VkPipeline pipe, uint32_t rows, uint32_t *push)
 {
     const struct VolkDeviceTable *vk = &e->dev->vk;
     const struct lk_vk_tile_size *tile = &s->tile[0];
-    uint32_t left = small_groups(&e->facts, s, variant_of(&e->facts, s, rows), rows);
-    if (left > 0) {
-        uint32_t y = ceil_div(rows, tile->cols);
-        push[offsetof(struct lk_vk_matmul_push, tile0) / 4] = (s->x - left) / tile->groups * y;
-        vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, s->pipe[LK_VK_TILE]->handle);
-        vk->vkCmdPushConstants(c, e->dev->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, s->n_push, push);
-        vk->vkCmdDispatch(c, ceil_div(left, tile->groups), y, 1);
-    }
+    uint32_t large = lk_vk_tile_large(&e->facts, s->tile, s->x, rows);
+    uint32_t y = ceil_div(rows, tile->cols);
+    push[offsetof(struct lk_vk_matmul_push, tile0) / 4] = large / tile->groups * y;
+    vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
+    vk->vkCmdPushConstants(c, e->dev->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, s->n_push, push);
+    vk->vkCmdDispatch(c, ceil_div(s->x - large, tile->groups), y, 1);
 }
 
 static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuffer c,
@@ -430,9 +428,10 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
     if (s->grid != LK_VK_GRID_ATTN && s->grid != LK_VK_GRID_MERGE) {
         push[0] = s->grid == LK_VK_GRID_ELEMS ? rows * s->y : rows;
     }
-    VkPipeline pipe = s->pipe[variant_of(&e->facts, s, rows)]->handle;
+    const struct lk_vk_pipe *pipe[2];
+    int n_pipes = lk_vk_step_pipes(&e->facts, s, rows, pipe);
     grid_of(&e->facts, s, rows, &x, &y);
-    vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipe);
+    vk->vkCmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipe[0]->handle);
     vk->vkCmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE, e->dev->layout, 0, 1, &s->set, 0,
                                 NULL);
     vk->vkCmdPushConstants(c, e->dev->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, s->n_push, push);
@@ -443,7 +442,9 @@ static void dispatch(struct lk_exec *e, const struct lk_vk_step *s, VkCommandBuf
     } else {
         vk->vkCmdDispatch(c, x, y, 1);
     }
-    dispatch_small(e, s, c, rows, push);
+    if (n_pipes > 1) {
+        dispatch_small(e, s, c, pipe[1]->handle, rows, push);
+    }
 }
 
 /* While ops are timed: when everything before it is done. */
