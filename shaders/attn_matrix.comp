@@ -11,6 +11,9 @@
  * with values. So that four neighbouring keys meet in an invocation, keys lie in another order
  * among the columns (key_of). What rule 1 would flush of outputs is known from exponents alone,
  * so that sums which cannot be so small are not looked at.
+ *
+ * Outputs leave through shared memory where it has room for all of them, and may leave as activations
+ * of the matmul behind (rule 4).
  */
 #version 450
 #ifdef LK_MATRIX
@@ -32,6 +35,7 @@ const uint LIMBS = BITS == LK_KV_K_BITS ? 2u : 1u;
 const uint PARTS = LK_VK_ATTN_MATRIX_PARTS(DIM); /* subgroups that have the same rows */
 const uint THREADS = 128u * PARTS;
 const bool APART = (FLAGS & LK_VK_ATTN_SHARE) == 0u; /* keys and values */
+const bool Q32 = (FLAGS & LK_VK_ATTN_Q32) != 0u, Q256 = (FLAGS & LK_VK_ATTN_Q256) != 0u;
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -52,6 +56,14 @@ layout(std430, binding = 3) readonly buffer Batch
 layout(std430, binding = 4) writeonly buffer Out
 {
     float out0[];
+};
+layout(std430, binding = 4) writeonly buffer Act
+{
+    uint act[];
+};
+layout(std430, binding = 4) writeonly buffer Act4
+{
+    uvec4 act4[];
 };
 layout(push_constant) uniform Push
 {
@@ -80,7 +92,9 @@ const uint END = TELL ? TOLD + 2u * THREADS : TOLD;
 const uint Q_SCALES = W_TILE > K_WORDS ? W_TILE : K_WORDS, Q_END = Q_SCALES + ROWS / 4u;
 const uint TILE = END > Q_END ? END : Q_END;
 
-/* Queries, then keys and values. */
+/* Queries, then keys and values, then outputs: where those are APART there is room for all of
+ * these, and for the largest magnitudes of their blocks of 32. */
+const uint O_STRIDE = DIM / 4u + 1u, O_MOST = ROWS * O_STRIDE; /* a row's uvec4s */
 shared uvec4 tile[TILE];
 shared vec4 k_scale[16], v_scale[2][16];
 shared uint q_most; /* bits of the largest scale of queries */
@@ -509,6 +523,94 @@ void put_weights(uint row0, uint side)
         }                                                                                          \
     }
 
+/* Elements [4 k, 4 k + 4) of block `u` of 32 outputs that lie in the tiles. */
+vec4 output_at(uint u, uint k, inout bool far)
+{
+    uvec4 y = tile[u / (DIM / 32u) * O_STRIDE + u % (DIM / 32u) * 8u + k];
+    return vec4(stored(lk_flt(y.x), far), stored(lk_flt(y.y), far), stored(lk_flt(y.z), far),
+                stored(lk_flt(y.w), far));
+}
+
+/* The largest magnitudes of all blocks, to where everybody finds them. Loops of what runs once have
+ * bounds that no compiler knows, as code takes as long as its fetching. */
+void find_most(uint n_blocks, inout bool far)
+{
+    for (uint u = gl_LocalInvocationIndex; u < n_blocks; u += THREADS) {
+        uint a = 0u;
+        for (uint k = 0u; k < 8u + gl_WorkGroupID.z; k++) {
+            vec4 y = output_at(u, k, far);
+            a = max(a, max(max(lk_magnitude(y.x), lk_magnitude(y.y)),
+                           max(lk_magnitude(y.z), lk_magnitude(y.w))));
+        }
+        tile[O_MOST + u / 4u][u % 4u] = a;
+    }
+}
+
+/* Of the block of rule 4 that block u is of. */
+uint most_of_block(uint u)
+{
+    if (Q32) {
+        return tile[O_MOST + u / 4u][u % 4u];
+    }
+    uvec4 a = max(tile[O_MOST + u / 8u * 2u], tile[O_MOST + u / 8u * 2u + 1u]);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+
+/* Stores block u, whose first element is element `at` of all outputs, as rule 4 has it. */
+void store_block(uint u, uint at)
+{
+    uint a = most_of_block(u);
+    float factor = lk_cell_factor(lk_flt(a), float(LK_BYTE_MOST));
+    precise float d = a == 0u ? lk_flt(0u) : lk_cell_scale(lk_flt(a), LK_BYTE_MOST);
+    int sum[2] = int[2](0, 0);
+    bool far = false;
+    for (uint h = 0u; h < 2u + gl_WorkGroupID.z; h++) {
+        uvec4 words;
+        int s = 0;
+        [[unroll]] for (uint k = 0u; k < 4u; k++) {
+            ivec4 q = quantize4(output_at(u, 4u * h + k, far), a, factor);
+            words[k] = pack4(q);
+            s += q.x + q.y + q.z + q.w;
+        }
+        act4[at / 16u + h] = words;
+        sum[0] = h == 0u ? s : sum[0];
+        sum[1] = s;
+    }
+    if (Q32) {
+        precise float t = d * lk_f22(sum[0] + sum[1]);
+        act[p.x_s + at / 32u] = lk_bits(t);
+        act[p.x_d + at / 32u] = lk_bits(d);
+    } else {
+        act[p.x_s + at / 32u] = (uint(sum[0]) & 0xffffu) | uint(sum[1]) << 16;
+        if (at % 256u == 0u) {
+            act[p.x_d + at / 256u] = lk_bits(d);
+        }
+    }
+}
+
+/* Outputs of all rows, which lie in the tiles. */
+void leave(uint first_token, uint head0, uint n_heads, uint n_rows, bool far)
+{
+    uint lid = gl_LocalInvocationIndex, of_row = Q32 || Q256 ? DIM / 32u : DIM / 4u;
+    if (Q32 || Q256) {
+        find_most(n_rows * of_row, far);
+        barrier();
+    }
+    for (uint u = lid; u < n_rows * of_row; u += THREADS) {
+        uint at = row_of(u / of_row, first_token, head0, n_heads) * p.v_dim;
+        if (Q32 || Q256) {
+            store_block(u, at + u % of_row * 32u);
+            continue;
+        }
+        uint d = u % of_row * 4u;
+        vec4 y = output_at(u / 8u, u % 8u, far);
+        for (uint i = 0u; i < 4u && d + i < p.v_dim; i++) {
+            out0[at + d + i] = y[i];
+        }
+    }
+    raise(far, p.op);
+}
+
 void main()
 {
     uint lid = gl_LocalInvocationIndex;
@@ -678,6 +780,23 @@ void main()
         block = later;
     }
 
+    if (APART) {
+        barrier();
+        [[unroll]] for (uint i = 0u; i < 2u; i++) {
+            uint at = (row0 + own_row(4u * i)) * O_STRIDE;
+            float by = lk_rcp(row[i].l);
+            EACH_COLUMN(c) {
+                STEP_UNROLL for (uint k = 0u; k < BOUND(4u); k++) {
+                    uint e = 4u * i + k, d = 16u * (COLUMNS * side + c) + own_column(e);
+                    precise float y = OWN(o[c], e) * by;
+                    tile[at + d / 4u][d % 4u] = lk_bits(y);
+                }
+            }
+        }
+        barrier();
+        leave(first_token, head0, n_heads, n_rows, far);
+        return;
+    }
     [[unroll]] for (uint i = 0u; i < 2u; i++) {
         uint r = row0 + own_row(4u * i), place = row_of(r, first_token, head0, n_heads) * p.v_dim;
         float by = lk_rcp(row[i].l);

@@ -35,6 +35,8 @@
 #define LK_VK_ATTN_K8                2u  /* cells of K have 8 bits */
 #define LK_VK_ATTN_SHARE             16u /* attn_matrix: values take the place of keys */
 #define LK_VK_ATTN_DECODE            32u /* attn_merge: behind attn_decode */
+#define LK_VK_ATTN_Q32               64u /* attn_matrix: outputs are activations of that form */
+#define LK_VK_ATTN_Q256              128u
 /* Added to flags: the padded dimension of a value, of attn alone. */
 #define LK_VK_ATTN_VALUES(dim) ((dim) / 32u << 8)
 #define LK_VK_MAX_COLS         8 /* tokens of one mat-vec workgroup */
@@ -167,6 +169,7 @@ struct lk_vk_attn_push {
     LK_PARAMS_U32 part_l;     /* word offset of {n, l} pairs in the partial buffer */
     LK_PARAMS_U32 ahead;      /* keys behind a token that take part, within the batch */
     LK_PARAMS_U32 op;
+    LK_PARAMS_U32 x_d, x_s; /* of outputs that are activations: see quantize */
 };
 
 /* attention in decode, see attn_decode. Vectors are word offsets in the block of vectors, or

@@ -68,6 +68,9 @@ const bool AHEAD = !SPLIT;
 const bool AHEAD = false;
 #endif
 const uint N_STEPS = 4u; /* of a super-block */
+/* Whether the end of a tile is a loop whose bound no compiler knows: code that runs once takes as long
+ * as its fetching. Where a matmul has many tiles, or two limbs, that is slower. */
+const bool ROLLED = AHEAD && !GLU;
 /* Of a GLU the second half of a tile's rows are those of up, beside the same of gate. */
 const uint OUT_ROWS = GLU ? BM / 2u : BM; /* of results */
 const uint OUT_PARTS = THREADS / OUT_ROWS;
@@ -570,7 +573,8 @@ void end_block(uint row0, uint col0)
 /* Hands out what lies in front of the tiles: matrices j of all subgroups. */
 void emit(uint j, Place place, uint part, uint row, uint token0)
 {
-    for (uint first = part; first < 16u * SUBGROUPS_N; first += STORES * OUT_PARTS) {
+    uint end = 16u * SUBGROUPS_N + (ROLLED ? gl_WorkGroupID.z : 0u);
+    for (uint first = part; first < end; first += STORES * OUT_PARTS) {
         uint token[STORES];
         float value[STORES], up[STORES];
         STEP_UNROLL for (uint i = 0u; i < BOUND(STORES); i++) {
@@ -589,12 +593,17 @@ void emit(uint j, Place place, uint part, uint row, uint token0)
     }
 }
 
-/* Stores matrices j of all subgroups. */
-void leave(uint j, Place place, uint part, uint row, uint row0, uint at_n, uint token0)
+/* Puts matrices j of all subgroups in front of the tiles. */
+void stage(uint j, uint row0, uint at_n)
 {
     STEP_UNROLL for (uint i = 0u; i < BOUND(TM); i++) {
         STORE_COLUMNS(y[i * TN + j], at_n * 16u * STAGE + (row0 >> 2) + 4u * i, STAGE);
     }
+}
+
+/* Hands out what `stage` put there. */
+void leave(uint j, Place place, uint part, uint row, uint token0)
+{
     barrier();
     emit(j, place, part, row, token0);
     barrier();
@@ -835,15 +844,31 @@ void main()
     Place place = place_of(r >> 5, r & 31u);
     /* some matrices of each subgroup at a time: rows lie side by side when they are stored */
 #ifdef LK_MATRIX /* numbers that are constants keep `y` in registers */
-    leave(0u, place, part, row, row0, at_n, token0);
-    leave(1u, place, part, row, row0, at_n, token0);
-    if (TN > 2u) {
-        leave(2u, place, part, row, row0, at_n, token0);
-        leave(3u, place, part, row, row0, at_n, token0);
+    if (ROLLED) {
+        for (uint j = 0u; j < TN + gl_WorkGroupID.z; j++) {
+            [[unroll]] for (uint k = 0u; k < TN; k++) {
+                if (k == j) {
+                    stage(k, row0, at_n);
+                }
+            }
+            leave(j, place, part, row, token0);
+        }
+    } else {
+        stage(0u, row0, at_n);
+        leave(0u, place, part, row, token0);
+        stage(1u, row0, at_n);
+        leave(1u, place, part, row, token0);
+        if (TN > 2u) {
+            stage(2u, row0, at_n);
+            leave(2u, place, part, row, token0);
+            stage(3u, row0, at_n);
+            leave(3u, place, part, row, token0);
+        }
     }
 #else
     for (uint j = 0u; j < BOUND(TN); j++) {
-        leave(j, place, part, row, row0, at_n, token0);
+        stage(j, row0, at_n);
+        leave(j, place, part, row, token0);
     }
 #endif
 }

@@ -151,6 +151,59 @@ Test(vk_attention, attention_by_matrices)
     vk_pair_close();
 }
 
+/* Outputs that leave the same kernel as a matmul takes them: blocks of 256 over eight heads of 32,
+ * four of 64, two of 128 and of 96 and a part, blocks of 32, heads whose blocks would lie in two
+ * workgroups or have padding, and outputs of zero. As in large_heads_by_matrices heads beyond 32
+ * take more shared memory than these drivers say. */
+Test(vk_attention, outputs_that_are_activations)
+{
+    static const struct {
+        struct vk_heads h;
+        enum lk_type type;
+        int n_tokens, n_seqs;
+        float factor;
+    } CASE[] = {
+        {{8, 1, 32, 32, 0, false, 0.0f, false, true, 0, 0}, LK_TYPE_Q4_K, 75, 2, 1.0f},
+        {{16, 2, 32, 32, 20, true, 0.0f, true, false, 0, 0}, LK_TYPE_Q8_0, 40, 1, 1.0f},
+        {{24, 1, 32, 32, 0, false, 0.0f, false, true, 0, 0}, LK_TYPE_Q6_K, 37, 1, 1.0f},
+        {{8, 1, 32, 32, 0, false, 0.0f, false, true, 0, 0}, LK_TYPE_Q4_K, 40, 1, 0.0f},
+        {{4, 1, 64, 64, 0, false, 0.0f, false, true, 0, 0}, LK_TYPE_Q4_K, 75, 2, 1.0f},
+        {{8, 2, 128, 128, 0, true, 0.0f, false, true, LK_KV_K8_BITS, 0}, LK_TYPE_Q4_K, 70, 1, 1.0f},
+        {{8, 1, 96, 96, 0, false, 0.0f, false, true, 0, 0}, LK_TYPE_Q5_0, 33, 1, 1.0f},
+        {{12, 2, 32, 32, 0, false, 0.0f, false, true, 0, 0}, LK_TYPE_Q8_0, 33, 1, 1.0f},
+        {{8, 1, 32, 32, 0, false, 0.0f, false, true, 0, 24}, LK_TYPE_Q8_0, 33, 1, 1.0f},
+        {{66, 1, 32, 32, 0, false, 0.0f, false, false, 0, 0}, LK_TYPE_Q8_0, 5, 1, 1.0f},
+    };
+    if (vk_pair_samples()) {
+        return;
+    }
+    bool matrix = vk_pair_device("")->dev.found.use[LK_VK_MATRIX];
+    const char *variant = matrix ? "" : "looped,narrow,matrix";
+    uint32_t *room = &vk_pair_device(variant)->dev.found.props.limits.maxComputeSharedMemorySize;
+    uint32_t had = *room;
+    for (size_t i = 0; i < LK_COUNT(CASE); i++) {
+        if (!vk_pair_row(i)) { /* each shape is long to compile */
+            continue;
+        }
+        *room = had > 53u << 10 || vk_pair_validates() ? had : 53u << 10;
+        struct vk_bench b;
+        char what[160];
+        const struct vk_heads *h = &CASE[i].h;
+        int width = h->n_head * (h->v_dim ? h->v_dim : h->head_dim);
+        vk_bench_attention(&b, what, h, CASE[i].n_tokens, CASE[i].n_seqs, 0);
+        for (int k = 0; k < CASE[i].n_tokens * 64; k++) {
+            b.hidden[k] *= CASE[i].factor;
+        }
+        int in = b.c.plan.n_slots - 1, out = vk_bench_slot(&b, 40, LK_ROWS_TOKENS);
+        vk_bench_op(&b, LK_OP_MATMUL, in, -1, out,
+                    vk_bench_weight(&b, CASE[i].type, 40, width, 41));
+        vk_bench_end(&b, variant);
+        *room = had;
+        lk_rope_free(&b.c.plan.ropes[0]);
+    }
+    vk_pair_close();
+}
+
 /* Chunks whose largest scores lie far below a head's sink, so that some of what they add to outputs
  * falls below rule 1's bound although their own sums do not. */
 Test(vk_attention, chunks_that_add_next_to_nothing)

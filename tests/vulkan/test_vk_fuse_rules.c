@@ -440,6 +440,53 @@ Test(vk_fuse_rules, attention_in_decode_takes_all_in_front)
         "norm by norm", "kv_store by kv_store", "attention by attention, split");
 }
 
+/* Attention of many tokens leaves integers where its kernel is that of matrices, which has all
+ * heads of a block of them, and only matmuls of one form read them. */
+Test(vk_fuse_rules, attention_of_many_leaves_what_matmuls_take)
+{
+    static const struct {
+        const char *what;
+        int head_dim;
+        enum lk_type type, other; /* of the matmuls behind it */
+        uint32_t shared;
+        bool narrow;
+        const char *text;
+    } CASE[] = {
+        {"blocks of 256", 128, LK_TYPE_Q4_K, LK_TYPE_Q6_K, 65536, false, "attention, to q256"},
+        {"blocks of 32", 128, LK_TYPE_Q8_0, LK_TYPE_Q5_0, 65536, false, "attention, to q32"},
+        {"two forms", 128, LK_TYPE_Q8_0, LK_TYPE_Q4_K, 65536, false, "attention"},
+        {"floats", 128, LK_TYPE_F16, LK_TYPE_F16, 65536, false, "attention"},
+        {"heads of half a block", 64, LK_TYPE_Q4_K, LK_TYPE_Q4_K, 65536, false, "attention"},
+        {"keys and values in one place", 128, LK_TYPE_Q4_K, LK_TYPE_Q4_K, 49152, false,
+         "attention"},
+        {"the other kernel", 128, LK_TYPE_Q4_K, LK_TYPE_Q4_K, 65536, true, "attention"},
+    };
+    for (size_t i = 0; i < LK_COUNT(CASE); i++) {
+        struct attention a = PLAIN;
+        struct hand h;
+        struct lk_vk_facts f = VK_FACTS_GPU;
+        f.narrow = CASE[i].narrow;
+        f.shared_bytes = CASE[i].shared;
+        a.head_dim = CASE[i].head_dim;
+        attention(&h, &a);
+        int out = h.plan.n_slots - 1;
+        add(&h, matmul(&h, out, CASE[i].type, 64), matmul(&h, out, CASE[i].other, 64));
+        for (int list = LK_VK_FEW; list <= LK_VK_MANY; list++) {
+            struct lk_vk_groups g = vk_groups_of(&h.plan, list, true, &f, CASE[i].what);
+            int at = 0;
+            while (g.group[at].kind != LK_VK_GROUP_ATTENTION) {
+                at++;
+            }
+            char text[128], want[128];
+            vk_group_text(&h.plan, &g.group[at], text, sizeof text);
+            snprintf(want, sizeof want, "attention by %s",
+                     list == LK_VK_MANY ? CASE[i].text : "attention, split");
+            cr_assert_str_eq(text, want, "%s: '%s', expected '%s'", CASE[i].what, text, want);
+            lk_vk_groups_free(&g);
+        }
+    }
+}
+
 Test(vk_fuse_rules, attention_in_decode_leaves_what_its_kernel_cannot_do)
 {
     static const struct {

@@ -5,6 +5,7 @@
 #include "vulkan/build/vk_emit_attention.h"
 
 #include "base/numerics.h"
+#include "vulkan/build/vk_cut.h"
 
 void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
 {
@@ -40,20 +41,7 @@ void lk_vk_emit_kv_store(struct lk_vk_builder *b, const struct lk_vk_group *g)
     lk_vk_set_push(s, &push, sizeof push);
 }
 
-/* ---- how attention is cut ---- */
-
-/* The shape of an attention op, and how it is cut into workgroups. */
-struct cut {
-    uint32_t n_head, n_kv_head, head_dim, dim, k_bits;
-    uint32_t v_dim, v_padded; /* of values; as in the cache */
-    uint32_t flags;           /* LK_VK_ATTN_* of the shape */
-    const char *shader;       /* of lk_vk_emit_attention */
-    uint32_t rows;            /* query rows of a workgroup */
-    uint32_t threads;         /* of a workgroup, but for those of decode */
-    uint32_t head_tiles;      /* tiles of heads of one KV head */
-    uint32_t x;               /* workgroups a tile of tokens */
-    uint32_t attn;            /* dispatch of the list */
-};
+/* ---- attention ---- */
 
 /* Index of such a dispatch among those of the list. */
 static uint32_t attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *attn)
@@ -78,87 +66,31 @@ static uint32_t attn_index(struct lk_vk_builder *b, const struct lk_vk_attn *att
     return (uint32_t)b->e->n_attn[b->kind]++;
 }
 
-/* The kernel of many tokens by matrices of this dimension, or NULL: it has LK_VK_ATTN_MATRIX_ROWS.
- */
-static const char *matrix_shader(const struct lk_vk_facts *f, struct cut *c)
-{
-    const char *shader = f->matrix ? "attn_matrix" : "attn_wide";
-    uint32_t parts = LK_VK_ATTN_MATRIX_PARTS(c->dim);
-    uint32_t spec[4] = {0, c->dim, c->flags, 128 * parts};
-    bool loops = !f->narrow && !f->looped; /* which a driver on the CPU is long to compile */
-    bool shape = c->dim == c->v_padded && c->dim <= LK_VK_MAX_V_DIM && c->dim % (32 * parts) == 0;
-    if (!shape || !(f->matrix || loops)) {
-        return NULL;
-    }
-    for (uint32_t share = parts - 1; share < 2; share++) {
-        spec[2] = c->flags | share * LK_VK_ATTN_SHARE;
-        if (lk_vk_facts_fit(f, shader, spec)) {
-            c->flags = spec[2];
-            return shader;
-        }
-    }
-    return NULL;
-}
-
-/* Query rows of a workgroup of many: what shared memory holds of them. */
-static uint32_t many_rows(const struct lk_vk_facts *f, const struct cut *c)
-{
-    uint32_t spec[4] = {LK_VK_ATTN_ROWS, c->dim, c->flags, LK_VK_ATTN_ROWS / LK_VK_ATTN_OWN * 32};
-    while (spec[0] > LK_VK_ATTN_OWN && !lk_vk_facts_fit(f, c->shader, spec)) {
-        spec[0] /= 2;
-        spec[3] /= 2;
-    }
-    return spec[0];
-}
-
-/* few: a workgroup has one token and one chunk of keys. */
-static struct cut cut_of(struct lk_vk_builder *b, int i, bool few)
+/* How attention op `i` is cut, and its dispatch. */
+static struct lk_vk_cut cut_of(struct lk_vk_builder *b, int i, bool few, uint32_t *attn)
 {
     const struct lk_op *op = &b->plan->ops[i];
-    struct lk_attn_shape shape = lk_attn_shape_of(b->plan, op);
-    uint32_t group = (uint32_t)shape.group;
-    struct cut c = {.n_head = (uint32_t)shape.n_head,
-                    .n_kv_head = (uint32_t)shape.n_kv_head,
-                    .head_dim = (uint32_t)shape.head_dim,
-                    .dim = (uint32_t)shape.dim,
-                    .v_dim = (uint32_t)shape.v_dim,
-                    .v_padded = (uint32_t)shape.v_dim_padded,
-                    .k_bits = (uint32_t)b->plan->states[op->u.attention.k].bits};
+    struct lk_vk_cut c = lk_vk_cut_of(b->facts, b->plan, op, few);
     if (!b->status && (c.dim > LK_VK_MAX_DIM || c.v_padded > LK_VK_MAX_V_DIM)) {
         b->status = lk_fail(b->err, LK_E_UNSUPPORTED,
-                            "attention of layer %d: head dimensions %d of keys, %d of values, the "
+                            "attention of layer %d: head dimensions %u of keys, %u of values, the "
                             "Vulkan kernels take up to %d and %d",
-                            op->layer, shape.head_dim, shape.v_dim, LK_VK_MAX_DIM, LK_VK_MAX_V_DIM);
+                            op->layer, c.head_dim, c.v_dim, LK_VK_MAX_DIM, LK_VK_MAX_V_DIM);
     }
-    c.flags = c.k_bits == LK_KV_K8_BITS ? LK_VK_ATTN_K8 : 0;
-    c.flags |= op->u.attention.score_cap != 0.0f ? LK_VK_ATTN_CAP : 0;
-    c.flags |= LK_VK_ATTN_VALUES(c.v_padded);
-    const char *by_matrix = few ? NULL : matrix_shader(b->facts, &c);
-    c.shader = by_matrix ? by_matrix : b->facts->int_dot ? "attn_dot" : "attn";
-    /* an invocation of few has as many elements of a large head as of a small one */
-    uint32_t few_rows = LK_VK_ATTN_FEW_ROWS / (c.v_padded > LK_VK_DECODE_DIM ? 2 : 1);
-    c.rows = few ? few_rows : by_matrix ? LK_VK_ATTN_MATRIX_ROWS : many_rows(b->facts, &c);
-    c.rows = few && group < c.rows ? group : c.rows;
-    c.threads = few         ? 32
-                : by_matrix ? 128 * LK_VK_ATTN_MATRIX_PARTS(c.dim)
-                            : c.rows / LK_VK_ATTN_OWN * 32;
-    c.head_tiles = (group + c.rows - 1) / c.rows;
-    c.x = c.n_kv_head * c.head_tiles;
-    c.attn =
-        attn_index(b, &(struct lk_vk_attn){.window = op->u.attention.window,
-                                           .ahead = op->u.attention.ahead,
-                                           .tokens = few || group > c.rows ? 1 : c.rows / group,
-                                           .x = c.x});
+    *attn = attn_index(b, &(struct lk_vk_attn){.window = op->u.attention.window,
+                                               .ahead = op->u.attention.ahead,
+                                               .tokens = c.tokens,
+                                               .x = c.x});
     return c;
 }
 
 /* The step of a kernel of attention of rows of a kind: as many workgroups as the batch says. */
 static struct lk_vk_step *attention_step(struct lk_vk_builder *b, int i, enum lk_rows rows,
-                                         const struct cut *c)
+                                         const struct lk_vk_cut *c, uint32_t attn)
 {
     uint64_t keys = (uint64_t)b->e->o.max_blocks * LK_KV_BLOCK;
     uint64_t window = (uint64_t)b->plan->ops[i].u.attention.window;
-    struct lk_vk_step *s = lk_vk_add_step(b, rows, LK_VK_GRID_ATTN, 4 * c->attn);
+    struct lk_vk_step *s = lk_vk_add_step(b, rows, LK_VK_GRID_ATTN, 4 * attn);
     keys = window && window < keys ? window : keys;
     s->y = c->x;
     s->work =
@@ -166,9 +98,8 @@ static struct lk_vk_step *attention_step(struct lk_vk_builder *b, int i, enum lk
     return s;
 }
 
-/* ---- attention ---- */
-
-static struct lk_vk_attn_push push_of(const struct lk_vk_builder *b, int i, const struct cut *c)
+static struct lk_vk_attn_push push_of(const struct lk_vk_builder *b, int i,
+                                      const struct lk_vk_cut *c, uint32_t attn)
 {
     const struct lk_op *op = &b->plan->ops[i];
     const struct lk_vk_batch_at *at = &b->e->at;
@@ -186,7 +117,7 @@ static struct lk_vk_attn_push push_of(const struct lk_vk_builder *b, int i, cons
                                     .seq = at->seq,
                                     .table = at->table,
                                     .max_blocks = (uint32_t)b->e->o.max_blocks,
-                                    .tiles = at->tiles + c->attn * at->tiles_each,
+                                    .tiles = at->tiles + attn * at->tiles_each,
                                     .max_splits = (uint32_t)b->e->o.max_blocks,
                                     .op = (uint32_t)i};
 }
@@ -204,8 +135,8 @@ static uint32_t bind_sinks(struct lk_vk_builder *b, struct lk_vk_step *s, const 
 
 /* Folds the chunks of keys that a split attention left in a piece; flag: 0 or LK_VK_ATTN_DECODE. */
 static struct lk_vk_step *merge(struct lk_vk_builder *b, const struct lk_vk_group *g,
-                                const struct cut *c, const struct lk_vk_attn_push *of, int part,
-                                uint32_t flag)
+                                const struct lk_vk_cut *c, const struct lk_vk_attn_push *of,
+                                int part, uint32_t flag)
 {
     struct lk_vk_attn_push push = *of;
     push.head_dim = c->v_dim;
@@ -226,23 +157,32 @@ void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
 {
     const struct lk_op *op = &b->plan->ops[g->lead];
     bool split = g->u.attention.split;
-    struct cut c = cut_of(b, g->lead, split);
-    struct lk_vk_attn_push push = push_of(b, g->lead, &c);
-    int out = g->out[0].slot, part = -1;
+    uint32_t attn;
+    struct lk_vk_cut c = cut_of(b, g->lead, split, &attn);
+    struct lk_vk_attn_push push = push_of(b, g->lead, &c, attn);
+    int out = g->out[0].slot, form = g->out[0].form, to = out, part = -1;
+    uint32_t more = 0;
+    if (form != LK_VK_PLAIN) {
+        struct lk_vk_acts_at x = lk_vk_acts_layout(b, out, (uint32_t)form);
+        to = lk_vk_acts_piece(b, out, (uint32_t)form);
+        more = lk_vk_cut_form(&c, form);
+        push.x_d = x.d;
+        push.x_s = x.s;
+    }
     if (split) {
         VkDeviceSize n = (VkDeviceSize)b->list->max_tokens * c.n_head * push.max_splits;
         push.part_l = (uint32_t)(n * c.v_padded);
         part = lk_vk_add_piece(b, n * (c.v_padded + 2) * 4, "partial results of attention");
     }
-    struct lk_vk_step *s = attention_step(b, g->lead, b->plan->slots[out].rows, &c);
-    uint32_t more = split ? LK_VK_ATTN_SPLIT : bind_sinks(b, s, op);
+    struct lk_vk_step *s = attention_step(b, g->lead, b->plan->slots[out].rows, &c, attn);
+    more |= split ? LK_VK_ATTN_SPLIT : bind_sinks(b, s, op);
     lk_vk_set_pipe(b, s, 0, c.shader, c.rows, c.dim, c.flags | more, c.threads);
     lk_vk_bind(s, 0, LK_VK_BIND_PIECE, g->in[0].slot, false);
     lk_vk_bind(s, 1, LK_VK_BIND_STATE, op->u.attention.k, false);
     lk_vk_bind(s, 2, LK_VK_BIND_STATE, op->u.attention.v, false);
     lk_vk_bind(s, 3, LK_VK_BIND_BATCH, 0, false);
-    lk_vk_bind(s, 4, LK_VK_BIND_PIECE, out, !split);
-    lk_vk_bind(s, 5, LK_VK_BIND_PIECE, split ? part : out, split);
+    lk_vk_bind(s, 4, LK_VK_BIND_PIECE, to, !split);
+    lk_vk_bind(s, 5, LK_VK_BIND_PIECE, split ? part : to, split);
     lk_vk_set_push(s, &push, sizeof push);
     if (split) {
         merge(b, g, &c, &push, part, 0);
@@ -295,8 +235,8 @@ static void set_front(struct lk_vk_builder *b, const struct lk_vk_group *g,
     }
 }
 
-static struct lk_vk_attn_decode_push decode_push(struct lk_vk_builder *b,
-                                                 const struct lk_vk_group *g, const struct cut *c)
+static struct lk_vk_attn_decode_push
+decode_push(struct lk_vk_builder *b, const struct lk_vk_group *g, const struct lk_vk_cut *c)
 {
     const struct lk_op *op = &b->plan->ops[g->lead];
     const struct lk_vk_batch_at *at = &b->e->at;
@@ -339,11 +279,13 @@ void lk_vk_emit_attention_decode(struct lk_vk_builder *b, const struct lk_vk_gro
 {
     const struct lk_op *op = &b->plan->ops[g->lead];
     const struct lk_vk_facts *f = b->facts;
-    struct cut c = cut_of(b, g->lead, true);
+    uint32_t attn;
+    struct lk_vk_cut c = cut_of(b, g->lead, true, &attn);
     VkDeviceSize partials = (VkDeviceSize)c.n_head * (VkDeviceSize)b->e->o.max_blocks;
     int part = lk_vk_add_piece(b, partials * (c.dim + 2) * 4, "partial results of attention");
     struct lk_vk_attn_decode_push push = decode_push(b, g, &c);
-    struct lk_vk_step *s = attention_step(b, g->lead, LK_ROWS_TOKENS, &c); /* it stores K and V */
+    struct lk_vk_step *s =
+        attention_step(b, g->lead, LK_ROWS_TOKENS, &c, attn); /* it stores K and V */
     uint32_t chunks = most_chunks(b, op);
     s->z = s->y * (uint64_t)chunks <= MOST_IDLE_GROUPS ? chunks : 0;
     uint32_t sets = f->max_threads / 64;
@@ -361,7 +303,7 @@ void lk_vk_emit_attention_decode(struct lk_vk_builder *b, const struct lk_vk_gro
     lk_vk_bind(s, 6, LK_VK_BIND_VECTORS, 0, false);
     lk_vk_set_push(s, &push, sizeof push);
     if (chunks > LK_VK_DECODE_MERGE) {
-        struct lk_vk_attn_push of = push_of(b, g->lead, &c);
+        struct lk_vk_attn_push of = push_of(b, g->lead, &c, attn);
         of.part_l = push.part_l;
         merge(b, g, &c, &of, part, LK_VK_ATTN_DECODE)->apart = true;
     }

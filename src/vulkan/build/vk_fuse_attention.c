@@ -5,6 +5,7 @@
 #include "vulkan/build/vk_fuse_attention.h"
 
 #include "base/mem.h"
+#include "vulkan/build/vk_cut.h"
 #include "vulkan/build/vk_fuse_rows.h"
 
 /* The op that makes `slot` when it is of `kind` and nothing else reads its result; else -1. */
@@ -182,11 +183,24 @@ void lk_vk_fuse_store(struct lk_vk_pass *p, int i)
     lk_vk_pass_in(g, op->in[1], LK_VK_PLAIN);
 }
 
+/* The form in which attention of many tokens leaves what its readers want, or LK_VK_PLAIN. */
+static int form_of(const struct lk_vk_pass *p, int i)
+{
+    const struct lk_op *op = &p->plan->ops[i];
+    int form = p->fuse && !p->few ? lk_vk_pass_only_form(p, op->out) : -1;
+    if (form < 0) {
+        return LK_VK_PLAIN;
+    }
+    struct lk_vk_cut c = lk_vk_cut_of(p->facts, p->plan, op, false);
+    return lk_vk_cut_form(&c, form) ? form : LK_VK_PLAIN;
+}
+
 void lk_vk_fuse_attention(struct lk_vk_pass *p, int i)
 {
     const struct lk_op *op = &p->plan->ops[i];
     struct lk_vk_group whole = {.kind = LK_VK_GROUP_ATTENTION_DECODE, .lead = i, .in_beside = true};
     bool decode = decode_group(p, i, &whole);
+    int form = form_of(p, i);
     struct lk_vk_group *g = lk_vk_pass_add(p, LK_VK_GROUP_ATTENTION, i);
     if (decode) {
         *g = whole;
@@ -196,5 +210,5 @@ void lk_vk_fuse_attention(struct lk_vk_pass *p, int i)
         lk_vk_pass_in(g, op->in[0], LK_VK_PLAIN);
     }
     lk_vk_pass_cover(p, g, i);
-    lk_vk_pass_out(p, g, op->out, LK_VK_PLAIN);
+    lk_vk_pass_out(p, g, op->out, form);
 }
