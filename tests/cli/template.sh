@@ -33,6 +33,8 @@ expect 3 "a broken template" template $vocabulary "$dir/ask.json" --template "$d
 holds "file, line and column" "$(err)" "broken.jinja: chat template 2:8: "
 expect 3 "run with a broken template" run $model x -n 0 --template "$dir/broken.jinja"
 holds "run: file, line and column" "$(err)" "broken.jinja: chat template 2:8: "
+expect 3 "run with bad arguments" run $model x -n 0 --template "$dir/t.jinja" --template-args '{' --device 99
+holds "run says so before it opens a device" "$(err)" "template arguments: line 1 column 2"
 n_prompt() { lk run "$@" -n 0 --json 2>"$dir/err" </dev/null | python3 -c 'import json, sys; print(json.load(sys.stdin)["n_prompt"])'; }
 count() { lk tokenize "$@" | wc -w; }
 same "run renders the prompt" "$(n_prompt $model Hi --template "$dir/t.jinja")" "$(count $model '[user] Hinull')"

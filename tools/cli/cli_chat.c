@@ -6,13 +6,33 @@
 
 #include <string.h>
 
+/* Whether the arguments are an object at all: an empty template is rendered with them, before a
+ * model is loaded for a prompt. */
+static int check_args(const struct cli_chat *chat)
+{
+    lk_template *empty = NULL;
+    lk_rendering *nothing = NULL;
+    lk_template_input in = lk_template_input_default();
+    lk_error err;
+    in.args = chat->args;
+    in.args_len = strlen(chat->args);
+    lk_status status = lk_template_open(chat->model, "", 0, &empty, &err);
+    status = status ? status : lk_template_render(empty, &in, &nothing, &err);
+    lk_rendering_close(&nothing);
+    lk_template_close(&empty);
+    return status == LK_E_NOMEM ? cli_error(chat->cli, &err)
+           : status             ? cli_fail(chat->cli, CLI_INPUT, "%s", err.message)
+                                : CLI_DONE;
+}
+
 int cli_chat_open(struct cli *cli, const lk_model *model, const char *file, const char *args,
                   struct cli_chat *chat)
 {
     struct cli_buffer source = {0};
     lk_error err = {0};
     *chat = (struct cli_chat){.cli = cli, .model = model, .file = file, .args = args};
-    int code = file ? cli_read(cli, file, &source) : CLI_DONE;
+    int code = args ? check_args(chat) : CLI_DONE;
+    code = !code && file ? cli_read(cli, file, &source) : code;
     if (code) {
         return code;
     }
