@@ -90,11 +90,13 @@ const uint W_TILE = V_END, TOLD = W_TILE + ROWS * W_STRIDE;
 const uint END = TELL ? TOLD + 2u * THREADS : TOLD;
 /* Scales of queries, before there are weights, lie behind their limbs, which lie where keys do. */
 const uint Q_SCALES = W_TILE > K_WORDS ? W_TILE : K_WORDS, Q_END = Q_SCALES + ROWS / 4u;
-const uint TILE = END > Q_END ? END : Q_END;
+/* Outputs where those are APART, and the largest magnitudes of their blocks of 32. */
+const uint O_STRIDE = DIM / 4u + 1u, O_MOST = ROWS * O_STRIDE;
+const uint O_END = APART ? O_MOST + ROWS * DIM / 128u : 0u;
+const uint IN_END = END > Q_END ? END : Q_END;
+const uint TILE = IN_END > O_END ? IN_END : O_END;
 
-/* Queries, then keys and values, then outputs: where those are APART there is room for all of
- * these, and for the largest magnitudes of their blocks of 32. */
-const uint O_STRIDE = DIM / 4u + 1u, O_MOST = ROWS * O_STRIDE; /* a row's uvec4s */
+/* Queries, then keys and values, then outputs. */
 shared uvec4 tile[TILE];
 shared vec4 k_scale[16], v_scale[2][16];
 shared uint q_most; /* bits of the largest scale of queries */
@@ -787,7 +789,7 @@ void main()
             float by = lk_rcp(row[i].l);
             EACH_COLUMN(c) {
                 STEP_UNROLL for (uint k = 0u; k < BOUND(4u); k++) {
-                    uint e = 4u * i + k, d = 16u * (COLUMNS * side + c) + own_column(e);
+                    uint e = 4u * i + k, d = 16u * c + own_column(e);
                     precise float y = OWN(o[c], e) * by;
                     tile[at + d / 4u][d % 4u] = lk_bits(y);
                 }

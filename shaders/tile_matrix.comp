@@ -69,7 +69,8 @@ const bool AHEAD = false;
 #endif
 const uint N_STEPS = 4u; /* of a super-block */
 /* Whether the end of a tile is a loop whose bound no compiler knows: code that runs once takes as long
- * as its fetching. Where a matmul has many tiles, or two limbs, that is slower. */
+ * as its fetching. A GLU, of which there are many tiles, and two limbs are slower that way, and of
+ * 32-blocks nobody has measured it. */
 const bool ROLLED = AHEAD && !GLU;
 /* Of a GLU the second half of a tile's rows are those of up, beside the same of gate. */
 const uint OUT_ROWS = GLU ? BM / 2u : BM; /* of results */

@@ -23,25 +23,28 @@ static const struct heads {
 } HEADS[] = {
     {4, 2, 32, 100}, /* LK_VK_KNOWN_ATTENTION */
     {2, 1, 256, 0},  /* LK_VK_KNOWN_LARGE_HEADS */
+    {8, 1, 32, 0},   /* LK_VK_KNOWN_OUTPUTS */
 };
 
 static const int32_t BLOCKS[KV_BLOCKS] = {2, 0, 1};
 
 const uint64_t LK_VK_KNOWN[LK_VK_KNOWN_RUNS][LK_VK_KNOWN_CHECKS] = {
-    {0xbd6023fef43a5886u, 0x583727fa7e5b39c0u, 0x9bc61d07170bb0dfu, 0x6828d4c5e6761fe6u,
-     0x97aa46c4b09f9bdau, 0x78207ba129311be3u, 0xec1d3543cdb8a98fu, 0x0e0d0d7274e260a0u,
-     0x57177aff4bc2cfbdu, 0x1b50419b62826075u, 0xf845ff9dd6588a8du, 0x3db760a3a9d24572u,
-     0xb4ff74c7a09a7562u, 0x77399d863f0768aeu, 0x4c08e729b7f9e102u, 0x646e9905562672a8u,
-     0xc02032a1fa1ec904u, 0x3fa27559ff6cbc05u, 0xf365682cc3a15a0au, 0x84727f1af6634296u,
-     0x04dfcf948692173eu, 0x2330789eabc16b95u, 0xbeb4cf06c03a8f46u, 0xa37c173fce035962u,
-     0x9bef390f4ba9ce43u, 0x1127250bb5cbd46bu, 0x76b629561fa7820du, 0x5425b29cbe8b9dcbu},
-    {0x246b859574111684u, 0x8d763e81afb9e2a0u, 0x2103fff3f7a83e85u, 0x9e33af1bde17d109u,
-     0xc98ad7d8eaaa5ec7u, 0xa8cbd713ac58a35au, 0x72e070ad5013f534u, 0x8de30c9520574cd4u,
-     0x07c9ae601af3b765u, 0xfab12d4a17a54840u, 0xbff70439c9ca32cau, 0x30c9afb0b4c83958u,
-     0xa38a8a0e3af51931u, 0xec257689c7bb83e4u, 0x90d89eb0b0750d72u, 0xe637d0727493b0f5u,
-     0x87bc32fa4d8d7819u, 0x252060ea8576d3c2u, 0x5e7fb9d9bdf4c1aeu, 0x5ba4a6c494d1bfdeu,
-     0xeee06b1ceb0dfd5bu, 0x743a709e2bf3d812u, 0xa1eadd428860e399u, 0x9e79bbc67b8a4b0cu,
-     0x716ec830fe9da898u, 0xb56696c4712830cfu, 0x8fac1c79791f978fu, 0x93874ac089df3eb4u},
+    {0xbd6023fef43a5886u, 0x583727fa7e5b39c0u, 0xf7ce6979c061bac0u, 0x9bc61d07170bb0dfu,
+     0x6828d4c5e6761fe6u, 0x97aa46c4b09f9bdau, 0x78207ba129311be3u, 0xec1d3543cdb8a98fu,
+     0x0e0d0d7274e260a0u, 0x57177aff4bc2cfbdu, 0x1b50419b62826075u, 0xf845ff9dd6588a8du,
+     0x3db760a3a9d24572u, 0xb4ff74c7a09a7562u, 0x77399d863f0768aeu, 0x4c08e729b7f9e102u,
+     0x646e9905562672a8u, 0xc02032a1fa1ec904u, 0x3fa27559ff6cbc05u, 0xf365682cc3a15a0au,
+     0x84727f1af6634296u, 0x04dfcf948692173eu, 0x2330789eabc16b95u, 0xbeb4cf06c03a8f46u,
+     0xa37c173fce035962u, 0x9bef390f4ba9ce43u, 0x1127250bb5cbd46bu, 0x76b629561fa7820du,
+     0x5425b29cbe8b9dcbu},
+    {0x246b859574111684u, 0x8d763e81afb9e2a0u, 0xf3ea327a858ea1deu, 0x2103fff3f7a83e85u,
+     0x9e33af1bde17d109u, 0xc98ad7d8eaaa5ec7u, 0xa8cbd713ac58a35au, 0x72e070ad5013f534u,
+     0x8de30c9520574cd4u, 0x07c9ae601af3b765u, 0xfab12d4a17a54840u, 0xbff70439c9ca32cau,
+     0x30c9afb0b4c83958u, 0xa38a8a0e3af51931u, 0xec257689c7bb83e4u, 0x90d89eb0b0750d72u,
+     0xe637d0727493b0f5u, 0x87bc32fa4d8d7819u, 0x252060ea8576d3c2u, 0x5e7fb9d9bdf4c1aeu,
+     0x5ba4a6c494d1bfdeu, 0xeee06b1ceb0dfd5bu, 0x743a709e2bf3d812u, 0xa1eadd428860e399u,
+     0x9e79bbc67b8a4b0cu, 0x716ec830fe9da898u, 0xb56696c4712830cfu, 0x8fac1c79791f978fu,
+     0x93874ac089df3eb4u},
 };
 
 static uint32_t next(uint64_t *state)
@@ -102,7 +105,7 @@ static int add_matmul(struct lk_vk_known *k, enum lk_type type, int in, int rows
 static bool add_attention(struct lk_vk_known *k, int i)
 {
     const struct heads *h = &HEADS[i];
-    uint64_t seed = i == 0 ? 0 : 0x5eed; /* of them; those of matmuls lie between */
+    uint64_t seed = 0x5eed * (uint64_t)i; /* of them; those of matmuls lie between */
     int q = add_matmul(k, LK_TYPE_Q8_0, 0, h->n_head * h->dim, seed + 1);
     int key = add_matmul(k, LK_TYPE_Q8_0, 0, h->n_kv_head * h->dim, seed + 2);
     int value = add_matmul(k, LK_TYPE_Q8_0, 0, h->n_kv_head * h->dim, seed + 3);
@@ -126,6 +129,17 @@ static bool add_attention(struct lk_vk_known *k, int i)
     return true;
 }
 
+/* Attention whose outputs one matmul of 256-blocks reads. */
+static bool add_outputs(struct lk_vk_known *k)
+{
+    if (!add_attention(k, LK_VK_KNOWN_OUTPUTS)) {
+        return false;
+    }
+    int out = add_matmul(k, LK_TYPE_Q4_K, k->slot[LK_VK_KNOWN_OUTPUTS], ROWS, 5);
+    k->slot[LK_VK_KNOWN_OUTPUTS] = out;
+    return out >= 0;
+}
+
 /* Blocks of 32 from the hidden row, blocks of 256 from a product of it. */
 static bool add_matmuls(struct lk_vk_known *k, uint64_t chosen)
 {
@@ -146,7 +160,7 @@ static bool add_matmuls(struct lk_vk_known *k, uint64_t chosen)
     return wide >= 0;
 }
 
-lk_status lk_vk_known_open(struct lk_vk_known *k, uint64_t types, bool large_heads, lk_error *err)
+lk_status lk_vk_known_open(struct lk_vk_known *k, uint64_t types, bool all, lk_error *err)
 {
     memset(k, 0, sizeof *k);
     k->plan = (struct lk_plan){.ops = k->ops,
@@ -155,14 +169,15 @@ lk_status lk_vk_known_open(struct lk_vk_known *k, uint64_t types, bool large_hea
                                .n_embd = NARROW,
                                .states = k->states,
                                .last_stage = 2};
-    k->slot[LK_VK_KNOWN_LARGE_HEADS] = -1;
+    k->slot[LK_VK_KNOWN_LARGE_HEADS] = k->slot[LK_VK_KNOWN_OUTPUTS] = -1;
     add_slot(k, NARROW);
     k->hidden = lk_alloc_array((N_TOKENS + 1) * NARROW, sizeof *k->hidden);
     k->out = lk_alloc_array(N_TOKENS * ROWS, sizeof *k->out);
     k->pos = lk_alloc_array(N_TOKENS, sizeof *k->pos);
     k->seq = lk_alloc_array(N_TOKENS, sizeof *k->seq);
     if (!k->hidden || !k->out || !k->pos || !k->seq || !add_attention(k, LK_VK_KNOWN_ATTENTION) ||
-        (large_heads && !add_attention(k, LK_VK_KNOWN_LARGE_HEADS)) || !add_matmuls(k, types)) {
+        (all && !add_attention(k, LK_VK_KNOWN_LARGE_HEADS)) || (all && !add_outputs(k)) ||
+        !add_matmuls(k, types)) {
         lk_vk_known_close(k);
         return lk_fail(err, LK_E_NOMEM, "out of memory: known answers");
     }
@@ -236,8 +251,8 @@ uint64_t lk_vk_known_hash(const float *x, size_t n)
 void lk_vk_known_name(const struct lk_vk_known *k, int run, int check, char *out, size_t n)
 {
     if (check < LK_VK_KNOWN_MATMULS) {
-        snprintf(out, n, "attention%s of %s",
-                 check == LK_VK_KNOWN_LARGE_HEADS ? " with large heads" : "",
+        static const char *const WHICH[] = {"", " with large heads", " in front of a matmul"};
+        snprintf(out, n, "attention%s of %s", WHICH[check],
                  run == LK_VK_KNOWN_BATCH ? "a batch" : "decode");
     } else {
         /* the check's op is the only one that writes its slot */

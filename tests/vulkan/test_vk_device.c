@@ -302,8 +302,8 @@ static void says(const struct probed *p, const char *want)
 
 Test(vk_device, a_wrong_kernel_is_named_and_the_next_variant_taken)
 {
-    const char *BOTH = "attention of a batch, attention with large heads of a batch, "
-                       "mat-vec of Q3_K wrong";
+    const char *ALL = "attention of a batch, attention with large heads of a batch, "
+                      "attention in front of a matmul of a batch and 1 more wrong";
     if (vk_pair_leaves("a wrong kernel")) {
         return;
     }
@@ -322,10 +322,10 @@ Test(vk_device, a_wrong_kernel_is_named_and_the_next_variant_taken)
     static const char *const BASE[] = {"matvec_Q3_K", "matvec_Q3_K_gpu", "attn", NULL};
     p = probe_broken(BASE, "matrix,int-dot");
     cr_assert_not(p.exact);
-    says(&p, p.looped ? "attention of a batch, mat-vec of Q3_K wrong" : BOTH);
-    p = probe_broken(BASE, "matrix,int-dot,looped"); /* as on a GPU, which tries large heads too */
+    says(&p, p.looped ? "attention of a batch, mat-vec of Q3_K wrong" : ALL);
+    p = probe_broken(BASE, "matrix,int-dot,looped"); /* as on a GPU, which tries more heads */
     cr_assert_not(p.exact);
-    says(&p, BOTH);
+    says(&p, ALL);
     /* Tiles of matrix units, with plain loops for the units. */
     static const char *const WIDE[] = {"tile_Q5_1_wide", NULL}, *const NONE[] = {NULL};
     p = probe_broken(NONE, "narrow,matrix,int-dot");

@@ -457,6 +457,8 @@ Test(vk_fuse_rules, attention_of_many_leaves_what_matmuls_take)
         {"two forms", 128, LK_TYPE_Q8_0, LK_TYPE_Q4_K, 65536, false, "attention"},
         {"floats", 128, LK_TYPE_F16, LK_TYPE_F16, 65536, false, "attention"},
         {"heads of half a block", 64, LK_TYPE_Q4_K, LK_TYPE_Q4_K, 65536, false, "attention"},
+        {"blocks of 32 of such", 64, LK_TYPE_Q8_0, LK_TYPE_Q8_0, 65536, false, "attention, to q32"},
+        {"rows with padding", 32, LK_TYPE_Q8_0, LK_TYPE_Q8_0, 65536, false, "attention"},
         {"keys and values in one place", 128, LK_TYPE_Q4_K, LK_TYPE_Q4_K, 49152, false,
          "attention"},
         {"the other kernel", 128, LK_TYPE_Q4_K, LK_TYPE_Q4_K, 65536, true, "attention"},

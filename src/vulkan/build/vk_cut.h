@@ -13,7 +13,7 @@
 struct lk_vk_cut {
     uint32_t n_head, n_kv_head, head_dim, dim, k_bits;
     uint32_t v_dim, v_padded; /* of values; as in the cache */
-    uint32_t flags;           /* LK_VK_ATTN_* of the shape */
+    uint32_t flags;           /* LK_VK_ATTN_* of the shape, and of what shared memory holds */
     const char *shader;       /* but in decode */
     bool by_matrix;           /* it is attn_matrix.comp */
     uint32_t rows;            /* query rows of a workgroup */
@@ -27,7 +27,7 @@ struct lk_vk_cut {
 struct lk_vk_cut lk_vk_cut_of(const struct lk_vk_facts *facts, const struct lk_plan *plan,
                               const struct lk_op *op, bool few);
 /* The flag with which the kernel leaves its outputs in a form of activations (LK_VK_X_*), 0 where
- * it can't: blocks would be of heads in several workgroups, or have padding. */
+ * it can't: heads or rows have padding, or a block of 256 would be of several workgroups' heads. */
 uint32_t lk_vk_cut_form(const struct lk_vk_cut *cut, int form);
 
 #endif
