@@ -35,7 +35,8 @@ const uint LIMBS = BITS == LK_KV_K_BITS ? 2u : 1u;
 const uint PARTS = LK_VK_ATTN_MATRIX_PARTS(DIM); /* subgroups that have the same rows */
 const uint THREADS = 128u * PARTS;
 const bool APART = (FLAGS & LK_VK_ATTN_SHARE) == 0u; /* keys and values */
-const bool Q32 = (FLAGS & LK_VK_ATTN_Q32) != 0u, Q256 = (FLAGS & LK_VK_ATTN_Q256) != 0u;
+const uint FORM = FLAGS >> 6 & 3u;
+const bool Q32 = FORM == LK_VK_X_Q32, ROWS_OUT = FORM == 0u; /* else blocks of 256 */
 
 layout(std430, binding = 0) readonly buffer In
 {
@@ -540,9 +541,7 @@ void find_most(uint n_blocks, inout bool far)
     for (uint u = gl_LocalInvocationIndex; u < n_blocks; u += THREADS) {
         uint a = 0u;
         for (uint k = 0u; k < 8u + gl_WorkGroupID.z; k++) {
-            vec4 y = output_at(u, k, far);
-            a = max(a, max(max(lk_magnitude(y.x), lk_magnitude(y.y)),
-                           max(lk_magnitude(y.z), lk_magnitude(y.w))));
+            a = max(a, most_of4(output_at(u, k, far)));
         }
         tile[O_MOST + u / 4u][u % 4u] = a;
     }
@@ -593,14 +592,14 @@ void store_block(uint u, uint at)
 /* Outputs of all rows, which lie in the tiles. */
 void leave(uint first_token, uint head0, uint n_heads, uint n_rows, bool far)
 {
-    uint lid = gl_LocalInvocationIndex, of_row = Q32 || Q256 ? DIM / 32u : DIM / 4u;
-    if (Q32 || Q256) {
+    uint lid = gl_LocalInvocationIndex, of_row = ROWS_OUT ? DIM / 4u : DIM / 32u;
+    if (!ROWS_OUT) {
         find_most(n_rows * of_row, far);
         barrier();
     }
     for (uint u = lid; u < n_rows * of_row; u += THREADS) {
         uint at = row_of(u / of_row, first_token, head0, n_heads) * p.v_dim;
-        if (Q32 || Q256) {
+        if (!ROWS_OUT) {
             store_block(u, at + u % of_row * 32u);
             continue;
         }

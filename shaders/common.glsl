@@ -32,6 +32,13 @@ float float_of(int i)
 #endif
 }
 
+/* The largest magnitude of four. */
+uint most_of4(vec4 x)
+{
+    return max(max(lk_magnitude(x.x), lk_magnitude(x.y)),
+               max(lk_magnitude(x.z), lk_magnitude(x.w)));
+}
+
 /* Rule 1 of one value of several that an invocation stores: `far` says whether one was out of range. */
 float stored(float y, inout bool far)
 {

@@ -35,8 +35,8 @@
 #define LK_VK_ATTN_K8                2u  /* cells of K have 8 bits */
 #define LK_VK_ATTN_SHARE             16u /* attn_matrix: values take the place of keys */
 #define LK_VK_ATTN_DECODE            32u /* attn_merge: behind attn_decode */
-#define LK_VK_ATTN_Q32               64u /* attn_matrix: outputs are activations of that form */
-#define LK_VK_ATTN_Q256              128u
+/* Added to flags of attn_matrix: outputs are activations, LK_VK_X_Q32 or LK_VK_X_Q256. */
+#define LK_VK_ATTN_FORM(form) ((form) << 6)
 /* Added to flags: the padded dimension of a value, of attn alone. */
 #define LK_VK_ATTN_VALUES(dim) ((dim) / 32u << 8)
 #define LK_VK_MAX_COLS         8 /* tokens of one mat-vec workgroup */

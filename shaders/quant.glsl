@@ -44,9 +44,7 @@ void quantize_pass(uint row, uint first, uint width, vec4 x, uint stride, uint a
     }
     barrier();
     if (valid) {
-        uint a = max(max(lk_magnitude(x.x), lk_magnitude(x.y)),
-                     max(lk_magnitude(x.z), lk_magnitude(x.w)));
-        atomicMax(block_max[block], a);
+        atomicMax(block_max[block], most_of4(x));
     }
     barrier();
     precise float d = 0.0;

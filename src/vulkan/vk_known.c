@@ -176,7 +176,7 @@ lk_status lk_vk_known_open(struct lk_vk_known *k, uint64_t types, bool all, lk_e
     k->pos = lk_alloc_array(N_TOKENS, sizeof *k->pos);
     k->seq = lk_alloc_array(N_TOKENS, sizeof *k->seq);
     if (!k->hidden || !k->out || !k->pos || !k->seq || !add_attention(k, LK_VK_KNOWN_ATTENTION) ||
-        (all && !add_attention(k, LK_VK_KNOWN_LARGE_HEADS)) || (all && !add_outputs(k)) ||
+        (all && !(add_attention(k, LK_VK_KNOWN_LARGE_HEADS) && add_outputs(k))) ||
         !add_matmuls(k, types)) {
         lk_vk_known_close(k);
         return lk_fail(err, LK_E_NOMEM, "out of memory: known answers");

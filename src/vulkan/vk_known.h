@@ -18,8 +18,7 @@ enum {
     LK_VK_KNOWN_MATMULS, /* of Q8_0, wide; those of each quantized type follow */
     LK_VK_KNOWN_CHECKS = LK_VK_KNOWN_MATMULS + 1 + LK_N_QUANTIZED_TYPES
 };
-/* q, k, v, store and attention stand before the matmuls, three times, a slot of the rows before
- * all.
+/* Three times q, k, v, store and attention stand before the matmuls, a slot of the rows before all.
  */
 enum { LK_VK_KNOWN_OPS = 3 * 5 + 1 + LK_VK_KNOWN_CHECKS };
 enum { LK_VK_KNOWN_BATCH, LK_VK_KNOWN_DECODE, LK_VK_KNOWN_RUNS };

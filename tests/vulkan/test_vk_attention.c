@@ -162,7 +162,7 @@ static uint32_t form_left(const struct vk_bench *b, const char *variant, int i)
     cr_assert(constants && sscanf(constants, "constants %u %u %u", &rows, &dim, &flags) == 3,
               "%s: '%s'", b->c.what, text);
     bool by_matrix = strstr(text, "attn_matrix") || strstr(text, "attn_wide");
-    return by_matrix ? flags & (LK_VK_ATTN_Q32 | LK_VK_ATTN_Q256) : 0;
+    return by_matrix ? flags & LK_VK_ATTN_FORM(3) : 0;
 }
 
 /* Outputs that leave the kernel as a matmul takes them: blocks of 256 over eight heads of 32, of
@@ -172,7 +172,7 @@ static uint32_t form_left(const struct vk_bench *b, const char *variant, int i)
  * say. */
 Test(vk_attention, outputs_that_are_activations)
 {
-    enum { Q32 = LK_VK_ATTN_Q32, Q256 = LK_VK_ATTN_Q256 };
+    enum { Q32 = LK_VK_ATTN_FORM(LK_VK_X_Q32), Q256 = LK_VK_ATTN_FORM(LK_VK_X_Q256) };
     static const struct {
         struct vk_heads h;
         enum lk_type type;

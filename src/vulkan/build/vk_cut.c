@@ -71,12 +71,10 @@ struct lk_vk_cut lk_vk_cut_of(const struct lk_vk_facts *f, const struct lk_plan 
     return c;
 }
 
-uint32_t lk_vk_cut_form(const struct lk_vk_cut *c, int form)
+bool lk_vk_cut_takes(const struct lk_vk_cut *c, int form)
 {
     uint32_t row = c->n_head * c->v_dim, of_kv_head = row / c->n_kv_head;
-    bool can = c->by_matrix && !(c->flags & LK_VK_ATTN_SHARE) && c->v_dim == c->dim &&
-               row % LK_VK_PANEL == 0;
-    return can && form == LK_VK_X_Q32                                     ? LK_VK_ATTN_Q32
-           : can && form == LK_VK_X_Q256 && of_kv_head % LK_VK_PANEL == 0 ? LK_VK_ATTN_Q256
-                                                                          : 0;
+    uint32_t whole = form == LK_VK_X_Q256 ? of_kv_head : row; /* what blocks must not go beyond */
+    return (form == LK_VK_X_Q32 || form == LK_VK_X_Q256) && c->by_matrix &&
+           !(c->flags & LK_VK_ATTN_SHARE) && c->v_dim == c->dim && whole % LK_VK_PANEL == 0;
 }

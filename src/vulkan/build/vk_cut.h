@@ -26,8 +26,8 @@ struct lk_vk_cut {
 /* few: a workgroup has one token and one chunk of keys. */
 struct lk_vk_cut lk_vk_cut_of(const struct lk_vk_facts *facts, const struct lk_plan *plan,
                               const struct lk_op *op, bool few);
-/* The flag with which the kernel leaves its outputs in a form of activations (LK_VK_X_*), 0 where
- * it can't: heads or rows have padding, or a block of 256 would be of several workgroups' heads. */
-uint32_t lk_vk_cut_form(const struct lk_vk_cut *cut, int form);
+/* Whether the kernel can leave its outputs in a form of activations (LK_VK_X_*): not where heads or
+ * rows have padding, or a block of 256 would be of several workgroups' heads. */
+bool lk_vk_cut_takes(const struct lk_vk_cut *cut, int form);
 
 #endif

@@ -165,7 +165,7 @@ void lk_vk_emit_attention(struct lk_vk_builder *b, const struct lk_vk_group *g)
     if (form != LK_VK_PLAIN) {
         struct lk_vk_acts_at x = lk_vk_acts_layout(b, out, (uint32_t)form);
         to = lk_vk_acts_piece(b, out, (uint32_t)form);
-        more = lk_vk_cut_form(&c, form);
+        more = LK_VK_ATTN_FORM((uint32_t)form);
         push.x_d = x.d;
         push.x_s = x.s;
     }

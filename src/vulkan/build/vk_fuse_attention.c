@@ -192,7 +192,7 @@ static int form_of(const struct lk_vk_pass *p, int i)
         return LK_VK_PLAIN;
     }
     struct lk_vk_cut c = lk_vk_cut_of(p->facts, p->plan, op, false);
-    return lk_vk_cut_form(&c, form) ? form : LK_VK_PLAIN;
+    return lk_vk_cut_takes(&c, form) ? form : LK_VK_PLAIN;
 }
 
 void lk_vk_fuse_attention(struct lk_vk_pass *p, int i)
